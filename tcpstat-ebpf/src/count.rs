@@ -1,0 +1,93 @@
+//! What both programs do with an event of the counted namespace.
+
+use core::intrinsics::{AtomicOrdering, atomic_xadd};
+
+use aya_ebpf::{EbpfContext, bindings::BPF_RB_NO_WAKEUP, helpers::bpf_get_smp_processor_id};
+use aya_log_ebpf::error;
+use tcpstat_ebpf::{Bank, EventRecord, Family, ROW_CELLS, State, cell};
+
+use crate::maps::{CONTROL, EVENTS, MATRIX};
+
+/// Counts the transition, and logs the record that `fill` completes while the log is open.
+///
+/// The answer of `log_open` decides bank and log together, once per event.
+#[inline(always)]
+pub(crate) fn transition<C: EbpfContext>(
+    ctx: &C,
+    family: Family,
+    oldstate: u32,
+    newstate: u32,
+    fill: impl FnOnce(&mut EventRecord),
+) {
+    if !possible(oldstate) || !possible(newstate) {
+        error!(ctx, "impossible TCP state: {} -> {}", oldstate, newstate);
+        return;
+    }
+    if log_open() {
+        add(Bank::Logged, family, oldstate as u8, newstate as u8);
+        log(family, oldstate as u8, newstate as u8, fill);
+    } else {
+        add(Bank::Plain, family, oldstate as u8, newstate as u8);
+    }
+}
+
+/// Whether user space has the event log open.
+#[inline(always)]
+fn log_open() -> bool {
+    // SAFETY: the pointer is into the map's only entry; a u64 load does not tear.
+    CONTROL
+        .get_ptr(0)
+        .is_some_and(|control| unsafe { (&raw const (*control).log_open).read_volatile() } != 0)
+}
+
+#[inline(always)]
+fn add(bank: Bank, family: Family, oldstate: u8, newstate: u8) {
+    // SAFETY: the helper has no preconditions.
+    let cpu = unsafe { bpf_get_smp_processor_id() } as u32;
+    if let Some(row) = MATRIX.get_ptr_mut(cpu) {
+        let index = bounded(cell(bank, family, oldstate, newstate));
+        // Atomic although the row belongs to this CPU: a softirq may nest between load and store.
+        // SAFETY: the index is below ROW_CELLS, so the pointer stays inside the map's value.
+        unsafe {
+            atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(row.cast::<u64>().add(index), 1)
+        };
+    }
+}
+
+/// `index`, with its bound in an instruction of its own: the compiler, knowing the states, would leave
+/// the bound out, and the verifier, not knowing them, would refuse the access.
+#[inline(always)]
+fn bounded(mut index: usize) -> usize {
+    const { assert!(ROW_CELLS.is_power_of_two()) };
+    // SAFETY: one instruction on one register.
+    unsafe {
+        core::arch::asm!("{index} &= {mask}", index = inout(reg) index, mask = const ROW_CELLS - 1);
+    }
+    index
+}
+
+/// A full buffer drops the record; user space sees it, for the bank holds one event more than the log.
+#[inline(always)]
+fn log(family: Family, oldstate: u8, newstate: u8, fill: impl FnOnce(&mut EventRecord)) {
+    let Some(mut entry) = EVENTS.reserve::<EventRecord>(0) else { return };
+    let record = entry.write(EventRecord {
+        skaddr: 0,
+        sport: 0,
+        dport: 0,
+        family: family as u8,
+        oldstate,
+        newstate,
+        reserved: 0,
+        saddr: [0; 16],
+        daddr: [0; 16],
+    });
+    fill(record);
+    // The reader polls: a wake-up would cost an interrupt per event.
+    entry.submit(u64::from(BPF_RB_NO_WAKEUP));
+}
+
+/// The numbers of the states that a full socket can be in.
+#[inline(always)]
+fn possible(state: u32) -> bool {
+    state >= State::Established as u32 && state <= State::Closing as u32
+}

@@ -1,0 +1,59 @@
+//! The maps and read-only globals. User space finds them by these names.
+
+use aya_ebpf::{
+    Global,
+    bindings::BPF_F_MMAPABLE,
+    macros::map,
+    maps::{Array, RingBuf},
+};
+use tcpstat_ebpf::{Control, EVENT_LOG_BYTES, MatrixRow};
+
+/// The counters: one row per possible CPU (user space sets the number of entries), mmap'ed there.
+#[map]
+pub(crate) static MATRIX: Array<MatrixRow> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// Written by user space through mmap, read once per event.
+#[map]
+pub(crate) static CONTROL: Array<Control> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// The event log, filled only while it is open.
+#[map]
+pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(EVENT_LOG_BYTES, 0);
+
+/// Inode number of the namespace whose sockets are counted (`net->ns.inum`).
+#[unsafe(no_mangle)]
+pub(crate) static NETNS_INUM: Global<u32> = Global::new(0);
+
+// Offsets from the running kernel's BTF. The verifier treats them as constants, since the section is
+// frozen before the program is loaded.
+
+/// `struct sock`: `__sk_common.skc_net.net`
+#[unsafe(no_mangle)]
+pub(crate) static SOCK_NET: Global<u32> = Global::new(0);
+/// `struct net`: `ns.inum`
+#[unsafe(no_mangle)]
+pub(crate) static NET_INUM: Global<u32> = Global::new(0);
+/// `struct sock`: `sk_protocol`
+#[unsafe(no_mangle)]
+pub(crate) static SOCK_PROTOCOL: Global<u32> = Global::new(0);
+/// `struct sock`: `__sk_common.skc_family`
+#[unsafe(no_mangle)]
+pub(crate) static SOCK_FAMILY: Global<u32> = Global::new(0);
+/// `struct inet_sock`: `inet_sport`, the local port in network order
+#[unsafe(no_mangle)]
+pub(crate) static INET_SPORT: Global<u32> = Global::new(0);
+/// `struct sock`: `__sk_common.skc_dport`, the remote port in network order
+#[unsafe(no_mangle)]
+pub(crate) static SOCK_DPORT: Global<u32> = Global::new(0);
+/// `struct sock`: `__sk_common.skc_rcv_saddr`
+#[unsafe(no_mangle)]
+pub(crate) static SOCK_RCV_SADDR: Global<u32> = Global::new(0);
+/// `struct sock`: `__sk_common.skc_daddr`
+#[unsafe(no_mangle)]
+pub(crate) static SOCK_DADDR: Global<u32> = Global::new(0);
+/// `struct sock`: `__sk_common.skc_v6_rcv_saddr`
+#[unsafe(no_mangle)]
+pub(crate) static SOCK_V6_RCV_SADDR: Global<u32> = Global::new(0);
+/// `struct sock`: `__sk_common.skc_v6_daddr`
+#[unsafe(no_mangle)]
+pub(crate) static SOCK_V6_DADDR: Global<u32> = Global::new(0);

@@ -1,0 +1,76 @@
+//! `tp_btf/inet_sock_set_state`: the arguments of the tracepoint itself, read with typed loads.
+//!
+//! Needs kernel BTF, CAP_BPF and CAP_PERFMON; no tracefs, no perf event.
+
+use aya_ebpf::{
+    Global, helpers::generated::bpf_skc_to_tcp_sock, macros::btf_tracepoint,
+    programs::BtfTracePointContext,
+};
+use tcpstat_ebpf::{EventRecord, Family, IPPROTO_TCP};
+
+use crate::{
+    count,
+    maps::{
+        INET_SPORT, NET_INUM, NETNS_INUM, SOCK_DADDR, SOCK_DPORT, SOCK_FAMILY, SOCK_NET,
+        SOCK_PROTOCOL, SOCK_RCV_SADDR, SOCK_V6_DADDR, SOCK_V6_RCV_SADDR,
+    },
+};
+
+/// `inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)`
+#[btf_tracepoint(function = "inet_sock_set_state")]
+pub(crate) fn tcpstat_tp_btf(ctx: BtfTracePointContext) -> i32 {
+    let sk: *const u8 = ctx.arg(0);
+    // SAFETY: `sk` is a trusted `struct sock *` and the offsets are those of its BTF.
+    unsafe {
+        if load::<u16>(sk, &SOCK_PROTOCOL) != IPPROTO_TCP {
+            return 0;
+        }
+        let net = load::<*const u8>(sk, &SOCK_NET);
+        if load::<u32>(net, &NET_INUM) != NETNS_INUM.load() {
+            return 0;
+        }
+        let Some(family) = Family::from_address_family(load::<u16>(sk, &SOCK_FAMILY)) else {
+            return 0;
+        };
+        count::transition(&ctx, family, ctx.arg(1), ctx.arg(2), |record| fill(record, sk, family));
+    }
+    0
+}
+
+/// # Safety
+/// As [`load`]; `sk` is a `struct sock *`.
+#[inline(always)]
+unsafe fn fill(record: &mut EventRecord, sk: *const u8, family: Family) {
+    // SAFETY: as the function's.
+    unsafe {
+        record.skaddr = sk as u64;
+        // `skc_num` is already 0 when an automatically bound socket dies; `inet_sport` is not.
+        let tcp_sock = bpf_skc_to_tcp_sock(sk.cast_mut().cast()).cast::<u8>().cast_const();
+        if !tcp_sock.is_null() {
+            record.sport = u16::from_be(load(tcp_sock, &INET_SPORT));
+        }
+        record.dport = u16::from_be(load(sk, &SOCK_DPORT));
+        match family {
+            Family::Ipv4 => {
+                let saddr: [u8; 4] = load(sk, &SOCK_RCV_SADDR);
+                let daddr: [u8; 4] = load(sk, &SOCK_DADDR);
+                record.saddr[..4].copy_from_slice(&saddr);
+                record.daddr[..4].copy_from_slice(&daddr);
+            }
+            Family::Ipv6 => {
+                record.saddr = load(sk, &SOCK_V6_RCV_SADDR);
+                record.daddr = load(sk, &SOCK_V6_DADDR);
+            }
+        }
+    }
+}
+
+/// Reads the `T` at `base + offset`.
+///
+/// # Safety
+/// `base` points to a kernel structure that has a `T` there; the verifier checks it against BTF.
+#[inline(always)]
+unsafe fn load<T: Copy>(base: *const u8, offset: &Global<u32>) -> T {
+    // SAFETY: as the function's; unaligned, since addresses are byte arrays here.
+    unsafe { base.add(offset.load() as usize).cast::<T>().read() }
+}

@@ -1,0 +1,98 @@
+//! `tcpstat check`: tries what the tracer needs, and says what to grant.
+
+use std::{fmt::Write as _, io::Write as _, process::ExitCode};
+
+use anyhow::Context;
+use clap::Args;
+use nix::sys::utsname::uname;
+
+use super::ProcfsArgs;
+use crate::{
+    kernel::{Program, Tracer},
+    procfs::{Capabilities, Procfs},
+    tracker,
+};
+
+/// Flags of `tcpstat check`.
+#[derive(Args, Debug)]
+pub(super) struct CheckArgs {
+    #[command(flatten)]
+    procfs: ProcfsArgs,
+}
+
+/// Prints a report. Success only where the tracer would run.
+pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
+    let procfs = args.procfs.procfs();
+    let mut report = String::new();
+    let mut say = |what: &str, finding: String| {
+        // Writing to a String cannot fail.
+        let _ = writeln!(report, "{what:<14}{finding}");
+    };
+    say("kernel", kernel_release());
+    say("capabilities", capabilities());
+    say("perf events", perf_events(&procfs));
+    say("snapshot", snapshot(&procfs));
+
+    let mut found = None;
+    match procfs.netns_inum() {
+        Err(error) => say("namespace", format!("unknown: {error}")),
+        Ok(inum) => {
+            say("namespace", format!("net:[{inum}]"));
+            for program in Program::ladder() {
+                match Tracer::load(program, inum) {
+                    Ok(_) => {
+                        say(program.word(), "runs".to_owned());
+                        found.get_or_insert(program);
+                    }
+                    Err(error) => {
+                        say(program.word(), format!("refused: {error}"));
+                        say("", format!("→ {}", error.remedy()));
+                    }
+                }
+            }
+        }
+    }
+    let (verdict, status) = match found {
+        Some(program) => (format!("would run, with {}", program.word()), ExitCode::SUCCESS),
+        None => ("would not run; snapshots alone would be served".to_owned(), ExitCode::FAILURE),
+    };
+    say("tracer", verdict);
+    std::io::stdout().write_all(report.as_bytes()).context("writing to standard output")?;
+    Ok(status)
+}
+
+fn kernel_release() -> String {
+    uname().map_or_else(
+        |error| format!("unknown: {error}"),
+        |uname| uname.release().to_string_lossy().into_owned(),
+    )
+}
+
+fn capabilities() -> String {
+    match Capabilities::effective() {
+        Err(error) => format!("unknown: {error}"),
+        Ok(Capabilities { bpf, perfmon }) => {
+            let word = |held| if held { "yes" } else { "no" };
+            format!("CAP_BPF {}, CAP_PERFMON {}", word(bpf), word(perfmon))
+        }
+    }
+}
+
+fn perf_events(procfs: &Procfs) -> String {
+    match procfs.sysctl("kernel/perf_event_paranoid") {
+        Ok(level) => format!("kernel.perf_event_paranoid = {level}"),
+        Err(error) => format!("unknown: {error}"),
+    }
+}
+
+fn snapshot(procfs: &Procfs) -> String {
+    match tracker::take(procfs, None) {
+        Ok(pass) => format!(
+            "{} sockets below {} in {:.1} ms",
+            pass.tally.rows,
+            procfs.root().display(),
+            pass.duration.as_secs_f64() * 1e3
+        ),
+        Err(error) => format!("impossible: {error}"),
+    }
+}

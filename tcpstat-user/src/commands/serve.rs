@@ -1,0 +1,216 @@
+//! `tcpstat serve`: count, and serve the metrics over HTTP.
+
+use std::{error::Error, process::ExitCode, time::Duration};
+
+use anyhow::Context;
+use clap::Args;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+    task::JoinSet,
+};
+use tracing::{debug, info, warn};
+
+use super::{ProcfsArgs, TracerChoice};
+use crate::{
+    kernel::{self, Attempt, Tracer},
+    procfs::Procfs,
+    tracker::Tracker,
+    web::{self, Exporter, ListenAddress},
+};
+
+/// Flags of `tcpstat serve`.
+#[derive(Args, Clone, Debug)]
+pub struct ServeArgs {
+    /// Address to listen on: HOST:PORT, or :PORT for all. May be given several times.
+    #[arg(
+        long = "web.listen-address",
+        default_value = ":10048",
+        value_name = "ADDRESS",
+        env = "TCPSTAT_WEB_LISTEN_ADDRESS",
+        value_delimiter = ','
+    )]
+    listen_address: Vec<ListenAddress>,
+
+    /// Path of the metrics.
+    #[arg(
+        long = "web.telemetry-path",
+        default_value = "/metrics",
+        value_name = "PATH",
+        env = "TCPSTAT_WEB_TELEMETRY_PATH",
+        value_parser = telemetry_path
+    )]
+    telemetry_path: String,
+
+    #[command(flatten)]
+    procfs: ProcfsArgs,
+
+    /// Time between two listings of all sockets: the ledger is held against each.
+    #[arg(
+        long = "snapshot-interval",
+        default_value = "15s",
+        value_name = "TIME",
+        env = "TCPSTAT_SNAPSHOT_INTERVAL",
+        value_parser = snapshot_interval
+    )]
+    snapshot_interval: Duration,
+
+    /// The BPF program that counts.
+    #[arg(
+        long = "tracer",
+        default_value = "auto",
+        value_name = "PROGRAM",
+        env = "TCPSTAT_TRACER",
+        value_enum
+    )]
+    tracer: TracerChoice,
+
+    /// Do not serve node_exporter's node_tcp_connection_states.
+    #[arg(long = "no-compat.node-exporter", env = "TCPSTAT_NO_COMPAT_NODE_EXPORTER")]
+    no_node_exporter: bool,
+}
+
+/// Serves until SIGTERM or SIGINT.
+pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("starting the runtime")?;
+    runtime.block_on(serve(args))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
+    let mut stop_signals = StopSignals::new()?;
+    let mut listeners = Vec::new();
+    for address in &args.listen_address {
+        listeners.push(web::bind(address).await?);
+    }
+    let procfs = args.procfs.procfs();
+    let tracer = find_tracer(args.tracer, &procfs);
+    let tracker =
+        Tracker { procfs: procfs.clone(), tracer, snapshot_interval: args.snapshot_interval };
+    let tracking = tracker.start()?;
+    let exporter = Exporter {
+        published: tracking.published.clone(),
+        nudge: tracking.nudge(),
+        procfs,
+        node_exporter: !args.no_node_exporter,
+        telemetry_path: args.telemetry_path.clone(),
+    };
+
+    let (stop, stopped) = watch::channel(false);
+    let mut servers = serve_all(listeners, &exporter, &stopped)?;
+    let mut published = tracking.published.clone();
+    let tracker_ended = async { while published.changed().await.is_ok() {} };
+    let ended_by_itself = tokio::select! {
+        signal = stop_signals.any() => {
+            info!(signal, "stopping");
+            false
+        }
+        () = tracker_ended => true,
+    };
+    stop.send_replace(true);
+    if !ended_by_itself {
+        while servers.join_next().await.is_some() {}
+    }
+    tokio::task::spawn_blocking(|| tracking.stop()).await??;
+    Ok(())
+}
+
+/// One server for each listener, until `stopped` says so.
+fn serve_all(
+    listeners: Vec<TcpListener>,
+    exporter: &Exporter,
+    stopped: &watch::Receiver<bool>,
+) -> anyhow::Result<JoinSet<std::io::Result<()>>> {
+    let mut servers = JoinSet::new();
+    for listener in listeners {
+        let address = listener.local_addr().context("asking for the address listened on")?;
+        info!("listening on http://{address}");
+        let mut stopped = stopped.clone();
+        let until_stopped = async move {
+            // An error means that the sender is gone, which is a stop too.
+            let _ = stopped.wait_for(|stopped| *stopped).await;
+        };
+        let server = axum::serve(listener, web::router(exporter.clone()))
+            .with_graceful_shutdown(until_stopped);
+        servers.spawn(async move { server.await });
+    }
+    Ok(servers)
+}
+
+/// The first tracer that runs; without one a warning says what each rung lacks.
+fn find_tracer(choice: TracerChoice, procfs: &Procfs) -> Option<Tracer> {
+    if choice == TracerChoice::Off {
+        info!("the tracer is off: serving snapshots alone");
+        return None;
+    }
+    let netns_inum = match procfs.netns_inum() {
+        Ok(inum) => inum,
+        Err(error) => {
+            warn!(
+                "serving snapshots alone: {error}: this is no mounted procfs, so the network namespace to count is unknown"
+            );
+            return None;
+        }
+    };
+    let (tracer, refused) = kernel::climb(&choice.rungs(), netns_inum);
+    for Attempt { program, error } in &refused {
+        debug!(program = program.word(), source = ?error.source(), "refused");
+    }
+    if let Some(tracer) = &tracer {
+        info!(program = tracer.program.word(), "counting in the kernel");
+    } else {
+        let told = |Attempt { program, error }: &Attempt| {
+            format!("{}: {error}; {}", program.word(), error.remedy())
+        };
+        let lines: Vec<_> = refused.iter().map(told).collect();
+        warn!("serving snapshots alone, no tracer runs: {}", lines.join("; "));
+    }
+    tracer
+}
+
+struct StopSignals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl StopSignals {
+    fn new() -> anyhow::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate()).context("handling SIGTERM")?,
+            interrupt: signal(SignalKind::interrupt()).context("handling SIGINT")?,
+        })
+    }
+
+    async fn any(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+fn telemetry_path(text: &str) -> Result<String, String> {
+    let taken = ["/", "/-/healthy", "/-/ready"];
+    if !text.starts_with('/') || text.contains(['{', '}', '?', '#']) {
+        return Err("a path begins with / and has none of { } ? #".to_owned());
+    }
+    if taken.contains(&text) {
+        return Err(format!("{} are taken", taken.join(" ")));
+    }
+    Ok(text.to_owned())
+}
+
+fn snapshot_interval(text: &str) -> Result<Duration, String> {
+    const SHORTEST: Duration = Duration::from_millis(100);
+    let interval = humantime::parse_duration(text)
+        .map_err(|error| format!("{error}; write it like 15s, 500ms or 1h"))?;
+    if interval < SHORTEST {
+        return Err("at least 100ms".to_owned());
+    }
+    Ok(interval)
+}

@@ -1,0 +1,98 @@
+//! `tcpstat show`: the sockets of this network namespace by state, once.
+
+use std::{collections::BTreeMap, io::Write, process::ExitCode};
+
+use anyhow::Context;
+use clap::Args;
+use serde::Serialize;
+
+use super::ProcfsArgs;
+use crate::{
+    states::{Family, PerFamily, State, family_word, state_word},
+    tracker::{self, Pass},
+};
+
+/// Flags of `tcpstat show`.
+#[derive(Args, Debug)]
+pub(super) struct ShowArgs {
+    #[command(flatten)]
+    procfs: ProcfsArgs,
+
+    /// Print JSON instead of a table.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Prints to standard output; rows that do not parse are told on standard error.
+pub(super) fn run(args: &ShowArgs) -> anyhow::Result<ExitCode> {
+    let pass = tracker::take(&args.procfs.procfs(), None)?;
+    if let Some(broken) = &pass.first_broken {
+        tracing::warn!(rows = pass.broken_rows, "{broken}: such rows are left out");
+    }
+    let text = if args.json {
+        let mut json = serde_json::to_string_pretty(&Report::of(&pass))?;
+        json.push('\n');
+        json
+    } else {
+        table(&pass)
+    };
+    std::io::stdout().write_all(text.as_bytes()).context("writing to standard output")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The JSON form: counts by family and state, then what else the rows tell.
+#[derive(Serialize)]
+struct Report {
+    ipv4: BTreeMap<&'static str, u64>,
+    ipv6: BTreeMap<&'static str, u64>,
+    receive_queue_bytes: BTreeMap<&'static str, u64>,
+    send_queue_bytes: BTreeMap<&'static str, u64>,
+    fin_wait2_mini: BTreeMap<&'static str, u64>,
+    rows: u64,
+    bad_rows: u64,
+}
+
+impl Report {
+    fn of(pass: &Pass) -> Self {
+        let connections = pass.tally.connections();
+        let states = |family| {
+            State::ALL.map(|state| (state_word(state), connections[(family, state)])).into()
+        };
+        let families = |values: PerFamily<u64>| {
+            Family::ALL.map(|family| (family_word(family), values[family])).into()
+        };
+        Self {
+            ipv4: states(Family::Ipv4),
+            ipv6: states(Family::Ipv6),
+            receive_queue_bytes: families(pass.tally.receive_queue_bytes),
+            send_queue_bytes: families(pass.tally.send_queue_bytes),
+            fin_wait2_mini: families(pass.tally.fin_wait2_mini),
+            rows: pass.tally.rows,
+            bad_rows: pass.broken_rows,
+        }
+    }
+}
+
+fn table(pass: &Pass) -> String {
+    let connections = pass.tally.connections();
+    let mut text = line("STATE", &["IPV4", "IPV6", "TOTAL"]);
+    let mut sums = [0; 2];
+    for state in State::ALL {
+        let counts = Family::ALL.map(|family| connections[(family, state)]);
+        sums = [sums[0] + counts[0], sums[1] + counts[1]];
+        text += &numbers(state_word(state), counts);
+    }
+    text += &numbers("sockets", sums);
+    text += &numbers("receive queue bytes", pass.tally.receive_queue_bytes.0);
+    text += &numbers("send queue bytes", pass.tally.send_queue_bytes.0);
+    text
+}
+
+fn numbers(name: &str, [ipv4, ipv6]: [u64; 2]) -> String {
+    line(name, &[ipv4, ipv6, ipv4 + ipv6].map(|number| number.to_string()))
+}
+
+fn line(name: &str, columns: &[impl AsRef<str>; 3]) -> String {
+    let [ipv4, ipv6, total] = columns.each_ref().map(AsRef::as_ref);
+    format!("{name:<20}{ipv4:>10}{ipv6:>10}{total:>10}\n")
+}

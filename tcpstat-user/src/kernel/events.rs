@@ -1,0 +1,167 @@
+//! The event log: every transition of the counted namespace, while it is open.
+//!
+//! The tracer takes bank and log from one look at the switch (`tcpstat_ebpf::Bank`). So the state
+//! of all counters at the moment the log opens is known to the event, and a log that lacks records
+//! (the ring buffer was full) is known to be incomplete.
+
+use std::{sync::Arc, time::Duration};
+
+use aya::maps::{MapData, RingBuf};
+use tcpstat_ebpf::{Bank, EventRecord};
+
+use super::counters::{Counters, Switch};
+use crate::{
+    snapshot::Tuple,
+    states::{Family, State},
+    transitions::{Event, Transitions},
+};
+
+/// The moment at which the log opened.
+#[derive(Debug)]
+pub struct Cut {
+    /// All transitions before the first that is logged.
+    pub transitions: Transitions,
+    plain: Transitions,
+    logged: Transitions,
+}
+
+/// What closing the log tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogClosed {
+    /// Events that the tracer counted while the log was open.
+    pub counted: u64,
+    /// Records that were read from it and understood.
+    pub read: u64,
+    /// Whether an event came after the cut that did not see the log open: the cut is not exact.
+    pub torn: bool,
+}
+
+impl LogClosed {
+    /// Whether the log holds every event after the cut.
+    #[must_use]
+    pub fn complete(&self) -> bool {
+        self.counted == self.read && !self.torn
+    }
+}
+
+/// The ring buffer and its switch.
+pub struct EventLog {
+    ring: RingBuf<MapData>,
+    switch: Switch,
+    counters: Arc<Counters>,
+    read: u64,
+}
+
+impl EventLog {
+    pub(super) fn new(ring: RingBuf<MapData>, switch: Switch, counters: Arc<Counters>) -> Self {
+        switch.set_log_open(false);
+        Self { ring, switch, counters, read: 0 }
+    }
+
+    /// Opens the log. Blocks for some milliseconds: until no event that saw it shut is under way.
+    pub fn open(&mut self) -> Cut {
+        while self.ring.next().is_some() {}
+        self.read = 0;
+        let logged = self.counters.bank(Bank::Logged);
+        self.switch.set_log_open(true);
+        await_running_programs();
+        let plain = self.counters.bank(Bank::Plain);
+        Cut { transitions: plain.plus(&logged), plain, logged }
+    }
+
+    /// Hands every event that is in the log now to `each`, oldest first.
+    pub fn drain(&mut self, mut each: impl FnMut(Event)) {
+        while let Some(item) = self.ring.next() {
+            if let Some(event) = decode(&item) {
+                self.read += 1;
+                each(event);
+            }
+        }
+    }
+
+    /// Shuts the log and drains what is left. Blocks as [`Self::open`] does.
+    pub fn close(&mut self, cut: &Cut, each: impl FnMut(Event)) -> LogClosed {
+        let torn = self.counters.bank(Bank::Plain) != cut.plain;
+        self.switch.set_log_open(false);
+        await_running_programs();
+        self.drain(each);
+        let counted = self.counters.bank(Bank::Logged).since(&cut.logged).total();
+        LogClosed { counted, read: self.read, torn }
+    }
+}
+
+/// Waits until every program run that has begun has ended.
+///
+/// A program runs inside an RCU read-side critical section, and membarrier(2) waits for a grace
+/// period. Where it is refused (seccomp, nohz_full), two milliseconds outlast a run that is not
+/// preempted, and [`LogClosed::torn`] tells of one that was.
+fn await_running_programs() {
+    // SAFETY: MEMBARRIER_CMD_GLOBAL takes no pointers and has no effect but the wait.
+    let result = unsafe { libc::syscall(libc::SYS_membarrier, libc::MEMBARRIER_CMD_GLOBAL, 0, 0) };
+    if result != 0 {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// `None` for a record that is too short or names a family or state that there is not.
+fn decode(bytes: &[u8]) -> Option<Event> {
+    let (skaddr, rest) = bytes.split_first_chunk()?;
+    let (sport, rest) = rest.split_first_chunk()?;
+    let (dport, rest) = rest.split_first_chunk()?;
+    let (&[family, old, new, _reserved], rest) = rest.split_first_chunk()?;
+    let (saddr, rest) = rest.split_first_chunk()?;
+    let (daddr, _) = rest.split_first_chunk()?;
+    Some(Event {
+        skaddr: u64::from_ne_bytes(*skaddr),
+        old: State::from_number(old)?,
+        new: State::from_number(new)?,
+        tuple: Tuple {
+            family: Family::from_index(family)?,
+            saddr: *saddr,
+            sport: u16::from_ne_bytes(*sport),
+            daddr: *daddr,
+            dport: u16::from_ne_bytes(*dport),
+        },
+    })
+}
+
+const _: () = assert!(size_of::<EventRecord>() == 48, "decode reads the record field by field");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> Vec<u8> {
+        let mut bytes = 0xffff_8880_1234_5678_u64.to_ne_bytes().to_vec();
+        bytes.extend(8080_u16.to_ne_bytes());
+        bytes.extend(443_u16.to_ne_bytes());
+        bytes.extend([0, 2, 1, 0]);
+        bytes.extend([127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        bytes.extend([10, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        bytes
+    }
+
+    #[test]
+    fn a_record_decodes_to_the_event_that_the_tracer_wrote() {
+        assert_eq!(record().len(), size_of::<EventRecord>());
+        let event = decode(&record()).unwrap();
+        assert_eq!(event.skaddr, 0xffff_8880_1234_5678);
+        assert_eq!((event.old, event.new), (State::SynSent, State::Established));
+        assert_eq!((event.tuple.sport, event.tuple.dport), (8080, 443));
+        assert_eq!(event.tuple.saddr[..4], [127, 0, 0, 1]);
+        assert_eq!(event.tuple.daddr[..4], [10, 0, 0, 2]);
+        assert_eq!(event.tuple.family, Family::Ipv4);
+    }
+
+    #[test]
+    fn a_truncated_or_impossible_record_is_none() {
+        for length in 0..record().len() {
+            assert_eq!(decode(&record()[..length]), None, "cut at {length}");
+        }
+        for (position, value) in [(12, 2), (13, 0), (14, 13)] {
+            let mut bytes = record();
+            bytes[position] = value;
+            assert_eq!(decode(&bytes), None, "byte {position} = {value}");
+        }
+    }
+}

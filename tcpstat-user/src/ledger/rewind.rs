@@ -1,0 +1,162 @@
+//! The state of every full socket at the moment the event log opened, from a listing taken while it
+//! was open.
+//!
+//! A socket with an event in the log counts with the old state of its first one; if that was its
+//! birth, it does not count. A socket without one was at rest, so its row tells. Rows carry no socket
+//! address, so an event finds the row of its socket by the tuple. Where a tuple cannot tell, the doubt
+//! is counted, and the snapshot is to be taken again:
+//!
+//! - A birth may not know its tuple yet. Its socket's later events do; where none came, a row in the
+//!   same state may be that socket or one at rest.
+//! - Listeners may share a tuple (`SO_REUSEPORT`). Where one of them came or went, the rows with that
+//!   tuple may be it or its peers.
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    hash::{DefaultHasher, Hash, Hasher},
+};
+
+use crate::{
+    ledger::rules::effect,
+    snapshot::{Kind, Row, Tuple},
+    states::{Family, PerState, State},
+    transitions::Event,
+};
+
+/// Events and rows of one snapshot, in any order among each other; the events in their own.
+#[derive(Debug, Default)]
+pub struct Rewind {
+    /// What moved, by socket address: the family and state at the cut, `None` for a birth.
+    moved: HashMap<u64, Option<(Family, State)>>,
+    /// Births without a tuple so far, by socket address, with the state the socket is in now.
+    unplaced: HashMap<u64, (Family, State)>,
+    /// Tuples whose rows belong to sockets that moved.
+    tuples: HashMap<u64, Owner>,
+    /// A full row each: the tuple's hash with family and state in the low bits. Eight bytes a row.
+    rows: Vec<u64>,
+}
+
+/// Whose a tuple is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Owner {
+    /// One connection's: no other socket can have it at the same time.
+    Connection,
+    /// A listener's, and perhaps that of others.
+    Listener,
+}
+
+/// The full sockets at the cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AtCut {
+    /// How many there were.
+    pub sockets: PerState<u64>,
+    /// How many rows may have been counted wrongly.
+    pub doubts: u64,
+}
+
+impl Rewind {
+    /// Takes a transition that was logged, in the order of the log.
+    pub fn event(&mut self, event: &Event) {
+        let (from, to) = effect(event.old, event.new);
+        let birth = from.is_none() && event.old != event.new;
+        if let Entry::Vacant(first) = self.moved.entry(event.skaddr) {
+            first.insert((!birth).then_some((event.tuple.family, event.old)));
+        }
+        match (birth, trusted(event)) {
+            (_, true) => {
+                self.unplaced.remove(&event.skaddr);
+                let listener = event.old == State::Listen || event.new == State::Listen;
+                // A child is born of a listener but is none.
+                let owner = if listener && event.new != State::SynRecv {
+                    Owner::Listener
+                } else {
+                    Owner::Connection
+                };
+                self.tuples.insert(hash(&event.tuple), owner);
+            }
+            (true, false) => {
+                self.unplaced.insert(event.skaddr, (event.tuple.family, event.new));
+            }
+            (false, false) => {}
+        }
+        if event.new == State::Close {
+            // It died before it had a port: no table ever held it.
+            self.unplaced.remove(&event.skaddr);
+        } else if let (Some((_, state)), Some(to)) = (self.unplaced.get_mut(&event.skaddr), to) {
+            *state = to;
+        }
+    }
+
+    /// Takes a row of the listing. Those that are no full sockets leave no trace, nor do sockets in
+    /// CLOSE, which are on their way out of the tables.
+    pub fn row(&mut self, row: &Row) {
+        if let Kind::Full(state) = row.kind
+            && state != State::Close
+        {
+            self.rows.push(pack(hash(&row.tuple), row.tuple.family, state));
+        }
+    }
+
+    /// Adds up.
+    #[must_use]
+    pub fn at_cut(&self) -> AtCut {
+        let mut sockets = PerState::default();
+        let mut doubts = 0;
+        for &row in &self.rows {
+            let Some((tuple, family, state)) = unpack(row) else { continue };
+            match self.tuples.get(&tuple) {
+                None => sockets[(family, state)] += 1,
+                Some(Owner::Connection) => {}
+                Some(Owner::Listener) => doubts += 1,
+            }
+        }
+        let mut unplaced = PerState::<u64>::default();
+        for &(family, state) in self.unplaced.values() {
+            unplaced[(family, state)] += 1;
+        }
+        for (family, state, births) in unplaced.iter() {
+            doubts += births.min(sockets[(family, state)]);
+        }
+        for (family, state) in self.moved.values().flatten() {
+            sockets[(*family, *state)] += 1;
+        }
+        AtCut { sockets, doubts }
+    }
+}
+
+/// Whether an event carries the tuple that its socket's row shows.
+///
+/// 7→2 fires before the source port is chosen, and a socket that is used again still carries its old
+/// one; 10→3 carries the listener's ends up to 6.13, recognised by the missing remote port.
+fn trusted(event: &Event) -> bool {
+    let tuple = &event.tuple;
+    match (event.old, event.new) {
+        (State::Close, State::SynSent | State::SynRecv) => false,
+        (State::Listen, State::SynRecv) => tuple.dport != 0,
+        _ => tuple.sport != 0,
+    }
+}
+
+const LOW_BITS: u32 = 5;
+
+/// The tuple's hash, its low bits cleared.
+fn hash(tuple: &Tuple) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    tuple.hash(&mut hasher);
+    hasher.finish() >> LOW_BITS << LOW_BITS
+}
+
+fn pack(hash: u64, family: Family, state: State) -> u64 {
+    hash | (family as u64) << 4 | u64::from(state.number())
+}
+
+fn unpack(row: u64) -> Option<(u64, Family, State)> {
+    let [low, ..] = row.to_le_bytes();
+    let family = Family::from_index(low >> 4 & 1)?;
+    let state = State::from_number(low & 0xf)?;
+    Some((row >> LOW_BITS << LOW_BITS, family, state))
+}
+
+#[cfg(test)]
+#[path = "rewind_tests.rs"]
+mod tests;

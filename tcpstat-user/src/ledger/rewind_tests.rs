@@ -1,0 +1,238 @@
+//! A model of sockets that move while they are listed, and the promise that the rewind keeps.
+
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+use super::*;
+use State::{
+    Close, CloseWait, Closing, Established, FinWait1, FinWait2, LastAck, Listen, SynRecv, SynSent,
+};
+
+/// Lives of sockets: the states they go through, beginning with the one at the cut.
+const LIVES: &[&[State]] = &[
+    &[Established],
+    &[SynSent],
+    &[Listen],
+    &[CloseWait],
+    &[Established, FinWait1, FinWait2, Close],
+    &[Established, FinWait1, Closing, Close],
+    &[Established, FinWait1, FinWait1, Close],
+    &[Established, CloseWait, LastAck, Close],
+    &[Established, Close],
+    &[CloseWait, Close],
+    &[FinWait2, Close],
+    &[SynSent, Established],
+    &[SynSent, Close, SynSent, Established],
+    &[Close, SynSent, Established, FinWait1, FinWait2, Close],
+    &[Close, SynSent, Established],
+    &[Close, SynSent, Close],
+    &[Close, SynSent],
+    &[Close, Listen],
+    &[Listen, Close],
+    &[Close, SynRecv, Established],
+];
+
+/// Lives of accepted children: the first transition reports the listener's state as the old one.
+const CHILDREN: &[&[State]] = &[
+    &[Close, SynRecv],
+    &[Close, SynRecv, Established],
+    &[Close, SynRecv, Established, CloseWait, LastAck, Close],
+    &[Close, SynRecv, Close],
+];
+
+/// One socket of the model.
+#[derive(Clone, Debug)]
+struct Socket {
+    skaddr: u64,
+    tuple: Tuple,
+    life: &'static [State],
+    child: bool,
+    at: usize,
+    /// The transition has been told, the socket still shows its old state: the tracepoint fires
+    /// before the store, and before the socket is hashed or unhashed.
+    told_early: bool,
+}
+
+impl Socket {
+    fn shown(&self) -> State {
+        self.life[if self.told_early { self.at.saturating_sub(1) } else { self.at }]
+    }
+
+    /// The next transition as the tracer would log it.
+    fn step(&mut self, early: bool, old_kernel: bool) -> Option<Event> {
+        let (old, new) = (self.life[self.at], *self.life.get(self.at + 1)?);
+        self.at += 1;
+        self.told_early = early;
+        let mut event = Event { skaddr: self.skaddr, old, new, tuple: self.tuple };
+        if old == Close && self.child {
+            event.old = Listen;
+            if old_kernel {
+                // The listener's ends.
+                event.tuple.daddr = [0; 16];
+                event.tuple.dport = 0;
+            }
+        } else if old == Close && new == SynSent {
+            event.tuple.sport = 0;
+        }
+        Some(event)
+    }
+}
+
+fn tuple(family: Family, number: u16, listener: bool) -> Tuple {
+    let (daddr, dport) = if listener { ([0; 16], 0) } else { ([2; 16], 443) };
+    Tuple { family, saddr: [1; 16], sport: number + 1, daddr, dport }
+}
+
+fn row(socket: &Socket) -> Option<Row> {
+    let kind = Kind::Full(socket.shown());
+    (socket.shown() != Close).then_some(Row {
+        tuple: socket.tuple,
+        kind,
+        receive_queue: 0,
+        send_queue: 0,
+        inode: 0,
+    })
+}
+
+fn sockets() -> impl Strategy<Value = Vec<Socket>> {
+    let one = (any::<bool>(), any::<bool>(), any::<Index>());
+    prop::collection::vec(one, 1..24).prop_map(|chosen| {
+        let socket = |(number, (ipv6, child, life)): (usize, (bool, bool, Index))| {
+            let life = *life.get(if child { CHILDREN } else { LIVES });
+            let family = if ipv6 { Family::Ipv6 } else { Family::Ipv4 };
+            let number = u16::try_from(number).unwrap();
+            Socket {
+                skaddr: 0xffff_8880_0000_0000 + u64::from(number),
+                tuple: tuple(family, number, life.contains(&Listen)),
+                life,
+                child,
+                at: 0,
+                told_early: false,
+            }
+        };
+        chosen.into_iter().enumerate().map(socket).collect()
+    })
+}
+
+/// One thing that happens while the log is open.
+#[derive(Clone, Debug)]
+enum Happening {
+    /// The listing shows the next socket of its order.
+    Listed,
+    /// A socket moves.
+    Moves { which: Index, early: bool },
+}
+
+fn happenings() -> impl Strategy<Value = Vec<Happening>> {
+    let one = prop_oneof![
+        Just(Happening::Listed),
+        (any::<Index>(), any::<bool>())
+            .prop_map(|(which, early)| Happening::Moves { which, early }),
+    ];
+    prop::collection::vec(one, 0..160)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4096, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_interleaving_of_events_and_rows_gives_the_sockets_at_the_cut_or_says_that_it_doubts(
+        mut sockets in sockets(),
+        happenings in happenings(),
+        old_kernel in any::<bool>(),
+    ) {
+        let mut truth = PerState::<u64>::default();
+        for socket in sockets.iter().filter(|socket| socket.life[0] != Close) {
+            truth[(socket.tuple.family, socket.life[0])] += 1;
+        }
+        let mut rewind = Rewind::default();
+        let mut listed = 0;
+        for happening in happenings {
+            match happening {
+                Happening::Listed => {
+                    if let Some(row) = sockets.get(listed).and_then(row) {
+                        rewind.row(&row);
+                    }
+                    listed += 1;
+                }
+                Happening::Moves { which, early } => {
+                    let which = which.index(sockets.len());
+                    if let Some(event) = sockets[which].step(early, old_kernel) {
+                        rewind.event(&event);
+                    }
+                }
+            }
+        }
+        for socket in sockets.iter().skip(listed) {
+            if let Some(row) = row(socket) {
+                rewind.row(&row);
+            }
+        }
+        let at_cut = rewind.at_cut();
+        if at_cut.doubts == 0 {
+            prop_assert_eq!(at_cut.sockets, truth);
+        }
+        let listener_moved = sockets.iter().any(|s| s.at > 0 && s.life.contains(&Listen));
+        let birth_without_tuple = sockets.iter().any(|s| s.at > 0 && s.life[s.at - 1] == Close);
+        if !listener_moved && !birth_without_tuple {
+            prop_assert_eq!(at_cut.doubts, 0, "no reason to doubt");
+        }
+    }
+}
+
+fn event(skaddr: u64, old: State, new: State, tuple: Tuple) -> Event {
+    Event { skaddr, old, new, tuple }
+}
+
+fn full(tuple: Tuple, state: State) -> Row {
+    Row { tuple, kind: Kind::Full(state), receive_queue: 0, send_queue: 0, inode: 7 }
+}
+
+#[test]
+fn a_socket_that_moves_after_its_row_was_read_counts_once_with_its_old_state() {
+    let tuple = tuple(Family::Ipv4, 1, false);
+    let mut rewind = Rewind::default();
+    rewind.row(&full(tuple, Established));
+    rewind.event(&event(1, Established, CloseWait, tuple));
+    let at_cut = rewind.at_cut();
+    assert_eq!(at_cut.sockets[(Family::Ipv4, Established)], 1);
+    assert_eq!(at_cut.sockets[(Family::Ipv4, CloseWait)], 0);
+    assert_eq!(at_cut.doubts, 0);
+}
+
+#[test]
+fn a_birth_whose_tuple_never_came_is_a_doubt_where_a_row_could_be_it() {
+    let birth = |state| {
+        let mut tuple = tuple(Family::Ipv4, 1, false);
+        tuple.sport = 0;
+        event(1, Close, state, tuple)
+    };
+    let mut rewind = Rewind::default();
+    rewind.event(&birth(SynSent));
+    assert_eq!(rewind.at_cut().doubts, 0, "no row in that state");
+    rewind.row(&full(tuple(Family::Ipv4, 9, false), SynSent));
+    assert_eq!(rewind.at_cut().doubts, 1);
+}
+
+#[test]
+fn a_listener_that_leaves_its_group_is_a_doubt() {
+    let shared = tuple(Family::Ipv4, 80, true);
+    let mut rewind = Rewind::default();
+    rewind.row(&full(shared, Listen));
+    rewind.row(&full(shared, Listen));
+    rewind.event(&event(1, Listen, Close, shared));
+    assert_eq!(rewind.at_cut().doubts, 2);
+}
+
+#[test]
+fn an_address_that_is_used_again_does_not_hide_the_first_socket() {
+    let (first, second) = (tuple(Family::Ipv4, 1, false), tuple(Family::Ipv4, 2, false));
+    let mut rewind = Rewind::default();
+    rewind.event(&event(1, Established, Close, first));
+    rewind.event(&event(1, Listen, SynRecv, second));
+    rewind.event(&event(1, SynRecv, Established, second));
+    rewind.row(&full(second, Established));
+    let at_cut = rewind.at_cut();
+    assert_eq!(at_cut.sockets[(Family::Ipv4, Established)], 1);
+    assert_eq!(at_cut.doubts, 0);
+}

@@ -1,0 +1,137 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn transitions(moves: &[(Family, State, State, u64)]) -> Transitions {
+    let mut transitions = Transitions::default();
+    for &(family, old, new, count) in moves {
+        transitions.add(family, old, new, count);
+    }
+    transitions
+}
+
+fn sockets(counts: &[(Family, State, u64)]) -> PerState<u64> {
+    let mut sockets = PerState::default();
+    for &(family, state, count) in counts {
+        sockets[(family, state)] = count;
+    }
+    sockets
+}
+
+#[test]
+fn what_stood_before_the_start_counts_and_moves_with_what_comes() {
+    let at = transitions(&[(Family::Ipv4, State::Close, State::SynSent, 7)]);
+    let ledger = Ledger::seeded(&at, &sockets(&[(Family::Ipv4, State::Established, 3)]));
+    assert_eq!(ledger.connections(&at, 0)[(Family::Ipv4, State::Established)], 3);
+
+    let mut now = at.clone();
+    now.add(Family::Ipv4, State::Established, State::CloseWait, 2);
+    let connections = ledger.connections(&now, 0);
+    assert_eq!(connections[(Family::Ipv4, State::Established)], 1);
+    assert_eq!(connections[(Family::Ipv4, State::CloseWait)], 2);
+}
+
+#[test]
+fn drift_is_ledger_minus_witness_and_correcting_it_ends_it() {
+    let at = Transitions::default();
+    let mut ledger = Ledger::seeded(&at, &sockets(&[(Family::Ipv6, State::Established, 5)]));
+    let witness =
+        sockets(&[(Family::Ipv6, State::Established, 3), (Family::Ipv6, State::CloseWait, 1)]);
+    let drift = ledger.drift(&at, &witness);
+    assert_eq!(drift[(Family::Ipv6, State::Established)], 2);
+    assert_eq!(drift[(Family::Ipv6, State::CloseWait)], -1);
+    ledger.correct(&drift);
+    assert_eq!(ledger.drift(&at, &witness), PerState::default());
+}
+
+#[test]
+fn time_wait_and_the_mini_sockets_in_fin_wait2_add_up_to_tw_at_any_time() {
+    let at = Transitions::default();
+    let mut ledger = Ledger::seeded(&at, &sockets(&[(Family::Ipv4, State::FinWait2, 2)]));
+    let tally = Tally {
+        time_wait: PerFamily([6, 2]),
+        fin_wait2_mini: PerFamily([3, 1]),
+        requests: PerFamily([4, 0]),
+        ..Tally::default()
+    };
+    ledger.observe(&at, &tally);
+
+    let exact = ledger.connections(&at, 12);
+    assert_eq!(exact[(Family::Ipv4, State::TimeWait)], 6);
+    assert_eq!(exact[(Family::Ipv6, State::TimeWait)], 2);
+    assert_eq!(exact[(Family::Ipv4, State::FinWait2)], 2 + 3);
+    assert_eq!(exact[(Family::Ipv6, State::FinWait2)], 1);
+    assert_eq!(exact[(Family::Ipv4, State::SynRecv)], 4);
+
+    let fewer = ledger.connections(&at, 2);
+    let both = |state| Family::ALL.map(|family| fewer[(family, state)]).iter().sum::<u64>();
+    assert_eq!(both(State::FinWait2), 2 + 2, "never above tw");
+    assert_eq!(both(State::TimeWait), 0);
+}
+
+#[test]
+fn mini_sockets_that_come_after_the_snapshot_go_to_the_family_that_closed() {
+    let at = Transitions::default();
+    let mut ledger = Ledger::seeded(&at, &PerState::default());
+    ledger.observe(&at, &Tally::default());
+    let now = transitions(&[(Family::Ipv6, State::FinWait2, State::Close, 9)]);
+    assert_eq!(ledger.connections(&now, 9)[(Family::Ipv6, State::TimeWait)], 9);
+    assert_eq!(ledger.connections(&now, 9)[(Family::Ipv4, State::TimeWait)], 0);
+}
+
+#[test]
+fn close_is_no_place_to_be() {
+    let now = transitions(&[(Family::Ipv4, State::Established, State::Close, 4)]);
+    let ledger = Ledger::seeded(&now, &PerState::default());
+    assert_eq!(ledger.connections(&now, 0), PerState::default());
+}
+
+proptest! {
+    #[test]
+    fn seeding_and_reconciling_with_the_same_rows_changes_nothing(
+        counted in prop::collection::vec((0_u8..2, 1_u8..12, 1_u8..12, any::<u64>()), 0..40),
+        held in prop::collection::vec((0_u8..2, 1_u8..12, 0_u64..1_000_000), 0..22),
+    ) {
+        let mut at = Transitions::default();
+        for (family, old, new, count) in counted {
+            at.add(family_at(family), state_at(old), state_at(new), count);
+        }
+        let mut rows = PerState::default();
+        for (family, state, count) in held {
+            rows[(family_at(family), state_at(state))] = count;
+        }
+        let ledger = Ledger::seeded(&at, &rows);
+        prop_assert_eq!(ledger.drift(&at, &rows), PerState::default());
+        for (family, state, count) in rows.iter() {
+            prop_assert_eq!(ledger.full(&at)[(family, state)], count.cast_signed());
+        }
+    }
+
+    #[test]
+    fn tw_is_divided_without_a_remainder(
+        time_wait in prop::array::uniform2(0_u64..u64::from(u32::MAX)),
+        fin_wait2 in prop::array::uniform2(0_u64..u64::from(u32::MAX)),
+        tw in 0_u64..u64::from(u32::MAX),
+    ) {
+        let at = Transitions::default();
+        let mut ledger = Ledger::seeded(&at, &PerState::default());
+        ledger.observe(&at, &Tally {
+            time_wait: PerFamily(time_wait),
+            fin_wait2_mini: PerFamily(fin_wait2),
+            ..Tally::default()
+        });
+        let connections = ledger.connections(&at, tw);
+        let sum: u64 = Family::ALL.into_iter().flat_map(|family| {
+            [State::TimeWait, State::FinWait2].map(|state| connections[(family, state)])
+        }).sum();
+        prop_assert_eq!(sum, tw);
+    }
+}
+
+fn family_at(index: u8) -> Family {
+    Family::ALL[usize::from(index)]
+}
+
+fn state_at(number: u8) -> State {
+    State::from_number(number).unwrap()
+}

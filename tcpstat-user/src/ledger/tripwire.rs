@@ -1,0 +1,131 @@
+//! The tripwire: the sum of the gauges against the kernel's own count of full sockets.
+//!
+//! sockstat's `inuse` counts hashed full sockets. At rest it equals the sum; under way it may not,
+//! for a transition is told before the socket is hashed or unhashed. So a difference counts only
+//! where no transition happened between two looks at the counters, and where it is seen again.
+
+/// One look: the counters, sockstat, the counters again.
+#[derive(Clone, Copy, Debug)]
+pub struct Reading {
+    /// Whether no transition was counted between the two looks at the counters.
+    pub still: bool,
+    /// Sum of the full-socket gauges, both families.
+    pub sum: i64,
+    /// sockstat `inuse`, both families.
+    pub inuse: u64,
+}
+
+impl Reading {
+    /// By how much the ledger is above sockstat; `None` while sockets move.
+    #[must_use]
+    pub fn difference(&self) -> Option<i64> {
+        self.still.then(|| self.sum - self.inuse.cast_signed())
+    }
+}
+
+/// What a look says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// The two are one.
+    Agrees,
+    /// Sockets move: nothing can be said.
+    Moving,
+    /// They differ, for the first time in this way: look again in some milliseconds.
+    Suspect,
+    /// They differ as they did at the last look.
+    Tripped,
+}
+
+/// The tripwire's memory.
+#[derive(Clone, Debug, Default)]
+pub struct Tripwire {
+    suspected: Option<i64>,
+    excused: i64,
+}
+
+impl Tripwire {
+    /// Judges one reading. Two that are to confirm one another lie some milliseconds apart.
+    pub fn look(&mut self, reading: &Reading) -> Look {
+        let Some(difference) = reading.difference() else { return Look::Moving };
+        if difference == self.excused {
+            self.suspected = None;
+            return Look::Agrees;
+        }
+        if self.suspected == Some(difference) {
+            return Look::Tripped;
+        }
+        self.suspected = Some(difference);
+        Look::Suspect
+    }
+
+    /// The difference that trips no more; 0 unless one was excused.
+    #[must_use]
+    pub fn excused(&self) -> i64 {
+        self.excused
+    }
+
+    /// A snapshot agreed with the ledger although the last look did not: if `reading` still differs
+    /// in the same way, the kernel counts something that it does not list, or the other way round.
+    /// That difference trips no more.
+    pub fn excuse(&mut self, reading: &Reading) {
+        if let Some(difference) = reading.difference()
+            && self.suspected == Some(difference)
+        {
+            self.excused = difference;
+            self.suspected = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reading(sum: i64, inuse: u64) -> Reading {
+        Reading { still: true, sum, inuse }
+    }
+
+    #[test]
+    fn a_difference_trips_when_it_is_seen_twice() {
+        let mut tripwire = Tripwire::default();
+        assert_eq!(tripwire.look(&reading(5, 5)), Look::Agrees);
+        assert_eq!(tripwire.look(&reading(5, 4)), Look::Suspect);
+        assert_eq!(tripwire.look(&reading(5, 4)), Look::Tripped);
+    }
+
+    #[test]
+    fn a_difference_that_passes_or_changes_does_not_trip() {
+        let mut tripwire = Tripwire::default();
+        assert_eq!(tripwire.look(&reading(5, 4)), Look::Suspect);
+        assert_eq!(tripwire.look(&reading(5, 5)), Look::Agrees);
+        assert_eq!(tripwire.look(&reading(6, 5)), Look::Suspect);
+        assert_eq!(tripwire.look(&reading(8, 5)), Look::Suspect);
+    }
+
+    #[test]
+    fn churn_says_nothing_and_forgets_nothing() {
+        let mut tripwire = Tripwire::default();
+        let moving = Reading { still: false, ..reading(9, 1) };
+        assert_eq!(tripwire.look(&reading(5, 4)), Look::Suspect);
+        assert_eq!(tripwire.look(&moving), Look::Moving);
+        assert_eq!(tripwire.look(&reading(7, 6)), Look::Tripped);
+    }
+
+    #[test]
+    fn an_excused_difference_is_quiet_and_any_other_is_not() {
+        let mut tripwire = Tripwire::default();
+        assert_eq!(tripwire.look(&reading(5, 4)), Look::Suspect);
+        tripwire.excuse(&reading(5, 4));
+        assert_eq!(tripwire.look(&reading(15, 14)), Look::Agrees);
+        assert_eq!(tripwire.look(&reading(15, 15)), Look::Suspect);
+        assert_eq!(tripwire.look(&reading(15, 15)), Look::Tripped);
+    }
+
+    #[test]
+    fn only_the_difference_that_was_seen_before_the_snapshot_is_excused() {
+        let mut tripwire = Tripwire::default();
+        assert_eq!(tripwire.look(&reading(5, 4)), Look::Suspect);
+        tripwire.excuse(&reading(6, 4));
+        assert_eq!(tripwire.look(&reading(5, 4)), Look::Tripped);
+    }
+}

@@ -1,0 +1,16 @@
+//! tcpstat: TCP sockets by state, counted in the kernel, served to Prometheus.
+//!
+//! Imports run one way: `commands` → `web`, `tracker` → `metrics`, `ledger` → `snapshot`, `procfs`,
+//! `kernel` → the layout shared with the tracer. Only `kernel` names aya or needs unsafe; only
+//! `procfs` reads /proc; only `metrics` names a metric; `ledger` does no I/O and has no clock.
+
+pub mod commands;
+pub mod kernel;
+pub mod ledger;
+pub mod metrics;
+pub mod procfs;
+pub mod snapshot;
+pub mod states;
+pub mod tracker;
+pub mod transitions;
+pub mod web;

@@ -1,0 +1,52 @@
+//! Prometheus' text format 0.0.4, made from OpenMetrics text.
+//!
+//! The two differ in what is written here: a counter's family is named with `_total` in the classic
+//! format, which has neither `# UNIT` nor `# EOF`.
+
+/// Rewrites what prometheus-client encodes.
+pub(super) fn from_openmetrics(text: &str) -> String {
+    let mut classic = String::with_capacity(text.len());
+    let mut help = None;
+    for line in text.lines() {
+        if let Some(description) = line.strip_prefix("# HELP ") {
+            help = description.split_once(' ');
+        } else if let Some(description) = line.strip_prefix("# TYPE ") {
+            let Some((name, kind)) = description.split_once(' ') else { continue };
+            let suffix = if kind == "counter" { "_total" } else { "" };
+            let kind = if kind == "unknown" { "untyped" } else { kind };
+            if let Some((_, help)) = help.take() {
+                push(&mut classic, &["# HELP ", name, suffix, " ", help, "\n"]);
+            }
+            push(&mut classic, &["# TYPE ", name, suffix, " ", kind, "\n"]);
+        } else if !line.starts_with("# ") {
+            push(&mut classic, &[line, "\n"]);
+        }
+    }
+    classic
+}
+
+fn push(text: &mut String, parts: &[&str]) {
+    text.extend(parts.iter().copied());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_counter_is_described_by_the_name_its_samples_have() {
+        let openmetrics = "# HELP a_thing What it is.\n# TYPE a_thing counter\n\
+                           a_thing_total{x=\"y\"} 1\n# EOF\n";
+        let classic = "# HELP a_thing_total What it is.\n# TYPE a_thing_total counter\n\
+                       a_thing_total{x=\"y\"} 1\n";
+        assert_eq!(from_openmetrics(openmetrics), classic);
+    }
+
+    #[test]
+    fn a_gauge_stays_as_it_is_and_units_go() {
+        let openmetrics = "# HELP b_seconds How long.\n# TYPE b_seconds gauge\n\
+                           # UNIT b_seconds seconds\nb_seconds 0.5\n# EOF\n";
+        let classic = "# HELP b_seconds How long.\n# TYPE b_seconds gauge\nb_seconds 0.5\n";
+        assert_eq!(from_openmetrics(openmetrics), classic);
+    }
+}

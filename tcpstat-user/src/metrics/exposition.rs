@@ -1,0 +1,219 @@
+//! The values of a scrape as metric families, in the order in which they are written.
+
+use std::{fmt, time::SystemTime};
+
+use prometheus_client::{
+    collector::Collector,
+    encoding::{
+        DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, EncodeLabelSet, EncodeMetric,
+        MetricEncoder,
+    },
+    metrics::counter::ConstCounter,
+};
+
+use super::{SnapshotValues, TracerValues, Values, names, names::Metric, node_exporter};
+use crate::{
+    procfs::{ProcessStatus, Sockstat},
+    states::{Family, PerFamily, PerState, State, family_word, state_word},
+    transitions::Transitions,
+};
+
+impl Collector for Values {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut page = Page { encoder };
+        if let Some(connections) = &self.connections {
+            page.by_state(names::CONNECTIONS, connections)?;
+        }
+        if let Some(tracer) = &self.tracer {
+            page.tracer(tracer)?;
+        }
+        if let Some(snapshot) = &self.snapshot {
+            page.snapshot(snapshot)?;
+        }
+        page.single_counter(names::SNAPSHOT_ERRORS, self.snapshot_errors)?;
+        if let Some(sockstat) = &self.sockstat {
+            page.sockstat(sockstat)?;
+        }
+        let program = self.tracer.as_ref().map_or("none", |tracer| tracer.program);
+        let source = self.snapshot.as_ref().map_or("none", |snapshot| snapshot.source);
+        let info = [("program", program), ("snapshot", source), ("hooks", "none")];
+        page.single(names::TRACER_UP, u64::from(self.tracer.is_some()))?;
+        page.gauges(names::TRACER_INFO, [(info, 1_u64)])?;
+        if let (true, Some(connections), Some(snapshot)) =
+            (self.node_exporter, &self.connections, &self.snapshot)
+        {
+            let values = node_exporter::connection_states(connections, snapshot);
+            page.gauges(
+                names::NODE_TCP_CONNECTION_STATES,
+                values.into_iter().map(|(state, value)| ([("state", state)], value)),
+            )?;
+        }
+        let build =
+            [("version", env!("CARGO_PKG_VERSION")), ("revision", env!("TCPSTAT_REVISION"))];
+        page.gauges(names::BUILD_INFO, [(build, 1_u64)])?;
+        self.process.as_ref().map_or(Ok(()), |process| page.process(process))
+    }
+}
+
+/// The moves that TCP can make, after net/ipv4/tcp*.c; these are written even at zero.
+pub(super) const MOVES: [(State, State); 25] = [
+    (State::Close, State::SynSent),
+    (State::Close, State::Listen),
+    (State::SynSent, State::Established),
+    (State::SynSent, State::SynRecv),
+    (State::SynSent, State::Close),
+    (State::Listen, State::SynRecv),
+    (State::Listen, State::Close),
+    (State::SynRecv, State::Established),
+    (State::SynRecv, State::FinWait1),
+    (State::SynRecv, State::CloseWait),
+    (State::SynRecv, State::Close),
+    (State::Established, State::FinWait1),
+    (State::Established, State::CloseWait),
+    (State::Established, State::Close),
+    (State::FinWait1, State::FinWait2),
+    (State::FinWait1, State::Closing),
+    (State::FinWait1, State::Close),
+    (State::FinWait2, State::Close),
+    (State::CloseWait, State::LastAck),
+    (State::CloseWait, State::Close),
+    (State::LastAck, State::Close),
+    (State::Closing, State::Close),
+    // A socket taken over by TCP_REPAIR, and Fast Open's data with the FIN.
+    (State::Close, State::Established),
+    (State::Established, State::FinWait2),
+    (State::SynRecv, State::Closing),
+];
+
+/// Where families are written to.
+struct Page<'a> {
+    encoder: DescriptorEncoder<'a>,
+}
+
+/// A label set of `N` labels.
+type Labels<const N: usize> = [(&'static str, &'static str); N];
+
+impl Page<'_> {
+    /// A gauge without labels.
+    fn single<V: EncodeGaugeValue + Copy>(&mut self, metric: Metric, value: V) -> fmt::Result {
+        self.describe(metric)?.encode_gauge(&value)
+    }
+
+    /// A counter without labels.
+    fn single_counter<V: EncodeCounterValue + Copy>(
+        &mut self,
+        metric: Metric,
+        value: V,
+    ) -> fmt::Result
+    where
+        ConstCounter<V>: EncodeMetric,
+    {
+        ConstCounter::new(value).encode(self.describe(metric)?)
+    }
+
+    fn gauges<L: EncodeLabelSet, V: EncodeGaugeValue>(
+        &mut self,
+        metric: Metric,
+        samples: impl IntoIterator<Item = (L, V)>,
+    ) -> fmt::Result {
+        let mut family = self.describe(metric)?;
+        for (labels, value) in samples {
+            family.encode_family(&labels)?.encode_gauge(&value)?;
+        }
+        Ok(())
+    }
+
+    fn counters<L: EncodeLabelSet>(
+        &mut self,
+        metric: Metric,
+        samples: impl IntoIterator<Item = (L, u64)>,
+    ) -> fmt::Result {
+        let mut family = self.describe(metric)?;
+        for (labels, value) in samples {
+            ConstCounter::new(value).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+
+    fn describe(&mut self, metric: Metric) -> Result<MetricEncoder<'_>, fmt::Error> {
+        let Metric { name, help, kind } = metric;
+        self.encoder.encode_descriptor(name, help, None, kind)
+    }
+
+    fn by_state<V: EncodeGaugeValue + Copy>(
+        &mut self,
+        metric: Metric,
+        values: &PerState<V>,
+    ) -> fmt::Result {
+        self.gauges(
+            metric,
+            values.iter().map(|(family, state, value)| {
+                ([("family", family_word(family)), ("state", state_word(state))], value)
+            }),
+        )
+    }
+
+    fn tracer(&mut self, tracer: &TracerValues) -> fmt::Result {
+        self.counters(names::TRANSITIONS, moves(&tracer.transitions))?;
+        self.by_state(names::DRIFT_CONNECTIONS, &tracer.drift)?;
+        let corrections = State::ALL.into_iter().map(|state| {
+            let sockets: u64 =
+                Family::ALL.into_iter().map(|family| tracer.corrections[(family, state)]).sum();
+            ([("state", state_word(state))], sockets)
+        });
+        self.counters(names::CORRECTIONS, corrections)?;
+        self.single_counter(names::EVENTS_MISSED, tracer.events_missed)
+    }
+
+    fn snapshot(&mut self, snapshot: &SnapshotValues) -> fmt::Result {
+        let source = [("source", snapshot.source)];
+        let tally = &snapshot.tally;
+        let bytes = |values: PerFamily<u64>| {
+            Family::ALL.map(|family| ([("family", family_word(family))], values[family]))
+        };
+        let finished = snapshot
+            .finished
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .map_or(0.0, |since| since.as_secs_f64());
+        self.by_state(names::SNAPSHOT_CONNECTIONS, &tally.connections())?;
+        self.gauges(names::RECEIVE_QUEUE_BYTES, bytes(tally.receive_queue_bytes))?;
+        self.gauges(names::SEND_QUEUE_BYTES, bytes(tally.send_queue_bytes))?;
+        self.gauges(names::SNAPSHOT_TIMESTAMP_SECONDS, [(source, finished)])?;
+        self.gauges(names::SNAPSHOT_DURATION_SECONDS, [(source, snapshot.duration.as_secs_f64())])?;
+        self.gauges(names::SNAPSHOT_ROWS, [(source, tally.rows)])
+    }
+
+    fn sockstat(&mut self, sockstat: &Sockstat) -> fmt::Result {
+        let inuse = |family| {
+            (vec![("kind", "inuse"), ("family", family_word(family))], sockstat.inuse[family])
+        };
+        let samples =
+            [inuse(Family::Ipv4), inuse(Family::Ipv6), (vec![("kind", "tw")], sockstat.tw)];
+        self.gauges(names::SOCKSTAT_SOCKETS, samples)
+    }
+
+    fn process(&mut self, process: &ProcessStatus) -> fmt::Result {
+        self.single_counter(names::PROCESS_CPU_SECONDS, process.cpu_seconds)?;
+        self.single(names::PROCESS_RESIDENT_MEMORY_BYTES, process.resident_bytes)?;
+        self.single(names::PROCESS_VIRTUAL_MEMORY_BYTES, process.virtual_bytes)?;
+        self.single(names::PROCESS_START_TIME_SECONDS, process.start_time_seconds)?;
+        self.single(names::PROCESS_OPEN_FDS, process.open_fds)?;
+        process.max_fds.map_or(Ok(()), |max_fds| self.single(names::PROCESS_MAX_FDS, max_fds))
+    }
+}
+
+/// The moves that TCP can make, and any other that was seen; a transition to the same state is none.
+fn moves(transitions: &Transitions) -> impl Iterator<Item = (Labels<3>, u64)> + '_ {
+    let expected = Family::ALL.into_iter().flat_map(move |family| {
+        MOVES
+            .into_iter()
+            .map(move |(old, new)| (family, old, new, transitions.get(family, old, new)))
+    });
+    let others =
+        transitions.seen().filter(|&(_, old, new, _)| old != new && !MOVES.contains(&(old, new)));
+    expected.chain(others).map(|(family, old, new, count)| {
+        let labels =
+            [("family", family_word(family)), ("from", state_word(old)), ("to", state_word(new))];
+        (labels, count)
+    })
+}

@@ -1,0 +1,103 @@
+//! What is exposed: the values of one scrape, and the two text formats they are written in.
+//!
+//! Label sets are bounded, every series is written at every scrape even at zero, and nothing is kept
+//! between two scrapes.
+
+mod classic;
+mod exposition;
+mod names;
+mod node_exporter;
+
+use std::time::{Duration, SystemTime};
+
+use prometheus_client::{encoding::text, registry::Registry};
+
+use crate::{
+    procfs::{ProcessStatus, Sockstat},
+    snapshot::Tally,
+    states::PerState,
+    transitions::Transitions,
+};
+
+/// Everything that one scrape tells. What is `None` is not known, and its series are left out.
+#[derive(Clone, Debug, Default)]
+pub struct Values {
+    /// Sockets by state.
+    pub connections: Option<PerState<u64>>,
+    /// What the tracer tells.
+    pub tracer: Option<TracerValues>,
+    /// What the last snapshot listed.
+    pub snapshot: Option<SnapshotValues>,
+    /// Rows that did not parse and snapshots that failed.
+    pub snapshot_errors: u64,
+    /// The kernel's own totals.
+    pub sockstat: Option<Sockstat>,
+    /// This process.
+    pub process: Option<ProcessStatus>,
+    /// Whether `node_tcp_connection_states` is written too.
+    pub node_exporter: bool,
+}
+
+/// The part that there is only while a program counts.
+#[derive(Clone, Debug)]
+pub struct TracerValues {
+    /// The program's word.
+    pub program: &'static str,
+    /// Transitions since it was attached.
+    pub transitions: Transitions,
+    /// Ledger − witness at the last exact snapshot.
+    pub drift: PerState<i64>,
+    /// Sockets by which gauges were corrected.
+    pub corrections: PerState<u64>,
+    /// Events that the kernel skipped.
+    pub events_missed: u64,
+}
+
+/// The last snapshot.
+#[derive(Clone, Debug)]
+pub struct SnapshotValues {
+    /// Where the rows came from.
+    pub source: &'static str,
+    /// What they add up to.
+    pub tally: Tally,
+    /// When it ended.
+    pub finished: SystemTime,
+    /// How long it took.
+    pub duration: Duration,
+}
+
+/// A text format of an exposition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Prometheus' text format 0.0.4, what a scraper gets that does not ask.
+    Classic,
+    /// OpenMetrics 1.0.0.
+    OpenMetrics,
+}
+
+impl Format {
+    /// The value of the header Content-Type.
+    #[must_use]
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::Classic => "text/plain; version=0.0.4; charset=utf-8",
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        }
+    }
+}
+
+impl Values {
+    /// The whole exposition.
+    #[must_use]
+    pub fn encode(self, format: Format) -> String {
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(self));
+        let mut openmetrics = String::with_capacity(32 * 1024);
+        // Writing to a String cannot fail, and the collector adds no failure of its own.
+        let _ = text::encode(&mut openmetrics, &registry);
+        match format {
+            Format::OpenMetrics => openmetrics,
+            Format::Classic => classic::from_openmetrics(&openmetrics),
+        }
+    }
+}

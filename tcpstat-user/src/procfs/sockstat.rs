@@ -1,0 +1,70 @@
+//! /proc/net/sockstat: the totals that the kernel keeps by itself, read at constant cost.
+
+use std::{io, path::Path};
+
+use super::{ProcfsError, read_to_string};
+use crate::states::{Family, PerFamily};
+
+/// What net/sockstat and net/sockstat6 say of TCP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sockstat {
+    /// Hashed full sockets of the namespace, LISTEN included.
+    pub inuse: PerFamily<u64>,
+    /// Timewait mini-sockets of the namespace: both families, substate FIN_WAIT2 included.
+    pub tw: u64,
+}
+
+/// # Errors
+/// [`ProcfsError`]; a missing `ipv6` file is none.
+pub(super) fn read(ipv4: &Path, ipv6: &Path) -> Result<Sockstat, ProcfsError> {
+    let mut sockstat = Sockstat::default();
+    let text = read_to_string(ipv4)?;
+    sockstat.inuse[Family::Ipv4] = field(ipv4, &text, "TCP:", "inuse")?;
+    sockstat.tw = field(ipv4, &text, "TCP:", "tw")?;
+    match read_to_string(ipv6) {
+        Ok(text) => sockstat.inuse[Family::Ipv6] = field(ipv6, &text, "TCP6:", "inuse")?,
+        Err(ProcfsError::Unreadable { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    Ok(sockstat)
+}
+
+/// The number after `name` on the line that begins with `protocol`.
+fn field(path: &Path, text: &str, protocol: &str, name: &'static str) -> Result<u64, ProcfsError> {
+    let value = text
+        .lines()
+        .find_map(|line| line.strip_prefix(protocol))
+        .and_then(|line| line.split_whitespace().skip_while(|&word| word != name).nth(1))
+        .unwrap_or_default();
+    value.parse().map_err(|_| ProcfsError::Unexpected {
+        path: path.to_owned(),
+        field: name,
+        value: value.to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "sockets: used 12\nTCP: inuse 2 orphan 0 tw 7 alloc 2 mem 219\n\
+                        UDP: inuse 9 mem 0\nUDPLITE: inuse 0\nRAW: inuse 1\nFRAG: inuse 0 memory 0\n";
+
+    fn tcp_field(text: &str, name: &'static str) -> Result<u64, ProcfsError> {
+        field(Path::new("sockstat"), text, "TCP:", name)
+    }
+
+    #[test]
+    fn inuse_and_tw_come_from_the_line_of_tcp() {
+        assert_eq!(tcp_field(TEXT, "inuse").unwrap(), 2);
+        assert_eq!(tcp_field(TEXT, "tw").unwrap(), 7);
+    }
+
+    #[test]
+    fn a_missing_or_broken_number_is_named_with_file_field_and_value() {
+        let message = |text| tcp_field(text, "tw").unwrap_err().to_string();
+        assert_eq!(message("TCP: inuse 2"), "sockstat: tw is \"\"");
+        assert_eq!(message("TCP: inuse 2 tw x"), "sockstat: tw is \"x\"");
+        assert_eq!(message("UDP: inuse 2 tw 3"), "sockstat: tw is \"\"");
+    }
+}

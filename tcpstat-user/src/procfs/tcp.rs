@@ -1,0 +1,256 @@
+//! /proc/net/tcp and tcp6: one row a socket, streamed, without an allocation per row.
+//!
+//! A row has 17 fields for a full socket (`get_tcp4_sock`) and 12 for a timewait or request socket
+//! (`get_timewait4_sock`, `get_openreq4`; net/ipv4/tcp_ipv4.c). The kernel lists at most a page at
+//! each read(2) and lets go of its locks between two: rows at a seam may be doubled or skipped.
+
+use std::{fs::File, io::Read, path::Path, path::PathBuf};
+
+use super::ProcfsError;
+use crate::{
+    snapshot::{Kind, Row, Tuple},
+    states::{Family, State},
+};
+
+/// Who takes the rows of a listing.
+pub trait RowSink {
+    /// The kernel has listed some more rows, which now follow: what happened to their sockets until
+    /// this moment shows in them, what happens from now on does not.
+    fn listed(&mut self);
+    /// A socket.
+    fn row(&mut self, row: &Row);
+    /// A row that is none.
+    fn broken(&mut self, row: BrokenRow<'_>);
+}
+
+/// A row that does not parse.
+#[derive(Debug)]
+pub struct BrokenRow<'a> {
+    /// The file.
+    pub path: &'a Path,
+    /// Its line, the header being the first.
+    pub line: u64,
+    /// The field.
+    pub field: &'static str,
+    /// What stands there.
+    pub value: String,
+}
+
+/// Reads at most this much at once; the kernel gives a page at most.
+const BUFFER_BYTES: usize = 64 * 1024;
+
+/// Streams the rows of `path` to `sink`.
+///
+/// # Errors
+/// [`ProcfsError::Unreadable`]. Rows before that have been handed over.
+pub(super) fn each_row(
+    path: &Path,
+    family: Family,
+    sink: &mut impl RowSink,
+) -> Result<(), ProcfsError> {
+    let unreadable = |cause| ProcfsError::Unreadable { path: PathBuf::from(path), cause };
+    let mut file = File::open(path).map_err(unreadable)?;
+    let mut buffer = vec![0; BUFFER_BYTES];
+    let mut filled = 0;
+    let mut line = 0;
+    loop {
+        let count = match file.read(&mut buffer[filled..]) {
+            Ok(count) => count,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(unreadable(error)),
+        };
+        sink.listed();
+        filled += count;
+        let mut start = 0;
+        while let Some(length) = buffer[start..filled].iter().position(|&byte| byte == b'\n') {
+            line += 1;
+            hand_over(path, line, family, &buffer[start..start + length], sink);
+            start += length + 1;
+        }
+        let at_end = count == 0;
+        // What has no newline is a row cut by the read; at the end, or over a full buffer, it is all
+        // there will be of it.
+        if filled > start && (at_end || (start == 0 && filled == buffer.len())) {
+            line += 1;
+            hand_over(path, line, family, &buffer[start..filled], sink);
+            start = filled;
+        }
+        if at_end {
+            return Ok(());
+        }
+        buffer.copy_within(start..filled, 0);
+        filled -= start;
+    }
+}
+
+fn hand_over(path: &Path, line: u64, family: Family, text: &[u8], sink: &mut impl RowSink) {
+    // The first line is the header.
+    if line == 1 {
+        return;
+    }
+    match parse(family, text) {
+        Ok(row) => sink.row(&row),
+        Err(Unparsed { field, value }) => sink.broken(BrokenRow {
+            path,
+            line,
+            field,
+            value: String::from_utf8_lossy(&value[..value.len().min(64)]).into_owned(),
+        }),
+    }
+}
+
+/// The field that spoils a row, and what stands there.
+#[derive(Debug, PartialEq, Eq)]
+struct Unparsed<'a> {
+    field: &'static str,
+    value: &'a [u8],
+}
+
+/// At least: what a later kernel appends does no harm.
+const FULL_FIELDS: usize = 17;
+const MINI_FIELDS: usize = 12;
+
+fn parse(family: Family, text: &[u8]) -> Result<Row, Unparsed<'_>> {
+    let mut fields = [&text[..0]; FULL_FIELDS];
+    let mut count = 0;
+    for field in text.split(u8::is_ascii_whitespace).filter(|field| !field.is_empty()) {
+        if let Some(slot) = fields.get_mut(count) {
+            *slot = field;
+        }
+        count += 1;
+    }
+    let full = count >= FULL_FIELDS;
+    if !full && count != MINI_FIELDS {
+        return Err(Unparsed { field: "number of fields", value: text });
+    }
+    let [_, local, remote, state, queues, _, _, _, _, inode, ..] = fields;
+    let (saddr, sport) =
+        end(family, local).ok_or(Unparsed { field: "local_address", value: local })?;
+    let (daddr, dport) =
+        end(family, remote).ok_or(Unparsed { field: "rem_address", value: remote })?;
+    let number = hexadecimal(state).and_then(|number| u8::try_from(number).ok());
+    let kind = number
+        .and_then(State::from_number)
+        .and_then(|state| kind(state, full))
+        .ok_or(Unparsed { field: "st", value: state })?;
+    let (send_queue, receive_queue) = split_at_colon(queues)
+        .and_then(|(send, receive)| Some((hexadecimal(send)?, hexadecimal(receive)?)))
+        .ok_or(Unparsed { field: "tx_queue:rx_queue", value: queues })?;
+    let inode = decimal(inode).ok_or(Unparsed { field: "inode", value: inode })?;
+    let tuple = Tuple { family, saddr, sport, daddr, dport };
+    Ok(Row { tuple, kind, receive_queue, send_queue, inode })
+}
+
+/// What a row in `state` shows; `None` where no kernel object of that many fields is in that state.
+fn kind(state: State, full: bool) -> Option<Kind> {
+    match (state, full) {
+        (State::NewSynRecv, _) | (State::TimeWait, true) => None,
+        (state, true) => Some(Kind::Full(state)),
+        (State::TimeWait, false) => Some(Kind::TimeWait),
+        (State::FinWait2, false) => Some(Kind::FinWait2Mini),
+        (State::SynRecv, false) => Some(Kind::Request),
+        (_, false) => None,
+    }
+}
+
+/// `ADDRESS:PORT`. The address is printed as the kernel's 32-bit words of it, in the machine's order.
+fn end(family: Family, text: &[u8]) -> Option<([u8; 16], u16)> {
+    let (address, port) = split_at_colon(text)?;
+    let words = match family {
+        Family::Ipv4 => 1,
+        Family::Ipv6 => 4,
+    };
+    if address.len() != words * 8 {
+        return None;
+    }
+    let mut bytes = [0; 16];
+    for (word, digits) in bytes.chunks_exact_mut(4).zip(address.chunks_exact(8)) {
+        word.copy_from_slice(&hexadecimal(digits)?.to_ne_bytes());
+    }
+    Some((bytes, u16::try_from(hexadecimal(port)?).ok()?))
+}
+
+fn split_at_colon(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let colon = text.iter().position(|&byte| byte == b':')?;
+    Some((&text[..colon], &text[colon + 1..]))
+}
+
+fn hexadecimal(text: &[u8]) -> Option<u32> {
+    if text.is_empty() || text.len() > 8 {
+        return None;
+    }
+    text.iter().try_fold(0, |number, &digit| Some(number << 4 | char::from(digit).to_digit(16)?))
+}
+
+fn decimal(text: &[u8]) -> Option<u64> {
+    if text.is_empty() {
+        return None;
+    }
+    text.iter().try_fold(0_u64, |number, &digit| {
+        number.checked_mul(10)?.checked_add(u64::from(char::from(digit).to_digit(10)?))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FULL: &[u8] = b"   0: 0100007F:07E8 0200000A:01BB 01 00000030:00000010 01:00000014 00000000     0        0 8311 3 0000000080b0f71e 20 4 1 35 -1";
+    const REQUEST: &[u8] = b"   1: 0100007F:07E8 0200000A:01BB 03 00000000:00000000 01:00000014 00000000     0        0 0 1 0000000080b0f71e";
+
+    fn field_of(family: Family, text: &str) -> &'static str {
+        parse(family, text.as_bytes()).unwrap_err().field
+    }
+
+    fn replaced(from: &str, to: &str) -> String {
+        String::from_utf8(FULL.to_vec()).unwrap().replacen(from, to, 1)
+    }
+
+    #[test]
+    fn a_full_row_gives_its_ends_state_queues_and_inode() {
+        let row = parse(Family::Ipv4, FULL).unwrap();
+        assert_eq!(row.tuple.saddr[..4], [127, 0, 0, 1]);
+        assert_eq!(row.tuple.daddr[..4], [10, 0, 0, 2]);
+        assert_eq!((row.tuple.sport, row.tuple.dport), (2024, 443));
+        assert_eq!(row.kind, Kind::Full(State::Established));
+        assert_eq!((row.send_queue, row.receive_queue, row.inode), (0x30, 0x10, 8311));
+    }
+
+    #[test]
+    fn an_ipv6_row_gives_its_address_in_network_order() {
+        let text = replaced("0100007F", "0000000000000000FFFF00000100007F").replacen(
+            "0200000A",
+            "000080FE000000000000000001000000",
+            1,
+        );
+        let row = parse(Family::Ipv6, text.as_bytes()).unwrap();
+        assert_eq!(row.tuple.saddr, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 1]);
+        assert_eq!(row.tuple.daddr, [0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+    }
+
+    #[test]
+    fn a_row_of_twelve_fields_is_a_request_or_a_mini_socket_by_its_state() {
+        let kind = |state: &str| {
+            let text = String::from_utf8(REQUEST.to_vec()).unwrap();
+            parse(Family::Ipv4, text.replacen(" 03 ", state, 1).as_bytes()).map(|row| row.kind).ok()
+        };
+        assert_eq!(kind(" 03 "), Some(Kind::Request));
+        assert_eq!(kind(" 05 "), Some(Kind::FinWait2Mini));
+        assert_eq!(kind(" 06 "), Some(Kind::TimeWait));
+        assert_eq!(kind(" 01 "), None);
+    }
+
+    #[test]
+    fn a_broken_field_is_named() {
+        assert_eq!(field_of(Family::Ipv4, ""), "number of fields");
+        assert_eq!(field_of(Family::Ipv4, &replaced(" -1", "")), "number of fields");
+        assert_eq!(field_of(Family::Ipv4, &replaced(" 4 1 35 -1", "")), "number of fields");
+        assert_eq!(field_of(Family::Ipv4, &replaced("0100007F", "010000")), "local_address");
+        assert_eq!(field_of(Family::Ipv6, &replaced(" ", " ")), "local_address");
+        assert_eq!(field_of(Family::Ipv4, &replaced("01BB", "101BB")), "rem_address");
+        assert_eq!(field_of(Family::Ipv4, &replaced(" 01 ", " 0D ")), "st");
+        assert_eq!(field_of(Family::Ipv4, &replaced(" 01 ", " 101 ")), "st");
+        assert_eq!(field_of(Family::Ipv4, &replaced("00000030:", "00000030")), "tx_queue:rx_queue");
+        assert_eq!(field_of(Family::Ipv4, &replaced("8311", "83x1")), "inode");
+    }
+}

@@ -1,0 +1,111 @@
+//! What a listing of all sockets tells: one row type and one tally, whatever the source.
+
+use crate::states::{Family, PerFamily, PerState, State};
+
+/// Both ends of a connection; for a listener the remote end is zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Tuple {
+    /// The socket's family.
+    pub family: Family,
+    /// Local address in network order; IPv4 in the first four bytes, the rest 0.
+    pub saddr: [u8; 16],
+    /// Local port.
+    pub sport: u16,
+    /// Remote address, as `saddr`.
+    pub daddr: [u8; 16],
+    /// Remote port.
+    pub dport: u16,
+}
+
+/// What kind of kernel object a row shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A `struct sock` in this state.
+    Full(State),
+    /// An `inet_timewait_sock` in substate TIME_WAIT.
+    TimeWait,
+    /// An `inet_timewait_sock` in substate FIN_WAIT2: the socket was closed by its owner.
+    FinWait2Mini,
+    /// A `request_sock`: SYN received, not acknowledged (NEW_SYN_RECV).
+    Request,
+}
+
+impl Kind {
+    /// The state that the row counts for.
+    #[must_use]
+    pub fn state(self) -> State {
+        match self {
+            Self::Full(state) => state,
+            Self::TimeWait => State::TimeWait,
+            Self::FinWait2Mini => State::FinWait2,
+            Self::Request => State::SynRecv,
+        }
+    }
+}
+
+/// One socket of a listing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Its addresses.
+    pub tuple: Tuple,
+    /// What it is, and its state.
+    pub kind: Kind,
+    /// Bytes received and not yet read; for a listener no bytes but the accept queue's length.
+    pub receive_queue: u32,
+    /// Bytes written and not yet acknowledged.
+    pub send_queue: u32,
+    /// Inode of the owner's descriptor; 0 where there is none (mini-sockets, requests, orphans,
+    /// connections not yet accepted).
+    pub inode: u64,
+}
+
+/// A listing added up: what there is, by kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Full sockets by state. TIME_WAIT and CLOSE stay 0.
+    pub full: PerState<u64>,
+    /// `inet_timewait_sock`s in substate TIME_WAIT.
+    pub time_wait: PerFamily<u64>,
+    /// `inet_timewait_sock`s in substate FIN_WAIT2.
+    pub fin_wait2_mini: PerFamily<u64>,
+    /// Half-open requests.
+    pub requests: PerFamily<u64>,
+    /// Bytes in receive queues, LISTEN left out.
+    pub receive_queue_bytes: PerFamily<u64>,
+    /// Bytes in send queues, LISTEN left out.
+    pub send_queue_bytes: PerFamily<u64>,
+    /// Rows added.
+    pub rows: u64,
+}
+
+impl Tally {
+    /// Adds a row.
+    pub fn add(&mut self, row: &Row) {
+        let family = row.tuple.family;
+        match row.kind {
+            Kind::Full(state) => {
+                self.full[(family, state)] += 1;
+                if state != State::Listen {
+                    self.receive_queue_bytes[family] += u64::from(row.receive_queue);
+                    self.send_queue_bytes[family] += u64::from(row.send_queue);
+                }
+            }
+            Kind::TimeWait => self.time_wait[family] += 1,
+            Kind::FinWait2Mini => self.fin_wait2_mini[family] += 1,
+            Kind::Request => self.requests[family] += 1,
+        }
+        self.rows += 1;
+    }
+
+    /// The numbers that /proc/net/tcp shows: the kinds merged by state.
+    #[must_use]
+    pub fn connections(&self) -> PerState<u64> {
+        let mut connections = self.full;
+        for family in Family::ALL {
+            connections[(family, State::TimeWait)] += self.time_wait[family];
+            connections[(family, State::FinWait2)] += self.fin_wait2_mini[family];
+            connections[(family, State::SynRecv)] += self.requests[family];
+        }
+        connections
+    }
+}

@@ -1,0 +1,235 @@
+//! One pass over all sockets, rewound to the moment it began where the event log can tell.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant, SystemTime},
+};
+
+use crate::{
+    kernel::{EventLog, LogClosed},
+    ledger::rewind::{AtCut, Rewind},
+    procfs::{BrokenRow, Procfs, ProcfsError, RowSink},
+    snapshot::{Kind, Row, Tally, Tuple},
+    transitions::Transitions,
+};
+
+/// What a pass found.
+#[derive(Debug)]
+pub struct Pass {
+    /// What was listed.
+    pub tally: Tally,
+    /// Rows that did not parse.
+    pub broken_rows: u64,
+    /// The first of them: file, line, field and value.
+    pub first_broken: Option<String>,
+    /// How long it took.
+    pub duration: Duration,
+    /// When it ended.
+    pub finished: SystemTime,
+    /// The same sockets at the moment when the log opened; `None` without a log.
+    pub rewound: Option<Rewound>,
+}
+
+/// A pass taken back to its cut.
+#[derive(Debug)]
+pub struct Rewound {
+    /// What had been counted at the cut.
+    pub transitions: Transitions,
+    /// The full sockets at the cut.
+    pub at_cut: AtCut,
+    /// Whether the log held all.
+    pub log: LogClosed,
+}
+
+impl Rewound {
+    /// Whether nothing is known that could make `at_cut` wrong.
+    #[must_use]
+    pub fn exact(&self) -> bool {
+        self.log.complete() && self.at_cut.doubts == 0
+    }
+}
+
+/// Lists every socket; with a log, rewinds the listing to the moment when the log opened.
+///
+/// # Errors
+/// Those of [`Procfs::each_socket`].
+pub fn take(procfs: &Procfs, log: Option<&mut EventLog>) -> Result<Pass, ProcfsError> {
+    let started = Instant::now();
+    let Some(log) = log else {
+        let mut listing = Listing::default();
+        procfs.each_socket(&mut listing)?;
+        return Ok(listing.finish(started, None));
+    };
+    let cut = log.open();
+    let mut listing = LoggedListing { listing: Listing::default(), log, rewind: Rewind::default() };
+    let listed = procfs.each_socket(&mut listing);
+    let LoggedListing { listing, log, mut rewind } = listing;
+    let log = log.close(&cut, |event| rewind.event(&event));
+    listed?;
+    let rewound = Rewound { transitions: cut.transitions, at_cut: rewind.at_cut(), log };
+    Ok(listing.finish(started, Some(rewound)))
+}
+
+/// Adds up rows as they come.
+#[derive(Default)]
+struct Listing {
+    tally: Tally,
+    seam: Seam,
+    broken_rows: u64,
+    first_broken: Option<String>,
+}
+
+impl Listing {
+    /// Whether the row is the first that shows its socket.
+    fn add(&mut self, row: &Row) -> bool {
+        if self.seam.doubles(row) {
+            return false;
+        }
+        self.tally.add(row);
+        true
+    }
+
+    fn finish(self, started: Instant, rewound: Option<Rewound>) -> Pass {
+        Pass {
+            tally: self.tally,
+            broken_rows: self.broken_rows,
+            first_broken: self.first_broken,
+            duration: started.elapsed(),
+            finished: SystemTime::now(),
+            rewound,
+        }
+    }
+}
+
+impl RowSink for Listing {
+    fn listed(&mut self) {
+        self.seam.begin();
+    }
+
+    fn row(&mut self, row: &Row) {
+        self.add(row);
+    }
+
+    fn broken(&mut self, row: BrokenRow<'_>) {
+        self.broken_rows += 1;
+        self.first_broken.get_or_insert_with(|| {
+            let BrokenRow { path, line, field, value } = row;
+            format!("{} line {line}: {field} is {value:?}", path.display())
+        });
+    }
+}
+
+/// A [`Listing`] that keeps what the rewind needs and empties the log as it goes.
+struct LoggedListing<'a> {
+    listing: Listing,
+    log: &'a mut EventLog,
+    rewind: Rewind,
+}
+
+impl RowSink for LoggedListing<'_> {
+    fn listed(&mut self) {
+        self.listing.listed();
+        self.log.drain(|event| self.rewind.event(&event));
+    }
+
+    fn row(&mut self, row: &Row) {
+        if self.listing.add(row) {
+            self.rewind.row(row);
+        }
+    }
+
+    fn broken(&mut self, row: BrokenRow<'_>) {
+        self.listing.broken(row);
+    }
+}
+
+/// Recognises rows that a listing shows twice.
+///
+/// The kernel lets go of a bucket between two reads and finds its place again by counting: sockets
+/// that joined the bucket meanwhile push rows that were shown behind the seam. They come first after
+/// it, and tuple and inode name the socket.
+#[derive(Default)]
+struct Seam {
+    before: VecDeque<(Tuple, Kind, u64)>,
+    rows_after: usize,
+}
+
+impl Seam {
+    /// More sockets than this joining one bucket between two reads are not expected.
+    const REACH: usize = 8;
+
+    fn begin(&mut self) {
+        self.rows_after = 0;
+    }
+
+    fn doubles(&mut self, row: &Row) -> bool {
+        self.rows_after += 1;
+        let same = |&(tuple, kind, inode): &(Tuple, Kind, u64)| {
+            tuple == row.tuple && inode == row.inode && same_object(kind, row.kind)
+        };
+        if self.rows_after <= Self::REACH && self.before.iter().any(same) {
+            return true;
+        }
+        if self.before.len() == Self::REACH {
+            self.before.pop_front();
+        }
+        self.before.push_back((row.tuple, row.kind, row.inode));
+        false
+    }
+}
+
+/// Whether two rows with one tuple and inode can show one kernel object, which may have moved.
+fn same_object(first: Kind, second: Kind) -> bool {
+    std::mem::discriminant(&first) == std::mem::discriminant(&second)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::states::{Family, State};
+
+    fn row(number: u16, kind: Kind, inode: u64) -> Row {
+        let tuple = Tuple {
+            family: Family::Ipv4,
+            saddr: [1; 16],
+            sport: number,
+            daddr: [2; 16],
+            dport: 443,
+        };
+        Row { tuple, kind, receive_queue: 0, send_queue: 0, inode }
+    }
+
+    const ESTABLISHED: Kind = Kind::Full(State::Established);
+
+    #[test]
+    fn a_row_shown_again_after_a_seam_counts_once() {
+        let mut listing = Listing::default();
+        listing.listed();
+        listing.row(&row(1, ESTABLISHED, 11));
+        listing.row(&row(2, ESTABLISHED, 12));
+        listing.listed();
+        listing.row(&row(2, Kind::Full(State::CloseWait), 12));
+        listing.row(&row(3, ESTABLISHED, 13));
+        assert_eq!(listing.tally.rows, 3);
+    }
+
+    #[test]
+    fn listeners_that_share_a_tuple_count_each() {
+        let mut listing = Listing::default();
+        listing.listed();
+        listing.row(&row(80, Kind::Full(State::Listen), 11));
+        listing.listed();
+        listing.row(&row(80, Kind::Full(State::Listen), 12));
+        assert_eq!(listing.tally.rows, 2);
+    }
+
+    #[test]
+    fn a_mini_socket_with_the_tuple_of_a_full_one_counts_too() {
+        let mut listing = Listing::default();
+        listing.listed();
+        listing.row(&row(1, Kind::TimeWait, 0));
+        listing.listed();
+        listing.row(&row(1, ESTABLISHED, 0));
+        assert_eq!(listing.tally.rows, 2);
+    }
+}

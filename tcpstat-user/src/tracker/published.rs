@@ -1,0 +1,119 @@
+//! What the tracker tells the world: all a scrape needs besides the counters themselves.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use crate::{
+    kernel::{Counters, Program},
+    ledger::{Ledger, tripwire::Reading},
+    metrics::{SnapshotValues, TracerValues, Values},
+    procfs::{ProcessStatus, Procfs, ProcfsError, Sockstat},
+    snapshot::Tally,
+    states::PerState,
+    transitions::Transitions,
+};
+
+/// The state of affairs after the tracker's last deed.
+#[derive(Clone, Debug, Default)]
+pub struct Published {
+    /// The live part, once it is seeded; `None` while there is no tracer.
+    pub live: Option<Live>,
+    /// The last snapshot; `None` before the first.
+    pub snapshot: Option<Snapshot>,
+    /// Rows that did not parse and passes that failed, since the start.
+    pub snapshot_errors: u64,
+    /// Ledger − witness at the last snapshot that was exact.
+    pub drift: PerState<i64>,
+    /// Sockets that corrections added to or took from each gauge, since the start.
+    pub corrections: PerState<u64>,
+    /// Events that the kernel says it skipped, since the start.
+    pub events_missed: u64,
+    /// Difference between ledger and sockstat that is known to be none.
+    pub excused: i64,
+}
+
+/// The ledger and the counters it is read with.
+#[derive(Clone, Debug)]
+pub struct Live {
+    /// Which program counts.
+    pub program: Program,
+    /// Its counters.
+    pub counters: Arc<Counters>,
+    /// The ledger.
+    pub ledger: Ledger,
+}
+
+/// The last listing of all sockets.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// What it listed.
+    pub tally: Tally,
+    /// When it ended.
+    pub finished: SystemTime,
+    /// How long it took.
+    pub duration: Duration,
+}
+
+impl Published {
+    /// Whether numbers are to be had.
+    #[must_use]
+    pub fn ready(&self) -> bool {
+        self.snapshot.is_some()
+    }
+
+    /// The values of a scrape, now, and whether they give cause to look at the tripwire.
+    ///
+    /// Reads the counters, sockstat and this process' status; lists no socket.
+    #[must_use]
+    pub fn scrape(&self, procfs: &Procfs, node_exporter: bool) -> (Values, bool) {
+        let live = self.live.as_ref().and_then(|live| Some((live, live.reading(procfs).ok()?)));
+        let snapshot = self.snapshot.as_ref();
+        let mut values = Values {
+            connections: snapshot.map(|snapshot| snapshot.tally.connections()),
+            snapshot: snapshot.map(|snapshot| SnapshotValues {
+                source: "procfs",
+                tally: snapshot.tally,
+                finished: snapshot.finished,
+                duration: snapshot.duration,
+            }),
+            snapshot_errors: self.snapshot_errors,
+            process: ProcessStatus::read().ok(),
+            node_exporter,
+            ..Values::default()
+        };
+        let Some((live, (reading, transitions, sockstat))) = live else {
+            values.sockstat = procfs.sockstat().ok();
+            return (values, false);
+        };
+        values.connections = Some(live.ledger.connections(&transitions, sockstat.tw));
+        values.sockstat = Some(sockstat);
+        values.tracer = Some(TracerValues {
+            program: live.program.word(),
+            transitions,
+            drift: self.drift,
+            corrections: self.corrections,
+            events_missed: self.events_missed,
+        });
+        (values, reading.difference().is_some_and(|difference| difference != self.excused))
+    }
+}
+
+impl Live {
+    /// Holds the ledger against sockstat. No system call but the reading of sockstat.
+    ///
+    /// # Errors
+    /// Those of [`Procfs::sockstat`].
+    pub fn reading(
+        &self,
+        procfs: &Procfs,
+    ) -> Result<(Reading, Transitions, Sockstat), ProcfsError> {
+        let before = self.counters.read();
+        let sockstat = procfs.sockstat()?;
+        let after = self.counters.read();
+        let sum = self.ledger.full(&after).iter().map(|(.., count)| count).sum();
+        let reading = Reading { still: before == after, sum, inuse: sockstat.inuse.total() };
+        Ok((reading, after, sockstat))
+    }
+}

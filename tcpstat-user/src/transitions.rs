@@ -1,0 +1,94 @@
+//! Transitions: one of one socket, and how often each has been seen, added up over all CPUs.
+
+use tcpstat_ebpf::{BANK_CELLS, Bank, Family, State, cell};
+
+use crate::snapshot::Tuple;
+
+/// One transition of one socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// The socket's kernel address: its identity between birth and death.
+    pub skaddr: u64,
+    /// State before.
+    pub old: State,
+    /// State after.
+    pub new: State,
+    /// Its ends; at a birth not to be trusted (`tcpstat_ebpf::EventRecord`).
+    pub tuple: Tuple,
+}
+
+/// Number of transitions by (family, oldstate, newstate). Arithmetic wraps, as the kernel's does.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Transitions {
+    cells: Box<[u64; BANK_CELLS]>,
+}
+
+impl Transitions {
+    /// How often `old` became `new`.
+    #[must_use]
+    pub fn get(&self, family: Family, old: State, new: State) -> u64 {
+        self.cells[cell(Bank::Plain, family, old.number(), new.number())]
+    }
+
+    /// Counts `times` more of `old` becoming `new`.
+    pub fn add(&mut self, family: Family, old: State, new: State, times: u64) {
+        let count = &mut self.cells[cell(Bank::Plain, family, old.number(), new.number())];
+        *count = count.wrapping_add(times);
+    }
+
+    /// All transitions together.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.cells.iter().fold(0, |sum, count| sum.wrapping_add(*count))
+    }
+
+    /// What has come since `earlier`.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        self.zip(earlier, u64::wrapping_sub)
+    }
+
+    /// Both together.
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Self {
+        self.zip(other, u64::wrapping_add)
+    }
+
+    /// Every transition between two of [`State::ALL`] that has been seen, with its count.
+    pub fn seen(&self) -> impl Iterator<Item = (Family, State, State, u64)> + '_ {
+        Family::ALL
+            .into_iter()
+            .flat_map(|family| State::ALL.into_iter().map(move |old| (family, old)))
+            .flat_map(|(family, old)| State::ALL.into_iter().map(move |new| (family, old, new)))
+            .map(|(family, old, new)| (family, old, new, self.get(family, old, new)))
+            .filter(|&(.., count)| count != 0)
+    }
+
+    /// The counts from the cells of one bank; `cells` gives the value at each index.
+    #[must_use]
+    pub fn from_cells(cells: impl Fn(usize) -> u64) -> Self {
+        let mut counts = Self::default();
+        for (index, count) in counts.cells.iter_mut().enumerate() {
+            *count = cells(index);
+        }
+        counts
+    }
+
+    fn zip(&self, other: &Self, f: impl Fn(u64, u64) -> u64) -> Self {
+        Self::from_cells(|index| f(self.cells[index], other.cells[index]))
+    }
+}
+
+impl Default for Transitions {
+    fn default() -> Self {
+        Self { cells: Box::new([0; BANK_CELLS]) }
+    }
+}
+
+impl std::fmt::Debug for Transitions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_map()
+            .entries(self.seen().map(|(family, old, new, count)| ((family, old, new), count)))
+            .finish()
+    }
+}

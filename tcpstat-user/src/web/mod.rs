@@ -1,0 +1,78 @@
+//! What is served over HTTP: the metrics, health, and a plain page that leads to them.
+
+mod accept;
+mod listen;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::State,
+    http::{HeaderMap, StatusCode, header},
+    response::{Html, IntoResponse, Response},
+    routing::get,
+};
+use tokio::sync::watch;
+
+pub use listen::{ListenAddress, ListenError, bind};
+
+use crate::{
+    procfs::Procfs,
+    tracker::{Nudge, Published},
+};
+
+/// What the handlers need.
+#[derive(Clone, Debug)]
+pub struct Exporter {
+    /// What the tracker tells.
+    pub published: watch::Receiver<Published>,
+    /// Who is told of a tripped wire.
+    pub nudge: Nudge,
+    /// Where sockstat is.
+    pub procfs: Procfs,
+    /// Whether `node_tcp_connection_states` is served too.
+    pub node_exporter: bool,
+    /// Path of the metrics.
+    pub telemetry_path: String,
+}
+
+/// All routes. Anything else is 404, and any method but GET and HEAD is 405.
+pub fn router(exporter: Exporter) -> Router {
+    Router::new()
+        .route("/", get(landing_page))
+        .route("/-/healthy", get(|| async { "healthy\n" }))
+        .route("/-/ready", get(ready))
+        .route(&exporter.telemetry_path, get(metrics))
+        .fallback(|| async { (StatusCode::NOT_FOUND, "not found\n") })
+        .with_state(Arc::new(exporter))
+}
+
+async fn metrics(State(exporter): State<Arc<Exporter>>, headers: HeaderMap) -> Response {
+    let published = exporter.published.borrow().clone();
+    let (values, suspicious) = published.scrape(&exporter.procfs, exporter.node_exporter);
+    if suspicious {
+        exporter.nudge.look();
+    }
+    let format = accept::format(headers.get_all(header::ACCEPT));
+    ([(header::CONTENT_TYPE, format.content_type())], values.encode(format)).into_response()
+}
+
+/// Ready means seeded: the first numbers are right.
+async fn ready(State(exporter): State<Arc<Exporter>>) -> Response {
+    if exporter.published.borrow().ready() {
+        "ready\n".into_response()
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "taking the first snapshot\n").into_response()
+    }
+}
+
+async fn landing_page(State(exporter): State<Arc<Exporter>>) -> Html<String> {
+    let version = env!("CARGO_PKG_VERSION");
+    let metrics = &exporter.telemetry_path;
+    Html(format!(
+        "<!doctype html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><title>tcpstat</title></head>\n\
+         <body>\n<h1>tcpstat {version}</h1>\n<p>TCP sockets by state, counted in the kernel.</p>\n\
+         <ul>\n<li><a href=\"{metrics}\">Metrics</a></li>\n<li><a href=\"/-/healthy\">Health</a></li>\n\
+         <li><a href=\"/-/ready\">Readiness</a></li>\n</ul>\n</body>\n</html>\n"
+    ))
+}

@@ -1,0 +1,44 @@
+//! The exporter's numbers against those of `/proc`.
+
+use anyhow::Result;
+
+use crate::deadline::{DEADLINE, Look, wait_until};
+use crate::exporter::Exporter;
+use crate::proc_view::{self, Connections};
+
+/// Waits until the exporter tells, for every family and state, what `/proc` shows.
+///
+/// # Errors
+/// Fails after [`DEADLINE`] with the counts that differ.
+pub fn await_agreement(exporter: &mut Exporter) -> Result<Connections> {
+    wait_until("agreement with /proc", DEADLINE, || {
+        let told = exporter.scrape()?.connections()?;
+        let shown = proc_view::connections()?;
+        if told == shown {
+            return Ok(Look::Done(told));
+        }
+        Ok(Look::NotYet(difference(&told, &shown)))
+    })
+}
+
+/// Fails unless the exporter tells now, for every family and state, what `/proc` shows.
+///
+/// # Errors
+/// As [`await_agreement`], at once.
+pub fn assert_agreement(exporter: &mut Exporter) -> Result<Connections> {
+    let told = exporter.scrape()?.connections()?;
+    let shown = proc_view::connections()?;
+    anyhow::ensure!(told == shown, "{}", difference(&told, &shown));
+    Ok(told)
+}
+
+fn difference(told: &Connections, shown: &Connections) -> String {
+    let differing = shown.iter().filter(|(key, count)| told.get(key) != Some(count));
+    let lines: Vec<_> = differing
+        .map(|((family, state), count)| {
+            let told = told.get(&(*family, *state));
+            format!("{} {}: told {told:?}, shown {count}", family.word(), state.word())
+        })
+        .collect();
+    lines.join("; ")
+}

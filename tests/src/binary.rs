@@ -1,0 +1,88 @@
+//! The tcpstat binary, run to its end, and the fixtures it is run over.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::{env, fs};
+
+use anyhow::{Context, Result, ensure};
+
+/// Names the binary under test.
+pub(crate) const BINARY_VARIABLE: &str = "TCPSTAT_BIN";
+
+/// Names the folder of the fixtures.
+const FIXTURES_VARIABLE: &str = "TCPSTAT_FIXTURES";
+
+/// How a run ended.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// Exit status; `None` after a signal.
+    pub status: Option<i32>,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+/// The path that the variable `name` holds.
+///
+/// # Errors
+/// Fails, saying how the tests are run, when it is unset.
+pub fn path_from(name: &str) -> Result<PathBuf> {
+    let path = env::var_os(name)
+        .with_context(|| format!("{name} is not set: run the tests through `cargo xtask test`"))?;
+    Ok(path.into())
+}
+
+/// Runs `tcpstat` with `args` to its end, in the network namespace of the calling thread.
+///
+/// # Errors
+/// Fails when there is no binary, or when it writes what is not UTF-8.
+pub fn tcpstat<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Result<Run> {
+    output(Command::new(path_from(BINARY_VARIABLE)?).args(args))
+}
+
+/// Runs `command` to its end.
+///
+/// # Errors
+/// Fails when it cannot be started, or writes what is not UTF-8.
+pub fn output(command: &mut Command) -> Result<Run> {
+    let output =
+        command.stdin(Stdio::null()).output().with_context(|| format!("start {command:?}"))?;
+    Ok(Run {
+        status: output.status.code(),
+        stdout: String::from_utf8(output.stdout)?,
+        stderr: String::from_utf8(output.stderr)?,
+    })
+}
+
+/// The path of a fixture.
+///
+/// # Errors
+/// Fails when the folder of the fixtures is not known.
+pub fn fixture(path: impl AsRef<Path>) -> Result<PathBuf> {
+    Ok(path_from(FIXTURES_VARIABLE)?.join(path))
+}
+
+/// Compares `found` with the golden file at `path` below the fixtures, or rewrites it when
+/// `TCPSTAT_BLESS` is set (`cargo xtask bless`).
+///
+/// # Errors
+/// Fails with the first line that differs.
+pub fn compare_with_golden(path: &str, found: &str) -> Result<()> {
+    let file = fixture(path)?;
+    if env::var_os("TCPSTAT_BLESS").is_some() {
+        return fs::write(&file, found).with_context(|| file.display().to_string());
+    }
+    let golden = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+    let differs = |(found, golden): &(&str, &str)| found != golden;
+    let first = found.lines().zip(golden.lines()).find(differs);
+    ensure!(
+        found == golden,
+        "fixtures/{path} differs: found, golden: {first:?}, {} and {} lines; \
+         `cargo xtask bless` rewrites it",
+        found.lines().count(),
+        golden.lines().count()
+    );
+    Ok(())
+}

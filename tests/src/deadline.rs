@@ -1,0 +1,42 @@
+//! Waiting for a condition, never longer than a deadline.
+
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+/// How long any single wait of the tests may take before it fails.
+pub const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Pause between two looks at a condition that nothing announces.
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
+
+/// One look at a condition.
+#[derive(Debug)]
+pub enum Look<T> {
+    /// It holds; this came of it.
+    Done(T),
+    /// Not yet; what was seen instead goes into the message if the deadline passes.
+    NotYet(String),
+}
+
+/// Looks at a condition until it holds, at least once.
+///
+/// # Errors
+/// Fails at once when `look` fails, and after `deadline` with `what` and the last thing seen.
+pub fn wait_until<T>(
+    what: &str,
+    deadline: Duration,
+    mut look: impl FnMut() -> Result<Look<T>>,
+) -> Result<T> {
+    let end = Instant::now() + deadline;
+    loop {
+        match look()? {
+            Look::Done(value) => return Ok(value),
+            Look::NotYet(seen) if Instant::now() >= end => {
+                bail!("no {what} within {deadline:?}; last seen: {seen}")
+            }
+            Look::NotYet(_) => sleep(POLL_INTERVAL),
+        }
+    }
+}

@@ -1,0 +1,304 @@
+//! The tcpstat binary, running as an exporter.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use anyhow::{Context, Result, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::binary::{BINARY_VARIABLE, path_from};
+use crate::deadline::{DEADLINE, Look, wait_until};
+use crate::exposition::Scrape;
+use crate::proc_view::{Row, rows};
+use crate::scraper::{Response, Scraper};
+use crate::tcp::State;
+
+/// Where the exporter listens unless told otherwise: every namespace has its own loopback.
+const ADDRESS: &str = "127.0.0.1:10048";
+
+/// The user and group "nobody".
+const NOBODY: &str = "65534";
+
+/// How an exporter is to be started.
+#[derive(Clone, Debug)]
+pub struct Options {
+    binary: Option<PathBuf>,
+    listen_address: SocketAddr,
+    args: Vec<OsString>,
+    variables: Vec<(OsString, OsString)>,
+    unprivileged: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let listen_address = ADDRESS.parse().expect("a socket address");
+        Self {
+            binary: None,
+            listen_address,
+            args: Vec::new(),
+            variables: Vec::new(),
+            unprivileged: false,
+        }
+    }
+}
+
+impl Options {
+    /// The binary to run instead of the one `TCPSTAT_BIN` names.
+    #[must_use]
+    pub fn binary(mut self, binary: impl Into<PathBuf>) -> Self {
+        self.binary = Some(binary.into());
+        self
+    }
+
+    /// The address to listen on instead of `127.0.0.1:10048`. With port 0, for tests outside a
+    /// private namespace, the real one is taken from the log.
+    #[must_use]
+    pub fn listen(mut self, address: SocketAddr) -> Self {
+        self.listen_address = address;
+        self
+    }
+
+    /// More arguments after `serve`.
+    #[must_use]
+    pub fn args<A: Into<OsString>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
+        self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// An environment variable.
+    #[must_use]
+    pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+        self.variables.push((name.into(), value.into()));
+        self
+    }
+
+    /// Runs as nobody without capabilities, and with no way to gain any. That user must be able
+    /// to reach the binary.
+    #[must_use]
+    pub fn unprivileged(mut self) -> Self {
+        self.unprivileged = true;
+        self
+    }
+
+    /// Starts it in the network namespace of the calling thread and waits until it is ready.
+    ///
+    /// # Errors
+    /// Fails, with its log, when it is not ready within [`DEADLINE`], and when there is no binary.
+    pub fn start(self) -> Result<Exporter> {
+        let mut exporter = self.spawn()?;
+        exporter.wait_ready()?;
+        Ok(exporter)
+    }
+
+    /// Starts it and waits only until it listens. The connection to it is the first and only one.
+    ///
+    /// # Errors
+    /// As [`Options::start`].
+    pub fn spawn(self) -> Result<Exporter> {
+        let mut command = self.command()?;
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().with_context(|| format!("start {command:?}"))?;
+        let log = Log::default();
+        let drain = child.stderr.take().map(|stderr| log.drain(stderr));
+        let mut process = Process { child, log, drain };
+        let (address, scraper) = process.connect(self.listen_address)?;
+        Ok(Exporter { process, address, scraper })
+    }
+
+    fn command(&self) -> Result<Command> {
+        let binary = match &self.binary {
+            Some(binary) => binary.clone().into_os_string(),
+            None => path_from(BINARY_VARIABLE)?.into_os_string(),
+        };
+        let mut command = if self.unprivileged {
+            let mut setpriv = Command::new("setpriv");
+            setpriv.arg(format!("--reuid={NOBODY}")).arg(format!("--regid={NOBODY}"));
+            setpriv.args(["--clear-groups", "--no-new-privs"]);
+            setpriv.args(["--inh-caps=-all", "--ambient-caps=-all", "--bounding-set=-all"]);
+            setpriv.arg("--").arg(binary);
+            setpriv
+        } else {
+            Command::new(binary)
+        };
+        command
+            .arg("serve")
+            .arg(format!("--web.listen-address={}", self.listen_address))
+            .args(&self.args)
+            .envs(self.variables.iter().map(|(name, value)| (name, value)));
+        Ok(command)
+    }
+}
+
+/// A running exporter. Dropping it kills it.
+#[derive(Debug)]
+pub struct Exporter {
+    process: Process,
+    address: SocketAddr,
+    scraper: Scraper,
+}
+
+impl Exporter {
+    /// Starts `tcpstat serve` with `args`, otherwise as [`Options::default`] says.
+    ///
+    /// # Errors
+    /// As [`Options::start`].
+    pub fn start(args: &[&str]) -> Result<Self> {
+        Options::default().args(args).start()
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.child.id()
+    }
+
+    /// The one connection to it.
+    pub fn scraper(&mut self) -> &mut Scraper {
+        &mut self.scraper
+    }
+
+    /// `GET path` over that connection.
+    ///
+    /// # Errors
+    /// As [`Scraper::get`].
+    pub fn get(&mut self, path: &str) -> Result<Response> {
+        self.scraper.get(path)
+    }
+
+    /// Scrapes it over that connection.
+    ///
+    /// # Errors
+    /// As [`Scraper::scrape`].
+    pub fn scrape(&mut self) -> Result<Scrape> {
+        self.scraper.scrape()
+    }
+
+    /// What it has written to its standard error so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.process.log.text().clone()
+    }
+
+    /// Waits until `/-/ready` answers 200.
+    ///
+    /// # Errors
+    /// Fails, with its log, when it does not within [`DEADLINE`].
+    pub fn wait_ready(&mut self) -> Result<()> {
+        let ready = wait_until("200 from /-/ready", DEADLINE, || {
+            let response = self.scraper.get("/-/ready")?;
+            Ok(match response.status {
+                200 => Look::Done(()),
+                status => Look::NotYet(format!("{status} {}", response.body)),
+            })
+        });
+        ready.with_context(|| self.process.log.to_string())
+    }
+
+    /// Sends SIGTERM and returns how it ended.
+    ///
+    /// # Errors
+    /// Fails, with its log, when it has not ended within [`DEADLINE`].
+    pub fn stop(mut self) -> Result<ExitStatus> {
+        kill(Pid::from_raw(self.pid().try_into()?), Signal::SIGTERM).context("SIGTERM")?;
+        let ended = wait_until("end of the process", DEADLINE, || {
+            Ok(match self.process.child.try_wait()? {
+                Some(status) => Look::Done(status),
+                None => Look::NotYet("it runs on".to_owned()),
+            })
+        });
+        ended.with_context(|| self.process.log.to_string())
+    }
+}
+
+#[derive(Debug)]
+struct Process {
+    child: Child,
+    log: Log,
+    drain: Option<JoinHandle<()>>,
+}
+
+impl Process {
+    fn connect(&mut self, wanted: SocketAddr) -> Result<(SocketAddr, Scraper)> {
+        let connected = wait_until("exporter that listens", DEADLINE, || {
+            if let Some(status) = self.child.try_wait()? {
+                self.join_drain();
+                bail!("it ended: {status}");
+            }
+            let address = if wanted.port() == 0 { self.log.address() } else { Some(wanted) };
+            let Some(address) = address else {
+                return Ok(Look::NotYet("no address in the log".to_owned()));
+            };
+            // Asking /proc spares the sockets of refused attempts, which tracers would see.
+            let listens =
+                |row: &Row| row.state == State::Listen && row.local_port == address.port();
+            if !rows()?.iter().any(listens) {
+                return Ok(Look::NotYet(format!("nobody listens on {address}")));
+            }
+            Ok(Look::Done((address, Scraper::connect(address)?)))
+        });
+        connected.with_context(|| self.log.to_string())
+    }
+
+    fn join_drain(&mut self) {
+        if let Some(Err(_)) = self.drain.take().map(JoinHandle::join) {
+            eprintln!("the thread that reads the exporter's log panicked");
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Both fail only for a process that has ended and been waited for.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        self.join_drain();
+    }
+}
+
+/// What the process has written to its standard error.
+#[derive(Clone, Debug, Default)]
+struct Log {
+    text: Arc<Mutex<String>>,
+}
+
+impl Log {
+    fn drain(&self, stderr: ChildStderr) -> JoinHandle<()> {
+        let log = self.clone();
+        thread::spawn(move || {
+            for line in BufReader::new(stderr).split(b'\n').map_while(Result::ok) {
+                log.text().extend([&String::from_utf8_lossy(&line), "\n"]);
+            }
+        })
+    }
+
+    fn text(&self) -> MutexGuard<'_, String> {
+        self.text.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The address in the first `http://ADDRESS` of the log.
+    fn address(&self) -> Option<SocketAddr> {
+        let text = self.text();
+        let (_, rest) = text.split_once("http://")?;
+        let end = rest.find(|next: char| !(next.is_ascii_hexdigit() || "[]:.".contains(next)));
+        rest[..end?].parse().ok()
+    }
+}
+
+impl fmt::Display for Log {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "the exporter's log:\n{}", self.text())
+    }
+}

@@ -1,0 +1,24 @@
+//! What the end-to-end tests stand on: network namespaces, TCP sockets held in any state, an
+//! independent reader of `/proc`, and the tcpstat binary with an HTTP client for it.
+//!
+//! Everything that touches sockets works in the network namespace of the calling thread, so
+//! tests that each own a [`netns::Namespace`] run side by side.
+
+pub mod agreement;
+pub mod binary;
+pub mod deadline;
+pub mod exporter;
+pub mod exposition;
+pub mod harness;
+pub mod held;
+pub mod kernel_gate;
+pub mod loopback;
+pub mod netns;
+pub mod proc_view;
+pub mod scraper;
+pub mod segment;
+pub mod silent_peer;
+pub mod states;
+pub mod tcp;
+pub mod tun;
+pub mod wire;

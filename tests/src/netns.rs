@@ -1,0 +1,186 @@
+//! Private network namespaces: each test sees its own sockets and no others.
+
+use std::fmt::Display;
+use std::fs::{self, File};
+use std::io::Write;
+use std::marker::PhantomData;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{Sender, channel};
+use std::thread::{self, JoinHandle};
+
+use anyhow::{Context, Result, bail, ensure};
+use nix::sched::{CloneFlags, setns, unshare};
+
+/// The namespace of the calling thread, not of its process (which is the main thread's).
+const THREAD_NETNS: &str = "/proc/thread-self/ns/net";
+
+/// A fresh network namespace that the current thread is in.
+///
+/// Threads and processes started from this thread inherit it. Dropping it takes the thread back
+/// to the namespace it came from; the kernel destroys the fresh one, its sockets included, when
+/// the last thread, process and socket in it are gone.
+#[derive(Debug)]
+pub struct Namespace {
+    origin: File,
+    inum: u64,
+    /// A namespace belongs to a thread: neither `Send` nor `Sync`.
+    thread_bound: PhantomData<*const ()>,
+}
+
+impl Namespace {
+    /// Moves the calling thread into a fresh network namespace and brings its `lo` up.
+    ///
+    /// # Errors
+    /// Fails without `CAP_SYS_ADMIN`, or when `ip` (iproute2) is missing.
+    pub fn enter() -> Result<Self> {
+        let origin = File::open(THREAD_NETNS).context(THREAD_NETNS)?;
+        unshare(CloneFlags::CLONE_NEWNET).context("unshare(CLONE_NEWNET)")?;
+        // From here on dropping `namespace` leads back, also when a later step fails.
+        let mut namespace = Self { origin, inum: 0, thread_bound: PhantomData };
+        namespace.inum = current_inum()?;
+        if Path::new("/proc/sys/net/ipv6").exists() {
+            // Addresses are usable at once and no neighbour hears of them.
+            for scope in ["all", "default"] {
+                namespace.set_sysctl(&format!("net.ipv6.conf.{scope}.accept_dad"), 0)?;
+                namespace.set_sysctl(&format!("net.ipv6.conf.{scope}.router_solicitations"), 0)?;
+            }
+        }
+        namespace.ip(&["link set lo up"])?;
+        Ok(namespace)
+    }
+
+    /// The inode number of the namespace: `net.ns.inum` in the kernel.
+    #[must_use]
+    pub fn inum(&self) -> u64 {
+        self.inum
+    }
+
+    /// `/proc/thread-self/net/<file>`: means this namespace when opened by a thread inside it.
+    #[must_use]
+    pub fn procfs_net(&self, file: &str) -> PathBuf {
+        Path::new("/proc/thread-self/net").join(file)
+    }
+
+    /// Sets a `net.*` sysctl, dots between the parts, of this namespace alone.
+    ///
+    /// # Errors
+    /// Fails for a name outside `net.` (those are the machine's), and when the kernel refuses it.
+    pub fn set_sysctl(&self, name: &str, value: impl Display) -> Result<()> {
+        ensure!(name.starts_with("net."), "{name}: only net.* belongs to a network namespace");
+        let path = sysctl_path(name);
+        fs::write(&path, value.to_string())
+            .with_context(|| format!("write {value} to {}", path.display()))
+    }
+
+    /// Reads a `net.*` sysctl of this namespace.
+    ///
+    /// # Errors
+    /// Fails when there is no such sysctl.
+    pub fn sysctl(&self, name: &str) -> Result<String> {
+        let path = sysctl_path(name);
+        let value = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        Ok(value.trim().to_owned())
+    }
+
+    /// Runs commands of `ip` (iproute2) in this namespace, in one process; the first that fails
+    /// stops the rest.
+    ///
+    /// # Errors
+    /// Fails with what `ip` said.
+    pub fn ip(&self, commands: &[&str]) -> Result<()> {
+        let mut child = Command::new("ip")
+            .args(["-batch", "-"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .context("start `ip` (iproute2)")?;
+        let mut input = child.stdin.take().context("stdin of `ip`")?;
+        input.write_all(commands.join("\n").as_bytes())?;
+        drop(input);
+        let output = child.wait_with_output()?;
+        if !output.status.success() {
+            bail!("ip {commands:?}: {}", String::from_utf8_lossy(&output.stderr).trim());
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        // A thread left in the wrong namespace would falsify whatever it does next.
+        setns(&self.origin, CloneFlags::CLONE_NEWNET).expect("return to the namespace of origin");
+    }
+}
+
+/// The inode number of the calling thread's network namespace.
+///
+/// # Errors
+/// Fails when `/proc` is not mounted.
+pub fn current_inum() -> Result<u64> {
+    Ok(fs::metadata(THREAD_NETNS).context(THREAD_NETNS)?.ino())
+}
+
+/// Something kept alive in another network namespace, by a thread of its own.
+#[derive(Debug)]
+pub struct Elsewhere {
+    inum: u64,
+    release: Option<Sender<()>>,
+    keeper: Option<JoinHandle<()>>,
+}
+
+impl Elsewhere {
+    /// The inode number of that other namespace.
+    #[must_use]
+    pub fn inum(&self) -> u64 {
+        self.inum
+    }
+}
+
+impl Drop for Elsewhere {
+    fn drop(&mut self) {
+        self.release.take();
+        if let Some(Err(_)) = self.keeper.take().map(JoinHandle::join) {
+            eprintln!("what was kept in another namespace panicked when it was dropped");
+        }
+    }
+}
+
+/// Runs `work` in another fresh namespace, on another thread, and keeps what it returns (sockets,
+/// say) alive there until the guard is dropped.
+///
+/// # Errors
+/// Fails when `work` fails or panics, or when there can be no other namespace.
+pub fn elsewhere<T, F>(work: F) -> Result<Elsewhere>
+where
+    T: 'static,
+    F: FnOnce(&Namespace) -> Result<T> + Send + 'static,
+{
+    let (report, reported) = channel();
+    let (release, released) = channel::<()>();
+    let keeper = thread::spawn(move || {
+        let started = Namespace::enter().and_then(|namespace| {
+            let kept = work(&namespace)?;
+            Ok((namespace, kept))
+        });
+        // Whoever waits for the report waits until there is one.
+        let _ = match started {
+            Err(error) => report.send(Err(error)),
+            // Dropped from the last to the first: what is kept, then the namespace.
+            Ok((namespace, _kept)) => {
+                let sent = report.send(Ok(namespace.inum()));
+                // Nothing is ever sent: this ends when the guard lets go of its sender.
+                let _ = released.recv();
+                sent
+            }
+        };
+    });
+    let inum = reported.recv().context("the work in another namespace panicked")??;
+    Ok(Elsewhere { inum, release: Some(release), keeper: Some(keeper) })
+}
+
+fn sysctl_path(name: &str) -> PathBuf {
+    Path::new("/proc/sys").join(name.replace('.', "/"))
+}

@@ -1,0 +1,166 @@
+//! An HTTP/1.1 client on one kept-alive connection, so that a scrape makes no new socket.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::deadline::DEADLINE;
+use crate::exposition::Scrape;
+
+/// One connection to a server, until the server ends it.
+///
+/// Every read and write ends after [`DEADLINE`] with an error.
+#[derive(Debug)]
+pub struct Scraper {
+    stream: BufReader<TcpStream>,
+    address: SocketAddr,
+    closed: bool,
+}
+
+/// An answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Response {
+    /// Status code.
+    pub status: u16,
+    /// Header fields, names in lower case; of a repeated one the last.
+    pub headers: BTreeMap<String, String>,
+    /// Body, decoded from chunks if it came in chunks.
+    pub body: String,
+}
+
+impl Response {
+    /// The header field of that name, in lower case.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(String::as_str)
+    }
+}
+
+impl Scraper {
+    /// Connects.
+    ///
+    /// # Errors
+    /// Fails when nobody listens there.
+    pub fn connect(address: SocketAddr) -> Result<Self> {
+        let stream = TcpStream::connect_timeout(&address, DEADLINE)
+            .with_context(|| format!("connect to {address}"))?;
+        stream.set_read_timeout(Some(DEADLINE))?;
+        stream.set_write_timeout(Some(DEADLINE))?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream: BufReader::new(stream), address, closed: false })
+    }
+
+    /// `GET path`.
+    ///
+    /// # Errors
+    /// Fails when the server has closed the connection, or answers no HTTP/1.1. No status is an
+    /// error.
+    pub fn get(&mut self, path: &str) -> Result<Response> {
+        self.request("GET", path, &[])
+    }
+
+    /// `GET path` with an `Accept` header.
+    ///
+    /// # Errors
+    /// As [`Scraper::get`].
+    pub fn get_as(&mut self, path: &str, accept: &str) -> Result<Response> {
+        self.request("GET", path, &[("Accept", accept)])
+    }
+
+    /// Any request without a body.
+    ///
+    /// # Errors
+    /// As [`Scraper::get`].
+    pub fn request(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> Result<Response> {
+        ensure!(!self.closed, "{} has closed the connection", self.address);
+        let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n", self.address);
+        for (name, value) in headers {
+            request.extend([*name, ": ", *value, "\r\n"]);
+        }
+        request.push_str("\r\n");
+        self.stream.get_mut().write_all(request.as_bytes())?;
+        self.response(method).with_context(|| format!("{method} http://{}{path}", self.address))
+    }
+
+    /// `GET /metrics`, which must be answered with 200 and parse.
+    ///
+    /// # Errors
+    /// As [`Scraper::get`] and [`Scrape::parse`].
+    pub fn scrape(&mut self) -> Result<Scrape> {
+        let response = self.get("/metrics")?;
+        ensure!(response.status == 200, "/metrics: {} {}", response.status, response.body);
+        Scrape::parse(&response.body)
+    }
+
+    fn response(&mut self, method: &str) -> Result<Response> {
+        let line = self.line()?;
+        let status = line.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.split(' ').next());
+        let status: u16 = status.with_context(|| format!("status line {line:?}"))?.parse()?;
+        let mut headers = BTreeMap::new();
+        loop {
+            let line = self.line()?;
+            if line.is_empty() {
+                break;
+            }
+            let (name, value) = line.split_once(':').with_context(|| format!("header {line:?}"))?;
+            headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
+        }
+        let header = |name: &str| headers.get(name).map(|value| value.to_ascii_lowercase());
+        self.closed = header("connection").as_deref() == Some("close");
+        let body = if method == "HEAD" || matches!(status, 100..=199 | 204 | 304) {
+            Vec::new()
+        } else if let Some(coding) = header("transfer-encoding") {
+            ensure!(coding == "chunked", "transfer coding {coding}");
+            self.chunks()?
+        } else if let Some(length) = header("content-length") {
+            self.bytes(length.parse().context("content-length")?)?
+        } else {
+            self.closed = true;
+            let mut body = Vec::new();
+            self.stream.read_to_end(&mut body)?;
+            body
+        };
+        Ok(Response { status, headers, body: String::from_utf8(body)? })
+    }
+
+    fn chunks(&mut self) -> Result<Vec<u8>> {
+        let mut body = Vec::new();
+        loop {
+            let line = self.line()?;
+            // What follows a semicolon are extensions.
+            let size = line.split(';').next().unwrap_or_default().trim();
+            let size =
+                usize::from_str_radix(size, 16).with_context(|| format!("chunk {line:?}"))?;
+            if size == 0 {
+                // Trailer fields end with an empty line.
+                while !self.line()?.is_empty() {}
+                return Ok(body);
+            }
+            body.extend(self.bytes(size)?);
+            ensure!(self.line()?.is_empty(), "a chunk longer than it said");
+        }
+    }
+
+    fn bytes(&mut self, count: usize) -> Result<Vec<u8>> {
+        let mut bytes = vec![0; count];
+        self.stream.read_exact(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// A line without its end.
+    fn line(&mut self) -> Result<String> {
+        let mut line = String::new();
+        self.stream.read_line(&mut line)?;
+        match line.strip_suffix('\n') {
+            Some(line) => Ok(line.strip_suffix('\r').unwrap_or(line).to_owned()),
+            None => bail!("the server ended the connection after {line:?}"),
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! The exposition, byte for byte, in both formats.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use tcpstat_tests::binary::{compare_with_golden, path_from};
+use tcpstat_tests::harness::{Test, hermetic_test};
+
+use crate::web::anywhere;
+
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0";
+
+pub(crate) fn tests() -> Vec<Test> {
+    vec![
+        hermetic_test("the_classic_exposition_is_the_golden_one", classic_is_golden),
+        hermetic_test("the_openmetrics_exposition_is_the_golden_one", openmetrics_is_golden),
+        hermetic_test("promtool_finds_nothing_to_say", promtool_finds_nothing_to_say),
+        hermetic_test("node_exporters_metric_is_there_byte_for_byte", node_exporter_contract),
+        hermetic_test("without_a_tracer_there_are_no_transitions", no_transitions),
+        hermetic_test("a_broken_sockstat_leaves_out_its_numbers_alone", broken_sockstat),
+    ]
+}
+
+fn classic_is_golden() -> Result<()> {
+    let response = anywhere("debian-7.2")?.start()?.get("/metrics")?;
+    assert_eq!(response.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    compare_with_golden("metrics/debian-7.2.prom", &masked(&response.body))
+}
+
+fn openmetrics_is_golden() -> Result<()> {
+    let mut exporter = anywhere("debian-7.2")?.start()?;
+    let response = exporter.scraper().get_as("/metrics", OPENMETRICS)?;
+    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    assert_eq!(response.header("content-type"), Some(content_type));
+    assert!(response.body.ends_with("\n# EOF\n"));
+    compare_with_golden("metrics/debian-7.2.openmetrics", &masked(&response.body))
+}
+
+fn promtool_finds_nothing_to_say() -> Result<()> {
+    let body = anywhere("debian-7.2")?.start()?.get("/metrics")?.body;
+    let mut promtool = Command::new(path_from("TCPSTAT_PROMTOOL")?)
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("start promtool")?;
+    promtool.stdin.take().context("its standard input")?.write_all(body.as_bytes())?;
+    let output = promtool.wait_with_output()?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned()
+        + &String::from_utf8_lossy(&output.stdout);
+    ensure!(output.status.success() && said.is_empty(), "{}: {said}", output.status);
+    Ok(())
+}
+
+/// What node_exporter's collector tcpstat prints, but for the states that have no socket, which it
+/// leaves out.
+fn node_exporter_contract() -> Result<()> {
+    let body = anywhere("debian-7.2")?.start()?.get("/metrics")?.body;
+    let expected = "\
+# HELP node_tcp_connection_states Number of connection states.
+# TYPE node_tcp_connection_states gauge
+node_tcp_connection_states{state=\"close\"} 0
+node_tcp_connection_states{state=\"close_wait\"} 15
+node_tcp_connection_states{state=\"closing\"} 3
+node_tcp_connection_states{state=\"established\"} 30
+node_tcp_connection_states{state=\"fin_wait1\"} 6
+node_tcp_connection_states{state=\"fin_wait2\"} 15
+node_tcp_connection_states{state=\"last_ack\"} 6
+node_tcp_connection_states{state=\"listen\"} 18
+node_tcp_connection_states{state=\"rx_queued_bytes\"} 40815
+node_tcp_connection_states{state=\"syn_recv\"} 9
+node_tcp_connection_states{state=\"syn_sent\"} 6
+node_tcp_connection_states{state=\"time_wait\"} 12
+node_tcp_connection_states{state=\"tx_queued_bytes\"} 24642
+";
+    let start = body.find("# HELP node_tcp_connection_states").context("no such metric")?;
+    assert_eq!(&body[start..start + expected.len()], expected);
+    let after = body[start + expected.len()..].contains("node_tcp_connection_states");
+    assert!(!after, "more of it further down");
+    Ok(())
+}
+
+fn no_transitions() -> Result<()> {
+    let mut exporter = anywhere("debian-7.2")?.start()?;
+    let scrape = exporter.scrape()?;
+    assert_eq!(scrape.value("tcpstat_tracer_up", &[])?, 0.0);
+    let none = [("program", "none"), ("snapshot", "procfs"), ("hooks", "none")];
+    assert_eq!(scrape.value("tcpstat_tracer_info", &none)?, 1.0);
+    assert!(scrape.family("tcpstat_transitions_total").is_empty());
+    let warnings: Vec<_> =
+        exporter.log().lines().filter(|l| l.contains("WARN")).map(str::to_owned).collect();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].contains("serving snapshots alone"), "{warnings:?}");
+    Ok(())
+}
+
+fn broken_sockstat() -> Result<()> {
+    for case in ["broken-sockstat", "broken-sockstat-number"] {
+        let scrape = anywhere(case)?.start()?.scrape()?;
+        assert!(scrape.family("tcpstat_sockstat_sockets").is_empty(), "{case}");
+        assert_eq!(scrape.connections()?.len(), 22, "{case}");
+    }
+    Ok(())
+}
+
+/// The exposition with what no two runs share replaced by `*`.
+fn masked(body: &str) -> String {
+    let varies = [
+        "process_",
+        "tcpstat_build_info{",
+        "tcpstat_snapshot_timestamp_seconds{",
+        "tcpstat_snapshot_duration_seconds{",
+    ];
+    let mask = |line: &str| match line.split_once([' ', '{']) {
+        Some((name, _)) if varies.iter().any(|prefix| line.starts_with(prefix)) => {
+            format!("{name} *\n")
+        }
+        _ => format!("{line}\n"),
+    };
+    body.lines().map(mask).collect()
+}

@@ -1,0 +1,97 @@
+//! Connections that come and go while the exporter starts, counts and is scraped.
+
+use std::thread;
+
+use anyhow::{Result, anyhow};
+use tcpstat_tests::agreement::await_agreement;
+use tcpstat_tests::deadline::DEADLINE;
+use tcpstat_tests::exporter::Exporter;
+use tcpstat_tests::harness::{Test, kernel_test};
+use tcpstat_tests::loopback::{Churn, Pairs};
+use tcpstat_tests::netns::Namespace;
+use tcpstat_tests::proc_view;
+use tcpstat_tests::tcp::{Family, State};
+
+const TRACERS: [&str; 2] = ["btf", "tracepoint"];
+
+pub(crate) fn tests() -> Vec<Test> {
+    let mut tests = Vec::new();
+    for tracer in TRACERS {
+        tests.push(kernel_test(
+            format!("every_transition_is_counted_by_{tracer}"),
+            move |_: &Namespace| every_transition_is_counted(tracer),
+        ));
+        tests.push(kernel_test(
+            format!("a_start_in_the_midst_of_churn_seeds_{tracer}_exactly"),
+            move |_: &Namespace| start_in_the_midst_of_churn(tracer),
+        ));
+        tests.push(kernel_test(
+            format!("after_churn_all_gauges_of_{tracer}_equal_proc"),
+            move |_: &Namespace| after_churn_all_gauges_equal_proc(tracer),
+        ));
+    }
+    tests
+}
+
+/// One thread: nothing interrupts the tracer between two transitions.
+fn every_transition_is_counted(tracer: &str) -> Result<()> {
+    let mut exporter = Exporter::start(&["--tracer", tracer, "--snapshot-interval=1h"])?;
+    for family in Family::ALL {
+        let before = exporter.scrape()?;
+        let churn = Churn { threads: 1, connections: 500, family, resets: true };
+        let expected = churn.run()?.transitions();
+        proc_view::await_quiet(DEADLINE)?;
+        let after = exporter.scrape()?;
+        for ((from, to), count) in expected {
+            let labels = [("family", family.word()), ("from", from.word()), ("to", to.word())];
+            let value = |scrape: &tcpstat_tests::exposition::Scrape| {
+                scrape.value("tcpstat_transitions_total", &labels)
+            };
+            let counted = value(&after)? - value(&before)?;
+            assert_eq!(counted, f64::from(u32::try_from(count)?), "{labels:?}");
+        }
+    }
+    Ok(())
+}
+
+/// Twenty starts, each while connections are made and closed and others stand still; one hour
+/// between snapshots, so only the seed and the transitions can be right.
+fn start_in_the_midst_of_churn(tracer: &str) -> Result<()> {
+    let _still = [Pairs::connect(30, Family::Ipv4)?, Pairs::connect(30, Family::Ipv6)?];
+    for _ in 0..20 {
+        let churning: Vec<_> = Family::ALL
+            .into_iter()
+            .map(|family| {
+                let churn = Churn { threads: 1, connections: 400, family, resets: true };
+                thread::spawn(move || churn.run())
+            })
+            .collect();
+        let mut exporter = Exporter::start(&["--tracer", tracer, "--snapshot-interval=1h"])?;
+        for thread in churning {
+            thread.join().map_err(|_| anyhow!("churn panicked"))??;
+        }
+        proc_view::await_quiet(DEADLINE)?;
+        let told = await_agreement(&mut exporter)?;
+        assert!(told[&(Family::Ipv6, State::Established)] >= 60, "{told:?}");
+        let log = exporter.log();
+        assert!(!log.contains("corrected"), "{log}");
+    }
+    Ok(())
+}
+
+fn after_churn_all_gauges_equal_proc(tracer: &str) -> Result<()> {
+    let mut exporter = Exporter::start(&["--tracer", tracer, "--snapshot-interval=1h"])?;
+    let churning = thread::spawn(|| {
+        Churn { threads: 8, connections: 1000, family: Family::Ipv4, resets: true }.run()
+    });
+    let mut scrapes = 0;
+    while !churning.is_finished() {
+        let told = exporter.scrape()?.connections()?;
+        assert!(told.values().all(|count| *count < 100_000), "no gauge below zero: {told:?}");
+        scrapes += 1;
+    }
+    assert!(scrapes > 10, "scraped {scrapes} times");
+    churning.join().map_err(|_| anyhow!("churn panicked"))??;
+    await_agreement(&mut exporter)?;
+    Ok(())
+}

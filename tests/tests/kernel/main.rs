@@ -1,0 +1,22 @@
+//! The real binary on the running kernel, with real sockets in private network namespaces.
+
+#![expect(clippy::float_cmp, reason = "the values compared are whole numbers")]
+
+mod churn;
+mod namespaces;
+mod peers;
+mod privileges;
+mod states;
+
+use std::process::ExitCode;
+
+use tcpstat_tests::harness::run;
+
+fn main() -> ExitCode {
+    let mut tests = states::tests();
+    tests.extend(churn::tests());
+    tests.extend(namespaces::tests());
+    tests.extend(peers::tests());
+    tests.extend(privileges::tests());
+    run(tests)
+}

@@ -1,0 +1,133 @@
+//! With less than root: what still works, and what is said about the rest.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use tcpstat_tests::agreement::{assert_agreement, await_agreement};
+use tcpstat_tests::binary::{Run, output, path_from, tcpstat};
+use tcpstat_tests::exporter::{Exporter, Options};
+use tcpstat_tests::harness::{Test, kernel_test};
+use tcpstat_tests::loopback::Pairs;
+use tcpstat_tests::netns::Namespace;
+use tcpstat_tests::proc_view;
+use tcpstat_tests::tcp::Family;
+use tempfile::TempDir;
+
+pub(crate) fn tests() -> Vec<Test> {
+    vec![
+        kernel_test("without_privileges_snapshots_are_served_and_one_line_says_why", never_dark),
+        kernel_test("with_the_tracer_off_snapshots_are_served", the_tracer_off),
+        kernel_test("with_two_capabilities_tp_btf_runs", two_capabilities_are_enough),
+        kernel_test("show_needs_no_privileges", show_needs_no_privileges),
+        kernel_test("check_succeeds_where_the_tracer_runs", check_succeeds),
+        kernel_test("check_fails_without_privileges_and_says_what_to_grant", check_fails),
+    ]
+}
+
+/// The binary where any user reaches it.
+struct ReachableBinary {
+    _folder: TempDir,
+    path: PathBuf,
+}
+
+impl ReachableBinary {
+    fn copy() -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
+        let path = folder.path().join("tcpstat");
+        fs::copy(path_from("TCPSTAT_BIN")?, &path)?;
+        Ok(Self { _folder: folder, path })
+    }
+
+    /// Runs it to its end as nobody, with no capability but `capabilities`.
+    fn run(&self, args: &[&str]) -> Result<Run> {
+        output(
+            Command::new("setpriv")
+                .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+                .args(["--inh-caps=-all", "--ambient-caps=-all", "--bounding-set=-all", "--"])
+                .arg(&self.path)
+                .args(args),
+        )
+    }
+}
+
+fn never_dark(_: &Namespace) -> Result<()> {
+    let binary = ReachableBinary::copy()?;
+    let mut exporter = Options::default()
+        .binary(&binary.path)
+        .args(["--snapshot-interval=200ms"])
+        .unprivileged()
+        .start()?;
+    assert_agreement(&mut exporter)?;
+    let _pairs = Pairs::connect(5, Family::Ipv6)?;
+    await_agreement(&mut exporter)?;
+    let scrape = exporter.scrape()?;
+    assert_eq!(scrape.value("tcpstat_tracer_up", &[])?, 0.0);
+    let log = exporter.log();
+    let warnings: Vec<_> = log.lines().filter(|line| line.contains("WARN")).collect();
+    ensure!(warnings.len() == 1, "{log}");
+    ensure!(warnings[0].contains("grant CAP_BPF and CAP_PERFMON"), "{log}");
+    Ok(())
+}
+
+fn the_tracer_off(_: &Namespace) -> Result<()> {
+    let mut exporter = Exporter::start(&["--tracer=off", "--snapshot-interval=200ms"])?;
+    let _pairs = Pairs::connect(5, Family::Ipv4)?;
+    await_agreement(&mut exporter)?;
+    assert_eq!(exporter.scrape()?.value("tcpstat_tracer_up", &[])?, 0.0);
+    assert!(!exporter.log().contains("WARN"), "it was asked for: {}", exporter.log());
+    Ok(())
+}
+
+fn two_capabilities_are_enough(_: &Namespace) -> Result<()> {
+    // CAP_PERFMON and CAP_BPF by number: an older setpriv does not know their names.
+    let capabilities = "-all,+cap_38,+cap_39";
+    let binary = ReachableBinary::copy()?;
+    let run = output(
+        Command::new("setpriv")
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs"])
+            .arg(format!("--inh-caps={capabilities}"))
+            .arg(format!("--ambient-caps={capabilities}"))
+            .arg(format!("--bounding-set={capabilities}"))
+            .arg("--")
+            .arg(&binary.path)
+            .arg("check"),
+    )?;
+    ensure!(run.status == Some(0), "{run:?}");
+    ensure!(run.stdout.contains("CAP_BPF yes, CAP_PERFMON yes"), "{}", run.stdout);
+    let tp_btf = run.stdout.lines().find(|line| line.starts_with("tp_btf"));
+    ensure!(tp_btf.is_some_and(|line| line.ends_with("runs")), "{}", run.stdout);
+    Ok(())
+}
+
+fn show_needs_no_privileges(_: &Namespace) -> Result<()> {
+    let _pairs = Pairs::connect(7, Family::Ipv4)?;
+    let run = ReachableBinary::copy()?.run(&["show", "--json"])?;
+    ensure!(run.status == Some(0), "{run:?}");
+    let shown: serde_json::Value = serde_json::from_str(&run.stdout)?;
+    for ((family, state), count) in proc_view::connections()? {
+        assert_eq!(shown[family.word()][state.word()], count, "{family:?} {state:?}");
+    }
+    Ok(())
+}
+
+fn check_succeeds(namespace: &Namespace) -> Result<()> {
+    let run = tcpstat(["check"])?;
+    ensure!(run.status == Some(0), "{run:?}");
+    ensure!(run.stdout.contains(&format!("net:[{}]", namespace.inum())), "{}", run.stdout);
+    let verdict = run.stdout.lines().last().context("no verdict")?;
+    ensure!(verdict.starts_with("tracer") && verdict.contains("would run, with"), "{verdict}");
+    Ok(())
+}
+
+fn check_fails(_: &Namespace) -> Result<()> {
+    let run = ReachableBinary::copy()?.run(&["check"])?;
+    ensure!(run.status == Some(1), "{run:?}");
+    for part in ["CAP_BPF no, CAP_PERFMON no", "grant CAP_BPF and CAP_PERFMON", "would not run"] {
+        ensure!(run.stdout.contains(part), "{part}: {}", run.stdout);
+    }
+    Ok(())
+}

@@ -1,0 +1,90 @@
+//! A namespace is the thread's own, and gone when dropped.
+
+use std::net::TcpListener;
+use std::process::Command;
+use std::thread;
+
+use anyhow::{Result, bail, ensure};
+use tcpstat_tests::harness::{Test, kernel_test};
+use tcpstat_tests::netns::{Namespace, current_inum, elsewhere};
+use tcpstat_tests::proc_view;
+use tcpstat_tests::tcp::{Family, State};
+
+pub(crate) fn tests() -> Vec<Test> {
+    vec![
+        kernel_test("a_fresh_namespace_has_no_sockets", a_fresh_namespace_has_no_sockets),
+        kernel_test("dropping_a_namespace_leads_back", dropping_a_namespace_leads_back),
+        kernel_test("threads_and_children_inherit", threads_and_children_inherit),
+        kernel_test("a_sysctl_is_the_namespaces_own", a_sysctl_is_the_namespaces_own),
+        kernel_test("both_loopback_addresses_work_at_once", both_loopback_addresses_work_at_once),
+        kernel_test("sockets_elsewhere_are_not_seen_here", sockets_elsewhere_are_not_seen_here),
+        kernel_test("what_fails_elsewhere_fails_here", what_fails_elsewhere_fails_here),
+    ]
+}
+
+fn a_fresh_namespace_has_no_sockets(_: &Namespace) -> Result<()> {
+    let view = proc_view::view()?;
+    assert_eq!(view.connections, proc_view::no_connections());
+    assert_eq!(view.sockstat.inuse[&Family::Ipv4] + view.sockstat.inuse[&Family::Ipv6], 0);
+    assert_eq!(view.sockstat.tw, 0);
+    Ok(())
+}
+
+fn dropping_a_namespace_leads_back(outer: &Namespace) -> Result<()> {
+    let inner = Namespace::enter()?;
+    assert_ne!(inner.inum(), outer.inum());
+    assert_eq!(current_inum()?, inner.inum());
+    drop(inner);
+    assert_eq!(current_inum()?, outer.inum());
+    Ok(())
+}
+
+fn threads_and_children_inherit(namespace: &Namespace) -> Result<()> {
+    let Ok(in_thread) = thread::spawn(current_inum).join() else { bail!("the thread panicked") };
+    assert_eq!(in_thread?, namespace.inum());
+    let child = Command::new("readlink").arg("/proc/self/ns/net").output()?;
+    let link = String::from_utf8(child.stdout)?;
+    assert_eq!(link.trim(), format!("net:[{}]", namespace.inum()));
+    Ok(())
+}
+
+fn a_sysctl_is_the_namespaces_own(namespace: &Namespace) -> Result<()> {
+    let name = "net.ipv4.tcp_fin_timeout";
+    let before = namespace.sysctl(name)?;
+    let inner = Namespace::enter()?;
+    inner.set_sysctl(name, 7)?;
+    assert_eq!(inner.sysctl(name)?, "7");
+    drop(inner);
+    assert_eq!(namespace.sysctl(name)?, before);
+    ensure!(namespace.set_sysctl("kernel.hostname", "x").is_err(), "a sysctl of the machine");
+    Ok(())
+}
+
+fn both_loopback_addresses_work_at_once(_: &Namespace) -> Result<()> {
+    for address in ["127.0.0.1:0", "[::1]:0"] {
+        TcpListener::bind(address)?;
+    }
+    Ok(())
+}
+
+fn sockets_elsewhere_are_not_seen_here(namespace: &Namespace) -> Result<()> {
+    let listen = |_: &Namespace| {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let seen = proc_view::connections()?[&(Family::Ipv4, State::Listen)];
+        ensure!(seen == 1, "{seen} listeners seen beside the listener");
+        Ok(listener)
+    };
+    let kept = elsewhere(listen)?;
+    assert_ne!(kept.inum(), namespace.inum());
+    assert_eq!(current_inum()?, namespace.inum());
+    assert_eq!(proc_view::connections()?, proc_view::no_connections());
+    Ok(())
+}
+
+fn what_fails_elsewhere_fails_here(_: &Namespace) -> Result<()> {
+    let Err(error) = elsewhere(|_| -> Result<()> { bail!("on purpose") }) else {
+        bail!("nothing failed")
+    };
+    ensure!(error.to_string() == "on purpose", "{error:#}");
+    Ok(())
+}

@@ -1,0 +1,95 @@
+//! Loopback traffic makes the sockets it says and leaves those it says.
+
+use anyhow::Result;
+use tcpstat_tests::deadline::DEADLINE;
+use tcpstat_tests::harness::{Test, kernel_test};
+use tcpstat_tests::loopback::{Churn, Churned, Mptcp, Pairs, mptcp_pair};
+use tcpstat_tests::netns::Namespace;
+use tcpstat_tests::proc_view::{self, no_connections};
+use tcpstat_tests::tcp::{Family, State};
+
+pub(crate) fn tests() -> Vec<Test> {
+    vec![
+        kernel_test("pairs_are_two_established_sockets_each", pairs_are_two_established_sockets),
+        kernel_test("pairs_closed_leave_time_wait", pairs_closed_leave_time_wait),
+        kernel_test("more_pairs_than_one_listener_takes", more_pairs_than_one_listener_takes),
+        kernel_test("churn_leaves_only_time_wait", churn_leaves_only_time_wait),
+        kernel_test("churn_with_resets_leaves_half", churn_with_resets_leaves_half),
+        kernel_test("mptcp_subflows_are_tcp_sockets", mptcp_subflows_are_tcp_sockets),
+    ]
+}
+
+fn pairs_are_two_established_sockets(_: &Namespace) -> Result<()> {
+    for family in Family::ALL {
+        let pairs = Pairs::connect(20, family)?;
+        let mut expected = no_connections();
+        expected.insert((family, State::Established), 40);
+        expected.insert((family, State::Listen), 1);
+        assert_eq!(proc_view::await_quiet(DEADLINE)?.connections, expected);
+        drop(pairs);
+        assert_eq!(proc_view::await_quiet(DEADLINE)?.connections, no_connections());
+    }
+    Ok(())
+}
+
+fn pairs_closed_leave_time_wait(_: &Namespace) -> Result<()> {
+    let mut expected = no_connections();
+    for family in Family::ALL {
+        Pairs::connect(20, family)?.close()?;
+        expected.insert((family, State::TimeWait), 20);
+        proc_view::await_connections("20 TIME_WAIT", DEADLINE, |now| *now == expected)?;
+    }
+    assert_eq!(proc_view::sockstat()?.tw, 40);
+    Ok(())
+}
+
+fn more_pairs_than_one_listener_takes(_: &Namespace) -> Result<()> {
+    let pairs = Pairs::connect(5_001, Family::Ipv4)?;
+    assert_eq!((pairs.streams().len(), pairs.listeners()), (5_001, 2));
+    let connections = proc_view::await_quiet(DEADLINE)?.connections;
+    assert_eq!(connections[&(Family::Ipv4, State::Established)], 10_002);
+    Ok(())
+}
+
+fn churn_leaves_only_time_wait(_: &Namespace) -> Result<()> {
+    for family in Family::ALL {
+        let standing = Pairs::connect(3, family)?;
+        let before = proc_view::await_quiet(DEADLINE)?.connections;
+        let done = Churn { threads: 4, connections: 250, family, resets: false }.run()?;
+        assert_eq!(done, Churned { listeners: 4, orderly: 1000, reset: 0 });
+        // Within a second no port is used again, after it some may be.
+        let mut after = proc_view::await_quiet(DEADLINE)?.connections;
+        let left = after.remove(&(family, State::TimeWait));
+        assert!(matches!(left, Some(1..=1000)), "{left:?} TIME_WAIT");
+        after.insert((family, State::TimeWait), before[&(family, State::TimeWait)]);
+        assert_eq!(after, before);
+        drop(standing);
+    }
+    Ok(())
+}
+
+fn churn_with_resets_leaves_half(_: &Namespace) -> Result<()> {
+    let churn = Churn { threads: 2, connections: 101, family: Family::Ipv6, resets: true };
+    let done = churn.run()?;
+    assert_eq!(done, Churned { listeners: 2, orderly: 102, reset: 100 });
+    assert_eq!(done.transitions()[&(State::Established, State::Close)], 200);
+    let births = done.transitions()[&(State::Close, State::SynSent)];
+    assert_eq!(births, 202);
+    Ok(())
+}
+
+fn mptcp_subflows_are_tcp_sockets(_: &Namespace) -> Result<()> {
+    let pair = mptcp_pair()?;
+    let (subflows, listeners) = match &pair {
+        Mptcp::Pair { .. } => (2, 1),
+        Mptcp::Unavailable(reason) => {
+            eprintln!("no MPTCP here: {reason}");
+            (0, 0)
+        }
+    };
+    let mut expected = no_connections();
+    expected.insert((Family::Ipv4, State::Established), subflows);
+    expected.insert((Family::Ipv4, State::Listen), listeners);
+    assert_eq!(proc_view::await_quiet(DEADLINE)?.connections, expected);
+    Ok(())
+}

@@ -1,0 +1,114 @@
+//! Each rule on small files: what it must find, and what it must let pass.
+
+use super::*;
+
+/// The numbers of the lines that `rule` finds fault with.
+fn found(rule: fn(&Source) -> Vec<String>, path: &str, text: &str) -> Vec<usize> {
+    rule(&Source::parse(path, text))
+        .iter()
+        .map(|breach| {
+            let rest = breach.strip_prefix(path).unwrap();
+            rest.split(':').nth(1).unwrap().trim().parse().unwrap_or(0)
+        })
+        .collect()
+}
+
+const NONE: [usize; 0] = [];
+
+#[test]
+fn a_file_of_400_lines_passes_one_of_401_does_not() {
+    assert_eq!(found(short_files, "tests/a.rs", &"x\n".repeat(400)), NONE);
+    let breaches = short_files(&Source::parse("tests/a.rs", &"x\n".repeat(401)));
+    assert_eq!(breaches, ["tests/a.rs: 401 lines: split it by concern, 400 is the limit"]);
+}
+
+#[test]
+fn aya_is_named_in_kernel_only() {
+    let text = "// aya\nuse aya::Ebpf;\nlet x = aya::Btf::new();\nlet papaya = \"aya::\";\n\
+                let (own, aya) = f(aya);\nuse {\n    aya as kernel,\n};\n";
+    assert_eq!(found(aya_in_kernel, "tcpstat-user/src/tracker.rs", text), [2, 3, 6]);
+    assert_eq!(found(aya_in_kernel, "tests/tests/kernel/main.rs", text), [2, 3, 6]);
+    assert_eq!(found(aya_in_kernel, "tcpstat-user/src/kernel/load.rs", text), NONE);
+    assert_eq!(found(aya_in_kernel, "tcpstat-user/src/kernel.rs", text), NONE);
+    assert_eq!(found(aya_in_kernel, "tcpstat-ebpf/src/main.rs", text), NONE);
+    assert_eq!(found(aya_in_kernel, "tcpstat-user/src/kernels.rs", text), [2, 3, 6]);
+}
+
+#[test]
+fn unsafe_is_in_kernel_only() {
+    let text = "#![forbid(unsafe_code)]\nunsafe { f() }\n/* unsafe */\n";
+    assert_eq!(found(unsafe_in_kernel, "tcpstat-user/src/web/mod.rs", text), [2]);
+    assert_eq!(found(unsafe_in_kernel, "tests/src/netns.rs", text), [2]);
+    assert_eq!(found(unsafe_in_kernel, "tests/src/tun.rs", text), NONE);
+    assert_eq!(found(unsafe_in_kernel, "tcpstat-user/src/kernel/load.rs", text), NONE);
+}
+
+#[test]
+fn paths_of_proc_are_in_procfs_only() {
+    let text = "let a = \"/proc/net/tcp\";\n// \"/proc\"\nlet b = \"see /proc\";\n";
+    assert_eq!(found(proc_in_procfs, "tcpstat-user/src/commands/serve.rs", text), [1]);
+    assert_eq!(found(proc_in_procfs, "tcpstat-user/src/procfs/mod.rs", text), NONE);
+    assert_eq!(found(proc_in_procfs, "tests/src/lib.rs", text), NONE);
+}
+
+#[test]
+fn the_crate_procfs_is_used_in_procfs_only() {
+    let path = "tcpstat-user/src/tracker.rs";
+    assert_eq!(found(proc_in_procfs, path, "use procfs::net;\n"), [1]);
+    assert_eq!(found(proc_in_procfs, path, "let x = ::procfs::net::tcp();\n"), [1]);
+    assert_eq!(found(proc_in_procfs, path, "let x = procfs::net::tcp();\n"), [1]);
+    assert_eq!(found(proc_in_procfs, path, "pub mod procfs;\nuse procfs::tcp;\n"), [2]);
+    for text in [
+        "use crate::procfs::tcp;\n",
+        "let x = crate::procfs::tcp::read();\n",
+        "use crate::{\n    ledger,\n    procfs,\n};\nlet x = procfs::tcp::read();\n",
+        "pub mod procfs;\nlet x = procfs::tcp::read();\n",
+        "let flag = args.procfs;\n",
+    ] {
+        assert_eq!(found(proc_in_procfs, path, text), NONE, "{text}");
+    }
+}
+
+#[test]
+fn metric_names_are_in_metrics_only() {
+    let text = "f(\"tcpstat_connections\");\nf(\"node_tcp_connection_states\");\n\
+                f(\"tcpstat_user=debug\");\nf(\"tcpstat_ebpf\");\nf(\"TCPSTAT_BIN\");\n\
+                f(\"# tcpstat_up\");\n#[cfg(test)]\nmod tests { const A: &str = \"tcpstat_up\"; }\n";
+    assert_eq!(found(names_in_metrics, "tcpstat-user/src/web.rs", text), [1, 2]);
+    assert_eq!(found(names_in_metrics, "tcpstat-user/src/metrics/live.rs", text), NONE);
+    assert_eq!(found(names_in_metrics, "tcpstat-user/src/web/tests.rs", text), NONE);
+    assert_eq!(found(names_in_metrics, "tcpstat-user/src/kernel/load.rs", text), NONE);
+    assert_eq!(found(names_in_metrics, "tests/tests/hermetic/main.rs", text), NONE);
+    assert!(is_metric_name("tcpstat_users_total"));
+}
+
+#[test]
+fn the_ledger_is_pure() {
+    let text = "use std::time::Instant;\nuse std::{\n    collections::BTreeMap,\n    net::IpAddr,\n};\n\
+                use std::fmt;\nlet x = tokio::spawn(f());\n// tokio\nlet time = 1;\n";
+    assert_eq!(found(pure_ledger, "tcpstat-user/src/ledger.rs", text), [1, 7, 2]);
+    assert_eq!(found(pure_ledger, "tcpstat-user/src/ledger/rules.rs", text), [1, 7, 2]);
+    assert_eq!(found(pure_ledger, "tcpstat-user/src/tracker.rs", text), NONE);
+}
+
+#[test]
+fn exceptions_are_expected_not_allowed() {
+    let text = "#[allow(dead_code)]\n#![allow(dead_code)]\n#[cfg_attr(test, allow(dead_code))]\n\
+                #[expect(dead_code, reason = \"allow(x)\")]\nlist.allow(x);\nfn allow(x: u8) {}\n\
+                // #[allow(x)]\n";
+    assert_eq!(found(expect_not_allow, "xtask/src/main.rs", text), [1, 2, 3]);
+}
+
+#[test]
+fn all_members_are_read_but_no_target() {
+    let root = tempfile::tempdir().unwrap();
+    for file in ["tests/src/a.rs", "tcpstat-x/target/b.rs", "tcpstat-x/src/c.rs", "target/d.rs"] {
+        let file = root.path().join(file);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(&file, "unsafe {}\n").unwrap();
+    }
+    let breaches = check(root.path()).unwrap();
+    assert_eq!(breaches.len(), 2, "{breaches:?}");
+    assert!(breaches[0].starts_with("tcpstat-x/src/c.rs:1: unsafe code"), "{breaches:?}");
+    assert!(breaches[1].starts_with("tests/src/a.rs:1: unsafe code"), "{breaches:?}");
+}

@@ -1,0 +1,129 @@
+//! The LLVM that bpf-linker is built against: Debian's, no older than the LLVM of the rustc whose
+//! bitcode it links, and of a version that bpf-linker knows.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+
+use crate::apt::Apt;
+
+/// The versions that bpf-linker has a feature for, with its name for them in llvm-sys's variable.
+const KNOWN: [(u32, &str); 3] = [(21, "211"), (22, "221"), (23, "231")];
+
+/// An LLVM with what is needed to link against it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Llvm {
+    major: u32,
+}
+
+impl Llvm {
+    /// An LLVM for a rustc with `at_least`: installed, or installed now. Nothing if none can be had.
+    pub(crate) fn obtain(apt: Option<&Apt<'_>>, at_least: u32) -> Result<Option<Self>> {
+        let prefixes = Path::new("/usr/lib");
+        if let Some(llvm) = nearest(at_least, |llvm| llvm.is_installed(prefixes)) {
+            return Ok(Some(llvm));
+        }
+        let Some(apt) = apt else { return Ok(None) };
+        let packages: Vec<String> = suitable(at_least).map(Self::package).collect();
+        let names: Vec<&str> = packages.iter().map(String::as_str).collect();
+        let offered = apt.offered(&names)?;
+        let Some(llvm) = nearest(at_least, |llvm| offered.contains(&llvm.package())) else {
+            return Ok(None);
+        };
+        apt.install(&[&llvm.package()], "")?;
+        if !llvm.is_installed(prefixes) {
+            bail!("{} is installed, but {} is not there", llvm.package(), llvm.prefix().display());
+        }
+        Ok(Some(llvm))
+    }
+
+    /// The feature of bpf-linker.
+    pub(crate) fn feature(self) -> String {
+        format!("llvm-{}", self.major)
+    }
+
+    /// Where it lies.
+    pub(crate) fn prefix(self) -> PathBuf {
+        self.prefix_in(Path::new("/usr/lib"))
+    }
+
+    /// The variable that tells llvm-sys the prefix.
+    pub(crate) fn sys_prefix_variable(self) -> String {
+        let number =
+            KNOWN.iter().find(|(major, _)| *major == self.major).map_or("", |known| known.1);
+        format!("LLVM_SYS_{number}_PREFIX")
+    }
+
+    /// Debian's package of it.
+    pub(crate) fn package(self) -> String {
+        format!("llvm-{}-dev", self.major)
+    }
+
+    fn prefix_in(self, prefixes: &Path) -> PathBuf {
+        prefixes.join(format!("llvm-{}", self.major))
+    }
+
+    fn is_installed(self, prefixes: &Path) -> bool {
+        self.prefix_in(prefixes).join("lib/libLLVM.so").exists()
+    }
+}
+
+/// What to install by hand for a rustc with LLVM `at_least`, as one line.
+pub(crate) fn remedy(at_least: u32) -> String {
+    match suitable(at_least).next() {
+        Some(llvm) => format!("install {}", llvm.package()),
+        None => format!(
+            "bpf-linker knows LLVM up to {}, this rustc has {at_least}: use an older one",
+            KNOWN[KNOWN.len() - 1].0
+        ),
+    }
+}
+
+fn suitable(at_least: u32) -> impl Iterator<Item = Llvm> {
+    KNOWN.into_iter().map(|(major, _)| Llvm { major }).filter(move |llvm| llvm.major >= at_least)
+}
+
+fn nearest(at_least: u32, accept: impl Fn(Llvm) -> bool) -> Option<Llvm> {
+    suitable(at_least).find(|llvm| accept(*llvm))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn the_same_major_else_the_nearest_greater() {
+        assert_eq!(nearest(22, |_| true), Some(Llvm { major: 22 }));
+        assert_eq!(nearest(22, |llvm| llvm.major != 22), Some(Llvm { major: 23 }));
+        assert_eq!(nearest(20, |_| true), Some(Llvm { major: 21 }));
+        assert_eq!(nearest(22, |llvm| llvm.major < 22), None);
+        assert_eq!(nearest(24, |_| true), None);
+    }
+
+    #[test]
+    fn installed_means_that_the_linker_finds_the_library() {
+        let prefixes = tempfile::tempdir().unwrap();
+        let llvm = Llvm { major: 22 };
+        fs::create_dir_all(prefixes.path().join("llvm-22/lib")).unwrap();
+        assert!(!llvm.is_installed(prefixes.path()));
+        fs::write(prefixes.path().join("llvm-22/lib/libLLVM.so"), "").unwrap();
+        assert!(llvm.is_installed(prefixes.path()));
+    }
+
+    #[test]
+    fn names_follow_the_major() {
+        let llvm = Llvm { major: 22 };
+        assert_eq!(llvm.feature(), "llvm-22");
+        assert_eq!(llvm.package(), "llvm-22-dev");
+        assert_eq!(llvm.sys_prefix_variable(), "LLVM_SYS_221_PREFIX");
+        assert_eq!(llvm.prefix(), Path::new("/usr/lib/llvm-22"));
+    }
+
+    #[test]
+    fn the_remedy_names_a_package_or_the_limit() {
+        assert_eq!(remedy(22), "install llvm-22-dev");
+        assert!(remedy(24).contains("up to 23"));
+    }
+}

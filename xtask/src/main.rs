@@ -1,0 +1,89 @@
+//! Builds, runs and tests tcpstat, and installs what that needs: `cargo xtask <command>`.
+//!
+//! Every command first makes sure of what it needs, so `cargo xtask test` is enough on a fresh machine.
+//! A failure is one line on stderr and exit status 1. Nothing outside the target directory is
+//! written, but for the system packages that `setup` installs.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::target::Workspace;
+
+mod apt;
+mod cargo;
+mod conventions;
+mod linker;
+mod llvm;
+mod object;
+mod process;
+mod setup;
+mod source;
+mod target;
+mod test_steps;
+mod toolchain;
+mod tools;
+
+/// Builds, runs and tests tcpstat, and installs what that needs.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Find or install the BPF toolchain: rustc with the sources of core, and bpf-linker
+    Setup {
+        /// Also what the tests need: promtool, a node exporter, ip
+        #[arg(long)]
+        tests: bool,
+    },
+    /// Build the BPF object, and the release binary that embeds it
+    Build,
+    /// Build, then serve on 127.0.0.1:10048
+    Run {
+        /// Passed on to `tcpstat serve`
+        #[arg(last = true)]
+        args: Vec<String>,
+    },
+    /// Build, then check format, lints, conventions, and run all tests
+    Test {
+        /// Passed on to the test binaries: only tests whose name contains it
+        #[arg(value_name = "FILTER", trailing_var_arg = true, allow_hyphen_values = true)]
+        filter: Vec<String>,
+    },
+    /// Run the end-to-end tests, and rewrite the golden files from what they see
+    Bless,
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether the command succeeded; an error is a failure that has not been shown yet.
+fn run(command: Command) -> Result<bool> {
+    let workspace = Workspace::locate()?;
+    match command {
+        Command::Setup { tests } => {
+            setup::bpf(&workspace)?;
+            if tests {
+                tools::provide(&workspace)?;
+            }
+        }
+        Command::Build => object::build(&workspace)?,
+        Command::Run { args } => return Err(object::serve(&workspace, &args)),
+        Command::Test { filter } => return test_steps::run(&workspace, &filter),
+        Command::Bless => return test_steps::bless(&workspace),
+    }
+    Ok(true)
+}

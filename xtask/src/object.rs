@@ -1,0 +1,91 @@
+//! The two builds, in their order: the BPF object, then the binary that embeds it.
+
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Error, Result};
+
+use crate::apt::Privilege;
+use crate::process::Step;
+use crate::setup::{self, Bpf};
+use crate::target::{BPF_TARGET, Workspace};
+use crate::{cargo, process};
+
+/// Names the object to tcpstat-user's build script. Every host build is given it, lest the script
+/// run again whenever it comes and goes.
+pub(crate) const OBJECT_VARIABLE: &str = "TCPSTAT_BPF_OBJECT";
+
+/// The program's own BTF, and the debug information that the linker makes it from.
+const BPF_RUSTFLAGS: &str = "-C debuginfo=2 -C link-arg=--btf";
+
+/// Builds the object and the release binary, and says where they are.
+pub(crate) fn build(workspace: &Workspace) -> Result<()> {
+    let bpf = setup::bpf(workspace)?;
+    build_object(workspace, &bpf)?;
+    build_binary(workspace)?;
+    for file in [workspace.bpf_object(), workspace.binary()] {
+        println!("{} ({})", workspace.shown(&file), size(&file)?);
+    }
+    Ok(())
+}
+
+/// Builds, then becomes `tcpstat serve`. Returns only what went wrong.
+pub(crate) fn serve(workspace: &Workspace, args: &[String]) -> Error {
+    if let Err(error) = build(workspace) {
+        return error;
+    }
+    let binary = workspace.binary();
+    if Privilege::current() != Privilege::Root && process::on_path("sudo").is_some() {
+        println!(
+            "without privileges it serves from /proc only: `sudo {}` gives the tracer",
+            workspace.shown(&binary)
+        );
+    }
+    let mut command = Command::new(&binary);
+    cargo::forget_caller(&mut command);
+    command.arg("serve");
+    if !args.iter().any(|arg| arg.starts_with("--web.listen-address")) {
+        command.arg("--web.listen-address=127.0.0.1:10048");
+    }
+    Error::new(command.args(args).exec()).context(format!("cannot run {}", binary.display()))
+}
+
+/// A cargo command for the host that knows the BPF object.
+pub(crate) fn host_cargo(workspace: &Workspace) -> Command {
+    let mut command = cargo::host(workspace);
+    command.env(OBJECT_VARIABLE, workspace.bpf_object());
+    command
+}
+
+fn build_object(workspace: &Workspace, bpf: &Bpf) -> Result<()> {
+    let mut command = cargo::bpf(workspace, &bpf.toolchain, &bpf.linker)?;
+    command
+        .args(["build", "--release", "--locked", "--target", BPF_TARGET, "-Z", "build-std=core"])
+        .args(["--package", "tcpstat-ebpf", "--bin", "tcpstat-ebpf", "--target-dir"])
+        .arg(workspace.bpf_target())
+        .env("CARGO_TARGET_BPFEL_UNKNOWN_NONE_RUSTFLAGS", BPF_RUSTFLAGS);
+    step("building the BPF object", workspace.log("build-bpf")).run(&mut command)
+}
+
+fn build_binary(workspace: &Workspace) -> Result<()> {
+    let mut command = host_cargo(workspace);
+    command.args(["build", "--release", "--locked", "--package", "tcpstat-user"]);
+    step("building tcpstat", workspace.log("build")).run(&mut command)
+}
+
+fn step(title: &'static str, log: PathBuf) -> Step<'static> {
+    Step { shown: is_warning, tail: 80, ..Step::new(title, log) }
+}
+
+/// A warning, or where it is: the lints of the host builds do not see the code for BPF.
+fn is_warning(line: &str) -> bool {
+    line.starts_with("warning") || line.trim_start().starts_with("--> ")
+}
+
+fn size(file: &Path) -> Result<String> {
+    let bytes =
+        fs::metadata(file).with_context(|| format!("{} was not built", file.display()))?.len();
+    Ok(format!("{} KiB", bytes.div_ceil(1024)))
+}

@@ -1,0 +1,87 @@
+//! Where everything lies: the only place that knows a path inside the repository or the target directory.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+/// The target triple of the BPF object.
+pub(crate) const BPF_TARGET: &str = "bpfel-unknown-none";
+
+/// The repository and its target directory, both absolute.
+#[derive(Debug)]
+pub(crate) struct Workspace {
+    root: PathBuf,
+    target: PathBuf,
+}
+
+impl Workspace {
+    /// The workspace that this xtask was started in. `CARGO_TARGET_DIR` is respected.
+    pub(crate) fn locate() -> Result<Self> {
+        let manifest_dir = env::var_os("CARGO_MANIFEST_DIR")
+            .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+        let root = manifest_dir
+            .parent()
+            .with_context(|| format!("{} has no parent directory", manifest_dir.display()))?;
+        let target = match env::var_os("CARGO_TARGET_DIR").filter(|dir| !dir.is_empty()) {
+            Some(dir) => env::current_dir().context("cannot tell the current directory")?.join(dir),
+            None => root.join("target"),
+        };
+        Ok(Self { root: root.to_owned(), target })
+    }
+
+    /// The root of the repository.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The target directory of the host builds.
+    pub(crate) fn target(&self) -> &Path {
+        &self.target
+    }
+
+    /// The release binary.
+    pub(crate) fn binary(&self) -> PathBuf {
+        self.target.join("release/tcpstat")
+    }
+
+    /// The target directory of the BPF build, which has a rustc of its own.
+    pub(crate) fn bpf_target(&self) -> PathBuf {
+        self.target.join("bpf")
+    }
+
+    /// The BPF object that the binary embeds.
+    pub(crate) fn bpf_object(&self) -> PathBuf {
+        self.bpf_target().join(BPF_TARGET).join("release/tcpstat-ebpf")
+    }
+
+    /// The installation root of the cached bpf-linker.
+    pub(crate) fn linker_root(&self) -> PathBuf {
+        self.target.join("bpf-linker")
+    }
+
+    /// Downloaded Debian packages.
+    pub(crate) fn debs(&self) -> PathBuf {
+        self.target.join("xtask/debs")
+    }
+
+    /// The root that downloaded packages are unpacked in.
+    pub(crate) fn tools(&self) -> PathBuf {
+        self.target.join("xtask/tools")
+    }
+
+    /// The test inputs.
+    pub(crate) fn fixtures(&self) -> PathBuf {
+        self.root.join("fixtures")
+    }
+
+    /// The log of a step.
+    pub(crate) fn log(&self, step: &str) -> PathBuf {
+        self.target.join("xtask").join(step).with_extension("log")
+    }
+
+    /// `path` as people want to read it: relative to the root of the repository where it lies inside.
+    pub(crate) fn shown<'a>(&self, path: &'a Path) -> std::path::Display<'a> {
+        path.strip_prefix(&self.root).unwrap_or(path).display()
+    }
+}

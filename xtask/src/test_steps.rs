@@ -1,0 +1,227 @@
+//! All that `cargo xtask test` runs, in order, each step announced, timed, and summed up at the end. A
+//! step that fails does not keep the next ones from running; a build that fails does.
+
+use std::env;
+use std::ffi::OsString;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+use crate::apt::Privilege;
+use crate::process::{self, Step};
+use crate::target::Workspace;
+use crate::toolchain::Version;
+use crate::tools::{self, Tools};
+use crate::{conventions, object};
+
+const TRACEFS: &str = "/sys/kernel/tracing";
+
+/// Builds, then runs all steps; whether all passed. `filter` goes to the test binaries.
+pub(crate) fn run(workspace: &Workspace, filter: &[String]) -> Result<bool> {
+    let tools = tools::provide(workspace)?;
+    let mut report = Report::default();
+    report.time("build", || object::build(workspace))?;
+    report.step("format", || {
+        cargo(workspace, "format", &["fmt", "--all", "--check"], &["--", "--color", "never"])
+    });
+    report.step("clippy", || {
+        let lints = ["--", "-D", "warnings"];
+        cargo(workspace, "clippy", &["clippy", "--workspace", "--all-targets", "--locked"], &lints)
+    });
+    report.step("conventions", || check_conventions(workspace.root()));
+    report.step("unit tests", || {
+        let all =
+            ["test", "--locked", "--no-fail-fast", "--workspace", "--exclude", "tcpstat-tests"];
+        cargo(workspace, "unit tests", &all, &after_dashes(filter))
+    });
+    report.step("end-to-end tests", || end_to_end(workspace, &tools, filter, false));
+    Ok(report.finish())
+}
+
+/// Builds, then runs the end-to-end tests and has them rewrite their golden files.
+pub(crate) fn bless(workspace: &Workspace) -> Result<bool> {
+    let tools = tools::provide(workspace)?;
+    let mut report = Report::default();
+    report.time("build", || object::build(workspace))?;
+    report.step("bless", || end_to_end(workspace, &tools, &[], true));
+    Ok(report.finish())
+}
+
+/// What became of the steps so far.
+#[derive(Default)]
+struct Report {
+    rows: Vec<(&'static str, bool, Duration)>,
+}
+
+impl Report {
+    /// Runs what the rest cannot do without.
+    fn time(&mut self, name: &'static str, work: impl FnOnce() -> Result<()>) -> Result<()> {
+        let started = Instant::now();
+        work()?;
+        self.rows.push((name, true, started.elapsed()));
+        Ok(())
+    }
+
+    /// Runs what may fail without harm to the rest.
+    fn step(&mut self, name: &'static str, work: impl FnOnce() -> Result<()>) {
+        let started = Instant::now();
+        println!();
+        let result = work();
+        if let Err(error) = &result {
+            println!("error: {error:#}");
+        }
+        self.rows.push((name, result.is_ok(), started.elapsed()));
+    }
+
+    /// Prints the table; whether all passed.
+    fn finish(self) -> bool {
+        println!("\n{:<18} {:<7} {:>8}", "step", "result", "seconds");
+        for (name, passed, elapsed) in &self.rows {
+            let result = if *passed { "ok" } else { "FAILED" };
+            println!("{name:<18} {result:<7} {:>8.1}", elapsed.as_secs_f64());
+        }
+        self.rows.iter().all(|(_, passed, _)| *passed)
+    }
+}
+
+fn cargo(workspace: &Workspace, title: &str, args: &[&str], rest: &[&str]) -> Result<()> {
+    let mut command = object::host_cargo(workspace);
+    step(workspace, title).run(command.args(args).args(rest))
+}
+
+fn step<'a>(workspace: &Workspace, title: &'a str) -> Step<'a> {
+    let log = workspace.log(&title.replace(' ', "-"));
+    Step { shown: is_worth_showing, tail: 80, ..Step::new(title, log) }
+}
+
+/// Which test binary runs, which of its tests do not pass, and how it ends.
+fn is_worth_showing(line: &str) -> bool {
+    let line = line.trim();
+    ["Running ", "Doc-tests ", "test result: "].iter().any(|prefix| line.starts_with(prefix))
+        || (line.starts_with("test ") && (line.ends_with("FAILED") || line.contains("ignored")))
+        || line.starts_with("kernel tests are ignored")
+}
+
+fn check_conventions(root: &Path) -> Result<()> {
+    println!("conventions ...");
+    let breaches = conventions::check(root)?;
+    for breach in &breaches {
+        println!("    {breach}");
+    }
+    if breaches.is_empty() {
+        println!("conventions: done");
+        return Ok(());
+    }
+    bail!("{} against the conventions of the house", breaches.len())
+}
+
+fn end_to_end(workspace: &Workspace, tools: &Tools, filter: &[String], bless: bool) -> Result<()> {
+    let privilege = Privilege::current();
+    mount_tracefs(privilege);
+    let mut command = object::host_cargo(workspace);
+    command
+        .args(["test", "--locked", "--no-fail-fast", "--package", "tcpstat-tests"])
+        .args(after_dashes(filter))
+        .env("TCPSTAT_BIN", workspace.binary())
+        .env("TCPSTAT_PROMTOOL", &tools.promtool)
+        .env("TCPSTAT_NODE_EXPORTER", &tools.node_exporter)
+        .env("TCPSTAT_FIXTURES", workspace.fixtures());
+    if bless {
+        command.env("TCPSTAT_BLESS", "1");
+    }
+    if privilege == Privilege::Sudo
+        && let Some(version) = Version::of(Path::new("rustc"))
+    {
+        println!("tests of the kernel run through sudo");
+        command.env(runner_variable(&version.host), "sudo -E");
+    }
+    let may = matches!(privilege, Privilege::Root | Privilege::Sudo);
+    if may || is_ci(env::var_os("CI")) {
+        command.env("TCPSTAT_REQUIRE_KERNEL", "1");
+    }
+    step(workspace, "end-to-end tests").run(&mut command)
+}
+
+/// The tests of the classic tracepoint need tracefs; those say so themselves where it is missing.
+fn mount_tracefs(privilege: Privilege) {
+    let mounted = Path::new(TRACEFS).join("events").exists();
+    let may = matches!(privilege, Privilege::Root | Privilege::Sudo);
+    if mounted || !may || !Path::new(TRACEFS).is_dir() {
+        return;
+    }
+    let Some(mut mount) = privilege.command("mount") else { return };
+    let done = process::probe(mount.args(["-t", "tracefs", "tracefs", TRACEFS])).is_some();
+    println!("tracefs: {} on {TRACEFS}", if done { "mounted" } else { "cannot be mounted" });
+}
+
+fn after_dashes(filter: &[String]) -> Vec<&str> {
+    if filter.is_empty() {
+        return Vec::new();
+    }
+    let words = filter.iter().map(String::as_str).filter(|word| *word != "--");
+    ["--"].into_iter().chain(words).collect()
+}
+
+/// cargo's variable for the program that runs the test binaries of that host.
+fn runner_variable(host: &str) -> String {
+    format!("CARGO_TARGET_{}_RUNNER", host.to_ascii_uppercase().replace(['-', '.'], "_"))
+}
+
+fn is_ci(value: Option<OsString>) -> bool {
+    value.is_some_and(|value| value == "true" || value == "1")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn closing_lines_and_failures_are_shown() {
+        for line in [
+            "     Running unittests src/lib.rs (target/debug/deps/a-1)",
+            "   Doc-tests tcpstat_user",
+            "test result: ok. 3 passed; 0 failed; 0 ignored",
+            "test ledger::seed ... FAILED",
+            "test kernel::loads ... ignored, needs root",
+            "kernel tests are ignored here: needs root",
+        ] {
+            assert!(is_worth_showing(line), "{line}");
+        }
+        assert!(!is_worth_showing("test ledger::seed ... ok"));
+        assert!(!is_worth_showing("   Compiling tokio v1.0.0"));
+    }
+
+    #[test]
+    fn the_filter_follows_two_dashes() {
+        assert_eq!(after_dashes(&[]), Vec::<&str>::new());
+        assert_eq!(after_dashes(&["a".into()]), ["--", "a"]);
+        assert_eq!(
+            after_dashes(&["a".into(), "--".into(), "--exact".into()]),
+            ["--", "a", "--exact"]
+        );
+    }
+
+    #[test]
+    fn the_runner_is_named_by_the_host() {
+        assert_eq!(
+            runner_variable("x86_64-unknown-linux-gnu"),
+            "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER"
+        );
+    }
+
+    #[test]
+    fn ci_is_true_or_1() {
+        assert!(is_ci(Some("true".into())) && is_ci(Some("1".into())));
+        assert!(!is_ci(None) && !is_ci(Some("false".into())));
+    }
+
+    #[test]
+    fn one_failed_step_fails_the_report() {
+        let mut report = Report::default();
+        report.step("good", || Ok(()));
+        assert!(Report { rows: report.rows.clone() }.finish());
+        report.step("bad", || bail!("no"));
+        assert!(!report.finish());
+    }
+}

@@ -1,0 +1,114 @@
+//! What the tests need beside the BPF toolchain: promtool, `node_exporter`, and `ip`.
+//!
+//! promtool and `node_exporter` are never installed, as Debian's packages start services: they are
+//! taken from PATH, else unpacked under the target directory.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::apt::Apt;
+use crate::process;
+use crate::target::Workspace;
+
+/// The tools of the tests, by absolute path.
+#[derive(Debug)]
+pub(crate) struct Tools {
+    /// Checks the text of a scrape.
+    pub(crate) promtool: PathBuf,
+    /// The exporter that the compatible metrics are compared with.
+    pub(crate) node_exporter: PathBuf,
+}
+
+const PACKAGES: [&str; 2] = ["prometheus", "prometheus-node-exporter"];
+
+/// Finds the tools, or downloads what is missing.
+pub(crate) fn provide(workspace: &Workspace) -> Result<Tools> {
+    let found = find(workspace);
+    let (promtool, node_exporter) = if let Some(found) = found {
+        found
+    } else {
+        download(workspace)?;
+        find(workspace).context("the packages are unpacked, but their programs do not run")?
+    };
+    provide_ip(workspace)?;
+    println!(
+        "test tools: promtool {} ({}), node_exporter {} ({}), ip",
+        promtool.version,
+        workspace.shown(&promtool.path),
+        node_exporter.version,
+        workspace.shown(&node_exporter.path),
+    );
+    Ok(Tools { promtool: promtool.path, node_exporter: node_exporter.path })
+}
+
+/// A program that runs.
+struct Tool {
+    path: PathBuf,
+    version: String,
+}
+
+fn find(workspace: &Workspace) -> Option<(Tool, Tool)> {
+    let unpacked = workspace.tools().join("usr/bin");
+    Some((
+        first_that_runs(&["promtool"], &unpacked)?,
+        first_that_runs(&["node_exporter", "prometheus-node-exporter"], &unpacked)?,
+    ))
+}
+
+fn first_that_runs(names: &[&str], unpacked: &Path) -> Option<Tool> {
+    let on_path = names.iter().filter_map(|name| process::on_path(name));
+    let here = names.iter().map(|name| unpacked.join(name));
+    on_path.chain(here).find_map(|path| {
+        let version = version(&process::probe(Command::new(&path).arg("--version"))?)?;
+        Some(Tool { path, version })
+    })
+}
+
+/// The third word of `promtool, version 2.42.0+ds (branch: ...)`.
+fn version(text: &str) -> Option<String> {
+    let mut words = text.split_whitespace().skip_while(|word| *word != "version");
+    words.nth(1).map(str::to_owned)
+}
+
+fn download(workspace: &Workspace) -> Result<()> {
+    let Some(apt) = Apt::find(workspace) else {
+        bail!("no promtool or node_exporter, and no apt-get: put both on PATH");
+    };
+    let debs = workspace.debs();
+    apt.download(&PACKAGES, &debs)?;
+    for deb in fs::read_dir(&debs).with_context(|| format!("cannot list {}", debs.display()))? {
+        let deb = deb.with_context(|| format!("cannot list {}", debs.display()))?.path();
+        if deb.extension().is_none_or(|extension| extension != "deb") {
+            continue;
+        }
+        process::probe(Command::new("dpkg-deb").arg("-x").arg(&deb).arg(workspace.tools()))
+            .with_context(|| format!("dpkg-deb cannot unpack {}", deb.display()))?;
+        fs::remove_file(&deb).with_context(|| format!("cannot remove {}", deb.display()))?;
+    }
+    Ok(())
+}
+
+fn provide_ip(workspace: &Workspace) -> Result<()> {
+    if process::on_path("ip").is_some() {
+        return Ok(());
+    }
+    match Apt::find(workspace) {
+        Some(apt) => apt.install(&["iproute2"], ""),
+        None => bail!("no `ip`, and no apt-get: install iproute2"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_follows_its_word() {
+        let text = "promtool, version 2.42.0+ds (branch: debian/sid, revision: 2.42.0+ds-5)\n";
+        assert_eq!(version(text).as_deref(), Some("2.42.0+ds"));
+        assert_eq!(version("something else"), None);
+    }
+}
