@@ -97,6 +97,12 @@ impl Tally {
         self.rows += 1;
     }
 
+    /// All mini-sockets: what sockstat calls `tw`.
+    #[must_use]
+    pub fn minis(&self) -> u64 {
+        self.time_wait.total() + self.fin_wait2_mini.total()
+    }
+
     /// The numbers that /proc/net/tcp shows: the kinds merged by state.
     #[must_use]
     pub fn connections(&self) -> PerState<u64> {

@@ -4,6 +4,7 @@
 //! Everything that touches sockets works in the network namespace of the calling thread, so
 //! tests that each own a [`netns::Namespace`] run side by side.
 
+pub mod addrform;
 pub mod agreement;
 pub mod binary;
 pub mod deadline;

@@ -6,11 +6,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::Result;
-
-use crate::linker::Linker;
 use crate::target::Workspace;
-use crate::toolchain::Toolchain;
 
 /// Settings of the user's that are meant for every cargo.
 const FOR_EVERY_CARGO: [&str; 8] = [
@@ -36,25 +32,15 @@ pub(crate) fn host(workspace: &Workspace) -> Command {
     command
 }
 
-/// The cargo of `toolchain`, with its own rustc, and `linker` first on PATH.
-pub(crate) fn bpf(
-    workspace: &Workspace,
-    toolchain: &Toolchain,
-    linker: &Linker,
-) -> Result<Command> {
-    let mut command = Command::new(toolchain.cargo());
+/// Another toolchain's cargo with its own rustc, in the root of the repository.
+pub(crate) fn other(workspace: &Workspace, cargo: &Path, rustc: &Path) -> Command {
+    let mut command = Command::new(cargo);
     forget_caller(&mut command);
     for (name, _) in env::vars_os().filter(|(name, _)| names_a_toolchain(name)) {
         command.env_remove(name);
     }
+    command.current_dir(workspace.root()).env("RUSTC", rustc);
     command
-        .current_dir(workspace.root())
-        .env("PATH", linker.search_path()?)
-        .env("RUSTC", toolchain.rustc());
-    if toolchain.is_stable() {
-        command.env("RUSTC_BOOTSTRAP", "1");
-    }
-    Ok(command)
 }
 
 /// Removes what the outer cargo says about xtask itself, and its library path.

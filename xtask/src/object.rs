@@ -60,8 +60,13 @@ pub(crate) fn host_cargo(workspace: &Workspace) -> Command {
 }
 
 fn build_object(workspace: &Workspace, bpf: &Bpf) -> Result<()> {
-    let mut command = cargo::bpf(workspace, &bpf.toolchain, &bpf.linker)?;
+    let Bpf { toolchain, linker } = bpf;
+    let mut command = cargo::other(workspace, &toolchain.cargo(), &toolchain.rustc());
+    if toolchain.is_stable() {
+        command.env("RUSTC_BOOTSTRAP", "1");
+    }
     command
+        .env("PATH", linker.search_path()?)
         .args(["build", "--release", "--locked", "--target", BPF_TARGET, "-Z", "build-std=core"])
         .args(["--package", "tcpstat-ebpf", "--bin", "tcpstat-ebpf", "--target-dir"])
         .arg(workspace.bpf_target())

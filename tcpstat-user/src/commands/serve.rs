@@ -207,10 +207,12 @@ fn telemetry_path(text: &str) -> Result<String, String> {
 
 fn snapshot_interval(text: &str) -> Result<Duration, String> {
     const SHORTEST: Duration = Duration::from_millis(100);
+    const LONGEST: Duration = Duration::from_hours(24);
     let interval = humantime::parse_duration(text)
         .map_err(|error| format!("{error}; write it like 15s, 500ms or 1h"))?;
-    if interval < SHORTEST {
-        return Err("at least 100ms".to_owned());
+    if (SHORTEST..=LONGEST).contains(&interval) {
+        Ok(interval)
+    } else {
+        Err("at least 100ms, at most 1day".to_owned())
     }
-    Ok(interval)
 }

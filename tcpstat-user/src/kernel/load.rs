@@ -9,6 +9,7 @@ use aya::{
     util::{KernelVersion, nr_cpus},
 };
 use aya_log::EbpfLogger;
+use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 use tcpstat_ebpf::tracepoint_record as record;
 use thiserror::Error;
 
@@ -93,6 +94,7 @@ impl Tracer {
         let globals = globals(&types, program, netns_inum)?;
         drop(types);
         let refused = |step| move |source: Box<dyn Error + Send + Sync>| refusal(step, source);
+        raise_memlock_limit();
         let cpus = nr_cpus().map_err(|(path, source)| refusal(path, source.into()))?;
 
         let mut loader = EbpfLoader::new();
@@ -116,6 +118,7 @@ impl Tracer {
         let logger = EbpfLogger::init(&mut ebpf)
             .map_err(|error| refused("mapping the tracer's log")(error.into()))?;
         let program_fd = attach(&mut ebpf, program)?;
+        release_memory();
         Ok(Self { program, counters, log, program_fd, logger, _ebpf: ebpf })
     }
 
@@ -208,6 +211,21 @@ fn map<'a>(ebpf: &'a Ebpf, name: &'static str) -> Result<impl AsFd + use<'a>, Lo
     match ebpf.map(name) {
         Some(Map::Array(data)) => Ok(MapData::fd(data).as_fd()),
         _ => Err(LoadError::WrongObject(name)),
+    }
+}
+
+/// Before 5.11 maps are charged to RLIMIT_MEMLOCK, which is 64 KiB by default. Where it may not be
+/// raised, creating the maps says what is missing.
+fn raise_memlock_limit() {
+    let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
+}
+
+/// Gives the memory back that parsing the kernel's BTF took: megabytes, once, at the start.
+fn release_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: the function has no preconditions.
+    unsafe {
+        libc::malloc_trim(0);
     }
 }
 

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::*;
+use crate::{ledger::Ledger, transitions::Transitions};
 use State::{
     Close, CloseWait, Closing, Established, FinWait1, FinWait2, LastAck, Listen, SynRecv, SynSent,
 };
@@ -146,6 +147,7 @@ proptest! {
             truth[(socket.tuple.family, socket.life[0])] += 1;
         }
         let mut rewind = Rewind::default();
+        let mut logged = Vec::new();
         let mut listed = 0;
         for happening in happenings {
             match happening {
@@ -159,6 +161,7 @@ proptest! {
                     let which = which.index(sockets.len());
                     if let Some(event) = sockets[which].step(early, old_kernel) {
                         rewind.event(&event);
+                        logged.push(event);
                     }
                 }
             }
@@ -171,6 +174,20 @@ proptest! {
         let at_cut = rewind.at_cut();
         if at_cut.doubts == 0 {
             prop_assert_eq!(at_cut.sockets, truth);
+            // So the ledger it seeds is right after every event that follows, and never below zero.
+            let mut seen = Transitions::default();
+            let ledger = Ledger::seeded(&seen, &at_cut.sockets);
+            for event in &logged {
+                seen.add(event.tuple.family, event.old, event.new, 1);
+                for (family, state, count) in ledger.full(&seen).iter() {
+                    prop_assert!(count >= 0, "{:?} {:?}: {}", family, state, count);
+                }
+            }
+            let mut now = PerState::<i64>::default();
+            for socket in sockets.iter().filter(|socket| socket.life[socket.at] != Close) {
+                now[(socket.tuple.family, socket.life[socket.at])] += 1;
+            }
+            prop_assert_eq!(ledger.full(&seen), now);
         }
         let listener_moved = sockets.iter().any(|s| s.at > 0 && s.life.contains(&Listen));
         let birth_without_tuple = sockets.iter().any(|s| s.at > 0 && s.life[s.at - 1] == Close);

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
 pub use pass::{Pass, Rewound, take};
-pub use published::{Live, Published, Snapshot};
+pub use published::{Held, Live, Published, Snapshot};
 
 use crate::{
     kernel::Tracer,
@@ -192,7 +192,10 @@ impl Task {
                 counters: tracer.counters.clone(),
                 ledger: Ledger::seeded(&rewound.transitions, &rewound.at_cut.sockets),
             };
-            let (reading, now, _) = live.reading(&self.procfs)?;
+            let Held { reading, transitions: now, sockstat } = live.hold_against(&self.procfs);
+            if let Err(error) = sockstat {
+                warn!(%error, "the sum of the gauges cannot be checked between snapshots");
+            }
             let look = self.tripwire.look(&reading);
             let settled = rewound.exact() && look != Look::Suspect;
             if settled {
@@ -253,7 +256,7 @@ impl Task {
     fn tripped(&mut self) -> bool {
         let Some(live) = &self.state.live else { return false };
         for _ in 0..RECONCILE_ATTEMPTS {
-            let Ok((reading, ..)) = live.reading(&self.procfs) else { return false };
+            let reading = live.hold_against(&self.procfs).reading;
             match self.tripwire.look(&reading) {
                 Look::Agrees => return false,
                 Look::Tripped => return true,
@@ -290,8 +293,8 @@ impl Task {
             // Without a tracer the snapshot is all there is.
             return Verdict::Agrees;
         };
-        let Ok((reading, now, _)) = live.reading(&self.procfs) else { return Verdict::Undecided };
-        live.ledger.observe(&now, &pass.tally);
+        let Held { reading, transitions, .. } = live.hold_against(&self.procfs);
+        live.ledger.observe(&transitions, &pass.tally);
         let drift = live.ledger.drift(&rewound.transitions, &rewound.at_cut.sockets);
         let verdict = self.reconciler.judge(&drift, rewound.exact(), &reading);
         debug!(?verdict, ?reading, doubts = rewound.at_cut.doubts, log = ?rewound.log, "judged");

@@ -68,7 +68,6 @@ impl Published {
     /// Reads the counters, sockstat and this process' status; lists no socket.
     #[must_use]
     pub fn scrape(&self, procfs: &Procfs, node_exporter: bool) -> (Values, bool) {
-        let live = self.live.as_ref().and_then(|live| Some((live, live.reading(procfs).ok()?)));
         let snapshot = self.snapshot.as_ref();
         let mut values = Values {
             connections: snapshot.map(|snapshot| snapshot.tally.connections()),
@@ -83,12 +82,14 @@ impl Published {
             node_exporter,
             ..Values::default()
         };
-        let Some((live, (reading, transitions, sockstat))) = live else {
+        let (Some(live), Some(snapshot)) = (&self.live, snapshot) else {
             values.sockstat = procfs.sockstat().ok();
             return (values, false);
         };
-        values.connections = Some(live.ledger.connections(&transitions, sockstat.tw));
-        values.sockstat = Some(sockstat);
+        let Held { reading, transitions, sockstat } = live.hold_against(procfs);
+        values.sockstat = sockstat.ok();
+        let tw = values.sockstat.map_or_else(|| snapshot.tally.minis(), |sockstat| sockstat.tw);
+        values.connections = Some(live.ledger.connections(&transitions, tw));
         values.tracer = Some(TracerValues {
             program: live.program.word(),
             transitions,
@@ -100,20 +101,29 @@ impl Published {
     }
 }
 
+/// The ledger held against sockstat.
+#[derive(Debug)]
+pub struct Held {
+    /// What the tripwire judges; without sockstat it cannot.
+    pub reading: Reading,
+    /// All transitions at that moment.
+    pub transitions: Transitions,
+    /// What sockstat said.
+    pub sockstat: Result<Sockstat, ProcfsError>,
+}
+
 impl Live {
     /// Holds the ledger against sockstat. No system call but the reading of sockstat.
-    ///
-    /// # Errors
-    /// Those of [`Procfs::sockstat`].
-    pub fn reading(
-        &self,
-        procfs: &Procfs,
-    ) -> Result<(Reading, Transitions, Sockstat), ProcfsError> {
+    #[must_use]
+    pub fn hold_against(&self, procfs: &Procfs) -> Held {
         let before = self.counters.read();
-        let sockstat = procfs.sockstat()?;
-        let after = self.counters.read();
-        let sum = self.ledger.full(&after).iter().map(|(.., count)| count).sum();
-        let reading = Reading { still: before == after, sum, inuse: sockstat.inuse.total() };
-        Ok((reading, after, sockstat))
+        let sockstat = procfs.sockstat();
+        let transitions = self.counters.read();
+        let reading = Reading {
+            still: sockstat.is_ok() && before == transitions,
+            sum: self.ledger.full(&transitions).iter().map(|(.., count)| count).sum(),
+            inuse: sockstat.as_ref().map_or(0, |sockstat| sockstat.inuse.total()),
+        };
+        Held { reading, transitions, sockstat }
     }
 }

@@ -17,10 +17,11 @@ pub(crate) fn tests() -> Vec<Test> {
 }
 
 fn nonsense_is_named() -> Result<()> {
-    let cases: [(&[&str], &str); 8] = [
+    let cases: [(&[&str], &str); 9] = [
         (&["serve", "--snapshot-interval=often"], "--snapshot-interval"),
         (&["--snapshot-interval=often"], "--snapshot-interval"),
         (&["serve", "--snapshot-interval=1ms"], "at least 100ms"),
+        (&["serve", "--snapshot-interval=1year"], "at most 1day"),
         (&["serve", "--web.listen-address=10048"], "HOST:PORT"),
         (&["serve", "--web.telemetry-path=metrics"], "begins with /"),
         (&["serve", "--web.telemetry-path=/-/ready"], "are taken"),

@@ -3,6 +3,7 @@
 #![expect(clippy::float_cmp, reason = "the values compared are whole numbers")]
 
 mod churn;
+mod healing;
 mod namespaces;
 mod peers;
 mod privileges;
@@ -15,6 +16,7 @@ use tcpstat_tests::harness::run;
 fn main() -> ExitCode {
     let mut tests = states::tests();
     tests.extend(churn::tests());
+    tests.extend(healing::tests());
     tests.extend(namespaces::tests());
     tests.extend(peers::tests());
     tests.extend(privileges::tests());
