@@ -80,13 +80,24 @@ impl Scraper {
         headers: &[(&str, &str)],
     ) -> Result<Response> {
         ensure!(!self.closed, "{} has closed the connection", self.address);
+        let request = self.head(method, path, headers);
+        self.stream.get_mut().write_all(request.as_bytes())?;
+        self.response(method).with_context(|| format!("{method} http://{}{path}", self.address))
+    }
+
+    /// Length in bytes of the request that [`Scraper::get`] sends for `path`.
+    #[must_use]
+    pub fn request_length(&self, path: &str) -> usize {
+        self.head("GET", path, &[]).len()
+    }
+
+    fn head(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> String {
         let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n", self.address);
         for (name, value) in headers {
             request.extend([*name, ": ", *value, "\r\n"]);
         }
         request.push_str("\r\n");
-        self.stream.get_mut().write_all(request.as_bytes())?;
-        self.response(method).with_context(|| format!("{method} http://{}{path}", self.address))
+        request
     }
 
     /// `GET /metrics`, which must be answered with 200 and parse.
