@@ -86,7 +86,7 @@ fn perf_events(procfs: &Procfs) -> String {
 }
 
 fn snapshot(procfs: &Procfs) -> String {
-    match tracker::take(procfs, None) {
+    match tracker::take(procfs) {
         Ok(pass) => format!(
             "{} sockets below {} in {:.1} ms",
             pass.tally.rows,

@@ -25,7 +25,7 @@ pub(super) struct ShowArgs {
 
 /// Prints to standard output; rows that do not parse are told on standard error.
 pub(super) fn run(args: &ShowArgs) -> anyhow::Result<ExitCode> {
-    let pass = tracker::take(&args.procfs.procfs(), None)?;
+    let pass = tracker::take(&args.procfs.procfs())?;
     if let Some(broken) = &pass.first_broken {
         tracing::warn!(rows = pass.broken_rows, "{broken}: such rows are left out");
     }

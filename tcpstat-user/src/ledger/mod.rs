@@ -2,6 +2,7 @@
 //!
 //! Plain arithmetic: no I/O, no clock, no task. Time and the world come in as values.
 
+pub mod audit;
 pub mod reconcile;
 pub mod rewind;
 pub mod rules;

@@ -1,6 +1,6 @@
 //! When a difference between ledger and snapshot is certain enough to be corrected.
 
-use crate::{ledger::tripwire::Reading, states::PerState};
+use crate::states::PerState;
 
 /// What a snapshot says of the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,32 +16,56 @@ pub enum Verdict {
 /// What is remembered between two snapshots.
 #[derive(Clone, Debug, Default)]
 pub struct Reconciler {
-    previous: Option<PerState<i64>>,
+    suspected: Option<PerState<i64>>,
+    /// Exact snapshots in a row that gave it.
+    times: u32,
+}
+
+/// Exact snapshots in a row that must give the same drift while sockets move. One that skips or
+/// doubles a row errs otherwise the next time.
+const TIMES: u32 = 3;
+/// The same in calm, where only mini-sockets can make a listing skip a row.
+const TIMES_IN_CALM: u32 = 2;
+
+/// A snapshot's evidence.
+#[derive(Clone, Copy, Debug)]
+pub struct Evidence {
+    /// The event log was complete and left no doubt about any row. A listing may still have skipped
+    /// or doubled a row that nothing else tells of.
+    pub exact: bool,
+    /// No transition was counted from the beginning of the listing to the look at sockstat.
+    pub calm: bool,
+    /// By how much the ledger is above sockstat, looked at after the snapshot; `None` while sockets
+    /// move.
+    pub difference: Option<i64>,
 }
 
 impl Reconciler {
     /// Judges the `drift` against one snapshot.
     ///
-    /// `exact`: the event log was complete and left no doubt about any row. A listing may still have
-    /// skipped or doubled a row that nothing else tells of. So a drift is certain when the sum of the
-    /// gauges without it is what sockstat says (`reading`, taken after the snapshot, of the ledger as
-    /// it is), or when two exact snapshots give the same.
-    pub fn judge(&mut self, drift: &PerState<i64>, exact: bool, reading: &Reading) -> Verdict {
-        if !exact {
+    /// A drift is certain when it is told often enough in a row and sockstat does not gainsay it: a
+    /// drift that changes the sum needs sockstat's word for it.
+    pub fn judge(&mut self, drift: &PerState<i64>, evidence: Evidence) -> Verdict {
+        if !evidence.exact {
             return Verdict::Undecided;
         }
         if drift.iter().all(|(.., drift)| drift == 0) {
-            self.previous = None;
+            *self = Self::default();
             return Verdict::Agrees;
         }
-        let sum: i64 = drift.iter().map(|(.., drift)| drift).sum();
-        let proven = sum != 0 && reading.difference() == Some(sum);
-        if proven || self.previous.as_ref() == Some(drift) {
-            self.previous = None;
-            return Verdict::Correct;
+        if self.suspected.as_ref() == Some(drift) {
+            self.times += 1;
+        } else {
+            *self = Self { suspected: Some(*drift), times: 1 };
         }
-        self.previous = Some(*drift);
-        Verdict::Undecided
+        let sum: i64 = drift.iter().map(|(.., drift)| drift).sum();
+        let confirmed = evidence.difference.map_or(sum == 0, |difference| difference == sum);
+        let times = if evidence.calm { TIMES_IN_CALM } else { TIMES };
+        if !confirmed || self.times < times {
+            return Verdict::Undecided;
+        }
+        *self = Self::default();
+        Verdict::Correct
     }
 }
 
@@ -49,8 +73,7 @@ impl Reconciler {
 mod tests {
     use super::*;
     use crate::states::{Family, State};
-
-    const AGREEING: Reading = Reading { still: true, sum: 10, inuse: 10 };
+    use Verdict::{Agrees, Correct, Undecided};
 
     fn drift(established: i64, close_wait: i64) -> PerState<i64> {
         let mut drift = PerState::default();
@@ -59,37 +82,65 @@ mod tests {
         drift
     }
 
+    fn evidence(difference: Option<i64>, calm: bool) -> Evidence {
+        Evidence { exact: true, calm, difference }
+    }
+
+    /// The verdicts on a row of drifts, all exact, while sockets moved.
+    fn verdicts<const N: usize>(judged: [((i64, i64), Option<i64>); N]) -> [Verdict; N] {
+        let mut reconciler = Reconciler::default();
+        judged.map(|((established, close_wait), difference)| {
+            reconciler.judge(&drift(established, close_wait), evidence(difference, false))
+        })
+    }
+
     #[test]
     fn no_drift_agrees() {
-        assert_eq!(Reconciler::default().judge(&drift(0, 0), true, &AGREEING), Verdict::Agrees);
+        assert_eq!(verdicts([((0, 0), Some(0)), ((0, 0), None)]), [Agrees, Agrees]);
     }
 
     #[test]
-    fn a_drift_that_sockstat_confirms_is_corrected_at_once() {
-        let above = Reading { still: true, sum: 11, inuse: 10 };
-        assert_eq!(Reconciler::default().judge(&drift(1, 0), true, &above), Verdict::Correct);
-    }
-
-    #[test]
-    fn a_row_that_the_listing_skipped_is_not_corrected() {
+    fn a_drift_that_sockstat_confirms_in_calm_is_corrected_when_it_is_seen_twice() {
         let mut reconciler = Reconciler::default();
-        assert_eq!(reconciler.judge(&drift(1, 0), true, &AGREEING), Verdict::Undecided);
-        assert_eq!(reconciler.judge(&drift(0, 0), true, &AGREEING), Verdict::Agrees);
-        assert_eq!(reconciler.judge(&drift(1, 0), true, &AGREEING), Verdict::Undecided);
+        assert_eq!(reconciler.judge(&drift(1, 0), evidence(Some(1), true)), Undecided);
+        assert_eq!(reconciler.judge(&drift(1, 0), evidence(Some(1), true)), Correct);
     }
 
     #[test]
-    fn the_same_drift_twice_is_corrected_though_the_sum_agrees() {
-        let mut reconciler = Reconciler::default();
-        assert_eq!(reconciler.judge(&drift(1, -1), true, &AGREEING), Verdict::Undecided);
-        assert_eq!(reconciler.judge(&drift(1, -1), true, &AGREEING), Verdict::Correct);
+    fn a_drift_that_sockstat_confirms_while_sockets_move_must_be_seen_three_times() {
+        let seen = ((1, 0), Some(1));
+        assert_eq!(verdicts([seen, seen, seen]), [Undecided, Undecided, Correct]);
+        assert_eq!(verdicts([seen, seen, ((0, 1), Some(1)), seen]), [Undecided; 4]);
     }
 
     #[test]
-    fn a_snapshot_that_is_not_exact_decides_nothing() {
+    fn a_row_that_the_listing_skipped_is_never_corrected() {
+        let (told, moving) = (((1, 0), Some(0)), ((1, 0), None));
+        assert_eq!(verdicts([told, told, moving, moving, told]), [Undecided; 5]);
         let mut reconciler = Reconciler::default();
-        assert_eq!(reconciler.judge(&drift(1, 0), false, &AGREEING), Verdict::Undecided);
-        assert_eq!(reconciler.judge(&drift(1, 0), true, &AGREEING), Verdict::Undecided);
-        assert_eq!(reconciler.judge(&drift(0, 0), false, &AGREEING), Verdict::Undecided);
+        for _ in 0..4 {
+            assert_eq!(reconciler.judge(&drift(1, 0), evidence(Some(0), true)), Undecided);
+        }
+    }
+
+    #[test]
+    fn a_drift_that_leaves_the_sum_is_corrected_as_soon_as_one_that_does_not() {
+        let mut reconciler = Reconciler::default();
+        assert_eq!(reconciler.judge(&drift(1, -1), evidence(Some(0), true)), Undecided);
+        assert_eq!(reconciler.judge(&drift(1, -1), evidence(Some(0), true)), Correct);
+        let moving = ((1, -1), None);
+        assert_eq!(verdicts([moving, moving, moving]), [Undecided, Undecided, Correct]);
+        let agreed_between = [moving, moving, ((0, 0), None), moving];
+        assert_eq!(verdicts(agreed_between), [Undecided, Undecided, Agrees, Undecided]);
+    }
+
+    #[test]
+    fn a_snapshot_that_is_not_exact_decides_nothing_and_forgets_nothing() {
+        let mut reconciler = Reconciler::default();
+        let inexact = Evidence { exact: false, ..evidence(Some(0), true) };
+        assert_eq!(reconciler.judge(&drift(1, -1), evidence(None, false)), Undecided);
+        assert_eq!(reconciler.judge(&drift(0, 0), inexact), Undecided);
+        assert_eq!(reconciler.judge(&drift(1, -1), evidence(None, false)), Undecided);
+        assert_eq!(reconciler.judge(&drift(1, -1), evidence(None, false)), Correct);
     }
 }

@@ -40,6 +40,8 @@ pub enum Look {
 #[derive(Clone, Debug, Default)]
 pub struct Tripwire {
     suspected: Option<i64>,
+    /// What one snapshot has excused.
+    pleaded: Option<i64>,
     excused: i64,
 }
 
@@ -64,15 +66,20 @@ impl Tripwire {
         self.excused
     }
 
-    /// A snapshot agreed with the ledger although the last look did not: if `reading` still differs
-    /// in the same way, the kernel counts something that it does not list, or the other way round.
-    /// That difference trips no more.
+    /// A snapshot agreed with the ledger. If the last look did not, and `reading` differs as it did,
+    /// the kernel counts something that it does not list, or the other way round. When two snapshots
+    /// say so (one may have skipped just the row that the ledger lacks), that difference trips no
+    /// more, until ledger and kernel are seen to be one.
     pub fn excuse(&mut self, reading: &Reading) {
-        if let Some(difference) = reading.difference()
-            && self.suspected == Some(difference)
-        {
-            self.excused = difference;
-            self.suspected = None;
+        let Some(difference) = reading.difference() else { return };
+        if difference == 0 {
+            *self = Self::default();
+        } else if self.suspected == Some(difference) {
+            if self.pleaded == Some(difference) {
+                *self = Self { excused: difference, ..Self::default() };
+            } else {
+                self.pleaded = Some(difference);
+            }
         }
     }
 }
@@ -112,9 +119,11 @@ mod tests {
     }
 
     #[test]
-    fn an_excused_difference_is_quiet_and_any_other_is_not() {
+    fn a_difference_that_two_snapshots_excuse_is_quiet_and_any_other_is_not() {
         let mut tripwire = Tripwire::default();
         assert_eq!(tripwire.look(&reading(5, 4)), Look::Suspect);
+        tripwire.excuse(&reading(5, 4));
+        assert_eq!(tripwire.look(&reading(5, 4)), Look::Tripped, "one may have erred");
         tripwire.excuse(&reading(5, 4));
         assert_eq!(tripwire.look(&reading(15, 14)), Look::Agrees);
         assert_eq!(tripwire.look(&reading(15, 15)), Look::Suspect);
@@ -126,6 +135,14 @@ mod tests {
         let mut tripwire = Tripwire::default();
         assert_eq!(tripwire.look(&reading(5, 4)), Look::Suspect);
         tripwire.excuse(&reading(6, 4));
+        tripwire.excuse(&reading(6, 4));
         assert_eq!(tripwire.look(&reading(5, 4)), Look::Tripped);
+    }
+
+    #[test]
+    fn an_excuse_ends_when_ledger_and_kernel_are_one() {
+        let mut tripwire = Tripwire { excused: 1, ..Tripwire::default() };
+        tripwire.excuse(&reading(4, 4));
+        assert_eq!(tripwire.look(&reading(4, 4)), Look::Agrees);
     }
 }

@@ -11,7 +11,9 @@ use prometheus_client::{
     metrics::counter::ConstCounter,
 };
 
-use super::{SnapshotValues, TracerValues, Values, names, names::Metric, node_exporter};
+use super::{
+    HealthValues, Reason, SnapshotValues, TracerValues, Values, names, names::Metric, node_exporter,
+};
 use crate::{
     procfs::{ProcessStatus, Sockstat},
     states::{Family, PerFamily, PerState, State, family_word, state_word},
@@ -162,7 +164,20 @@ impl Page<'_> {
             ([("state", state_word(state))], sockets)
         });
         self.counters(names::CORRECTIONS, corrections)?;
-        self.single_counter(names::EVENTS_MISSED, tracer.events_missed)
+        self.single_counter(names::EVENTS_MISSED, tracer.events_missed)?;
+        self.health(&tracer.health)
+    }
+
+    fn health(&mut self, health: &HealthValues) -> fmt::Result {
+        self.single(names::CONSISTENT, u64::from(health.consistent))?;
+        self.single_counter(names::TRIPWIRE_TRIPS, health.trips)?;
+        let reconciles = Reason::ALL
+            .map(|reason| ([("reason", reason.word())], health.reconciles[reason as usize]));
+        self.counters(names::RECONCILES, reconciles)?;
+        match health.last_agreement {
+            Some(time) => self.single(names::LAST_AGREEMENT_TIMESTAMP_SECONDS, since_epoch(time)),
+            None => Ok(()),
+        }
     }
 
     fn snapshot(&mut self, snapshot: &SnapshotValues) -> fmt::Result {
@@ -171,10 +186,7 @@ impl Page<'_> {
         let bytes = |values: PerFamily<u64>| {
             Family::ALL.map(|family| ([("family", family_word(family))], values[family]))
         };
-        let finished = snapshot
-            .finished
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .map_or(0.0, |since| since.as_secs_f64());
+        let finished = since_epoch(snapshot.finished);
         self.by_state(names::SNAPSHOT_CONNECTIONS, &tally.connections())?;
         self.gauges(names::RECEIVE_QUEUE_BYTES, bytes(tally.receive_queue_bytes))?;
         self.gauges(names::SEND_QUEUE_BYTES, bytes(tally.send_queue_bytes))?;
@@ -200,6 +212,11 @@ impl Page<'_> {
         self.single(names::PROCESS_OPEN_FDS, process.open_fds)?;
         process.max_fds.map_or(Ok(()), |max_fds| self.single(names::PROCESS_MAX_FDS, max_fds))
     }
+}
+
+/// Seconds; 0 for a time before the epoch.
+fn since_epoch(time: SystemTime) -> f64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }
 
 /// The moves that TCP can make, and any other that was seen; a transition to the same state is none.

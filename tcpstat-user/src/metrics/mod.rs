@@ -51,6 +51,47 @@ pub struct TracerValues {
     pub corrections: PerState<u64>,
     /// Events that the kernel skipped.
     pub events_missed: u64,
+    /// How the numbers prove themselves.
+    pub health: HealthValues,
+}
+
+/// How the numbers prove themselves.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct HealthValues {
+    /// Whether the last look at the tripwire, or the last snapshot since, agreed.
+    pub consistent: bool,
+    /// How often the wire was tripped.
+    pub trips: u64,
+    /// Reconciles by [`Reason`].
+    pub reconciles: [u64; Reason::ALL.len()],
+    /// When ledger and kernel were last seen to agree.
+    pub last_agreement: Option<SystemTime>,
+}
+
+/// Why a reconcile is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// It was time.
+    Interval,
+    /// The sum of the gauges differed from the kernel's count.
+    Tripwire,
+    /// The kernel said that it had skipped events.
+    MissedEvents,
+}
+
+impl Reason {
+    /// All of them, in their order.
+    pub const ALL: [Self; 3] = [Self::Interval, Self::Tripwire, Self::MissedEvents];
+
+    /// The value of the label `reason`.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Interval => "interval",
+            Self::Tripwire => "tripwire",
+            Self::MissedEvents => "missed_events",
+        }
+    }
 }
 
 /// The last snapshot.

@@ -73,6 +73,20 @@ pub(super) const TRACER_INFO: Metric = gauge(
 );
 pub(super) const EVENTS_MISSED: Metric =
     counter("tcpstat_events_missed", "Events that the kernel says it did not run the tracer for.");
+pub(super) const CONSISTENT: Metric = gauge(
+    "tcpstat_consistent",
+    "1 when the sum of the gauges agreed with the kernel's own count when last it could be told.",
+);
+pub(super) const TRIPWIRE_TRIPS: Metric = counter(
+    "tcpstat_tripwire_trips",
+    "How often the sum of the gauges was seen to differ from the kernel's own count, twice in a row.",
+);
+pub(super) const RECONCILES: Metric =
+    counter("tcpstat_reconciles", "Times the counts were held against a listing, by reason.");
+pub(super) const LAST_AGREEMENT_TIMESTAMP_SECONDS: Metric = gauge(
+    "tcpstat_last_agreement_timestamp_seconds",
+    "When counts and kernel were last seen to agree, in seconds since the epoch.",
+);
 pub(super) const BUILD_INFO: Metric =
     gauge("tcpstat_build_info", "1, with the version and revision of this binary.");
 pub(super) const PROCESS_CPU_SECONDS: Metric =

@@ -5,12 +5,13 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use tracing::debug;
+
 use crate::{
-    kernel::{EventLog, LogClosed},
-    ledger::rewind::{AtCut, Rewind},
+    kernel::EventLog,
+    ledger::{audit::Listing, rewind::Rewind},
     procfs::{BrokenRow, Procfs, ProcfsError, RowSink},
     snapshot::{Kind, Row, Tally, Tuple},
-    transitions::Transitions,
 };
 
 /// What a pass found.
@@ -26,60 +27,54 @@ pub struct Pass {
     pub duration: Duration,
     /// When it ended.
     pub finished: SystemTime,
-    /// The same sockets at the moment when the log opened; `None` without a log.
-    pub rewound: Option<Rewound>,
 }
 
-/// A pass taken back to its cut.
-#[derive(Debug)]
-pub struct Rewound {
-    /// What had been counted at the cut.
-    pub transitions: Transitions,
-    /// The full sockets at the cut.
-    pub at_cut: AtCut,
-    /// Whether the log held all.
-    pub log: LogClosed,
-}
-
-impl Rewound {
-    /// Whether nothing is known that could make `at_cut` wrong.
-    #[must_use]
-    pub fn exact(&self) -> bool {
-        self.log.complete() && self.at_cut.doubts == 0
-    }
-}
-
-/// Lists every socket; with a log, rewinds the listing to the moment when the log opened.
+/// Lists every socket.
 ///
 /// # Errors
 /// Those of [`Procfs::each_socket`].
-pub fn take(procfs: &Procfs, log: Option<&mut EventLog>) -> Result<Pass, ProcfsError> {
+pub fn take(procfs: &Procfs) -> Result<Pass, ProcfsError> {
     let started = Instant::now();
-    let Some(log) = log else {
-        let mut listing = Listing::default();
-        procfs.each_socket(&mut listing)?;
-        return Ok(listing.finish(started, None));
-    };
+    let mut rows = Rows::default();
+    procfs.each_socket(&mut rows)?;
+    Ok(rows.finish(started))
+}
+
+/// Lists every socket, and rewinds the listing to the moment when the log opened.
+///
+/// # Errors
+/// Those of [`Procfs::each_socket`].
+pub(super) fn take_logged(
+    procfs: &Procfs,
+    log: &mut EventLog,
+) -> Result<(Pass, Listing), ProcfsError> {
+    let started = Instant::now();
     let cut = log.open();
-    let mut listing = LoggedListing { listing: Listing::default(), log, rewind: Rewind::default() };
-    let listed = procfs.each_socket(&mut listing);
-    let LoggedListing { listing, log, mut rewind } = listing;
-    let log = log.close(&cut, |event| rewind.event(&event));
+    let mut logged = LoggedRows { rows: Rows::default(), log, rewind: Rewind::default() };
+    let listed = procfs.each_socket(&mut logged);
+    let LoggedRows { rows, log, mut rewind } = logged;
+    let closed = log.close(&cut, |event| rewind.event(&event));
     listed?;
-    let rewound = Rewound { transitions: cut.transitions, at_cut: rewind.at_cut(), log };
-    Ok(listing.finish(started, Some(rewound)))
+    let listing = Listing {
+        tally: rows.tally,
+        cut: cut.transitions,
+        at_cut: rewind.at_cut(),
+        log_complete: closed.complete(),
+    };
+    debug!(rows = rows.tally.rows, doubts = listing.at_cut.doubts, log = ?closed, "listed");
+    Ok((rows.finish(started), listing))
 }
 
 /// Adds up rows as they come.
 #[derive(Default)]
-struct Listing {
+struct Rows {
     tally: Tally,
     seam: Seam,
-    broken_rows: u64,
+    broken: u64,
     first_broken: Option<String>,
 }
 
-impl Listing {
+impl Rows {
     /// Whether the row is the first that shows its socket.
     fn add(&mut self, row: &Row) -> bool {
         if self.seam.doubles(row) {
@@ -89,19 +84,18 @@ impl Listing {
         true
     }
 
-    fn finish(self, started: Instant, rewound: Option<Rewound>) -> Pass {
+    fn finish(self, started: Instant) -> Pass {
         Pass {
             tally: self.tally,
-            broken_rows: self.broken_rows,
+            broken_rows: self.broken,
             first_broken: self.first_broken,
             duration: started.elapsed(),
             finished: SystemTime::now(),
-            rewound,
         }
     }
 }
 
-impl RowSink for Listing {
+impl RowSink for Rows {
     fn listed(&mut self) {
         self.seam.begin();
     }
@@ -111,7 +105,7 @@ impl RowSink for Listing {
     }
 
     fn broken(&mut self, row: BrokenRow<'_>) {
-        self.broken_rows += 1;
+        self.broken += 1;
         self.first_broken.get_or_insert_with(|| {
             let BrokenRow { path, line, field, value } = row;
             format!("{} line {line}: {field} is {value:?}", path.display())
@@ -119,27 +113,27 @@ impl RowSink for Listing {
     }
 }
 
-/// A [`Listing`] that keeps what the rewind needs and empties the log as it goes.
-struct LoggedListing<'a> {
-    listing: Listing,
+/// [`Rows`] that keep what the rewind needs and empties the log as it goes.
+struct LoggedRows<'a> {
+    rows: Rows,
     log: &'a mut EventLog,
     rewind: Rewind,
 }
 
-impl RowSink for LoggedListing<'_> {
+impl RowSink for LoggedRows<'_> {
     fn listed(&mut self) {
-        self.listing.listed();
+        self.rows.listed();
         self.log.drain(|event| self.rewind.event(&event));
     }
 
     fn row(&mut self, row: &Row) {
-        if self.listing.add(row) {
+        if self.rows.add(row) {
             self.rewind.row(row);
         }
     }
 
     fn broken(&mut self, row: BrokenRow<'_>) {
-        self.listing.broken(row);
+        self.rows.broken(row);
     }
 }
 
@@ -203,33 +197,33 @@ mod tests {
 
     #[test]
     fn a_row_shown_again_after_a_seam_counts_once() {
-        let mut listing = Listing::default();
-        listing.listed();
-        listing.row(&row(1, ESTABLISHED, 11));
-        listing.row(&row(2, ESTABLISHED, 12));
-        listing.listed();
-        listing.row(&row(2, Kind::Full(State::CloseWait), 12));
-        listing.row(&row(3, ESTABLISHED, 13));
-        assert_eq!(listing.tally.rows, 3);
+        let mut rows = Rows::default();
+        rows.listed();
+        rows.row(&row(1, ESTABLISHED, 11));
+        rows.row(&row(2, ESTABLISHED, 12));
+        rows.listed();
+        rows.row(&row(2, Kind::Full(State::CloseWait), 12));
+        rows.row(&row(3, ESTABLISHED, 13));
+        assert_eq!(rows.tally.rows, 3);
     }
 
     #[test]
     fn listeners_that_share_a_tuple_count_each() {
-        let mut listing = Listing::default();
-        listing.listed();
-        listing.row(&row(80, Kind::Full(State::Listen), 11));
-        listing.listed();
-        listing.row(&row(80, Kind::Full(State::Listen), 12));
-        assert_eq!(listing.tally.rows, 2);
+        let mut rows = Rows::default();
+        rows.listed();
+        rows.row(&row(80, Kind::Full(State::Listen), 11));
+        rows.listed();
+        rows.row(&row(80, Kind::Full(State::Listen), 12));
+        assert_eq!(rows.tally.rows, 2);
     }
 
     #[test]
     fn a_mini_socket_with_the_tuple_of_a_full_one_counts_too() {
-        let mut listing = Listing::default();
-        listing.listed();
-        listing.row(&row(1, Kind::TimeWait, 0));
-        listing.listed();
-        listing.row(&row(1, ESTABLISHED, 0));
-        assert_eq!(listing.tally.rows, 2);
+        let mut rows = Rows::default();
+        rows.listed();
+        rows.row(&row(1, Kind::TimeWait, 0));
+        rows.listed();
+        rows.row(&row(1, ESTABLISHED, 0));
+        assert_eq!(rows.tally.rows, 2);
     }
 }

@@ -5,14 +5,14 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use super::host::witness;
 use crate::{
     kernel::{Counters, Program},
-    ledger::{Ledger, tripwire::Reading},
-    metrics::{SnapshotValues, TracerValues, Values},
-    procfs::{ProcessStatus, Procfs, ProcfsError, Sockstat},
+    ledger::Ledger,
+    metrics::{HealthValues, SnapshotValues, TracerValues, Values},
+    procfs::{ProcessStatus, Procfs},
     snapshot::Tally,
     states::PerState,
-    transitions::Transitions,
 };
 
 /// The state of affairs after the tracker's last deed.
@@ -30,9 +30,12 @@ pub struct Published {
     pub corrections: PerState<u64>,
     /// Events that the kernel says it skipped, since the start.
     pub events_missed: u64,
-    /// Difference between ledger and sockstat that is known to be none.
-    pub excused: i64,
+    /// How the numbers prove themselves.
+    pub health: Health,
 }
+
+/// The proof so far.
+pub type Health = HealthValues;
 
 /// The ledger and the counters it is read with.
 #[derive(Clone, Debug)]
@@ -43,6 +46,8 @@ pub struct Live {
     pub counters: Arc<Counters>,
     /// The ledger.
     pub ledger: Ledger,
+    /// Difference between ledger and sockstat that is known to mean nothing.
+    pub excused: i64,
 }
 
 /// The last listing of all sockets.
@@ -86,44 +91,19 @@ impl Published {
             values.sockstat = procfs.sockstat().ok();
             return (values, false);
         };
-        let Held { reading, transitions, sockstat } = live.hold_against(procfs);
-        values.sockstat = sockstat.ok();
-        let tw = values.sockstat.map_or_else(|| snapshot.tally.minis(), |sockstat| sockstat.tw);
-        values.connections = Some(live.ledger.connections(&transitions, tw));
+        let (witness, sockstat) = witness(&live.counters, procfs);
+        let reading = witness.reading(&live.ledger);
+        let tw = sockstat.map_or_else(|| snapshot.tally.minis(), |sockstat| sockstat.tw);
+        values.sockstat = sockstat;
+        values.connections = Some(live.ledger.connections(&witness.after, tw));
         values.tracer = Some(TracerValues {
             program: live.program.word(),
-            transitions,
+            transitions: witness.after,
             drift: self.drift,
             corrections: self.corrections,
             events_missed: self.events_missed,
+            health: self.health,
         });
-        (values, reading.difference().is_some_and(|difference| difference != self.excused))
-    }
-}
-
-/// The ledger held against sockstat.
-#[derive(Debug)]
-pub struct Held {
-    /// What the tripwire judges; without sockstat it cannot.
-    pub reading: Reading,
-    /// All transitions at that moment.
-    pub transitions: Transitions,
-    /// What sockstat said.
-    pub sockstat: Result<Sockstat, ProcfsError>,
-}
-
-impl Live {
-    /// Holds the ledger against sockstat. No system call but the reading of sockstat.
-    #[must_use]
-    pub fn hold_against(&self, procfs: &Procfs) -> Held {
-        let before = self.counters.read();
-        let sockstat = procfs.sockstat();
-        let transitions = self.counters.read();
-        let reading = Reading {
-            still: sockstat.is_ok() && before == transitions,
-            sum: self.ledger.full(&transitions).iter().map(|(.., count)| count).sum(),
-            inuse: sockstat.as_ref().map_or(0, |sockstat| sockstat.inuse.total()),
-        };
-        Held { reading, transitions, sockstat }
+        (values, reading.difference().is_some_and(|difference| difference != live.excused))
     }
 }

@@ -1,0 +1,253 @@
+//! Seeding the ledger, and holding it against the world: every decision, and no I/O.
+//!
+//! Who asks the audit to act gives it a [`World`] to ask: in the tracker the kernel, in the tests a
+//! model of one.
+
+use crate::{
+    ledger::{
+        Ledger,
+        reconcile::{Evidence, Reconciler, Verdict},
+        rewind::AtCut,
+        tripwire::{Look, Reading, Tripwire},
+    },
+    snapshot::Tally,
+    states::PerState,
+    transitions::Transitions,
+};
+
+/// What the audit can ask for.
+pub trait World {
+    /// Why a listing could not be had.
+    type Error;
+
+    /// Lists every socket and rewinds the listing to the moment at which it began.
+    ///
+    /// # Errors
+    /// Whatever kept it from doing so.
+    fn list(&mut self) -> Result<Listing, Self::Error>;
+
+    /// Looks at the counters, at the kernel's own count, and at the counters again.
+    fn witness(&mut self) -> Witness;
+
+    /// Lets the time pass that lies between two looks or listings that are to confirm one another.
+    fn pause(&mut self);
+}
+
+/// Every socket, listed and rewound.
+#[derive(Clone, Debug)]
+pub struct Listing {
+    /// What was listed.
+    pub tally: Tally,
+    /// What had been counted when the listing began.
+    pub cut: Transitions,
+    /// The full sockets at that moment.
+    pub at_cut: AtCut,
+    /// Whether the event log held every event since.
+    pub log_complete: bool,
+}
+
+/// The kernel's own count of full sockets, between two looks at the counters.
+#[derive(Clone, Debug)]
+pub struct Witness {
+    /// The first look.
+    pub before: Transitions,
+    /// sockstat `inuse`, both families; `None` where it cannot be read.
+    pub inuse: Option<u64>,
+    /// The second look.
+    pub after: Transitions,
+}
+
+/// What reconciling came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// The last listing's verdict.
+    pub verdict: Verdict,
+    /// What was taken out of the ledger, where it was corrected.
+    pub corrected: Option<PerState<i64>>,
+}
+
+/// The ledger and what is known of its truth.
+#[derive(Clone, Debug)]
+pub struct Audit {
+    ledger: Ledger,
+    reconciler: Reconciler,
+    tripwire: Tripwire,
+    drift: PerState<i64>,
+    consistent: bool,
+    agreements: u64,
+    trips: u64,
+}
+
+/// Listings taken at most for one seed.
+pub const SEED_ATTEMPTS: u32 = 5;
+/// Listings, or looks, taken at most for one decision.
+pub const ATTEMPTS: u32 = 3;
+
+impl Listing {
+    /// Whether nothing is known that could make it wrong.
+    #[must_use]
+    pub fn exact(&self) -> bool {
+        self.log_complete && self.at_cut.doubts == 0
+    }
+}
+
+impl Witness {
+    /// What the tripwire judges of `ledger`.
+    #[must_use]
+    pub fn reading(&self, ledger: &Ledger) -> Reading {
+        Reading {
+            still: self.inuse.is_some() && self.before == self.after,
+            sum: ledger.full(&self.after).iter().map(|(.., count)| count).sum(),
+            inuse: self.inuse.unwrap_or(0),
+        }
+    }
+}
+
+impl Audit {
+    /// Lists sockets until one listing seeds the ledger without a doubt; the last attempt's counts
+    /// anyway. The flag tells whether there was none left.
+    ///
+    /// # Errors
+    /// That of the first listing that fails.
+    pub fn seed<W: World>(world: &mut W) -> Result<(Self, bool), W::Error> {
+        let mut tripwire = Tripwire::default();
+        let mut attempt = 1;
+        loop {
+            let listing = world.list()?;
+            let mut ledger = Ledger::seeded(&listing.cut, &listing.at_cut.sockets);
+            let witness = world.witness();
+            let reading = witness.reading(&ledger);
+            let look = tripwire.look(&reading);
+            let settled = listing.exact() && look != Look::Suspect;
+            if settled || attempt == SEED_ATTEMPTS {
+                if settled {
+                    tripwire.excuse(&reading);
+                }
+                ledger.observe(&witness.after, &listing.tally);
+                let audit = Self {
+                    ledger,
+                    reconciler: Reconciler::default(),
+                    tripwire,
+                    drift: PerState::default(),
+                    consistent: settled,
+                    agreements: u64::from(settled),
+                    trips: 0,
+                };
+                return Ok((audit, settled));
+            }
+            attempt += 1;
+            world.pause();
+        }
+    }
+
+    /// Holds the ledger against listings until one decides, and corrects it where that is certain.
+    ///
+    /// # Errors
+    /// That of the first listing that fails; the ledger stays as it was.
+    pub fn reconcile<W: World>(&mut self, world: &mut W) -> Result<Outcome, W::Error> {
+        let mut attempt = 1;
+        loop {
+            let listing = world.list()?;
+            let outcome = self.judge(&listing, &world.witness());
+            if outcome.verdict != Verdict::Undecided || attempt == ATTEMPTS {
+                return Ok(outcome);
+            }
+            attempt += 1;
+            world.pause();
+        }
+    }
+
+    /// Whether the kernel's count differs from the ledger's, seen twice.
+    pub fn tripped<W: World>(&mut self, world: &mut W) -> bool {
+        for _ in 0..ATTEMPTS {
+            let reading = world.witness().reading(&self.ledger);
+            match self.tripwire.look(&reading) {
+                Look::Agrees => {
+                    self.agree();
+                    return false;
+                }
+                Look::Tripped => {
+                    self.consistent = false;
+                    self.trips += 1;
+                    return true;
+                }
+                Look::Suspect => {
+                    self.consistent = false;
+                    world.pause();
+                }
+                Look::Moving => world.pause(),
+            }
+        }
+        false
+    }
+
+    /// The ledger.
+    #[must_use]
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Ledger − listing at the last listing that was exact, before it was corrected.
+    #[must_use]
+    pub fn drift(&self) -> &PerState<i64> {
+        &self.drift
+    }
+
+    /// Whether the last look or listing that could tell agreed.
+    #[must_use]
+    pub fn consistent(&self) -> bool {
+        self.consistent
+    }
+
+    /// How often a look or a listing agreed, or was made to agree.
+    #[must_use]
+    pub fn agreements(&self) -> u64 {
+        self.agreements
+    }
+
+    /// How often the wire was tripped.
+    #[must_use]
+    pub fn trips(&self) -> u64 {
+        self.trips
+    }
+
+    /// The difference between ledger and kernel that is known to mean nothing.
+    #[must_use]
+    pub fn excused(&self) -> i64 {
+        self.tripwire.excused()
+    }
+
+    fn judge(&mut self, listing: &Listing, witness: &Witness) -> Outcome {
+        self.ledger.observe(&witness.after, &listing.tally);
+        let reading = witness.reading(&self.ledger);
+        let drift = self.ledger.drift(&listing.cut, &listing.at_cut.sockets);
+        let difference = reading.difference().map(|difference| difference - self.excused());
+        let evidence =
+            Evidence { exact: listing.exact(), calm: witness.after == listing.cut, difference };
+        let verdict = self.reconciler.judge(&drift, evidence);
+        if listing.exact() {
+            self.drift = drift;
+        }
+        let corrected = (verdict == Verdict::Correct).then_some(drift);
+        if let Some(drift) = &corrected {
+            self.ledger.correct(drift);
+        }
+        match verdict {
+            Verdict::Agrees | Verdict::Correct => {
+                self.tripwire.excuse(&witness.reading(&self.ledger));
+                self.agree();
+            }
+            Verdict::Undecided => {}
+        }
+        Outcome { verdict, corrected }
+    }
+
+    fn agree(&mut self) {
+        self.consistent = true;
+        self.agreements += 1;
+    }
+}
+
+#[cfg(test)]
+#[path = "simulation.rs"]
+mod simulation;

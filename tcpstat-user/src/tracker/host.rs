@@ -1,0 +1,138 @@
+//! The running kernel as the audit asks it, and what the asking tells for the metrics.
+
+use std::{thread, time::Duration};
+
+use tracing::warn;
+
+use crate::{
+    kernel::{Counters, Tracer},
+    ledger::audit::{Listing, Witness, World},
+    procfs::{Procfs, ProcfsError, Sockstat},
+    tracker::{Pass, Snapshot, pass::take_logged, take},
+};
+
+/// What lies between two looks or snapshots that are to confirm one another.
+const CONFIRMATION_GAP: Duration = Duration::from_millis(50);
+
+/// Looks taken at most for one in which nothing moved.
+const WITNESS_TRIES: u32 = 16;
+
+/// Procfs, and the tracer where there is one.
+pub(super) struct Host {
+    /// Where sockets are listed.
+    pub(super) procfs: Procfs,
+    /// Who counts.
+    pub(super) tracer: Option<Tracer>,
+    /// The last listing.
+    pub(super) snapshot: Option<Snapshot>,
+    /// Rows that did not parse and listings that failed.
+    pub(super) snapshot_errors: u64,
+    broken_row_named: bool,
+}
+
+impl Host {
+    pub(super) fn new(procfs: Procfs, tracer: Option<Tracer>) -> Self {
+        Self { procfs, tracer, snapshot: None, snapshot_errors: 0, broken_row_named: false }
+    }
+
+    /// The host with its tracer, where it has one.
+    pub(super) fn traced(&mut self) -> Option<TracedHost<'_>> {
+        let Self { procfs, tracer, snapshot, snapshot_errors, broken_row_named } = self;
+        let tracer = tracer.as_mut()?;
+        let notes = Notes { snapshot, snapshot_errors, broken_row_named };
+        Some(TracedHost { procfs, tracer, notes })
+    }
+
+    /// Lists every socket without a rewind.
+    ///
+    /// # Errors
+    /// Those of [`take`].
+    pub(super) fn list_alone(&mut self) -> Result<(), ProcfsError> {
+        let Self { procfs, snapshot, snapshot_errors, broken_row_named, .. } = self;
+        let pass = take(procfs).inspect_err(|_| *snapshot_errors += 1)?;
+        Notes { snapshot, snapshot_errors, broken_row_named }.note(&pass);
+        Ok(())
+    }
+}
+
+/// A [`Host`] that has a tracer.
+pub(super) struct TracedHost<'a> {
+    procfs: &'a Procfs,
+    /// Who counts.
+    pub(super) tracer: &'a mut Tracer,
+    notes: Notes<'a>,
+}
+
+impl TracedHost<'_> {
+    /// Events that the kernel says it skipped; 0 where it does not tell.
+    ///
+    /// # Errors
+    /// Those of [`Procfs::recursion_misses`].
+    pub(super) fn events_missed(&self) -> Result<u64, ProcfsError> {
+        let missed = self.procfs.recursion_misses(self.tracer.program_fd())?;
+        Ok(missed.unwrap_or(0))
+    }
+
+    /// How long the last listing took.
+    pub(super) fn last_duration(&self) -> Duration {
+        self.notes.snapshot.as_ref().map_or(Duration::ZERO, |snapshot| snapshot.duration)
+    }
+}
+
+impl World for TracedHost<'_> {
+    type Error = ProcfsError;
+
+    fn list(&mut self) -> Result<Listing, ProcfsError> {
+        let listed = take_logged(self.procfs, &mut self.tracer.log);
+        let (pass, listing) = listed.inspect_err(|_| *self.notes.snapshot_errors += 1)?;
+        self.notes.note(&pass);
+        Ok(listing)
+    }
+
+    /// Under churn a moment without a transition takes some tries to find.
+    fn witness(&mut self) -> Witness {
+        let look = || witness(&self.tracer.counters, self.procfs).0;
+        let mut found = look();
+        for _ in 1..WITNESS_TRIES {
+            if found.before == found.after {
+                break;
+            }
+            found = look();
+        }
+        found
+    }
+
+    fn pause(&mut self) {
+        thread::sleep(CONFIRMATION_GAP);
+    }
+}
+
+/// Sockstat between two looks at the counters. No other system call.
+pub(super) fn witness(counters: &Counters, procfs: &Procfs) -> (Witness, Option<Sockstat>) {
+    let before = counters.read();
+    let sockstat = procfs.sockstat().ok();
+    let inuse = sockstat.map(|sockstat| sockstat.inuse.total());
+    (Witness { before, inuse, after: counters.read() }, sockstat)
+}
+
+/// What listings leave behind for the metrics.
+struct Notes<'a> {
+    snapshot: &'a mut Option<Snapshot>,
+    snapshot_errors: &'a mut u64,
+    broken_row_named: &'a mut bool,
+}
+
+impl Notes<'_> {
+    fn note(&mut self, pass: &Pass) {
+        *self.snapshot_errors += pass.broken_rows;
+        if let (Some(broken), false) = (&pass.first_broken, *self.broken_row_named) {
+            *self.broken_row_named = true;
+            warn!(
+                rows = pass.broken_rows,
+                "{broken}: such rows are left out and counted (tcpstat_snapshot_errors_total)"
+            );
+        }
+        *self.snapshot =
+            Some(Snapshot { tally: pass.tally, finished: pass.finished, duration: pass.duration });
+    }
+}
