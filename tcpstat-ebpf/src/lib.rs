@@ -226,8 +226,8 @@ pub mod tracepoint_record {
     pub const DADDR_V6: usize = 56;
 }
 
-/// Bytes of the ring buffer `EVENTS`: room for 18,000 records between two visits of the reader.
-pub const EVENT_LOG_BYTES: u32 = 1 << 20;
+/// Bytes of the ring buffer `EVENTS`: room for 37,000 records between two visits of the reader.
+pub const EVENT_LOG_BYTES: u32 = 1 << 21;
 
 const _: () = {
     assert!(size_of::<MatrixRow>() == 8192, "a row is two pages");

@@ -97,6 +97,12 @@ impl Rewind {
         }
     }
 
+    /// These events with the rows that `other` was given.
+    #[must_use]
+    pub fn with_rows_of(self, other: Self) -> Self {
+        Self { rows: other.rows, ..self }
+    }
+
     /// Adds up.
     #[must_use]
     pub fn at_cut(&self) -> AtCut {

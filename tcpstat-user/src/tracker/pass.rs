@@ -2,6 +2,8 @@
 
 use std::{
     collections::VecDeque,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -42,6 +44,9 @@ pub fn take(procfs: &Procfs) -> Result<Pass, ProcfsError> {
 
 /// Lists every socket, and rewinds the listing to the moment when the log opened.
 ///
+/// A second thread empties the log meanwhile: one read(2) of an empty table takes the kernel tens of
+/// milliseconds, in which a busy host fills any buffer.
+///
 /// # Errors
 /// Those of [`Procfs::each_socket`].
 pub(super) fn take_logged(
@@ -50,20 +55,37 @@ pub(super) fn take_logged(
 ) -> Result<(Pass, Listing), ProcfsError> {
     let started = Instant::now();
     let cut = log.open();
-    let mut logged = LoggedRows { rows: Rows::default(), log, rewind: Rewind::default() };
-    let listed = procfs.each_socket(&mut logged);
-    let LoggedRows { rows, log, mut rewind } = logged;
+    let mut logged = LoggedRows::default();
+    let listing_ended = AtomicBool::new(false);
+    let (listed, mut rewind) = thread::scope(|scope| {
+        let drain = scope.spawn(|| {
+            let mut rewind = Rewind::default();
+            while !listing_ended.load(Ordering::Relaxed) {
+                log.drain(|event| rewind.event(&event));
+                thread::sleep(DRAIN_INTERVAL);
+            }
+            rewind
+        });
+        let listed = procfs.each_socket(&mut logged);
+        listing_ended.store(true, Ordering::Relaxed);
+        // A panic there leaves a log that is known to be incomplete.
+        (listed, drain.join().unwrap_or_default())
+    });
     let closed = log.close(&cut, |event| rewind.event(&event));
     listed?;
+    let LoggedRows { rows, rewind: rewind_rows } = logged;
     let listing = Listing {
         tally: rows.tally,
         cut: cut.transitions,
-        at_cut: rewind.at_cut(),
+        at_cut: rewind.with_rows_of(rewind_rows).at_cut(),
         log_complete: closed.complete(),
     };
     debug!(rows = rows.tally.rows, doubts = listing.at_cut.doubts, log = ?closed, "listed");
     Ok((rows.finish(started), listing))
 }
+
+/// A host at ten million events a second fills a third of the log's buffer in this time.
+const DRAIN_INTERVAL: Duration = Duration::from_millis(1);
 
 /// Adds up rows as they come.
 #[derive(Default)]
@@ -113,17 +135,16 @@ impl RowSink for Rows {
     }
 }
 
-/// [`Rows`] that keep what the rewind needs and empties the log as it goes.
-struct LoggedRows<'a> {
+/// [`Rows`] that keep what the rewind needs.
+#[derive(Default)]
+struct LoggedRows {
     rows: Rows,
-    log: &'a mut EventLog,
     rewind: Rewind,
 }
 
-impl RowSink for LoggedRows<'_> {
+impl RowSink for LoggedRows {
     fn listed(&mut self) {
         self.rows.listed();
-        self.log.drain(|event| self.rewind.event(&event));
     }
 
     fn row(&mut self, row: &Row) {

@@ -18,7 +18,9 @@ use crate::{
 
 /// How often the tripwire is looked at between snapshots.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
-/// Snapshots out of turn take at most one part in this of the time.
+/// The same while ledger and kernel are known to differ.
+const ANXIOUS_LOOK_INTERVAL: Duration = Duration::from_millis(250);
+/// While sockets move, snapshots out of turn take at most one part in this of the time.
 const BUDGET: u32 = 10;
 
 /// What wakes the thread.
@@ -41,6 +43,8 @@ pub(super) struct Task {
     /// Events missed when the last reconcile was made.
     missed_then: u64,
     agreements_told: u64,
+    /// Transitions counted at the last look.
+    counted_then: u64,
 }
 
 impl Task {
@@ -54,6 +58,7 @@ impl Task {
             last_reconcile: Instant::now(),
             missed_then: 0,
             agreements_told: 0,
+            counted_then: 0,
         }
     }
 
@@ -64,7 +69,7 @@ impl Task {
     pub(super) fn run(&mut self, woken: &Receiver<Wake>) -> Result<(), TrackerError> {
         self.seed().map_err(TrackerError::Seed)?;
         let mut next_snapshot = Instant::now() + self.interval;
-        let mut next_look = Instant::now() + LOOK_INTERVAL;
+        let mut next_look = self.next_look();
         loop {
             let due =
                 if self.audit.is_some() { next_look.min(next_snapshot) } else { next_snapshot };
@@ -74,14 +79,19 @@ impl Task {
                 Err(RecvTimeoutError::Timeout) if Instant::now() >= next_snapshot => {
                     self.reconcile(Reason::Interval);
                     next_snapshot = Instant::now() + self.interval;
-                    next_look = Instant::now() + LOOK_INTERVAL;
+                    next_look = self.next_look();
                 }
                 Err(RecvTimeoutError::Timeout) => {
                     self.look();
-                    next_look = Instant::now() + LOOK_INTERVAL;
+                    next_look = self.next_look();
                 }
             }
         }
+    }
+
+    fn next_look(&self) -> Instant {
+        let differs = self.audit.as_ref().is_some_and(|audit| !audit.consistent());
+        Instant::now() + if differs { ANXIOUS_LOOK_INTERVAL } else { LOOK_INTERVAL }
     }
 
     fn seed(&mut self) -> Result<(), ProcfsError> {
@@ -111,8 +121,10 @@ impl Task {
             Ok(missed) => self.state.events_missed = missed,
             Err(error) => debug!(%error, "events missed are unknown"),
         }
-        let budget = host.last_duration() * BUDGET;
-        let reason = if self.last_reconcile.elapsed() < LOOK_INTERVAL.max(budget) {
+        let counted = host.tracer.counters.read().total();
+        let still = std::mem::replace(&mut self.counted_then, counted) == counted;
+        let budget = (host.last_duration() * BUDGET).max(LOOK_INTERVAL);
+        let reason = if !still && self.last_reconcile.elapsed() < budget {
             None
         } else if audit.tripped(&mut host) {
             Some(Reason::Tripwire)
