@@ -5,15 +5,36 @@ use anyhow::Result;
 use crate::deadline::{DEADLINE, Look, wait_until};
 use crate::exporter::Exporter;
 use crate::proc_view::{self, Connections};
+use crate::tcp::{Family, State};
 
 /// Waits until the exporter tells, for every family and state, what `/proc` shows.
 ///
 /// # Errors
 /// Fails after [`DEADLINE`] with the counts that differ.
 pub fn await_agreement(exporter: &mut Exporter) -> Result<Connections> {
+    await_equal(exporter, |connections| connections)
+}
+
+/// The same, with both families' TIME_WAIT taken together: how it divides is as fresh as the last
+/// snapshot, its sum is exact at rest without one.
+///
+/// # Errors
+/// As [`await_agreement`].
+pub fn await_agreement_between_snapshots(exporter: &mut Exporter) -> Result<Connections> {
+    await_equal(exporter, |mut connections| {
+        let ipv6 = connections.remove(&(Family::Ipv6, State::TimeWait)).unwrap_or_default();
+        *connections.entry((Family::Ipv4, State::TimeWait)).or_default() += ipv6;
+        connections
+    })
+}
+
+fn await_equal(
+    exporter: &mut Exporter,
+    of: impl Fn(Connections) -> Connections,
+) -> Result<Connections> {
     wait_until("agreement with /proc", DEADLINE, || {
-        let told = exporter.scrape()?.connections()?;
-        let shown = proc_view::connections()?;
+        let told = of(exporter.scrape()?.connections()?);
+        let shown = of(proc_view::connections()?);
         if told == shown {
             return Ok(Look::Done(told));
         }

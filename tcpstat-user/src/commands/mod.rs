@@ -131,11 +131,11 @@ impl Cli {
 impl LogArgs {
     /// The tracer's log comes through the crate `log`, which the subscriber takes in too.
     fn start(&self) {
-        // At debug, aya tells of every relocation.
+        // At debug, aya tells of every relocation; what it warns of is told in our own words.
         let (own, aya) = match self.level {
             LogLevel::Error => (LevelFilter::ERROR, LevelFilter::ERROR),
-            LogLevel::Warn => (LevelFilter::WARN, LevelFilter::WARN),
-            LogLevel::Info => (LevelFilter::INFO, LevelFilter::INFO),
+            LogLevel::Warn => (LevelFilter::WARN, LevelFilter::ERROR),
+            LogLevel::Info => (LevelFilter::INFO, LevelFilter::ERROR),
             LogLevel::Debug => (LevelFilter::DEBUG, LevelFilter::INFO),
             LogLevel::Trace => (LevelFilter::TRACE, LevelFilter::TRACE),
         };

@@ -9,7 +9,6 @@ use aya::{
     util::{KernelVersion, nr_cpus},
 };
 use aya_log::EbpfLogger;
-use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 use tcpstat_ebpf::tracepoint_record as record;
 use thiserror::Error;
 
@@ -94,7 +93,6 @@ impl Tracer {
         let globals = globals(&types, program, netns_inum)?;
         drop(types);
         let refused = |step| move |source: Box<dyn Error + Send + Sync>| refusal(step, source);
-        raise_memlock_limit();
         let cpus = nr_cpus().map_err(|(path, source)| refusal(path, source.into()))?;
 
         let mut loader = EbpfLoader::new();
@@ -214,12 +212,6 @@ fn map<'a>(ebpf: &'a Ebpf, name: &'static str) -> Result<impl AsFd + use<'a>, Lo
     }
 }
 
-/// Before 5.11 maps are charged to RLIMIT_MEMLOCK, which is 64 KiB by default. Where it may not be
-/// raised, creating the maps says what is missing.
-fn raise_memlock_limit() {
-    let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
-}
-
 /// Gives the memory back that parsing the kernel's BTF took: megabytes, once, at the start.
 fn release_memory() {
     #[cfg(target_env = "gnu")]
@@ -313,6 +305,9 @@ fn refusal(step: &'static str, source: Box<dyn Error + Send + Sync>) -> LoadErro
         (_, true, "attaching the program") => {
             "grant CAP_PERFMON and set kernel.perf_event_paranoid to 2 or less, or run as root"
         }
+        (_, true, _) if charges_memlock() => {
+            "grant CAP_BPF and CAP_PERFMON and raise RLIMIT_MEMLOCK (`ulimit -l unlimited`), or run as root"
+        }
         (_, true, _) => "grant CAP_BPF and CAP_PERFMON, or run as root",
         _ => "run with `--log.level debug` for all of the kernel's answer",
     };
@@ -321,6 +316,12 @@ fn refusal(step: &'static str, source: Box<dyn Error + Send + Sync>) -> LoadErro
         ToString::to_string,
     );
     LoadError::Refused { step, cause, remedy, source }
+}
+
+/// Whether the kernel charges maps to RLIMIT_MEMLOCK, which is 64 KiB by default: before 5.11. aya
+/// raises it where it may.
+fn charges_memlock() -> bool {
+    KernelVersion::current().is_ok_and(|version| version < KernelVersion::new(5, 11, 0))
 }
 
 /// An error and what it came from.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use anyhow::{Result, anyhow};
-use tcpstat_tests::agreement::await_agreement;
+use tcpstat_tests::agreement::{await_agreement, await_agreement_between_snapshots};
 use tcpstat_tests::deadline::DEADLINE;
 use tcpstat_tests::exporter::Exporter;
 use tcpstat_tests::harness::{Test, kernel_test};
@@ -73,7 +73,7 @@ fn start_in_the_midst_of_churn(tracer: &str) -> Result<()> {
             thread.join().map_err(|_| anyhow!("churn panicked"))??;
         }
         proc_view::await_quiet(DEADLINE)?;
-        let told = await_agreement(&mut exporter)?;
+        let told = await_agreement_between_snapshots(&mut exporter)?;
         assert!(told[&(Family::Ipv6, State::Established)] >= 60, "{told:?}");
         let log = exporter.log();
         assert!(!log.contains("corrected"), "{log}");
