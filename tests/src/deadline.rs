@@ -5,11 +5,21 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-/// How long any single wait of the tests may take before it fails.
-pub const DEADLINE: Duration = Duration::from_secs(10);
+/// How long any single wait of the tests may take before it fails: ten seconds, or as many as
+/// `TCPSTAT_TEST_DEADLINE_SECONDS` said when the tests were built (for slow machines).
+pub const DEADLINE: Duration =
+    Duration::from_secs(seconds(option_env!("TCPSTAT_TEST_DEADLINE_SECONDS")));
 
 /// Pause between two looks at a condition that nothing announces.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
+
+const fn seconds(given: Option<&str>) -> u64 {
+    let Some(text) = given else { return 10 };
+    match u64::from_str_radix(text, 10) {
+        Ok(seconds) => seconds,
+        Err(_) => panic!("TCPSTAT_TEST_DEADLINE_SECONDS is not a number of seconds"),
+    }
+}
 
 /// One look at a condition.
 #[derive(Debug)]

@@ -16,6 +16,7 @@ mod cargo;
 mod conventions;
 mod linker;
 mod llvm;
+mod matrix;
 mod object;
 mod process;
 mod setup;
@@ -51,7 +52,22 @@ enum Command {
     },
     /// Build, then check format, lints, conventions, and run all tests
     Test {
+        /// Then boot other kernels under QEMU, and run the kernel tests in them
+        #[arg(long)]
+        matrix: bool,
+        /// Of other kernels only the newest of that series, such as 5.10, or `newest` (repeatable)
+        #[arg(long, value_name = "SERIES", requires = "matrix")]
+        kernel: Vec<String>,
         /// Passed on to the test binaries: only tests whose name contains it
+        #[arg(value_name = "FILTER", trailing_var_arg = true, allow_hyphen_values = true)]
+        filter: Vec<String>,
+    },
+    /// Build, then run nothing but the kernel tests in other kernels
+    Matrix {
+        /// Only the newest kernel of that series, such as 5.10, or `newest` (repeatable)
+        #[arg(long, value_name = "SERIES")]
+        kernel: Vec<String>,
+        /// Passed on to the test binary: only tests whose name contains it
         #[arg(value_name = "FILTER", trailing_var_arg = true, allow_hyphen_values = true)]
         filter: Vec<String>,
     },
@@ -82,7 +98,13 @@ fn run(command: Command) -> Result<bool> {
         }
         Command::Build => object::build(&workspace)?,
         Command::Run { args } => return Err(object::serve(&workspace, &args)),
-        Command::Test { filter } => return test_steps::run(&workspace, &filter),
+        Command::Test { matrix, kernel, filter } => {
+            let kernels = matrix.then_some(kernel.as_slice());
+            return test_steps::run(&workspace, &filter, kernels);
+        }
+        Command::Matrix { kernel, filter } => {
+            return test_steps::matrix(&workspace, &filter, &kernel);
+        }
         Command::Bless => return test_steps::bless(&workspace),
     }
     Ok(true)

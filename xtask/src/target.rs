@@ -70,6 +70,11 @@ impl Workspace {
         self.target.join("xtask/tools")
     }
 
+    /// What the kernel matrix downloads, builds and boots.
+    pub(crate) fn matrix(&self) -> PathBuf {
+        self.target.join("matrix")
+    }
+
     /// The test inputs.
     pub(crate) fn fixtures(&self) -> PathBuf {
         self.root.join("fixtures")
@@ -77,7 +82,7 @@ impl Workspace {
 
     /// The log of a step.
     pub(crate) fn log(&self, step: &str) -> PathBuf {
-        self.target.join("xtask").join(step).with_extension("log")
+        self.target.join("xtask").join(format!("{step}.log"))
     }
 
     /// `path` as people want to read it: relative to the root of the repository where it lies inside.

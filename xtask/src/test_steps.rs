@@ -13,12 +13,17 @@ use crate::process::{self, Step};
 use crate::target::Workspace;
 use crate::toolchain::Version;
 use crate::tools::{self, Tools};
-use crate::{conventions, object};
+use crate::{conventions, matrix, object};
 
 const TRACEFS: &str = "/sys/kernel/tracing";
 
-/// Builds, then runs all steps; whether all passed. `filter` goes to the test binaries.
-pub(crate) fn run(workspace: &Workspace, filter: &[String]) -> Result<bool> {
+/// Builds, then runs all steps; whether all passed. `filter` goes to the test binaries. With `kernels`
+/// the kernel matrix is the last step: those of that name, or all if there are no names.
+pub(crate) fn run(
+    workspace: &Workspace,
+    filter: &[String],
+    kernels: Option<&[String]>,
+) -> Result<bool> {
     let tools = tools::provide(workspace)?;
     let mut report = Report::default();
     report.time("build", || object::build(workspace))?;
@@ -36,6 +41,18 @@ pub(crate) fn run(workspace: &Workspace, filter: &[String]) -> Result<bool> {
         cargo(workspace, "unit tests", &all, &after_dashes(filter))
     });
     report.step("end-to-end tests", || end_to_end(workspace, &tools, filter, false));
+    if let Some(kernels) = kernels {
+        report.step("kernel matrix", || matrix::run(workspace, &tools, kernels, filter));
+    }
+    Ok(report.finish())
+}
+
+/// Builds, then runs the kernel matrix alone: the kernels of those names, or all if there are no names.
+pub(crate) fn matrix(workspace: &Workspace, filter: &[String], kernels: &[String]) -> Result<bool> {
+    let tools = tools::provide(workspace)?;
+    let mut report = Report::default();
+    report.time("build", || object::build(workspace))?;
+    report.step("kernel matrix", || matrix::run(workspace, &tools, kernels, filter));
     Ok(report.finish())
 }
 

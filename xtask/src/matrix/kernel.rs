@@ -1,0 +1,110 @@
+//! A kernel, taken out of its packages: the image, and the modules that the tests need.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use crate::matrix::archive::{self, Archive};
+use crate::matrix::choice::Series;
+use crate::matrix::modules;
+use crate::matrix::packages::Package;
+use crate::target::Workspace;
+
+/// A listed package may be gone already; then the next one may not be. As many are tried.
+const ATTEMPTS: usize = 3;
+
+/// A kernel that can be booted.
+#[derive(Clone, Debug)]
+pub(crate) struct Kernel {
+    package: Package,
+    folder: PathBuf,
+}
+
+impl Kernel {
+    /// Major and minor number.
+    pub(crate) fn series(&self) -> Series {
+        self.package.series().unwrap_or_default()
+    }
+
+    /// The version, such as `6.1.192`.
+    pub(crate) fn version(&self) -> &str {
+        self.package.upstream()
+    }
+
+    /// The compressed image.
+    pub(crate) fn image(&self) -> PathBuf {
+        self.folder.join("vmlinuz")
+    }
+
+    /// The folder of the modules, with the file `order` that names them as they are to be loaded.
+    pub(crate) fn modules(&self) -> PathBuf {
+        self.folder.join("modules")
+    }
+}
+
+/// The first of `candidates` that can be had; the cached one where it was had before.
+pub(crate) fn obtain(
+    workspace: &Workspace,
+    archive: &Archive,
+    candidates: &[Package],
+) -> Result<Kernel> {
+    let mut obstacle = None;
+    for package in candidates.iter().take(ATTEMPTS) {
+        match take(workspace, archive, package) {
+            Ok(kernel) => return Ok(kernel),
+            Err(error) => {
+                println!("{} cannot be had: {error:#}", package.name);
+                obstacle = Some(error);
+            }
+        }
+    }
+    match obstacle {
+        Some(error) => Err(error),
+        None => bail!("no suite lists it"),
+    }
+}
+
+fn take(workspace: &Workspace, archive: &Archive, package: &Package) -> Result<Kernel> {
+    let kernels = workspace.matrix().join("kernels");
+    let folder = kernels.join(format!("{}_{}", package.name, package.version));
+    let kernel = Kernel { package: package.clone(), folder };
+    if kernel.folder.is_dir() {
+        return Ok(kernel);
+    }
+    let root = kernels.join("unpacked");
+    archive.unpack(&package.parts(), &root)?;
+    let parts = kernels.join("unfinished");
+    archive::remove(&parts)?;
+    fs::create_dir_all(&parts).with_context(|| format!("cannot create {}", parts.display()))?;
+    let image = find(&root, &|name| name == "vmlinuz" || name.starts_with("vmlinuz-"))?
+        .with_context(|| format!("{} has no vmlinuz", package.name))?;
+    fs::copy(&image, parts.join("vmlinuz"))
+        .with_context(|| format!("cannot copy {}", image.display()))?;
+    let tree = find(&root, &|name| name == "modules.builtin")?
+        .and_then(|list| list.parent().map(Path::to_owned))
+        .with_context(|| format!("{} has no modules", package.name))?;
+    modules::extract(workspace, &tree, &parts.join("modules"))?;
+    archive::remove(&root)?;
+    // Only now: what is in the cache is complete.
+    fs::rename(&parts, &kernel.folder)
+        .with_context(|| format!("cannot create {}", kernel.folder.display()))?;
+    Ok(kernel)
+}
+
+/// A file below `folder` whose name is wanted.
+pub(crate) fn find(folder: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<Option<PathBuf>> {
+    let list = || format!("cannot list {}", folder.display());
+    for entry in fs::read_dir(folder).with_context(list)? {
+        let path = entry.with_context(list)?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if path.is_dir() && !path.is_symlink() {
+            if let Some(found) = find(&path, wanted)? {
+                return Ok(Some(found));
+            }
+        } else if wanted(&name) {
+            return Ok(Some(path));
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,59 @@
+//! The machine that a kernel boots on: QEMU without KVM, which hosts of continuous integration refuse
+//! or have broken.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::apt::Apt;
+use crate::matrix::kernel::Kernel;
+use crate::process::{self, Step};
+use crate::target::Workspace;
+
+const PROGRAM: &str = "qemu-system-x86_64";
+const PACKAGE: &str = "qemu-system-x86";
+
+/// One run takes some three minutes where a processor is free.
+const TIMEOUT_SECONDS: &str = "900";
+
+/// The emulator.
+pub(crate) struct Qemu {
+    path: PathBuf,
+}
+
+/// Finds the emulator, or installs it.
+pub(crate) fn provide(workspace: &Workspace) -> Result<Qemu> {
+    if process::on_path(PROGRAM).is_none() {
+        match Apt::find(workspace) {
+            Some(apt) => apt.install(&[PACKAGE], "")?,
+            None => bail!("no {PROGRAM}, and no apt-get: put it on PATH"),
+        }
+    }
+    let path = process::on_path(PROGRAM)
+        .with_context(|| format!("{PACKAGE} is installed, but {PROGRAM} is not on PATH"))?;
+    Ok(Qemu { path })
+}
+
+impl Qemu {
+    /// Boots a kernel and waits until it has switched itself off; its console goes to `log`.
+    ///
+    /// That it did is no word on what it ran, nor on whether it panicked: the console tells.
+    pub(crate) fn boot(&self, kernel: &Kernel, initramfs: &Path, log: &Path) -> Result<()> {
+        let mut command = Command::new("timeout");
+        command
+            .args(["--kill-after=10", TIMEOUT_SECONDS, "nice", "-n", "5"])
+            .arg(&self.path)
+            // Two processors, taking turns: with a thread for each, some kernels panic.
+            .args(["-accel", "tcg,thread=single", "-smp", "2", "-cpu", "max", "-M", "pc"])
+            .args(["-m", "1024", "-display", "none", "-nodefaults", "-no-reboot"])
+            .args(["-serial", "stdio"])
+            .arg("-kernel")
+            .arg(kernel.image())
+            .arg("-initrd")
+            .arg(initramfs)
+            .args(["-append", "console=ttyS0 quiet oops=panic panic=-1"]);
+        let title = format!("kernel {}", kernel.version());
+        Step::new(&title, log.to_owned()).run(&mut command)
+    }
+}

@@ -1,0 +1,139 @@
+//! What came of the kernels, for people.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::matrix::console::Console;
+use crate::matrix::kernel::Kernel;
+use crate::target::Workspace;
+
+/// How many lines of a console are shown that has no orderly end.
+const LAST_LINES: usize = 20;
+
+/// What came of one kernel.
+pub(crate) struct Row {
+    version: String,
+    console: Console,
+    /// Why there was no orderly end.
+    obstacle: Option<String>,
+    log: PathBuf,
+    elapsed: Duration,
+}
+
+impl Row {
+    /// The row of a kernel whose console is in `log`.
+    pub(crate) fn new(kernel: &Kernel, ended: Result<()>, log: PathBuf, elapsed: Duration) -> Self {
+        let text = fs::read_to_string(&log).unwrap_or_default();
+        let console = Console::read(&text);
+        let obstacle = match ended {
+            Err(error) => Some(format!("{error:#}")),
+            Ok(()) if console.status.is_none() => {
+                Some(format!("no end of the tests, a panic?\n{}", last_lines(&text)))
+            }
+            Ok(()) => None,
+        };
+        let version = kernel.version().to_owned();
+        Self { version, console, obstacle, log, elapsed }
+    }
+
+    /// The version of the kernel.
+    pub(crate) fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// Whether it ran to its end, and all tests held.
+    pub(crate) fn passed(&self) -> bool {
+        self.obstacle.is_none() && self.console.passed()
+    }
+
+    /// Prints what the steps of the other tests show: what runs, what failed, how it ended.
+    pub(crate) fn print(&self, workspace: &Workspace) {
+        println!("     Running kernel tests on {} ({})", self.version, workspace.shown(&self.log));
+        for line in &self.console.failed {
+            println!("{line}");
+        }
+        for line in self.console.failures.lines() {
+            println!("    {line}");
+        }
+        if let Some(line) = &self.console.closing {
+            println!("{line}");
+        }
+        if let Some(obstacle) = &self.obstacle {
+            println!("kernel {}: {obstacle}", self.version);
+        }
+    }
+}
+
+fn last_lines(text: &str) -> String {
+    let lines: Vec<_> = text.lines().collect();
+    lines[lines.len().saturating_sub(LAST_LINES)..].join("\n")
+}
+
+/// A table in Markdown, and below it the kernels that could not be had.
+pub(crate) fn table(rows: &[Row], missing: &[String]) -> String {
+    let mut text =
+        "| kernel | tracer | runs | passed | failed | ignored | left out | seconds | |\n\
+        | --- | --- | --- | ---: | ---: | ---: | ---: | ---: | --- |\n"
+            .to_owned();
+    for row in rows {
+        let counts = row.console.summary.map_or_else(
+            || "? | ? | ? | ?".to_owned(),
+            |summary| {
+                let [passed, failed] = [summary.passed, summary.failed];
+                format!("{passed} | {failed} | {} | {}", summary.ignored, summary.filtered_out)
+            },
+        );
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {counts} | {:.0} | {} |",
+            row.version,
+            row.console.tracer.as_deref().unwrap_or("none"),
+            row.console.runs.join(", "),
+            row.elapsed.as_secs_f64(),
+            if row.passed() { "ok" } else { "FAILED" },
+        );
+    }
+    for kernel in missing {
+        let _ = writeln!(text, "\nNot had: {kernel}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::matrix::console::Summary;
+
+    #[test]
+    fn the_table_has_a_row_for_each_kernel_and_names_the_missing() {
+        let summary = Summary { passed: 97, failed: 0, ignored: 0, filtered_out: 2 };
+        let console = Console {
+            tracer: Some("tp_btf".to_owned()),
+            runs: vec!["tp_btf".to_owned(), "tracepoint".to_owned()],
+            status: Some(0),
+            summary: Some(summary),
+            ..Console::default()
+        };
+        let row = |console, obstacle| Row {
+            version: "5.10.262".to_owned(),
+            console,
+            obstacle,
+            log: PathBuf::new(),
+            elapsed: Duration::from_secs(161),
+        };
+        let rows = [row(console, None), row(Console::default(), Some("a panic".to_owned()))];
+        let table = table(&rows, &["6.18: no suite lists it".to_owned()]);
+        let lines: Vec<_> = table.lines().collect();
+        assert_eq!(
+            lines[2],
+            "| 5.10.262 | tp_btf | tp_btf, tracepoint | 97 | 0 | 0 | 2 | 161 | ok |"
+        );
+        assert_eq!(lines[3], "| 5.10.262 | none |  | ? | ? | ? | ? | 161 | FAILED |");
+        assert_eq!(lines[5], "Not had: 6.18: no suite lists it");
+    }
+}
