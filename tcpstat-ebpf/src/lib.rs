@@ -207,6 +207,26 @@ pub struct EventRecord {
     pub daddr: [u8; 16],
 }
 
+/// One socket, as the iterator writes it: what a row of /proc/net/tcp says, and whose row it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct SocketRecord {
+    /// The kernel address of the socket, mini-socket or request.
+    pub skaddr: u64,
+    /// Bytes received and not yet read; for a listener the length of its accept queue.
+    pub receive_queue: u32,
+    /// Bytes written and not yet acknowledged.
+    pub send_queue: u32,
+    /// [`Family`] as a number.
+    pub family: u8,
+    /// `skc_state`: a [`State`] number.
+    pub state: u8,
+    /// `tw_substate` of a timewait mini-socket: a [`State`] number; else 0.
+    pub substate: u8,
+    /// Always 0.
+    pub reserved: [u8; 5],
+}
+
 /// Offsets in the record of the classic tracepoint `sock:inet_sock_set_state`.
 ///
 /// They are the same in every kernel from 5.10 to 7.2; user space compares them with the running
@@ -241,4 +261,8 @@ const _: () = {
     assert!(offset_of!(EventRecord, family) == 12);
     assert!(offset_of!(EventRecord, saddr) == 16);
     assert!(offset_of!(EventRecord, daddr) == 32);
+    assert!(size_of::<SocketRecord>() == 24, "no hidden padding");
+    assert!(offset_of!(SocketRecord, receive_queue) == 8);
+    assert!(offset_of!(SocketRecord, send_queue) == 12);
+    assert!(offset_of!(SocketRecord, family) == 16);
 };

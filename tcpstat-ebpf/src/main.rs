@@ -2,7 +2,8 @@
 //!
 //! Two programs on the tracepoint `sock:inet_sock_set_state` do the same work in two ways, and user
 //! space attaches one of them: [`tp_btf`] with typed loads, or [`tracepoint`] on the classic record.
-//! Per event: the protocol and namespace filters, then one atomic add.
+//! Per event: the protocol and namespace filters, then one atomic add. A third, [`iter`], lists the
+//! sockets that are there.
 #![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch, core_intrinsics))]
 #![cfg_attr(
     target_arch = "bpf",
@@ -16,11 +17,15 @@
 #[cfg(target_arch = "bpf")]
 mod count;
 #[cfg(target_arch = "bpf")]
+mod iter;
+#[cfg(target_arch = "bpf")]
 mod maps;
 #[cfg(target_arch = "bpf")]
 mod tp_btf;
 #[cfg(target_arch = "bpf")]
 mod tracepoint;
+#[cfg(target_arch = "bpf")]
+mod typed;
 
 /// The licence that the kernel reads; GPL-compatible, as the helpers ask for.
 #[cfg(target_arch = "bpf")]

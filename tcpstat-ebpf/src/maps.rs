@@ -57,3 +57,25 @@ pub(crate) static SOCK_V6_RCV_SADDR: Global<u32> = Global::new(0);
 /// `struct sock`: `__sk_common.skc_v6_daddr`
 #[unsafe(no_mangle)]
 pub(crate) static SOCK_V6_DADDR: Global<u32> = Global::new(0);
+
+/// `struct sock`: `__sk_common.skc_state`
+#[unsafe(no_mangle)]
+pub(crate) static SOCK_STATE: Global<u32> = Global::new(0);
+/// `struct sock`: `sk_ack_backlog`, the length of a listener's accept queue
+#[unsafe(no_mangle)]
+pub(crate) static SOCK_ACK_BACKLOG: Global<u32> = Global::new(0);
+/// `struct tcp_sock`: `rcv_nxt`
+#[unsafe(no_mangle)]
+pub(crate) static TCP_RCV_NXT: Global<u32> = Global::new(0);
+/// `struct tcp_sock`: `copied_seq`
+#[unsafe(no_mangle)]
+pub(crate) static TCP_COPIED_SEQ: Global<u32> = Global::new(0);
+/// `struct tcp_sock`: `write_seq`
+#[unsafe(no_mangle)]
+pub(crate) static TCP_WRITE_SEQ: Global<u32> = Global::new(0);
+/// `struct tcp_sock`: `snd_una`
+#[unsafe(no_mangle)]
+pub(crate) static TCP_SND_UNA: Global<u32> = Global::new(0);
+/// `struct tcp_timewait_sock`: `tw_sk.tw_substate`
+#[unsafe(no_mangle)]
+pub(crate) static TIMEWAIT_SUBSTATE: Global<u32> = Global::new(0);

@@ -3,8 +3,7 @@
 //! Needs kernel BTF, CAP_BPF and CAP_PERFMON; no tracefs, no perf event.
 
 use aya_ebpf::{
-    Global, helpers::generated::bpf_skc_to_tcp_sock, macros::btf_tracepoint,
-    programs::BtfTracePointContext,
+    helpers::generated::bpf_skc_to_tcp_sock, macros::btf_tracepoint, programs::BtfTracePointContext,
 };
 use tcpstat_ebpf::{EventRecord, Family, IPPROTO_TCP};
 
@@ -14,6 +13,7 @@ use crate::{
         INET_SPORT, NET_INUM, NETNS_INUM, SOCK_DADDR, SOCK_DPORT, SOCK_FAMILY, SOCK_NET,
         SOCK_PROTOCOL, SOCK_RCV_SADDR, SOCK_V6_DADDR, SOCK_V6_RCV_SADDR,
     },
+    typed::load,
 };
 
 /// `inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)`
@@ -63,14 +63,4 @@ unsafe fn fill(record: &mut EventRecord, sk: *const u8, family: Family) {
             }
         }
     }
-}
-
-/// Reads the `T` at `base + offset`.
-///
-/// # Safety
-/// `base` points to a kernel structure that has a `T` there; the verifier checks it against BTF.
-#[inline(always)]
-unsafe fn load<T: Copy>(base: *const u8, offset: &Global<u32>) -> T {
-    // SAFETY: as the function's; unaligned, since addresses are byte arrays here.
-    unsafe { base.add(offset.load() as usize).cast::<T>().read() }
 }

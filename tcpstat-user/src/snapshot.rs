@@ -1,5 +1,7 @@
 //! What a listing of all sockets tells: one row type and one tally, whatever the source.
 
+use std::path::Path;
+
 use crate::states::{Family, PerFamily, PerState, State};
 
 /// Both ends of a connection; for a listener the remote end is zero.
@@ -43,20 +45,79 @@ impl Kind {
     }
 }
 
+/// By what a row tells which socket it shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Identity {
+    /// What /proc/net/tcp shows.
+    Tuple {
+        /// Its ends. Not of one socket alone: listeners may share them, and a mini-socket or a request
+        /// has those of a full socket.
+        tuple: Tuple,
+        /// Inode of the owner's descriptor; 0 where there is none (mini-sockets, requests, orphans,
+        /// connections not yet accepted).
+        inode: u64,
+    },
+    /// Its kernel address, which an event carries too.
+    Address(u64),
+}
+
 /// One socket of a listing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// Its addresses.
-    pub tuple: Tuple,
+    /// Its family.
+    pub family: Family,
+    /// Which it is.
+    pub identity: Identity,
     /// What it is, and its state.
     pub kind: Kind,
     /// Bytes received and not yet read; for a listener no bytes but the accept queue's length.
     pub receive_queue: u32,
     /// Bytes written and not yet acknowledged.
     pub send_queue: u32,
-    /// Inode of the owner's descriptor; 0 where there is none (mini-sockets, requests, orphans,
-    /// connections not yet accepted).
-    pub inode: u64,
+}
+
+/// Who takes the rows of a listing.
+pub trait RowSink {
+    /// The kernel has listed some more rows, which now follow: what happened to their sockets until
+    /// this moment shows in them, what happens from now on does not.
+    fn listed(&mut self);
+    /// A socket.
+    fn row(&mut self, row: &Row);
+    /// A row that is none.
+    fn broken(&mut self, row: BrokenRow<'_>);
+}
+
+/// A row that does not parse.
+#[derive(Debug)]
+pub struct BrokenRow<'a> {
+    /// The file.
+    pub path: &'a Path,
+    /// Its line, the header being the first.
+    pub line: u64,
+    /// The field.
+    pub field: &'static str,
+    /// What stands there.
+    pub value: String,
+}
+
+/// Where listings come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// /proc/net/tcp and tcp6
+    Procfs,
+    /// The BPF iterator over TCP sockets
+    Iter,
+}
+
+impl Source {
+    /// The word for it in metrics and reports.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Procfs => "procfs",
+            Self::Iter => "iter",
+        }
+    }
 }
 
 /// A listing added up: what there is, by kind.
@@ -81,7 +142,7 @@ pub struct Tally {
 impl Tally {
     /// Adds a row.
     pub fn add(&mut self, row: &Row) {
-        let family = row.tuple.family;
+        let family = row.family;
         match row.kind {
             Kind::Full(state) => {
                 self.full[(family, state)] += 1;

@@ -8,9 +8,9 @@ use nix::sys::utsname::uname;
 
 use super::ProcfsArgs;
 use crate::{
-    kernel::{Program, Tracer},
+    kernel::{Program, SocketIterator, Tracer},
     procfs::{Capabilities, Procfs},
-    tracker,
+    tracker::{self, Pass},
 };
 
 /// Flags of `tcpstat check`.
@@ -31,7 +31,8 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     say("kernel", kernel_release());
     say("capabilities", capabilities());
     say("perf events", perf_events(&procfs));
-    say("snapshot", snapshot(&procfs));
+    say("procfs", snapshot(&procfs));
+    say("iter/tcp", iterator());
 
     let mut found = None;
     match procfs.netns_inum() {
@@ -85,14 +86,23 @@ fn perf_events(procfs: &Procfs) -> String {
     }
 }
 
+fn iterator() -> String {
+    match SocketIterator::load() {
+        Err(error) => format!("refused: {error}; {}", error.remedy()),
+        Ok(mut iterator) => match tracker::take_by_iterator(&mut iterator) {
+            Ok(pass) => listed(&pass),
+            Err(error) => format!("impossible: {error}"),
+        },
+    }
+}
+
 fn snapshot(procfs: &Procfs) -> String {
     match tracker::take(procfs) {
-        Ok(pass) => format!(
-            "{} sockets below {} in {:.1} ms",
-            pass.tally.rows,
-            procfs.root().display(),
-            pass.duration.as_secs_f64() * 1e3
-        ),
+        Ok(pass) => format!("{} below {}", listed(&pass), procfs.root().display()),
         Err(error) => format!("impossible: {error}"),
     }
+}
+
+fn listed(pass: &Pass) -> String {
+    format!("{} sockets in {:.1} ms", pass.tally.rows, pass.duration.as_secs_f64() * 1e3)
 }

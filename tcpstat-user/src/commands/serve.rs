@@ -16,7 +16,7 @@ use super::{ProcfsArgs, TracerChoice};
 use crate::{
     kernel::{self, Attempt, Tracer},
     procfs::Procfs,
-    tracker::Tracker,
+    tracker::{SourceChoice, Tracker},
     web::{self, Exporter, ListenAddress},
 };
 
@@ -56,6 +56,16 @@ pub struct ServeArgs {
     )]
     snapshot_interval: Duration,
 
+    /// Who lists all sockets.
+    #[arg(
+        long = "snapshot",
+        default_value = "auto",
+        value_name = "SOURCE",
+        env = "TCPSTAT_SNAPSHOT",
+        value_enum
+    )]
+    snapshot: SourceChoice,
+
     /// The BPF program that counts.
     #[arg(
         long = "tracer",
@@ -90,8 +100,12 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
     }
     let procfs = args.procfs.procfs();
     let tracer = find_tracer(args.tracer, &procfs);
-    let tracker =
-        Tracker { procfs: procfs.clone(), tracer, snapshot_interval: args.snapshot_interval };
+    let tracker = Tracker {
+        procfs: procfs.clone(),
+        tracer,
+        source: args.snapshot,
+        snapshot_interval: args.snapshot_interval,
+    };
     let tracking = tracker.start()?;
     let exporter = Exporter {
         published: tracking.published.clone(),

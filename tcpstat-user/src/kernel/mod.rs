@@ -1,4 +1,4 @@
-//! The tracer as user space sees it: load, count, log events. The one place that names aya or needs
+//! BPF as user space sees it: load, count, log events, list sockets. The one place that names aya or needs
 //! unsafe.
 
 #![expect(
@@ -8,10 +8,14 @@
 
 mod btf;
 mod counters;
+mod error;
 mod events;
+mod iter;
 mod load;
 
 pub use btf::BtfError;
 pub use counters::Counters;
+pub use error::LoadError;
 pub use events::{Cut, EventLog, LogClosed};
-pub use load::{Attempt, LoadError, Program, Tracer, climb};
+pub use iter::{IterError, SocketIterator};
+pub use load::{Attempt, Program, Tracer, climb};

@@ -6,8 +6,11 @@ use std::convert::Infallible;
 
 use super::*;
 use crate::{
-    ledger::{rewind::Rewind, rules::effect},
-    snapshot::{Kind, Row, Tuple},
+    ledger::{
+        rewind::{ByAddress, ByTuple, Rewind},
+        rules::effect,
+    },
+    snapshot::{Identity, Kind, Row, Source, Tuple},
     states::{Family, State},
     transitions::Event,
 };
@@ -57,6 +60,7 @@ struct Socket {
 struct Model {
     random: Random,
     faults: Faults,
+    source: Source,
     /// Transitions while one thing is looked at; 0 when quiet.
     pace: u64,
     sockets: BTreeMap<u64, Socket>,
@@ -83,9 +87,11 @@ impl Model {
             record_lost: rate(&mut random, &[0, 0, 100]),
             sockstat_behind: rate(&mut random, &[0, 0, 30, 300]),
         };
+        let source = if random.once_in(2) { Source::Procfs } else { Source::Iter };
         let mut model = Self {
             random,
             faults,
+            source,
             pace: 4,
             sockets: BTreeMap::new(),
             born: 0,
@@ -187,17 +193,15 @@ impl Model {
     }
 }
 
-impl World for Model {
-    type Error = Infallible;
-
-    fn list(&mut self) -> Result<Listing, Infallible> {
+impl Model {
+    fn listing<R: Rewind>(&mut self) -> Listing {
         let cut = self.counted.clone();
         self.truth_at_cut = self.truth();
         self.cut = cut.clone();
         self.log = Some(Vec::new());
         self.log_complete = true;
         let mut tally = Tally::default();
-        let mut rewind = Rewind::default();
+        let mut rewind = R::default();
         let mut listed = None;
         loop {
             let moves = if self.pace == 0 { 0 } else { self.random.below(self.pace) };
@@ -209,8 +213,12 @@ impl World for Model {
             };
             let Some((&skaddr, &Socket { state, tuple })) = next else { break };
             listed = Some(skaddr);
-            let kind = Kind::Full(state);
-            let row = Row { tuple, kind, receive_queue: 0, send_queue: 0, inode: skaddr + 1 };
+            let identity = match self.source {
+                Source::Procfs => Identity::Tuple { tuple, inode: skaddr + 1 },
+                Source::Iter => Identity::Address(skaddr * 4096),
+            };
+            let (family, kind) = (tuple.family, Kind::Full(state));
+            let row = Row { family, identity, kind, receive_queue: 0, send_queue: 0 };
             let times = match (self.pace, &self.faults) {
                 (0, _) => 1,
                 (_, faults) if self.random.once_in(faults.row_skipped) => 0,
@@ -218,14 +226,26 @@ impl World for Model {
                 _ => 1,
             };
             for _ in 0..times {
-                tally.add(&row);
-                rewind.row(&row);
+                if rewind.row(&row) {
+                    tally.add(&row);
+                }
             }
         }
         for event in self.log.take().unwrap_or_default() {
-            rewind.event(&event);
+            rewind.event(&Event { skaddr: event.skaddr * 4096, ..event });
         }
-        Ok(Listing { tally, cut, at_cut: rewind.at_cut(), log_complete: self.log_complete })
+        Listing { tally, cut, at_cut: rewind.at_cut(), log_complete: self.log_complete }
+    }
+}
+
+impl World for Model {
+    type Error = Infallible;
+
+    fn list(&mut self) -> Result<Listing, Infallible> {
+        Ok(match self.source {
+            Source::Procfs => self.listing::<ByTuple>(),
+            Source::Iter => self.listing::<ByAddress>(),
+        })
     }
 
     fn witness(&mut self) -> Witness {

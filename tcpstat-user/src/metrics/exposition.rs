@@ -191,6 +191,7 @@ impl Page<'_> {
         self.gauges(names::RECEIVE_QUEUE_BYTES, bytes(tally.receive_queue_bytes))?;
         self.gauges(names::SEND_QUEUE_BYTES, bytes(tally.send_queue_bytes))?;
         self.gauges(names::SNAPSHOT_TIMESTAMP_SECONDS, [(source, finished)])?;
+        self.single(names::SNAPSHOT_INTERVAL_SECONDS, snapshot.interval.as_secs_f64())?;
         self.gauges(names::SNAPSHOT_DURATION_SECONDS, [(source, snapshot.duration.as_secs_f64())])?;
         self.gauges(names::SNAPSHOT_ROWS, [(source, tally.rows)])
     }

@@ -105,6 +105,8 @@ pub struct SnapshotValues {
     pub finished: SystemTime,
     /// How long it took.
     pub duration: Duration,
+    /// Time between two at present.
+    pub interval: Duration,
 }
 
 /// A text format of an exposition.

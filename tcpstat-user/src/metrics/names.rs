@@ -53,6 +53,10 @@ pub(super) const SNAPSHOT_TIMESTAMP_SECONDS: Metric = gauge(
 );
 pub(super) const SNAPSHOT_DURATION_SECONDS: Metric =
     gauge("tcpstat_snapshot_duration_seconds", "How long the last snapshot took.");
+pub(super) const SNAPSHOT_INTERVAL_SECONDS: Metric = gauge(
+    "tcpstat_snapshot_interval_seconds",
+    "Time between two snapshots: the one asked for, longer where snapshots would take too much of it.",
+);
 pub(super) const SNAPSHOT_ROWS: Metric =
     gauge("tcpstat_snapshot_rows", "Sockets that the last snapshot listed.");
 pub(super) const SNAPSHOT_ERRORS: Metric = counter(

@@ -14,9 +14,8 @@ use thiserror::Error;
 
 pub use process::{Capabilities, ProcessStatus};
 pub use sockstat::Sockstat;
-pub use tcp::{BrokenRow, RowSink};
 
-use crate::states::Family;
+use crate::{snapshot::RowSink, states::Family};
 
 /// A procfs mount, or a folder that looks like one.
 #[derive(Clone, Debug)]

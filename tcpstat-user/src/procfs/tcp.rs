@@ -4,37 +4,17 @@
 //! (`get_timewait4_sock`, `get_openreq4`; net/ipv4/tcp_ipv4.c). The kernel lists at most a page at
 //! each read(2) and lets go of its locks between two: rows at a seam may be doubled or skipped.
 
-use std::{fs::File, io::Read, path::Path, path::PathBuf};
+use std::{
+    fs::File,
+    io::Read,
+    path::{Path, PathBuf},
+};
 
 use super::ProcfsError;
 use crate::{
-    snapshot::{Kind, Row, Tuple},
+    snapshot::{BrokenRow, Identity, Kind, Row, RowSink, Tuple},
     states::{Family, State},
 };
-
-/// Who takes the rows of a listing.
-pub trait RowSink {
-    /// The kernel has listed some more rows, which now follow: what happened to their sockets until
-    /// this moment shows in them, what happens from now on does not.
-    fn listed(&mut self);
-    /// A socket.
-    fn row(&mut self, row: &Row);
-    /// A row that is none.
-    fn broken(&mut self, row: BrokenRow<'_>);
-}
-
-/// A row that does not parse.
-#[derive(Debug)]
-pub struct BrokenRow<'a> {
-    /// The file.
-    pub path: &'a Path,
-    /// Its line, the header being the first.
-    pub line: u64,
-    /// The field.
-    pub field: &'static str,
-    /// What stands there.
-    pub value: String,
-}
 
 /// Reads at most this much at once; the kernel gives a page at most.
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -138,7 +118,8 @@ fn parse(family: Family, text: &[u8]) -> Result<Row, Unparsed<'_>> {
         .ok_or(Unparsed { field: "tx_queue:rx_queue", value: queues })?;
     let inode = decimal(inode).ok_or(Unparsed { field: "inode", value: inode })?;
     let tuple = Tuple { family, saddr, sport, daddr, dport };
-    Ok(Row { tuple, kind, receive_queue, send_queue, inode })
+    let identity = Identity::Tuple { tuple, inode };
+    Ok(Row { family, identity, kind, receive_queue, send_queue })
 }
 
 /// What a row in `state` shows; `None` where no kernel object of that many fields is in that state.
@@ -206,14 +187,22 @@ mod tests {
         String::from_utf8(FULL.to_vec()).unwrap().replacen(from, to, 1)
     }
 
+    fn identity(row: &Row) -> (Tuple, u64) {
+        match row.identity {
+            Identity::Tuple { tuple, inode } => (tuple, inode),
+            Identity::Address(_) => panic!("{row:?}"),
+        }
+    }
+
     #[test]
     fn a_full_row_gives_its_ends_state_queues_and_inode() {
         let row = parse(Family::Ipv4, FULL).unwrap();
-        assert_eq!(row.tuple.saddr[..4], [127, 0, 0, 1]);
-        assert_eq!(row.tuple.daddr[..4], [10, 0, 0, 2]);
-        assert_eq!((row.tuple.sport, row.tuple.dport), (2024, 443));
+        let (tuple, inode) = identity(&row);
+        assert_eq!(tuple.saddr[..4], [127, 0, 0, 1]);
+        assert_eq!(tuple.daddr[..4], [10, 0, 0, 2]);
+        assert_eq!((tuple.sport, tuple.dport), (2024, 443));
         assert_eq!(row.kind, Kind::Full(State::Established));
-        assert_eq!((row.send_queue, row.receive_queue, row.inode), (0x30, 0x10, 8311));
+        assert_eq!((row.send_queue, row.receive_queue, inode), (0x30, 0x10, 8311));
     }
 
     #[test]
@@ -224,8 +213,9 @@ mod tests {
             1,
         );
         let row = parse(Family::Ipv6, text.as_bytes()).unwrap();
-        assert_eq!(row.tuple.saddr, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 1]);
-        assert_eq!(row.tuple.daddr, [0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+        let (tuple, _) = identity(&row);
+        assert_eq!(tuple.saddr, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 1]);
+        assert_eq!(tuple.daddr, [0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
     }
 
     #[test]

@@ -4,11 +4,11 @@ use std::{thread, time::Duration};
 
 use tracing::warn;
 
+use super::{Pass, Snapshot, SnapshotError, lister::Lister};
 use crate::{
     kernel::{Counters, Tracer},
     ledger::audit::{Listing, Witness, World},
     procfs::{Procfs, ProcfsError, Sockstat},
-    tracker::{Pass, Snapshot, pass::take_logged, take},
 };
 
 /// What lies between two looks or snapshots that are to confirm one another.
@@ -19,8 +19,10 @@ const WITNESS_TRIES: u32 = 16;
 
 /// Procfs, and the tracer where there is one.
 pub(super) struct Host {
-    /// Where sockets are listed.
+    /// Where the kernel's own counts are read.
     pub(super) procfs: Procfs,
+    /// Who lists.
+    pub(super) lister: Lister,
     /// Who counts.
     pub(super) tracer: Option<Tracer>,
     /// The last listing.
@@ -31,25 +33,25 @@ pub(super) struct Host {
 }
 
 impl Host {
-    pub(super) fn new(procfs: Procfs, tracer: Option<Tracer>) -> Self {
-        Self { procfs, tracer, snapshot: None, snapshot_errors: 0, broken_row_named: false }
+    pub(super) fn new(procfs: Procfs, lister: Lister, tracer: Option<Tracer>) -> Self {
+        Self { procfs, lister, tracer, snapshot: None, snapshot_errors: 0, broken_row_named: false }
     }
 
     /// The host with its tracer, where it has one.
     pub(super) fn traced(&mut self) -> Option<TracedHost<'_>> {
-        let Self { procfs, tracer, snapshot, snapshot_errors, broken_row_named } = self;
+        let Self { procfs, lister, tracer, snapshot, snapshot_errors, broken_row_named } = self;
         let tracer = tracer.as_mut()?;
         let notes = Notes { snapshot, snapshot_errors, broken_row_named };
-        Some(TracedHost { procfs, tracer, notes })
+        Some(TracedHost { procfs, lister, tracer, notes })
     }
 
     /// Lists every socket without a rewind.
     ///
     /// # Errors
-    /// Those of [`take`].
-    pub(super) fn list_alone(&mut self) -> Result<(), ProcfsError> {
-        let Self { procfs, snapshot, snapshot_errors, broken_row_named, .. } = self;
-        let pass = take(procfs).inspect_err(|_| *snapshot_errors += 1)?;
+    /// [`SnapshotError`].
+    pub(super) fn list_alone(&mut self) -> Result<(), SnapshotError> {
+        let Self { lister, snapshot, snapshot_errors, broken_row_named, .. } = self;
+        let pass = lister.list().inspect_err(|_| *snapshot_errors += 1)?;
         Notes { snapshot, snapshot_errors, broken_row_named }.note(&pass);
         Ok(())
     }
@@ -58,6 +60,7 @@ impl Host {
 /// A [`Host`] that has a tracer.
 pub(super) struct TracedHost<'a> {
     procfs: &'a Procfs,
+    lister: &'a mut Lister,
     /// Who counts.
     pub(super) tracer: &'a mut Tracer,
     notes: Notes<'a>,
@@ -80,10 +83,10 @@ impl TracedHost<'_> {
 }
 
 impl World for TracedHost<'_> {
-    type Error = ProcfsError;
+    type Error = SnapshotError;
 
-    fn list(&mut self) -> Result<Listing, ProcfsError> {
-        let listed = take_logged(self.procfs, &mut self.tracer.log);
+    fn list(&mut self) -> Result<Listing, SnapshotError> {
+        let listed = self.lister.list_logged(&mut self.tracer.log);
         let (pass, listing) = listed.inspect_err(|_| *self.notes.snapshot_errors += 1)?;
         self.notes.note(&pass);
         Ok(listing)
@@ -132,7 +135,11 @@ impl Notes<'_> {
                 "{broken}: such rows are left out and counted (tcpstat_snapshot_errors_total)"
             );
         }
-        *self.snapshot =
-            Some(Snapshot { tally: pass.tally, finished: pass.finished, duration: pass.duration });
+        *self.snapshot = Some(Snapshot {
+            source: pass.source,
+            tally: pass.tally,
+            finished: pass.finished,
+            duration: pass.duration,
+        });
     }
 }

@@ -4,6 +4,8 @@
 //! at the tripwire and at the events that the kernel skipped; either makes it reconcile at once.
 
 mod host;
+mod lister;
+mod pace;
 mod pass;
 mod published;
 mod task;
@@ -17,14 +19,13 @@ use std::{
 use thiserror::Error;
 use tokio::sync::watch;
 
-pub use pass::{Pass, take};
+pub use lister::SnapshotError;
+pub use pace::SourceChoice;
+pub use pass::{Pass, take, take_by_iterator};
 pub use published::{Health, Live, Published, Snapshot};
 use task::{Task, Wake};
 
-use crate::{
-    kernel::Tracer,
-    procfs::{Procfs, ProcfsError},
-};
+use crate::{kernel::Tracer, procfs::Procfs};
 
 /// What the tracker is made of.
 pub struct Tracker {
@@ -32,6 +33,8 @@ pub struct Tracker {
     pub procfs: Procfs,
     /// Who counts; `None` for snapshots alone.
     pub tracer: Option<Tracer>,
+    /// Who lists the sockets.
+    pub source: SourceChoice,
     /// Time between two snapshots.
     pub snapshot_interval: Duration,
 }
@@ -53,7 +56,7 @@ pub struct Nudge(SyncSender<Wake>);
 pub enum TrackerError {
     /// There was nothing to begin with.
     #[error("no first snapshot: {0}")]
-    Seed(ProcfsError),
+    Seed(SnapshotError),
     /// The thread could not be started.
     #[error("starting the tracker's thread: {0}")]
     Spawn(std::io::Error),

@@ -10,15 +10,17 @@ use std::{
 use tracing::debug;
 
 use crate::{
-    kernel::EventLog,
+    kernel::{EventLog, IterError, SocketIterator},
     ledger::{audit::Listing, rewind::Rewind},
-    procfs::{BrokenRow, Procfs, ProcfsError, RowSink},
-    snapshot::{Kind, Row, Tally, Tuple},
+    procfs::{Procfs, ProcfsError},
+    snapshot::{BrokenRow, Identity, Kind, Row, RowSink, Source, Tally, Tuple},
 };
 
 /// What a pass found.
 #[derive(Debug)]
 pub struct Pass {
+    /// Where the rows came from.
+    pub source: Source,
     /// What was listed.
     pub tally: Tally,
     /// Rows that did not parse.
@@ -31,42 +33,59 @@ pub struct Pass {
     pub finished: SystemTime,
 }
 
-/// Lists every socket.
+/// Lists every socket that `procfs` shows.
 ///
 /// # Errors
 /// Those of [`Procfs::each_socket`].
 pub fn take(procfs: &Procfs) -> Result<Pass, ProcfsError> {
-    let started = Instant::now();
-    let mut rows = Rows::default();
-    procfs.each_socket(&mut rows)?;
-    Ok(rows.finish(started))
+    alone(Source::Procfs, |rows| procfs.each_socket(rows))
 }
 
-/// Lists every socket, and rewinds the listing to the moment when the log opened.
+/// Lists every socket that the iterator shows.
+///
+/// # Errors
+/// Those of [`SocketIterator::each_socket`].
+pub fn take_by_iterator(iterator: &mut SocketIterator) -> Result<Pass, IterError> {
+    alone(Source::Iter, |rows| iterator.each_socket(rows))
+}
+
+/// Adds up the rows that `list` hands over.
+///
+/// # Errors
+/// That of `list`.
+fn alone<E>(source: Source, list: impl FnOnce(&mut Rows) -> Result<(), E>) -> Result<Pass, E> {
+    let started = Instant::now();
+    let mut rows = Rows::default();
+    list(&mut rows)?;
+    Ok(rows.finish(source, started))
+}
+
+/// Adds up the rows that `list` hands over, and rewinds them to the moment when the log opened.
 ///
 /// A second thread empties the log meanwhile: one read(2) of an empty table takes the kernel tens of
 /// milliseconds, in which a busy host fills any buffer.
 ///
 /// # Errors
-/// Those of [`Procfs::each_socket`].
-pub(super) fn take_logged(
-    procfs: &Procfs,
+/// That of `list`.
+pub(super) fn logged<R: Rewind, E>(
+    source: Source,
     log: &mut EventLog,
-) -> Result<(Pass, Listing), ProcfsError> {
+    list: impl FnOnce(&mut LoggedRows<R>) -> Result<(), E>,
+) -> Result<(Pass, Listing), E> {
     let started = Instant::now();
     let cut = log.open();
-    let mut logged = LoggedRows::default();
+    let mut logged = LoggedRows::<R>::default();
     let listing_ended = AtomicBool::new(false);
     let (listed, mut rewind) = thread::scope(|scope| {
         let drain = scope.spawn(|| {
-            let mut rewind = Rewind::default();
+            let mut rewind = R::default();
             while !listing_ended.load(Ordering::Relaxed) {
                 log.drain(|event| rewind.event(&event));
                 thread::sleep(DRAIN_INTERVAL);
             }
             rewind
         });
-        let listed = procfs.each_socket(&mut logged);
+        let listed = list(&mut logged);
         listing_ended.store(true, Ordering::Relaxed);
         // A panic there leaves a log that is known to be incomplete.
         (listed, drain.join().unwrap_or_default())
@@ -80,8 +99,9 @@ pub(super) fn take_logged(
         at_cut: rewind.with_rows_of(rewind_rows).at_cut(),
         log_complete: closed.complete(),
     };
-    debug!(rows = rows.tally.rows, doubts = listing.at_cut.doubts, log = ?closed, "listed");
-    Ok((rows.finish(started), listing))
+    let source_word = source.word();
+    debug!(source_word, rows = rows.tally.rows, doubts = listing.at_cut.doubts, log = ?closed, "listed");
+    Ok((rows.finish(source, started), listing))
 }
 
 /// A host at ten million events a second fills a third of the log's buffer in this time.
@@ -89,7 +109,7 @@ const DRAIN_INTERVAL: Duration = Duration::from_millis(1);
 
 /// Adds up rows as they come.
 #[derive(Default)]
-struct Rows {
+pub(super) struct Rows {
     tally: Tally,
     seam: Seam,
     broken: u64,
@@ -97,17 +117,9 @@ struct Rows {
 }
 
 impl Rows {
-    /// Whether the row is the first that shows its socket.
-    fn add(&mut self, row: &Row) -> bool {
-        if self.seam.doubles(row) {
-            return false;
-        }
-        self.tally.add(row);
-        true
-    }
-
-    fn finish(self, started: Instant) -> Pass {
+    fn finish(self, source: Source, started: Instant) -> Pass {
         Pass {
+            source,
             tally: self.tally,
             broken_rows: self.broken,
             first_broken: self.first_broken,
@@ -123,7 +135,9 @@ impl RowSink for Rows {
     }
 
     fn row(&mut self, row: &Row) {
-        self.add(row);
+        if !self.seam.doubles(row) {
+            self.tally.add(row);
+        }
     }
 
     fn broken(&mut self, row: BrokenRow<'_>) {
@@ -137,19 +151,19 @@ impl RowSink for Rows {
 
 /// [`Rows`] that keep what the rewind needs.
 #[derive(Default)]
-struct LoggedRows {
+pub(super) struct LoggedRows<R> {
     rows: Rows,
-    rewind: Rewind,
+    rewind: R,
 }
 
-impl RowSink for LoggedRows {
+impl<R: Rewind> RowSink for LoggedRows<R> {
     fn listed(&mut self) {
         self.rows.listed();
     }
 
     fn row(&mut self, row: &Row) {
-        if self.rows.add(row) {
-            self.rewind.row(row);
+        if !self.rows.seam.doubles(row) && self.rewind.row(row) {
+            self.rows.tally.add(row);
         }
     }
 
@@ -162,7 +176,7 @@ impl RowSink for LoggedRows {
 ///
 /// The kernel lets go of a bucket between two reads and finds its place again by counting: sockets
 /// that joined the bucket meanwhile push rows that were shown behind the seam. They come first after
-/// it, and tuple and inode name the socket.
+/// it, and tuple and inode name the socket. Rows that carry an address need none of this.
 #[derive(Default)]
 struct Seam {
     before: VecDeque<(Tuple, Kind, u64)>,
@@ -178,9 +192,10 @@ impl Seam {
     }
 
     fn doubles(&mut self, row: &Row) -> bool {
+        let Identity::Tuple { tuple, inode } = row.identity else { return false };
         self.rows_after += 1;
-        let same = |&(tuple, kind, inode): &(Tuple, Kind, u64)| {
-            tuple == row.tuple && inode == row.inode && same_object(kind, row.kind)
+        let same = |before: &(Tuple, Kind, u64)| {
+            before.0 == tuple && before.2 == inode && same_object(before.1, row.kind)
         };
         if self.rows_after <= Self::REACH && self.before.iter().any(same) {
             return true;
@@ -188,7 +203,7 @@ impl Seam {
         if self.before.len() == Self::REACH {
             self.before.pop_front();
         }
-        self.before.push_back((row.tuple, row.kind, row.inode));
+        self.before.push_back((tuple, row.kind, inode));
         false
     }
 }
@@ -211,7 +226,8 @@ mod tests {
             daddr: [2; 16],
             dport: 443,
         };
-        Row { tuple, kind, receive_queue: 0, send_queue: 0, inode }
+        let identity = Identity::Tuple { tuple, inode };
+        Row { family: Family::Ipv4, identity, kind, receive_queue: 0, send_queue: 0 }
     }
 
     const ESTABLISHED: Kind = Kind::Full(State::Established);

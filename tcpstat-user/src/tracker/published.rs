@@ -11,7 +11,7 @@ use crate::{
     ledger::Ledger,
     metrics::{HealthValues, SnapshotValues, TracerValues, Values},
     procfs::{ProcessStatus, Procfs},
-    snapshot::Tally,
+    snapshot::{Source, Tally},
     states::PerState,
 };
 
@@ -22,6 +22,8 @@ pub struct Published {
     pub live: Option<Live>,
     /// The last snapshot; `None` before the first.
     pub snapshot: Option<Snapshot>,
+    /// Time between two snapshots at present.
+    pub snapshot_interval: Duration,
     /// Rows that did not parse and passes that failed, since the start.
     pub snapshot_errors: u64,
     /// Ledger − witness at the last snapshot that was exact.
@@ -53,6 +55,8 @@ pub struct Live {
 /// The last listing of all sockets.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
+    /// Where the rows came from.
+    pub source: Source,
     /// What it listed.
     pub tally: Tally,
     /// When it ended.
@@ -77,7 +81,8 @@ impl Published {
         let mut values = Values {
             connections: snapshot.map(|snapshot| snapshot.tally.connections()),
             snapshot: snapshot.map(|snapshot| SnapshotValues {
-                source: "procfs",
+                source: snapshot.source.word(),
+                interval: self.snapshot_interval,
                 tally: snapshot.tally,
                 finished: snapshot.finished,
                 duration: snapshot.duration,

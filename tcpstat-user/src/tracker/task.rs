@@ -8,11 +8,10 @@ use std::{
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
-use super::{Live, Published, Tracker, TrackerError, host::Host};
+use super::{Live, Published, SnapshotError, Tracker, TrackerError, host::Host, lister::Lister};
 use crate::{
     ledger::{audit::Audit, reconcile::Verdict},
     metrics::Reason,
-    procfs::ProcfsError,
     states::{PerState, family_word, state_word},
 };
 
@@ -34,7 +33,6 @@ pub(super) enum Wake {
 /// What the thread owns.
 pub(super) struct Task {
     host: Host,
-    interval: Duration,
     /// `None` without a tracer, and before the seed.
     audit: Option<Audit>,
     state: Published,
@@ -49,9 +47,10 @@ pub(super) struct Task {
 
 impl Task {
     pub(super) fn new(tracker: Tracker, publish: watch::Sender<Published>) -> Self {
+        let Tracker { procfs, tracer, source, snapshot_interval } = tracker;
+        let lister = Lister::new(procfs.clone(), source, snapshot_interval, tracer.is_some());
         Self {
-            host: Host::new(tracker.procfs, tracker.tracer),
-            interval: tracker.snapshot_interval,
+            host: Host::new(procfs, lister, tracer),
             audit: None,
             state: Published::default(),
             publish,
@@ -68,7 +67,7 @@ impl Task {
     /// [`TrackerError::Seed`].
     pub(super) fn run(&mut self, woken: &Receiver<Wake>) -> Result<(), TrackerError> {
         self.seed().map_err(TrackerError::Seed)?;
-        let mut next_snapshot = Instant::now() + self.interval;
+        let mut next_snapshot = Instant::now() + self.host.lister.interval();
         let mut next_look = self.next_look();
         loop {
             let due =
@@ -78,7 +77,7 @@ impl Task {
                 Ok(Wake::Look) => self.look(),
                 Err(RecvTimeoutError::Timeout) if Instant::now() >= next_snapshot => {
                     self.reconcile(Reason::Interval);
-                    next_snapshot = Instant::now() + self.interval;
+                    next_snapshot = Instant::now() + self.host.lister.interval();
                     next_look = self.next_look();
                 }
                 Err(RecvTimeoutError::Timeout) => {
@@ -94,7 +93,7 @@ impl Task {
         Instant::now() + if differs { ANXIOUS_LOOK_INTERVAL } else { LOOK_INTERVAL }
     }
 
-    fn seed(&mut self) -> Result<(), ProcfsError> {
+    fn seed(&mut self) -> Result<(), SnapshotError> {
         if let Err(error) = self.host.procfs.sockstat() {
             warn!(%error, "the sum of the gauges cannot be checked between snapshots");
         }
@@ -174,6 +173,7 @@ impl Task {
 
     fn publish(&mut self) {
         self.state.snapshot.clone_from(&self.host.snapshot);
+        self.state.snapshot_interval = self.host.lister.interval();
         self.state.snapshot_errors = self.host.snapshot_errors;
         if let (Some(audit), Some(tracer)) = (&self.audit, &self.host.tracer) {
             self.state.live = Some(Live {

@@ -1,10 +1,7 @@
-//! The state of every full socket at the moment the event log opened, from a listing taken while it
-//! was open.
+//! Rows by the socket's ends: all that /proc/net/tcp tells.
 //!
-//! A socket with an event in the log counts with the old state of its first one; if that was its
-//! birth, it does not count. A socket without one was at rest, so its row tells. Rows carry no socket
-//! address, so an event finds the row of its socket by the tuple. Where a tuple cannot tell, the doubt
-//! is counted, and the snapshot is to be taken again:
+//! An event finds the row of its socket by the tuple. Where a tuple cannot tell, the doubt is counted,
+//! and the listing is to be taken again:
 //!
 //! - A birth may not know its tuple yet. Its socket's later events do; where none came, a row in the
 //!   same state may be that socket or one at rest.
@@ -16,18 +13,19 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
 };
 
+use super::{AtCut, Moved, Rewind};
 use crate::{
     ledger::rules::effect,
-    snapshot::{Kind, Row, Tuple},
+    snapshot::{Identity, Kind, Row, Tuple},
     states::{Family, PerState, State},
     transitions::Event,
 };
 
-/// Events and rows of one snapshot, in any order among each other; the events in their own.
+/// See [`Rewind`].
 #[derive(Debug, Default)]
-pub struct Rewind {
-    /// What moved, by socket address: the family and state at the cut, `None` for a birth.
-    moved: HashMap<u64, Option<(Family, State)>>,
+pub struct ByTuple {
+    /// What moved, by socket address.
+    moved: HashMap<u64, Moved>,
     /// Births without a tuple so far, by socket address, with the state the socket is in now.
     unplaced: HashMap<u64, (Family, State)>,
     /// Tuples whose rows belong to sockets that moved.
@@ -45,22 +43,12 @@ enum Owner {
     Listener,
 }
 
-/// The full sockets at the cut.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AtCut {
-    /// How many there were.
-    pub sockets: PerState<u64>,
-    /// How many rows may have been counted wrongly.
-    pub doubts: u64,
-}
-
-impl Rewind {
-    /// Takes a transition that was logged, in the order of the log.
-    pub fn event(&mut self, event: &Event) {
+impl Rewind for ByTuple {
+    fn event(&mut self, event: &Event) {
         let (from, to) = effect(event.old, event.new);
         let birth = from.is_none() && event.old != event.new;
         if let Entry::Vacant(first) = self.moved.entry(event.skaddr) {
-            first.insert((!birth).then_some((event.tuple.family, event.old)));
+            first.insert((event.tuple.family, (!birth).then_some(event.old)));
         }
         match (birth, trusted(event)) {
             (_, true) => {
@@ -87,25 +75,20 @@ impl Rewind {
         }
     }
 
-    /// Takes a row of the listing. Those that are no full sockets leave no trace, nor do sockets in
-    /// CLOSE, which are on their way out of the tables.
-    pub fn row(&mut self, row: &Row) {
-        if let Kind::Full(state) = row.kind
+    fn row(&mut self, row: &Row) -> bool {
+        if let (Kind::Full(state), Identity::Tuple { tuple, .. }) = (row.kind, row.identity)
             && state != State::Close
         {
-            self.rows.push(pack(hash(&row.tuple), row.tuple.family, state));
+            self.rows.push(pack(hash(&tuple), tuple.family, state));
         }
+        true
     }
 
-    /// These events with the rows that `other` was given.
-    #[must_use]
-    pub fn with_rows_of(self, other: Self) -> Self {
+    fn with_rows_of(self, other: Self) -> Self {
         Self { rows: other.rows, ..self }
     }
 
-    /// Adds up.
-    #[must_use]
-    pub fn at_cut(&self) -> AtCut {
+    fn at_cut(&self) -> AtCut {
         let mut sockets = PerState::default();
         let mut doubts = 0;
         for &row in &self.rows {
@@ -123,8 +106,10 @@ impl Rewind {
         for (family, state, births) in unplaced.iter() {
             doubts += births.min(sockets[(family, state)]);
         }
-        for (family, state) in self.moved.values().flatten() {
-            sockets[(*family, *state)] += 1;
+        for &(family, at_cut) in self.moved.values() {
+            if let Some(state) = at_cut {
+                sockets[(family, state)] += 1;
+            }
         }
         AtCut { sockets, doubts }
     }
@@ -162,7 +147,3 @@ fn unpack(row: u64) -> Option<(u64, Family, State)> {
     let state = State::from_number(low & 0xf)?;
     Some((row >> LOW_BITS << LOW_BITS, family, state))
 }
-
-#[cfg(test)]
-#[path = "rewind_tests.rs"]
-mod tests;

@@ -4,7 +4,11 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::*;
-use crate::{ledger::Ledger, transitions::Transitions};
+use crate::{
+    ledger::Ledger,
+    snapshot::{Identity, Kind, Tuple},
+    transitions::Transitions,
+};
 use State::{
     Close, CloseWait, Closing, Established, FinWait1, FinWait2, LastAck, Listen, SynRecv, SynSent,
 };
@@ -84,15 +88,23 @@ fn tuple(family: Family, number: u16, listener: bool) -> Tuple {
     Tuple { family, saddr: [1; 16], sport: number + 1, daddr, dport }
 }
 
-fn row(socket: &Socket) -> Option<Row> {
+fn row(socket: &Socket, identity: fn(&Socket) -> Identity) -> Option<Row> {
     let kind = Kind::Full(socket.shown());
     (socket.shown() != Close).then_some(Row {
-        tuple: socket.tuple,
+        family: socket.tuple.family,
+        identity: identity(socket),
         kind,
         receive_queue: 0,
         send_queue: 0,
-        inode: 0,
     })
+}
+
+fn by_tuple(socket: &Socket) -> Identity {
+    Identity::Tuple { tuple: socket.tuple, inode: 0 }
+}
+
+fn by_address(socket: &Socket) -> Identity {
+    Identity::Address(socket.skaddr)
 }
 
 fn sockets() -> impl Strategy<Value = Vec<Socket>> {
@@ -103,7 +115,7 @@ fn sockets() -> impl Strategy<Value = Vec<Socket>> {
             let family = if ipv6 { Family::Ipv6 } else { Family::Ipv4 };
             let number = u16::try_from(number).unwrap();
             Socket {
-                skaddr: 0xffff_8880_0000_0000 + u64::from(number),
+                skaddr: 0xffff_8880_0000_0000 + u64::from(number) * 2304,
                 tuple: tuple(family, number, life.contains(&Listen)),
                 life,
                 child,
@@ -133,6 +145,68 @@ fn happenings() -> impl Strategy<Value = Vec<Happening>> {
     prop::collection::vec(one, 0..160)
 }
 
+/// What was rewound, and what is known to be true.
+struct Rewound {
+    at_cut: AtCut,
+    truth_at_cut: PerState<u64>,
+    truth_now: PerState<i64>,
+    logged: Vec<Event>,
+}
+
+/// Lets all of it happen, then lists the sockets that have not been listed.
+fn live<R: Rewind>(
+    sockets: &mut [Socket],
+    happenings: Vec<Happening>,
+    old_kernel: bool,
+    identity: fn(&Socket) -> Identity,
+) -> Rewound {
+    let mut truth_at_cut = PerState::<u64>::default();
+    for socket in sockets.iter().filter(|socket| socket.life[0] != Close) {
+        truth_at_cut[(socket.tuple.family, socket.life[0])] += 1;
+    }
+    let (mut rewind, mut logged, mut listed) = (R::default(), Vec::new(), 0);
+    for happening in happenings {
+        match happening {
+            Happening::Listed => {
+                if let Some(row) = sockets.get(listed).and_then(|socket| row(socket, identity)) {
+                    rewind.row(&row);
+                }
+                listed += 1;
+            }
+            Happening::Moves { which, early } => {
+                let which = which.index(sockets.len());
+                if let Some(event) = sockets[which].step(early, old_kernel) {
+                    rewind.event(&event);
+                    logged.push(event);
+                }
+            }
+        }
+    }
+    for row in sockets.iter().skip(listed).filter_map(|socket| row(socket, identity)) {
+        rewind.row(&row);
+    }
+    let mut truth_now = PerState::<i64>::default();
+    for socket in sockets.iter().filter(|socket| socket.life[socket.at] != Close) {
+        truth_now[(socket.tuple.family, socket.life[socket.at])] += 1;
+    }
+    Rewound { at_cut: rewind.at_cut(), truth_at_cut, truth_now, logged }
+}
+
+/// The sockets at the cut are the true ones, and the ledger that they seed is right after every event
+/// that follows, and never below zero.
+fn assert_exact(rewound: &Rewound) {
+    assert_eq!(rewound.at_cut.sockets, rewound.truth_at_cut);
+    let mut seen = Transitions::default();
+    let ledger = Ledger::seeded(&seen, &rewound.at_cut.sockets);
+    for event in &rewound.logged {
+        seen.add(event.tuple.family, event.old, event.new, 1);
+        for (family, state, count) in ledger.full(&seen).iter() {
+            assert!(count >= 0, "{family:?} {state:?}: {count}");
+        }
+    }
+    assert_eq!(ledger.full(&seen), rewound.truth_now);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 4096, ..ProptestConfig::default() })]
 
@@ -142,58 +216,26 @@ proptest! {
         happenings in happenings(),
         old_kernel in any::<bool>(),
     ) {
-        let mut truth = PerState::<u64>::default();
-        for socket in sockets.iter().filter(|socket| socket.life[0] != Close) {
-            truth[(socket.tuple.family, socket.life[0])] += 1;
-        }
-        let mut rewind = Rewind::default();
-        let mut logged = Vec::new();
-        let mut listed = 0;
-        for happening in happenings {
-            match happening {
-                Happening::Listed => {
-                    if let Some(row) = sockets.get(listed).and_then(row) {
-                        rewind.row(&row);
-                    }
-                    listed += 1;
-                }
-                Happening::Moves { which, early } => {
-                    let which = which.index(sockets.len());
-                    if let Some(event) = sockets[which].step(early, old_kernel) {
-                        rewind.event(&event);
-                        logged.push(event);
-                    }
-                }
-            }
-        }
-        for socket in sockets.iter().skip(listed) {
-            if let Some(row) = row(socket) {
-                rewind.row(&row);
-            }
-        }
-        let at_cut = rewind.at_cut();
-        if at_cut.doubts == 0 {
-            prop_assert_eq!(at_cut.sockets, truth);
-            // So the ledger it seeds is right after every event that follows, and never below zero.
-            let mut seen = Transitions::default();
-            let ledger = Ledger::seeded(&seen, &at_cut.sockets);
-            for event in &logged {
-                seen.add(event.tuple.family, event.old, event.new, 1);
-                for (family, state, count) in ledger.full(&seen).iter() {
-                    prop_assert!(count >= 0, "{:?} {:?}: {}", family, state, count);
-                }
-            }
-            let mut now = PerState::<i64>::default();
-            for socket in sockets.iter().filter(|socket| socket.life[socket.at] != Close) {
-                now[(socket.tuple.family, socket.life[socket.at])] += 1;
-            }
-            prop_assert_eq!(ledger.full(&seen), now);
+        let rewound = live::<ByTuple>(&mut sockets, happenings, old_kernel, by_tuple);
+        if rewound.at_cut.doubts == 0 {
+            assert_exact(&rewound);
         }
         let listener_moved = sockets.iter().any(|s| s.at > 0 && s.life.contains(&Listen));
         let birth_without_tuple = sockets.iter().any(|s| s.at > 0 && s.life[s.at - 1] == Close);
         if !listener_moved && !birth_without_tuple {
-            prop_assert_eq!(at_cut.doubts, 0, "no reason to doubt");
+            prop_assert_eq!(rewound.at_cut.doubts, 0, "no reason to doubt");
         }
+    }
+
+    #[test]
+    fn with_socket_addresses_any_interleaving_gives_the_sockets_at_the_cut_without_a_doubt(
+        mut sockets in sockets(),
+        happenings in happenings(),
+        old_kernel in any::<bool>(),
+    ) {
+        let rewound = live::<ByAddress>(&mut sockets, happenings, old_kernel, by_address);
+        prop_assert_eq!(rewound.at_cut.doubts, 0);
+        assert_exact(&rewound);
     }
 }
 
@@ -202,13 +244,14 @@ fn event(skaddr: u64, old: State, new: State, tuple: Tuple) -> Event {
 }
 
 fn full(tuple: Tuple, state: State) -> Row {
-    Row { tuple, kind: Kind::Full(state), receive_queue: 0, send_queue: 0, inode: 7 }
+    let identity = Identity::Tuple { tuple, inode: 7 };
+    Row { family: tuple.family, identity, kind: Kind::Full(state), receive_queue: 0, send_queue: 0 }
 }
 
 #[test]
 fn a_socket_that_moves_after_its_row_was_read_counts_once_with_its_old_state() {
     let tuple = tuple(Family::Ipv4, 1, false);
-    let mut rewind = Rewind::default();
+    let mut rewind = ByTuple::default();
     rewind.row(&full(tuple, Established));
     rewind.event(&event(1, Established, CloseWait, tuple));
     let at_cut = rewind.at_cut();
@@ -224,7 +267,7 @@ fn a_birth_whose_tuple_never_came_is_a_doubt_where_a_row_could_be_it() {
         tuple.sport = 0;
         event(1, Close, state, tuple)
     };
-    let mut rewind = Rewind::default();
+    let mut rewind = ByTuple::default();
     rewind.event(&birth(SynSent));
     assert_eq!(rewind.at_cut().doubts, 0, "no row in that state");
     rewind.row(&full(tuple(Family::Ipv4, 9, false), SynSent));
@@ -234,7 +277,7 @@ fn a_birth_whose_tuple_never_came_is_a_doubt_where_a_row_could_be_it() {
 #[test]
 fn a_listener_that_leaves_its_group_is_a_doubt() {
     let shared = tuple(Family::Ipv4, 80, true);
-    let mut rewind = Rewind::default();
+    let mut rewind = ByTuple::default();
     rewind.row(&full(shared, Listen));
     rewind.row(&full(shared, Listen));
     rewind.event(&event(1, Listen, Close, shared));
@@ -244,7 +287,7 @@ fn a_listener_that_leaves_its_group_is_a_doubt() {
 #[test]
 fn an_address_that_is_used_again_does_not_hide_the_first_socket() {
     let (first, second) = (tuple(Family::Ipv4, 1, false), tuple(Family::Ipv4, 2, false));
-    let mut rewind = Rewind::default();
+    let mut rewind = ByTuple::default();
     rewind.event(&event(1, Established, Close, first));
     rewind.event(&event(1, Listen, SynRecv, second));
     rewind.event(&event(1, SynRecv, Established, second));

@@ -1,0 +1,194 @@
+//! The BPF iterator over TCP sockets: a listing with socket addresses, without text.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::Path,
+};
+
+use aya::{
+    Btf, Ebpf, EbpfLoader,
+    programs::{Iter, ProgramError},
+};
+use tcpstat_ebpf::SocketRecord;
+use thiserror::Error;
+
+use super::{
+    btf::KernelTypes,
+    error::{LoadError, refusal},
+    load::{KERNEL_BTF, OBJECT, release_memory},
+};
+use crate::{
+    snapshot::{Identity, Kind, Row, RowSink},
+    states::{Family, State},
+};
+
+/// Lists the TCP sockets of this process' network namespace.
+pub struct SocketIterator {
+    ebpf: Ebpf,
+}
+
+/// Why a listing by the iterator failed.
+#[derive(Debug, Error)]
+pub enum IterError {
+    /// No new pass could be begun.
+    #[error("opening iter/tcp: {0}")]
+    Open(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The pass ended half-way.
+    #[error("reading iter/tcp: {0}")]
+    Read(#[source] io::Error),
+}
+
+impl SocketIterator {
+    /// Loads the program.
+    ///
+    /// # Errors
+    /// [`LoadError`]; nothing stays loaded then.
+    pub fn load() -> Result<Self, LoadError> {
+        if OBJECT.is_empty() {
+            return Err(LoadError::NoObject);
+        }
+        let globals = globals(&KernelTypes::read(Path::new(KERNEL_BTF))?)?;
+        let mut loader = EbpfLoader::new();
+        for (name, value) in &globals {
+            loader.override_global(name, value, true);
+        }
+        // The tracer's map, not used here: as small as it can be.
+        loader.map_max_entries("EVENTS", 4096);
+        let mut ebpf =
+            loader.load(OBJECT).map_err(|error| refusal("creating the maps", error.into()))?;
+        let btf = Btf::from_sys_fs().map_err(|error| refusal(KERNEL_BTF, error.into()))?;
+        program(&mut ebpf)
+            .ok_or(LoadError::WrongObject(SYMBOL))?
+            .load("tcp", &btf)
+            .map_err(|error| refusal("loading the iterator", error.into()))?;
+        drop(btf);
+        release_memory();
+        Ok(Self { ebpf })
+    }
+
+    /// Hands every socket to `sink`: full ones, mini-sockets and requests, both families in one pass.
+    ///
+    /// # Errors
+    /// [`IterError`]. Rows before that have been handed over.
+    pub fn each_socket(&mut self, sink: &mut impl RowSink) -> Result<(), IterError> {
+        let mut file = self.open()?;
+        // The kernel gives eight pages at most at once.
+        let mut buffer = vec![0; 64 * 1024];
+        let mut filled = 0;
+        loop {
+            let count = match file.read(&mut buffer[filled..]) {
+                Ok(0) => return Ok(()),
+                Ok(count) => count,
+                // EAGAIN comes after a million objects without output.
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock
+                    ) =>
+                {
+                    continue;
+                }
+                Err(error) => return Err(IterError::Read(error)),
+            };
+            sink.listed();
+            filled += count;
+            let records = buffer[..filled].chunks_exact(size_of::<SocketRecord>());
+            let rest = records.remainder().len();
+            for row in records.filter_map(decode) {
+                sink.row(&row);
+            }
+            buffer.copy_within(filled - rest..filled, 0);
+            filled = rest;
+        }
+    }
+
+    fn open(&mut self) -> Result<File, IterError> {
+        let opened = |error: ProgramError| IterError::Open(error.into());
+        let no_program = || IterError::Open(LoadError::WrongObject(SYMBOL).into());
+        let program = program(&mut self.ebpf).ok_or_else(no_program)?;
+        let link = program.attach().and_then(|id| program.take_link(id)).map_err(opened)?;
+        link.into_file().map_err(|error| IterError::Open(error.into()))
+    }
+}
+
+const SYMBOL: &str = "tcpstat_iter";
+
+fn program(ebpf: &mut Ebpf) -> Option<&mut Iter> {
+    ebpf.program_mut(SYMBOL)?.try_into().ok()
+}
+
+/// The values of the program's read-only globals, by name.
+fn globals(types: &KernelTypes) -> Result<Vec<(&'static str, u32)>, LoadError> {
+    let mut globals = Vec::new();
+    for (name, structure, member) in [
+        ("SOCK_FAMILY", "sock", "__sk_common.skc_family"),
+        ("SOCK_STATE", "sock", "__sk_common.skc_state"),
+        ("SOCK_ACK_BACKLOG", "sock", "sk_ack_backlog"),
+        ("TCP_RCV_NXT", "tcp_sock", "rcv_nxt"),
+        ("TCP_COPIED_SEQ", "tcp_sock", "copied_seq"),
+        ("TCP_WRITE_SEQ", "tcp_sock", "write_seq"),
+        ("TCP_SND_UNA", "tcp_sock", "snd_una"),
+        ("TIMEWAIT_SUBSTATE", "tcp_timewait_sock", "tw_sk.tw_substate"),
+    ] {
+        globals.push((name, types.offset(structure, member)?));
+    }
+    Ok(globals)
+}
+
+/// `None` for a record that names a family or state that there is not.
+fn decode(bytes: &[u8]) -> Option<Row> {
+    let (skaddr, rest) = bytes.split_first_chunk()?;
+    let (receive_queue, rest) = rest.split_first_chunk()?;
+    let (send_queue, rest) = rest.split_first_chunk()?;
+    let &[family, state, substate, ..] = rest else { return None };
+    let kind = match State::from_number(state)? {
+        State::TimeWait if State::from_number(substate) == Some(State::FinWait2) => {
+            Kind::FinWait2Mini
+        }
+        State::TimeWait => Kind::TimeWait,
+        State::NewSynRecv => Kind::Request,
+        state => Kind::Full(state),
+    };
+    Some(Row {
+        family: Family::from_index(family)?,
+        identity: Identity::Address(u64::from_ne_bytes(*skaddr)),
+        kind,
+        receive_queue: u32::from_ne_bytes(*receive_queue),
+        send_queue: u32::from_ne_bytes(*send_queue),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(family: u8, state: u8, substate: u8) -> Vec<u8> {
+        let mut bytes = 0xffff_8880_1234_5678_u64.to_ne_bytes().to_vec();
+        bytes.extend(3_u32.to_ne_bytes());
+        bytes.extend(5_u32.to_ne_bytes());
+        bytes.extend([family, state, substate, 0, 0, 0, 0, 0]);
+        bytes
+    }
+
+    #[test]
+    fn a_record_decodes_to_the_row_that_the_iterator_wrote() {
+        assert_eq!(record(0, 1, 0).len(), size_of::<SocketRecord>());
+        let row = decode(&record(1, 8, 0)).unwrap();
+        assert_eq!(row.identity, Identity::Address(0xffff_8880_1234_5678));
+        assert_eq!((row.family, row.kind), (Family::Ipv6, Kind::Full(State::CloseWait)));
+        assert_eq!((row.receive_queue, row.send_queue), (3, 5));
+    }
+
+    #[test]
+    fn state_and_substate_tell_the_kind() {
+        let kind = |state, substate| decode(&record(0, state, substate)).map(|row| row.kind);
+        assert_eq!(kind(6, 6), Some(Kind::TimeWait));
+        assert_eq!(kind(6, 5), Some(Kind::FinWait2Mini));
+        assert_eq!(kind(12, 0), Some(Kind::Request));
+        assert_eq!(kind(3, 0), Some(Kind::Full(State::SynRecv)));
+        assert_eq!(kind(5, 0), Some(Kind::Full(State::FinWait2)));
+        assert_eq!(kind(0, 0), None);
+        assert_eq!(decode(&record(2, 1, 0)), None);
+    }
+}
