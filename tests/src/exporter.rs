@@ -16,9 +16,7 @@ use nix::unistd::Pid;
 use crate::binary::{BINARY_VARIABLE, path_from};
 use crate::deadline::{DEADLINE, Look, wait_until};
 use crate::exposition::Scrape;
-use crate::proc_view::{Row, rows};
 use crate::scraper::{Response, Scraper};
-use crate::tcp::State;
 
 /// Where the exporter listens unless told otherwise: every namespace has its own loopback.
 const ADDRESS: &str = "127.0.0.1:10048";
@@ -57,8 +55,8 @@ impl Options {
         self
     }
 
-    /// The address to listen on instead of `127.0.0.1:10048`. With port 0, for tests outside a
-    /// private namespace, the real one is taken from the log.
+    /// The address to listen on instead of `127.0.0.1:10048`. Port 0 is for tests outside a
+    /// private namespace; the real one is taken from the log.
     #[must_use]
     pub fn listen(mut self, address: SocketAddr) -> Self {
         self.listen_address = address;
@@ -237,16 +235,10 @@ impl Process {
                 self.join_drain();
                 bail!("it ended: {status}");
             }
-            let address = if wanted.port() == 0 { self.log.address() } else { Some(wanted) };
-            let Some(address) = address else {
-                return Ok(Look::NotYet("no address in the log".to_owned()));
+            // Its log spares the sockets of refused attempts, which tracers would see.
+            let Some(address) = self.log.address() else {
+                return Ok(Look::NotYet(format!("no word of {wanted} in its log")));
             };
-            // Asking /proc spares the sockets of refused attempts, which tracers would see.
-            let listens =
-                |row: &Row| row.state == State::Listen && row.local_port == address.port();
-            if !rows()?.iter().any(listens) {
-                return Ok(Look::NotYet(format!("nobody listens on {address}")));
-            }
             Ok(Look::Done((address, Scraper::connect(address)?)))
         });
         connected.with_context(|| self.log.to_string())

@@ -15,6 +15,7 @@ pub mod held;
 pub mod kernel_gate;
 pub mod loopback;
 pub mod netns;
+pub mod population;
 pub mod proc_view;
 pub mod scraper;
 pub mod segment;

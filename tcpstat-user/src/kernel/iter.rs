@@ -16,7 +16,8 @@ use thiserror::Error;
 use super::{
     btf::KernelTypes,
     error::{LoadError, refusal},
-    load::{KERNEL_BTF, OBJECT, release_memory},
+    load::{KERNEL_BTF, OBJECT},
+    memory::release_memory,
 };
 use crate::{
     snapshot::{Identity, Kind, Row, RowSink},

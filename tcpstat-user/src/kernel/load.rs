@@ -21,6 +21,7 @@ use super::{
     counters::{Counters, Switch},
     error::{LoadError, refusal},
     events::EventLog,
+    memory::release_memory,
 };
 
 /// A rung of the ladder.
@@ -163,15 +164,6 @@ fn map<'a>(ebpf: &'a Ebpf, name: &'static str) -> Result<impl AsFd + use<'a>, Lo
     match ebpf.map(name) {
         Some(Map::Array(data)) => Ok(MapData::fd(data).as_fd()),
         _ => Err(LoadError::WrongObject(name)),
-    }
-}
-
-/// Gives the memory back that parsing the kernel's BTF took: megabytes, once, at the start.
-pub(super) fn release_memory() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: the function has no preconditions.
-    unsafe {
-        libc::malloc_trim(0);
     }
 }
 

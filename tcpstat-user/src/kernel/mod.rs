@@ -12,6 +12,7 @@ mod error;
 mod events;
 mod iter;
 mod load;
+mod memory;
 
 pub use btf::BtfError;
 pub use counters::Counters;
@@ -19,3 +20,4 @@ pub use error::LoadError;
 pub use events::{Cut, EventLog, LogClosed};
 pub use iter::{IterError, SocketIterator};
 pub use load::{Attempt, Program, Tracer, climb};
+pub use memory::release_memory;

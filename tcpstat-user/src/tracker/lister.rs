@@ -11,7 +11,7 @@ use super::{
     pass::{logged, take, take_by_iterator},
 };
 use crate::{
-    kernel::{EventLog, IterError, LoadError, SocketIterator},
+    kernel::{EventLog, IterError, LoadError, SocketIterator, release_memory},
     ledger::{
         audit::Listing,
         rewind::{ByAddress, ByTuple},
@@ -30,6 +30,9 @@ pub enum SnapshotError {
     #[error(transparent)]
     Iter(#[from] IterError),
 }
+
+/// So many rows that what was kept of them is worth giving back.
+const MANY_ROWS: u64 = 50_000;
 
 /// Procfs and the iterator.
 pub(super) struct Lister {
@@ -105,6 +108,9 @@ impl Lister {
     }
 
     fn note(&mut self, source: Source, tally: &Tally, duration: Duration) {
+        if tally.rows > MANY_ROWS {
+            release_memory();
+        }
         self.rows = tally.rows;
         self.pace.took(source, tally.rows, duration);
     }

@@ -7,6 +7,7 @@ mod healing;
 mod namespaces;
 mod peers;
 mod privileges;
+mod snapshots;
 mod states;
 
 use std::process::ExitCode;
@@ -20,5 +21,6 @@ fn main() -> ExitCode {
     tests.extend(namespaces::tests());
     tests.extend(peers::tests());
     tests.extend(privileges::tests());
+    tests.extend(snapshots::tests());
     run(tests)
 }

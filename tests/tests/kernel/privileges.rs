@@ -29,13 +29,13 @@ pub(crate) fn tests() -> Vec<Test> {
 }
 
 /// The binary where any user reaches it.
-struct ReachableBinary {
+pub(crate) struct ReachableBinary {
     _folder: TempDir,
-    path: PathBuf,
+    pub(crate) path: PathBuf,
 }
 
 impl ReachableBinary {
-    fn copy() -> Result<Self> {
+    pub(crate) fn copy() -> Result<Self> {
         let folder = tempfile::tempdir()?;
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
         let path = folder.path().join("tcpstat");
