@@ -84,25 +84,37 @@ struct ProcfsArgs {
 /// Which program counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum TracerChoice {
-    /// The one that loses least on this kernel, then the other, then none
+    /// The one that loses least on this kernel, then the other
     Auto,
-    /// tp_btf alone
+    /// tp_btf
     Btf,
-    /// The classic tracepoint alone
+    /// The classic tracepoint
     Tracepoint,
-    /// None: snapshots of /proc alone
+    /// None: snapshots alone
     Off,
 }
 
 impl TracerChoice {
-    /// The rungs to try, best first.
-    fn rungs(self) -> Vec<Program> {
-        match self {
-            Self::Auto => Program::ladder().to_vec(),
-            Self::Btf => vec![Program::TpBtf],
-            Self::Tracepoint => vec![Program::Tracepoint],
-            Self::Off => Vec::new(),
+    /// The programs to try, best first, each once; none for `off`.
+    fn rungs(choices: &[Self]) -> anyhow::Result<Vec<Program>> {
+        if choices.contains(&Self::Off) && choices.len() > 1 {
+            anyhow::bail!("--tracer: `off` goes with no other program");
         }
+        let mut rungs = Vec::new();
+        for choice in choices {
+            let programs: &[Program] = match choice {
+                Self::Auto => &Program::ladder(),
+                Self::Btf => &[Program::TpBtf],
+                Self::Tracepoint => &[Program::Tracepoint],
+                Self::Off => &[],
+            };
+            for program in programs {
+                if !rungs.contains(program) {
+                    rungs.push(*program);
+                }
+            }
+        }
+        Ok(rungs)
     }
 }
 

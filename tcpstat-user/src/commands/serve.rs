@@ -14,7 +14,7 @@ use tracing::{debug, info, warn};
 
 use super::{ProcfsArgs, TracerChoice};
 use crate::{
-    kernel::{self, Attempt, Tracer},
+    kernel::{self, Attempt, Program, Tracer},
     procfs::Procfs,
     tracker::{SourceChoice, Tracker},
     web::{self, Exporter, ListenAddress},
@@ -66,15 +66,16 @@ pub struct ServeArgs {
     )]
     snapshot: SourceChoice,
 
-    /// The BPF program that counts.
+    /// The BPF program that counts; several, best first, with commas between.
     #[arg(
         long = "tracer",
         default_value = "auto",
         value_name = "PROGRAM",
         env = "TCPSTAT_TRACER",
+        value_delimiter = ',',
         value_enum
     )]
-    tracer: TracerChoice,
+    tracer: Vec<TracerChoice>,
 
     /// Do not serve node_exporter's node_tcp_connection_states.
     #[arg(long = "no-compat.node-exporter", env = "TCPSTAT_NO_COMPAT_NODE_EXPORTER")]
@@ -93,16 +94,18 @@ pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
+    let rungs = TracerChoice::rungs(&args.tracer)?;
     let mut stop_signals = StopSignals::new()?;
     let mut listeners = Vec::new();
     for address in &args.listen_address {
         listeners.push(web::bind(address).await?);
     }
     let procfs = args.procfs.procfs();
-    let tracer = find_tracer(args.tracer, &procfs);
+    let tracer = find_tracer(&rungs, &procfs);
     let tracker = Tracker {
         procfs: procfs.clone(),
         tracer,
+        rungs,
         source: args.snapshot,
         snapshot_interval: args.snapshot_interval,
     };
@@ -157,8 +160,8 @@ fn serve_all(
 }
 
 /// The first tracer that runs; without one a warning says what each rung lacks.
-fn find_tracer(choice: TracerChoice, procfs: &Procfs) -> Option<Tracer> {
-    if choice == TracerChoice::Off {
+fn find_tracer(rungs: &[Program], procfs: &Procfs) -> Option<Tracer> {
+    if rungs.is_empty() {
         info!("the tracer is off: serving snapshots alone");
         return None;
     }
@@ -171,7 +174,7 @@ fn find_tracer(choice: TracerChoice, procfs: &Procfs) -> Option<Tracer> {
             return None;
         }
     };
-    let (tracer, refused) = kernel::climb(&choice.rungs(), netns_inum);
+    let (tracer, refused) = kernel::climb(rungs, netns_inum);
     for Attempt { program, error } in &refused {
         debug!(program = program.word(), source = ?error.source(), "refused");
     }

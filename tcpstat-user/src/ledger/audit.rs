@@ -95,10 +95,12 @@ impl Witness {
     /// What the tripwire judges of `ledger`.
     #[must_use]
     pub fn reading(&self, ledger: &Ledger) -> Reading {
+        let full = ledger.full(&self.after);
         Reading {
             still: self.inuse.is_some() && self.before == self.after,
-            sum: ledger.full(&self.after).iter().map(|(.., count)| count).sum(),
+            sum: full.iter().map(|(.., count)| count).sum(),
             inuse: self.inuse.unwrap_or(0),
+            below_zero: full.iter().any(|(.., count)| count < 0),
         }
     }
 }
@@ -138,6 +140,17 @@ impl Audit {
             attempt += 1;
             world.pause();
         }
+    }
+
+    /// Seeds anew: the transitions are told by another tracer from now on. The flag is that of
+    /// [`Self::seed`].
+    ///
+    /// # Errors
+    /// That of the first listing that fails; everything stays as it was.
+    pub fn reseed<W: World>(&mut self, world: &mut W) -> Result<bool, W::Error> {
+        let (fresh, settled) = Self::seed(world)?;
+        *self = Self { agreements: self.agreements + fresh.agreements, trips: self.trips, ..fresh };
+        Ok(settled)
     }
 
     /// Holds the ledger against listings until one decides, and corrects it where that is certain.
@@ -211,17 +224,18 @@ impl Audit {
         self.trips
     }
 
-    /// The difference between ledger and kernel that is known to mean nothing.
+    /// What readings are held against.
     #[must_use]
-    pub fn excused(&self) -> i64 {
-        self.tripwire.excused()
+    pub fn tripwire(&self) -> &Tripwire {
+        &self.tripwire
     }
 
     fn judge(&mut self, listing: &Listing, witness: &Witness) -> Outcome {
         self.ledger.observe(&witness.after, &listing.tally);
         let reading = witness.reading(&self.ledger);
         let drift = self.ledger.drift(&listing.cut, &listing.at_cut.sockets);
-        let difference = reading.difference().map(|difference| difference - self.excused());
+        let difference =
+            reading.difference().map(|difference| difference - self.tripwire.excused());
         let evidence =
             Evidence { exact: listing.exact(), calm: witness.after == listing.cut, difference };
         let verdict = self.reconciler.judge(&drift, evidence);

@@ -3,6 +3,8 @@
 //! sockstat's `inuse` counts hashed full sockets. At rest it equals the sum; under way it may not,
 //! for a transition is told before the socket is hashed or unhashed. So a difference counts only
 //! where no transition happened between two looks at the counters, and where it is seen again.
+//!
+//! A gauge below zero trips it as well: then a move was lost that left the sum as it is.
 
 /// One look: the counters, sockstat, the counters again.
 #[derive(Clone, Copy, Debug)]
@@ -13,6 +15,8 @@ pub struct Reading {
     pub sum: i64,
     /// sockstat `inuse`, both families.
     pub inuse: u64,
+    /// Whether a gauge is below zero.
+    pub below_zero: bool,
 }
 
 impl Reading {
@@ -39,7 +43,8 @@ pub enum Look {
 /// The tripwire's memory.
 #[derive(Clone, Debug, Default)]
 pub struct Tripwire {
-    suspected: Option<i64>,
+    /// The difference, and whether a gauge was below zero.
+    suspected: Option<(i64, bool)>,
     /// What one snapshot has excused.
     pleaded: Option<i64>,
     excused: i64,
@@ -49,15 +54,24 @@ impl Tripwire {
     /// Judges one reading. Two that are to confirm one another lie some milliseconds apart.
     pub fn look(&mut self, reading: &Reading) -> Look {
         let Some(difference) = reading.difference() else { return Look::Moving };
-        if difference == self.excused {
+        if self.agrees(reading) {
             self.suspected = None;
             return Look::Agrees;
         }
-        if self.suspected == Some(difference) {
+        let seen = Some((difference, reading.below_zero));
+        if self.suspected == seen {
             return Look::Tripped;
         }
-        self.suspected = Some(difference);
+        self.suspected = seen;
         Look::Suspect
+    }
+
+    /// Whether nothing in the reading gives cause to look again. So while sockets move.
+    #[must_use]
+    pub fn agrees(&self, reading: &Reading) -> bool {
+        reading
+            .difference()
+            .is_none_or(|difference| difference == self.excused && !reading.below_zero)
     }
 
     /// The difference that trips no more; 0 unless one was excused.
@@ -74,7 +88,7 @@ impl Tripwire {
         let Some(difference) = reading.difference() else { return };
         if difference == 0 {
             *self = Self::default();
-        } else if self.suspected == Some(difference) {
+        } else if self.suspected.is_some_and(|(suspected, _)| suspected == difference) {
             if self.pleaded == Some(difference) {
                 *self = Self { excused: difference, ..Self::default() };
             } else {
@@ -89,7 +103,7 @@ mod tests {
     use super::*;
 
     fn reading(sum: i64, inuse: u64) -> Reading {
-        Reading { still: true, sum, inuse }
+        Reading { still: true, sum, inuse, below_zero: false }
     }
 
     #[test]
@@ -107,6 +121,16 @@ mod tests {
         assert_eq!(tripwire.look(&reading(5, 5)), Look::Agrees);
         assert_eq!(tripwire.look(&reading(6, 5)), Look::Suspect);
         assert_eq!(tripwire.look(&reading(8, 5)), Look::Suspect);
+    }
+
+    #[test]
+    fn a_gauge_below_zero_trips_though_the_sum_is_right() {
+        let mut tripwire = Tripwire::default();
+        let below = Reading { below_zero: true, ..reading(5, 5) };
+        assert_eq!(tripwire.look(&below), Look::Suspect);
+        assert_eq!(tripwire.look(&below), Look::Tripped);
+        assert_eq!(tripwire.look(&Reading { still: false, ..below }), Look::Moving);
+        assert_eq!(tripwire.look(&reading(5, 5)), Look::Agrees);
     }
 
     #[test]

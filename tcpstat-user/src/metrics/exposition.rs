@@ -165,6 +165,7 @@ impl Page<'_> {
         });
         self.counters(names::CORRECTIONS, corrections)?;
         self.single_counter(names::EVENTS_MISSED, tracer.events_missed)?;
+        self.single_counter(names::TRACER_CHANGES, tracer.tracer_changes)?;
         self.health(&tracer.health)
     }
 

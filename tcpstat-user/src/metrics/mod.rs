@@ -51,6 +51,8 @@ pub struct TracerValues {
     pub corrections: PerState<u64>,
     /// Events that the kernel skipped.
     pub events_missed: u64,
+    /// How often the tracer was changed for one that loses less.
+    pub tracer_changes: u64,
     /// How the numbers prove themselves.
     pub health: HealthValues,
 }
@@ -77,11 +79,14 @@ pub enum Reason {
     Tripwire,
     /// The kernel said that it had skipped events.
     MissedEvents,
+    /// So many transitions had come that some may have been lost unnoticed, and now it is calm.
+    AfterChurn,
 }
 
 impl Reason {
     /// All of them, in their order.
-    pub const ALL: [Self; 3] = [Self::Interval, Self::Tripwire, Self::MissedEvents];
+    pub const ALL: [Self; 4] =
+        [Self::Interval, Self::Tripwire, Self::MissedEvents, Self::AfterChurn];
 
     /// The value of the label `reason`.
     #[must_use]
@@ -90,6 +95,7 @@ impl Reason {
             Self::Interval => "interval",
             Self::Tripwire => "tripwire",
             Self::MissedEvents => "missed_events",
+            Self::AfterChurn => "after_churn",
         }
     }
 }

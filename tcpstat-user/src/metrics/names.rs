@@ -77,6 +77,8 @@ pub(super) const TRACER_INFO: Metric = gauge(
 );
 pub(super) const EVENTS_MISSED: Metric =
     counter("tcpstat_events_missed", "Events that the kernel says it did not run the tracer for.");
+pub(super) const TRACER_CHANGES: Metric =
+    counter("tcpstat_tracer_changes", "How often the tracer was changed for one that loses less.");
 pub(super) const CONSISTENT: Metric = gauge(
     "tcpstat_consistent",
     "1 when the sum of the gauges agreed with the kernel's own count when last it could be told.",

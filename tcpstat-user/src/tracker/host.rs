@@ -6,7 +6,7 @@ use tracing::warn;
 
 use super::{Pass, Snapshot, SnapshotError, lister::Lister};
 use crate::{
-    kernel::{Counters, Tracer},
+    kernel::{Counters, Program, Tracer},
     ledger::audit::{Listing, Witness, World},
     procfs::{Procfs, ProcfsError, Sockstat},
 };
@@ -43,6 +43,17 @@ impl Host {
         let tracer = tracer.as_mut()?;
         let notes = Notes { snapshot, snapshot_errors, broken_row_named };
         Some(TracedHost { procfs, lister, tracer, notes })
+    }
+
+    /// Loads `program` in the place of the tracer, which is returned and goes on counting.
+    ///
+    /// # Errors
+    /// Why it does not run, in one line; the tracer stays then.
+    pub(super) fn load_tracer(&mut self, program: Program) -> Result<Option<Tracer>, String> {
+        let netns_inum = self.procfs.netns_inum().map_err(|error| error.to_string())?;
+        let tracer = Tracer::load(program, netns_inum)
+            .map_err(|error| format!("{error}; {}", error.remedy()))?;
+        Ok(self.tracer.replace(tracer))
     }
 
     /// Lists every socket without a rewind.

@@ -1,13 +1,15 @@
 //! The one thread that owns the ledger: it seeds it, holds it against snapshots, and publishes it.
 //!
 //! Every interval it takes a snapshot and reconciles. Every second, and when a scrape asks, it looks
-//! at the tripwire and at the events that the kernel skipped; either makes it reconcile at once.
+//! at the tripwire and at the events that the kernel skipped; either makes it reconcile at once. So does
+//! calm after many transitions. Where misses mount, it lets another program count.
 
 mod host;
 mod lister;
 mod pace;
 mod pass;
 mod published;
+mod rungs;
 mod task;
 
 use std::{
@@ -25,7 +27,10 @@ pub use pass::{Pass, take, take_by_iterator};
 pub use published::{Health, Live, Published, Snapshot};
 use task::{Task, Wake};
 
-use crate::{kernel::Tracer, procfs::Procfs};
+use crate::{
+    kernel::{Program, Tracer},
+    procfs::Procfs,
+};
 
 /// What the tracker is made of.
 pub struct Tracker {
@@ -33,6 +38,8 @@ pub struct Tracker {
     pub procfs: Procfs,
     /// Who counts; `None` for snapshots alone.
     pub tracer: Option<Tracer>,
+    /// Who may count in its place.
+    pub rungs: Vec<Program>,
     /// Who lists the sockets.
     pub source: SourceChoice,
     /// Time between two snapshots.

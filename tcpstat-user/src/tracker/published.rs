@@ -8,11 +8,12 @@ use std::{
 use super::host::witness;
 use crate::{
     kernel::{Counters, Program},
-    ledger::Ledger,
+    ledger::{Ledger, tripwire::Tripwire},
     metrics::{HealthValues, SnapshotValues, TracerValues, Values},
     procfs::{ProcessStatus, Procfs},
     snapshot::{Source, Tally},
     states::PerState,
+    transitions::Transitions,
 };
 
 /// The state of affairs after the tracker's last deed.
@@ -32,6 +33,8 @@ pub struct Published {
     pub corrections: PerState<u64>,
     /// Events that the kernel says it skipped, since the start.
     pub events_missed: u64,
+    /// How often the tracer was changed for one that loses less, since the start.
+    pub tracer_changes: u64,
     /// How the numbers prove themselves.
     pub health: Health,
 }
@@ -48,8 +51,10 @@ pub struct Live {
     pub counters: Arc<Counters>,
     /// The ledger.
     pub ledger: Ledger,
-    /// Difference between ledger and sockstat that is known to mean nothing.
-    pub excused: i64,
+    /// Transitions that an earlier tracer counted.
+    pub carried: Transitions,
+    /// What the ledger's readings are held against.
+    pub tripwire: Tripwire,
 }
 
 /// The last listing of all sockets.
@@ -103,12 +108,13 @@ impl Published {
         values.connections = Some(live.ledger.connections(&witness.after, tw));
         values.tracer = Some(TracerValues {
             program: live.program.word(),
-            transitions: witness.after,
+            transitions: live.carried.plus(&witness.after),
             drift: self.drift,
             corrections: self.corrections,
             events_missed: self.events_missed,
+            tracer_changes: self.tracer_changes,
             health: self.health,
         });
-        (values, reading.difference().is_some_and(|difference| difference != live.excused))
+        (values, !live.tripwire.agrees(&reading))
     }
 }

@@ -8,17 +8,26 @@ use std::{
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
-use super::{Live, Published, SnapshotError, Tracker, TrackerError, host::Host, lister::Lister};
+use super::{
+    Live, Published, SnapshotError, Tracker, TrackerError, host::Host, lister::Lister, rungs::Rungs,
+};
 use crate::{
+    kernel::Program,
     ledger::{audit::Audit, reconcile::Verdict},
     metrics::Reason,
     states::{PerState, family_word, state_word},
+    transitions::Transitions,
 };
 
 /// How often the tripwire is looked at between snapshots.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
-/// The same while ledger and kernel are known to differ.
+/// The same while ledger and kernel are known to differ, or may.
 const ANXIOUS_LOOK_INTERVAL: Duration = Duration::from_millis(250);
+/// Transitions of which one may have been lost unnoticed: of the kernels that are known, the worst
+/// loses one in a million so. After so many a listing is due when it is calm.
+const MANY_TRANSITIONS: u64 = 10_000;
+/// Transitions between two looks at most for it to be calm.
+const CALM: u64 = 100;
 /// While sockets move, snapshots out of turn take at most one part in this of the time.
 const BUDGET: u32 = 10;
 
@@ -43,11 +52,18 @@ pub(super) struct Task {
     agreements_told: u64,
     /// Transitions counted at the last look.
     counted_then: u64,
+    /// The same when a listing last agreed, or was made to agree.
+    counted_verified: u64,
+    rungs: Rungs,
+    /// Of the tracers before this one.
+    carried: Transitions,
+    /// Likewise.
+    missed_before: u64,
 }
 
 impl Task {
     pub(super) fn new(tracker: Tracker, publish: watch::Sender<Published>) -> Self {
-        let Tracker { procfs, tracer, source, snapshot_interval } = tracker;
+        let Tracker { procfs, tracer, rungs, source, snapshot_interval } = tracker;
         let lister = Lister::new(procfs.clone(), source, snapshot_interval, tracer.is_some());
         Self {
             host: Host::new(procfs, lister, tracer),
@@ -58,6 +74,10 @@ impl Task {
             missed_then: 0,
             agreements_told: 0,
             counted_then: 0,
+            counted_verified: 0,
+            rungs: Rungs::new(&rungs),
+            carried: Transitions::default(),
+            missed_before: 0,
         }
     }
 
@@ -90,7 +110,13 @@ impl Task {
 
     fn next_look(&self) -> Instant {
         let differs = self.audit.as_ref().is_some_and(|audit| !audit.consistent());
-        Instant::now() + if differs { ANXIOUS_LOOK_INTERVAL } else { LOOK_INTERVAL }
+        let anxious = differs || self.unverified() >= MANY_TRANSITIONS;
+        Instant::now() + if anxious { ANXIOUS_LOOK_INTERVAL } else { LOOK_INTERVAL }
+    }
+
+    /// Transitions at the last look since a listing agreed.
+    fn unverified(&self) -> u64 {
+        self.counted_then.saturating_sub(self.counted_verified)
     }
 
     fn seed(&mut self) -> Result<(), SnapshotError> {
@@ -116,19 +142,28 @@ impl Task {
     fn look(&mut self) {
         let (Some(audit), Some(mut host)) = (&mut self.audit, self.host.traced()) else { return };
         host.tracer.flush_log();
-        match host.events_missed() {
-            Ok(missed) => self.state.events_missed = missed,
-            Err(error) => debug!(%error, "events missed are unknown"),
-        }
+        let missed = host.events_missed().unwrap_or_else(|error| {
+            debug!(%error, "events missed are unknown");
+            self.state.events_missed - self.missed_before
+        });
+        self.state.events_missed = self.missed_before + missed;
         let counted = host.tracer.counters.read().total();
-        let still = std::mem::replace(&mut self.counted_then, counted) == counted;
-        let budget = (host.last_duration() * BUDGET).max(LOOK_INTERVAL);
-        let reason = if !still && self.last_reconcile.elapsed() < budget {
+        if let Some(better) = self.rungs.judge(host.tracer.program, counted, missed) {
+            self.change_tracer(better);
+            return;
+        }
+        let moved = counted.abs_diff(std::mem::replace(&mut self.counted_then, counted));
+        let since = self.last_reconcile.elapsed();
+        let budget = host.last_duration() * BUDGET;
+        let reason = if moved > 0 && since < budget.max(LOOK_INTERVAL) {
             None
         } else if audit.tripped(&mut host) {
             Some(Reason::Tripwire)
+        } else if self.state.events_missed > self.missed_then {
+            Some(Reason::MissedEvents)
         } else {
-            (self.state.events_missed > self.missed_then).then_some(Reason::MissedEvents)
+            let due = moved <= CALM && since >= budget && self.unverified() >= MANY_TRANSITIONS;
+            due.then_some(Reason::AfterChurn)
         };
         match reason {
             Some(reason) => self.reconcile(reason),
@@ -136,7 +171,48 @@ impl Task {
         }
     }
 
+    /// Lets `program` count from now on, after a seed of its own. Until then the other one does; where
+    /// it cannot be loaded or seeded, also from then on.
+    fn change_tracer(&mut self, program: Program) {
+        let Some(audit) = &mut self.audit else { return };
+        let old = match self.host.load_tracer(program) {
+            Ok(old) => old,
+            Err(cause) => {
+                warn!(program = program.word(), "misses mount, and it cannot be changed: {cause}");
+                self.rungs.refused(program);
+                return;
+            }
+        };
+        let seeded = self.host.traced().map(|mut host| audit.reseed(&mut host));
+        if let Some(Err(error)) = seeded {
+            warn!(%error, "misses mount, and the better tracer could not be seeded");
+            self.host.tracer = old;
+            return;
+        }
+        if let (Some(old), Some(new)) = (old, &self.host.tracer) {
+            info!(
+                from = old.program.word(),
+                to = program.word(),
+                missed = self.state.events_missed,
+                "misses mounted: counting by the tracer that loses less"
+            );
+            // The new one first: what comes between the two looks counts once at least, so that the
+            // sum never goes back.
+            let counted = new.counters.read();
+            self.counted_then = counted.total();
+            self.carried = self.carried.plus(&old.counters.read()).since(&counted);
+        }
+        self.rungs.changed();
+        self.counted_verified = self.counted_then;
+        self.missed_before = self.state.events_missed;
+        self.missed_then = self.state.events_missed;
+        self.state.tracer_changes += 1;
+        self.last_reconcile = Instant::now();
+        self.publish();
+    }
+
     fn reconcile(&mut self, reason: Reason) {
+        let counted = self.host.tracer.as_ref().map(|tracer| tracer.counters.read().total());
         let outcome = match (&mut self.audit, self.host.traced()) {
             (Some(audit), Some(mut host)) => audit.reconcile(&mut host).map(Some),
             _ => self.host.list_alone().map(|()| None),
@@ -149,6 +225,7 @@ impl Task {
             Ok(Some(outcome)) => {
                 if outcome.verdict != Verdict::Undecided {
                     self.missed_then = self.state.events_missed;
+                    self.counted_verified = counted.unwrap_or_default();
                 }
                 if let Some(drift) = outcome.corrected {
                     self.tell_correction(&drift);
@@ -180,7 +257,8 @@ impl Task {
                 program: tracer.program,
                 counters: tracer.counters.clone(),
                 ledger: audit.ledger().clone(),
-                excused: audit.excused(),
+                carried: self.carried.clone(),
+                tripwire: audit.tripwire().clone(),
             });
             self.state.drift = *audit.drift();
             self.state.health.consistent = audit.consistent();

@@ -4,18 +4,91 @@ use std::net::{Ipv6Addr, TcpListener, TcpStream};
 
 use anyhow::Result;
 use tcpstat_tests::addrform::become_ipv4;
-use tcpstat_tests::agreement::{assert_agreement, await_agreement};
+use tcpstat_tests::agreement::{
+    assert_agreement, await_agreement, await_agreement_between_snapshots,
+};
 use tcpstat_tests::deadline::{DEADLINE, Look, wait_until};
 use tcpstat_tests::exporter::Exporter;
+use tcpstat_tests::exposition::Scrape;
 use tcpstat_tests::harness::{Test, kernel_test};
+use tcpstat_tests::loopback::{Churn, Pairs};
+use tcpstat_tests::map_reader::MapReader;
 use tcpstat_tests::netns::Namespace;
+use tcpstat_tests::receive_processor::receive_on;
 use tcpstat_tests::tcp::{Family, State};
 
 pub(crate) fn tests() -> Vec<Test> {
-    vec![kernel_test(
-        "a_socket_that_changes_its_family_is_a_drift_and_is_corrected",
-        a_changed_family_is_corrected,
-    )]
+    vec![
+        kernel_test(
+            "a_socket_that_changes_its_family_is_a_drift_and_is_corrected",
+            a_changed_family_is_corrected,
+        ),
+        kernel_test(
+            "a_tracer_whose_misses_mount_is_changed_for_the_other_and_the_counts_go_on",
+            a_tracer_whose_misses_mount_is_changed,
+        ),
+        kernel_test("a_tracer_that_was_named_is_kept", a_tracer_that_was_named_is_kept),
+    ]
+}
+
+/// Whoever reads BPF maps keeps the classic tracepoint's programs from running.
+fn a_tracer_whose_misses_mount_is_changed(namespace: &Namespace) -> Result<()> {
+    let mut exporter = Exporter::start(&["--tracer=tracepoint,btf", "--snapshot-interval=1h"])?;
+    assert_eq!(program(&exporter.scrape()?), "tracepoint");
+    let _pairs = Pairs::connect(20, Family::Ipv6)?;
+    let mut before =
+        churn_under_misses(namespace, &mut exporter, |scrape| program(scrape) == "tp_btf")?;
+
+    assert_eq!(before.value("tcpstat_tracer_changes_total", &[])?, 1.0);
+    assert!(before.value("tcpstat_events_missed_total", &[])? >= 100.0);
+    await_agreement_between_snapshots(&mut exporter)?;
+    assert_eq!(exporter.log().matches("misses mounted").count(), 1, "{}", exporter.log());
+    // What was counted before goes on from there.
+    let churn = Churn { threads: 1, connections: 100, family: Family::Ipv4, resets: false };
+    let births = [("family", "ipv4"), ("from", "close"), ("to", "syn_sent")];
+    before = exporter.scrape()?;
+    churn.run()?;
+    let after = exporter.scrape()?;
+    let counted = |scrape: &Scrape| scrape.value("tcpstat_transitions_total", &births);
+    assert!(counted(&before)? > 1000.0, "{before:?}");
+    assert_eq!(counted(&after)? - counted(&before)?, 100.0);
+    await_agreement_between_snapshots(&mut exporter)?;
+    Ok(())
+}
+
+fn a_tracer_that_was_named_is_kept(namespace: &Namespace) -> Result<()> {
+    let mut exporter = Exporter::start(&["--tracer=tracepoint", "--snapshot-interval=1h"])?;
+    let missed = |scrape: &Scrape| scrape.value("tcpstat_events_missed_total", &[]);
+    let scrape = churn_under_misses(namespace, &mut exporter, |scrape| {
+        missed(scrape).is_ok_and(|count| count > 500.0)
+    })?;
+    assert_eq!(program(&scrape), "tracepoint");
+    // It heals all the same.
+    await_agreement_between_snapshots(&mut exporter)?;
+    assert_eq!(exporter.scrape()?.value("tcpstat_tracer_changes_total", &[])?, 0.0);
+    Ok(())
+}
+
+/// Churn whose packets interrupt the reading of a BPF map, until a scrape satisfies `enough`.
+fn churn_under_misses(
+    namespace: &Namespace,
+    exporter: &mut Exporter,
+    enough: impl Fn(&Scrape) -> bool,
+) -> Result<Scrape> {
+    receive_on(namespace, 0)?;
+    let _reader = MapReader::start(0)?;
+    wait_until("misses", DEADLINE, || {
+        Churn { threads: 4, connections: 100, family: Family::Ipv4, resets: true }.run()?;
+        let scrape = exporter.scrape()?;
+        let missed = scrape.value("tcpstat_events_missed_total", &[])?;
+        Ok(if enough(&scrape) { Look::Done(scrape) } else { Look::NotYet(missed.to_string()) })
+    })
+}
+
+/// The program that counts.
+fn program(scrape: &Scrape) -> String {
+    let info = scrape.family("tcpstat_tracer_info");
+    info.iter().filter_map(|sample| sample.labels.get("program")).cloned().collect()
 }
 
 /// IPV6_ADDRFORM moves a socket between the families without a transition. The sum stays, so the

@@ -1,0 +1,116 @@
+//! A thread that reads a BPF map over and over. While it does, the kernel runs no program of a classic
+//! tracepoint on that processor, and counts the events it skipped (`trace_call_bpf`, since 6.7).
+
+#![expect(unsafe_code, reason = "bpf(2) has no safe wrapper here")]
+
+use std::io::Error;
+use std::os::fd::AsRawFd;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
+use std::thread::{self, JoinHandle};
+
+use anyhow::{Context, Result};
+use nix::libc;
+
+use crate::receive_processor::run_on;
+
+/// It reads until it is dropped.
+#[derive(Debug)]
+pub struct MapReader {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Copying this much is long enough to be interrupted in the midst of it.
+const VALUE_BYTES: u32 = 1 << 20;
+
+// include/uapi/linux/bpf.h
+const BPF_MAP_CREATE: i32 = 0;
+const BPF_MAP_LOOKUP_ELEM: i32 = 1;
+const BPF_MAP_TYPE_ARRAY: u32 = 2;
+
+/// `union bpf_attr` for `BPF_MAP_CREATE`, as far as it is used.
+#[repr(C)]
+struct Create {
+    map_type: u32,
+    key_size: u32,
+    value_size: u32,
+    max_entries: u32,
+}
+
+/// `union bpf_attr` for `BPF_MAP_LOOKUP_ELEM`.
+#[repr(C)]
+struct Lookup {
+    map_fd: u32,
+    padding: u32,
+    key: u64,
+    value: u64,
+    flags: u64,
+}
+
+impl MapReader {
+    /// Starts it on processor `cpu`.
+    ///
+    /// # Errors
+    /// Fails where bpf(2) is refused, and where there is no such processor.
+    pub fn start(cpu: usize) -> Result<Self> {
+        let map = create_map().context("BPF_MAP_CREATE")?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let (bound, told) = channel();
+        let thread = thread::spawn(move || {
+            let done = run_on(cpu);
+            let reads = done.is_ok();
+            // The receiver waits for just this.
+            let _ = bound.send(done);
+            let mut value = vec![0; VALUE_BYTES as usize];
+            while reads && !stopped.load(Ordering::Relaxed) {
+                look_up(&map, &mut value);
+            }
+        });
+        told.recv().context("the thread ended early")??;
+        Ok(Self { stop, thread: Some(thread) })
+    }
+}
+
+impl Drop for MapReader {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(Err(_)) = self.thread.take().map(JoinHandle::join) {
+            eprintln!("the thread that reads a map panicked");
+        }
+    }
+}
+
+fn create_map() -> Result<OwnedFd, Error> {
+    let attr = Create {
+        map_type: BPF_MAP_TYPE_ARRAY,
+        key_size: 4,
+        value_size: VALUE_BYTES,
+        max_entries: 1,
+    };
+    // SAFETY: the attributes are those of the command and outlive the call.
+    let fd = unsafe {
+        libc::syscall(libc::SYS_bpf, BPF_MAP_CREATE, &raw const attr, size_of::<Create>())
+    };
+    let fd = RawFd::try_from(fd).ok().filter(|fd| *fd >= 0).ok_or_else(Error::last_os_error)?;
+    // SAFETY: the kernel has just made it for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+fn look_up(map: &OwnedFd, value: &mut [u8]) {
+    let key = 0_u32;
+    let attr = Lookup {
+        map_fd: map.as_raw_fd().unsigned_abs(),
+        padding: 0,
+        key: (&raw const key) as u64,
+        value: value.as_mut_ptr() as u64,
+        flags: 0,
+    };
+    // SAFETY: key and value are as large as the map's, and outlive the call.
+    unsafe {
+        libc::syscall(libc::SYS_bpf, BPF_MAP_LOOKUP_ELEM, &raw const attr, size_of::<Lookup>());
+    }
+}

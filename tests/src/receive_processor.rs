@@ -1,0 +1,44 @@
+//! On which processor the loopback interface receives.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, CpuSet, sched_setaffinity, unshare};
+use nix::unistd::Pid;
+
+use crate::netns::Namespace;
+
+/// Lets `lo` of `namespace` hand every packet to processor `cpu`, whose softirq interrupts whatever runs
+/// there (Documentation/networking/scaling.rst, RPS). The calling thread gets a mount namespace of its
+/// own: another network namespace is seen in a sysfs of its own only.
+///
+/// # Errors
+/// Fails without privileges, and where the kernel was built without RPS.
+pub fn receive_on(_: &Namespace, cpu: usize) -> Result<()> {
+    let none = None::<&str>;
+    unshare(CloneFlags::CLONE_NEWNS).context("unshare(CLONE_NEWNS)")?;
+    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)
+        .context("make / private")?;
+    let folder = tempfile::tempdir()?;
+    mount(Some("sysfs"), folder.path(), Some("sysfs"), MsFlags::empty(), none)
+        .context("mount sysfs")?;
+    let mask = folder.path().join("class/net/lo/queues/rx-0/rps_cpus");
+    write(&mask, &format!("{:x}", 1_u64 << cpu))?;
+    nix::mount::umount(folder.path()).context("umount")
+}
+
+/// Binds the calling thread, and those it starts from now on, to processor `cpu`.
+///
+/// # Errors
+/// Fails where there is no such processor.
+pub fn run_on(cpu: usize) -> Result<()> {
+    let mut set = CpuSet::new();
+    set.set(cpu)?;
+    sched_setaffinity(Pid::from_raw(0), &set).with_context(|| format!("run on processor {cpu}"))
+}
+
+fn write(path: &Path, value: &str) -> Result<()> {
+    fs::write(path, value).with_context(|| format!("write {value} to {}", path.display()))
+}
