@@ -24,10 +24,13 @@ pub(crate) fn tests() -> Vec<Test> {
             a_changed_family_is_corrected,
         ),
         kernel_test(
-            "a_tracer_whose_misses_mount_is_changed_for_the_other_and_the_counts_go_on",
+            "misses_that_mount_change_the_tracer_and_the_counts_go_on",
             a_tracer_whose_misses_mount_is_changed,
         ),
-        kernel_test("a_tracer_that_was_named_is_kept", a_tracer_that_was_named_is_kept),
+        kernel_test(
+            "misses_that_mount_keep_a_tracer_that_was_named",
+            a_tracer_that_was_named_is_kept,
+        ),
     ]
 }
 

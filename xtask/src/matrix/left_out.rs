@@ -9,11 +9,18 @@ struct LeftOut {
     on: fn(Series) -> bool,
 }
 
-const LEFT_OUT: [LeftOut; 1] = [LeftOut {
-    test: "mptcp_counts_by_its_subflows_with_",
-    reason: "on 5.10, which Debian built without MPTCP",
-    on: |series| series < (5, 15),
-}];
+const LEFT_OUT: [LeftOut; 2] = [
+    LeftOut {
+        test: "mptcp_counts_by_its_subflows_with_",
+        reason: "on 5.10, which Debian built without MPTCP",
+        on: |series| series < (5, 15),
+    },
+    LeftOut {
+        test: "misses_that_mount_",
+        reason: "before 6.7, which does not count what the classic tracepoint misses",
+        on: |series| series < (6, 7),
+    },
+];
 
 /// Says what is left out, and why.
 pub(crate) fn announce() {
@@ -36,8 +43,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_kernel_without_mptcp_leaves_it_out() {
-        assert_eq!(arguments((5, 10)), ["--skip", "mptcp_counts_by_its_subflows_with_"]);
-        assert_eq!(arguments((6, 1)), Vec::<String>::new());
+    fn only_the_kernels_that_lack_something_leave_out_what_asks_for_it() {
+        let misses = ["--skip", "misses_that_mount_"];
+        let mptcp = ["--skip", "mptcp_counts_by_its_subflows_with_"];
+        assert_eq!(arguments((5, 10)), [mptcp, misses].concat());
+        assert_eq!(arguments((6, 1)), misses);
+        assert_eq!(arguments((6, 12)), Vec::<String>::new());
     }
 }
