@@ -1,6 +1,7 @@
 //! Debian's archive, by an apt configuration of the matrix's own: the lists of many suites, from which
 //! nothing is ever installed. It takes no privileges, and leaves the machine's own lists alone.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -39,16 +40,23 @@ impl Archive {
         Ok(archive)
     }
 
-    /// Every kernel that a suite lists.
+    /// Every kernel that a suite lists, with those of the packages it needs that one lists too: some
+    /// suites list a kernel without its linux-base, which then holds nothing but its configuration.
     pub(crate) fn kernels(&self) -> Result<Vec<Package>> {
-        let names = process::probe(self.apt("apt-cache").args(["pkgnames", "linux-image-"]))
+        let listed = process::probe(self.apt("apt-cache").args(["pkgnames", "linux-"]))
             .context("apt-cache tells no names of packages")?;
-        let names: Vec<_> = names.lines().filter(|name| packages::is_cloud_kernel(name)).collect();
+        let listed: HashSet<_> = listed.lines().collect();
+        let names: Vec<_> =
+            listed.iter().filter(|name| packages::is_cloud_kernel(name)).copied().collect();
         ensure!(!names.is_empty(), "no suite lists a kernel");
         let mut command = self.apt("apt-cache");
         let shown = process::probe(command.args(["show", "--no-all-versions"]).args(&names))
             .context("apt-cache shows no packages")?;
-        Ok(packages::parse(&shown))
+        let mut kernels = packages::parse(&shown);
+        for kernel in &mut kernels {
+            kernel.depends.retain(|name| listed.contains(name.as_str()));
+        }
+        Ok(kernels)
     }
 
     /// Downloads `packages`, which apt verifies, and unpacks them into the fresh folder `root`.
