@@ -21,11 +21,23 @@ pub fn await_agreement(exporter: &mut Exporter) -> Result<Connections> {
 /// # Errors
 /// As [`await_agreement`].
 pub fn await_agreement_between_snapshots(exporter: &mut Exporter) -> Result<Connections> {
-    await_equal(exporter, |mut connections| {
-        let ipv6 = connections.remove(&(Family::Ipv6, State::TimeWait)).unwrap_or_default();
-        *connections.entry((Family::Ipv4, State::TimeWait)).or_default() += ipv6;
-        connections
-    })
+    await_equal(exporter, time_wait_together)
+}
+
+/// What is not yet as [`await_agreement_between_snapshots`] awaits it; `None` where all is.
+///
+/// # Errors
+/// Fails when the exporter or `/proc` cannot be read.
+pub fn difference_between_snapshots(exporter: &mut Exporter) -> Result<Option<String>> {
+    let told = time_wait_together(exporter.scrape()?.connections()?);
+    let shown = time_wait_together(proc_view::connections()?);
+    Ok((told != shown).then(|| difference(&told, &shown)))
+}
+
+fn time_wait_together(mut connections: Connections) -> Connections {
+    let ipv6 = connections.remove(&(Family::Ipv6, State::TimeWait)).unwrap_or_default();
+    *connections.entry((Family::Ipv4, State::TimeWait)).or_default() += ipv6;
+    connections
 }
 
 fn await_equal(

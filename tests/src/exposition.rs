@@ -21,6 +21,12 @@ pub struct Sample {
 }
 
 impl Sample {
+    /// The value, where it is a whole number and not below zero.
+    #[must_use]
+    pub fn count(&self) -> Option<u64> {
+        count(self.value)
+    }
+
     fn has(&self, labels: &[(&str, &str)]) -> bool {
         labels.iter().all(|(name, value)| self.labels.get(*name).is_some_and(|is| is == value))
     }
@@ -92,7 +98,7 @@ impl Scrape {
         self.family(name)
             .into_iter()
             .map(|sample| {
-                let entry = (family_and_state(sample), count(sample.value));
+                let entry = (family_and_state(sample), sample.count());
                 match entry {
                     (Some(key), Some(count)) => Ok((key, count)),
                     _ => bail!("not a count of a family and a state: {sample:?}"),

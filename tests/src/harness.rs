@@ -56,10 +56,20 @@ pub struct Test {
 /// what is to be done in the process of every test too.
 #[must_use]
 pub fn run(tests: Vec<Test>) -> ExitCode {
+    run_as(tests, Arguments::from_args)
+}
+
+/// The same, never two at once: for tests that each want the whole machine.
+#[must_use]
+pub fn run_in_turn(tests: Vec<Test>) -> ExitCode {
+    run_as(tests, || Arguments { test_threads: Some(1), ..Arguments::from_args() })
+}
+
+fn run_as(tests: Vec<Test>, arguments: impl FnOnce() -> Arguments) -> ExitCode {
     if let Ok(name) = env::var(TEST_VARIABLE) {
         return run_here(&name, tests);
     }
-    let arguments = Arguments::from_args();
+    let arguments = arguments();
     let gate = kernel_gate();
     if let Err(reason) = &gate
         && !arguments.list

@@ -7,9 +7,11 @@
 pub mod addrform;
 pub mod agreement;
 pub mod binary;
+pub mod corrections;
 pub mod deadline;
 pub mod exporter;
 pub mod exposition;
+pub mod flow;
 pub mod harness;
 pub mod held;
 pub mod kernel_gate;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
@@ -143,9 +143,21 @@ impl Churn {
     /// # Errors
     /// Fails when a connection does or its end is not seen within [`DEADLINE`].
     pub fn run(self) -> Result<Churned> {
+        self.run_while(|| true)
+    }
+
+    /// The same until `end`, if that comes first.
+    ///
+    /// # Errors
+    /// As [`Churn::run`].
+    pub fn run_until(self, end: Instant) -> Result<Churned> {
+        self.run_while(move || Instant::now() < end)
+    }
+
+    fn run_while(self, goes_on: impl Fn() -> bool + Copy + Send + 'static) -> Result<Churned> {
         // Threads inherit the network namespace.
         let threads: Vec<_> =
-            (0..self.threads).map(|_| thread::spawn(move || self.run_thread())).collect();
+            (0..self.threads).map(|_| thread::spawn(move || self.run_thread(goes_on))).collect();
         let mut total = Churned { listeners: 0, orderly: 0, reset: 0 };
         for thread in threads {
             let done = thread.join().unwrap_or_else(|_| bail!("a thread panicked"))?;
@@ -156,10 +168,10 @@ impl Churn {
         Ok(total)
     }
 
-    fn run_thread(self) -> Result<Churned> {
+    fn run_thread(self, goes_on: impl Fn() -> bool) -> Result<Churned> {
         let listener = listen(self.family)?;
         let mut done = Churned { listeners: 1, orderly: 0, reset: 0 };
-        for number in 0..self.connections {
+        for number in (0..self.connections).take_while(|_| goes_on()) {
             let pair = connect(&listener)?;
             if self.resets && number % 2 == 1 {
                 close(pair, Closing::Reset)?;
