@@ -16,6 +16,7 @@ mod cargo;
 mod conventions;
 mod linker;
 mod llvm;
+mod losses;
 mod matrix;
 mod object;
 mod process;

@@ -3,12 +3,14 @@
 
 use std::env;
 use std::ffi::OsString;
+use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::apt::Privilege;
+use crate::losses::{self, Loss};
 use crate::process::{self, Step};
 use crate::target::Workspace;
 use crate::toolchain::Version;
@@ -147,6 +149,11 @@ fn end_to_end(workspace: &Workspace, tools: &Tools, filter: &[String], bless: bo
     if bless {
         command.env("TCPSTAT_BLESS", "1");
     }
+    let losses = workspace.log("losses");
+    if losses.exists() {
+        fs::remove_file(&losses).with_context(|| format!("cannot remove {}", losses.display()))?;
+    }
+    command.env("TCPSTAT_LOSSES", &losses);
     if privilege == Privilege::Sudo
         && let Some(version) = Version::of(Path::new("rustc"))
     {
@@ -157,7 +164,18 @@ fn end_to_end(workspace: &Workspace, tools: &Tools, filter: &[String], bless: bo
     if may || is_ci(env::var_os("CI")) {
         command.env("TCPSTAT_REQUIRE_KERNEL", "1");
     }
-    step(workspace, "end-to-end tests").run(&mut command)
+    let ended = step(workspace, "end-to-end tests").run(&mut command);
+    // Without a storm there is no such file.
+    print_losses(&fs::read_to_string(&losses).unwrap_or_default());
+    ended
+}
+
+fn print_losses(text: &str) {
+    let losses: Vec<_> = text.lines().filter_map(Loss::parse).collect();
+    let table = losses::table(losses.iter().map(|loss| (loss.kernel.as_str(), loss)));
+    if !table.is_empty() {
+        println!("\n{table}");
+    }
 }
 
 /// The tests of the classic tracepoint need tracefs; those say so themselves where it is missing.

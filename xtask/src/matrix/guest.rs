@@ -15,6 +15,10 @@ const TRIPLE: &str = "x86_64-unknown-linux-gnu";
 /// How long a wait of the tests may take in a guest, whose processor is emulated.
 const DEADLINE_SECONDS: &str = "60";
 
+/// The targets of the tests.
+const KERNEL: &str = "kernel";
+const STORM: &str = "storm";
+
 /// Where they are.
 #[derive(Debug)]
 pub(crate) struct Programs {
@@ -22,6 +26,8 @@ pub(crate) struct Programs {
     pub(crate) tcpstat: PathBuf,
     /// The kernel tests.
     pub(crate) tests: PathBuf,
+    /// The tests that want a machine to themselves.
+    pub(crate) storm: PathBuf,
 }
 
 /// Builds them.
@@ -36,15 +42,19 @@ pub(crate) fn build(workspace: &Workspace) -> Result<Programs> {
     let step = step("building the kernel tests for the guests", "matrix-build-tests");
     let mut command = cargo(workspace, &target);
     command
-        .args(["test", "--no-run", "--locked", "--package", "tcpstat-tests", "--test", "kernel"])
+        .args(["test", "--no-run", "--locked", "--package", "tcpstat-tests"])
+        .args(["--test", KERNEL, "--test", STORM])
         .arg("--message-format=json-render-diagnostics")
         .env("CARGO_PROFILE_DEV_STRIP", "symbols")
         .env("TCPSTAT_TEST_DEADLINE_SECONDS", DEADLINE_SECONDS);
     step.run(&mut command)?;
     let messages = fs::read_to_string(&step.log)
         .with_context(|| format!("cannot read {}", step.log.display()))?;
-    let tests = executable(&messages).context("cargo does not say where the kernel tests are")?;
-    Ok(Programs { tcpstat: target.join(TRIPLE).join("release/tcpstat"), tests })
+    let find = |name| {
+        executable(&messages, name).with_context(|| format!("cargo does not say where {name} is"))
+    };
+    let tcpstat = target.join(TRIPLE).join("release/tcpstat");
+    Ok(Programs { tcpstat, tests: find(KERNEL)?, storm: find(STORM)? })
 }
 
 fn cargo(workspace: &Workspace, target: &Path) -> Command {
@@ -57,11 +67,13 @@ fn cargo(workspace: &Workspace, target: &Path) -> Command {
     command
 }
 
-/// The last executable among cargo's messages.
-fn executable(messages: &str) -> Option<PathBuf> {
-    messages.lines().rev().find_map(|line| {
+/// The executable of the target of that name, among cargo's messages.
+fn executable(messages: &str, target: &str) -> Option<PathBuf> {
+    messages.lines().find_map(|line| {
         let message: serde_json::Value = serde_json::from_str(line).ok()?;
-        Some(PathBuf::from(message.get("executable")?.as_str()?))
+        let wanted = message.pointer("/target/name")?.as_str()? == target;
+        let executable = message.get("executable")?.as_str()?;
+        wanted.then(|| PathBuf::from(executable))
     })
 }
 
@@ -73,9 +85,11 @@ mod tests {
     fn cargo_says_where_the_tests_are() {
         let messages = "   Compiling x\n\
             {\"reason\":\"compiler-artifact\",\"executable\":null}\n\
-            {\"reason\":\"compiler-artifact\",\"executable\":\"/t/kernel-1\"}\n\
+            {\"reason\":\"x\",\"target\":{\"name\":\"kernel\"},\"executable\":\"/t/kernel-1\"}\n\
+            {\"reason\":\"x\",\"target\":{\"name\":\"storm\"},\"executable\":\"/t/storm-1\"}\n\
             {\"reason\":\"build-finished\",\"success\":true}\n  Finished\n";
-        assert_eq!(executable(messages), Some("/t/kernel-1".into()));
-        assert_eq!(executable("Finished"), None);
+        assert_eq!(executable(messages, "kernel"), Some("/t/kernel-1".into()));
+        assert_eq!(executable(messages, "storm"), Some("/t/storm-1".into()));
+        assert_eq!(executable(messages, "support"), None);
     }
 }

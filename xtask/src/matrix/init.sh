@@ -1,5 +1,5 @@
 #!/bin/sh
-# The first and only process of a guest: runs the kernel tests, says how they ended, switches off.
+# The first and only process of a guest: runs the tests, says how they ended, switches off.
 /bin/busybox mkdir -p /proc /sys /dev /tmp /busybox
 /bin/busybox --install -s /busybox
 export PATH=/bin:/busybox
@@ -17,13 +17,30 @@ ip link set lo up
 
 echo "matrix: check"
 /bin/tcpstat check 2>&1
+echo "matrix: serve"
+/bin/tcpstat serve --web.listen-address=127.0.0.1:10048 2>&1 &
+for _ in 1 2 3 4 5 6 7 8 9 10; do
+    wget -qO /dev/null http://127.0.0.1:10048/-/ready 2>/dev/null && break
+    sleep 1
+done
+wget -qO - http://127.0.0.1:10048/metrics | grep '^tcpstat_tracer_info'
+kill $!
+wait $!
+
 echo "matrix: tests"
 export TCPSTAT_BIN=/bin/tcpstat TCPSTAT_NODE_EXPORTER=/bin/node_exporter TCPSTAT_REQUIRE_KERNEL=1
+# Nobody else is harmed by what the tests do to this machine.
+export TCPSTAT_OWN_MACHINE=1 TCPSTAT_LOSSES=/tmp/losses
 set --
 while read -r argument; do
     set -- "$@" "$argument"
 done </arguments
 cd /tmp || exit
 /bin/tests "$@" 2>&1
-echo "matrix: ended with $?"
+status=$?
+echo "matrix: storm"
+/bin/storm "$@" 2>&1 || status=$?
+echo "matrix: losses"
+cat /tmp/losses 2>/dev/null
+echo "matrix: ended with $status"
 poweroff -f

@@ -53,6 +53,7 @@ impl Base {
         symlink("busybox", root.join("bin/sh")).context("cannot link sh to busybox")?;
         copy(&programs.tcpstat, &root.join("bin/tcpstat"))?;
         copy(&programs.tests, &root.join("bin/tests"))?;
+        copy(&programs.storm, &root.join("bin/storm"))?;
         let mut dynamic = vec![(tools.node_exporter.clone(), "node_exporter")];
         for name in MACHINES_OWN {
             let path = find(name).with_context(|| format!("the tests need {name}"))?;

@@ -14,8 +14,8 @@ use crate::target::Workspace;
 const PROGRAM: &str = "qemu-system-x86_64";
 const PACKAGE: &str = "qemu-system-x86";
 
-/// One run takes some three minutes where a processor is free.
-const TIMEOUT_SECONDS: &str = "900";
+/// One run takes some five minutes where a processor is free.
+const TIMEOUT_SECONDS: &str = "1500";
 
 /// The emulator.
 pub(crate) struct Qemu {

@@ -70,7 +70,7 @@ pub(crate) fn run(
     left_out::announce();
     let rows = boot_all(workspace, &qemu, boots);
 
-    let table = report::table(&rows, &missing);
+    let table = format!("{}\n{}", report::table(&rows, &missing), report::losses(&rows));
     println!("\n{table}");
     let file = workspace.log("matrix").with_extension("md");
     std::fs::write(&file, &table).with_context(|| format!("cannot write {}", file.display()))?;

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::matrix::console::Console;
+use crate::losses;
+use crate::matrix::console::{Console, Serving};
 use crate::matrix::kernel::Kernel;
 use crate::target::Workspace;
 
@@ -59,7 +60,7 @@ impl Row {
         for line in self.console.failures.lines() {
             println!("    {line}");
         }
-        if let Some(line) = &self.console.closing {
+        for line in &self.console.closing {
             println!("{line}");
         }
         if let Some(obstacle) = &self.obstacle {
@@ -76,8 +77,8 @@ fn last_lines(text: &str) -> String {
 /// A table in Markdown, and below it the kernels that could not be had.
 pub(crate) fn table(rows: &[Row], missing: &[String]) -> String {
     let mut text =
-        "| kernel | tracer | runs | passed | failed | ignored | left out | seconds | |\n\
-        | --- | --- | --- | ---: | ---: | ---: | ---: | ---: | --- |\n"
+        "| kernel | counts | snapshot | hooks | runs | passed | failed | ignored | left out | seconds \
+        | |\n| --- | --- | --- | --- | --- | ---: | ---: | ---: | ---: | ---: | --- |\n"
             .to_owned();
     for row in rows {
         let counts = row.console.summary.map_or_else(
@@ -87,12 +88,12 @@ pub(crate) fn table(rows: &[Row], missing: &[String]) -> String {
                 format!("{passed} | {failed} | {} | {}", summary.ignored, summary.filtered_out)
             },
         );
+        let Serving { program, snapshot, hooks } = row.console.serving.clone().unwrap_or_default();
         // Writing to a String cannot fail.
         let _ = writeln!(
             text,
-            "| {} | {} | {} | {counts} | {:.0} | {} |",
+            "| {} | {program} | {snapshot} | {hooks} | {} | {counts} | {:.0} | {} |",
             row.version,
-            row.console.tracer.as_deref().unwrap_or("none"),
             row.console.runs.join(", "),
             row.elapsed.as_secs_f64(),
             if row.passed() { "ok" } else { "FAILED" },
@@ -104,9 +105,18 @@ pub(crate) fn table(rows: &[Row], missing: &[String]) -> String {
     text
 }
 
+/// What the storms of all kernels lost, as a table in Markdown.
+pub(crate) fn losses(rows: &[Row]) -> String {
+    losses::table(
+        rows.iter()
+            .flat_map(|row| row.console.losses.iter().map(|loss| (row.version.as_str(), loss))),
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::losses::Loss;
     use crate::matrix::console::Summary;
 
     #[test]
@@ -115,8 +125,18 @@ mod tests {
         let console = Console {
             tracer: Some("tp_btf".to_owned()),
             runs: vec!["tp_btf".to_owned(), "tracepoint".to_owned()],
+            serving: Some(Serving {
+                program: "tp_btf".to_owned(),
+                snapshot: "procfs".to_owned(),
+                hooks: "none".to_owned(),
+            }),
             status: Some(0),
             summary: Some(summary),
+            losses: Loss::parse(
+                "loss: kernel=5.10.0-46 program=tp_btf events=9 lost=0 counted=0 healed_seconds=0.1",
+            )
+            .into_iter()
+            .collect(),
             ..Console::default()
         };
         let row = |console, obstacle| Row {
@@ -131,9 +151,10 @@ mod tests {
         let lines: Vec<_> = table.lines().collect();
         assert_eq!(
             lines[2],
-            "| 5.10.262 | tp_btf | tp_btf, tracepoint | 97 | 0 | 0 | 2 | 161 | ok |"
+            "| 5.10.262 | tp_btf | procfs | none | tp_btf, tracepoint | 97 | 0 | 0 | 2 | 161 | ok |"
         );
-        assert_eq!(lines[3], "| 5.10.262 | none |  | ? | ? | ? | ? | 161 | FAILED |");
+        assert_eq!(lines[3], "| 5.10.262 |  |  |  |  | ? | ? | ? | ? | 161 | FAILED |");
         assert_eq!(lines[5], "Not had: 6.18: no suite lists it");
+        assert!(losses(&rows).ends_with("| 5.10.262 | `tp_btf` | 9 | 0 | 0 | 0.1 s |\n"));
     }
 }
