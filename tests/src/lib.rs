@@ -17,6 +17,7 @@ pub mod held;
 pub mod kernel_gate;
 pub mod loopback;
 pub mod map_reader;
+pub mod mounts;
 pub mod netns;
 pub mod population;
 pub mod proc_view;

@@ -9,6 +9,7 @@ mod peers;
 mod privileges;
 mod snapshots;
 mod states;
+mod surroundings;
 
 use std::process::ExitCode;
 
@@ -21,6 +22,7 @@ fn main() -> ExitCode {
     tests.extend(namespaces::tests());
     tests.extend(peers::tests());
     tests.extend(privileges::tests());
+    tests.extend(surroundings::tests());
     tests.extend(snapshots::tests());
     run(tests)
 }

@@ -1,0 +1,44 @@
+//! Another /proc, another /sys: mounts that this process and its children alone see.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+
+/// The mounts of the calling thread, and of what it starts from now on. They go with the last of them.
+#[derive(Debug)]
+pub struct PrivateMounts(());
+
+impl PrivateMounts {
+    /// Takes a copy of the mounts there are; what is done to it stays in it.
+    ///
+    /// # Errors
+    /// Fails without `CAP_SYS_ADMIN`.
+    pub fn enter() -> Result<Self> {
+        unshare(CloneFlags::CLONE_NEWNS).context("unshare(CLONE_NEWNS)")?;
+        let none: Option<&str> = None;
+        mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)
+            .context("make all mounts private")?;
+        Ok(Self(()))
+    }
+
+    /// Mounts a procfs with `options` over /proc.
+    ///
+    /// # Errors
+    /// Fails for options that the kernel does not know.
+    pub fn proc(&self, options: &str) -> Result<()> {
+        mount(Some("proc"), "/proc", Some("proc"), MsFlags::empty(), Some(options))
+            .with_context(|| format!("mount a procfs with {options}"))
+    }
+
+    /// Has `path` show the file at `other`.
+    ///
+    /// # Errors
+    /// Fails when one of the two is missing.
+    pub fn replace(&self, path: &Path, other: &Path) -> Result<()> {
+        let none: Option<&str> = None;
+        mount(Some(other), path, none, MsFlags::MS_BIND, none)
+            .with_context(|| format!("bind {} to {}", other.display(), path.display()))
+    }
+}
