@@ -1,14 +1,17 @@
 //! Puts the tracer's BPF object where `kernel::load` includes it, and names the build's revision.
 //!
 //! `cargo xtask build` makes the object and gives its path in `TCPSTAT_BPF_OBJECT`. Without it (an
-//! editor, a plain `cargo check`) the binary has no tracer, and says so at its start.
+//! editor, a plain `cargo check`) the binary has no tracer, and says so at its start. With the feature
+//! `lose-events` it is the object of that feature, in `TCPSTAT_BPF_OBJECT_LOSING`.
 
 use std::{env, fs, path::PathBuf, process::Command};
 
 fn main() {
-    println!("cargo::rerun-if-env-changed=TCPSTAT_BPF_OBJECT");
+    let losing = env::var_os("CARGO_FEATURE_LOSE_EVENTS").is_some();
+    let variable = if losing { "TCPSTAT_BPF_OBJECT_LOSING" } else { "TCPSTAT_BPF_OBJECT" };
+    println!("cargo::rerun-if-env-changed={variable}");
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
-    let object = match env::var_os("TCPSTAT_BPF_OBJECT") {
+    let object = match env::var_os(variable) {
         Some(path) => {
             println!("cargo::rerun-if-changed={}", path.display());
             fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))

@@ -23,6 +23,10 @@ pub(crate) fn transition<C: EbpfContext>(
         error!(ctx, "impossible TCP state: {} -> {}", oldstate, newstate);
         return;
     }
+    #[cfg(feature = "lose-events")]
+    if crate::lose::lost(oldstate, newstate) {
+        return;
+    }
     if log_open() {
         add(Bank::Logged, family, oldstate as u8, newstate as u8);
         log(family, oldstate as u8, newstate as u8, fill);

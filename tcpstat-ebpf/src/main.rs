@@ -18,6 +18,8 @@
 mod count;
 #[cfg(target_arch = "bpf")]
 mod iter;
+#[cfg(all(target_arch = "bpf", feature = "lose-events"))]
+mod lose;
 #[cfg(target_arch = "bpf")]
 mod maps;
 #[cfg(target_arch = "bpf")]

@@ -32,6 +32,16 @@ impl PrivateMounts {
             .with_context(|| format!("mount a procfs with {options}"))
     }
 
+    /// Mounts the sysfs of the calling thread's network namespace at `path`, which is returned.
+    ///
+    /// # Errors
+    /// Fails where the kernel does.
+    pub fn sysfs<'a>(&self, path: &'a Path) -> Result<&'a Path> {
+        let none: Option<&str> = None;
+        mount(Some("sysfs"), path, Some("sysfs"), MsFlags::empty(), none).context("mount sysfs")?;
+        Ok(path)
+    }
+
     /// Has `path` show the file at `other`.
     ///
     /// # Errors

@@ -4,10 +4,11 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, CpuSet, sched_setaffinity, unshare};
+use nix::mount::umount;
+use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 
+use crate::mounts::PrivateMounts;
 use crate::netns::Namespace;
 
 /// Lets `lo` of `namespace` hand every packet to processor `cpu`, whose softirq interrupts whatever runs
@@ -17,16 +18,11 @@ use crate::netns::Namespace;
 /// # Errors
 /// Fails without privileges, and where the kernel was built without RPS.
 pub fn receive_on(_: &Namespace, cpu: usize) -> Result<()> {
-    let none = None::<&str>;
-    unshare(CloneFlags::CLONE_NEWNS).context("unshare(CLONE_NEWNS)")?;
-    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)
-        .context("make / private")?;
     let folder = tempfile::tempdir()?;
-    mount(Some("sysfs"), folder.path(), Some("sysfs"), MsFlags::empty(), none)
-        .context("mount sysfs")?;
-    let mask = folder.path().join("class/net/lo/queues/rx-0/rps_cpus");
+    let mounted = PrivateMounts::enter()?.sysfs(folder.path())?;
+    let mask = mounted.join("class/net/lo/queues/rx-0/rps_cpus");
     write(&mask, &format!("{:x}", 1_u64 << cpu))?;
-    nix::mount::umount(folder.path()).context("umount")
+    umount(folder.path()).context("umount")
 }
 
 /// Binds the calling thread, and those it starts from now on, to processor `cpu`.

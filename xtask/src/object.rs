@@ -17,18 +17,35 @@ use crate::{cargo, process};
 /// run again whenever it comes and goes.
 pub(crate) const OBJECT_VARIABLE: &str = "TCPSTAT_BPF_OBJECT";
 
+/// The same for the object of the feature below.
+const LOSING_OBJECT_VARIABLE: &str = "TCPSTAT_BPF_OBJECT_LOSING";
+
+/// The tracer loses what it is told to lose.
+pub(crate) const LOSING_FEATURE: &str = "lose-events";
+
 /// The program's own BTF, and the debug information that the linker makes it from.
 const BPF_RUSTFLAGS: &str = "-C debuginfo=2 -C link-arg=--btf";
 
 /// Builds the object and the release binary, and says where they are.
 pub(crate) fn build(workspace: &Workspace) -> Result<()> {
     let bpf = setup::bpf(workspace)?;
-    build_object(workspace, &bpf)?;
-    build_binary(workspace)?;
+    build_object(workspace, &bpf, &[])?;
+    build_binary(workspace, &[])?;
     for file in [workspace.bpf_object(), workspace.binary()] {
         println!("{} ({})", workspace.shown(&file), size(&file)?);
     }
     Ok(())
+}
+
+/// Builds the binary whose tracer loses events on purpose. To be called before [`build`]: cargo puts
+/// both in the same place.
+pub(crate) fn build_losing(workspace: &Workspace) -> Result<()> {
+    let bpf = setup::bpf(workspace)?;
+    let features = ["--features", LOSING_FEATURE];
+    build_object(workspace, &bpf, &features)?;
+    keep(&workspace.bpf_object(), &workspace.losing_bpf_object())?;
+    build_binary(workspace, &features)?;
+    keep(&workspace.binary(), &workspace.losing_binary())
 }
 
 /// Builds, then becomes `tcpstat serve`. Returns only what went wrong.
@@ -55,11 +72,20 @@ pub(crate) fn serve(workspace: &Workspace, args: &[String]) -> Error {
 /// A cargo command for the host that knows the BPF object.
 pub(crate) fn host_cargo(workspace: &Workspace) -> Command {
     let mut command = cargo::host(workspace);
-    command.env(OBJECT_VARIABLE, workspace.bpf_object());
+    command
+        .env(OBJECT_VARIABLE, workspace.bpf_object())
+        .env(LOSING_OBJECT_VARIABLE, workspace.losing_bpf_object());
     command
 }
 
-fn build_object(workspace: &Workspace, bpf: &Bpf) -> Result<()> {
+/// Copies what the next build puts another file in the place of.
+pub(crate) fn keep(built: &Path, kept: &Path) -> Result<()> {
+    fs::copy(built, kept)
+        .with_context(|| format!("cannot copy {} to {}", built.display(), kept.display()))?;
+    Ok(())
+}
+
+fn build_object(workspace: &Workspace, bpf: &Bpf, features: &[&str]) -> Result<()> {
     let Bpf { toolchain, linker } = bpf;
     let mut command = cargo::other(workspace, &toolchain.cargo(), &toolchain.rustc());
     if toolchain.is_stable() {
@@ -70,13 +96,14 @@ fn build_object(workspace: &Workspace, bpf: &Bpf) -> Result<()> {
         .args(["build", "--release", "--locked", "--target", BPF_TARGET, "-Z", "build-std=core"])
         .args(["--package", "tcpstat-ebpf", "--bin", "tcpstat-ebpf", "--target-dir"])
         .arg(workspace.bpf_target())
+        .args(features)
         .env("CARGO_TARGET_BPFEL_UNKNOWN_NONE_RUSTFLAGS", BPF_RUSTFLAGS);
     step("building the BPF object", workspace.log("build-bpf")).run(&mut command)
 }
 
-fn build_binary(workspace: &Workspace) -> Result<()> {
+fn build_binary(workspace: &Workspace, features: &[&str]) -> Result<()> {
     let mut command = host_cargo(workspace);
-    command.args(["build", "--release", "--locked", "--package", "tcpstat-user"]);
+    command.args(["build", "--release", "--locked", "--package", "tcpstat-user"]).args(features);
     step("building tcpstat", workspace.log("build")).run(&mut command)
 }
 

@@ -45,6 +45,16 @@ impl Workspace {
         self.target.join("release/tcpstat")
     }
 
+    /// A release binary whose tracer loses events on purpose, for the tests.
+    pub(crate) fn losing_binary(&self) -> PathBuf {
+        self.target.join("xtask/tcpstat-losing")
+    }
+
+    /// The BPF object that it embeds.
+    pub(crate) fn losing_bpf_object(&self) -> PathBuf {
+        self.target.join("xtask/tcpstat-losing.bpf.o")
+    }
+
     /// The target directory of the BPF build, which has a rustc of its own.
     pub(crate) fn bpf_target(&self) -> PathBuf {
         self.target.join("bpf")

@@ -28,7 +28,10 @@ pub(crate) fn run(
 ) -> Result<bool> {
     let tools = tools::provide(workspace)?;
     let mut report = Report::default();
-    report.time("build", || object::build(workspace))?;
+    report.time("build", || {
+        object::build_losing(workspace)?;
+        object::build(workspace)
+    })?;
     report.step("format", || {
         cargo(workspace, "format", &["fmt", "--all", "--check"], &["--", "--color", "never"])
     });
@@ -53,7 +56,10 @@ pub(crate) fn run(
 pub(crate) fn matrix(workspace: &Workspace, filter: &[String], kernels: &[String]) -> Result<bool> {
     let tools = tools::provide(workspace)?;
     let mut report = Report::default();
-    report.time("build", || object::build(workspace))?;
+    report.time("build", || {
+        object::build_losing(workspace)?;
+        object::build(workspace)
+    })?;
     report.step("kernel matrix", || matrix::run(workspace, &tools, kernels, filter));
     Ok(report.finish())
 }
@@ -62,7 +68,10 @@ pub(crate) fn matrix(workspace: &Workspace, filter: &[String], kernels: &[String
 pub(crate) fn bless(workspace: &Workspace) -> Result<bool> {
     let tools = tools::provide(workspace)?;
     let mut report = Report::default();
-    report.time("build", || object::build(workspace))?;
+    report.time("build", || {
+        object::build_losing(workspace)?;
+        object::build(workspace)
+    })?;
     report.step("bless", || end_to_end(workspace, &tools, &[], true));
     Ok(report.finish())
 }
@@ -143,6 +152,7 @@ fn end_to_end(workspace: &Workspace, tools: &Tools, filter: &[String], bless: bo
         .args(["test", "--locked", "--no-fail-fast", "--package", "tcpstat-tests"])
         .args(after_dashes(filter))
         .env("TCPSTAT_BIN", workspace.binary())
+        .env("TCPSTAT_LOSING_BIN", workspace.losing_binary())
         .env("TCPSTAT_PROMTOOL", &tools.promtool)
         .env("TCPSTAT_NODE_EXPORTER", &tools.node_exporter)
         .env("TCPSTAT_FIXTURES", workspace.fixtures());

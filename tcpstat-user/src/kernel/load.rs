@@ -178,6 +178,8 @@ fn globals(
         ("SOCK_NET", types.offset("sock", "__sk_common.skc_net.net")?),
         ("NET_INUM", types.offset("net", "ns.inum")?),
     ];
+    #[cfg(feature = "lose-events")]
+    globals.extend(super::lose::globals());
     match program {
         Program::TpBtf => {
             // `struct tcp_sock` begins with its `struct inet_sock`.

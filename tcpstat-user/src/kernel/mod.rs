@@ -12,6 +12,8 @@ mod error;
 mod events;
 mod iter;
 mod load;
+#[cfg(feature = "lose-events")]
+mod lose;
 mod memory;
 
 pub use btf::BtfError;

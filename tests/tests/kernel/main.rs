@@ -4,6 +4,7 @@
 
 mod churn;
 mod healing;
+mod losses;
 mod namespaces;
 mod peers;
 mod privileges;
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
     let mut tests = states::tests();
     tests.extend(churn::tests());
     tests.extend(healing::tests());
+    tests.extend(losses::tests());
     tests.extend(namespaces::tests());
     tests.extend(peers::tests());
     tests.extend(privileges::tests());

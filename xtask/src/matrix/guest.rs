@@ -24,6 +24,8 @@ const STORM: &str = "storm";
 pub(crate) struct Programs {
     /// The release binary, with the BPF object in it.
     pub(crate) tcpstat: PathBuf,
+    /// The one whose tracer loses events on purpose.
+    pub(crate) losing: PathBuf,
     /// The kernel tests.
     pub(crate) tests: PathBuf,
     /// The tests that want a machine to themselves.
@@ -35,9 +37,15 @@ pub(crate) fn build(workspace: &Workspace) -> Result<Programs> {
     let target = workspace.matrix().join("build");
     let step = |title, log: &str| Step { tail: 80, ..Step::new(title, workspace.log(log)) };
 
+    let build = ["build", "--release", "--locked", "--package", "tcpstat-user"];
+    let tcpstat = target.join(TRIPLE).join("release/tcpstat");
+    let losing = target.join("tcpstat-losing");
     let mut command = cargo(workspace, &target);
-    command.args(["build", "--release", "--locked", "--package", "tcpstat-user"]);
-    step("building tcpstat for the guests", "matrix-build").run(&mut command)?;
+    command.args(build).args(["--features", object::LOSING_FEATURE]);
+    step("building a losing tcpstat for the guests", "matrix-build-losing").run(&mut command)?;
+    object::keep(&tcpstat, &losing)?;
+    let mut command = cargo(workspace, &target);
+    step("building tcpstat for the guests", "matrix-build").run(command.args(build))?;
 
     let step = step("building the kernel tests for the guests", "matrix-build-tests");
     let mut command = cargo(workspace, &target);
@@ -53,8 +61,7 @@ pub(crate) fn build(workspace: &Workspace) -> Result<Programs> {
     let find = |name| {
         executable(&messages, name).with_context(|| format!("cargo does not say where {name} is"))
     };
-    let tcpstat = target.join(TRIPLE).join("release/tcpstat");
-    Ok(Programs { tcpstat, tests: find(KERNEL)?, storm: find(STORM)? })
+    Ok(Programs { tcpstat, losing, tests: find(KERNEL)?, storm: find(STORM)? })
 }
 
 fn cargo(workspace: &Workspace, target: &Path) -> Command {

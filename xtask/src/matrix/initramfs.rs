@@ -52,6 +52,7 @@ impl Base {
         copy(&base.busybox, &root.join("bin/busybox"))?;
         symlink("busybox", root.join("bin/sh")).context("cannot link sh to busybox")?;
         copy(&programs.tcpstat, &root.join("bin/tcpstat"))?;
+        copy(&programs.losing, &root.join("bin/tcpstat-losing"))?;
         copy(&programs.tests, &root.join("bin/tests"))?;
         copy(&programs.storm, &root.join("bin/storm"))?;
         let mut dynamic = vec![(tools.node_exporter.clone(), "node_exporter")];

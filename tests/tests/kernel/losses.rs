@@ -1,0 +1,95 @@
+//! A tracer that loses transitions, counted nowhere, as kernels do: what it loses is noticed in calm, and
+//! mended. One hour between snapshots: nothing else comes to its help.
+
+use anyhow::{Result, ensure};
+use tcpstat_tests::agreement::await_agreement_between_snapshots;
+use tcpstat_tests::binary::path_from;
+use tcpstat_tests::deadline::DEADLINE;
+use tcpstat_tests::exporter::{Exporter, Options};
+use tcpstat_tests::harness::{Test, kernel_test};
+use tcpstat_tests::held::Addressing;
+use tcpstat_tests::loopback::Churn;
+use tcpstat_tests::netns::Namespace;
+use tcpstat_tests::proc_view;
+use tcpstat_tests::states;
+use tcpstat_tests::tcp::Family;
+use tcpstat_tests::wire::Wire;
+
+/// The binary whose tracer loses what `TCPSTAT_LOSE` says.
+const LOSING_BINARY_VARIABLE: &str = "TCPSTAT_LOSING_BIN";
+
+/// Each with how many of them there are for one that is lost.
+const TRANSITIONS: [(&str, &str, u32); 19] = [
+    ("close", "syn_sent", 100),
+    ("close", "listen", 2),
+    ("syn_sent", "established", 100),
+    ("syn_sent", "close", 1),
+    ("listen", "syn_recv", 100),
+    ("listen", "close", 2),
+    ("syn_recv", "established", 100),
+    ("established", "fin_wait1", 100),
+    ("established", "close_wait", 100),
+    ("established", "close", 100),
+    ("fin_wait1", "fin_wait2", 100),
+    ("fin_wait1", "closing", 1),
+    ("fin_wait1", "close", 1),
+    ("fin_wait2", "close", 100),
+    ("close_wait", "last_ack", 100),
+    ("close_wait", "close", 1),
+    ("last_ack", "close", 100),
+    ("closing", "close", 1),
+    // What is lost of them all.
+    ("any", "", 1000),
+];
+
+pub(crate) fn tests() -> Vec<Test> {
+    let test = |(from, to, one_in): (&'static str, &'static str, u32)| {
+        let (lost, name) = if to.is_empty() {
+            (format!("{from}:{one_in}"), "transitions_of_every_kind".to_owned())
+        } else {
+            (format!("{from}:{to}:{one_in}"), format!("transitions_from_{from}_to_{to}"))
+        };
+        kernel_test(format!("lost_{name}_are_noticed_in_calm_and_mended"), move |namespace| {
+            lost_transitions_are_mended(namespace, &lost)
+        })
+    };
+    TRANSITIONS.into_iter().map(test).collect()
+}
+
+fn lost_transitions_are_mended(namespace: &Namespace, lost: &str) -> Result<()> {
+    let wire = Wire::open(namespace)?;
+    let mut exporter = Options::default()
+        .binary(path_from(LOSING_BINARY_VARIABLE)?)
+        .env("TCPSTAT_LOSE", lost)
+        .args(["--snapshot-interval=1h"])
+        .start()?;
+    let mut held = Vec::new();
+    for (_, hold) in states::ALL {
+        held.push(hold(&wire, Addressing::Ipv4)?);
+    }
+    churn()?;
+    await_agreement_between_snapshots(&mut exporter)?;
+    for socket in held {
+        socket.end()?;
+    }
+    churn()?;
+    await_agreement_between_snapshots(&mut exporter)?;
+    assert_mended(&mut exporter)
+}
+
+/// So many transitions that the tracer is not trusted any more, and calm.
+fn churn() -> Result<()> {
+    Churn { threads: 8, connections: 250, family: Family::Ipv4, resets: true }.run()?;
+    proc_view::await_quiet(DEADLINE)?;
+    Ok(())
+}
+
+/// There was something to mend, and it is.
+fn assert_mended(exporter: &mut Exporter) -> Result<()> {
+    let scrape = exporter.scrape()?;
+    let corrected: f64 =
+        scrape.family("tcpstat_corrections_total").iter().map(|sample| sample.value).sum();
+    ensure!(corrected > 0.0, "nothing was lost: {}", exporter.log());
+    ensure!(scrape.value("tcpstat_consistent", &[])? > 0.0, "{}", exporter.log());
+    Ok(())
+}
