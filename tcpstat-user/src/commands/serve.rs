@@ -178,14 +178,17 @@ fn find_tracer(rungs: &[Program], procfs: &Procfs) -> Option<Tracer> {
     for Attempt { program, error } in &refused {
         debug!(program = program.word(), source = ?error.source(), "refused");
     }
+    let told = |Attempt { program, error }: &Attempt| {
+        format!("{}: {error}; {}", program.word(), error.remedy())
+    };
+    let refused: Vec<_> = refused.iter().map(told).collect();
     if let Some(tracer) = &tracer {
+        if !refused.is_empty() {
+            info!("not the first choice, which does not run: {}", refused.join("; "));
+        }
         info!(program = tracer.program.word(), "counting in the kernel");
     } else {
-        let told = |Attempt { program, error }: &Attempt| {
-            format!("{}: {error}; {}", program.word(), error.remedy())
-        };
-        let lines: Vec<_> = refused.iter().map(told).collect();
-        warn!("serving snapshots alone, no tracer runs: {}", lines.join("; "));
+        warn!("serving snapshots alone, no tracer runs: {}", refused.join("; "));
     }
     tracer
 }

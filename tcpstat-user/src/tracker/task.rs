@@ -55,6 +55,8 @@ pub(super) struct Task {
     /// The same when a listing last agreed, or was made to agree.
     counted_verified: u64,
     rungs: Rungs,
+    /// Whether the last listing failed: that is told once.
+    snapshot_failed: bool,
     /// Of the tracers before this one.
     carried: Transitions,
     /// Likewise.
@@ -76,6 +78,7 @@ impl Task {
             counted_then: 0,
             counted_verified: 0,
             rungs: Rungs::new(&rungs),
+            snapshot_failed: false,
             carried: Transitions::default(),
             missed_before: 0,
         }
@@ -220,7 +223,14 @@ impl Task {
         self.state.health.reconciles[reason as usize] += 1;
         debug!(?reason, ?outcome, "reconciled");
         match outcome {
-            Err(error) => warn!(%error, "snapshot failed; the numbers of the last one stay"),
+            Err(error) => {
+                if !std::mem::replace(&mut self.snapshot_failed, true) {
+                    warn!("snapshot failed; the numbers of the last one stay: {error}");
+                }
+                self.last_reconcile = Instant::now();
+                self.publish();
+                return;
+            }
             Ok(None) => {}
             Ok(Some(outcome)) => {
                 if outcome.verdict != Verdict::Undecided {
@@ -231,6 +241,9 @@ impl Task {
                     self.tell_correction(&drift);
                 }
             }
+        }
+        if std::mem::take(&mut self.snapshot_failed) {
+            info!("snapshots succeed again");
         }
         self.last_reconcile = Instant::now();
         self.publish();
