@@ -90,7 +90,8 @@ impl Options {
     /// # Errors
     /// Fails, with its log, when it is not ready within [`DEADLINE`], and when there is no binary.
     pub fn start(self) -> Result<Exporter> {
-        let mut exporter = self.spawn()?;
+        // A connection that is made while it seeds may be listed half-open.
+        let mut exporter = self.spawn_until(Log::is_ready)?;
         exporter.wait_ready()?;
         Ok(exporter)
     }
@@ -100,13 +101,17 @@ impl Options {
     /// # Errors
     /// As [`Options::start`].
     pub fn spawn(self) -> Result<Exporter> {
+        self.spawn_until(|_| true)
+    }
+
+    fn spawn_until(self, enough: fn(&Log) -> bool) -> Result<Exporter> {
         let mut command = self.command()?;
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().with_context(|| format!("start {command:?}"))?;
         let log = Log::default();
         let drain = child.stderr.take().map(|stderr| log.drain(stderr));
         let mut process = Process { child, log, drain };
-        let (address, scraper) = process.connect(self.listen_address)?;
+        let (address, scraper) = process.connect(self.listen_address, enough)?;
         Ok(Exporter { process, address, scraper })
     }
 
@@ -229,7 +234,11 @@ struct Process {
 }
 
 impl Process {
-    fn connect(&mut self, wanted: SocketAddr) -> Result<(SocketAddr, Scraper)> {
+    fn connect(
+        &mut self,
+        wanted: SocketAddr,
+        enough: fn(&Log) -> bool,
+    ) -> Result<(SocketAddr, Scraper)> {
         let connected = wait_until("exporter that listens", DEADLINE, || {
             if let Some(status) = self.child.try_wait()? {
                 self.join_drain();
@@ -239,6 +248,9 @@ impl Process {
             let Some(address) = self.log.address() else {
                 return Ok(Look::NotYet(format!("no word of {wanted} in its log")));
             };
+            if !enough(&self.log) {
+                return Ok(Look::NotYet("it is not ready".to_owned()));
+            }
             Ok(Look::Done((address, Scraper::connect(address)?)))
         });
         connected.with_context(|| self.log.to_string())
@@ -278,6 +290,11 @@ impl Log {
 
     fn text(&self) -> MutexGuard<'_, String> {
         self.text.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether it has said that its first numbers are right.
+    fn is_ready(&self) -> bool {
+        self.text().lines().any(|line| line.contains(": ready"))
     }
 
     /// The address in the first `http://ADDRESS` of the log.

@@ -138,6 +138,10 @@ impl Task {
         }
         self.last_reconcile = Instant::now();
         self.publish();
+        if let Some(snapshot) = &self.state.snapshot {
+            let (sockets, source) = (snapshot.tally.rows, snapshot.source.word());
+            info!(sockets, source, duration = ?snapshot.duration, "ready");
+        }
         Ok(())
     }
 

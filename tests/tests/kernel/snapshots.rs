@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use anyhow::{Result, ensure};
-use tcpstat_tests::agreement::assert_agreement;
+use tcpstat_tests::agreement::{assert_agreement, await_agreement};
 use tcpstat_tests::deadline::{DEADLINE, Look, wait_until};
 use tcpstat_tests::exporter::{Exporter, Options};
 use tcpstat_tests::exposition::Scrape;
@@ -109,10 +109,10 @@ fn a_refused_iterator(_: &Namespace) -> Result<()> {
     let binary = ReachableBinary::copy()?;
     let mut exporter = Options::default()
         .binary(&binary.path)
-        .args(["--tracer=off", "--snapshot=iter"])
+        .args(["--tracer=off", "--snapshot=iter", "--snapshot-interval=200ms"])
         .unprivileged()
         .start()?;
-    assert_agreement(&mut exporter)?;
+    await_agreement(&mut exporter)?;
     assert_eq!(source(&exporter.scrape()?), Some("procfs".to_owned()));
     let log = exporter.log();
     let warnings: Vec<_> = log.lines().filter(|line| line.contains("WARN")).collect();

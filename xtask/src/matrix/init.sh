@@ -1,6 +1,6 @@
 #!/bin/sh
 # The first and only process of a guest: runs the tests, says how they ended, switches off.
-/bin/busybox mkdir -p /proc /sys /dev /tmp /busybox
+/bin/busybox mkdir -p /proc /sys /dev /tmp /run /busybox
 /bin/busybox --install -s /busybox
 export PATH=/bin:/busybox
 mount -t proc proc /proc
