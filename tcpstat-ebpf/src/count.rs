@@ -1,4 +1,4 @@
-//! What both programs do with an event of the counted namespace.
+//! What all programs do with an event of the counted namespace.
 
 use core::intrinsics::{AtomicOrdering, atomic_xadd};
 
@@ -8,9 +8,8 @@ use tcpstat_ebpf::{Bank, EventRecord, Family, ROW_CELLS, State, cell};
 
 use crate::maps::{CONTROL, EVENTS, MATRIX};
 
-/// Counts the transition, and logs the record that `fill` completes while the log is open.
-///
-/// The answer of `log_open` decides bank and log together, once per event.
+/// Counts the transition of a full socket, and logs the record that `fill` completes while the log is
+/// open.
 #[inline(always)]
 pub(crate) fn transition<C: EbpfContext>(
     ctx: &C,
@@ -27,11 +26,28 @@ pub(crate) fn transition<C: EbpfContext>(
     if crate::lose::lost(oldstate, newstate) {
         return;
     }
+    event(family, oldstate as u8, newstate as u8, fill);
+}
+
+/// Counts what a mini-socket or a request does, and logs it likewise.
+#[inline(always)]
+pub(crate) fn hooked(
+    family: Family,
+    oldstate: State,
+    newstate: State,
+    fill: impl FnOnce(&mut EventRecord),
+) {
+    event(family, oldstate as u8, newstate as u8, fill);
+}
+
+/// The answer of `log_open` decides bank and log together, once per event.
+#[inline(always)]
+fn event(family: Family, oldstate: u8, newstate: u8, fill: impl FnOnce(&mut EventRecord)) {
     if log_open() {
-        add(Bank::Logged, family, oldstate as u8, newstate as u8);
-        log(family, oldstate as u8, newstate as u8, fill);
+        add(Bank::Logged, family, oldstate, newstate);
+        log(family, oldstate, newstate, fill);
     } else {
-        add(Bank::Plain, family, oldstate as u8, newstate as u8);
+        add(Bank::Plain, family, oldstate, newstate);
     }
 }
 

@@ -8,8 +8,8 @@ use core::mem::{offset_of, size_of};
 
 /// A TCP state by the kernel's number (`include/net/tcp_states.h`).
 ///
-/// `TimeWait` and `NewSynRecv` never come through `inet_sock_set_state`: the one belongs to a
-/// mini-socket, the other to a request. /proc/net/tcp shows a request as `03`.
+/// `TimeWait`, `FinWait2Mini` and `NewSynRecv` never come through `inet_sock_set_state`: the first two
+/// belong to mini-sockets, the last to a request. /proc/net/tcp shows a request as `03`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum State {
@@ -37,10 +37,14 @@ pub enum State {
     Closing = 11,
     /// `TCP_NEW_SYN_RECV`
     NewSynRecv = 12,
+    /// An `inet_timewait_sock` in substate `TCP_FIN_WAIT2`. The number is not the kernel's, which has
+    /// no use for it: /proc/net/tcp shows such a mini-socket as `05`.
+    FinWait2Mini = 14,
 }
 
 impl State {
-    /// The states that a socket can be shown in, in the kernel's order: all but `NewSynRecv`.
+    /// The states that a socket can be shown in, in the kernel's order: all but `NewSynRecv` and
+    /// `FinWait2Mini`.
     pub const ALL: [Self; 11] = [
         Self::Established,
         Self::SynSent,
@@ -55,7 +59,24 @@ impl State {
         Self::Closing,
     ];
 
-    /// The state with the kernel's `number`, if there is one.
+    /// All states, shown or not.
+    pub const EVERY: [Self; 13] = [
+        Self::Established,
+        Self::SynSent,
+        Self::SynRecv,
+        Self::FinWait1,
+        Self::FinWait2,
+        Self::TimeWait,
+        Self::Close,
+        Self::CloseWait,
+        Self::LastAck,
+        Self::Listen,
+        Self::Closing,
+        Self::NewSynRecv,
+        Self::FinWait2Mini,
+    ];
+
+    /// The state with the `number`, if there is one.
     #[must_use]
     pub const fn from_number(number: u8) -> Option<Self> {
         match number {
@@ -71,11 +92,12 @@ impl State {
             10 => Some(Self::Listen),
             11 => Some(Self::Closing),
             12 => Some(Self::NewSynRecv),
+            14 => Some(Self::FinWait2Mini),
             _ => None,
         }
     }
 
-    /// The kernel's number.
+    /// Its number.
     #[must_use]
     pub const fn number(self) -> u8 {
         self as u8

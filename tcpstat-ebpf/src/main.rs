@@ -17,6 +17,8 @@
 #[cfg(target_arch = "bpf")]
 mod count;
 #[cfg(target_arch = "bpf")]
+mod hooks;
+#[cfg(target_arch = "bpf")]
 mod iter;
 #[cfg(all(target_arch = "bpf", feature = "lose-events"))]
 mod lose;

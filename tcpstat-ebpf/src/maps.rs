@@ -4,7 +4,7 @@ use aya_ebpf::{
     Global,
     bindings::BPF_F_MMAPABLE,
     macros::map,
-    maps::{Array, RingBuf},
+    maps::{Array, PerCpuArray, RingBuf},
 };
 use tcpstat_ebpf::{Control, EVENT_LOG_BYTES, MatrixRow};
 
@@ -19,6 +19,10 @@ pub(crate) static CONTROL: Array<Control> = Array::with_max_entries(1, BPF_F_MMA
 /// The event log, filled only while it is open.
 #[map]
 pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(EVENT_LOG_BYTES, 0);
+
+/// The address of the mini-socket in FIN_WAIT2 that a segment is being handed to on this CPU, else 0.
+#[map]
+pub(crate) static SEGMENT_FOR: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 
 /// Inode number of the namespace whose sockets are counted (`net->ns.inum`).
 #[unsafe(no_mangle)]
@@ -79,3 +83,10 @@ pub(crate) static TCP_SND_UNA: Global<u32> = Global::new(0);
 /// `struct tcp_timewait_sock`: `tw_sk.tw_substate`
 #[unsafe(no_mangle)]
 pub(crate) static TIMEWAIT_SUBSTATE: Global<u32> = Global::new(0);
+
+/// `struct sock`: `__sk_common.skc_num`, the local port in host order
+#[unsafe(no_mangle)]
+pub(crate) static SOCK_NUM: Global<u32> = Global::new(0);
+/// Where `inet_csk_reqsk_queue_hash_add` has its answer: its number of parameters; 0 where it gives none.
+#[unsafe(no_mangle)]
+pub(crate) static HASH_ADD_ANSWER: Global<u32> = Global::new(0);

@@ -33,14 +33,25 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// What a row shows that counts for `state`.
+    #[must_use]
+    pub fn in_state(state: State) -> Self {
+        match state {
+            State::TimeWait => Self::TimeWait,
+            State::FinWait2Mini => Self::FinWait2Mini,
+            State::NewSynRecv => Self::Request,
+            state => Self::Full(state),
+        }
+    }
+
     /// The state that the row counts for.
     #[must_use]
     pub fn state(self) -> State {
         match self {
             Self::Full(state) => state,
             Self::TimeWait => State::TimeWait,
-            Self::FinWait2Mini => State::FinWait2,
-            Self::Request => State::SynRecv,
+            Self::FinWait2Mini => State::FinWait2Mini,
+            Self::Request => State::NewSynRecv,
         }
     }
 }

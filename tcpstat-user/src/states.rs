@@ -10,7 +10,7 @@ pub const fn state_word(state: State) -> &'static str {
         State::SynSent => "syn_sent",
         State::SynRecv | State::NewSynRecv => "syn_recv",
         State::FinWait1 => "fin_wait1",
-        State::FinWait2 => "fin_wait2",
+        State::FinWait2 | State::FinWait2Mini => "fin_wait2",
         State::TimeWait => "time_wait",
         State::Close => "close",
         State::CloseWait => "close_wait",
@@ -26,6 +26,62 @@ pub const fn family_word(family: Family) -> &'static str {
     match family {
         Family::Ipv4 => "ipv4",
         Family::Ipv6 => "ipv6",
+    }
+}
+
+/// The kernel's structure that is in a state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Object {
+    /// `struct sock`
+    Full,
+    /// `struct inet_timewait_sock`
+    Mini,
+    /// `struct request_sock`
+    Request,
+}
+
+impl Object {
+    /// What is in `state`.
+    #[must_use]
+    pub const fn in_state(state: State) -> Self {
+        match state {
+            State::TimeWait | State::FinWait2Mini => Self::Mini,
+            State::NewSynRecv => Self::Request,
+            _ => Self::Full,
+        }
+    }
+}
+
+/// Which objects are counted as they come and go, besides full sockets: those that the kernel let hooks
+/// attach for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hooks {
+    /// Mini-sockets, by their substates.
+    pub timewait: bool,
+    /// Half-open requests.
+    pub requests: bool,
+}
+
+impl Hooks {
+    /// Whether `object` is counted as it comes and goes.
+    #[must_use]
+    pub const fn tell_of(self, object: Object) -> bool {
+        match object {
+            Object::Full => true,
+            Object::Mini => self.timewait,
+            Object::Request => self.requests,
+        }
+    }
+
+    /// The word for them in metrics and reports.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match (self.timewait, self.requests) {
+            (false, false) => "none",
+            (true, false) => "timewait",
+            (false, true) => "requests",
+            (true, true) => "timewait,requests",
+        }
     }
 }
 
@@ -54,9 +110,9 @@ impl<T: Copy + std::iter::Sum> PerFamily<T> {
     }
 }
 
-/// One value for each family and each of [`State::ALL`].
+/// One value for each family and each of [`State::EVERY`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PerState<T>([[T; 11]; 2]);
+pub struct PerState<T>([[T; State::EVERY.len()]; 2]);
 
 impl<T> std::ops::Index<(Family, State)> for PerState<T> {
     type Output = T;
@@ -74,21 +130,84 @@ impl<T> std::ops::IndexMut<(Family, State)> for PerState<T> {
 impl<T: Copy> PerState<T> {
     /// The value that `f` gives for each family and state.
     pub fn from_fn(mut f: impl FnMut(Family, State) -> T) -> Self {
-        Self(Family::ALL.map(|family| State::ALL.map(|state| f(family, state))))
+        Self(Family::ALL.map(|family| State::EVERY.map(|state| f(family, state))))
     }
 
-    /// Every family, state and value, in the order of [`Family::ALL`] and [`State::ALL`].
+    /// Every family, state and value, in the order of [`Family::ALL`] and [`State::EVERY`].
     pub fn iter(&self) -> impl Iterator<Item = (Family, State, T)> + '_ {
+        self.among(State::EVERY)
+    }
+
+    /// The same for the states that a socket can be shown in.
+    pub fn shown(&self) -> impl Iterator<Item = (Family, State, T)> + '_ {
+        self.among(State::ALL)
+    }
+
+    /// The values of both families for the states that such objects are in.
+    pub fn of(&self, object: Object) -> impl Iterator<Item = T> + '_ {
+        self.iter()
+            .filter(move |&(_, state, _)| Object::in_state(state) == object)
+            .map(|(.., value)| value)
+    }
+
+    fn among<const N: usize>(
+        &self,
+        states: [State; N],
+    ) -> impl Iterator<Item = (Family, State, T)> + '_ {
         Family::ALL.into_iter().flat_map(move |family| {
-            State::ALL.into_iter().map(move |state| (family, state, self[(family, state)]))
+            states.into_iter().map(move |state| (family, state, self[(family, state)]))
         })
     }
 }
 
-/// A request (`NewSynRecv`) shows as `syn_recv`.
+impl<T: Copy + Default + std::ops::AddAssign> PerState<T> {
+    /// The values as /proc/net/tcp shows them: mini-sockets in FIN_WAIT2 with the full sockets in it,
+    /// requests with SYN_RECV.
+    #[must_use]
+    pub fn merged(&self) -> Self {
+        let mut merged = *self;
+        for family in Family::ALL {
+            for (kind, shown) in
+                [(State::FinWait2Mini, State::FinWait2), (State::NewSynRecv, State::SynRecv)]
+            {
+                merged[(family, kind)] = T::default();
+                merged[(family, shown)] += self[(family, kind)];
+            }
+        }
+        merged
+    }
+}
+
+/// The kernel's numbers begin at 1; `FinWait2Mini` comes after them.
 const fn slot(state: State) -> usize {
     match state {
-        State::NewSynRecv => State::SynRecv as usize - 1,
+        State::FinWait2Mini => State::NewSynRecv as usize,
         state => state as usize - 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_state_has_a_place_of_its_own() {
+        let numbers = PerState::from_fn(|family, state| (family as u8) << 4 | state.number());
+        for (family, state, number) in numbers.iter() {
+            assert_eq!(number, (family as u8) << 4 | state.number());
+            assert_eq!(State::from_number(state.number()), Some(state));
+        }
+        assert_eq!(numbers.iter().count(), 26);
+        assert_eq!(numbers.shown().count(), 22);
+    }
+
+    #[test]
+    fn merged_values_are_those_that_are_shown() {
+        let merged = PerState::from_fn(|_, state| u64::from(state.number())).merged();
+        assert_eq!(merged[(Family::Ipv4, State::FinWait2)], 5 + 14);
+        assert_eq!(merged[(Family::Ipv6, State::SynRecv)], 3 + 12);
+        assert_eq!(merged[(Family::Ipv6, State::TimeWait)], 6);
+        let sum: u64 = merged.shown().map(|(.., value)| value).sum();
+        assert_eq!(sum, merged.iter().map(|(.., value)| value).sum::<u64>());
     }
 }

@@ -2,7 +2,7 @@
 
 use tcpstat_ebpf::{BANK_CELLS, Bank, Family, State, cell};
 
-use crate::snapshot::Tuple;
+use crate::{snapshot::Tuple, states::Object};
 
 /// One transition of one socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,12 +54,18 @@ impl Transitions {
         self.zip(other, u64::wrapping_add)
     }
 
-    /// Every transition between two of [`State::ALL`] that has been seen, with its count.
+    /// Whether no such object has made a transition since `earlier`.
+    #[must_use]
+    pub fn still(&self, object: Object, earlier: &Self) -> bool {
+        let moved = |old, new| moved(old, new) == object;
+        pairs()
+            .filter(|&(_, old, new)| moved(old, new))
+            .all(|(family, old, new)| self.get(family, old, new) == earlier.get(family, old, new))
+    }
+
+    /// Every transition that has been seen, with its count.
     pub fn seen(&self) -> impl Iterator<Item = (Family, State, State, u64)> + '_ {
-        Family::ALL
-            .into_iter()
-            .flat_map(|family| State::ALL.into_iter().map(move |old| (family, old)))
-            .flat_map(|(family, old)| State::ALL.into_iter().map(move |new| (family, old, new)))
+        pairs()
             .map(|(family, old, new)| (family, old, new, self.get(family, old, new)))
             .filter(|&(.., count)| count != 0)
     }
@@ -77,6 +83,20 @@ impl Transitions {
     fn zip(&self, other: &Self, f: impl Fn(u64, u64) -> u64) -> Self {
         Self::from_cells(|index| f(self.cells[index], other.cells[index]))
     }
+}
+
+/// The object that makes the transition.
+#[must_use]
+pub const fn moved(old: State, new: State) -> Object {
+    // All come from CLOSE.
+    Object::in_state(if matches!(old, State::Close) { new } else { old })
+}
+
+fn pairs() -> impl Iterator<Item = (Family, State, State)> {
+    Family::ALL
+        .into_iter()
+        .flat_map(|family| State::EVERY.into_iter().map(move |old| (family, old)))
+        .flat_map(|(family, old)| State::EVERY.into_iter().map(move |new| (family, old, new)))
 }
 
 impl Default for Transitions {

@@ -41,8 +41,11 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
             say("namespace", format!("net:[{inum}]"));
             for program in Program::ladder() {
                 match Tracer::load(program, inum) {
-                    Ok(_) => {
+                    Ok(tracer) => {
                         say(program.word(), "runs".to_owned());
+                        if found.is_none() {
+                            hooks(&tracer, &mut say);
+                        }
                         found.get_or_insert(program);
                     }
                     Err(error) => {
@@ -60,6 +63,14 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     say("tracer", verdict);
     std::io::stdout().write_all(report.as_bytes()).context("writing to standard output")?;
     Ok(status)
+}
+
+/// Not needed to run, so without a remedy.
+fn hooks(tracer: &Tracer, say: &mut impl FnMut(&str, String)) {
+    say("hooks", tracer.hooks.word().to_owned());
+    for refusal in &tracer.hooks_refused {
+        say("", format!("{} refused: {refusal}", refusal.group));
+    }
 }
 
 fn kernel_release() -> String {

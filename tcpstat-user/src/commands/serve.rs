@@ -186,7 +186,11 @@ fn find_tracer(rungs: &[Program], procfs: &Procfs) -> Option<Tracer> {
         if !refused.is_empty() {
             info!("not the first choice, which does not run: {}", refused.join("; "));
         }
-        info!(program = tracer.program.word(), "counting in the kernel");
+        for refusal in &tracer.hooks_refused {
+            debug!(hooks = refusal.group, source = ?refusal.error.source(), "refused: {refusal}");
+        }
+        let hooks = tracer.hooks.word();
+        info!(program = tracer.program.word(), hooks, "counting in the kernel");
     } else {
         warn!("serving snapshots alone, no tracer runs: {}", refused.join("; "));
     }

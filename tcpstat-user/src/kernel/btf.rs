@@ -36,6 +36,26 @@ pub enum BtfError {
         /// The member's path, dots between the names.
         member: String,
     },
+    /// The kernel has no such function, or one that was inlined everywhere.
+    #[error("kernel BTF has no function of that name")]
+    NoFunction,
+    /// The function has another signature than the program expects.
+    #[error("it takes {parameters} parameters and gives {}", if *answers { "something" } else { "nothing" })]
+    Signature {
+        /// How many it takes.
+        parameters: usize,
+        /// Whether it gives anything.
+        answers: bool,
+    },
+}
+
+/// What a function takes and gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Signature {
+    /// The number of its parameters.
+    pub(super) parameters: usize,
+    /// Whether it gives anything.
+    pub(super) answers: bool,
 }
 
 /// The kernel's types, indexed by number.
@@ -55,6 +75,8 @@ const KIND_TYPEDEF: u32 = 8;
 const KIND_VOLATILE: u32 = 9;
 const KIND_CONST: u32 = 10;
 const KIND_RESTRICT: u32 = 11;
+const KIND_FUNC: u32 = 12;
+const KIND_FUNC_PROTO: u32 = 13;
 const KIND_TYPE_TAG: u32 = 18;
 
 impl KernelTypes {
@@ -99,7 +121,7 @@ impl KernelTypes {
     /// [`BtfError::Missing`] where there is none, or where it is a bit field.
     pub(super) fn offset(&self, structure: &str, member: &str) -> Result<u32, BtfError> {
         let missing = || BtfError::Missing { structure: structure.into(), member: member.into() };
-        let mut number = self.find_structure(structure).ok_or_else(missing)?;
+        let mut number = self.find(KIND_STRUCT, structure).ok_or_else(missing)?;
         let mut bits = 0;
         for name in member.split('.') {
             let (of, next) = self.member(number, name, 0).ok_or_else(missing)?;
@@ -109,9 +131,28 @@ impl KernelTypes {
         if bits % 8 == 0 { Ok(bits / 8) } else { Err(missing()) }
     }
 
-    fn find_structure(&self, name: &str) -> Option<u32> {
+    /// What the function `name` takes and gives.
+    ///
+    /// # Errors
+    /// [`BtfError::NoFunction`].
+    pub(super) fn signature(&self, name: &str) -> Result<Signature, BtfError> {
+        let found = || {
+            let function = self.types[self.find(KIND_FUNC, name)? as usize];
+            let prototype = u32_at(&self.data, function + 8)?;
+            if self.kind(prototype)? != KIND_FUNC_PROTO {
+                return None;
+            }
+            let at = self.types[prototype as usize];
+            let parameters = (u32_at(&self.data, at + 4)? & 0xffff) as usize;
+            let answers = u32_at(&self.data, at + 8)? != 0;
+            Some(Signature { parameters, answers })
+        };
+        found().ok_or(BtfError::NoFunction)
+    }
+
+    fn find(&self, kind: u32, name: &str) -> Option<u32> {
         (1..u32::try_from(self.types.len()).ok()?).find(|&number| {
-            self.kind(number) == Some(KIND_STRUCT)
+            self.kind(number) == Some(kind)
                 && self.name(self.types[number as usize]) == Some(name.as_bytes())
         })
     }
@@ -199,13 +240,16 @@ fn u32_at(data: &[u8], at: usize) -> Option<u32> {
 mod tests {
     use super::*;
 
-    const STRINGS: &[u8] = b"\0outer\0plain\0inner\0deep\0u32\0";
+    const STRINGS: &[u8] = b"\0outer\0plain\0inner\0deep\0u32\0give\0take\0";
     const OUTER: u32 = 1;
     const PLAIN: u32 = 7;
     const INNER: u32 = 13;
     const DEEP: u32 = 19;
     const U32: u32 = 24;
+    const GIVE: u32 = 28;
+    const TAKE: u32 = 33;
 
+    /// Functions `u32 give(u32 plain, u32 deep)` and `void take(u32 plain)`, and
     /// `struct outer { u32 plain; union { struct inner { u32 pad; u32 deep; } ; }; struct inner inner; }`
     fn sample() -> Vec<u8> {
         let types: &[u32] = &[
@@ -247,7 +291,27 @@ mod tests {
             // 5: const struct inner
             0,
             KIND_CONST << 24,
-            2,
+            2, //
+            // 6 and 7: u32 give(u32 plain, u32 deep)
+            0,
+            KIND_FUNC_PROTO << 24 | 2,
+            1,
+            PLAIN,
+            1,
+            DEEP,
+            1,
+            GIVE,
+            KIND_FUNC << 24,
+            6, //
+            // 8 and 9: void take(u32 plain)
+            0,
+            KIND_FUNC_PROTO << 24 | 1,
+            0,
+            PLAIN,
+            1,
+            TAKE,
+            KIND_FUNC << 24,
+            8,
         ];
         let types: Vec<u8> = types.iter().flat_map(|word| word.to_ne_bytes()).collect();
         let mut data = MAGIC.to_ne_bytes().to_vec();
@@ -279,6 +343,15 @@ mod tests {
     }
 
     #[test]
+    fn a_function_tells_what_it_takes_and_whether_it_gives() {
+        let types = index(sample()).unwrap();
+        let signature = |name| types.signature(name).ok().map(|it| (it.parameters, it.answers));
+        assert_eq!(signature("give"), Some((2, true)));
+        assert_eq!(signature("take"), Some((1, false)));
+        assert_eq!(signature("outer"), None);
+    }
+
+    #[test]
     fn damaged_data_is_an_error_at_any_length_and_never_a_panic() {
         let whole = sample();
         let types_end = whole.len() - STRINGS.len();
@@ -290,6 +363,7 @@ mod tests {
             damaged[position] ^= 0xff;
             if let Ok(types) = index(damaged) {
                 let _ = types.offset("outer", "inner.deep");
+                let _ = types.signature("give");
             }
         }
     }

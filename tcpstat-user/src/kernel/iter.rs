@@ -144,12 +144,8 @@ fn decode(bytes: &[u8]) -> Option<Row> {
     let (send_queue, rest) = rest.split_first_chunk()?;
     let &[family, state, substate, ..] = rest else { return None };
     let kind = match State::from_number(state)? {
-        State::TimeWait if State::from_number(substate) == Some(State::FinWait2) => {
-            Kind::FinWait2Mini
-        }
-        State::TimeWait => Kind::TimeWait,
-        State::NewSynRecv => Kind::Request,
-        state => Kind::Full(state),
+        State::TimeWait if substate == State::FinWait2.number() => Kind::FinWait2Mini,
+        state => Kind::in_state(state),
     };
     Some(Row {
         family: Family::from_index(family)?,

@@ -21,8 +21,10 @@ use super::{
     counters::{Counters, Switch},
     error::{LoadError, refusal},
     events::EventLog,
+    hooks::{self, HookRefusal},
     memory::release_memory,
 };
+use crate::states::Hooks;
 
 /// A rung of the ladder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,9 +76,14 @@ pub struct Tracer {
     pub counters: Arc<Counters>,
     /// Its event log.
     pub log: EventLog,
+    /// The hooks that attached beside the program.
+    pub hooks: Hooks,
+    /// Those that did not.
+    pub hooks_refused: Vec<HookRefusal>,
     program_fd: RawFd,
+    hook_fds: Vec<RawFd>,
     logger: EbpfLogger<&'static dyn log::Log>,
-    /// Holds maps, program and link.
+    /// Holds maps, programs and links.
     _ebpf: Ebpf,
 }
 
@@ -87,7 +94,14 @@ impl Tracer {
         self.program_fd
     }
 
-    /// Loads `program` and attaches it, counting the sockets of the network namespace `netns_inum`.
+    /// Those of the hooks, likewise.
+    #[must_use]
+    pub fn hook_fds(&self) -> &[RawFd] {
+        &self.hook_fds
+    }
+
+    /// Loads `program` and attaches it, counting the sockets of the network namespace `netns_inum`; and
+    /// the hooks, where the kernel takes them.
     ///
     /// # Errors
     /// [`LoadError`]; nothing stays loaded then.
@@ -96,7 +110,9 @@ impl Tracer {
             return Err(LoadError::NoObject);
         }
         let types = KernelTypes::read(Path::new(KERNEL_BTF))?;
-        let globals = globals(&types, program, netns_inum)?;
+        let mut globals = globals(&types, program, netns_inum)?;
+        let hookable = hooks::Hookable::find(&types);
+        globals.extend(hookable.globals());
         drop(types);
         let refused = |step| move |source: Box<dyn Error + Send + Sync>| refusal(step, source);
         let cpus = nr_cpus().map_err(|(path, source)| refusal(path, source.into()))?;
@@ -121,9 +137,23 @@ impl Tracer {
 
         let logger = EbpfLogger::init(&mut ebpf)
             .map_err(|error| refused("mapping the tracer's log")(error.into()))?;
-        let program_fd = attach(&mut ebpf, program)?;
+        let btf = Btf::from_sys_fs().map_err(|error| refused(KERNEL_BTF)(error.into()))?;
+        let program_fd = attach(&mut ebpf, program, &btf)?;
+        let hooks::Attached { hooks, refused: hooks_refused, fds: hook_fds } =
+            hookable.attach(&mut ebpf, &btf);
+        drop(btf);
         release_memory();
-        Ok(Self { program, counters, log, program_fd, logger, _ebpf: ebpf })
+        Ok(Self {
+            program,
+            counters,
+            log,
+            hooks,
+            hooks_refused,
+            program_fd,
+            hook_fds,
+            logger,
+            _ebpf: ebpf,
+        })
     }
 
     /// Hands what the tracer has logged (state numbers that there are not) to this process' log.
@@ -167,6 +197,17 @@ fn map<'a>(ebpf: &'a Ebpf, name: &'static str) -> Result<impl AsFd + use<'a>, Lo
     }
 }
 
+/// Globals and members of `struct sock` that typed programs read beside the namespace.
+pub(super) const SOCK_MEMBERS: [(&str, &str); 7] = [
+    ("SOCK_PROTOCOL", "sk_protocol"),
+    ("SOCK_FAMILY", "__sk_common.skc_family"),
+    ("SOCK_DPORT", "__sk_common.skc_dport"),
+    ("SOCK_RCV_SADDR", "__sk_common.skc_rcv_saddr"),
+    ("SOCK_DADDR", "__sk_common.skc_daddr"),
+    ("SOCK_V6_RCV_SADDR", "__sk_common.skc_v6_rcv_saddr"),
+    ("SOCK_V6_DADDR", "__sk_common.skc_v6_daddr"),
+];
+
 /// The values of the program's read-only globals, by name.
 fn globals(
     types: &KernelTypes,
@@ -184,15 +225,7 @@ fn globals(
         Program::TpBtf => {
             // `struct tcp_sock` begins with its `struct inet_sock`.
             globals.push(("INET_SPORT", types.offset("inet_sock", "inet_sport")?));
-            for (name, member) in [
-                ("SOCK_PROTOCOL", "sk_protocol"),
-                ("SOCK_FAMILY", "__sk_common.skc_family"),
-                ("SOCK_DPORT", "__sk_common.skc_dport"),
-                ("SOCK_RCV_SADDR", "__sk_common.skc_rcv_saddr"),
-                ("SOCK_DADDR", "__sk_common.skc_daddr"),
-                ("SOCK_V6_RCV_SADDR", "__sk_common.skc_v6_rcv_saddr"),
-                ("SOCK_V6_DADDR", "__sk_common.skc_v6_daddr"),
-            ] {
+            for (name, member) in SOCK_MEMBERS {
                 globals.push((name, types.offset("sock", member)?));
             }
         }
@@ -220,7 +253,7 @@ fn globals(
     Ok(globals)
 }
 
-fn attach(ebpf: &mut Ebpf, program: Program) -> Result<RawFd, LoadError> {
+fn attach(ebpf: &mut Ebpf, program: Program, btf: &Btf) -> Result<RawFd, LoadError> {
     let loaded = |error: ProgramError| refusal("loading the program", error.into());
     let attached = |error: ProgramError| refusal("attaching the program", error.into());
     let handle =
@@ -228,8 +261,7 @@ fn attach(ebpf: &mut Ebpf, program: Program) -> Result<RawFd, LoadError> {
     let fd = match program {
         Program::TpBtf => {
             let handle: &mut BtfTracePoint = handle.try_into().map_err(loaded)?;
-            let btf = Btf::from_sys_fs().map_err(|error| refusal(KERNEL_BTF, error.into()))?;
-            handle.load("inet_sock_set_state", &btf).map_err(loaded)?;
+            handle.load("inet_sock_set_state", btf).map_err(loaded)?;
             handle.attach().map_err(attached)?;
             handle.fd().map_err(attached)?
         }

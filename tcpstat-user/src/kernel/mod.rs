@@ -10,6 +10,7 @@ mod btf;
 mod counters;
 mod error;
 mod events;
+mod hooks;
 mod iter;
 mod load;
 #[cfg(feature = "lose-events")]
@@ -20,6 +21,7 @@ pub use btf::BtfError;
 pub use counters::Counters;
 pub use error::LoadError;
 pub use events::{Cut, EventLog, LogClosed};
+pub use hooks::HookRefusal;
 pub use iter::{IterError, SocketIterator};
 pub use load::{Attempt, Program, Tracer, climb};
 pub use memory::release_memory;

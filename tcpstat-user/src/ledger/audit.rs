@@ -8,10 +8,11 @@ use crate::{
         Ledger,
         reconcile::{Evidence, Reconciler, Verdict},
         rewind::AtCut,
-        tripwire::{Look, Reading, Tripwire},
+        tripwire::Look,
+        witness::{Tripwires, Witness},
     },
     snapshot::Tally,
-    states::PerState,
+    states::{Hooks, Object, PerState},
     transitions::Transitions,
 };
 
@@ -40,21 +41,10 @@ pub struct Listing {
     pub tally: Tally,
     /// What had been counted when the listing began.
     pub cut: Transitions,
-    /// The full sockets at that moment.
+    /// The counted sockets at that moment.
     pub at_cut: AtCut,
     /// Whether the event log held every event since.
     pub log_complete: bool,
-}
-
-/// The kernel's own count of full sockets, between two looks at the counters.
-#[derive(Clone, Debug)]
-pub struct Witness {
-    /// The first look.
-    pub before: Transitions,
-    /// sockstat `inuse`, both families; `None` where it cannot be read.
-    pub inuse: Option<u64>,
-    /// The second look.
-    pub after: Transitions,
 }
 
 /// What reconciling came to.
@@ -71,7 +61,7 @@ pub struct Outcome {
 pub struct Audit {
     ledger: Ledger,
     reconciler: Reconciler,
-    tripwire: Tripwire,
+    tripwires: Tripwires,
     drift: PerState<i64>,
     consistent: bool,
     agreements: u64,
@@ -91,45 +81,31 @@ impl Listing {
     }
 }
 
-impl Witness {
-    /// What the tripwire judges of `ledger`.
-    #[must_use]
-    pub fn reading(&self, ledger: &Ledger) -> Reading {
-        let full = ledger.full(&self.after);
-        Reading {
-            still: self.inuse.is_some() && self.before == self.after,
-            sum: full.iter().map(|(.., count)| count).sum(),
-            inuse: self.inuse.unwrap_or(0),
-            below_zero: full.iter().any(|(.., count)| count < 0),
-        }
-    }
-}
-
 impl Audit {
     /// Lists sockets until one listing seeds the ledger without a doubt; the last attempt's counts
-    /// anyway. The flag tells whether there was none left.
+    /// anyway. The flag tells whether there was none left. `hooks` are those that count.
     ///
     /// # Errors
     /// That of the first listing that fails.
-    pub fn seed<W: World>(world: &mut W) -> Result<(Self, bool), W::Error> {
-        let mut tripwire = Tripwire::default();
+    pub fn seed<W: World>(hooks: Hooks, world: &mut W) -> Result<(Self, bool), W::Error> {
+        let mut tripwires = Tripwires::default();
         let mut attempt = 1;
         loop {
             let listing = world.list()?;
-            let mut ledger = Ledger::seeded(&listing.cut, &listing.at_cut.sockets);
+            let mut ledger = Ledger::seeded(hooks, &listing.cut, &listing.at_cut.sockets);
             let witness = world.witness();
-            let reading = witness.reading(&ledger);
-            let look = tripwire.look(&reading);
+            let readings = witness.readings(&ledger);
+            let look = tripwires.look(&readings);
             let settled = listing.exact() && look != Look::Suspect;
             if settled || attempt == SEED_ATTEMPTS {
                 if settled {
-                    tripwire.excuse(&reading);
+                    tripwires.excuse(&readings);
                 }
                 ledger.observe(&witness.after, &listing.tally);
                 let audit = Self {
                     ledger,
                     reconciler: Reconciler::default(),
-                    tripwire,
+                    tripwires,
                     drift: PerState::default(),
                     consistent: settled,
                     agreements: u64::from(settled),
@@ -147,8 +123,8 @@ impl Audit {
     ///
     /// # Errors
     /// That of the first listing that fails; everything stays as it was.
-    pub fn reseed<W: World>(&mut self, world: &mut W) -> Result<bool, W::Error> {
-        let (fresh, settled) = Self::seed(world)?;
+    pub fn reseed<W: World>(&mut self, hooks: Hooks, world: &mut W) -> Result<bool, W::Error> {
+        let (fresh, settled) = Self::seed(hooks, world)?;
         *self = Self { agreements: self.agreements + fresh.agreements, trips: self.trips, ..fresh };
         Ok(settled)
     }
@@ -170,11 +146,11 @@ impl Audit {
         }
     }
 
-    /// Whether the kernel's count differs from the ledger's, seen twice.
+    /// Whether one of the kernel's counts differs from the ledger's, seen twice.
     pub fn tripped<W: World>(&mut self, world: &mut W) -> bool {
         for _ in 0..ATTEMPTS {
-            let reading = world.witness().reading(&self.ledger);
-            match self.tripwire.look(&reading) {
+            let readings = world.witness().readings(&self.ledger);
+            match self.tripwires.look(&readings) {
                 Look::Agrees => {
                     self.agree();
                     return false;
@@ -226,18 +202,20 @@ impl Audit {
 
     /// What readings are held against.
     #[must_use]
-    pub fn tripwire(&self) -> &Tripwire {
-        &self.tripwire
+    pub fn tripwires(&self) -> &Tripwires {
+        &self.tripwires
     }
 
     fn judge(&mut self, listing: &Listing, witness: &Witness) -> Outcome {
         self.ledger.observe(&witness.after, &listing.tally);
-        let reading = witness.reading(&self.ledger);
+        let readings = witness.readings(&self.ledger);
         let drift = self.ledger.drift(&listing.cut, &listing.at_cut.sockets);
-        let difference =
-            reading.difference().map(|difference| difference - self.tripwire.excused());
-        let evidence =
-            Evidence { exact: listing.exact(), calm: witness.after == listing.cut, difference };
+        let evidence = Evidence {
+            exact: listing.exact(),
+            calm: witness.after == listing.cut,
+            difference: self.tripwires.difference(Object::Full, &readings),
+            minis_difference: self.tripwires.difference(Object::Mini, &readings),
+        };
         let verdict = self.reconciler.judge(&drift, evidence);
         if listing.exact() {
             self.drift = drift;
@@ -248,7 +226,7 @@ impl Audit {
         }
         match verdict {
             Verdict::Agrees | Verdict::Correct => {
-                self.tripwire.excuse(&witness.reading(&self.ledger));
+                self.tripwires.excuse(&witness.readings(&self.ledger));
                 self.agree();
             }
             Verdict::Undecided => {}

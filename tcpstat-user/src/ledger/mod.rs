@@ -7,23 +7,26 @@ pub mod reconcile;
 pub mod rewind;
 pub mod rules;
 pub mod tripwire;
+pub mod witness;
 
 use crate::{
     snapshot::Tally,
-    states::{Family, PerFamily, PerState, State},
+    states::{Family, Hooks, Object, PerFamily, PerState, State},
     transitions::Transitions,
 };
 
 /// The model of one network namespace.
 #[derive(Clone, Debug)]
 pub struct Ledger {
-    /// Full sockets at the moment when no transition had been counted.
+    /// What is counted beside full sockets.
+    hooks: Hooks,
+    /// Counted sockets at the moment when no transition had been counted; 0 for what is not counted.
     base: PerState<i64>,
-    /// What the tracepoint cannot show, from the last snapshot.
+    /// What is not counted, from the last snapshot.
     unseen: Unseen,
 }
 
-/// Sockets that are no `struct sock`, so that no transition tells of them.
+/// Sockets that are no `struct sock`, so that without hooks no transition tells of them.
 #[derive(Clone, Copy, Debug, Default)]
 struct Unseen {
     time_wait: PerFamily<u64>,
@@ -34,14 +37,13 @@ struct Unseen {
 }
 
 impl Ledger {
-    /// The ledger of a namespace that held `sockets` (full ones) when `at` had been counted.
+    /// The ledger of a namespace that held `sockets` when `at` had been counted; of those that are
+    /// neither full nor told of by `hooks` it takes no notice.
     #[must_use]
-    pub fn seeded(at: &Transitions, sockets: &PerState<u64>) -> Self {
-        let change = rules::net_change(at);
-        let base = PerState::from_fn(|family, state| {
-            sockets[(family, state)].cast_signed().wrapping_sub(change[(family, state)])
-        });
-        Self { base, unseen: Unseen::default() }
+    pub fn seeded(hooks: Hooks, at: &Transitions, sockets: &PerState<u64>) -> Self {
+        let ledger = Self { hooks, base: PerState::default(), unseen: Unseen::default() };
+        let drift = ledger.drift(at, sockets);
+        Self { base: PerState::from_fn(|family, state| -drift[(family, state)]), ..ledger }
     }
 
     /// Takes over from a snapshot what transitions cannot tell; `at` had been counted by then.
@@ -54,24 +56,38 @@ impl Ledger {
         };
     }
 
-    /// Full sockets by state when `now` has been counted.
+    /// Counted sockets by state when `now` has been counted; 0 for what is not counted.
     ///
     /// Below zero only while the counters are read under way or events have been lost.
     #[must_use]
-    pub fn full(&self, now: &Transitions) -> PerState<i64> {
+    pub fn counted(&self, now: &Transitions) -> PerState<i64> {
         let change = rules::net_change(now);
         PerState::from_fn(|family, state| {
-            self.base[(family, state)].wrapping_add(change[(family, state)])
+            if self.counts(Object::in_state(state)) {
+                self.base[(family, state)].wrapping_add(change[(family, state)])
+            } else {
+                0
+            }
         })
     }
 
-    /// By how much the ledger is above a snapshot of `sockets` (full ones) taken when `at` had been
-    /// counted.
+    /// Whether such objects are counted.
+    #[must_use]
+    pub fn counts(&self, object: Object) -> bool {
+        self.hooks.tell_of(object)
+    }
+
+    /// By how much the ledger is above a snapshot of `sockets` taken when `at` had been counted; 0 for
+    /// what is not counted.
     #[must_use]
     pub fn drift(&self, at: &Transitions, sockets: &PerState<u64>) -> PerState<i64> {
-        let full = self.full(at);
+        let counted = self.counted(at);
         PerState::from_fn(|family, state| {
-            full[(family, state)] - sockets[(family, state)].cast_signed()
+            if self.counts(Object::in_state(state)) {
+                counted[(family, state)].wrapping_sub(sockets[(family, state)].cast_signed())
+            } else {
+                0
+            }
         })
     }
 
@@ -84,21 +100,35 @@ impl Ledger {
     /// The number of sockets that /proc/net/tcp would show in each state when `now` has been counted
     /// and the kernel has `tw` mini-sockets (sockstat).
     ///
-    /// The sum of TIME_WAIT and the mini-sockets in FIN_WAIT2 is `tw`; how it divides is as fresh as
-    /// the last snapshot. So are the half-open requests in SYN_RECV.
+    /// Without the hooks on them, the sum of TIME_WAIT and the mini-sockets in FIN_WAIT2 is `tw`; how
+    /// it divides is as fresh as the last snapshot. So are the half-open requests in SYN_RECV.
     #[must_use]
     pub fn connections(&self, now: &Transitions, tw: u64) -> PerState<u64> {
-        let full = self.full(now);
+        let counted = self.counted(now);
+        let counted = |family, state| counted[(family, state)].max(0).cast_unsigned();
         let minis = self.divide(now, tw);
         PerState::from_fn(|family, state| {
-            let full = full[(family, state)].max(0).cast_unsigned();
             let fin_wait2_mini = self.unseen.fin_wait2_mini[family].min(minis[family]);
             match state {
-                State::TimeWait => minis[family] - fin_wait2_mini,
-                State::FinWait2 => full + fin_wait2_mini,
-                State::SynRecv => full + self.unseen.requests[family],
-                State::Close => 0,
-                _ => full,
+                State::TimeWait if !self.hooks.timewait => minis[family] - fin_wait2_mini,
+                State::FinWait2 => {
+                    let mini = if self.hooks.timewait {
+                        counted(family, State::FinWait2Mini)
+                    } else {
+                        fin_wait2_mini
+                    };
+                    counted(family, state) + mini
+                }
+                State::SynRecv => {
+                    let requests = if self.hooks.requests {
+                        counted(family, State::NewSynRecv)
+                    } else {
+                        self.unseen.requests[family]
+                    };
+                    counted(family, state) + requests
+                }
+                State::Close | State::FinWait2Mini | State::NewSynRecv => 0,
+                _ => counted(family, state),
             }
         })
     }

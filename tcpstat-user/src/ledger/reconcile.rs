@@ -1,6 +1,6 @@
 //! When a difference between ledger and snapshot is certain enough to be corrected.
 
-use crate::states::PerState;
+use crate::states::{Object, PerState};
 
 /// What a snapshot says of the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub struct Reconciler {
 /// Exact snapshots in a row that must give the same drift while sockets move. One that skips or
 /// doubles a row errs otherwise the next time.
 const TIMES: u32 = 3;
-/// The same in calm, where only mini-sockets can make a listing skip a row.
+/// The same in calm, where only what is not counted can make a listing skip a row.
 const TIMES_IN_CALM: u32 = 2;
 
 /// A snapshot's evidence.
@@ -35,16 +35,19 @@ pub struct Evidence {
     pub exact: bool,
     /// No transition was counted from the beginning of the listing to the look at sockstat.
     pub calm: bool,
-    /// By how much the ledger is above sockstat, looked at after the snapshot; `None` while sockets
-    /// move.
+    /// By how much the ledger is above sockstat in full sockets, looked at after the snapshot; `None`
+    /// while they move.
     pub difference: Option<i64>,
+    /// The same in mini-sockets; `None` also where they are not counted.
+    pub minis_difference: Option<i64>,
 }
 
 impl Reconciler {
     /// Judges the `drift` against one snapshot.
     ///
     /// A drift is certain when it is told often enough in a row and sockstat does not gainsay it: a
-    /// drift that changes the sum needs sockstat's word for it.
+    /// drift that changes the sum of full or of mini-sockets needs sockstat's word for it. Of requests
+    /// sockstat says nothing.
     pub fn judge(&mut self, drift: &PerState<i64>, evidence: Evidence) -> Verdict {
         if !evidence.exact {
             return Verdict::Undecided;
@@ -58,8 +61,15 @@ impl Reconciler {
         } else {
             *self = Self { suspected: Some(*drift), times: 1 };
         }
-        let sum: i64 = drift.iter().map(|(.., drift)| drift).sum();
-        let confirmed = evidence.difference.map_or(sum == 0, |difference| difference == sum);
+        let confirmed =
+            [(Object::Full, evidence.difference), (Object::Mini, evidence.minis_difference)]
+                .into_iter()
+                .all(|(object, difference)| {
+                    let of_object =
+                        drift.iter().filter(|&(_, state, _)| Object::in_state(state) == object);
+                    let sum: i64 = of_object.map(|(.., drift)| drift).sum();
+                    difference.map_or(sum == 0, |difference| difference == sum)
+                });
         let times = if evidence.calm { TIMES_IN_CALM } else { TIMES };
         if !confirmed || self.times < times {
             return Verdict::Undecided;
@@ -73,17 +83,28 @@ impl Reconciler {
 mod tests {
     use super::*;
     use crate::states::{Family, State};
+    use State::{CloseWait, Established, NewSynRecv, TimeWait};
     use Verdict::{Agrees, Correct, Undecided};
 
     fn drift(established: i64, close_wait: i64) -> PerState<i64> {
         let mut drift = PerState::default();
-        drift[(Family::Ipv4, State::Established)] = established;
-        drift[(Family::Ipv4, State::CloseWait)] = close_wait;
+        drift[(Family::Ipv4, Established)] = established;
+        drift[(Family::Ipv4, CloseWait)] = close_wait;
         drift
     }
 
     fn evidence(difference: Option<i64>, calm: bool) -> Evidence {
-        Evidence { exact: true, calm, difference }
+        Evidence { exact: true, calm, difference, minis_difference: None }
+    }
+
+    /// The verdict on one drift in `state`, told twice in calm while full sockets agree.
+    fn told_twice(state: State, minis_difference: Option<i64>) -> Verdict {
+        let mut drift = PerState::default();
+        drift[(Family::Ipv6, state)] = 1;
+        let evidence = Evidence { minis_difference, ..evidence(Some(0), true) };
+        let mut reconciler = Reconciler::default();
+        assert_eq!(reconciler.judge(&drift, evidence), Undecided);
+        reconciler.judge(&drift, evidence)
     }
 
     /// The verdicts on a row of drifts, all exact, while sockets moved.
@@ -132,6 +153,19 @@ mod tests {
         assert_eq!(verdicts([moving, moving, moving]), [Undecided, Undecided, Correct]);
         let agreed_between = [moving, moving, ((0, 0), None), moving];
         assert_eq!(verdicts(agreed_between), [Undecided, Undecided, Agrees, Undecided]);
+    }
+
+    #[test]
+    fn a_drift_of_mini_sockets_needs_the_word_of_tw() {
+        assert_eq!(told_twice(TimeWait, Some(1)), Correct);
+        assert_eq!(told_twice(TimeWait, Some(0)), Undecided);
+        assert_eq!(told_twice(TimeWait, None), Undecided);
+    }
+
+    #[test]
+    fn a_drift_of_requests_has_no_witness_but_the_next_snapshot() {
+        assert_eq!(told_twice(NewSynRecv, Some(0)), Correct);
+        assert_eq!(told_twice(NewSynRecv, None), Correct);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What a transition does to the number of full sockets in each state.
+//! What a transition does to the number of sockets in each state.
 
 use crate::{
     states::{PerState, State},
@@ -11,7 +11,7 @@ use crate::{
 /// CLOSE is no place: what leaves it is born, what enters it is gone from every table. LISTEN →
 /// SYN_RECV is a birth too: an accepted child is cloned from its listener (`inet_csk_clone_lock`),
 /// whose state it carries as its old one; the listener stays. A transition to the same state
-/// (`tcp_close_state` makes 4→4) is no move.
+/// (`tcp_close_state` makes 4→4) is no move. Mini-sockets and requests come from CLOSE and go to it.
 #[must_use]
 pub fn effect(old: State, new: State) -> (Option<State>, Option<State>) {
     if old == new {
@@ -21,7 +21,7 @@ pub fn effect(old: State, new: State) -> (Option<State>, Option<State>) {
     ((!birth).then_some(old), (new != State::Close).then_some(new))
 }
 
-/// The change of every full-socket gauge by these transitions.
+/// The change of every gauge by these transitions.
 #[must_use]
 pub fn net_change(transitions: &Transitions) -> PerState<i64> {
     let mut change = PerState::<i64>::default();
@@ -44,8 +44,8 @@ mod tests {
     use super::*;
     use crate::states::Family;
     use State::{
-        Close, CloseWait, Closing, Established, FinWait1, FinWait2, LastAck, Listen, SynRecv,
-        SynSent,
+        Close, CloseWait, Closing, Established, FinWait1, FinWait2, FinWait2Mini, LastAck, Listen,
+        NewSynRecv, SynRecv, SynSent, TimeWait,
     };
 
     #[test]
@@ -76,6 +76,14 @@ mod tests {
             (Established, FinWait1, Some(Established), Some(FinWait1)),
             (FinWait1, Closing, Some(FinWait1), Some(Closing)),
             (CloseWait, LastAck, Some(CloseWait), Some(LastAck)),
+            // Mini-sockets and requests.
+            (Close, TimeWait, None, Some(TimeWait)),
+            (Close, FinWait2Mini, None, Some(FinWait2Mini)),
+            (FinWait2Mini, TimeWait, Some(FinWait2Mini), Some(TimeWait)),
+            (TimeWait, Close, Some(TimeWait), None),
+            (FinWait2Mini, Close, Some(FinWait2Mini), None),
+            (Close, NewSynRecv, None, Some(NewSynRecv)),
+            (NewSynRecv, Close, Some(NewSynRecv), None),
         ];
         for (old, new, from, to) in table {
             assert_eq!(effect(old, new), (from, to), "{old:?} → {new:?}");
@@ -89,11 +97,16 @@ mod tests {
             (Close, Listen),
             (Close, SynSent),
             (SynSent, Established),
+            (Close, NewSynRecv),
+            (NewSynRecv, Close),
             (Listen, SynRecv),
             (SynRecv, Established),
             (Established, FinWait1),
             (FinWait1, FinWait2),
+            (Close, FinWait2Mini),
             (FinWait2, Close),
+            (FinWait2Mini, TimeWait),
+            (TimeWait, Close),
             (Established, CloseWait),
             (CloseWait, LastAck),
             (LastAck, Close),

@@ -21,7 +21,8 @@ fn sockets(counts: &[(Family, State, u64)]) -> PerState<u64> {
 #[test]
 fn what_stood_before_the_start_counts_and_moves_with_what_comes() {
     let at = transitions(&[(Family::Ipv4, State::Close, State::SynSent, 7)]);
-    let ledger = Ledger::seeded(&at, &sockets(&[(Family::Ipv4, State::Established, 3)]));
+    let ledger =
+        Ledger::seeded(Hooks::default(), &at, &sockets(&[(Family::Ipv4, State::Established, 3)]));
     assert_eq!(ledger.connections(&at, 0)[(Family::Ipv4, State::Established)], 3);
 
     let mut now = at.clone();
@@ -34,7 +35,8 @@ fn what_stood_before_the_start_counts_and_moves_with_what_comes() {
 #[test]
 fn drift_is_ledger_minus_witness_and_correcting_it_ends_it() {
     let at = Transitions::default();
-    let mut ledger = Ledger::seeded(&at, &sockets(&[(Family::Ipv6, State::Established, 5)]));
+    let mut ledger =
+        Ledger::seeded(Hooks::default(), &at, &sockets(&[(Family::Ipv6, State::Established, 5)]));
     let witness =
         sockets(&[(Family::Ipv6, State::Established, 3), (Family::Ipv6, State::CloseWait, 1)]);
     let drift = ledger.drift(&at, &witness);
@@ -47,7 +49,8 @@ fn drift_is_ledger_minus_witness_and_correcting_it_ends_it() {
 #[test]
 fn time_wait_and_the_mini_sockets_in_fin_wait2_add_up_to_tw_at_any_time() {
     let at = Transitions::default();
-    let mut ledger = Ledger::seeded(&at, &sockets(&[(Family::Ipv4, State::FinWait2, 2)]));
+    let mut ledger =
+        Ledger::seeded(Hooks::default(), &at, &sockets(&[(Family::Ipv4, State::FinWait2, 2)]));
     let tally = Tally {
         time_wait: PerFamily([6, 2]),
         fin_wait2_mini: PerFamily([3, 1]),
@@ -72,7 +75,7 @@ fn time_wait_and_the_mini_sockets_in_fin_wait2_add_up_to_tw_at_any_time() {
 #[test]
 fn mini_sockets_that_come_after_the_snapshot_go_to_the_family_that_closed() {
     let at = Transitions::default();
-    let mut ledger = Ledger::seeded(&at, &PerState::default());
+    let mut ledger = Ledger::seeded(Hooks::default(), &at, &PerState::default());
     ledger.observe(&at, &Tally::default());
     let now = transitions(&[(Family::Ipv6, State::FinWait2, State::Close, 9)]);
     assert_eq!(ledger.connections(&now, 9)[(Family::Ipv6, State::TimeWait)], 9);
@@ -82,28 +85,75 @@ fn mini_sockets_that_come_after_the_snapshot_go_to_the_family_that_closed() {
 #[test]
 fn close_is_no_place_to_be() {
     let now = transitions(&[(Family::Ipv4, State::Established, State::Close, 4)]);
-    let ledger = Ledger::seeded(&now, &PerState::default());
+    let ledger = Ledger::seeded(Hooks::default(), &now, &PerState::default());
     assert_eq!(ledger.connections(&now, 0), PerState::default());
+}
+
+const HOOKS: Hooks = Hooks { timewait: true, requests: true };
+
+#[test]
+fn with_hooks_mini_sockets_and_requests_count_as_they_come_and_go() {
+    let at = Transitions::default();
+    let seed = sockets(&[
+        (Family::Ipv4, State::TimeWait, 3),
+        (Family::Ipv6, State::FinWait2Mini, 2),
+        (Family::Ipv6, State::FinWait2, 1),
+        (Family::Ipv4, State::NewSynRecv, 4),
+        (Family::Ipv4, State::SynRecv, 1),
+    ]);
+    let mut ledger = Ledger::seeded(HOOKS, &at, &seed);
+    // What a later listing has seen of them says nothing.
+    ledger.observe(&at, &Tally { requests: PerFamily([9, 9]), ..Tally::default() });
+    let now = transitions(&[
+        (Family::Ipv4, State::TimeWait, State::Close, 2),
+        (Family::Ipv6, State::FinWait2Mini, State::TimeWait, 1),
+        (Family::Ipv4, State::Close, State::NewSynRecv, 5),
+        (Family::Ipv4, State::NewSynRecv, State::Close, 8),
+    ]);
+    let expected = sockets(&[
+        (Family::Ipv4, State::TimeWait, 1),
+        (Family::Ipv6, State::TimeWait, 1),
+        (Family::Ipv6, State::FinWait2, 1 + 1),
+        (Family::Ipv4, State::SynRecv, 1 + 1),
+    ]);
+    assert_eq!(ledger.connections(&now, 77), expected, "whatever sockstat says");
+    let sum = |object| ledger.counted(&now).of(object).sum::<i64>();
+    assert_eq!((sum(Object::Mini), sum(Object::Full), sum(Object::Request)), (3, 2, 1));
+}
+
+#[test]
+fn what_has_no_hook_is_neither_counted_nor_a_drift() {
+    let at = transitions(&[(Family::Ipv4, State::Close, State::NewSynRecv, 5)]);
+    let minis =
+        sockets(&[(Family::Ipv4, State::TimeWait, 3), (Family::Ipv6, State::NewSynRecv, 1)]);
+    let ledger = Ledger::seeded(Hooks::default(), &at, &minis);
+    assert_eq!(ledger.counted(&at), PerState::default());
+    assert_eq!(ledger.drift(&at, &PerState::default()), PerState::default());
+    assert!(!ledger.counts(Object::Mini) && ledger.counts(Object::Full));
 }
 
 proptest! {
     #[test]
     fn seeding_and_reconciling_with_the_same_rows_changes_nothing(
-        counted in prop::collection::vec((0_u8..2, 1_u8..12, 1_u8..12, any::<u64>()), 0..40),
-        held in prop::collection::vec((0_u8..2, 1_u8..12, 0_u64..1_000_000), 0..22),
+        counted in prop::collection::vec((0_u8..2, 0..13_usize, 0..13_usize, any::<u64>()), 0..40),
+        held in prop::collection::vec((0_u8..2, 0..13_usize, 0_u64..1_000_000), 0..26),
+        timewait in any::<bool>(),
+        requests in any::<bool>(),
     ) {
+        let hooks = Hooks { timewait, requests };
         let mut at = Transitions::default();
         for (family, old, new, count) in counted {
-            at.add(family_at(family), state_at(old), state_at(new), count);
+            at.add(family_at(family), State::EVERY[old], State::EVERY[new], count);
         }
         let mut rows = PerState::default();
         for (family, state, count) in held {
-            rows[(family_at(family), state_at(state))] = count;
+            rows[(family_at(family), State::EVERY[state])] = count;
         }
-        let ledger = Ledger::seeded(&at, &rows);
+        let ledger = Ledger::seeded(hooks, &at, &rows);
         prop_assert_eq!(ledger.drift(&at, &rows), PerState::default());
         for (family, state, count) in rows.iter() {
-            prop_assert_eq!(ledger.full(&at)[(family, state)], count.cast_signed());
+            let count = if hooks.tell_of(Object::in_state(state)) { count } else { 0 };
+            prop_assert_eq!(ledger.counted(&at)[(family, state)], count.cast_signed());
         }
     }
 
@@ -114,7 +164,7 @@ proptest! {
         tw in 0_u64..u64::from(u32::MAX),
     ) {
         let at = Transitions::default();
-        let mut ledger = Ledger::seeded(&at, &PerState::default());
+        let mut ledger = Ledger::seeded(Hooks::default(), &at, &PerState::default());
         ledger.observe(&at, &Tally {
             time_wait: PerFamily(time_wait),
             fin_wait2_mini: PerFamily(fin_wait2),
@@ -130,8 +180,4 @@ proptest! {
 
 fn family_at(index: u8) -> Family {
     Family::ALL[usize::from(index)]
-}
-
-fn state_at(number: u8) -> State {
-    State::from_number(number).unwrap()
 }

@@ -1,20 +1,21 @@
-//! The tripwire: the sum of the gauges against the kernel's own count of full sockets.
+//! The tripwire: the sum of the gauges against the kernel's own count.
 //!
-//! sockstat's `inuse` counts hashed full sockets. At rest it equals the sum; under way it may not,
-//! for a transition is told before the socket is hashed or unhashed. So a difference counts only
-//! where no transition happened between two looks at the counters, and where it is seen again.
+//! sockstat's `inuse` counts hashed full sockets, its `tw` mini-sockets. At rest each equals the sum
+//! of its gauges; under way it may not, for a transition is told before the socket is hashed or
+//! unhashed. So a difference counts only where no transition happened between two looks at the
+//! counters, and where it is seen again.
 //!
 //! A gauge below zero trips it as well: then a move was lost that left the sum as it is.
 
-/// One look: the counters, sockstat, the counters again.
+/// One look at one of the kernel's counts: the counters, sockstat, the counters again.
 #[derive(Clone, Copy, Debug)]
 pub struct Reading {
-    /// Whether no transition was counted between the two looks at the counters.
+    /// Whether no transition of such objects was counted between the two looks at the counters.
     pub still: bool,
-    /// Sum of the full-socket gauges, both families.
+    /// Sum of their gauges, both families.
     pub sum: i64,
-    /// sockstat `inuse`, both families.
-    pub inuse: u64,
+    /// How many there are by sockstat, both families.
+    pub sockstat: u64,
     /// Whether a gauge is below zero.
     pub below_zero: bool,
 }
@@ -23,7 +24,7 @@ impl Reading {
     /// By how much the ledger is above sockstat; `None` while sockets move.
     #[must_use]
     pub fn difference(&self) -> Option<i64> {
-        self.still.then(|| self.sum - self.inuse.cast_signed())
+        self.still.then(|| self.sum - self.sockstat.cast_signed())
     }
 }
 
@@ -102,8 +103,8 @@ impl Tripwire {
 mod tests {
     use super::*;
 
-    fn reading(sum: i64, inuse: u64) -> Reading {
-        Reading { still: true, sum, inuse, below_zero: false }
+    fn reading(sum: i64, sockstat: u64) -> Reading {
+        Reading { still: true, sum, sockstat, below_zero: false }
     }
 
     #[test]

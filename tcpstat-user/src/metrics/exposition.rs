@@ -16,8 +16,8 @@ use super::{
 };
 use crate::{
     procfs::{ProcessStatus, Sockstat},
-    states::{Family, PerFamily, PerState, State, family_word, state_word},
-    transitions::Transitions,
+    states::{Family, Object, PerFamily, PerState, State, family_word, state_word},
+    transitions::{Transitions, moved},
 };
 
 impl Collector for Values {
@@ -38,7 +38,8 @@ impl Collector for Values {
         }
         let program = self.tracer.as_ref().map_or("none", |tracer| tracer.program);
         let source = self.snapshot.as_ref().map_or("none", |snapshot| snapshot.source);
-        let info = [("program", program), ("snapshot", source), ("hooks", "none")];
+        let hooks = self.tracer.as_ref().map_or("none", |tracer| tracer.hooks);
+        let info = [("program", program), ("snapshot", source), ("hooks", hooks)];
         page.single(names::TRACER_UP, u64::from(self.tracer.is_some()))?;
         page.gauges(names::TRACER_INFO, [(info, 1_u64)])?;
         if let (true, Some(connections), Some(snapshot)) =
@@ -149,7 +150,7 @@ impl Page<'_> {
     ) -> fmt::Result {
         self.gauges(
             metric,
-            values.iter().map(|(family, state, value)| {
+            values.shown().map(|(family, state, value)| {
                 ([("family", family_word(family)), ("state", state_word(state))], value)
             }),
         )
@@ -221,15 +222,17 @@ fn since_epoch(time: SystemTime) -> f64 {
     time.duration_since(SystemTime::UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }
 
-/// The moves that TCP can make, and any other that was seen; a transition to the same state is none.
+/// The moves that full sockets can make, and any other that was seen; a transition to the same state
+/// is none.
 fn moves(transitions: &Transitions) -> impl Iterator<Item = (Labels<3>, u64)> + '_ {
     let expected = Family::ALL.into_iter().flat_map(move |family| {
         MOVES
             .into_iter()
             .map(move |(old, new)| (family, old, new, transitions.get(family, old, new)))
     });
-    let others =
-        transitions.seen().filter(|&(_, old, new, _)| old != new && !MOVES.contains(&(old, new)));
+    let others = transitions.seen().filter(|&(_, old, new, _)| {
+        old != new && moved(old, new) == Object::Full && !MOVES.contains(&(old, new))
+    });
     expected.chain(others).map(|(family, old, new, count)| {
         let labels =
             [("family", family_word(family)), ("from", state_word(old)), ("to", state_word(new))];

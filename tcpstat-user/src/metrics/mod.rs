@@ -43,6 +43,8 @@ pub struct Values {
 pub struct TracerValues {
     /// The program's word.
     pub program: &'static str,
+    /// The hooks' word.
+    pub hooks: &'static str,
     /// Transitions since it was attached.
     pub transitions: Transitions,
     /// Ledger − witness at the last exact snapshot.

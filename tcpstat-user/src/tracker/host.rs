@@ -7,7 +7,10 @@ use tracing::warn;
 use super::{Pass, Snapshot, SnapshotError, lister::Lister};
 use crate::{
     kernel::{Counters, Program, Tracer},
-    ledger::audit::{Listing, Witness, World},
+    ledger::{
+        audit::{Listing, World},
+        witness::Witness,
+    },
     procfs::{Procfs, ProcfsError, Sockstat},
 };
 
@@ -77,14 +80,26 @@ pub(super) struct TracedHost<'a> {
     notes: Notes<'a>,
 }
 
+/// Events that the kernel skipped since the tracer was attached.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct EventsMissed {
+    /// Transitions of full sockets.
+    pub(super) by_program: u64,
+    /// What mini-sockets and requests did.
+    pub(super) by_hooks: u64,
+}
+
 impl TracedHost<'_> {
     /// Events that the kernel says it skipped; 0 where it does not tell.
     ///
     /// # Errors
     /// Those of [`Procfs::recursion_misses`].
-    pub(super) fn events_missed(&self) -> Result<u64, ProcfsError> {
-        let missed = self.procfs.recursion_misses(self.tracer.program_fd())?;
-        Ok(missed.unwrap_or(0))
+    pub(super) fn events_missed(&self) -> Result<EventsMissed, ProcfsError> {
+        let missed = |fd| Ok(self.procfs.recursion_misses(fd)?.unwrap_or(0));
+        Ok(EventsMissed {
+            by_program: missed(self.tracer.program_fd())?,
+            by_hooks: self.tracer.hook_fds().iter().map(|&fd| missed(fd)).sum::<Result<_, _>>()?,
+        })
     }
 
     /// How long the last listing took.
@@ -97,7 +112,7 @@ impl World for TracedHost<'_> {
     type Error = SnapshotError;
 
     fn list(&mut self) -> Result<Listing, SnapshotError> {
-        let listed = self.lister.list_logged(&mut self.tracer.log);
+        let listed = self.lister.list_logged(&mut self.tracer.log, self.tracer.hooks);
         let (pass, listing) = listed.inspect_err(|_| *self.notes.snapshot_errors += 1)?;
         self.notes.note(&pass);
         Ok(listing)
@@ -126,7 +141,8 @@ pub(super) fn witness(counters: &Counters, procfs: &Procfs) -> (Witness, Option<
     let before = counters.read();
     let sockstat = procfs.sockstat().ok();
     let inuse = sockstat.map(|sockstat| sockstat.inuse.total());
-    (Witness { before, inuse, after: counters.read() }, sockstat)
+    let tw = sockstat.map(|sockstat| sockstat.tw);
+    (Witness { before, inuse, tw, after: counters.read() }, sockstat)
 }
 
 /// What listings leave behind for the metrics.

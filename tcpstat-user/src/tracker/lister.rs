@@ -18,6 +18,7 @@ use crate::{
     },
     procfs::{Procfs, ProcfsError},
     snapshot::{Source, Tally},
+    states::Hooks,
 };
 
 /// Why a listing failed.
@@ -87,21 +88,25 @@ impl Lister {
         Ok(pass)
     }
 
-    /// Lists every socket, and rewinds the listing to the moment when the log opened.
+    /// Lists every socket, and rewinds the listing to the moment when the log opened; `hooks` are
+    /// those that count.
     ///
     /// # Errors
     /// [`SnapshotError`].
     pub(super) fn list_logged(
         &mut self,
         log: &mut EventLog,
+        hooks: Hooks,
     ) -> Result<(Pass, Listing), SnapshotError> {
         let procfs = self.procfs.clone();
         let (pass, listing) = match self.iterator() {
             Some(iterator) => {
-                logged::<ByAddress, _>(Source::Iter, log, |rows| iterator.each_socket(rows))
+                logged::<ByAddress, _>(Source::Iter, log, hooks, |rows| iterator.each_socket(rows))
                     .inspect_err(|error| self.give_up(error))?
             }
-            None => logged::<ByTuple, _>(Source::Procfs, log, |rows| procfs.each_socket(rows))?,
+            None => {
+                logged::<ByTuple, _>(Source::Procfs, log, hooks, |rows| procfs.each_socket(rows))?
+            }
         };
         self.note(pass.source, &pass.tally, pass.duration);
         Ok((pass, listing))

@@ -14,6 +14,7 @@ use crate::{
     ledger::{audit::Listing, rewind::Rewind},
     procfs::{Procfs, ProcfsError},
     snapshot::{BrokenRow, Identity, Kind, Row, RowSink, Source, Tally, Tuple},
+    states::{Hooks, Object},
 };
 
 /// What a pass found.
@@ -70,11 +71,12 @@ fn alone<E>(source: Source, list: impl FnOnce(&mut Rows) -> Result<(), E>) -> Re
 pub(super) fn logged<R: Rewind, E>(
     source: Source,
     log: &mut EventLog,
+    hooks: Hooks,
     list: impl FnOnce(&mut LoggedRows<R>) -> Result<(), E>,
 ) -> Result<(Pass, Listing), E> {
     let started = Instant::now();
     let cut = log.open();
-    let mut logged = LoggedRows::<R>::default();
+    let mut logged = LoggedRows { hooks, rows: Rows::default(), rewind: R::default() };
     let listing_ended = AtomicBool::new(false);
     let (listed, mut rewind) = thread::scope(|scope| {
         let drain = scope.spawn(|| {
@@ -92,7 +94,7 @@ pub(super) fn logged<R: Rewind, E>(
     });
     let closed = log.close(&cut, |event| rewind.event(&event));
     listed?;
-    let LoggedRows { rows, rewind: rewind_rows } = logged;
+    let LoggedRows { rows, rewind: rewind_rows, .. } = logged;
     let listing = Listing {
         tally: rows.tally,
         cut: cut.transitions,
@@ -150,8 +152,9 @@ impl RowSink for Rows {
 }
 
 /// [`Rows`] that keep what the rewind needs.
-#[derive(Default)]
 pub(super) struct LoggedRows<R> {
+    /// What the log tells of; other rows are not rewound.
+    hooks: Hooks,
     rows: Rows,
     rewind: R,
 }
@@ -162,7 +165,11 @@ impl<R: Rewind> RowSink for LoggedRows<R> {
     }
 
     fn row(&mut self, row: &Row) {
-        if !self.rows.seam.doubles(row) && self.rewind.row(row) {
+        if self.rows.seam.doubles(row) {
+            return;
+        }
+        let logged = self.hooks.tell_of(Object::in_state(row.kind.state()));
+        if !logged || self.rewind.row(row) {
             self.rows.tally.add(row);
         }
     }

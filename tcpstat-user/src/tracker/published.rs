@@ -8,11 +8,11 @@ use std::{
 use super::host::witness;
 use crate::{
     kernel::{Counters, Program},
-    ledger::{Ledger, tripwire::Tripwire},
+    ledger::{Ledger, witness::Tripwires},
     metrics::{HealthValues, SnapshotValues, TracerValues, Values},
     procfs::{ProcessStatus, Procfs},
     snapshot::{Source, Tally},
-    states::PerState,
+    states::{Hooks, PerState},
     transitions::Transitions,
 };
 
@@ -47,6 +47,8 @@ pub type Health = HealthValues;
 pub struct Live {
     /// Which program counts.
     pub program: Program,
+    /// Which hooks count beside it.
+    pub hooks: Hooks,
     /// Its counters.
     pub counters: Arc<Counters>,
     /// The ledger.
@@ -54,7 +56,7 @@ pub struct Live {
     /// Transitions that an earlier tracer counted.
     pub carried: Transitions,
     /// What the ledger's readings are held against.
-    pub tripwire: Tripwire,
+    pub tripwires: Tripwires,
 }
 
 /// The last listing of all sockets.
@@ -102,19 +104,20 @@ impl Published {
             return (values, false);
         };
         let (witness, sockstat) = witness(&live.counters, procfs);
-        let reading = witness.reading(&live.ledger);
+        let readings = witness.readings(&live.ledger);
         let tw = sockstat.map_or_else(|| snapshot.tally.minis(), |sockstat| sockstat.tw);
         values.sockstat = sockstat;
         values.connections = Some(live.ledger.connections(&witness.after, tw));
         values.tracer = Some(TracerValues {
             program: live.program.word(),
+            hooks: live.hooks.word(),
             transitions: live.carried.plus(&witness.after),
-            drift: self.drift,
-            corrections: self.corrections,
+            drift: self.drift.merged(),
+            corrections: self.corrections.merged(),
             events_missed: self.events_missed,
             tracer_changes: self.tracer_changes,
             health: self.health,
         });
-        (values, !live.tripwire.agrees(&reading))
+        (values, !live.tripwires.agrees(&readings))
     }
 }

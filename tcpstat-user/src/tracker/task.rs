@@ -9,7 +9,10 @@ use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
 use super::{
-    Live, Published, SnapshotError, Tracker, TrackerError, host::Host, lister::Lister, rungs::Rungs,
+    Live, Published, SnapshotError, Tracker, TrackerError,
+    host::{EventsMissed, Host},
+    lister::Lister,
+    rungs::Rungs,
 };
 use crate::{
     kernel::Program,
@@ -129,7 +132,7 @@ impl Task {
         match self.host.traced() {
             None => self.host.list_alone()?,
             Some(mut host) => {
-                let (audit, settled) = Audit::seed(&mut host)?;
+                let (audit, settled) = Audit::seed(host.tracer.hooks, &mut host)?;
                 if !settled {
                     warn!("seeded with doubts: sockets moved too fast; a later snapshot will tell");
                 }
@@ -149,13 +152,16 @@ impl Task {
     fn look(&mut self) {
         let (Some(audit), Some(mut host)) = (&mut self.audit, self.host.traced()) else { return };
         host.tracer.flush_log();
-        let missed = host.events_missed().unwrap_or_else(|error| {
-            debug!(%error, "events missed are unknown");
-            self.state.events_missed - self.missed_before
-        });
-        self.state.events_missed = self.missed_before + missed;
+        let mut missed_by_program = 0;
+        match host.events_missed() {
+            Ok(EventsMissed { by_program, by_hooks }) => {
+                missed_by_program = by_program;
+                self.state.events_missed = self.missed_before + by_program + by_hooks;
+            }
+            Err(error) => debug!(%error, "events missed are unknown"),
+        }
         let counted = host.tracer.counters.read().total();
-        if let Some(better) = self.rungs.judge(host.tracer.program, counted, missed) {
+        if let Some(better) = self.rungs.judge(host.tracer.program, counted, missed_by_program) {
             self.change_tracer(better);
             return;
         }
@@ -190,7 +196,7 @@ impl Task {
                 return;
             }
         };
-        let seeded = self.host.traced().map(|mut host| audit.reseed(&mut host));
+        let seeded = self.host.traced().map(|mut host| audit.reseed(host.tracer.hooks, &mut host));
         if let Some(Err(error)) = seeded {
             warn!(%error, "misses mount, and the better tracer could not be seeded");
             self.host.tracer = old;
@@ -272,10 +278,11 @@ impl Task {
         if let (Some(audit), Some(tracer)) = (&self.audit, &self.host.tracer) {
             self.state.live = Some(Live {
                 program: tracer.program,
+                hooks: tracer.hooks,
                 counters: tracer.counters.clone(),
                 ledger: audit.ledger().clone(),
                 carried: self.carried.clone(),
-                tripwire: audit.tripwire().clone(),
+                tripwires: audit.tripwires().clone(),
             });
             self.state.drift = *audit.drift();
             self.state.health.consistent = audit.consistent();

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use super::{AtCut, Moved, Rewind};
 use crate::{
     ledger::rules::effect,
-    snapshot::{Identity, Kind, Row},
-    states::{Family, PerState, State},
+    snapshot::{Identity, Row},
+    states::{Family, Object, PerState, State},
     transitions::Event,
 };
 
@@ -15,7 +15,7 @@ use crate::{
 pub struct ByAddress {
     /// What moved, by socket address. An address may be used again, even by the other family.
     moved: HashMap<u64, Moved>,
-    /// Full rows by family and state, each socket once.
+    /// Rows by family and state, each socket once.
     rows: PerState<u64>,
     shown: Addresses,
 }
@@ -28,9 +28,8 @@ impl Rewind for ByAddress {
     }
 
     fn row(&mut self, row: &Row) -> bool {
-        let (Kind::Full(state), Identity::Address(skaddr)) = (row.kind, row.identity) else {
-            return true;
-        };
+        let Identity::Address(skaddr) = row.identity else { return true };
+        let state = row.kind.state();
         if state == State::Close {
             return true;
         }
@@ -57,74 +56,84 @@ impl Rewind for ByAddress {
     }
 }
 
-/// A set of (address, family, state), small where neighbours share a state: one bit a KiB of a slab.
-///
-/// Exact because a `struct tcp_sock` is larger than that.
+/// A set of (address, family, state), small where neighbours share a state: one bit for so many bytes
+/// of a slab.
 #[derive(Debug, Default)]
 struct Addresses {
-    /// By block of 64 KiB, family and state.
+    /// By block of 64 bits, family and state.
     blocks: HashMap<u64, u64>,
 }
-
-/// Two addresses that differ by less could share a bit.
-const BIT_BYTES: u64 = 1 << 10;
-const BLOCK_BYTES: u64 = BIT_BYTES * 64;
 
 impl Addresses {
     /// Whether it was not there before.
     fn insert(&mut self, skaddr: u64, family: Family, state: State) -> bool {
-        let bits = self.blocks.entry(block(skaddr, family, state)).or_default();
+        let (block, bit) = place(skaddr, family, state);
+        let bits = self.blocks.entry(block).or_default();
         let before = *bits;
-        *bits |= bit(skaddr);
+        *bits |= bit;
         *bits != before
     }
 
     /// Every family and state that the address was inserted with.
     fn of(&self, skaddr: u64) -> impl Iterator<Item = (Family, State)> {
-        Family::ALL.into_iter().flat_map(|family| State::ALL.map(|state| (family, state))).filter(
+        Family::ALL.into_iter().flat_map(|family| State::EVERY.map(|state| (family, state))).filter(
             move |&(family, state)| {
-                let block = self.blocks.get(&block(skaddr, family, state));
-                block.is_some_and(|bits| bits & bit(skaddr) != 0)
+                let (block, bit) = place(skaddr, family, state);
+                self.blocks.get(&block).is_some_and(|bits| bits & bit != 0)
             },
         )
     }
 }
 
-/// The block's number with family and state in the bits that are free above it.
-fn block(skaddr: u64, family: Family, state: State) -> u64 {
-    const { assert!(BLOCK_BYTES >= 1 << 8, "the number leaves eight bits free") };
-    let above = ((family as u64) << 4) | u64::from(state.number());
-    (skaddr / BLOCK_BYTES) | (above << 56)
+/// Of a slab of such objects one bit stands for so many bytes. Exact because a `struct tcp_sock`, or a
+/// `struct tcp_timewait_sock` or `tcp_request_sock`, is larger than that.
+const fn bit_bytes(state: State) -> u64 {
+    match Object::in_state(state) {
+        Object::Full => 1 << 10,
+        Object::Mini | Object::Request => 1 << 7,
+    }
 }
 
-fn bit(skaddr: u64) -> u64 {
-    1 << (skaddr / BIT_BYTES % 64)
+/// The number of the block, with family and state in the bits that are free above it, and its bit.
+fn place(skaddr: u64, family: Family, state: State) -> (u64, u64) {
+    let number = skaddr / bit_bytes(state);
+    let above = ((family as u64) << 4) | u64::from(state.number());
+    ((number / 64) | (above << 56), 1 << (number % 64))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::snapshot::Kind;
 
     /// Between two `struct tcp_sock` of a slab.
     const STRIDE: u64 = 2304;
+    /// Between two `struct tcp_timewait_sock` at the least.
+    const MINI_STRIDE: u64 = 248;
 
     fn row(skaddr: u64, state: State) -> Row {
         let identity = Identity::Address(skaddr);
-        let kind = Kind::Full(state);
+        let kind = Kind::in_state(state);
         Row { family: Family::Ipv4, identity, kind, receive_queue: 0, send_queue: 0 }
     }
 
     #[test]
     fn neighbours_in_a_slab_count_each_and_a_row_shown_twice_counts_once() {
-        let mut rewind = ByAddress::default();
-        let skaddrs = || (0..500_u64).map(|number| 0xffff_8881_0000_0000 + number * STRIDE);
-        for skaddr in skaddrs() {
-            assert!(rewind.row(&row(skaddr, State::Established)));
+        for (state, stride) in [
+            (State::Established, STRIDE),
+            (State::TimeWait, MINI_STRIDE),
+            (State::NewSynRecv, MINI_STRIDE),
+        ] {
+            let mut rewind = ByAddress::default();
+            let skaddrs = || (0..500_u64).map(|number| 0xffff_8881_0000_0000 + number * stride);
+            for skaddr in skaddrs() {
+                assert!(rewind.row(&row(skaddr, state)));
+            }
+            for skaddr in skaddrs() {
+                assert!(!rewind.row(&row(skaddr, state)));
+            }
+            assert_eq!(rewind.at_cut().sockets[(Family::Ipv4, state)], 500);
         }
-        for skaddr in skaddrs() {
-            assert!(!rewind.row(&row(skaddr, State::Established)));
-        }
-        assert_eq!(rewind.at_cut().sockets[(Family::Ipv4, State::Established)], 500);
     }
 
     #[test]

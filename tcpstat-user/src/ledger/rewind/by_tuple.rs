@@ -16,9 +16,9 @@ use std::{
 use super::{AtCut, Moved, Rewind};
 use crate::{
     ledger::rules::effect,
-    snapshot::{Identity, Kind, Row, Tuple},
-    states::{Family, PerState, State},
-    transitions::Event,
+    snapshot::{Identity, Row, Tuple},
+    states::{Family, Object, PerState, State},
+    transitions::{Event, moved},
 };
 
 /// See [`Rewind`].
@@ -28,16 +28,16 @@ pub struct ByTuple {
     moved: HashMap<u64, Moved>,
     /// Births without a tuple so far, by socket address, with the state the socket is in now.
     unplaced: HashMap<u64, (Family, State)>,
-    /// Tuples whose rows belong to sockets that moved.
+    /// Tuples whose rows belong to sockets that moved, each with the object that moved.
     tuples: HashMap<u64, Owner>,
-    /// A full row each: the tuple's hash with family and state in the low bits. Eight bytes a row.
+    /// The hash of tuple and object each, with family and state in the low bits. Eight bytes a row.
     rows: Vec<u64>,
 }
 
 /// Whose a tuple is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Owner {
-    /// One connection's: no other socket can have it at the same time.
+    /// One connection's: no other object of its kind can have it at the same time.
     Connection,
     /// A listener's, and perhaps that of others.
     Listener,
@@ -60,7 +60,8 @@ impl Rewind for ByTuple {
                 } else {
                     Owner::Connection
                 };
-                self.tuples.insert(hash(&event.tuple), owner);
+                let object = moved(event.old, event.new);
+                self.tuples.insert(hash(object, &event.tuple), owner);
             }
             (true, false) => {
                 self.unplaced.insert(event.skaddr, (event.tuple.family, event.new));
@@ -76,10 +77,12 @@ impl Rewind for ByTuple {
     }
 
     fn row(&mut self, row: &Row) -> bool {
-        if let (Kind::Full(state), Identity::Tuple { tuple, .. }) = (row.kind, row.identity)
+        let state = row.kind.state();
+        if let Identity::Tuple { tuple, .. } = row.identity
             && state != State::Close
         {
-            self.rows.push(pack(hash(&tuple), tuple.family, state));
+            let hash = hash(Object::in_state(state), &tuple);
+            self.rows.push(pack(hash, tuple.family, state));
         }
         true
     }
@@ -130,10 +133,10 @@ fn trusted(event: &Event) -> bool {
 
 const LOW_BITS: u32 = 5;
 
-/// The tuple's hash, its low bits cleared.
-fn hash(tuple: &Tuple) -> u64 {
+/// The hash of an object's tuple, its low bits cleared: a mini-socket may have that of a full one.
+fn hash(object: Object, tuple: &Tuple) -> u64 {
     let mut hasher = DefaultHasher::new();
-    tuple.hash(&mut hasher);
+    (object, tuple).hash(&mut hasher);
     hasher.finish() >> LOW_BITS << LOW_BITS
 }
 

@@ -1,4 +1,4 @@
-//! The state of every full socket at the moment the event log opened, from a listing taken while it
+//! The state of every counted socket at the moment the event log opened, from a listing taken while it
 //! was open.
 //!
 //! A socket with an event in the log counts with the old state of its first one; if that was its
@@ -23,8 +23,8 @@ pub trait Rewind: Default + Send {
     /// Takes a transition that was logged, in the order of the log.
     fn event(&mut self, event: &Event);
 
-    /// Takes a row of the listing. Those that are no full sockets leave no trace, nor do sockets in
-    /// CLOSE, which are on their way out of the tables.
+    /// Takes a row of the listing, whose moves are logged. Sockets in CLOSE, which are on their way out
+    /// of the tables, leave no trace.
     ///
     /// Returns whether this is the first row of that socket, as far as it can be told.
     fn row(&mut self, row: &Row) -> bool;
@@ -38,7 +38,7 @@ pub trait Rewind: Default + Send {
     fn at_cut(&self) -> AtCut;
 }
 
-/// The full sockets at the cut.
+/// The counted sockets at the cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AtCut {
     /// How many there were.

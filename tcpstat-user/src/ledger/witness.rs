@@ -1,0 +1,165 @@
+//! The kernel's own counts, and what the ledger says of the same: a wire for each.
+
+use crate::{
+    ledger::{
+        Ledger,
+        tripwire::{Look, Reading, Tripwire},
+    },
+    states::Object,
+    transitions::Transitions,
+};
+
+/// The kernel's own counts, between two looks at the counters.
+#[derive(Clone, Debug)]
+pub struct Witness {
+    /// The first look.
+    pub before: Transitions,
+    /// sockstat `inuse`, full sockets of both families; `None` where it cannot be read.
+    pub inuse: Option<u64>,
+    /// sockstat `tw`, mini-sockets of both families; likewise.
+    pub tw: Option<u64>,
+    /// The second look.
+    pub after: Transitions,
+}
+
+/// What the wires judge.
+#[derive(Clone, Copy, Debug)]
+pub struct Readings {
+    /// Full sockets. Requests, of which sockstat says nothing, may be below zero here.
+    pub full: Reading,
+    /// Mini-sockets; never still where they are not counted.
+    pub minis: Reading,
+}
+
+/// A wire for each of the kernel's counts.
+#[derive(Clone, Debug, Default)]
+pub struct Tripwires {
+    full: Tripwire,
+    minis: Tripwire,
+}
+
+impl Witness {
+    /// What the wires judge of `ledger`.
+    #[must_use]
+    pub fn readings(&self, ledger: &Ledger) -> Readings {
+        let gauges = ledger.counted(&self.after);
+        let reading = |object, sockstat: Option<u64>, below_zero: &[Object]| Reading {
+            still: ledger.counts(object)
+                && sockstat.is_some()
+                && self.after.still(object, &self.before),
+            sum: gauges.of(object).sum(),
+            sockstat: sockstat.unwrap_or(0),
+            below_zero: below_zero.iter().any(|&object| gauges.of(object).any(|count| count < 0)),
+        };
+        Readings {
+            full: reading(Object::Full, self.inuse, &[Object::Full, Object::Request]),
+            minis: reading(Object::Mini, self.tw, &[Object::Mini]),
+        }
+    }
+}
+
+impl Tripwires {
+    /// Judges both: the worse of the two looks. Where mini-sockets move, full ones decide.
+    pub fn look(&mut self, readings: &Readings) -> Look {
+        let looks = [self.full.look(&readings.full), self.minis.look(&readings.minis)];
+        [Look::Tripped, Look::Suspect]
+            .into_iter()
+            .find(|worse| looks.contains(worse))
+            .unwrap_or(looks[0])
+    }
+
+    /// Whether nothing gives cause to look again. So while sockets move.
+    #[must_use]
+    pub fn agrees(&self, readings: &Readings) -> bool {
+        self.full.agrees(&readings.full) && self.minis.agrees(&readings.minis)
+    }
+
+    /// A snapshot agreed with the ledger: see [`Tripwire::excuse`].
+    pub fn excuse(&mut self, readings: &Readings) {
+        self.full.excuse(&readings.full);
+        self.minis.excuse(&readings.minis);
+    }
+
+    /// By how much the ledger is above sockstat in such objects, excuses left out; `None` while they
+    /// move, and where sockstat or the ledger does not count them.
+    #[must_use]
+    pub fn difference(&self, object: Object, readings: &Readings) -> Option<i64> {
+        let (wire, reading) = match object {
+            Object::Full => (&self.full, &readings.full),
+            Object::Mini => (&self.minis, &readings.minis),
+            Object::Request => return None,
+        };
+        reading.difference().map(|difference| difference - wire.excused())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::states::{Family, Hooks, PerState, State};
+
+    fn ledger(hooks: Hooks) -> Ledger {
+        let mut sockets = PerState::default();
+        sockets[(Family::Ipv4, State::Established)] = 2;
+        sockets[(Family::Ipv6, State::TimeWait)] = 3;
+        sockets[(Family::Ipv6, State::FinWait2Mini)] = 1;
+        Ledger::seeded(hooks, &Transitions::default(), &sockets)
+    }
+
+    /// Two looks between which mini-sockets and full ones moved so often.
+    fn readings(hooks: Hooks, tw: u64, moved: [u64; 2]) -> Readings {
+        let before = Transitions::default();
+        let mut after = before.clone();
+        after.add(Family::Ipv6, State::FinWait2Mini, State::TimeWait, moved[0]);
+        after.add(Family::Ipv4, State::Established, State::CloseWait, moved[1]);
+        Witness { before, inuse: Some(2), tw: Some(tw), after }.readings(&ledger(hooks))
+    }
+
+    const TIMEWAIT: Hooks = Hooks { timewait: true, requests: false };
+    const STILL: [u64; 2] = [0, 0];
+
+    #[test]
+    fn mini_sockets_that_differ_from_tw_trip_a_wire_of_their_own() {
+        let mut tripwires = Tripwires::default();
+        assert_eq!(tripwires.look(&readings(TIMEWAIT, 4, STILL)), Look::Agrees);
+        let differing = readings(TIMEWAIT, 5, STILL);
+        assert!(!tripwires.agrees(&differing));
+        assert_eq!(tripwires.difference(Object::Mini, &differing), Some(-1));
+        assert_eq!(tripwires.difference(Object::Full, &differing), Some(0));
+        assert_eq!(tripwires.look(&differing), Look::Suspect);
+        assert_eq!(tripwires.look(&differing), Look::Tripped);
+    }
+
+    #[test]
+    fn mini_sockets_that_are_not_counted_trip_none() {
+        let mut tripwires = Tripwires::default();
+        let differing = readings(Hooks::default(), 5, STILL);
+        assert!(tripwires.agrees(&differing));
+        assert_eq!(tripwires.look(&differing), Look::Agrees);
+        assert_eq!(tripwires.difference(Object::Mini, &differing), None);
+    }
+
+    #[test]
+    fn full_sockets_are_judged_while_mini_sockets_move_and_the_other_way_round() {
+        let mut tripwires = Tripwires::default();
+        assert_eq!(tripwires.look(&readings(TIMEWAIT, 5, [1, 0])), Look::Agrees);
+        assert_eq!(tripwires.look(&readings(TIMEWAIT, 4, [0, 1])), Look::Moving);
+        assert_eq!(tripwires.look(&readings(TIMEWAIT, 5, [0, 1])), Look::Suspect);
+    }
+
+    #[test]
+    fn a_request_below_zero_gives_cause_to_look() {
+        let mut witness_of_loss = Witness {
+            before: Transitions::default(),
+            inuse: Some(2),
+            tw: Some(4),
+            after: Transitions::default(),
+        };
+        let hooks = Hooks { timewait: true, requests: true };
+        assert!(Tripwires::default().agrees(&witness_of_loss.readings(&ledger(hooks))));
+        for look in [&mut witness_of_loss.before, &mut witness_of_loss.after] {
+            look.add(Family::Ipv4, State::NewSynRecv, State::Close, 1);
+        }
+        assert!(!Tripwires::default().agrees(&witness_of_loss.readings(&ledger(hooks))));
+    }
+}
