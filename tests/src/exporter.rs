@@ -189,6 +189,17 @@ impl Exporter {
         self.scraper.scrape()
     }
 
+    /// The hooks that count beside its tracer, by its own word: `none`, or the groups that attached.
+    ///
+    /// # Errors
+    /// Fails when it tells nothing of them.
+    pub fn hooks(&mut self) -> Result<String> {
+        let scrape = self.scrape()?;
+        let info = scrape.family("tcpstat_tracer_info");
+        let hooks = info.first().and_then(|sample| sample.labels.get("hooks"));
+        hooks.cloned().context("no label hooks")
+    }
+
     /// What it has written to its standard error so far.
     #[must_use]
     pub fn log(&self) -> String {

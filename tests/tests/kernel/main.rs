@@ -4,6 +4,7 @@
 
 mod churn;
 mod healing;
+mod hooks;
 mod losses;
 mod namespaces;
 mod peers;
@@ -20,6 +21,7 @@ fn main() -> ExitCode {
     let mut tests = states::tests();
     tests.extend(churn::tests());
     tests.extend(healing::tests());
+    tests.extend(hooks::tests());
     tests.extend(losses::tests());
     tests.extend(namespaces::tests());
     tests.extend(peers::tests());

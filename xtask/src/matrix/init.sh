@@ -31,7 +31,7 @@ echo "matrix: tests"
 export TCPSTAT_BIN=/bin/tcpstat TCPSTAT_LOSING_BIN=/bin/tcpstat-losing
 export TCPSTAT_NODE_EXPORTER=/bin/node_exporter TCPSTAT_REQUIRE_KERNEL=1
 # Nobody else is harmed by what the tests do to this machine.
-export TCPSTAT_OWN_MACHINE=1 TCPSTAT_LOSSES=/tmp/losses
+export TCPSTAT_OWN_MACHINE=1 TCPSTAT_LOSSES=/tmp/losses TCPSTAT_REQUIRE_HOOKS=1
 set --
 while read -r argument; do
     set -- "$@" "$argument"
