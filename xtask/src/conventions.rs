@@ -34,14 +34,38 @@ const RULES: [fn(&Source) -> Vec<String>; 7] = [
 /// The breaches in all Rust files of the workspace, in the order of their paths.
 pub(crate) fn check(root: &Path) -> Result<Vec<String>> {
     let mut breaches = Vec::new();
+    let readme = root.join("README.md");
+    let mut promised = promised_tests(
+        &fs::read_to_string(&readme)
+            .with_context(|| format!("cannot read {}", readme.display()))?,
+    );
     for file in rust_files(root)? {
         let text =
             fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
         let path = file.strip_prefix(root).unwrap_or(&file).to_string_lossy();
         let source = Source::parse(&path, &text);
         breaches.extend(RULES.iter().flat_map(|rule| rule(&source)));
+        promised.retain(|test| !names_test(&text, test));
     }
+    breaches.extend(promised.iter().map(|test| format!("README.md: no test is named `{test}`")));
     Ok(breaches)
+}
+
+/// The tests that the README's promises name: what stands in backquotes in the last column.
+fn promised_tests(readme: &str) -> Vec<String> {
+    let promises =
+        readme.lines().skip_while(|line| !line.starts_with("| state | promise | held by"));
+    let rows = promises.skip(2).take_while(|line| line.starts_with('|'));
+    rows.filter_map(|row| row.trim_end_matches([' ', '|']).rsplit('|').next())
+        .flat_map(|held_by| held_by.split('`').skip(1).step_by(2))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Whether a test of that name is in a file: as a function, or by a string, with its formatted parts in
+/// braces.
+fn names_test(text: &str, test: &str) -> bool {
+    text.contains(&format!("\"{test}\"")) || text.contains(&format!("fn {test}("))
 }
 
 fn short_files(source: &Source) -> Vec<String> {

@@ -107,8 +107,19 @@ fn all_members_are_read_but_no_target() {
         fs::create_dir_all(file.parent().unwrap()).unwrap();
         fs::write(&file, "unsafe {}\n").unwrap();
     }
+    fs::write(root.path().join("README.md"), "").unwrap();
     let breaches = check(root.path()).unwrap();
     assert_eq!(breaches.len(), 2, "{breaches:?}");
     assert!(breaches[0].starts_with("tcpstat-x/src/c.rs:1: unsafe code"), "{breaches:?}");
     assert!(breaches[1].starts_with("tests/src/a.rs:1: unsafe code"), "{breaches:?}");
+}
+
+#[test]
+fn the_tests_that_the_readme_promises_are_found_by_name() {
+    let readme = "| state | x |\n| `no` | `a` |\n\n| state | promise | held by |\n| --- | --- | --- |\n\
+                  | a | `word` | `one_{of}_them`, `two` |\n| | b | `three` |\n\n`four`\n";
+    assert_eq!(promised_tests(readme), ["one_{of}_them", "two", "three"]);
+    assert!(names_test("format!(\"one_{of}_them\")", "one_{of}_them"));
+    assert!(names_test("fn three() {", "three"));
+    assert!(!names_test("three, \"two_more\", fn three_more(", "three"));
 }
