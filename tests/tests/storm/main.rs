@@ -1,10 +1,11 @@
-//! A minute of connections that come and go as fast as the machine can: what is lost on the way, and
-//! that nothing of it stays.
+//! What wants a machine to itself. A minute of connections that come and go as fast as the machine
+//! can: what is lost on the way, and that nothing of it stays. And processors that go and come.
 
 #![expect(clippy::float_cmp, reason = "the values compared are whole numbers")]
 
 mod budget;
 mod loss;
+mod processors;
 mod weather;
 
 use std::env;
@@ -21,6 +22,9 @@ use weather::Storm;
 /// Shortens the storms, for work by hand; the promise is one of a minute.
 const SECONDS_VARIABLE: &str = "TCPSTAT_STORM_SECONDS";
 
+/// Set where nobody else is harmed by what is done to the machine: in a guest of the kernel matrix.
+const OWN_MACHINE_VARIABLE: &str = "TCPSTAT_OWN_MACHINE";
+
 /// The storm of the program that the exporter chooses, and of each one that is asked for.
 const CHOSEN_SECONDS: u64 = 60;
 const EACH_SECONDS: u64 = 15;
@@ -35,6 +39,9 @@ fn main() -> ExitCode {
             format!("what_{tracer}_loses_in_a_storm_is_told"),
             move |namespace: &Namespace| what_is_lost_is_told(namespace, tracer),
         ));
+    }
+    if env::var_os(OWN_MACHINE_VARIABLE).is_some() {
+        tests.extend(processors::tests());
     }
     run_in_turn(tests)
 }

@@ -75,10 +75,14 @@ impl Base {
         Ok(base)
     }
 
-    /// The initramfs of that kernel: it runs the tests that `filter` selects, without those that the
+    /// The initramfs of that name, for that kernel: it runs the tests that `filter` selects, without those that the
     /// kernel cannot run.
-    pub(crate) fn for_kernel(&self, kernel: &Kernel, filter: &[String]) -> Result<PathBuf> {
-        let name = kernel.version();
+    pub(crate) fn for_kernel(
+        &self,
+        kernel: &Kernel,
+        name: &str,
+        filter: &[String],
+    ) -> Result<PathBuf> {
         let root = self.folder.join(name);
         let modules = kernel.modules();
         for entry in

@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::apt::Apt;
-use crate::matrix::kernel::Kernel;
+use crate::matrix::variant::Boot;
 use crate::process::{self, Step};
 use crate::target::Workspace;
 
@@ -39,21 +39,23 @@ impl Qemu {
     /// Boots a kernel and waits until it has switched itself off; its console goes to `log`.
     ///
     /// That it did is no word on what it ran, nor on whether it panicked: the console tells.
-    pub(crate) fn boot(&self, kernel: &Kernel, initramfs: &Path, log: &Path) -> Result<()> {
+    pub(crate) fn boot(&self, boot: &Boot, log: &Path) -> Result<()> {
         let mut command = Command::new("timeout");
         command
             .args(["--kill-after=10", TIMEOUT_SECONDS, "nice", "-n", "5"])
             .arg(&self.path)
-            // Two processors, taking turns: with a thread for each, some kernels panic.
-            .args(["-accel", "tcg,thread=single", "-smp", "2", "-cpu", "max", "-M", "pc"])
+            // Two processors, taking turns: with a thread for each, some kernels panic. Two more are
+            // possible, which never come.
+            .args(["-accel", "tcg,thread=single", "-smp", "2,maxcpus=4", "-cpu", "max", "-M", "pc"])
             .args(["-m", "1024", "-display", "none", "-nodefaults", "-no-reboot"])
             .args(["-serial", "stdio"])
             .arg("-kernel")
-            .arg(kernel.image())
+            .arg(boot.kernel.image())
             .arg("-initrd")
-            .arg(initramfs)
-            .args(["-append", "console=ttyS0 quiet oops=panic panic=-1"]);
-        let title = format!("kernel {}", kernel.version());
+            .arg(&boot.initramfs)
+            .arg("-append")
+            .arg(format!("console=ttyS0 quiet oops=panic panic=-1 {}", boot.variant.arguments()));
+        let title = format!("kernel {}", boot.name());
         Step::new(&title, log.to_owned()).run(&mut command)
     }
 }

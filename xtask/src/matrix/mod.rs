@@ -5,7 +5,6 @@
 //! static builds of tcpstat and of the tests, and a few programs of this machine.
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Instant;
@@ -17,6 +16,7 @@ use crate::matrix::choice::Wanted;
 use crate::matrix::initramfs::Base;
 use crate::matrix::kernel::Kernel;
 use crate::matrix::report::Row;
+use crate::matrix::variant::Boot;
 use crate::target::Workspace;
 use crate::tools::Tools;
 
@@ -32,6 +32,7 @@ mod modules;
 mod packages;
 mod report;
 mod sources;
+mod variant;
 
 /// Without a word on which kernels, fewer than these are too few.
 const FEWEST: usize = 4;
@@ -63,9 +64,15 @@ pub(crate) fn run(
     let archive = Archive::open(workspace)?;
     let base = Base::assemble(workspace, &archive, &programs, tools)?;
     let (kernels, missing) = obtain(workspace, &archive, &wanted)?;
-    let boots = kernels
+    let obtained = kernels.len();
+    let boots = variant::all(&kernels, filter)
         .into_iter()
-        .map(|kernel| Ok(Boot { initramfs: base.for_kernel(&kernel, filter)?, kernel }))
+        .map(|(kernel, variant)| {
+            let filter = variant.filter().map_or_else(|| filter.to_vec(), |only| vec![only.into()]);
+            let name = variant.name_of(kernel);
+            let initramfs = base.for_kernel(kernel, &name, &filter)?;
+            Ok(Boot { kernel: kernel.clone(), variant, initramfs })
+        })
         .collect::<Result<_>>()?;
     left_out::announce();
     let rows = boot_all(workspace, &qemu, boots);
@@ -74,13 +81,7 @@ pub(crate) fn run(
     println!("\n{table}");
     let file = workspace.log("matrix").with_extension("md");
     std::fs::write(&file, &table).with_context(|| format!("cannot write {}", file.display()))?;
-    verdict(&rows, &missing, names.is_empty())
-}
-
-/// A kernel that is ready to be booted.
-struct Boot {
-    kernel: Kernel,
-    initramfs: PathBuf,
+    verdict(&rows, obtained, &missing, names.is_empty())
 }
 
 /// The kernels that could be had, each one once, and in words those that could not.
@@ -134,17 +135,17 @@ fn boot_all(workspace: &Workspace, qemu: &machine::Qemu, boots: Vec<Boot>) -> Ve
 
 fn boot_one(workspace: &Workspace, qemu: &machine::Qemu, boot: &Boot) -> Row {
     let started = Instant::now();
-    let log = workspace.log(&format!("matrix-{}", boot.kernel.version()));
-    let ended = qemu.boot(&boot.kernel, &boot.initramfs, &log);
-    Row::new(&boot.kernel, ended, log, started.elapsed())
+    let log = workspace.log(&format!("matrix-{}", boot.name().replace(' ', "-")));
+    let ended = qemu.boot(boot, &log);
+    Row::new(boot.name(), ended, log, started.elapsed())
 }
 
-fn verdict(rows: &[Row], missing: &[String], whole_matrix: bool) -> Result<()> {
+fn verdict(rows: &[Row], obtained: usize, missing: &[String], whole_matrix: bool) -> Result<()> {
     let failed: Vec<_> = rows.iter().filter(|row| !row.passed()).map(Row::version).collect();
     if !failed.is_empty() {
         bail!("the kernel tests failed on {}", failed.join(", "));
     }
-    let enough = if whole_matrix { rows.len() >= FEWEST } else { missing.is_empty() };
-    ensure!(enough, "too few kernels: {} ran; {}", rows.len(), missing.join("; "));
+    let enough = if whole_matrix { obtained >= FEWEST } else { missing.is_empty() };
+    ensure!(enough, "too few kernels: {obtained} ran; {}", missing.join("; "));
     Ok(())
 }

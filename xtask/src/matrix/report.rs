@@ -9,7 +9,6 @@ use anyhow::Result;
 
 use crate::losses;
 use crate::matrix::console::{Console, Serving};
-use crate::matrix::kernel::Kernel;
 use crate::target::Workspace;
 
 /// How many lines of a console are shown that has no orderly end.
@@ -26,8 +25,8 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    /// The row of a kernel whose console is in `log`.
-    pub(crate) fn new(kernel: &Kernel, ended: Result<()>, log: PathBuf, elapsed: Duration) -> Self {
+    /// The row of the kernel of that version whose console is in `log`.
+    pub(crate) fn new(version: String, ended: Result<()>, log: PathBuf, elapsed: Duration) -> Self {
         let text = fs::read_to_string(&log).unwrap_or_default();
         let console = Console::read(&text);
         let obstacle = match ended {
@@ -37,7 +36,6 @@ impl Row {
             }
             Ok(()) => None,
         };
-        let version = kernel.version().to_owned();
         Self { version, console, obstacle, log, elapsed }
     }
 

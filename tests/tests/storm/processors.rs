@@ -1,0 +1,52 @@
+//! Processors that go and come while the tracer counts on each of them.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use tcpstat_tests::agreement::await_agreement;
+use tcpstat_tests::exporter::Exporter;
+use tcpstat_tests::flow::Rest;
+use tcpstat_tests::harness::{Test, kernel_test};
+use tcpstat_tests::loopback::Churn;
+use tcpstat_tests::netns::Namespace;
+use tcpstat_tests::tcp::Family;
+
+const PROCESSORS: &str = "/sys/devices/system/cpu";
+
+pub(crate) fn tests() -> Vec<Test> {
+    let test = |tracer| {
+        let name = format!("while_a_processor_goes_and_comes_{tracer}_counts_every_transition");
+        kernel_test(name, move |_: &Namespace| a_processor_goes_and_comes(tracer))
+    };
+    ["btf", "tracepoint"].map(test).into()
+}
+
+/// The counters have a row for each possible processor, of which here more are possible than there
+/// are. One that is gone keeps what it has counted.
+fn a_processor_goes_and_comes(tracer: &str) -> Result<()> {
+    let processors = |which: &str| -> Result<String> {
+        let path = Path::new(PROCESSORS).join(which);
+        Ok(fs::read_to_string(&path).with_context(|| path.display().to_string())?.trim().to_owned())
+    };
+    ensure!(processors("possible")? != processors("online")?, "as many as are possible");
+    let all = processors("online")?;
+    let mut exporter = Exporter::start(&["--tracer", tracer, "--snapshot-interval=1h"])?;
+    let before = Rest::await_with(&mut exporter)?;
+
+    let mut made = 0;
+    for online in ["1", "0", "1"] {
+        let path = Path::new(PROCESSORS).join("cpu1/online");
+        fs::write(&path, online).with_context(|| format!("{online} to {}", path.display()))?;
+        let reduced = processors("online")? != all;
+        assert_eq!(reduced, online == "0");
+        // One thread: nothing interrupts the tracer between two transitions.
+        let churn = Churn { threads: 1, connections: 300, family: Family::Ipv4, resets: true };
+        made += churn.run()?.transitions().values().sum::<u64>();
+        await_agreement(&mut exporter)?;
+    }
+    let after = Rest::await_with(&mut exporter)?;
+    assert_eq!(after.counted_since(&before), made);
+    assert_eq!(exporter.scrape()?.value("tcpstat_consistent", &[])?, 1.0);
+    Ok(())
+}
