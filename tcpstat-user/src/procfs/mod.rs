@@ -66,10 +66,12 @@ impl Procfs {
     /// # Errors
     /// [`ProcfsError::Unreadable`], where net/tcp is missing or reading stops half-way.
     pub fn each_socket(&self, sink: &mut impl RowSink) -> Result<(), ProcfsError> {
-        tcp::each_row(&self.root.join("net/tcp"), Family::Ipv4, sink)?;
+        let tcp = self.root.join("net/tcp");
+        tcp::each_row(&tcp, Family::Ipv4, sink)?;
         match tcp::each_row(&self.root.join("net/tcp6"), Family::Ipv6, sink) {
             Err(ProcfsError::Unreadable { cause, .. })
-                if cause.kind() == io::ErrorKind::NotFound =>
+                // Not so where all of it has gone meanwhile: a procfs of a process that has ended.
+                if cause.kind() == io::ErrorKind::NotFound && tcp.exists() =>
             {
                 Ok(())
             }
