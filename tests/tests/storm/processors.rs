@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use tcpstat_tests::agreement::await_agreement;
 use tcpstat_tests::exporter::Exporter;
 use tcpstat_tests::flow::Rest;
@@ -22,22 +22,18 @@ pub(crate) fn tests() -> Vec<Test> {
     ["btf", "tracepoint"].map(test).into()
 }
 
-/// The counters have a row for each possible processor, of which here more are possible than there
-/// are. One that is gone keeps what it has counted.
+/// The counters have a row for each possible processor, of which one is not there at the start. One that is
+/// gone again keeps what it has counted.
 fn a_processor_goes_and_comes(tracer: &str) -> Result<()> {
-    let processors = |which: &str| -> Result<String> {
-        let path = Path::new(PROCESSORS).join(which);
-        Ok(fs::read_to_string(&path).with_context(|| path.display().to_string())?.trim().to_owned())
-    };
-    ensure!(processors("possible")? != processors("online")?, "as many as are possible");
     let all = processors("online")?;
+    switch("0")?;
+    assert_ne!(processors("possible")?, processors("online")?);
     let mut exporter = Exporter::start(&["--tracer", tracer, "--snapshot-interval=1h"])?;
     let before = Rest::await_with(&mut exporter)?;
 
     let mut made = 0;
-    for online in ["1", "0", "1"] {
-        let path = Path::new(PROCESSORS).join("cpu1/online");
-        fs::write(&path, online).with_context(|| format!("{online} to {}", path.display()))?;
+    for online in ["0", "1", "0", "1"] {
+        switch(online)?;
         let reduced = processors("online")? != all;
         assert_eq!(reduced, online == "0");
         // One thread: nothing interrupts the tracer between two transitions.
@@ -49,4 +45,16 @@ fn a_processor_goes_and_comes(tracer: &str) -> Result<()> {
     assert_eq!(after.counted_since(&before), made);
     assert_eq!(exporter.scrape()?.value("tcpstat_consistent", &[])?, 1.0);
     Ok(())
+}
+
+/// The list of the processors that are `possible` or `online`.
+fn processors(which: &str) -> Result<String> {
+    let path = Path::new(PROCESSORS).join(which);
+    Ok(fs::read_to_string(&path).with_context(|| path.display().to_string())?.trim().to_owned())
+}
+
+/// Takes the second processor out (`0`) or back in (`1`); without effect where it is so.
+fn switch(online: &str) -> Result<()> {
+    let path = Path::new(PROCESSORS).join("cpu1/online");
+    fs::write(&path, online).with_context(|| format!("{online} to {}", path.display()))
 }
