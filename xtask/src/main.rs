@@ -12,6 +12,7 @@ use clap::{Parser, Subcommand};
 use crate::target::Workspace;
 
 mod apt;
+mod bench;
 mod cargo;
 mod conventions;
 mod linker;
@@ -72,6 +73,12 @@ enum Command {
         #[arg(value_name = "FILTER", trailing_var_arg = true, allow_hyphen_values = true)]
         filter: Vec<String>,
     },
+    /// Build, then measure what it costs with 10, 100, … sockets, beside node_exporter, ss and cat
+    Bench {
+        /// The most sockets
+        #[arg(long, default_value_t = 1_000_000)]
+        sockets: usize,
+    },
     /// Run the end-to-end tests, and rewrite the golden files from what they see
     Bless,
 }
@@ -106,6 +113,7 @@ fn run(command: Command) -> Result<bool> {
         Command::Matrix { kernel, filter } => {
             return test_steps::matrix(&workspace, &filter, &kernel);
         }
+        Command::Bench { sockets } => bench::run(&workspace, sockets)?,
         Command::Bless => return test_steps::bless(&workspace),
     }
     Ok(true)

@@ -15,7 +15,7 @@ use crate::process::{self, Step};
 use crate::target::Workspace;
 use crate::toolchain::Version;
 use crate::tools::{self, Tools};
-use crate::{conventions, matrix, object};
+use crate::{bench, conventions, matrix, object};
 
 const TRACEFS: &str = "/sys/kernel/tracing";
 
@@ -46,6 +46,9 @@ pub(crate) fn run(
         cargo(workspace, "unit tests", &all, &after_dashes(filter))
     });
     report.step("end-to-end tests", || end_to_end(workspace, &tools, filter, false));
+    if filter.is_empty() {
+        report.step("benchmark, short", || bench::smoke(workspace, &tools));
+    }
     if let Some(kernels) = kernels {
         report.step("kernel matrix", || matrix::run(workspace, &tools, kernels, filter));
     }

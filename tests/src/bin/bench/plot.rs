@@ -1,0 +1,92 @@
+//! Time of a scrape over the number of sockets, both axes logarithmic, as SVG.
+
+use std::fmt::Write as _;
+
+use crate::samples::Samples;
+
+const WIDTH: f64 = 720.0;
+const HEIGHT: f64 = 420.0;
+const LEFT: f64 = 70.0;
+const RIGHT: f64 = 140.0;
+const MARGIN: f64 = 40.0;
+
+/// The powers of ten at the ends of the axes: sockets, and seconds.
+const SOCKETS: (i32, i32) = (1, 6);
+const SECONDS: (i32, i32) = (-5, 1);
+
+const LINES: [(&str, &str, &str); 4] = [
+    ("tcpstat", "tcpstat", "#1a7f37"),
+    ("node_exporter", "node_exporter", "#cf222e"),
+    ("ss", "ss -tan", "#8250df"),
+    ("cat", "cat /proc/net/tcp", "#9a6700"),
+];
+
+/// The plot of the medians.
+pub(crate) fn plot(samples: &Samples) -> String {
+    let mut svg = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" \
+         font-family=\"sans-serif\" font-size=\"12\">\n\
+         <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n"
+    );
+    for power in SOCKETS.0..=SOCKETS.1 {
+        let (x, label) = (x(10_f64.powi(power)), HEIGHT - MARGIN + 18.0);
+        push(&mut svg, &line((x, MARGIN), (x, HEIGHT - MARGIN)));
+        let sockets = 10_f64.powi(power);
+        push(&mut svg, &text((x, label), "middle", "black", &format!("{sockets}")));
+    }
+    for power in SECONDS.0..=SECONDS.1 {
+        let y = y(10_f64.powi(power));
+        push(&mut svg, &line((LEFT, y), (WIDTH - RIGHT, y)));
+        let told = ["10 us", "0.1 ms", "1 ms", "10 ms", "0.1 s", "1 s", "10 s"];
+        let told = usize::try_from(power - SECONDS.0).map_or("", |at| told[at]);
+        push(&mut svg, &text((LEFT - 6.0, y + 4.0), "end", "black", told));
+    }
+    let middle = (LEFT, MARGIN - 16.0);
+    push(&mut svg, &text(middle, "start", "black", "Time of a scrape over established sockets"));
+    for (what, name, color) in LINES {
+        let medians = samples.sizes(what).into_iter().filter_map(|sockets| {
+            Some((x(sockets as f64), y(samples.median(what, sockets).ok()?)))
+        });
+        let points: Vec<(f64, f64)> = medians.collect();
+        let path: Vec<_> = points.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
+        push(
+            &mut svg,
+            &format!(
+                "<polyline points=\"{}\" fill=\"none\" stroke=\"{color}\" stroke-width=\"2\"/>",
+                path.join(" ")
+            ),
+        );
+        if let Some((x, y)) = points.last() {
+            push(&mut svg, &text((x + 6.0, y + 4.0), "start", color, name));
+        }
+    }
+    svg.push_str("</svg>\n");
+    svg
+}
+
+fn x(sockets: f64) -> f64 {
+    LEFT + part(sockets, SOCKETS) * (WIDTH - LEFT - RIGHT)
+}
+
+fn y(seconds: f64) -> f64 {
+    HEIGHT - MARGIN - part(seconds, SECONDS) * (HEIGHT - 2.0 * MARGIN)
+}
+
+fn part(value: f64, (low, high): (i32, i32)) -> f64 {
+    (value.log10() - f64::from(low)) / f64::from(high - low)
+}
+
+fn line((x1, y1): (f64, f64), (x2, y2): (f64, f64)) -> String {
+    format!("<line x1=\"{x1:.1}\" y1=\"{y1:.1}\" x2=\"{x2:.1}\" y2=\"{y2:.1}\" stroke=\"#ddd\"/>")
+}
+
+fn text((x, y): (f64, f64), anchor: &str, color: &str, words: &str) -> String {
+    format!(
+        "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\" fill=\"{color}\">{words}</text>"
+    )
+}
+
+fn push(svg: &mut String, element: &str) {
+    // Writing to a String cannot fail.
+    let _ = writeln!(svg, "{element}");
+}

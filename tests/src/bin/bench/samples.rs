@@ -1,0 +1,59 @@
+//! What was measured, in the order in which it was.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use anyhow::{Context, Result};
+
+/// All samples so far.
+#[derive(Debug, Default)]
+pub(crate) struct Samples {
+    rows: Vec<(&'static str, usize, f64)>,
+}
+
+impl Samples {
+    /// Adds one: of what, with how many sockets, in seconds or bytes.
+    pub(crate) fn add(&mut self, what: &'static str, sockets: usize, value: f64) {
+        self.rows.push((what, sockets, value));
+    }
+
+    /// The share of the samples that is not above the result; 0.5 is the median.
+    ///
+    /// # Errors
+    /// Fails where nothing of it was measured.
+    pub(crate) fn quantile(&self, what: &str, sockets: usize, share: f64) -> Result<f64> {
+        let rows = self.rows.iter().filter(|(of, with, _)| *of == what && *with == sockets);
+        let mut values: Vec<f64> = rows.map(|(_, _, value)| *value).collect();
+        values.sort_by(f64::total_cmp);
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a share of a length is an index"
+        )]
+        let at = (values.len().saturating_sub(1) as f64 * share).round() as usize;
+        values.get(at).copied().with_context(|| format!("no sample of {what} at {sockets}"))
+    }
+
+    /// The median.
+    ///
+    /// # Errors
+    /// As [`Samples::quantile`].
+    pub(crate) fn median(&self, what: &str, sockets: usize) -> Result<f64> {
+        self.quantile(what, sockets, 0.5)
+    }
+
+    /// The numbers of sockets with which it was measured.
+    pub(crate) fn sizes(&self, what: &str) -> BTreeSet<usize> {
+        self.rows.iter().filter(|(of, ..)| *of == what).map(|(_, sockets, _)| *sockets).collect()
+    }
+
+    /// One line for each sample.
+    pub(crate) fn csv(&self) -> String {
+        let mut text = "what,sockets,value\n".to_owned();
+        for (what, sockets, value) in &self.rows {
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "{what},{sockets},{value}");
+        }
+        text
+    }
+}

@@ -1,0 +1,146 @@
+//! Scrapes, listings and memory, with ever more sockets.
+
+use std::env;
+use std::fs;
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use tcpstat_tests::binary::path_from;
+use tcpstat_tests::deadline::{DEADLINE, Look, wait_until};
+use tcpstat_tests::exporter::Exporter;
+use tcpstat_tests::population::Population;
+use tcpstat_tests::scraper::Scraper;
+
+use crate::Effort;
+use crate::samples::Samples;
+
+/// Where node_exporter listens.
+const NODE_EXPORTER: &str = "127.0.0.1:9100";
+
+/// Scrapes of tcpstat for one of a tool that lists.
+const SCRAPES: usize = 40;
+
+pub(crate) fn measure(effort: Effort, samples: &mut Samples) -> Result<()> {
+    let sizes = (1..).map(|power| 10_usize.pow(power)).take_while(|size| *size < effort.sockets);
+    for sockets in sizes.chain([effort.sockets]) {
+        eprintln!("{sockets} sockets ...");
+        let populate = env::current_exe()?.with_file_name("populate");
+        let _population = Population::hold(&populate, sockets)?;
+        let rounds = if effort.short { 1 } else { 5 };
+        listings(sockets, rounds, samples)?;
+        scrapes(sockets, rounds, samples)?;
+    }
+    Ok(())
+}
+
+/// Starts of tcpstat with each source, and `cat` between them.
+fn listings(sockets: usize, rounds: usize, samples: &mut Samples) -> Result<()> {
+    for round in 1..=rounds {
+        let cat = [("cat", "/proc/net/tcp"), ("cat6", "/proc/net/tcp6")];
+        for (what, file) in cat {
+            samples.add(what, sockets, timed(Command::new("cat").arg(file))?);
+        }
+        for (source, pass, start) in
+            [("procfs", "pass_procfs", "start_procfs"), ("iter", "pass_iter", "start_iter")]
+        {
+            let started = Instant::now();
+            let mut exporter = Exporter::start(&["--snapshot", source, "--snapshot-interval=1h"])?;
+            samples.add(start, sockets, started.elapsed().as_secs_f64());
+            let scrape = exporter.scrape()?;
+            let labels = [("source", source)];
+            let pass_seconds = scrape.value("tcpstat_snapshot_duration_seconds", &labels)?;
+            samples.add(pass, sockets, pass_seconds);
+        }
+        eprintln!("    listings: round {round} of {rounds}");
+    }
+    Ok(())
+}
+
+/// Every tool in each round. Memory at the end of all of them.
+fn scrapes(sockets: usize, rounds: usize, samples: &mut Samples) -> Result<()> {
+    let mut exporter = Exporter::start(&[])?;
+    let mut node_exporter = NodeExporter::start()?;
+    for round in 1..=rounds {
+        for _ in 0..SCRAPES {
+            samples.add("tcpstat", sockets, get(exporter.scraper(), "/metrics")?);
+            samples.add("empty", sockets, get(exporter.scraper(), "/-/healthy")?);
+        }
+        samples.add("node_exporter", sockets, get(&mut node_exporter.scraper, "/metrics")?);
+        samples.add("ss", sockets, timed(Command::new("ss").arg("-tan"))?);
+        eprintln!("    scrapes: round {round} of {rounds}");
+    }
+    samples.add("memory", sockets, resident_bytes(exporter.pid())?);
+    samples.add("node_exporter_memory", sockets, resident_bytes(node_exporter.process.id())?);
+    Ok(())
+}
+
+/// Seconds from the request to the end of the answer.
+pub(crate) fn get(scraper: &mut Scraper, path: &str) -> Result<f64> {
+    let started = Instant::now();
+    let response = scraper.get(path)?;
+    let seconds = started.elapsed().as_secs_f64();
+    ensure!(response.status == 200, "{path}: {}", response.status);
+    Ok(seconds)
+}
+
+/// Seconds from start to end, its output thrown away.
+fn timed(command: &mut Command) -> Result<f64> {
+    let started = Instant::now();
+    let status = command.stdin(Stdio::null()).stdout(Stdio::null()).status();
+    let status = status.with_context(|| format!("start {command:?}"))?;
+    ensure!(status.success(), "{command:?}: {status}");
+    Ok(started.elapsed().as_secs_f64())
+}
+
+fn resident_bytes(pid: u32) -> Result<f64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+    let kibibytes: f64 = line.trim().trim_end_matches(" kB").parse()?;
+    Ok(kibibytes * 1024.0)
+}
+
+/// node_exporter with its collector of TCP states alone. Dropping it kills it.
+struct NodeExporter {
+    process: Child,
+    scraper: Scraper,
+}
+
+impl NodeExporter {
+    fn start() -> Result<Self> {
+        let mut process = Command::new(path_from("TCPSTAT_NODE_EXPORTER")?)
+            .args(["--collector.disable-defaults", "--collector.tcpstat"])
+            .arg("--web.disable-exporter-metrics")
+            .arg(format!("--web.listen-address={NODE_EXPORTER}"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("start node_exporter")?;
+        let address: SocketAddr = NODE_EXPORTER.parse()?;
+        let connected = wait_until("node_exporter that listens", DEADLINE, || {
+            Ok(match Scraper::connect(address) {
+                Ok(scraper) => Look::Done(scraper),
+                Err(error) => Look::NotYet(error.to_string()),
+            })
+        });
+        match connected {
+            Ok(scraper) => Ok(Self { process, scraper }),
+            Err(error) => {
+                // It fails only for a process that has ended.
+                let _ = process.kill();
+                let _ = process.wait();
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Drop for NodeExporter {
+    fn drop(&mut self) {
+        // Both fail only for a process that has ended and been waited for.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}

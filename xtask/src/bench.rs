@@ -1,0 +1,69 @@
+//! What tcpstat costs, measured beside the tools that list every socket.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::apt::Privilege;
+use crate::process::Step;
+use crate::target::Workspace;
+use crate::tools::{self, Tools};
+use crate::{cargo, object};
+
+/// Sockets of the run that only shows that all of it runs.
+const FEW: usize = 1_000;
+
+/// Builds, and measures with up to so many sockets; results lie under target/bench.
+pub(crate) fn run(workspace: &Workspace, sockets: usize) -> Result<()> {
+    ensure!(sockets >= 10 && sockets.is_multiple_of(2), "--sockets {sockets}: even, 10 or more");
+    let tools = tools::provide(workspace)?;
+    object::build(workspace)?;
+    let folder = workspace.target().join("bench");
+    build(workspace)?;
+    let status = command(workspace, &tools, sockets, &folder)?
+        .stdin(Stdio::null())
+        .status()
+        .context("cannot run the benchmark")?;
+    ensure!(status.success(), "the benchmark failed ({status})");
+    Ok(())
+}
+
+/// Runs all of it, small and short, with a binary that is built; its figures say nothing.
+pub(crate) fn smoke(workspace: &Workspace, tools: &Tools) -> Result<()> {
+    if !matches!(Privilege::current(), Privilege::Root | Privilege::Sudo) {
+        println!("benchmark: left out, it needs root");
+        return Ok(());
+    }
+    build(workspace)?;
+    let folder = workspace.target().join("bench/smoke");
+    let mut command = command(workspace, tools, FEW, &folder)?;
+    Step::new("benchmark, short", workspace.log("bench")).run(command.arg("--short"))
+}
+
+fn build(workspace: &Workspace) -> Result<()> {
+    let mut command = object::host_cargo(workspace);
+    command.args(["build", "--locked", "--package", "tcpstat-tests", "--bins"]);
+    Step::new("building the benchmark", workspace.log("build-bench")).run(&mut command)
+}
+
+/// It makes a network namespace, which takes root.
+fn command(workspace: &Workspace, tools: &Tools, sockets: usize, folder: &Path) -> Result<Command> {
+    let program = workspace.target().join("debug/bench");
+    let mut command = match Privilege::current() {
+        Privilege::Root => Command::new(program),
+        Privilege::Sudo => {
+            let mut sudo = Command::new("sudo");
+            sudo.arg("-E").arg(program);
+            sudo
+        }
+        _ => bail!("the benchmark needs root, for a network namespace of its own"),
+    };
+    cargo::forget_caller(&mut command);
+    command
+        .arg(sockets.to_string())
+        .arg(folder)
+        .env("TCPSTAT_BIN", workspace.binary())
+        .env("TCPSTAT_NODE_EXPORTER", &tools.node_exporter);
+    Ok(command)
+}
