@@ -113,11 +113,12 @@ fn a_process_that_ends(_: &Namespace) -> Result<()> {
 
     sleep.kill()?;
     sleep.wait()?;
-    drop(elsewhere);
     wait_until("snapshots that failed", DEADLINE, || {
         let failed = exporter.scrape()?.value("tcpstat_snapshot_errors_total", &[])?;
         Ok(if failed >= 3.0 { Look::Done(()) } else { Look::NotYet(failed.to_string()) })
     })?;
+    // Not before: a listing that had begun goes on, and would show sockets that are ending.
+    drop(elsewhere);
     let log = exporter.log();
     let told: Vec<_> = log.lines().filter(|line| line.contains("snapshot failed")).collect();
     ensure!(told.len() == 1 && told[0].contains(&format!("{procfs}/net/tcp: ")), "{log}");
