@@ -9,11 +9,8 @@ use tcpstat_ebpf::{EventRecord, Family, IPPROTO_TCP};
 
 use crate::{
     count,
-    maps::{
-        INET_SPORT, NET_INUM, NETNS_INUM, SOCK_DADDR, SOCK_DPORT, SOCK_FAMILY, SOCK_NET,
-        SOCK_PROTOCOL, SOCK_RCV_SADDR, SOCK_V6_DADDR, SOCK_V6_RCV_SADDR,
-    },
-    typed::load,
+    maps::{INET_SPORT, NET_INUM, NETNS_INUM, SOCK_FAMILY, SOCK_NET, SOCK_PROTOCOL},
+    typed::{ends, load},
 };
 
 /// `inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)`
@@ -49,18 +46,6 @@ unsafe fn fill(record: &mut EventRecord, sk: *const u8, family: Family) {
         if !tcp_sock.is_null() {
             record.sport = u16::from_be(load(tcp_sock, &INET_SPORT));
         }
-        record.dport = u16::from_be(load(sk, &SOCK_DPORT));
-        match family {
-            Family::Ipv4 => {
-                let saddr: [u8; 4] = load(sk, &SOCK_RCV_SADDR);
-                let daddr: [u8; 4] = load(sk, &SOCK_DADDR);
-                record.saddr[..4].copy_from_slice(&saddr);
-                record.daddr[..4].copy_from_slice(&daddr);
-            }
-            Family::Ipv6 => {
-                record.saddr = load(sk, &SOCK_V6_RCV_SADDR);
-                record.daddr = load(sk, &SOCK_V6_DADDR);
-            }
-        }
+        ends(record, sk, family);
     }
 }

@@ -10,11 +10,8 @@ mod timewait;
 use tcpstat_ebpf::{EventRecord, Family};
 
 use crate::{
-    maps::{
-        NET_INUM, NETNS_INUM, SOCK_DADDR, SOCK_DPORT, SOCK_FAMILY, SOCK_NET, SOCK_NUM,
-        SOCK_RCV_SADDR, SOCK_V6_DADDR, SOCK_V6_RCV_SADDR,
-    },
-    typed::load,
+    maps::{NET_INUM, NETNS_INUM, SOCK_FAMILY, SOCK_NET, SOCK_NUM},
+    typed::{ends, load},
 };
 
 /// The family of a socket of the counted namespace.
@@ -43,18 +40,6 @@ unsafe fn fill(record: &mut EventRecord, skaddr: *const u8, common: *const u8, f
     unsafe {
         record.skaddr = skaddr as u64;
         record.sport = load(common, &SOCK_NUM);
-        record.dport = u16::from_be(load(common, &SOCK_DPORT));
-        match family {
-            Family::Ipv4 => {
-                let saddr: [u8; 4] = load(common, &SOCK_RCV_SADDR);
-                let daddr: [u8; 4] = load(common, &SOCK_DADDR);
-                record.saddr[..4].copy_from_slice(&saddr);
-                record.daddr[..4].copy_from_slice(&daddr);
-            }
-            Family::Ipv6 => {
-                record.saddr = load(common, &SOCK_V6_RCV_SADDR);
-                record.daddr = load(common, &SOCK_V6_DADDR);
-            }
-        }
+        ends(record, common, family);
     }
 }
