@@ -3,9 +3,10 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use tcpstat_user::commands::Cli;
+use tcpstat_user::{commands::Cli, kernel::one_arena};
 
 fn main() -> ExitCode {
+    one_arena();
     match Cli::parse().run() {
         Ok(status) => status,
         Err(error) => {

@@ -6,8 +6,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use aya::maps::{MapData, RingBuf};
+use aya::maps::{Map, MapData, MapError, RingBuf};
 use tcpstat_ebpf::{Bank, EventRecord};
+use thiserror::Error;
 
 use super::counters::{Counters, Switch};
 use crate::{
@@ -16,11 +17,10 @@ use crate::{
     transitions::{Event, Transitions},
 };
 
-/// The moment at which the log opened.
+/// The moment at which the log opened: all transitions before the first that is logged, and by bank.
 #[derive(Debug)]
-pub struct Cut {
-    /// All transitions before the first that is logged.
-    pub transitions: Transitions,
+struct Cut {
+    transitions: Transitions,
     plain: Transitions,
     logged: Transitions,
 }
@@ -44,29 +44,54 @@ impl LogClosed {
     }
 }
 
-/// The ring buffer and its switch.
+/// The ring buffer could not be mapped.
+#[derive(Debug, Error)]
+#[error("mapping the event log: {0}")]
+pub struct LogError(#[from] MapError);
+
+/// The ring buffer and its switch. Its megabytes are mapped, and count as resident, only while it is open.
 pub struct EventLog {
-    ring: RingBuf<MapData>,
+    ring: Map,
     switch: Switch,
     counters: Arc<Counters>,
-    read: u64,
 }
 
 impl EventLog {
-    pub(super) fn new(ring: RingBuf<MapData>, switch: Switch, counters: Arc<Counters>) -> Self {
+    pub(super) fn new(ring: Map, switch: Switch, counters: Arc<Counters>) -> Self {
         switch.set_log_open(false);
-        Self { ring, switch, counters, read: 0 }
+        Self { ring, switch, counters }
     }
 
     /// Opens the log. Blocks for some milliseconds: until no event that saw it shut is under way.
-    pub fn open(&mut self) -> Cut {
-        while self.ring.next().is_some() {}
-        self.read = 0;
+    ///
+    /// # Errors
+    /// [`LogError`]; the log stays shut then.
+    pub fn open(&mut self) -> Result<OpenLog<'_>, LogError> {
+        let mut ring = RingBuf::try_from(&self.ring)?;
+        while ring.next().is_some() {}
         let logged = self.counters.bank(Bank::Logged);
         self.switch.set_log_open(true);
         await_running_programs();
         let plain = self.counters.bank(Bank::Plain);
-        Cut { transitions: plain.plus(&logged), plain, logged }
+        let cut = Cut { transitions: plain.plus(&logged), plain, logged };
+        Ok(OpenLog { ring, switch: &self.switch, counters: &self.counters, cut, read: 0 })
+    }
+}
+
+/// The log while it is open; it shuts when this is dropped.
+pub struct OpenLog<'a> {
+    ring: RingBuf<&'a MapData>,
+    switch: &'a Switch,
+    counters: &'a Counters,
+    cut: Cut,
+    read: u64,
+}
+
+impl OpenLog<'_> {
+    /// The moment at which it opened.
+    #[must_use]
+    pub fn cut(&self) -> &Transitions {
+        &self.cut.transitions
     }
 
     /// Hands every event that is in the log now to `each`, oldest first.
@@ -79,14 +104,20 @@ impl EventLog {
         }
     }
 
-    /// Shuts the log and drains what is left. Blocks as [`Self::open`] does.
-    pub fn close(&mut self, cut: &Cut, each: impl FnMut(Event)) -> LogClosed {
-        let torn = self.counters.bank(Bank::Plain) != cut.plain;
+    /// Shuts the log and drains what is left. Blocks as [`EventLog::open`] does.
+    pub fn close(mut self, each: impl FnMut(Event)) -> LogClosed {
+        let torn = self.counters.bank(Bank::Plain) != self.cut.plain;
         self.switch.set_log_open(false);
         await_running_programs();
         self.drain(each);
-        let counted = self.counters.bank(Bank::Logged).since(&cut.logged).total();
+        let counted = self.counters.bank(Bank::Logged).since(&self.cut.logged).total();
         LogClosed { counted, read: self.read, torn }
+    }
+}
+
+impl Drop for OpenLog<'_> {
+    fn drop(&mut self) {
+        self.switch.set_log_open(false);
     }
 }
 

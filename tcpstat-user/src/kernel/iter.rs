@@ -7,7 +7,7 @@ use std::{
 };
 
 use aya::{
-    Btf, Ebpf, EbpfLoader,
+    Btf, Ebpf,
     programs::{Iter, ProgramError},
 };
 use tcpstat_ebpf::SocketRecord;
@@ -16,7 +16,7 @@ use thiserror::Error;
 use super::{
     btf::KernelTypes,
     error::{LoadError, refusal},
-    load::{KERNEL_BTF, OBJECT},
+    load::{KERNEL_BTF, OBJECT, loader},
     memory::release_memory,
 };
 use crate::{
@@ -50,10 +50,7 @@ impl SocketIterator {
             return Err(LoadError::NoObject);
         }
         let globals = globals(&KernelTypes::read(Path::new(KERNEL_BTF))?)?;
-        let mut loader = EbpfLoader::new();
-        for (name, value) in &globals {
-            loader.override_global(name, value, true);
-        }
+        let mut loader = loader(&globals);
         // The tracer's map, not used here: as small as it can be.
         loader.map_max_entries("EVENTS", 4096);
         let mut ebpf =

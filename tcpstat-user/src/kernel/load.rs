@@ -9,7 +9,7 @@ use std::{
 
 use aya::{
     Btf, Ebpf, EbpfLoader,
-    maps::{Map, MapData, RingBuf},
+    maps::{Map, MapData},
     programs::{BtfTracePoint, ProgramError, TracePoint},
     util::{KernelVersion, nr_cpus},
 };
@@ -117,10 +117,7 @@ impl Tracer {
         let refused = |step| move |source: Box<dyn Error + Send + Sync>| refusal(step, source);
         let cpus = nr_cpus().map_err(|(path, source)| refusal(path, source.into()))?;
 
-        let mut loader = EbpfLoader::new();
-        for (name, value) in &globals {
-            loader.override_global(name, value, true);
-        }
+        let mut loader = loader(&globals);
         loader.map_max_entries("MATRIX", u32::try_from(cpus).unwrap_or(u32::MAX));
         let mut ebpf =
             loader.load(OBJECT).map_err(|error| refused("creating the maps")(error.into()))?;
@@ -130,8 +127,6 @@ impl Tracer {
         let switch = Switch::map(map(&ebpf, "CONTROL")?)
             .map_err(|error| refused("mapping the control page")(error.into()))?;
         let ring = ebpf.take_map("EVENTS").ok_or(LoadError::WrongObject("EVENTS"))?;
-        let ring = RingBuf::try_from(ring)
-            .map_err(|error| refused("mapping the event log")(error.into()))?;
         let counters = Arc::new(counters);
         let log = EventLog::new(ring, switch, Arc::clone(&counters));
 
@@ -189,6 +184,17 @@ pub(super) const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
 
 pub(super) static OBJECT: &[u8] =
     aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcpstat.bpf.o"));
+
+/// Loads the object with these values of its read-only globals.
+pub(super) fn loader<'a>(globals: &'a [(&'static str, u32)]) -> EbpfLoader<'a> {
+    let mut loader = EbpfLoader::new();
+    // Nothing in the object is relocated by the kernel's types: megabytes that need not be kept.
+    loader.btf(None);
+    for (name, value) in globals {
+        loader.override_global(name, value, true);
+    }
+    loader
+}
 
 fn map<'a>(ebpf: &'a Ebpf, name: &'static str) -> Result<impl AsFd + use<'a>, LoadError> {
     match ebpf.map(name) {

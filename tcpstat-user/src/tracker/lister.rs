@@ -11,7 +11,7 @@ use super::{
     pass::{logged, take, take_by_iterator},
 };
 use crate::{
-    kernel::{EventLog, IterError, LoadError, SocketIterator, release_memory},
+    kernel::{EventLog, IterError, LoadError, LogError, SocketIterator, release_memory},
     ledger::{
         audit::Listing,
         rewind::{ByAddress, ByTuple},
@@ -30,6 +30,9 @@ pub enum SnapshotError {
     /// By the iterator.
     #[error(transparent)]
     Iter(#[from] IterError),
+    /// Its event log.
+    #[error(transparent)]
+    Log(#[from] LogError),
 }
 
 /// So many rows that what was kept of them is worth giving back.
@@ -99,15 +102,18 @@ impl Lister {
         hooks: Hooks,
     ) -> Result<(Pass, Listing), SnapshotError> {
         let procfs = self.procfs.clone();
-        let (pass, listing) = match self.iterator() {
+        let listed = match self.iterator() {
             Some(iterator) => {
                 logged::<ByAddress, _>(Source::Iter, log, hooks, |rows| iterator.each_socket(rows))
-                    .inspect_err(|error| self.give_up(error))?
             }
             None => {
-                logged::<ByTuple, _>(Source::Procfs, log, hooks, |rows| procfs.each_socket(rows))?
+                logged::<ByTuple, _>(Source::Procfs, log, hooks, |rows| procfs.each_socket(rows))
             }
         };
+        if let Err(SnapshotError::Iter(error)) = &listed {
+            self.give_up(error);
+        }
+        let (pass, listing) = listed?;
         self.note(pass.source, &pass.tally, pass.duration);
         Ok((pass, listing))
     }

@@ -9,6 +9,7 @@ use std::{
 
 use tracing::debug;
 
+use super::SnapshotError;
 use crate::{
     kernel::{EventLog, IterError, SocketIterator},
     ledger::{audit::Listing, rewind::Rewind},
@@ -67,15 +68,16 @@ fn alone<E>(source: Source, list: impl FnOnce(&mut Rows) -> Result<(), E>) -> Re
 /// milliseconds, in which a busy host fills any buffer.
 ///
 /// # Errors
-/// That of `list`.
-pub(super) fn logged<R: Rewind, E>(
+/// That of `list`, or [`SnapshotError::Log`].
+pub(super) fn logged<R: Rewind, E: Into<SnapshotError>>(
     source: Source,
     log: &mut EventLog,
     hooks: Hooks,
     list: impl FnOnce(&mut LoggedRows<R>) -> Result<(), E>,
-) -> Result<(Pass, Listing), E> {
+) -> Result<(Pass, Listing), SnapshotError> {
     let started = Instant::now();
-    let cut = log.open();
+    let mut log = log.open()?;
+    let cut = log.cut().clone();
     let mut logged = LoggedRows { hooks, rows: Rows::default(), rewind: R::default() };
     let listing_ended = AtomicBool::new(false);
     let (listed, mut rewind) = thread::scope(|scope| {
@@ -92,12 +94,12 @@ pub(super) fn logged<R: Rewind, E>(
         // A panic there leaves a log that is known to be incomplete.
         (listed, drain.join().unwrap_or_default())
     });
-    let closed = log.close(&cut, |event| rewind.event(&event));
-    listed?;
+    let closed = log.close(|event| rewind.event(&event));
+    listed.map_err(Into::into)?;
     let LoggedRows { rows, rewind: rewind_rows, .. } = logged;
     let listing = Listing {
         tally: rows.tally,
-        cut: cut.transitions,
+        cut,
         at_cut: rewind.with_rows_of(rewind_rows).at_cut(),
         log_complete: closed.complete(),
     };

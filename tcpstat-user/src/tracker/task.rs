@@ -144,6 +144,7 @@ impl Task {
         if let Some(snapshot) = &self.state.snapshot {
             let (sockets, source) = (snapshot.tally.rows, snapshot.source.word());
             info!(sockets, source, duration = ?snapshot.duration, "ready");
+            crate::kernel::release_memory();
         }
         Ok(())
     }
