@@ -3,11 +3,24 @@
 //! The two differ in what is written here: a counter's family is named with `_total` in the classic
 //! format, which has neither `# UNIT` nor `# EOF`.
 
+use memchr::memmem;
+
 /// Rewrites what prometheus-client encodes.
 pub(super) fn from_openmetrics(text: &str) -> String {
     let mut classic = String::with_capacity(text.len());
     let mut help = None;
-    for line in text.lines() {
+    let mut rest = text;
+    while !rest.is_empty() {
+        if !rest.starts_with('#') {
+            // Samples are the same in both.
+            let (samples, next) = rest
+                .split_at(memmem::find(rest.as_bytes(), b"\n#").map_or(rest.len(), |at| at + 1));
+            classic.push_str(samples);
+            rest = next;
+            continue;
+        }
+        let (line, next) = rest.split_once('\n').unwrap_or((rest, ""));
+        rest = next;
         if let Some(description) = line.strip_prefix("# HELP ") {
             help = description.split_once(' ');
         } else if let Some(description) = line.strip_prefix("# TYPE ") {
@@ -18,8 +31,6 @@ pub(super) fn from_openmetrics(text: &str) -> String {
                 push(&mut classic, &["# HELP ", name, suffix, " ", help, "\n"]);
             }
             push(&mut classic, &["# TYPE ", name, suffix, " ", kind, "\n"]);
-        } else if !line.starts_with("# ") {
-            push(&mut classic, &[line, "\n"]);
         }
     }
     classic

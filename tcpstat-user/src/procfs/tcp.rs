@@ -10,6 +10,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use memchr::memchr;
+
 use super::ProcfsError;
 use crate::{
     snapshot::{BrokenRow, Identity, Kind, Row, RowSink, Tuple},
@@ -42,7 +44,7 @@ pub(super) fn each_row(
         sink.listed();
         filled += count;
         let mut start = 0;
-        while let Some(length) = buffer[start..filled].iter().position(|&byte| byte == b'\n') {
+        while let Some(length) = memchr(b'\n', &buffer[start..filled]) {
             line += 1;
             hand_over(path, line, family, &buffer[start..start + length], sink);
             start += length + 1;
@@ -86,24 +88,33 @@ struct Unparsed<'a> {
     value: &'a [u8],
 }
 
+/// The inode's with those before it.
+const FIELDS_TO_INODE: usize = 10;
 /// At least: what a later kernel appends does no harm.
 const FULL_FIELDS: usize = 17;
 const MINI_FIELDS: usize = 12;
 
 fn parse(family: Family, text: &[u8]) -> Result<Row, Unparsed<'_>> {
-    let mut fields = [&text[..0]; FULL_FIELDS];
-    let mut count = 0;
-    for field in text.split(u8::is_ascii_whitespace).filter(|field| !field.is_empty()) {
-        if let Some(slot) = fields.get_mut(count) {
-            *slot = field;
-        }
-        count += 1;
-    }
+    let mut rest = text;
+    let end_digits = match family {
+        Family::Ipv4 => 8 + 1 + 4,
+        Family::Ipv6 => 32 + 1 + 4,
+    };
+    let _number = field(&mut rest, 0);
+    let local = field(&mut rest, end_digits);
+    let remote = field(&mut rest, end_digits);
+    let state = field(&mut rest, 2);
+    let queues = field(&mut rest, 8 + 1 + 8);
+    let _timer = field(&mut rest, 2 + 1 + 8);
+    let _retransmits = field(&mut rest, 8);
+    let _uid = field(&mut rest, 0);
+    let _timeout = field(&mut rest, 0);
+    let inode = field(&mut rest, 0);
+    let count = if inode.is_empty() { 0 } else { FIELDS_TO_INODE + fields(rest) };
     let full = count >= FULL_FIELDS;
     if !full && count != MINI_FIELDS {
         return Err(Unparsed { field: "number of fields", value: text });
     }
-    let [_, local, remote, state, queues, _, _, _, _, inode, ..] = fields;
     let (saddr, sport) =
         end(family, local).ok_or(Unparsed { field: "local_address", value: local })?;
     let (daddr, dport) =
@@ -120,6 +131,36 @@ fn parse(family: Family, text: &[u8]) -> Result<Row, Unparsed<'_>> {
     let tuple = Tuple { family, saddr, sport, daddr, dport };
     let identity = Identity::Tuple { tuple, inode };
     Ok(Row { family, identity, kind, receive_queue, send_queue })
+}
+
+/// Takes the next field off `text`; empty where there is none. `usual` is the length that the kernel
+/// gives it: where white space stands before and after so many bytes, they are not looked at.
+fn field<'a>(text: &mut &'a [u8], usual: usize) -> &'a [u8] {
+    if let [b' ', after @ ..] = *text
+        && let [first, ..] = after
+        && let Some(b' ') = after.get(usual)
+        && *first != b' '
+    {
+        let (field, rest) = after.split_at(usual);
+        *text = rest;
+        return field;
+    }
+    let start = text.iter().position(|&byte| !blank(byte)).unwrap_or(text.len());
+    let from = &text[start..];
+    let end = from.iter().position(|&byte| blank(byte)).unwrap_or(from.len());
+    let (field, rest) = from.split_at(end);
+    *text = rest;
+    field
+}
+
+/// The number of fields in `text`, which begins with white space or is empty.
+fn fields(text: &[u8]) -> usize {
+    let begins = text.windows(2).map(|pair| usize::from(blank(pair[0]) && !blank(pair[1])));
+    begins.sum()
+}
+
+fn blank(byte: u8) -> bool {
+    byte <= b' '
 }
 
 /// What a row in `state` shows; `None` where no kernel object of that many fields is in that state.
@@ -160,8 +201,28 @@ fn hexadecimal(text: &[u8]) -> Option<u32> {
     if text.is_empty() || text.len() > 8 {
         return None;
     }
-    text.iter().try_fold(0, |number, &digit| Some(number << 4 | char::from(digit).to_digit(16)?))
+    let (mut number, mut all) = (0, 0);
+    for &digit in text {
+        let value = DIGITS[usize::from(digit)];
+        number = number << 4 | u32::from(value);
+        all |= value;
+    }
+    (all < NO_DIGIT).then_some(number)
 }
+
+const NO_DIGIT: u8 = 0x80;
+
+/// The value of each hexadecimal digit.
+const DIGITS: [u8; 256] = {
+    let mut values = [NO_DIGIT; 256];
+    let mut value = 0;
+    while value < 16 {
+        values[b"0123456789ABCDEF"[value as usize] as usize] = value;
+        values[b"0123456789abcdef"[value as usize] as usize] = value;
+        value += 1;
+    }
+    values
+};
 
 fn decimal(text: &[u8]) -> Option<u64> {
     if text.is_empty() {

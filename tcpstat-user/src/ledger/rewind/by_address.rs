@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use foldhash::fast::FixedState;
+
 use super::{AtCut, Moved, Rewind};
 use crate::{
     ledger::rules::effect,
@@ -14,7 +16,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub struct ByAddress {
     /// What moved, by socket address. An address may be used again, even by the other family.
-    moved: HashMap<u64, Moved>,
+    moved: HashMap<u64, Moved, FixedState>,
     /// Rows by family and state, each socket once.
     rows: PerState<u64>,
     shown: Addresses,
@@ -61,7 +63,7 @@ impl Rewind for ByAddress {
 #[derive(Debug, Default)]
 struct Addresses {
     /// By block of 64 bits, family and state.
-    blocks: HashMap<u64, u64>,
+    blocks: HashMap<u64, u64, FixedState>,
 }
 
 impl Addresses {

@@ -10,8 +10,10 @@
 
 use std::{
     collections::{HashMap, hash_map::Entry},
-    hash::{DefaultHasher, Hash, Hasher},
+    hash::BuildHasher,
 };
+
+use foldhash::fast::FixedState;
 
 use super::{AtCut, Moved, Rewind};
 use crate::{
@@ -135,9 +137,7 @@ const LOW_BITS: u32 = 5;
 
 /// The hash of an object's tuple, its low bits cleared: a mini-socket may have that of a full one.
 fn hash(object: Object, tuple: &Tuple) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (object, tuple).hash(&mut hasher);
-    hasher.finish() >> LOW_BITS << LOW_BITS
+    FixedState::default().hash_one((object, tuple)) >> LOW_BITS << LOW_BITS
 }
 
 fn pack(hash: u64, family: Family, state: State) -> u64 {

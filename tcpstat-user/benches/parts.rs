@@ -1,0 +1,33 @@
+//! The parts of a listing and of a scrape, by the clock: `cargo bench --package tcpstat-user`.
+
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use tcpstat_user::metrics::Format;
+
+mod workloads;
+use workloads::{Table, connections, expose, rewind_by_address, rewind_by_tuple, values};
+
+const ROWS: u16 = 10_000;
+
+fn listing(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("listing");
+    group.throughput(Throughput::Elements(u64::from(ROWS)));
+    let table = Table::with_rows(ROWS.into());
+    group.bench_function("read and parse", |bencher| bencher.iter(|| table.list()));
+    group.bench_function("rewind by tuple", |bencher| bencher.iter(|| rewind_by_tuple(ROWS)));
+    group.bench_function("rewind by address", |bencher| bencher.iter(|| rewind_by_address(ROWS)));
+    group.finish();
+}
+
+fn scrape(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("scrape");
+    group.bench_function("ledger", |bencher| bencher.iter(connections));
+    for (name, format) in [("classic", Format::Classic), ("openmetrics", Format::OpenMetrics)] {
+        group.bench_function(name, |bencher| {
+            bencher.iter_batched(values, |values| expose(values, format), BatchSize::SmallInput);
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(parts, listing, scrape);
+criterion_main!(parts);

@@ -1,0 +1,149 @@
+//! What is measured: the work of a listing and of a scrape, on data like the kernel's.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    time::{Duration, SystemTime},
+};
+
+use tcpstat_user::{
+    ledger::{
+        Ledger,
+        rewind::{ByAddress, ByTuple, Rewind},
+    },
+    metrics::{Format, HealthValues, SnapshotValues, TracerValues, Values},
+    procfs::{ProcessStatus, Procfs, Sockstat},
+    snapshot::{BrokenRow, Identity, Kind, Row, RowSink, Tally, Tuple},
+    states::{Family, Hooks, PerFamily, PerState, State},
+    transitions::Transitions,
+};
+use tempfile::TempDir;
+
+/// A folder with a net/tcp of so many rows.
+pub(crate) struct Table {
+    folder: TempDir,
+}
+
+/// Adds rows up, and does nothing else.
+#[derive(Default)]
+struct Sum(Tally);
+
+impl RowSink for Sum {
+    fn listed(&mut self) {}
+
+    fn row(&mut self, row: &Row) {
+        self.0.add(row);
+    }
+
+    fn broken(&mut self, row: BrokenRow<'_>) {
+        panic!("{row:?}");
+    }
+}
+
+impl Table {
+    /// Rows as `get_tcp4_sock` prints them (net/ipv4/tcp_ipv4.c), padded as it pads.
+    pub(crate) fn with_rows(rows: usize) -> Self {
+        let mut text = format!(
+            "{:<149}\n",
+            "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode"
+        );
+        for number in 0..rows {
+            let row = format!(
+                "{number:4}: 0100007F:{:04X} {:08X}:01BB 01 00000000:00000000 00:00000000 00000000  1000        0 {} 1 0000000000000000 20 4 30 10 -1",
+                number & 0xffff,
+                number >> 8,
+                number + 10_000,
+            );
+            writeln!(text, "{row:<149}").expect("a String takes all");
+        }
+        let folder = TempDir::new().expect("a temporary folder");
+        fs::create_dir(folder.path().join("net")).expect("an empty folder");
+        fs::write(folder.path().join("net/tcp"), text).expect("room for it");
+        Self { folder }
+    }
+
+    /// Reads and parses all of it; gives the number of rows.
+    pub(crate) fn list(&self) -> u64 {
+        let mut sum = Sum::default();
+        Procfs::new(self.folder.path()).each_socket(&mut sum).expect("it is there");
+        sum.0.rows
+    }
+}
+
+fn sockets(rows: u16) -> impl Iterator<Item = Row> {
+    (0..rows).map(|number| {
+        let mut saddr = [0; 16];
+        saddr[..4].copy_from_slice(&[127, 0, 0, 1]);
+        let tuple = Tuple { family: Family::Ipv4, saddr, sport: number, daddr: saddr, dport: 443 };
+        Row {
+            family: Family::Ipv4,
+            identity: Identity::Tuple { tuple, inode: u64::from(number) },
+            kind: Kind::Full(State::Established),
+            receive_queue: 0,
+            send_queue: 0,
+        }
+    })
+}
+
+/// Takes rows of /proc for the rewind, and rewinds.
+pub(crate) fn rewind_by_tuple(rows: u16) -> u64 {
+    let mut rewind = ByTuple::default();
+    for row in sockets(rows) {
+        rewind.row(&row);
+    }
+    rewind.at_cut().sockets[(Family::Ipv4, State::Established)]
+}
+
+/// The same with rows of the iterator, in a slab's order.
+pub(crate) fn rewind_by_address(rows: u16) -> u64 {
+    let mut rewind = ByAddress::default();
+    for row in sockets(rows) {
+        let Identity::Tuple { inode, .. } = row.identity else { continue };
+        rewind
+            .row(&Row { identity: Identity::Address(0xffff_8881_0000_0000 + inode * 2304), ..row });
+    }
+    rewind.at_cut().sockets[(Family::Ipv4, State::Established)]
+}
+
+/// The numbers of a scrape.
+pub(crate) fn connections() -> u64 {
+    let mut transitions = Transitions::from_cells(|_| 0);
+    transitions.add(Family::Ipv4, State::Close, State::SynSent, 1_000);
+    transitions.add(Family::Ipv4, State::SynSent, State::Established, 990);
+    let nothing = PerState::default();
+    let ledger = Ledger::seeded(Hooks::default(), &Transitions::from_cells(|_| 0), &nothing);
+    ledger.connections(&transitions, 12)[(Family::Ipv4, State::Established)]
+}
+
+/// A scrape of a tracer that has seen much.
+pub(crate) fn values() -> Values {
+    Values {
+        connections: Some(PerState::from_fn(|_, state| u64::from(state.number()) * 123)),
+        tracer: Some(TracerValues {
+            program: "tp_btf",
+            hooks: "none",
+            transitions: Transitions::from_cells(|index| index as u64 * 1_234),
+            drift: PerState::default(),
+            corrections: PerState::default(),
+            events_missed: 3,
+            tracer_changes: 0,
+            health: HealthValues { consistent: true, ..HealthValues::default() },
+        }),
+        snapshot: Some(SnapshotValues {
+            source: "procfs",
+            tally: Tally::default(),
+            finished: SystemTime::UNIX_EPOCH + Duration::from_hours(500_000),
+            duration: Duration::from_millis(31),
+            interval: Duration::from_secs(15),
+        }),
+        snapshot_errors: 0,
+        sockstat: Some(Sockstat { inuse: PerFamily([451, 12]), tw: 1_000 }),
+        process: ProcessStatus::read().ok(),
+        node_exporter: true,
+    }
+}
+
+/// The length of their exposition.
+pub(crate) fn expose(values: Values, format: Format) -> usize {
+    values.encode(format).len()
+}
