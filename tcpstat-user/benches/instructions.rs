@@ -12,7 +12,8 @@ use workloads::{Table, connections, expose, rewind_by_address, rewind_by_tuple, 
 const ROWS: u16 = 1_000;
 
 fn main() -> ExitCode {
-    let arguments: Vec<_> = env::args().skip(1).collect();
+    // cargo adds `--bench`.
+    let arguments: Vec<_> = env::args().skip(1).filter(|argument| argument != "--bench").collect();
     let part = arguments.first().map(String::as_str);
     let times = arguments.get(1).and_then(|times| times.parse().ok());
     let (Some(part), Some(times)) = (part, times) else {

@@ -7,8 +7,10 @@
 pub mod addrform;
 pub mod agreement;
 pub mod binary;
+mod bpf_call;
 pub mod corrections;
 pub mod deadline;
+pub mod empty_program;
 pub mod exporter;
 pub mod exposition;
 pub mod flow;

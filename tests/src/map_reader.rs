@@ -5,16 +5,15 @@
 
 use std::io::Error;
 use std::os::fd::AsRawFd;
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::thread::{self, JoinHandle};
 
-use anyhow::{Context, Result};
-use nix::libc;
-
+use crate::bpf_call;
 use crate::receive_processor::run_on;
+use anyhow::{Context, Result};
 
 /// It reads until it is dropped.
 #[derive(Debug)]
@@ -91,13 +90,8 @@ fn create_map() -> Result<OwnedFd, Error> {
         value_size: VALUE_BYTES,
         max_entries: 1,
     };
-    // SAFETY: the attributes are those of the command and outlive the call.
-    let fd = unsafe {
-        libc::syscall(libc::SYS_bpf, BPF_MAP_CREATE, &raw const attr, size_of::<Create>())
-    };
-    let fd = RawFd::try_from(fd).ok().filter(|fd| *fd >= 0).ok_or_else(Error::last_os_error)?;
-    // SAFETY: the kernel has just made it for us.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    // SAFETY: the attributes are those of the command.
+    unsafe { bpf_call::open(BPF_MAP_CREATE, &attr) }
 }
 
 fn look_up(map: &OwnedFd, value: &mut [u8]) {
@@ -109,8 +103,7 @@ fn look_up(map: &OwnedFd, value: &mut [u8]) {
         value: value.as_mut_ptr() as u64,
         flags: 0,
     };
+    // A look-up that fails is made again.
     // SAFETY: key and value are as large as the map's, and outlive the call.
-    unsafe {
-        libc::syscall(libc::SYS_bpf, BPF_MAP_LOOKUP_ELEM, &raw const attr, size_of::<Lookup>());
-    }
+    let _ = unsafe { bpf_call::call(BPF_MAP_LOOKUP_ELEM, &attr) };
 }

@@ -1,5 +1,6 @@
 //! What tcpstat costs, measured beside the tools that list every socket.
 
+use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -9,23 +10,38 @@ use crate::apt::Privilege;
 use crate::process::Step;
 use crate::target::Workspace;
 use crate::tools::{self, Tools};
-use crate::{cargo, object};
+use crate::{cargo, instructions, object};
+
+/// The part that is not the benchmark's own.
+const INSTRUCTIONS: &str = "instructions";
 
 /// Sockets of the run that only shows that all of it runs.
 const FEW: usize = 1_000;
 
-/// Builds, and measures with up to so many sockets; results lie under target/bench.
-pub(crate) fn run(workspace: &Workspace, sockets: usize) -> Result<()> {
+/// Builds, and measures with up to so many sockets, all or only those parts; results lie under
+/// target/bench.
+pub(crate) fn run(workspace: &Workspace, sockets: usize, parts: &[String]) -> Result<()> {
     ensure!(sockets >= 10 && sockets.is_multiple_of(2), "--sockets {sockets}: even, 10 or more");
     let tools = tools::provide(workspace)?;
     object::build(workspace)?;
     let folder = workspace.target().join("bench");
     build(workspace)?;
-    let status = command(workspace, &tools, sockets, &folder)?
-        .stdin(Stdio::null())
-        .status()
-        .context("cannot run the benchmark")?;
-    ensure!(status.success(), "the benchmark failed ({status})");
+    let others: Vec<_> = parts.iter().filter(|part| *part != INSTRUCTIONS).collect();
+    if parts.is_empty() || !others.is_empty() {
+        let status = command(workspace, &tools, sockets, &folder)?
+            .args(others.into_iter().flat_map(|part| ["--part", part]))
+            .stdin(Stdio::null())
+            .status()
+            .context("cannot run the benchmark")?;
+        ensure!(status.success(), "the benchmark failed ({status})");
+    }
+    if parts.is_empty() || parts.iter().any(|part| part == INSTRUCTIONS) {
+        let table = instructions::table(workspace)?;
+        println!("{table}");
+        let file = folder.join("instructions.md");
+        fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+        fs::write(&file, table).with_context(|| file.display().to_string())?;
+    }
     Ok(())
 }
 
@@ -38,7 +54,11 @@ pub(crate) fn smoke(workspace: &Workspace, tools: &Tools) -> Result<()> {
     build(workspace)?;
     let folder = workspace.target().join("bench/smoke");
     let mut command = command(workspace, tools, FEW, &folder)?;
-    Step::new("benchmark, short", workspace.log("bench")).run(command.arg("--short"))
+    Step::new("benchmark, short", workspace.log("bench")).run(command.arg("--short"))?;
+    let mut parts = object::host_cargo(workspace);
+    // Each part once, in the profile of the tests.
+    parts.args(["test", "--locked", "--package", "tcpstat-user", "--bench", "parts"]);
+    Step::new("benchmark of the parts, short", workspace.log("bench-parts")).run(&mut parts)
 }
 
 fn build(workspace: &Workspace) -> Result<()> {

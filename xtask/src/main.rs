@@ -15,6 +15,7 @@ mod apt;
 mod bench;
 mod cargo;
 mod conventions;
+mod instructions;
 mod linker;
 mod llvm;
 mod losses;
@@ -78,6 +79,9 @@ enum Command {
         /// The most sockets
         #[arg(long, default_value_t = 1_000_000)]
         sockets: usize,
+        /// Only that part: sizes, transitions, body, idle, load, or instructions (repeatable)
+        #[arg(long, value_name = "PART")]
+        part: Vec<String>,
     },
     /// Run the end-to-end tests, and rewrite the golden files from what they see
     Bless,
@@ -113,7 +117,7 @@ fn run(command: Command) -> Result<bool> {
         Command::Matrix { kernel, filter } => {
             return test_steps::matrix(&workspace, &filter, &kernel);
         }
-        Command::Bench { sockets } => bench::run(&workspace, sockets)?,
+        Command::Bench { sockets, part } => bench::run(&workspace, sockets, &part)?,
         Command::Bless => return test_steps::bless(&workspace),
     }
     Ok(true)

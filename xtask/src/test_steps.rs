@@ -212,7 +212,7 @@ fn after_dashes(filter: &[String]) -> Vec<&str> {
 }
 
 /// cargo's variable for the program that runs the test binaries of that host.
-fn runner_variable(host: &str) -> String {
+pub(crate) fn runner_variable(host: &str) -> String {
     format!("CARGO_TARGET_{}_RUNNER", host.to_ascii_uppercase().replace(['-', '.'], "_"))
 }
 

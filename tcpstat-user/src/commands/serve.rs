@@ -86,6 +86,7 @@ pub struct ServeArgs {
 pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
+        .on_thread_start(kernel::ask_for_short_turns)
         .enable_all()
         .build()
         .context("starting the runtime")?;

@@ -3,7 +3,7 @@
 
 #![expect(
     unsafe_code,
-    reason = "shared memory with the tracer, and one system call without a wrapper"
+    reason = "shared memory with the tracer, and system calls without a wrapper"
 )]
 
 mod btf;
@@ -16,6 +16,7 @@ mod load;
 #[cfg(feature = "lose-events")]
 mod lose;
 mod memory;
+mod scheduling;
 
 pub use btf::BtfError;
 pub use counters::Counters;
@@ -25,3 +26,4 @@ pub use hooks::HookRefusal;
 pub use iter::{IterError, SocketIterator};
 pub use load::{Attempt, Program, Tracer, climb};
 pub use memory::{one_arena, release_memory};
+pub use scheduling::ask_for_short_turns;

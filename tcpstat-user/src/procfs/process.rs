@@ -2,6 +2,7 @@
 
 use std::{io, os::fd::RawFd, path::Path};
 
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 use procfs::{ProcError, WithCurrentSystemInfo, process::Process};
 
 use super::{Procfs, ProcfsError, read_to_string};
@@ -34,10 +35,6 @@ impl ProcessStatus {
             let process = Process::myself()?;
             let stat = process.stat()?;
             let ticks = procfs::ticks_per_second() as f64;
-            let max_fds = match process.limits()?.max_open_files.soft_limit {
-                procfs::process::LimitValue::Value(value) => Some(value),
-                procfs::process::LimitValue::Unlimited => None,
-            };
             Ok(Self {
                 cpu_seconds: (stat.utime + stat.stime) as f64 / ticks,
                 resident_bytes: stat.rss_bytes().get(),
@@ -45,7 +42,7 @@ impl ProcessStatus {
                 start_time_seconds: procfs::boot_time_secs()? as f64
                     + stat.starttime as f64 / ticks,
                 open_fds: process.fd_count()? as u64,
-                max_fds,
+                max_fds: max_fds(),
             })
         };
         read().map_err(unreadable)
@@ -93,6 +90,12 @@ impl Procfs {
             value: value.trim().to_owned(),
         })
     }
+}
+
+/// The soft limit on open files; asked of the system itself, which costs less than the text in /proc.
+fn max_fds() -> Option<u64> {
+    let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
+    (soft != RLIM_INFINITY).then_some(soft)
 }
 
 // include/uapi/linux/capability.h

@@ -6,6 +6,8 @@ use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use rustix::process::setpriority_process;
+use rustix::thread::gettid;
 use tcpstat_tests::exporter::Exporter;
 use tcpstat_tests::loopback::Churn;
 use tcpstat_tests::population::Population;
@@ -23,23 +25,17 @@ pub(crate) const IDLE_SOCKETS: usize = 10_000;
 const SCRAPERS: usize = 40;
 const THREADS: usize = 8;
 
-/// Churn alone and churn with scrapers take turns.
+/// What `tcpstat print unit` gives the service.
+const UNIT_PRIORITY: i32 = -10;
+const HIGHEST_PRIORITY: i32 = -20;
+
+/// They take turns so often.
 const SLICES: u32 = 4;
 
-pub(crate) fn measure(effort: Effort, samples: &mut Samples) -> Result<()> {
-    let seconds = |long, short| Duration::from_secs(if effort.short { short } else { long });
-    idle(seconds(30, 2), samples)?;
-    eprintln!("scrapes under load ...");
-    let exporter = Exporter::start(&[])?;
-    for _ in 0..SLICES {
-        busy(&exporter, seconds(60, 2) / SLICES, samples)?;
-    }
-    Ok(())
-}
-
 /// The share of one core that it takes, at a scrape a second.
-fn idle(duration: Duration, samples: &mut Samples) -> Result<()> {
+pub(crate) fn idle(effort: Effort, samples: &mut Samples) -> Result<()> {
     eprintln!("idle ...");
+    let duration = seconds(effort, 30, 2);
     let populate = env::current_exe()?.with_file_name("populate");
     let _population = Population::hold(&populate, IDLE_SOCKETS)?;
     let mut exporter = Exporter::start(&["--snapshot-interval=15s"])?;
@@ -53,14 +49,46 @@ fn idle(duration: Duration, samples: &mut Samples) -> Result<()> {
     Ok(())
 }
 
-/// Churn alone, then with scrapers.
-fn busy(exporter: &Exporter, duration: Duration, samples: &mut Samples) -> Result<()> {
-    samples.add("churn_alone", 0, connections_per_second(duration)?);
+/// Churn alone, and with scrapers of an exporter that has the priority of its systemd unit, and of one
+/// that has none, in turn.
+pub(crate) fn busy(effort: Effort, samples: &mut Samples) -> Result<()> {
+    eprintln!("scrapes under load ...");
+    let duration = seconds(effort, 60, 2) / SLICES;
+    for _ in 0..SLICES {
+        samples.add("churn_alone", 0, connections_per_second(duration)?);
+        for (priority, scrape, churn) in [
+            (UNIT_PRIORITY, "scrape_under_load", "churn_scraped"),
+            (0, "scrape_under_load_without_priority", "churn_scraped_without_priority"),
+        ] {
+            // What is started from here on inherits it.
+            set_priority(priority)?;
+            let exporter = Exporter::start(&[])?;
+            set_priority(0)?;
+            let churned = scraped(&exporter, duration, scrape, samples)?;
+            samples.add(churn, 0, churned);
+        }
+    }
+    Ok(())
+}
+
+fn seconds(effort: Effort, long: u64, short: u64) -> Duration {
+    Duration::from_secs(if effort.short { short } else { long })
+}
+
+/// Churn with scrapers; gives its connections per second. The scrapers stand for other machines: they
+/// do not wait for a processor behind the churn.
+fn scraped(
+    exporter: &Exporter,
+    duration: Duration,
+    what: &'static str,
+    samples: &mut Samples,
+) -> Result<f64> {
     let end = Instant::now() + duration;
     let scrapers: Vec<_> = (0..SCRAPERS)
         .map(|_| {
             let address = exporter.address();
             thread::spawn(move || -> Result<Vec<f64>> {
+                set_priority(HIGHEST_PRIORITY)?;
                 let mut scraper = Scraper::connect(address)?;
                 let mut all = Vec::new();
                 while Instant::now() < end {
@@ -71,14 +99,20 @@ fn busy(exporter: &Exporter, duration: Duration, samples: &mut Samples) -> Resul
             })
         })
         .collect();
-    samples.add("churn_scraped", 0, connections_per_second(duration)?);
+    let churned = connections_per_second(duration)?;
     for scraper in scrapers {
         let Ok(all) = scraper.join() else { bail!("a scraper panicked") };
         for seconds in all.context("a scrape under load")? {
-            samples.add("scrape_under_load", 0, seconds);
+            samples.add(what, 0, seconds);
         }
     }
-    Ok(())
+    Ok(churned)
+}
+
+/// Of the calling thread: from -20, which goes first, to 19.
+fn set_priority(nice: i32) -> Result<()> {
+    // To setpriority(2) a thread is a process.
+    setpriority_process(Some(gettid()), nice).with_context(|| format!("setpriority({nice})"))
 }
 
 fn connections_per_second(duration: Duration) -> Result<f64> {

@@ -1,9 +1,11 @@
-//! `bench SOCKETS FOLDER [--short]`: what tcpstat costs with 10, 100, … SOCKETS established sockets,
-//! beside the tools that list them, in a network namespace of its own. Prints a table in Markdown,
-//! and writes it, the raw samples and a plot to FOLDER. Progress goes to standard error.
+//! `bench SOCKETS FOLDER [--short] [--part PART]...`: what tcpstat costs with 10, 100, … SOCKETS
+//! established sockets, beside the tools that list them, in a network namespace of its own. Prints a
+//! table in Markdown, and writes it, the raw samples and a plot to FOLDER. Progress goes to standard
+//! error.
 
 #![expect(clippy::cast_precision_loss, reason = "figures are far below 2^52")]
 
+mod body;
 mod load;
 mod plot;
 mod samples;
@@ -32,23 +34,43 @@ struct Effort {
     short: bool,
 }
 
+type Part = fn(Effort, &mut Samples) -> Result<()>;
+
+const PARTS: [(&str, Part); 5] = [
+    ("sizes", sizes::measure),
+    ("transitions", transitions::measure),
+    ("body", body::measure),
+    ("idle", load::idle),
+    ("load", load::busy),
+];
+
+const USAGE: &str = "usage: bench SOCKETS FOLDER [--short] [--part PART]...";
+
 fn main() -> Result<()> {
-    let arguments: Vec<_> = env::args().skip(1).collect();
-    let (sockets, folder, short) = match arguments.as_slice() {
-        [sockets, folder] => (sockets, folder, false),
-        [sockets, folder, short] if short == "--short" => (sockets, folder, true),
-        _ => bail!("usage: bench SOCKETS FOLDER [--short]"),
-    };
+    let mut arguments = env::args().skip(1);
+    let sockets = arguments.next().context(USAGE)?;
     let sockets: usize = sockets.parse().with_context(|| format!("SOCKETS is {sockets:?}"))?;
-    let effort = Effort { sockets, short };
-    let folder = Path::new(folder);
+    let folder = arguments.next().context(USAGE)?;
+    let mut effort = Effort { sockets, short: false };
+    let mut chosen = Vec::new();
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--short" => effort.short = true,
+            "--part" => chosen.push(part(&arguments.next().context(USAGE)?)?),
+            _ => bail!(USAGE),
+        }
+    }
+    if chosen.is_empty() {
+        chosen = PARTS.map(|(_, measure)| measure).to_vec();
+    }
+    let folder = Path::new(&folder);
     fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
 
     let namespace = Namespace::enter()?;
     namespace.set_sysctl("net.ipv4.tcp_max_tw_buckets", MOST_TIME_WAITS)?;
     let mut samples = Samples::default();
     let raw = folder.join("samples.csv");
-    for measure in [sizes::measure, transitions::measure, load::measure] {
+    for measure in chosen {
         measure(effort, &mut samples)?;
         // What is measured stays when the rest is interrupted.
         fs::write(&raw, samples.csv()).with_context(|| raw.display().to_string())?;
@@ -62,4 +84,10 @@ fn main() -> Result<()> {
         eprintln!("written: {}", file.display());
     }
     Ok(())
+}
+
+fn part(name: &str) -> Result<Part> {
+    let known = PARTS.map(|(name, _)| name).join(", ");
+    let found = PARTS.into_iter().find(|(of, _)| *of == name);
+    found.map(|(_, measure)| measure).with_context(|| format!("--part {name}: there are {known}"))
 }

@@ -44,9 +44,10 @@ pub(crate) fn plot(samples: &Samples) -> String {
     let middle = (LEFT, MARGIN - 16.0);
     push(&mut svg, &text(middle, "start", "black", "Time of a scrape over established sockets"));
     for (what, name, color) in LINES {
-        let medians = samples.sizes(what).into_iter().filter_map(|sockets| {
-            Some((x(sockets as f64), y(samples.median(what, sockets).ok()?)))
-        });
+        let medians = samples
+            .sizes(what)
+            .into_iter()
+            .filter_map(|sockets| Some((x(sockets as f64), y(samples.median(what, sockets)?))));
         let points: Vec<(f64, f64)> = medians.collect();
         let path: Vec<_> = points.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
         push(

@@ -3,8 +3,6 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use anyhow::{Context, Result};
-
 /// All samples so far.
 #[derive(Debug, Default)]
 pub(crate) struct Samples {
@@ -18,10 +16,8 @@ impl Samples {
     }
 
     /// The share of the samples that is not above the result; 0.5 is the median.
-    ///
-    /// # Errors
-    /// Fails where nothing of it was measured.
-    pub(crate) fn quantile(&self, what: &str, sockets: usize, share: f64) -> Result<f64> {
+    /// `None` where nothing of it was measured.
+    pub(crate) fn quantile(&self, what: &str, sockets: usize, share: f64) -> Option<f64> {
         let rows = self.rows.iter().filter(|(of, with, _)| *of == what && *with == sockets);
         let mut values: Vec<f64> = rows.map(|(_, _, value)| *value).collect();
         values.sort_by(f64::total_cmp);
@@ -31,14 +27,11 @@ impl Samples {
             reason = "a share of a length is an index"
         )]
         let at = (values.len().saturating_sub(1) as f64 * share).round() as usize;
-        values.get(at).copied().with_context(|| format!("no sample of {what} at {sockets}"))
+        values.get(at).copied()
     }
 
-    /// The median.
-    ///
-    /// # Errors
-    /// As [`Samples::quantile`].
-    pub(crate) fn median(&self, what: &str, sockets: usize) -> Result<f64> {
+    /// The median; `None` likewise.
+    pub(crate) fn median(&self, what: &str, sockets: usize) -> Option<f64> {
         self.quantile(what, sockets, 0.5)
     }
 

@@ -9,82 +9,187 @@ use tcpstat_tests::binary::path_from;
 use crate::load::IDLE_SOCKETS;
 use crate::samples::Samples;
 
-/// A table in Markdown of the medians.
+const MEGABYTE: f64 = 1e6;
+
+/// A row: what, measured, the target, and whether it is met.
+struct Row {
+    what: &'static str,
+    measured: String,
+    target: &'static str,
+    met: bool,
+}
+
+/// A table in Markdown of the medians; what was not measured is not in it.
+///
+/// # Errors
+/// Fails where there is no binary.
 pub(crate) fn table(samples: &Samples, sockets: usize) -> Result<String> {
+    let mut text = format!(
+        "{sockets} sockets, medians\n\n| what | measured | target | met |\n| --- | --- | --- | --- |\n"
+    );
+    let mut rows = sizes(samples, sockets).unwrap_or_default();
+    rows.extend(per_transition(samples));
+    rows.extend(under_load(samples));
+    rows.push(binary()?);
+    for row in rows {
+        let met = if row.met { "yes" } else { "no" };
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "| {} | {} | {} | {met} |", row.what, row.measured, row.target);
+    }
+    if let (Some(scrape), Some(empty)) =
+        (samples.median("tcpstat", sockets), samples.median("empty", sockets))
+    {
+        let _ = writeln!(
+            text,
+            "\nAn empty handler of the same server answers in {:.3} ms: a scrape is {:.1} of it.",
+            empty * 1e3,
+            scrape / empty
+        );
+    }
+    Ok(text)
+}
+
+/// `None` where nothing of it was measured.
+fn sizes(samples: &Samples, sockets: usize) -> Option<Vec<Row>> {
     let at = |what| samples.median(what, sockets);
     let few = |what| samples.median(what, 10);
     let (scrape, node) = (at("tcpstat")?, at("node_exporter")?);
-    let cat = at("cat")?;
-    let (memory, megabyte) = (at("memory")?, 1e6);
-    let cost = samples.median("transition_cost", 0)? * 1e9;
-    let late = samples.quantile("scrape_under_load", 0, 0.99)?;
-    let slowed = 1.0 - samples.median("churn_scraped", 0)? / samples.median("churn_alone", 0)?;
-    let idle = samples.median("idle_cpu", IDLE_SOCKETS)?;
-    let binary = path_from("TCPSTAT_BIN")?;
-    let binary = fs::metadata(&binary).with_context(|| binary.display().to_string())?.len() as f64;
-    let empty = at("empty")?;
+    let growth = scrape / few("tcpstat")?;
+    let memory = at("memory")?;
+    let memory_growth = memory / few("memory")?;
+    let cat = at("cat")? + at("cat6")?;
+    let mut rows = vec![
+        Row {
+            what: "a scrape, against node_exporter's",
+            measured: format!(
+                "{:.3} ms, {:.1} ms: 1/{:.0}",
+                scrape * 1e3,
+                node * 1e3,
+                node / scrape
+            ),
+            target: "1/1000",
+            met: node / scrape >= 1000.0,
+        },
+        Row {
+            what: "the same, against 10 sockets",
+            measured: format!("{growth:.2}"),
+            target: "1.2",
+            met: growth <= 1.2,
+        },
+        Row {
+            what: "resident memory",
+            measured: format!(
+                "{:.1} MB (node_exporter {:.0} MB)",
+                memory / MEGABYTE,
+                at("node_exporter_memory")? / MEGABYTE
+            ),
+            target: "12 MB",
+            met: memory <= 12.0 * MEGABYTE,
+        },
+        Row {
+            what: "the same, against 10 sockets",
+            measured: format!("{memory_growth:.2}"),
+            target: "1.1",
+            met: memory_growth <= 1.1,
+        },
+    ];
+    for (what, pass, told, target) in [
+        ("a procfs pass, against `cat` of tcp and tcp6", "pass_procfs", "1.1", 1.1),
+        ("an iterator pass, against `cat` of tcp and tcp6", "pass_iter", "0.3", 0.3),
+    ] {
+        let pass = at(pass)?;
+        rows.push(Row {
+            what,
+            measured: format!("{:.0} ms, {:.0} ms: {:.2}", pass * 1e3, cat * 1e3, pass / cat),
+            target: told,
+            met: pass / cat <= target,
+        });
+    }
+    for (what, start, pass) in [
+        ("start to ready (procfs)", "start_procfs", "pass_procfs"),
+        ("start to ready (iter)", "start_iter", "pass_iter"),
+    ] {
+        let (start, pass) = (at(start)?, at(pass)?);
+        rows.push(Row {
+            what,
+            measured: format!("{start:.2} s: {:.2} passes", start / pass),
+            target: "1.5 passes",
+            met: start / pass <= 1.5,
+        });
+    }
+    Some(rows)
+}
 
-    let mut text = format!("{sockets} sockets, medians\n\n| what | measured | target | met |\n");
-    text.push_str("| --- | --- | --- | --- |\n");
-    let mut row = |what: &str, measured: String, target: &str, met: bool| {
-        let met = if met { "yes" } else { "no" };
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "| {what} | {measured} | {target} | {met} |");
-    };
-    row(
-        "a scrape, against node_exporter's",
-        format!("{:.3} ms, {:.1} ms: 1/{:.0}", scrape * 1e3, node * 1e3, node / scrape),
-        "1/1000",
-        node / scrape >= 1000.0,
-    );
-    let ratio = scrape / few("tcpstat")?;
-    row("the same, against 10 sockets", format!("{ratio:.2}"), "1.2", ratio <= 1.2);
-    row(
-        "resident memory",
-        format!(
-            "{:.1} MB (node_exporter {:.0} MB)",
-            memory / megabyte,
-            at("node_exporter_memory")? / megabyte
+fn per_transition(samples: &Samples) -> Vec<Row> {
+    let nanoseconds = |what| samples.median(what, 0).map(|seconds| seconds * 1e9);
+    let end_to_end = nanoseconds("transition_cost").map(|cost| Row {
+        what: "a transition, end to end",
+        measured: format!("{cost:.0} ns"),
+        target: "50 ns",
+        met: cost <= 50.0,
+    });
+    let body = nanoseconds("program_body").map(|body| Row {
+        what: "the program's body, above an empty program",
+        measured: format!("{body:.0} ns"),
+        target: "25 ns",
+        met: body <= 25.0,
+    });
+    [end_to_end, body].into_iter().flatten().collect()
+}
+
+fn under_load(samples: &Samples) -> Vec<Row> {
+    let idle = samples.median("idle_cpu", IDLE_SOCKETS).map(|idle| Row {
+        what: "CPU at rest, of one core",
+        measured: format!("{:.2} %", idle * 100.0),
+        target: "0.3 %",
+        met: idle <= 0.003,
+    });
+    let mut rows: Vec<_> = idle.into_iter().collect();
+    for (what, slowed_by, scrape, churn) in [
+        (
+            "p99 of a scrape, 40 at once under churn",
+            "churn slowed by them",
+            "scrape_under_load",
+            "churn_scraped",
         ),
-        "12 MB",
-        memory <= 12.0 * megabyte,
-    );
-    let ratio = memory / few("memory")?;
-    row("the same, against 10 sockets", format!("{ratio:.2}"), "1.1", ratio <= 1.1);
-    row("a transition, end to end", format!("{cost:.0} ns"), "50 ns", cost <= 50.0);
-    let both = cat + at("cat6")?;
-    for (what, pass, target) in
-        [("a procfs pass", at("pass_procfs")?, 1.1), ("an iterator pass", at("pass_iter")?, 0.3)]
-    {
-        row(
-            &format!("{what}, against `cat` of tcp and tcp6"),
-            format!("{:.0} ms, {:.0} ms: {:.2}", pass * 1e3, both * 1e3, pass / both),
-            &target.to_string(),
-            pass / both <= target,
-        );
+        (
+            "the p99 without the unit's priority",
+            "churn slowed then",
+            "scrape_under_load_without_priority",
+            "churn_scraped_without_priority",
+        ),
+    ] {
+        let (Some(late), Some(scraped), Some(alone)) = (
+            samples.quantile(scrape, 0, 0.99),
+            samples.median(churn, 0),
+            samples.median("churn_alone", 0),
+        ) else {
+            continue;
+        };
+        let slowed = 1.0 - scraped / alone;
+        rows.push(Row {
+            what,
+            measured: format!("{:.1} ms", late * 1e3),
+            target: "10 ms",
+            met: late <= 0.01,
+        });
+        rows.push(Row {
+            what: slowed_by,
+            measured: format!("{:.1} %", slowed * 100.0),
+            target: "5 %",
+            met: slowed <= 0.05,
+        });
     }
-    row("CPU at rest, of one core", format!("{:.2} %", idle * 100.0), "0.3 %", idle <= 0.003);
-    row(
-        "p99 of a scrape, 40 at once under churn",
-        format!("{:.1} ms", late * 1e3),
-        "10 ms",
-        late <= 0.01,
-    );
-    row("churn slowed by them", format!("{:.1} %", slowed * 100.0), "5 %", slowed <= 0.05);
-    for (source, start, pass) in
-        [("procfs", "start_procfs", "pass_procfs"), ("iter", "start_iter", "pass_iter")]
-    {
-        let ratio = at(start)? / at(pass)?;
-        let measured = format!("{:.2} s: {ratio:.2} passes", at(start)?);
-        row(&format!("start to ready ({source})"), measured, "1.5 passes", ratio <= 1.5);
-    }
-    row("the binary", format!("{:.1} MB", binary / megabyte), "6 MB", binary <= 6.0 * megabyte);
-    // Writing to a String cannot fail.
-    let _ = writeln!(
-        text,
-        "\nAn empty handler of the same server answers in {:.3} ms: a scrape is {:.1} of it.",
-        empty * 1e3,
-        scrape / empty
-    );
-    Ok(text)
+    rows
+}
+
+fn binary() -> Result<Row> {
+    let binary = path_from("TCPSTAT_BIN")?;
+    let bytes = fs::metadata(&binary).with_context(|| binary.display().to_string())?.len() as f64;
+    Ok(Row {
+        what: "the binary",
+        measured: format!("{:.1} MB", bytes / MEGABYTE),
+        target: "6 MB",
+        met: bytes <= 6.0 * MEGABYTE,
+    })
 }

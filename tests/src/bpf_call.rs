@@ -1,0 +1,38 @@
+//! bpf(2), for which there is no safe wrapper here.
+
+#![expect(unsafe_code, reason = "a system call without a wrapper")]
+
+use std::io::Error;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+
+use nix::libc;
+
+/// Calls it.
+///
+/// # Errors
+/// What the kernel says.
+///
+/// # Safety
+/// `attributes` is laid out as `union bpf_attr` is for that command; what it points to is as large as the
+/// command takes it to be, and outlives the call.
+pub(crate) unsafe fn call<A>(command: i32, attributes: &A) -> Result<i64, Error> {
+    let attributes: *const A = attributes;
+    // SAFETY: the function's own contract.
+    let answer = unsafe { libc::syscall(libc::SYS_bpf, command, attributes, size_of::<A>()) };
+    if answer < 0 { Err(Error::last_os_error()) } else { Ok(answer) }
+}
+
+/// As [`call`], for commands that give a descriptor.
+///
+/// # Errors
+/// What the kernel says.
+///
+/// # Safety
+/// As [`call`]; the command gives a descriptor.
+pub(crate) unsafe fn open<A>(command: i32, attributes: &A) -> Result<OwnedFd, Error> {
+    // SAFETY: the function's own contract.
+    let answer = unsafe { call(command, attributes) }?;
+    let fd = RawFd::try_from(answer).map_err(Error::other)?;
+    // SAFETY: the kernel has just made it for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}

@@ -1,0 +1,156 @@
+//! A BPF program that does nothing at every event of a tracepoint, and what the kernel says that
+//! programs take: the difference is what a program does.
+
+#![expect(unsafe_code, reason = "bpf(2) has no safe wrapper here")]
+
+use std::fs;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use anyhow::{Context, Result, bail};
+
+use crate::bpf_call;
+
+// include/uapi/linux/bpf.h
+const BPF_PROG_LOAD: i32 = 5;
+const BPF_RAW_TRACEPOINT_OPEN: i32 = 17;
+const BPF_PROG_TYPE_RAW_TRACEPOINT: u32 = 17;
+
+/// `r0 = 0` and `exit`.
+const INSTRUCTIONS: [u64; 2] = [0xb7, 0x95];
+
+const STATISTICS: &str = "/proc/sys/kernel/bpf_stats_enabled";
+
+/// Attached until it is dropped.
+#[derive(Debug)]
+pub struct EmptyProgram {
+    program: OwnedFd,
+    _link: OwnedFd,
+}
+
+/// `union bpf_attr` for `BPF_PROG_LOAD`, as far as it is used.
+#[repr(C)]
+struct Load {
+    prog_type: u32,
+    insn_cnt: u32,
+    insns: u64,
+    license: u64,
+}
+
+/// `union bpf_attr` for `BPF_RAW_TRACEPOINT_OPEN`.
+#[repr(C)]
+struct Open {
+    name: u64,
+    prog_fd: u32,
+    padding: u32,
+}
+
+impl EmptyProgram {
+    /// Attaches one to the tracepoint of TCP's transitions.
+    ///
+    /// # Errors
+    /// Fails where bpf(2) is refused.
+    pub fn attach() -> Result<Self> {
+        let load = Load {
+            prog_type: BPF_PROG_TYPE_RAW_TRACEPOINT,
+            insn_cnt: 2,
+            insns: INSTRUCTIONS.as_ptr() as u64,
+            license: c"GPL".as_ptr() as u64,
+        };
+        // SAFETY: the attributes are those of the command; instructions and licence are static.
+        let program = unsafe { bpf_call::open(BPF_PROG_LOAD, &load) }.context("BPF_PROG_LOAD")?;
+        let open = Open {
+            name: c"inet_sock_set_state".as_ptr() as u64,
+            prog_fd: program.as_raw_fd().unsigned_abs(),
+            padding: 0,
+        };
+        // SAFETY: the attributes are those of the command; the name is static.
+        let link = unsafe { bpf_call::open(BPF_RAW_TRACEPOINT_OPEN, &open) };
+        Ok(Self { program, _link: link.context("BPF_RAW_TRACEPOINT_OPEN")? })
+    }
+
+    /// What it has taken so far.
+    ///
+    /// # Errors
+    /// As [`Runs::of`].
+    pub fn runs(&self) -> Result<Runs> {
+        Runs::of(&format!("/proc/self/fdinfo/{}", self.program.as_raw_fd()))?.context("no program")
+    }
+}
+
+/// Runs of a program while they were counted, and the nanoseconds that they took, the clock's own
+/// among them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Runs {
+    /// How many.
+    pub count: u64,
+    /// How long.
+    pub nanoseconds: u64,
+}
+
+impl Runs {
+    /// Of the program of that process that has run most often.
+    ///
+    /// # Errors
+    /// Fails where the process runs no program, or is not ours to look at.
+    pub fn of_process(pid: u32) -> Result<Self> {
+        let folder = format!("/proc/{pid}/fdinfo");
+        let mut most: Option<Self> = None;
+        for file in fs::read_dir(&folder).with_context(|| folder.clone())? {
+            let runs = Self::of(&file?.path().to_string_lossy())?;
+            if runs.is_some_and(|runs| most.is_none_or(|most| runs.count > most.count)) {
+                most = runs;
+            }
+        }
+        most.with_context(|| format!("no program in {folder}"))
+    }
+
+    /// Of the descriptor whose fdinfo that is; `None` where it is no program's.
+    fn of(path: &str) -> Result<Option<Self>> {
+        let text = fs::read_to_string(path).with_context(|| path.to_owned())?;
+        let field = |name| {
+            let value = text.lines().find_map(|line| line.strip_prefix(name));
+            value.map(|value| value.trim().parse()).transpose().with_context(|| path.to_owned())
+        };
+        let (count, nanoseconds) = (field("run_cnt:")?, field("run_time_ns:")?);
+        Ok(count.zip(nanoseconds).map(|(count, nanoseconds)| Self { count, nanoseconds }))
+    }
+
+    /// Nanoseconds of one run since `earlier`.
+    ///
+    /// # Errors
+    /// Fails where there was none.
+    #[expect(clippy::cast_precision_loss, reason = "figures are far below 2^52")]
+    pub fn each_since(self, earlier: Self) -> Result<f64> {
+        let count = self.count - earlier.count;
+        if count == 0 {
+            bail!("the program did not run");
+        }
+        Ok((self.nanoseconds - earlier.nanoseconds) as f64 / count as f64)
+    }
+}
+
+/// Has the kernel count what programs take, until it is dropped.
+#[derive(Debug)]
+pub struct Statistics {
+    before: String,
+}
+
+impl Statistics {
+    /// Turns it on.
+    ///
+    /// # Errors
+    /// Fails without `CAP_SYS_ADMIN`.
+    pub fn enable() -> Result<Self> {
+        let before = fs::read_to_string(STATISTICS).context(STATISTICS)?;
+        fs::write(STATISTICS, "1").context(STATISTICS)?;
+        Ok(Self { before })
+    }
+}
+
+impl Drop for Statistics {
+    fn drop(&mut self) {
+        if let Err(error) = fs::write(STATISTICS, &self.before) {
+            eprintln!("{STATISTICS} stays 1: {error}");
+        }
+    }
+}
