@@ -48,8 +48,9 @@ pub fn router(exporter: Exporter) -> Router {
 }
 
 async fn metrics(State(exporter): State<Arc<Exporter>>, headers: HeaderMap) -> Response {
-    let published = exporter.published.borrow().clone();
-    let (values, suspicious) = published.scrape(&exporter.procfs, exporter.node_exporter);
+    // The tracker waits while this is borrowed: some microseconds.
+    let (values, suspicious) =
+        exporter.published.borrow().scrape(&exporter.procfs, exporter.node_exporter);
     if suspicious {
         exporter.nudge.look();
     }

@@ -8,11 +8,15 @@ const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 420.0;
 const LEFT: f64 = 70.0;
 const RIGHT: f64 = 140.0;
-const MARGIN: f64 = 40.0;
+const MARGIN: f64 = 44.0;
 
 /// The powers of ten at the ends of the axes: sockets, and seconds.
 const SOCKETS: (i32, i32) = (1, 6);
 const SECONDS: (i32, i32) = (-5, 1);
+
+const TITLE: &str = "Time of one answer over the number of sockets, medians";
+
+const LINE_HEIGHT: f64 = 14.0;
 
 const LINES: [(&str, &str, &str); 4] = [
     ("tcpstat", "tcpstat", "#1a7f37"),
@@ -26,7 +30,7 @@ pub(crate) fn plot(samples: &Samples) -> String {
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" \
          font-family=\"sans-serif\" font-size=\"12\">\n\
-         <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n"
+         <title>{TITLE}</title>\n<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n"
     );
     for power in SOCKETS.0..=SOCKETS.1 {
         let (x, label) = (x(10_f64.powi(power)), HEIGHT - MARGIN + 18.0);
@@ -41,8 +45,10 @@ pub(crate) fn plot(samples: &Samples) -> String {
         let told = usize::try_from(power - SECONDS.0).map_or("", |at| told[at]);
         push(&mut svg, &text((LEFT - 6.0, y + 4.0), "end", "black", told));
     }
-    let middle = (LEFT, MARGIN - 16.0);
-    push(&mut svg, &text(middle, "start", "black", "Time of a scrape over established sockets"));
+    push(&mut svg, &text((LEFT, MARGIN - 16.0), "start", "black", TITLE));
+    let below = (LEFT + (WIDTH - LEFT - RIGHT) / 2.0, HEIGHT - 6.0);
+    push(&mut svg, &text(below, "middle", "black", "established sockets"));
+    let mut ends = Vec::new();
     for (what, name, color) in LINES {
         let medians = samples
             .sizes(what)
@@ -50,16 +56,24 @@ pub(crate) fn plot(samples: &Samples) -> String {
             .filter_map(|sockets| Some((x(sockets as f64), y(samples.median(what, sockets)?))));
         let points: Vec<(f64, f64)> = medians.collect();
         let path: Vec<_> = points.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
-        push(
-            &mut svg,
-            &format!(
-                "<polyline points=\"{}\" fill=\"none\" stroke=\"{color}\" stroke-width=\"2\"/>",
-                path.join(" ")
-            ),
+        let line = format!(
+            "<polyline points=\"{}\" fill=\"none\" stroke=\"{color}\" stroke-width=\"2\"/>",
+            path.join(" ")
         );
-        if let Some((x, y)) = points.last() {
-            push(&mut svg, &text((x + 6.0, y + 4.0), "start", color, name));
+        push(&mut svg, &line);
+        for (x, y) in &points {
+            let point = format!("<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\" fill=\"{color}\"/>");
+            push(&mut svg, &point);
         }
+        ends.extend(points.last().map(|&(x, y)| (x, y, name, color)));
+    }
+    // From above to below, none of them over the one before.
+    ends.sort_by(|one, other| one.1.total_cmp(&other.1));
+    let mut free = 0.0_f64;
+    for (x, y, name, color) in ends {
+        let at = y.max(free);
+        free = at + LINE_HEIGHT;
+        push(&mut svg, &text((x + 8.0, at + 4.0), "start", color, name));
     }
     svg.push_str("</svg>\n");
     svg
