@@ -68,11 +68,12 @@ fn check_tells_the_same(_: &Namespace) -> Result<()> {
     Ok(())
 }
 
-/// An exporter that lists once, where it has hooks on everything; else one that lists often.
+/// An exporter that lists once, where it has hooks on everything; else one that lists often, however
+/// long a listing takes.
 fn start() -> Result<Exporter> {
     // Asking an exporter would leave a mini-socket behind.
     let interval = if hooks_of_check()? == ALL_HOOKS { "1h" } else { "200ms" };
-    Exporter::start(&["--snapshot-interval", interval])
+    Exporter::start(&["--snapshot=procfs", "--snapshot-interval", interval])
 }
 
 /// The hooks that attach here.
