@@ -152,8 +152,7 @@ impl KernelTypes {
 
     fn find(&self, kind: u32, name: &str) -> Option<u32> {
         (1..u32::try_from(self.types.len()).ok()?).find(|&number| {
-            self.kind(number) == Some(kind)
-                && self.name(self.types[number as usize]) == Some(name.as_bytes())
+            self.kind(number) == Some(kind) && self.is_named(self.types[number as usize], name)
         })
     }
 
@@ -204,6 +203,16 @@ impl KernelTypes {
     fn kind(&self, number: u32) -> Option<u32> {
         let at = *self.types.get(number as usize)?;
         u32_at(&self.data, at.checked_add(4)?).map(|info| (info >> 24) & 0x1f)
+    }
+
+    /// Whether the name whose string offset stands at `at` is this one; of another, only as much is read
+    /// as is the same.
+    fn is_named(&self, at: usize, name: &str) -> bool {
+        let start = u32_at(&self.data, at).and_then(|at| self.strings.checked_add(at as usize));
+        let rest = start
+            .and_then(|start| self.data.get(start..))
+            .and_then(|text| text.strip_prefix(name.as_bytes()));
+        rest.is_some_and(|rest| rest.first() == Some(&0))
     }
 
     /// The name whose string offset stands at `at`.
