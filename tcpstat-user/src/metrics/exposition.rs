@@ -15,7 +15,7 @@ use super::{
     HealthValues, Reason, SnapshotValues, TracerValues, Values, names, names::Metric, node_exporter,
 };
 use crate::{
-    procfs::{ProcessStatus, Sockstat},
+    procfs::{Limits, ProcessStatus, Sockstat},
     states::{Family, Object, PerFamily, PerState, State, family_word, state_word},
     transitions::{Transitions, moved},
 };
@@ -195,7 +195,15 @@ impl Page<'_> {
         self.gauges(names::SNAPSHOT_TIMESTAMP_SECONDS, [(source, finished)])?;
         self.single(names::SNAPSHOT_INTERVAL_SECONDS, snapshot.interval.as_secs_f64())?;
         self.gauges(names::SNAPSHOT_DURATION_SECONDS, [(source, snapshot.duration.as_secs_f64())])?;
-        self.gauges(names::SNAPSHOT_ROWS, [(source, tally.rows)])
+        self.gauges(names::SNAPSHOT_ROWS, [(source, tally.rows)])?;
+        self.limits(snapshot.limits)
+    }
+
+    fn limits(&mut self, limits: Limits) -> fmt::Result {
+        if let Some(time_wait) = limits.time_wait {
+            self.single(names::TIME_WAIT_LIMIT, time_wait)?;
+        }
+        limits.ephemeral_ports.map_or(Ok(()), |ports| self.single(names::EPHEMERAL_PORTS, ports))
     }
 
     fn sockstat(&mut self, sockstat: &Sockstat) -> fmt::Result {

@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 use prometheus_client::{encoding::text, registry::Registry};
 
 use crate::{
-    procfs::{ProcessStatus, Sockstat},
+    procfs::{Limits, ProcessStatus, Sockstat},
     snapshot::Tally,
     states::PerState,
     transitions::Transitions,
@@ -115,6 +115,8 @@ pub struct SnapshotValues {
     pub duration: Duration,
     /// Time between two at present.
     pub interval: Duration,
+    /// What sysctl allowed then.
+    pub limits: Limits,
 }
 
 /// A text format of an exposition.

@@ -63,6 +63,14 @@ pub(super) const SNAPSHOT_ERRORS: Metric = counter(
     "tcpstat_snapshot_errors",
     "Rows of snapshots that could not be understood, and snapshots that failed.",
 );
+pub(super) const TIME_WAIT_LIMIT: Metric = gauge(
+    "tcpstat_time_wait_limit",
+    "Timewait mini-sockets that the kernel allows here (net.ipv4.tcp_max_tw_buckets); sockstat's tw counts against it.",
+);
+pub(super) const EPHEMERAL_PORTS: Metric = gauge(
+    "tcpstat_ephemeral_ports",
+    "Ports that connecting sockets choose from (the size of net.ipv4.ip_local_port_range).",
+);
 pub(super) const SOCKSTAT_SOCKETS: Metric = gauge(
     "tcpstat_sockstat_sockets",
     "TCP sockets by the kernel's own count: hashed full sockets (inuse), timewait mini-sockets (tw).",

@@ -1,5 +1,6 @@
 //! /proc as it is read here: reading apart from parsing. The one place that reads it.
 
+mod limits;
 mod process;
 mod sockstat;
 mod tcp;
@@ -12,6 +13,7 @@ use std::{
 
 use thiserror::Error;
 
+pub use limits::Limits;
 pub use process::{Capabilities, ProcessStatus};
 pub use sockstat::Sockstat;
 

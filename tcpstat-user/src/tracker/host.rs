@@ -2,7 +2,7 @@
 
 use std::{thread, time::Duration};
 
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::{Pass, Snapshot, SnapshotError, lister::Lister};
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
         audit::{Listing, World},
         witness::Witness,
     },
-    procfs::{Procfs, ProcfsError, Sockstat},
+    procfs::{Limits, Procfs, ProcfsError, Sockstat},
 };
 
 /// What lies between two looks or snapshots that are to confirm one another.
@@ -64,9 +64,9 @@ impl Host {
     /// # Errors
     /// [`SnapshotError`].
     pub(super) fn list_alone(&mut self) -> Result<(), SnapshotError> {
-        let Self { lister, snapshot, snapshot_errors, broken_row_named, .. } = self;
+        let Self { procfs, lister, snapshot, snapshot_errors, broken_row_named, .. } = self;
         let pass = lister.list().inspect_err(|_| *snapshot_errors += 1)?;
-        Notes { snapshot, snapshot_errors, broken_row_named }.note(&pass);
+        Notes { snapshot, snapshot_errors, broken_row_named }.note(&pass, limits(procfs));
         Ok(())
     }
 }
@@ -114,7 +114,7 @@ impl World for TracedHost<'_> {
     fn list(&mut self) -> Result<Listing, SnapshotError> {
         let listed = self.lister.list_logged(&mut self.tracer.log, self.tracer.hooks);
         let (pass, listing) = listed.inspect_err(|_| *self.notes.snapshot_errors += 1)?;
-        self.notes.note(&pass);
+        self.notes.note(&pass, limits(self.procfs));
         Ok(listing)
     }
 
@@ -145,6 +145,17 @@ pub(super) fn witness(counters: &Counters, procfs: &Procfs) -> (Witness, Option<
     (Witness { before, inuse, tw, after: counters.read() }, sockstat)
 }
 
+/// The limits that can be read; a folder that only looks like a procfs has none.
+fn limits(procfs: &Procfs) -> Limits {
+    let known = |limit: Result<u64, ProcfsError>| {
+        limit.inspect_err(|error| debug!(%error, "a limit is unknown")).ok()
+    };
+    Limits {
+        time_wait: known(procfs.time_wait_limit()),
+        ephemeral_ports: known(procfs.ephemeral_ports()),
+    }
+}
+
 /// What listings leave behind for the metrics.
 struct Notes<'a> {
     snapshot: &'a mut Option<Snapshot>,
@@ -153,7 +164,7 @@ struct Notes<'a> {
 }
 
 impl Notes<'_> {
-    fn note(&mut self, pass: &Pass) {
+    fn note(&mut self, pass: &Pass, limits: Limits) {
         *self.snapshot_errors += pass.broken_rows;
         if let (Some(broken), false) = (&pass.first_broken, *self.broken_row_named) {
             *self.broken_row_named = true;
@@ -167,6 +178,7 @@ impl Notes<'_> {
             tally: pass.tally,
             finished: pass.finished,
             duration: pass.duration,
+            limits,
         });
     }
 }

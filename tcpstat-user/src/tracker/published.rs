@@ -10,7 +10,7 @@ use crate::{
     kernel::{Counters, Program},
     ledger::{Ledger, witness::Tripwires},
     metrics::{HealthValues, SnapshotValues, TracerValues, Values},
-    procfs::{ProcessStatus, Procfs},
+    procfs::{Limits, ProcessStatus, Procfs},
     snapshot::{Source, Tally},
     states::{Hooks, PerState},
     transitions::Transitions,
@@ -70,6 +70,8 @@ pub struct Snapshot {
     pub finished: SystemTime,
     /// How long it took.
     pub duration: Duration,
+    /// What sysctl allowed then.
+    pub limits: Limits,
 }
 
 impl Published {
@@ -93,6 +95,7 @@ impl Published {
                 tally: snapshot.tally,
                 finished: snapshot.finished,
                 duration: snapshot.duration,
+                limits: snapshot.limits,
             }),
             snapshot_errors: self.snapshot_errors,
             process: ProcessStatus::read().ok(),

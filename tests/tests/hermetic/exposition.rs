@@ -9,6 +9,9 @@ use tcpstat_tests::harness::{Test, hermetic_test};
 
 use crate::web::anywhere;
 
+/// Has everything that is there without a tracer, limits too.
+const CASE: &str = "host-6.18";
+
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0";
 
 pub(crate) fn tests() -> Vec<Test> {
@@ -18,27 +21,28 @@ pub(crate) fn tests() -> Vec<Test> {
         hermetic_test("promtool_finds_nothing_to_say", promtool_finds_nothing_to_say),
         hermetic_test("node_exporters_metric_is_there_byte_for_byte", node_exporter_contract),
         hermetic_test("without_a_tracer_there_are_no_transitions", no_transitions),
+        hermetic_test("limits_are_told_where_they_can_be_read", limits),
         hermetic_test("a_broken_sockstat_leaves_out_its_numbers_alone", broken_sockstat),
     ]
 }
 
 fn classic_is_golden() -> Result<()> {
-    let response = anywhere("debian-7.2")?.start()?.get("/metrics")?;
+    let response = anywhere(CASE)?.start()?.get("/metrics")?;
     assert_eq!(response.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
-    compare_with_golden("metrics/debian-7.2.prom", &masked(&response.body))
+    compare_with_golden("metrics/host-6.18.prom", &masked(&response.body))
 }
 
 fn openmetrics_is_golden() -> Result<()> {
-    let mut exporter = anywhere("debian-7.2")?.start()?;
+    let mut exporter = anywhere(CASE)?.start()?;
     let response = exporter.scraper().get_as("/metrics", OPENMETRICS)?;
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     assert_eq!(response.header("content-type"), Some(content_type));
     assert!(response.body.ends_with("\n# EOF\n"));
-    compare_with_golden("metrics/debian-7.2.openmetrics", &masked(&response.body))
+    compare_with_golden("metrics/host-6.18.openmetrics", &masked(&response.body))
 }
 
 fn promtool_finds_nothing_to_say() -> Result<()> {
-    let body = anywhere("debian-7.2")?.start()?.get("/metrics")?.body;
+    let body = anywhere(CASE)?.start()?.get("/metrics")?.body;
     let mut promtool = Command::new(path_from("TCPSTAT_PROMTOOL")?)
         .args(["check", "metrics"])
         .stdin(Stdio::piped())
@@ -93,6 +97,17 @@ fn no_transitions() -> Result<()> {
         exporter.log().lines().filter(|l| l.contains("WARN")).map(str::to_owned).collect();
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     assert!(warnings[0].contains("serving snapshots alone"), "{warnings:?}");
+    Ok(())
+}
+
+fn limits() -> Result<()> {
+    let scrape = anywhere(CASE)?.start()?.scrape()?;
+    assert_eq!(scrape.value("tcpstat_time_wait_limit", &[])?, 131_072.0);
+    assert_eq!(scrape.value("tcpstat_ephemeral_ports", &[])?, 28_232.0);
+    let scrape = anywhere("debian-7.2")?.start()?.scrape()?;
+    for limit in ["tcpstat_time_wait_limit", "tcpstat_ephemeral_ports"] {
+        assert!(scrape.family(limit).is_empty(), "{limit}");
+    }
     Ok(())
 }
 

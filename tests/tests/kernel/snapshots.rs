@@ -25,6 +25,7 @@ pub(crate) fn tests() -> Vec<Test> {
             a_short_interval,
         ),
         kernel_test("a_source_that_is_named_keeps_the_interval", a_named_source_keeps_the_interval),
+        kernel_test("limits_are_those_of_the_namespace_at_the_last_listing", limits),
         kernel_test(
             "an_iterator_that_is_asked_for_and_refused_is_warned_of_and_procfs_serves",
             a_refused_iterator,
@@ -130,4 +131,23 @@ fn a_refused_iterator(_: &Namespace) -> Result<()> {
 fn source(scrape: &Scrape) -> Option<String> {
     let rows = scrape.family("tcpstat_snapshot_rows");
     rows.first()?.labels.get("source").cloned()
+}
+
+fn limits(namespace: &Namespace) -> Result<()> {
+    namespace.set_sysctl("net.ipv4.tcp_max_tw_buckets", 1234)?;
+    namespace.set_sysctl("net.ipv4.ip_local_port_range", "40000 40099")?;
+    let mut exporter = Exporter::start(&["--snapshot-interval=100ms"])?;
+    await_limits(&mut exporter, [1234.0, 100.0])?;
+    namespace.set_sysctl("net.ipv4.tcp_max_tw_buckets", 5)?;
+    namespace.set_sysctl("net.ipv4.ip_local_port_range", "1024 65535")?;
+    await_limits(&mut exporter, [5.0, 64_512.0])
+}
+
+fn await_limits(exporter: &mut Exporter, expected: [f64; 2]) -> Result<()> {
+    wait_until("limits as sysctl has them", DEADLINE, || {
+        let scrape = exporter.scrape()?;
+        let value = |name| scrape.value(name, &[]);
+        let told = [value("tcpstat_time_wait_limit")?, value("tcpstat_ephemeral_ports")?];
+        Ok(if told == expected { Look::Done(()) } else { Look::NotYet(format!("{told:?}")) })
+    })
 }
