@@ -1,6 +1,7 @@
 //! The command line: what can be asked, and the wiring for each.
 
 mod check;
+mod print;
 mod serve;
 mod show;
 
@@ -43,6 +44,8 @@ enum Command {
     Show(show::ShowArgs),
     /// Try what the tracer needs, and say what to grant.
     Check(check::CheckArgs),
+    /// Print a file that goes with the binary.
+    Print(print::PrintArgs),
 }
 
 /// Flags of every command.
@@ -136,6 +139,7 @@ impl Cli {
             Some(Command::Serve(args)) => serve::run(&args),
             Some(Command::Show(args)) => show::run(&args),
             Some(Command::Check(args)) => check::run(&args),
+            Some(Command::Print(args)) => print::run(&args),
         }
     }
 }
