@@ -10,6 +10,9 @@ use anyhow::{Context, Result, ensure};
 /// Names the binary under test.
 pub(crate) const BINARY_VARIABLE: &str = "TCPSTAT_BIN";
 
+/// Names the root of the repository.
+const ROOT_VARIABLE: &str = "TCPSTAT_ROOT";
+
 /// Names the folder of the fixtures.
 const FIXTURES_VARIABLE: &str = "TCPSTAT_FIXTURES";
 
@@ -62,6 +65,24 @@ pub fn output(command: &mut Command) -> Result<Run> {
 /// Fails when the folder of the fixtures is not known.
 pub fn fixture(path: impl AsRef<Path>) -> Result<PathBuf> {
     Ok(path_from(FIXTURES_VARIABLE)?.join(path))
+}
+
+/// What `tcpstat print` gives for `args`.
+///
+/// # Errors
+/// Fails unless it succeeds and is silent otherwise.
+pub fn printed(args: &[&str]) -> Result<String> {
+    let run = tcpstat([&["print"], args].concat())?;
+    ensure!(run.status == Some(0) && run.stderr.is_empty(), "print {args:?}: {run:?}");
+    Ok(run.stdout)
+}
+
+/// The path of a file of the repository.
+///
+/// # Errors
+/// Fails when the repository is not known.
+pub fn source(path: impl AsRef<Path>) -> Result<PathBuf> {
+    Ok(path_from(ROOT_VARIABLE)?.join(path))
 }
 
 /// Compares `found` with the golden file at `path` below the fixtures, or rewrites it when

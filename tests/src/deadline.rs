@@ -37,6 +37,19 @@ pub enum Look<T> {
 pub fn wait_until<T>(
     what: &str,
     deadline: Duration,
+    look: impl FnMut() -> Result<Look<T>>,
+) -> Result<T> {
+    poll(what, deadline, POLL_INTERVAL, look)
+}
+
+/// The same with a pause of one's own between two looks, for those that cost something.
+///
+/// # Errors
+/// As [`wait_until`].
+pub fn poll<T>(
+    what: &str,
+    deadline: Duration,
+    pause: Duration,
     mut look: impl FnMut() -> Result<Look<T>>,
 ) -> Result<T> {
     let end = Instant::now() + deadline;
@@ -46,7 +59,7 @@ pub fn wait_until<T>(
             Look::NotYet(seen) if Instant::now() >= end => {
                 bail!("no {what} within {deadline:?}; last seen: {seen}")
             }
-            Look::NotYet(_) => sleep(POLL_INTERVAL),
+            Look::NotYet(_) => sleep(pause),
         }
     }
 }

@@ -16,6 +16,7 @@ mod bench;
 mod cargo;
 mod conventions;
 mod instructions;
+mod kubernetes;
 mod linker;
 mod llvm;
 mod losses;
@@ -41,7 +42,7 @@ struct Cli {
 enum Command {
     /// Find or install the BPF toolchain: rustc with the sources of core, and bpf-linker
     Setup {
-        /// Also what the tests need: promtool, a node exporter, ip
+        /// Also what the tests need: Prometheus, Alertmanager, a node exporter, ip, schemas of Kubernetes
         #[arg(long)]
         tests: bool,
     },

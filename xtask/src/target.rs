@@ -80,6 +80,11 @@ impl Workspace {
         self.target.join("xtask/tools")
     }
 
+    /// The Python environment that has the schemas of Kubernetes.
+    pub(crate) fn kubernetes(&self) -> PathBuf {
+        self.target.join("xtask/kubernetes")
+    }
+
     /// What the kernel matrix downloads, builds and boots.
     pub(crate) fn matrix(&self) -> PathBuf {
         self.target.join("matrix")

@@ -1,7 +1,7 @@
-//! What the tests need beside the BPF toolchain: promtool, `node_exporter`, and `ip`.
+//! What the tests need beside the BPF toolchain: Prometheus and its kin, `ip`, and schemas of Kubernetes.
 //!
-//! promtool and `node_exporter` are never installed, as Debian's packages start services: they are
-//! taken from PATH, else unpacked under the target directory.
+//! Prometheus, Alertmanager and `node_exporter` are never installed, as Debian's packages start
+//! services: they are taken from PATH, else unpacked under the target directory.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,38 +10,52 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::apt::Apt;
+use crate::kubernetes;
 use crate::process;
 use crate::target::Workspace;
 
 /// The tools of the tests, by absolute path.
 #[derive(Debug)]
 pub(crate) struct Tools {
-    /// Checks the text of a scrape.
+    /// Checks the text of a scrape, and rules.
     pub(crate) promtool: PathBuf,
+    /// What scrapes, and evaluates rules.
+    pub(crate) prometheus: PathBuf,
+    /// What sends alerts on.
+    pub(crate) alertmanager: PathBuf,
     /// The exporter that the compatible metrics are compared with.
     pub(crate) node_exporter: PathBuf,
+    /// A Python that has the schemas of Kubernetes.
+    pub(crate) kubernetes_python: PathBuf,
 }
 
-const PACKAGES: [&str; 2] = ["prometheus", "prometheus-node-exporter"];
+/// Each program by the names it goes by: upstream's first, then Debian's.
+const PROGRAMS: [&[&str]; 4] = [
+    &["promtool"],
+    &["prometheus"],
+    &["alertmanager", "prometheus-alertmanager"],
+    &["node_exporter", "prometheus-node-exporter"],
+];
+
+const PACKAGES: [&str; 3] = ["prometheus", "prometheus-alertmanager", "prometheus-node-exporter"];
 
 /// Finds the tools, or downloads what is missing.
 pub(crate) fn provide(workspace: &Workspace) -> Result<Tools> {
     let found = find(workspace);
-    let (promtool, node_exporter) = if let Some(found) = found {
+    let found = if let Some(found) = found {
         found
     } else {
         download(workspace)?;
         find(workspace).context("the packages are unpacked, but their programs do not run")?
     };
     provide_ip(workspace)?;
-    println!(
-        "test tools: promtool {} ({}), node_exporter {} ({}), ip",
-        promtool.version,
-        workspace.shown(&promtool.path),
-        node_exporter.version,
-        workspace.shown(&node_exporter.path),
-    );
-    Ok(Tools { promtool: promtool.path, node_exporter: node_exporter.path })
+    let kubernetes_python = kubernetes::provide(workspace)?;
+    let shown = found.iter().zip(PROGRAMS).map(|(tool, names)| {
+        format!("{} {} ({})", names[0], tool.version, workspace.shown(&tool.path))
+    });
+    println!("test tools: {}, ip", shown.collect::<Vec<_>>().join(", "));
+    let [promtool, prometheus, alertmanager, node_exporter] = found.map(|tool| tool.path);
+    Ok(Tools { promtool, prometheus, alertmanager, node_exporter, kubernetes_python })
 }
 
 /// A program that runs.
@@ -50,12 +64,12 @@ struct Tool {
     version: String,
 }
 
-fn find(workspace: &Workspace) -> Option<(Tool, Tool)> {
+/// All of [`PROGRAMS`], in their order, if none is missing.
+fn find(workspace: &Workspace) -> Option<[Tool; PROGRAMS.len()]> {
     let unpacked = workspace.tools().join("usr/bin");
-    Some((
-        first_that_runs(&["promtool"], &unpacked)?,
-        first_that_runs(&["node_exporter", "prometheus-node-exporter"], &unpacked)?,
-    ))
+    let found: Option<Vec<_>> =
+        PROGRAMS.into_iter().map(|names| first_that_runs(names, &unpacked)).collect();
+    found?.try_into().ok()
 }
 
 fn first_that_runs(names: &[&str], unpacked: &Path) -> Option<Tool> {
@@ -75,7 +89,8 @@ fn version(text: &str) -> Option<String> {
 
 fn download(workspace: &Workspace) -> Result<()> {
     let Some(apt) = Apt::find(workspace) else {
-        bail!("no promtool or node_exporter, and no apt-get: put both on PATH");
+        let names = PROGRAMS.map(|names| names[0]).join(", ");
+        bail!("not all of {names} are here, and no apt-get: put them on PATH");
     };
     let debs = workspace.debs();
     apt.download(&PACKAGES, &debs)?;

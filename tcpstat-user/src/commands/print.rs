@@ -16,14 +16,37 @@ pub(super) struct PrintArgs {
 enum Kind {
     /// The systemd unit: an unprivileged service with two capabilities.
     Unit,
+    /// Recording and alerting rules for Prometheus.
+    Rules(RulesArgs),
+    /// The runbook: what each alert means, how to confirm it, what to do.
+    Runbook,
+}
+
+#[derive(Args, Debug)]
+struct RulesArgs {
+    /// Where people find the runbook: each alert's runbook_url is this, # and the alert's name.
+    #[arg(
+        long = "runbook-url",
+        default_value = RUNBOOK_PATH,
+        value_name = "URL",
+        env = "TCPSTAT_RUNBOOK_URL"
+    )]
+    runbook_url: String,
 }
 
 const UNIT: &str = include_str!("../../assets/packaging/tcpstat.service");
+const RULES: &str = include_str!("../../assets/rules.yml");
+const RUNBOOK: &str = include_str!("../../docs/runbook.md");
+
+/// The runbook's path in the repository, which [`RULES`] names.
+const RUNBOOK_PATH: &str = "tcpstat-user/docs/runbook.md";
 
 /// Prints to standard output.
 pub(super) fn run(args: &PrintArgs) -> anyhow::Result<ExitCode> {
-    let text = match args.kind {
+    let text = match &args.kind {
         Kind::Unit => UNIT,
+        Kind::Rules(args) => &RULES.replace(RUNBOOK_PATH, &args.runbook_url),
+        Kind::Runbook => RUNBOOK,
     };
     std::io::stdout().write_all(text.as_bytes()).context("writing to standard output")?;
     Ok(ExitCode::SUCCESS)

@@ -1,0 +1,140 @@
+//! The rules that `tcpstat print rules` gives, and how a test makes hours of them seconds.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::Deserialize;
+
+use crate::binary::printed;
+
+/// A file of rules, as far as the tests look at it.
+#[derive(Debug, Deserialize)]
+struct File {
+    groups: Vec<Group>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Group {
+    rules: Vec<Rule>,
+}
+
+/// A recording or an alerting rule.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Rule {
+    /// The metric that a recording rule makes.
+    pub record: Option<String>,
+    /// The name of an alerting rule.
+    pub alert: Option<String>,
+    /// The expression.
+    pub expr: String,
+    /// Labels that an alert gets.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// Texts that an alert gets.
+    #[serde(default)]
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// The shipped rules, in the order of the file.
+///
+/// # Errors
+/// Fails when they are no YAML, or a rule is neither recording nor alerting.
+pub fn shipped() -> Result<Vec<Rule>> {
+    let file: File = serde_saphyr::from_str(&printed(&["rules"])?)?;
+    let rules: Vec<_> = file.groups.into_iter().flat_map(|group| group.rules).collect();
+    for rule in &rules {
+        ensure!(rule.record.is_some() != rule.alert.is_some(), "{rule:?}");
+    }
+    Ok(rules)
+}
+
+/// `rules` with every duration divided by `divisor`, and nothing else changed: what stands behind the
+/// keys `for` and `interval`, in the brackets of a range, and behind `offset`.
+///
+/// # Errors
+/// Fails for a duration that is not one.
+pub fn scaled(rules: &str, divisor: u64) -> Result<String> {
+    let mut result = String::with_capacity(rules.len());
+    for line in rules.lines() {
+        let key =
+            ["for: ", "interval: "].into_iter().find(|key| line.trim_start().starts_with(key));
+        let line = match key.and_then(|key| line.split_once(key).map(|parts| (key, parts))) {
+            Some((key, (indent, duration))) => {
+                format!("{indent}{key}{}", divided(duration, divisor)?)
+            }
+            None => divided_after(&divided_after(line, "[", divisor)?, "offset ", divisor)?,
+        };
+        result.extend([&line, "\n"]);
+    }
+    Ok(result)
+}
+
+/// `line` with the duration behind each `mark` divided; prose that has such a mark has none behind it.
+fn divided_after(line: &str, mark: &str, divisor: u64) -> Result<String> {
+    let mut parts = line.split(mark);
+    let mut result = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let end = part.find(|next: char| !next.is_ascii_alphanumeric()).unwrap_or(part.len());
+        let (duration, rest) = part.split_at(end);
+        result.push_str(mark);
+        if duration.starts_with(|first: char| first.is_ascii_digit()) {
+            result.push_str(&divided(duration, divisor)?);
+        } else {
+            result.push_str(duration);
+        }
+        result.push_str(rest);
+    }
+    Ok(result)
+}
+
+/// A duration of Prometheus, such as `1h30m`, divided.
+fn divided(duration: &str, divisor: u64) -> Result<String> {
+    let mut milliseconds = 0;
+    let mut rest = duration;
+    while !rest.is_empty() {
+        let digits = rest.find(|next: char| !next.is_ascii_digit()).context("no unit")?;
+        let (number, unit) = rest.split_at(digits);
+        let unit_end = unit.find(|next: char| next.is_ascii_digit()).unwrap_or(unit.len());
+        let (unit, next) = unit.split_at(unit_end);
+        let factor = match unit {
+            "ms" => 1,
+            "s" => 1000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            "d" => 86_400_000,
+            _ => bail!("{duration}: no duration"),
+        };
+        milliseconds += number.parse::<u64>().with_context(|| duration.to_owned())? * factor;
+        rest = next;
+    }
+    Ok(format!("{}ms", milliseconds / divisor))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_divided_and_nothing_else() {
+        let rules = "\
+  - alert: A1h
+    expr: x:rate5m[6h] offset 15m > 60 and y{a=\"[b]\"}[1h30m]
+    for: 15m
+    labels: {for: 1h}
+";
+        let expected = "\
+  - alert: A1h
+    expr: x:rate5m[360000ms] offset 15000ms > 60 and y{a=\"[b]\"}[90000ms]
+    for: 15000ms
+    labels: {for: 1h}
+";
+        assert_eq!(scaled(rules, 60).unwrap(), expected);
+    }
+
+    #[test]
+    fn what_is_no_duration_is_refused() {
+        for wrong in ["for: 15", "for: m", "for: 5 m", "expr: x[5q]"] {
+            assert!(scaled(wrong, 60).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! The rules as promtool sees them, and what each alert must come with.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
+use tcpstat_tests::binary::{fixture, output, path_from, printed};
+use tcpstat_tests::harness::{Test, hermetic_test};
+use tcpstat_tests::rules::{Rule, shipped};
+use tempfile::TempDir;
+
+/// A file for `promtool test rules`, as far as it is looked at here.
+#[derive(Deserialize)]
+struct TestFile {
+    tests: Vec<TestGroup>,
+}
+
+#[derive(Deserialize)]
+struct TestGroup {
+    alert_rule_test: Vec<Case>,
+}
+
+#[derive(Deserialize)]
+struct Case {
+    alertname: String,
+    exp_alerts: Vec<serde_json::Value>,
+}
+
+pub(crate) fn tests() -> Vec<Test> {
+    vec![
+        hermetic_test("promtool_accepts_the_rules", promtool_accepts_the_rules),
+        hermetic_test("every_alert_fires_when_it_should_and_else_does_not", alerts_fire),
+        hermetic_test("every_alert_has_cases_of_firing_and_of_silence", both_kinds_of_case),
+        hermetic_test("every_alert_has_what_its_reader_needs", alerts_are_told),
+        hermetic_test("the_runbook_has_a_section_for_each_alert_and_no_other", runbook_sections),
+        hermetic_test("the_runbook_is_where_one_says_it_is", runbook_url_is_replaced),
+    ]
+}
+
+fn promtool(args: &[&str], folder: &TempDir) -> Result<()> {
+    let mut command = Command::new(path_from("TCPSTAT_PROMTOOL")?);
+    let run = output(command.args(args).current_dir(folder.path()))?;
+    ensure!(run.status == Some(0), "promtool {args:?}:\n{}{}", run.stdout, run.stderr);
+    Ok(())
+}
+
+fn folder_with_rules() -> Result<TempDir> {
+    let folder = TempDir::new()?;
+    fs::write(folder.path().join("rules.yml"), printed(&["rules"])?)?;
+    Ok(folder)
+}
+
+fn promtool_accepts_the_rules() -> Result<()> {
+    promtool(&["check", "rules", "--lint=all", "--lint-fatal", "rules.yml"], &folder_with_rules()?)
+}
+
+fn alerts() -> Result<BTreeMap<String, Rule>> {
+    let rules = shipped()?.into_iter();
+    Ok(rules.filter_map(|rule| Some((rule.alert.clone()?, rule))).collect())
+}
+
+/// The files of fixtures/rules by their names without the ending: those of alerts.
+fn test_files() -> Result<BTreeMap<String, String>> {
+    let mut files = BTreeMap::new();
+    for entry in fs::read_dir(fixture("rules")?)? {
+        let path = entry?.path();
+        let name = path.file_stem().context("a name")?.to_string_lossy().into_owned();
+        files.insert(name, fs::read_to_string(&path)?);
+    }
+    Ok(files)
+}
+
+fn alerts_fire() -> Result<()> {
+    let folder = folder_with_rules()?;
+    let mut names = Vec::new();
+    for (name, text) in test_files()? {
+        let name = format!("{name}.yml");
+        fs::write(folder.path().join(&name), text)?;
+        names.push(name);
+    }
+    let args: Vec<_> =
+        ["test", "rules"].into_iter().chain(names.iter().map(String::as_str)).collect();
+    promtool(&args, &folder)
+}
+
+fn both_kinds_of_case() -> Result<()> {
+    let files = test_files()?;
+    let names: Vec<_> = files.keys().cloned().collect();
+    assert_eq!(names, alerts()?.into_keys().collect::<Vec<_>>());
+    for (name, text) in &files {
+        let file: TestFile = serde_saphyr::from_str(text).with_context(|| name.clone())?;
+        let groups: Vec<_> = file.tests.iter().map(|group| &group.alert_rule_test).collect();
+        for case in groups.iter().copied().flatten() {
+            assert_eq!(&case.alertname, name);
+        }
+        let fires = |group: &Vec<Case>| group.iter().any(|case| !case.exp_alerts.is_empty());
+        assert!(groups.iter().copied().any(fires), "{name}: no case fires");
+        // Not only before it fires: some series must leave it silent throughout.
+        assert!(!groups.iter().copied().all(fires), "{name}: every case fires");
+    }
+    Ok(())
+}
+
+fn alerts_are_told() -> Result<()> {
+    for (name, rule) in alerts()? {
+        let severity = rule.labels.get("severity").map(String::as_str).unwrap_or_default();
+        assert!(["info", "warning", "critical"].contains(&severity), "{name}: {severity}");
+        for annotation in ["summary", "description", "runbook_url"] {
+            assert!(rule.annotations.contains_key(annotation), "{name}: no {annotation}");
+        }
+        let url = &rule.annotations["runbook_url"];
+        assert!(url.ends_with(&format!("#{}", name.to_lowercase())), "{name}: {url}");
+        if name != "TcpstatAbsent" {
+            for annotation in ["summary", "description"] {
+                let text = &rule.annotations[annotation];
+                assert!(text.contains("{{ $labels.instance }}"), "{name}: {text}");
+            }
+        }
+    }
+    Ok(())
+}
+
+fn runbook_sections() -> Result<()> {
+    let runbook = printed(&["runbook"])?;
+    let sections: Vec<_> = runbook.split("\n## ").skip(1).collect();
+    for section in &sections {
+        for part in ["**Means.** ", "**Confirm.** ", "**Do.** "] {
+            assert_eq!(section.matches(part).count(), 1, "{part} in {section}");
+        }
+    }
+    let mut names: Vec<_> =
+        sections.iter().filter_map(|section| section.lines().next()).map(str::to_owned).collect();
+    names.sort();
+    assert_eq!(names, alerts()?.into_keys().collect::<Vec<_>>());
+    Ok(())
+}
+
+fn runbook_url_is_replaced() -> Result<()> {
+    let rules = printed(&["rules", "--runbook-url=https://runbooks.example/tcp"])?;
+    let urls: Vec<_> = rules.lines().filter(|line| line.contains("runbook_url: ")).collect();
+    assert_eq!(urls.len(), alerts()?.len());
+    for url in urls {
+        assert!(url.contains("runbook_url: https://runbooks.example/tcp#tcp"), "{url}");
+    }
+    Ok(())
+}
