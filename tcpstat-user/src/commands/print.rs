@@ -16,6 +16,8 @@ pub(super) struct PrintArgs {
 enum Kind {
     /// The systemd unit: an unprivileged service with two capabilities.
     Unit,
+    /// The dashboard for Grafana 10 or later, to be imported or provisioned.
+    Dashboard,
     /// Recording and alerting rules for Prometheus.
     Rules(RulesArgs),
     /// The runbook: what each alert means, how to confirm it, what to do.
@@ -35,6 +37,7 @@ struct RulesArgs {
 }
 
 const UNIT: &str = include_str!("../../assets/packaging/tcpstat.service");
+const DASHBOARD: &str = include_str!("../../assets/dashboard.json");
 const RULES: &str = include_str!("../../assets/rules.yml");
 const RUNBOOK: &str = include_str!("../../docs/runbook.md");
 
@@ -45,6 +48,7 @@ const RUNBOOK_PATH: &str = "tcpstat-user/docs/runbook.md";
 pub(super) fn run(args: &PrintArgs) -> anyhow::Result<ExitCode> {
     let text = match &args.kind {
         Kind::Unit => UNIT,
+        Kind::Dashboard => DASHBOARD,
         Kind::Rules(args) => &RULES.replace(RUNBOOK_PATH, &args.runbook_url),
         Kind::Runbook => RUNBOOK,
     };

@@ -1,12 +1,18 @@
 //! The files that go with the binary, against the programs they are for: Prometheus, promtool,
 //! Alertmanager. Everything runs in private network namespaces, with real sockets.
 
+mod dashboard;
+mod recording;
 mod rule_files;
+mod scene;
 
 use std::process::ExitCode;
 
 use tcpstat_tests::harness::run;
 
 fn main() -> ExitCode {
-    run(rule_files::tests())
+    let mut tests = rule_files::tests();
+    tests.extend(dashboard::tests());
+    tests.extend(recording::tests());
+    run(tests)
 }

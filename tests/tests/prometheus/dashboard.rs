@@ -1,0 +1,184 @@
+//! The dashboards: tcpstat's own, and the one that node_exporter's users have.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use tcpstat_tests::binary::printed;
+use tcpstat_tests::harness::{Test, hermetic_test, kernel_test};
+use tcpstat_tests::netns::Namespace;
+
+use crate::scene::{DEADLINE, Scene, is_data};
+
+pub(crate) fn tests() -> Vec<Test> {
+    vec![
+        hermetic_test("the_dashboard_is_one_that_grafana_can_import", can_be_imported),
+        hermetic_test("no_panel_of_the_dashboard_lacks_what_its_reader_needs", panels_are_told),
+        hermetic_test("the_panels_of_the_dashboard_do_not_overlap", panels_do_not_overlap),
+        kernel_test("every_query_of_the_dashboard_has_data", every_query_has_data),
+        kernel_test("every_variable_of_the_dashboard_finds_the_instance", variables_find),
+        kernel_test("a_panel_of_dashboard_1860_gets_exactly_one_series", dashboard_1860),
+    ]
+}
+
+/// What is zero where nothing is wrong; every other panel must show something of the traffic.
+const ZERO_WHEN_WELL: [&str; 3] =
+    ["Drift", "Missed events and corrections", "Failed listings and rows"];
+
+fn dashboard() -> Result<Value> {
+    Ok(serde_json::from_str(&printed(&["dashboard"])?)?)
+}
+
+fn list<'a>(value: &'a Value, key: &str) -> Result<&'a Vec<Value>> {
+    value[key].as_array().with_context(|| format!("no list {key}"))
+}
+
+/// The panels that show something: all but the rows.
+fn panels(dashboard: &Value) -> Result<Vec<&Value>> {
+    Ok(list(dashboard, "panels")?.iter().filter(|panel| panel["type"] != "row").collect())
+}
+
+/// Panels' titles and queries.
+fn queries(dashboard: &Value) -> Result<Vec<(&str, &str)>> {
+    let mut queries = Vec::new();
+    for panel in panels(dashboard)? {
+        let title = panel["title"].as_str().context("no title")?;
+        for target in list(panel, "targets")? {
+            queries.push((title, target["expr"].as_str().context("no query")?));
+        }
+    }
+    Ok(queries)
+}
+
+/// As Grafana does for a scrape every 500 ms and one chosen instance.
+fn substituted(query: &str, instance: SocketAddr) -> String {
+    query
+        .replace("$__rate_interval", "2s")
+        .replace("$job", "tcpstat")
+        .replace("$instance", &instance.to_string().replace('.', "\\\\."))
+}
+
+fn can_be_imported() -> Result<()> {
+    let dashboard = dashboard()?;
+    assert_eq!(dashboard["uid"], "tcpstat");
+    assert_eq!(dashboard["id"], Value::Null);
+    // Grafana 10.0; later ones migrate it.
+    assert_eq!(dashboard["schemaVersion"], 38);
+    assert!(list(&dashboard, "tags")?.contains(&"tcpstat".into()));
+
+    let variables: BTreeSet<_> = list(&dashboard["templating"], "list")?
+        .iter()
+        .filter_map(|variable| variable["name"].as_str())
+        .collect();
+    assert_eq!(variables, BTreeSet::from(["datasource", "instance", "job"]));
+    let text = dashboard.to_string();
+    // A dollar before a slash ends a regular expression.
+    for name in text.split('$').skip(1).filter(|rest| !rest.starts_with('/')) {
+        let name = name.trim_start_matches('{');
+        let end = name.find(|next: char| next != '_' && !next.is_ascii_alphanumeric());
+        let name = &name[..end.context("an open end")?];
+        assert!(
+            variables.contains(name) || ["__rate_interval", "__all"].contains(&name),
+            "${name}"
+        );
+    }
+
+    let mut ids = BTreeSet::new();
+    for panel in list(&dashboard, "panels")? {
+        assert!(ids.insert(panel["id"].as_u64().context("no id")?), "{}", panel["id"]);
+    }
+    for panel in panels(&dashboard)? {
+        for owner in [panel].into_iter().chain(list(panel, "targets")?) {
+            assert_eq!(owner["datasource"]["uid"], "${datasource}", "{}", panel["title"]);
+        }
+    }
+    Ok(())
+}
+
+fn panels_are_told() -> Result<()> {
+    let dashboard = dashboard()?;
+    let mut titles = BTreeSet::new();
+    for panel in panels(&dashboard)? {
+        let title = panel["title"].as_str().context("no title")?;
+        assert!(titles.insert(title), "{title} twice");
+        let text = |value: &Value| value.as_str().is_some_and(|text| !text.is_empty());
+        assert!(text(&panel["description"]), "{title}: no description");
+        assert!(text(&panel["fieldConfig"]["defaults"]["unit"]), "{title}: no unit");
+        let targets = list(panel, "targets")?;
+        let named = |target: &Value| target["format"] == "table" || text(&target["legendFormat"]);
+        assert!(!targets.is_empty() && targets.iter().all(named), "{title}: no legend");
+    }
+    for title in ZERO_WHEN_WELL {
+        assert!(titles.contains(title), "no panel {title}");
+    }
+    Ok(())
+}
+
+fn panels_do_not_overlap() -> Result<()> {
+    let dashboard = dashboard()?;
+    let mut taken = BTreeSet::new();
+    for panel in list(&dashboard, "panels")? {
+        let place = |key: &str| panel["gridPos"][key].as_u64().context("no gridPos");
+        let (x, y) = (place("x")?, place("y")?);
+        assert!(x + place("w")? <= 24, "{} is too wide", panel["title"]);
+        for column in x..x + place("w")? {
+            for line in y..y + place("h")? {
+                assert!(taken.insert((column, line)), "{} overlaps", panel["title"]);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn every_query_has_data(namespace: &Namespace) -> Result<()> {
+    let scene = Scene::start(namespace)?;
+    let dashboard = dashboard()?;
+    for (title, query) in queries(&dashboard)? {
+        let query = substituted(query, scene.exporter.address());
+        let zero = ZERO_WHEN_WELL.contains(&title);
+        scene
+            .prometheus
+            .await_query(&query, DEADLINE, |answer| {
+                is_data(answer) && (zero || answer.iter().any(|series| series.value != 0.0))
+            })
+            .with_context(|| format!("panel {title}\n{}", scene.prometheus.log()))?;
+    }
+    Ok(())
+}
+
+fn variables_find(namespace: &Namespace) -> Result<()> {
+    let scene = Scene::start(namespace)?;
+    scene.prometheus.await_query("tcpstat_build_info", DEADLINE, is_data)?;
+    let dashboard = dashboard()?;
+    for (name, expected) in
+        [("job", "tcpstat".to_owned()), ("instance", scene.exporter.address().to_string())]
+    {
+        let variables = list(&dashboard["templating"], "list")?;
+        let variable = variables.iter().find(|variable| variable["name"] == name);
+        let query =
+            variable.and_then(|found| found["query"]["query"].as_str()).context("no query")?;
+        let (selector, label) = query
+            .strip_prefix("label_values(")
+            .and_then(|rest| rest.strip_suffix(')'))
+            .and_then(|arguments| arguments.rsplit_once(", "))
+            .with_context(|| query.to_owned())?;
+        let selector = substituted(selector, scene.exporter.address());
+        assert_eq!(scene.prometheus.label_values(&selector, label)?, [expected]);
+    }
+    Ok(())
+}
+
+/// "Node Exporter Full" asks so, unaggregated: a further label would double its legends.
+fn dashboard_1860(namespace: &Namespace) -> Result<()> {
+    let scene = Scene::start(namespace)?;
+    let instance = scene.exporter.address();
+    for state in ["established", "close_wait", "time_wait", "listen", "rx_queued_bytes"] {
+        let query = format!(
+            "node_tcp_connection_states{{state=\"{state}\",instance=\"{instance}\",job=\"tcpstat\"}}"
+        );
+        let answer = scene.prometheus.await_query(&query, DEADLINE, is_data)?;
+        ensure!(answer.len() == 1, "{answer:?}");
+    }
+    Ok(())
+}

@@ -1,0 +1,56 @@
+//! The recording rules on a real Prometheus, and the metrics that rules, dashboard and documents name.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context, Result, ensure};
+use tcpstat_tests::binary::printed;
+use tcpstat_tests::exporter::Exporter;
+use tcpstat_tests::harness::{Test, kernel_test};
+use tcpstat_tests::netns::Namespace;
+use tcpstat_tests::rules::shipped;
+
+use crate::scene::{DEADLINE, Scene, is_data};
+
+pub(crate) fn tests() -> Vec<Test> {
+    vec![
+        kernel_test("every_recording_rule_has_data", every_recording_rule_has_data),
+        kernel_test("every_metric_that_is_named_is_there", every_metric_named_is_there),
+    ]
+}
+
+fn every_recording_rule_has_data(namespace: &Namespace) -> Result<()> {
+    let scene = Scene::start(namespace)?;
+    let recorded: Vec<_> = shipped()?.into_iter().filter_map(|rule| rule.record).collect();
+    ensure!(!recorded.is_empty(), "there are none");
+    for metric in recorded {
+        let answer = scene.prometheus.await_query(&metric, DEADLINE, is_data);
+        let answer = answer.with_context(|| scene.prometheus.log())?;
+        for series in answer {
+            assert_eq!(series.labels["job"], "tcpstat", "{metric}");
+            assert_eq!(series.labels.contains_key("instance"), metric.starts_with("instance"));
+        }
+    }
+    Ok(())
+}
+
+fn every_metric_named_is_there(_: &Namespace) -> Result<()> {
+    let scrape = Exporter::start(&[])?.scrape()?;
+    let told: BTreeSet<_> = scrape.samples.iter().map(|sample| sample.name.as_str()).collect();
+    let recorded: BTreeSet<_> = shipped()?.into_iter().filter_map(|rule| rule.record).collect();
+    let texts = [printed(&["rules"])?, printed(&["dashboard"])?, printed(&["runbook"])?];
+    for text in texts {
+        let is_name = |next: char| next.is_ascii_alphanumeric() || next == '_' || next == ':';
+        let words = text.split(|next: char| !is_name(next)).map(|word| word.trim_end_matches(':'));
+        let named: BTreeSet<_> = words.filter(|word| is_metric(word)).collect();
+        for name in named {
+            assert!(told.contains(name) || recorded.contains(name), "{name} is in no scrape");
+        }
+    }
+    Ok(())
+}
+
+/// Whether a word of a text is meant as a metric's name, recorded or scraped.
+fn is_metric(word: &str) -> bool {
+    let scraped = ["tcpstat_", "node_tcp_", "process_"];
+    word.contains(":tcpstat_") || scraped.iter().any(|prefix| word.starts_with(prefix))
+}
