@@ -33,4 +33,5 @@ pub mod silent_peer;
 pub mod states;
 pub mod tcp;
 pub mod tun;
+pub mod webhook;
 pub mod wire;

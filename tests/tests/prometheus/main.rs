@@ -1,6 +1,7 @@
 //! The files that go with the binary, against the programs they are for: Prometheus, promtool,
 //! Alertmanager. Everything runs in private network namespaces, with real sockets.
 
+mod alerting;
 mod dashboard;
 mod recording;
 mod rule_files;
@@ -14,5 +15,6 @@ fn main() -> ExitCode {
     let mut tests = rule_files::tests();
     tests.extend(dashboard::tests());
     tests.extend(recording::tests());
+    tests.extend(alerting::tests());
     run(tests)
 }
