@@ -21,6 +21,7 @@ pub mod loopback;
 pub mod map_reader;
 pub mod mounts;
 pub mod netns;
+pub mod network;
 pub mod population;
 pub mod proc_view;
 pub mod prometheus;

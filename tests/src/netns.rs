@@ -123,11 +123,14 @@ pub fn current_inum() -> Result<u64> {
     Ok(fs::metadata(THREAD_NETNS).context(THREAD_NETNS)?.ino())
 }
 
+/// Work for the thread in another network namespace.
+type Job = Box<dyn FnOnce() + Send>;
+
 /// Something kept alive in another network namespace, by a thread of its own.
 #[derive(Debug)]
 pub struct Elsewhere {
     inum: u64,
-    release: Option<Sender<()>>,
+    jobs: Option<Sender<Job>>,
     keeper: Option<JoinHandle<()>>,
 }
 
@@ -137,11 +140,29 @@ impl Elsewhere {
     pub fn inum(&self) -> u64 {
         self.inum
     }
+
+    /// Runs `work` in that namespace. Sockets and processes that it makes are of it wherever they are
+    /// kept, and keep it alive.
+    ///
+    /// # Errors
+    /// Fails when `work` fails or panics.
+    pub fn run<T, F>(&self, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> Result<T> + Send + 'static,
+    {
+        let (report, reported) = channel();
+        // Whoever waits for the report waits until there is one.
+        let job: Job = Box::new(move || drop(report.send(work())));
+        let jobs = self.jobs.as_ref().context("it is being dropped")?;
+        jobs.send(job).ok().context("earlier work in another namespace panicked")?;
+        reported.recv().context("the work in another namespace panicked")?
+    }
 }
 
 impl Drop for Elsewhere {
     fn drop(&mut self) {
-        self.release.take();
+        self.jobs.take();
         if let Some(Err(_)) = self.keeper.take().map(JoinHandle::join) {
             eprintln!("what was kept in another namespace panicked when it was dropped");
         }
@@ -159,7 +180,7 @@ where
     F: FnOnce(&Namespace) -> Result<T> + Send + 'static,
 {
     let (report, reported) = channel();
-    let (release, released) = channel::<()>();
+    let (jobs, given) = channel::<Job>();
     let keeper = thread::spawn(move || {
         let started = Namespace::enter().and_then(|namespace| {
             let kept = work(&namespace)?;
@@ -171,14 +192,16 @@ where
             // Dropped from the last to the first: what is kept, then the namespace.
             Ok((namespace, _kept)) => {
                 let sent = report.send(Ok(namespace.inum()));
-                // Nothing is ever sent: this ends when the guard lets go of its sender.
-                let _ = released.recv();
+                // This ends when the guard lets go of its sender.
+                for job in given {
+                    job();
+                }
                 sent
             }
         };
     });
     let inum = reported.recv().context("the work in another namespace panicked")??;
-    Ok(Elsewhere { inum, release: Some(release), keeper: Some(keeper) })
+    Ok(Elsewhere { inum, jobs: Some(jobs), keeper: Some(keeper) })
 }
 
 fn sysctl_path(name: &str) -> PathBuf {

@@ -13,7 +13,7 @@ use crate::deadline::{DEADLINE, Look, poll};
 use crate::scraper::{Response, Scraper};
 
 /// Pause between two requests that ask for the same.
-pub(crate) const REQUEST_INTERVAL: Duration = Duration::from_millis(100);
+pub const REQUEST_INTERVAL: Duration = Duration::from_millis(100);
 
 const LOG: &str = "log";
 

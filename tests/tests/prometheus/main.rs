@@ -1,8 +1,11 @@
 //! The files that go with the binary, against the programs they are for: Prometheus, promtool,
 //! Alertmanager. Everything runs in private network namespaces, with real sockets.
 
+#![expect(clippy::float_cmp, reason = "the values compared are whole numbers")]
+
 mod alerting;
 mod dashboard;
+mod fleet;
 mod recording;
 mod rule_files;
 mod scene;
@@ -16,5 +19,6 @@ fn main() -> ExitCode {
     tests.extend(dashboard::tests());
     tests.extend(recording::tests());
     tests.extend(alerting::tests());
+    tests.extend(fleet::tests());
     run(tests)
 }

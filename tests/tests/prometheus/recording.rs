@@ -1,9 +1,10 @@
 //! The recording rules on a real Prometheus, and the metrics that rules, dashboard and documents name.
 
 use std::collections::BTreeSet;
+use std::fs;
 
 use anyhow::{Context, Result, ensure};
-use tcpstat_tests::binary::printed;
+use tcpstat_tests::binary::{printed, source};
 use tcpstat_tests::exporter::Exporter;
 use tcpstat_tests::harness::{Test, kernel_test};
 use tcpstat_tests::netns::Namespace;
@@ -37,7 +38,8 @@ fn every_metric_named_is_there(_: &Namespace) -> Result<()> {
     let scrape = Exporter::start(&[])?.scrape()?;
     let told: BTreeSet<_> = scrape.samples.iter().map(|sample| sample.name.as_str()).collect();
     let recorded: BTreeSet<_> = shipped()?.into_iter().filter_map(|rule| rule.record).collect();
-    let texts = [printed(&["rules"])?, printed(&["dashboard"])?, printed(&["runbook"])?];
+    let fleet = fs::read_to_string(source("tcpstat-user/docs/fleet.md")?)?;
+    let texts = [printed(&["rules"])?, printed(&["dashboard"])?, printed(&["runbook"])?, fleet];
     for text in texts {
         let is_name = |next: char| next.is_ascii_alphanumeric() || next == '_' || next == ':';
         let words = text.split(|next: char| !is_name(next)).map(|word| word.trim_end_matches(':'));
@@ -51,6 +53,9 @@ fn every_metric_named_is_there(_: &Namespace) -> Result<()> {
 
 /// Whether a word of a text is meant as a metric's name, recorded or scraped.
 fn is_metric(word: &str) -> bool {
-    let scraped = ["tcpstat_", "node_tcp_", "process_"];
-    word.contains(":tcpstat_") || scraped.iter().any(|prefix| word.starts_with(prefix))
+    let prefixes = ["tcpstat_", "node_tcp_", "process_"];
+    let named =
+        word.contains(":tcpstat_") || prefixes.iter().any(|prefix| word.starts_with(prefix));
+    // Else it is the beginning of a regular expression.
+    named && !word.ends_with('_')
 }

@@ -1,12 +1,13 @@
 //! A namespace is the thread's own, and gone when dropped.
 
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 use std::thread;
 
 use anyhow::{Result, bail, ensure};
 use tcpstat_tests::harness::{Test, kernel_test};
 use tcpstat_tests::netns::{Namespace, current_inum, elsewhere};
+use tcpstat_tests::network::Network;
 use tcpstat_tests::proc_view;
 use tcpstat_tests::tcp::{Family, State};
 
@@ -19,6 +20,8 @@ pub(crate) fn tests() -> Vec<Test> {
         kernel_test("both_loopback_addresses_work_at_once", both_loopback_addresses_work_at_once),
         kernel_test("sockets_elsewhere_are_not_seen_here", sockets_elsewhere_are_not_seen_here),
         kernel_test("what_fails_elsewhere_fails_here", what_fails_elsewhere_fails_here),
+        kernel_test("work_elsewhere_is_done_there_again_and_again", work_is_done_elsewhere),
+        kernel_test("the_hosts_of_a_network_reach_one_another", hosts_reach_one_another),
     ]
 }
 
@@ -86,5 +89,32 @@ fn what_fails_elsewhere_fails_here(_: &Namespace) -> Result<()> {
         bail!("nothing failed")
     };
     ensure!(error.to_string() == "on purpose", "{error:#}");
+    Ok(())
+}
+
+fn work_is_done_elsewhere(_: &Namespace) -> Result<()> {
+    let kept = elsewhere(|_| Ok(()))?;
+    assert_eq!(kept.run(current_inum)?, kept.inum());
+    let listener = kept.run(|| Ok(TcpListener::bind("127.0.0.1:0")?))?;
+    // It is kept here, and stands there.
+    assert_eq!(kept.run(proc_view::connections)?[&(Family::Ipv4, State::Listen)], 1);
+    assert_eq!(proc_view::connections()?, proc_view::no_connections());
+    drop(listener);
+    let failed = kept.run(|| -> Result<()> { bail!("on purpose") });
+    ensure!(failed.is_err_and(|error| error.to_string() == "on purpose"), "nothing failed");
+    assert_eq!(kept.run(proc_view::connections)?, proc_view::no_connections());
+    Ok(())
+}
+
+fn hosts_reach_one_another(namespace: &Namespace) -> Result<()> {
+    let mut network = Network::lay(namespace)?;
+    let (first, second) = (network.host()?, network.host()?);
+    let bind = first.address;
+    let listener = first.inside.run(move || Ok(TcpListener::bind((bind, 0))?))?;
+    let address = listener.local_addr()?;
+    let from_host = second.inside.run(move || Ok(TcpStream::connect(address)?))?;
+    assert_eq!(from_host.local_addr()?.ip(), second.address);
+    let from_here = TcpStream::connect(address)?;
+    assert_eq!(from_here.local_addr()?.ip(), Network::ADDRESS);
     Ok(())
 }

@@ -1,0 +1,159 @@
+//! Several hosts, each with its tcpstat, and one Prometheus that scrapes them across the network.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::{Shutdown, SocketAddr};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use tcpstat_tests::binary::{output, path_from, printed, source};
+use tcpstat_tests::deadline::{Look, poll};
+use tcpstat_tests::exporter::{Exporter, Options};
+use tcpstat_tests::harness::{Test, hermetic_test, kernel_test};
+use tcpstat_tests::loopback::Pairs;
+use tcpstat_tests::netns::Namespace;
+use tcpstat_tests::network::{Host, Network};
+use tcpstat_tests::proc_view;
+use tcpstat_tests::prometheus::Prometheus;
+use tcpstat_tests::rules::scaled;
+use tcpstat_tests::server::REQUEST_INTERVAL;
+use tcpstat_tests::tcp::Family;
+use tempfile::TempDir;
+
+use crate::scene::{DEADLINE, DIVISOR, config, is_data};
+
+pub(crate) fn tests() -> Vec<Test> {
+    vec![
+        kernel_test(
+            "the_numbers_of_the_fleet_are_the_sums_of_all_hosts_sockets",
+            sums_of_all_hosts,
+        ),
+        kernel_test("a_host_that_falls_silent_is_told_of_by_name", a_host_falls_silent),
+        hermetic_test("promtool_accepts_the_configurations_in_fleet_md", configurations),
+    ]
+}
+
+/// Sockets by state, of all hosts and both families.
+type Sums = BTreeMap<String, f64>;
+
+/// Hosts, their exporters, and the Prometheus of the network.
+struct Fleet {
+    hosts: Vec<Host>,
+    exporters: Vec<Exporter>,
+    prometheus: Prometheus,
+}
+
+impl Fleet {
+    fn start(namespace: &Namespace) -> Result<Self> {
+        let mut network = Network::lay(namespace)?;
+        let hosts = [network.host()?, network.host()?, network.host()?];
+        let start = |host: &Host| {
+            let address = SocketAddr::from((host.address, 10048));
+            host.inside.run(move || {
+                Options::default().listen(address).args(["--snapshot-interval=1s"]).start()
+            })
+        };
+        let exporters: Vec<_> = hosts.iter().map(start).collect::<Result<_>>()?;
+        let targets: Vec<_> = exporters.iter().map(Exporter::address).collect();
+        let rules = scaled(&printed(&["rules"])?, DIVISOR)?;
+        let prometheus = Prometheus::start(&config(&targets, ""), &rules)?;
+        Ok(Self { hosts: hosts.into(), exporters, prometheus })
+    }
+
+    /// As /proc shows them.
+    fn shown(&self) -> Result<Sums> {
+        let mut sums = Sums::new();
+        for host in &self.hosts {
+            for ((_, state), count) in host.inside.run(proc_view::connections)? {
+                *sums.entry(state.word().to_owned()).or_default() +=
+                    f64::from(u32::try_from(count)?);
+            }
+        }
+        Ok(sums)
+    }
+
+    /// As the recording rule has them.
+    fn recorded(&self) -> Result<Sums> {
+        let series = self.prometheus.query("job_state:tcpstat_connections:sum{job=\"tcpstat\"}")?;
+        let state = |labels: &BTreeMap<String, String>| labels.get("state").cloned();
+        series
+            .into_iter()
+            .map(|series| Ok((state(&series.labels).context("no state")?, series.value)))
+            .collect()
+    }
+
+    /// Waits until the sockets of all hosts are as `wanted`, and recorded so.
+    fn await_sums(&self, wanted: impl Fn(&Sums) -> bool) -> Result<Sums> {
+        poll("sums of the sockets of all hosts", DEADLINE, REQUEST_INTERVAL, || {
+            let (recorded, shown) = (self.recorded()?, self.shown()?);
+            if recorded == shown && wanted(&shown) {
+                return Ok(Look::Done(shown));
+            }
+            Ok(Look::NotYet(format!("recorded {recorded:?}, shown {shown:?}")))
+        })
+    }
+}
+
+fn sums_of_all_hosts(namespace: &Namespace) -> Result<()> {
+    let fleet = Fleet::start(namespace)?;
+    let all = "job:tcpstat_tracer_up:count == 3 and job:tcpstat_tracer_up:sum == 3";
+    fleet.prometheus.await_query(all, DEADLINE, is_data)?;
+    let before = fleet.await_sums(|_| true)?;
+
+    let mut kept = Vec::new();
+    for (host, connections) in fleet.hosts.iter().zip([3, 5, 7]) {
+        kept.push(host.inside.run(move || {
+            let [ipv4, ipv6] = Family::ALL.map(|family| Pairs::connect(connections, family));
+            let half_closed = Pairs::connect(connections, Family::Ipv4)?;
+            for (client, _) in half_closed.streams() {
+                client.shutdown(Shutdown::Write)?;
+            }
+            Ok([ipv4?, ipv6?, half_closed])
+        })?);
+    }
+    fleet.await_sums(|after| {
+        let more = |state: &str| after[state] - before[state];
+        more("established") == 2.0 * 2.0 * 15.0
+            && more("close_wait") == 15.0
+            && more("fin_wait2") == 15.0
+            && more("listen") == 3.0 * 3.0
+    })?;
+    // They end by reset: nothing stays behind.
+    drop(kept);
+    fleet.await_sums(|back| *back == before)?;
+    Ok(())
+}
+
+fn a_host_falls_silent(namespace: &Namespace) -> Result<()> {
+    let mut fleet = Fleet::start(namespace)?;
+    fleet.prometheus.await_query("job:tcpstat_tracer_up:count == 3", DEADLINE, is_data)?;
+    let silent = fleet.exporters.remove(1);
+    let instance = silent.address().to_string();
+    ensure!(silent.stop()?.success(), "it did not end well");
+    fleet.prometheus.await_query("job:tcpstat_tracer_up:count == 2", DEADLINE, is_data)?;
+    let firing = "ALERTS{alertname=\"TcpstatDown\",alertstate=\"firing\"}";
+    let alerts = fleet.prometheus.await_query(firing, DEADLINE, is_data)?;
+    assert_eq!(alerts.len(), 1, "{alerts:?}");
+    assert_eq!(alerts[0].labels["instance"], instance);
+    Ok(())
+}
+
+fn configurations() -> Result<()> {
+    let document = fs::read_to_string(source("tcpstat-user/docs/fleet.md")?)?;
+    let blocks: Vec<_> = document
+        .split("```yaml\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next())
+        .filter(|block| block.starts_with("global:"))
+        .collect();
+    assert_eq!(blocks.len(), 2, "the fleet's Prometheus, and one above it");
+    for block in blocks {
+        let folder = TempDir::new()?;
+        fs::write(folder.path().join("prometheus.yml"), block)?;
+        let mut promtool = Command::new(path_from("TCPSTAT_PROMTOOL")?);
+        promtool.args(["check", "config", "--syntax-only", "prometheus.yml"]);
+        let run = output(promtool.current_dir(folder.path()))?;
+        ensure!(run.status == Some(0), "{}{}", run.stdout, run.stderr);
+    }
+    Ok(())
+}
