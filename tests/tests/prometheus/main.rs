@@ -6,6 +6,7 @@
 mod alerting;
 mod dashboard;
 mod fleet;
+mod kubernetes;
 mod recording;
 mod rule_files;
 mod scene;
@@ -20,5 +21,6 @@ fn main() -> ExitCode {
     tests.extend(recording::tests());
     tests.extend(alerting::tests());
     tests.extend(fleet::tests());
+    tests.extend(kubernetes::tests());
     run(tests)
 }

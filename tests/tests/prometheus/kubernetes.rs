@@ -1,0 +1,155 @@
+//! The manifests for Kubernetes, against its schemas. There is no cluster here, and no kustomize: what the
+//! kustomizations list is read from them.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use tcpstat_tests::binary::{Run, output, path_from, printed, source};
+use tcpstat_tests::harness::{Test, hermetic_test};
+use tempfile::NamedTempFile;
+
+pub(crate) fn tests() -> Vec<Test> {
+    vec![
+        hermetic_test("the_manifests_are_what_kubernetes_takes", manifests_are_valid),
+        hermetic_test("a_manifest_with_a_field_that_is_not_known_is_refused", typos_are_refused),
+        hermetic_test("every_manifest_is_in_a_kustomization", every_manifest_is_listed),
+        hermetic_test("the_rules_fit_into_a_prometheus_rule", rules_fit),
+        hermetic_test("the_daemonset_has_two_capabilities_and_a_read_only_root", two_capabilities),
+        hermetic_test("the_pod_monitor_finds_the_pods_of_the_daemonset", pod_monitor_finds_pods),
+    ]
+}
+
+const KUBERNETES: &str = "tcpstat-user/assets/packaging/kubernetes";
+const KUSTOMIZATION: &str = "kustomization.yaml";
+
+fn folders() -> Result<[PathBuf; 2]> {
+    Ok([source(KUBERNETES)?.join("base"), source(KUBERNETES)?.join("prometheus-operator")])
+}
+
+fn read(path: &Path) -> Result<Value> {
+    let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    serde_saphyr::from_str(&text).with_context(|| path.display().to_string())
+}
+
+fn manifest(path: &str) -> Result<Value> {
+    read(&source(KUBERNETES)?.join(path))
+}
+
+/// The files that the kustomization of `folder` lists, those of the folders it lists among them.
+fn listed(folder: &Path) -> Result<BTreeSet<PathBuf>> {
+    let kustomization = read(&folder.join(KUSTOMIZATION))?;
+    let mut files = BTreeSet::new();
+    for resource in kustomization["resources"].as_array().context("no resources")? {
+        let path = folder.join(resource.as_str().context("no path")?).canonicalize()?;
+        if path.is_dir() {
+            files.extend(listed(&path)?);
+        } else {
+            files.insert(path);
+        }
+    }
+    Ok(files)
+}
+
+fn all_listed() -> Result<BTreeSet<PathBuf>> {
+    let mut files = BTreeSet::new();
+    for folder in folders()? {
+        files.extend(listed(&folder)?);
+    }
+    Ok(files)
+}
+
+fn validate(files: impl IntoIterator<Item = PathBuf>) -> Result<Run> {
+    let mut command = Command::new(path_from("TCPSTAT_KUBERNETES_PYTHON")?);
+    output(command.arg(source("tests/kubernetes/validate.py")?).args(files))
+}
+
+fn manifests_are_valid() -> Result<()> {
+    let run = validate(all_listed()?)?;
+    ensure!(run.status == Some(0) && run.stdout.is_empty(), "{}{}", run.stdout, run.stderr);
+    Ok(())
+}
+
+/// What is not refused here would not be in the test above.
+fn typos_are_refused() -> Result<()> {
+    for (path, right, wrong) in [
+        ("base/daemonset.yaml", "readOnlyRootFilesystem", "readOnlyRootFileSystem"),
+        ("base/daemonset.yaml", "hostNetwork: true", "hostNetwork: 'yes'"),
+        ("prometheus-operator/podmonitor.yaml", "targetLabel", "targetlabel"),
+        ("prometheus-operator/podmonitor.yaml", "port: metrics", "port: [metrics]"),
+    ] {
+        let text = fs::read_to_string(source(KUBERNETES)?.join(path))?;
+        ensure!(text.contains(right), "{path} has no {right}");
+        let file = NamedTempFile::with_suffix(".yaml")?;
+        fs::write(file.path(), text.replace(right, wrong))?;
+        let run = validate([file.path().to_owned()])?;
+        assert_eq!(run.status, Some(1), "{wrong}: {}{}", run.stdout, run.stderr);
+    }
+    Ok(())
+}
+
+fn every_manifest_is_listed() -> Result<()> {
+    let listed = all_listed()?;
+    for folder in folders()? {
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path().canonicalize()?;
+            assert!(path.ends_with(KUSTOMIZATION) || listed.contains(&path), "{}", path.display());
+        }
+    }
+    Ok(())
+}
+
+/// Put together as the README says.
+fn rules_fit() -> Result<()> {
+    let rules: Value = serde_saphyr::from_str(&printed(&["rules"])?)?;
+    let manifest = json!({
+        "apiVersion": "monitoring.coreos.com/v1",
+        "kind": "PrometheusRule",
+        "metadata": {"name": "tcpstat", "namespace": "tcpstat"},
+        "spec": rules,
+    });
+    let file = NamedTempFile::with_suffix(".json")?;
+    fs::write(file.path(), manifest.to_string())?;
+    let run = validate([file.path().to_owned()])?;
+    ensure!(run.status == Some(0), "{}{}", run.stdout, run.stderr);
+    Ok(())
+}
+
+fn two_capabilities() -> Result<()> {
+    let daemonset = manifest("base/daemonset.yaml")?;
+    let pod = &daemonset["spec"]["template"]["spec"];
+    assert_eq!(pod["hostNetwork"], true);
+    assert_eq!(pod["hostPID"], Value::Null);
+    assert_eq!(pod["containers"].as_array().map(Vec::len), Some(1));
+    let context = &pod["containers"][0]["securityContext"];
+    let capabilities = json!({"drop": ["ALL"], "add": ["BPF", "PERFMON"]});
+    assert_eq!(context["capabilities"], capabilities);
+    assert_eq!(context["readOnlyRootFilesystem"], true);
+    assert_eq!(context["allowPrivilegeEscalation"], false);
+    assert_eq!(context["privileged"], false);
+    for mount in pod["containers"][0]["volumeMounts"].as_array().context("no mounts")? {
+        assert_eq!(mount["readOnly"], true, "{mount}");
+    }
+    Ok(())
+}
+
+fn pod_monitor_finds_pods() -> Result<()> {
+    let daemonset = manifest("base/daemonset.yaml")?;
+    let monitor = manifest("prometheus-operator/podmonitor.yaml")?;
+    let template = &daemonset["spec"]["template"];
+    let labels = &template["metadata"]["labels"];
+    assert_eq!(daemonset["spec"]["selector"]["matchLabels"], *labels);
+    assert_eq!(monitor["spec"]["selector"]["matchLabels"], *labels);
+    assert_eq!(monitor["metadata"]["namespace"], daemonset["metadata"]["namespace"]);
+    let label = monitor["spec"]["jobLabel"].as_str().context("no jobLabel")?;
+    assert_eq!(labels[label], "tcpstat");
+    let container = &template["spec"]["containers"][0];
+    let port = &monitor["spec"]["podMetricsEndpoints"][0]["port"];
+    assert_eq!(container["ports"][0]["name"], *port);
+    assert_eq!(container["ports"][0]["containerPort"], 10048);
+    assert_eq!(container["env"][0]["value"], ":10048");
+    Ok(())
+}
