@@ -16,13 +16,13 @@ mod bench;
 mod cargo;
 mod conventions;
 mod instructions;
-mod kubernetes;
 mod linker;
 mod llvm;
 mod losses;
 mod matrix;
 mod object;
 mod process;
+mod schemas;
 mod setup;
 mod source;
 mod target;
@@ -42,7 +42,7 @@ struct Cli {
 enum Command {
     /// Find or install the BPF toolchain: rustc with the sources of core, and bpf-linker
     Setup {
-        /// Also what the tests need: Prometheus, Alertmanager, a node exporter, ip, schemas of Kubernetes
+        /// Also what the tests need: Prometheus, Alertmanager, a node exporter, ip, schemas
         #[arg(long)]
         tests: bool,
     },

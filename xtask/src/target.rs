@@ -80,9 +80,9 @@ impl Workspace {
         self.target.join("xtask/tools")
     }
 
-    /// The Python environment that has the schemas of Kubernetes.
-    pub(crate) fn kubernetes(&self) -> PathBuf {
-        self.target.join("xtask/kubernetes")
+    /// The Python environment that has the schemas of Kubernetes and Grafana.
+    pub(crate) fn schemas(&self) -> PathBuf {
+        self.target.join("xtask/schemas")
     }
 
     /// What the kernel matrix downloads, builds and boots.

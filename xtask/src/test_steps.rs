@@ -160,7 +160,7 @@ fn end_to_end(workspace: &Workspace, tools: &Tools, filter: &[String], bless: bo
         .env("TCPSTAT_PROMETHEUS", &tools.prometheus)
         .env("TCPSTAT_ALERTMANAGER", &tools.alertmanager)
         .env("TCPSTAT_NODE_EXPORTER", &tools.node_exporter)
-        .env("TCPSTAT_KUBERNETES_PYTHON", &tools.kubernetes_python)
+        .env("TCPSTAT_SCHEMAS_PYTHON", &tools.schemas_python)
         .env("TCPSTAT_ROOT", workspace.root())
         .env("TCPSTAT_FIXTURES", workspace.fixtures());
     if bless {

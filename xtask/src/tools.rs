@@ -1,4 +1,4 @@
-//! What the tests need beside the BPF toolchain: Prometheus and its kin, `ip`, and schemas of Kubernetes.
+//! What the tests need beside the BPF toolchain: Prometheus and its kin, `ip`, and schemas.
 //!
 //! Prometheus, Alertmanager and `node_exporter` are never installed, as Debian's packages start
 //! services: they are taken from PATH, else unpacked under the target directory.
@@ -10,8 +10,8 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::apt::Apt;
-use crate::kubernetes;
 use crate::process;
+use crate::schemas;
 use crate::target::Workspace;
 
 /// The tools of the tests, by absolute path.
@@ -25,8 +25,8 @@ pub(crate) struct Tools {
     pub(crate) alertmanager: PathBuf,
     /// The exporter that the compatible metrics are compared with.
     pub(crate) node_exporter: PathBuf,
-    /// A Python that has the schemas of Kubernetes.
-    pub(crate) kubernetes_python: PathBuf,
+    /// A Python that has the schemas of Kubernetes and Grafana.
+    pub(crate) schemas_python: PathBuf,
 }
 
 /// Each program by the names it goes by: upstream's first, then Debian's.
@@ -49,13 +49,13 @@ pub(crate) fn provide(workspace: &Workspace) -> Result<Tools> {
         find(workspace).context("the packages are unpacked, but their programs do not run")?
     };
     provide_ip(workspace)?;
-    let kubernetes_python = kubernetes::provide(workspace)?;
+    let schemas_python = schemas::provide(workspace)?;
     let shown = found.iter().zip(PROGRAMS).map(|(tool, names)| {
         format!("{} {} ({})", names[0], tool.version, workspace.shown(&tool.path))
     });
     println!("test tools: {}, ip", shown.collect::<Vec<_>>().join(", "));
     let [promtool, prometheus, alertmanager, node_exporter] = found.map(|tool| tool.path);
-    Ok(Tools { promtool, prometheus, alertmanager, node_exporter, kubernetes_python })
+    Ok(Tools { promtool, prometheus, alertmanager, node_exporter, schemas_python })
 }
 
 /// A program that runs.

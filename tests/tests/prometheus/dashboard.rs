@@ -1,19 +1,23 @@
 //! The dashboards: tcpstat's own, and the one that node_exporter's users have.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::net::SocketAddr;
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use tcpstat_tests::binary::printed;
+use tcpstat_tests::binary::{output, path_from, printed, source};
 use tcpstat_tests::harness::{Test, hermetic_test, kernel_test};
 use tcpstat_tests::netns::Namespace;
+use tempfile::NamedTempFile;
 
 use crate::scene::{DEADLINE, Scene, is_data};
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
         hermetic_test("the_dashboard_is_one_that_grafana_can_import", can_be_imported),
+        hermetic_test("grafana_knows_every_field_of_the_dashboard", every_field_is_known),
         hermetic_test("no_panel_of_the_dashboard_lacks_what_its_reader_needs", panels_are_told),
         hermetic_test("the_panels_of_the_dashboard_do_not_overlap", panels_do_not_overlap),
         kernel_test("every_query_of_the_dashboard_has_data", every_query_has_data),
@@ -62,7 +66,6 @@ fn substituted(query: &str, instance: SocketAddr) -> String {
 fn can_be_imported() -> Result<()> {
     let dashboard = dashboard()?;
     assert_eq!(dashboard["uid"], "tcpstat");
-    assert_eq!(dashboard["id"], Value::Null);
     // Grafana 10.0; later ones migrate it.
     assert_eq!(dashboard["schemaVersion"], 38);
     assert!(list(&dashboard, "tags")?.contains(&"tcpstat".into()));
@@ -93,6 +96,16 @@ fn can_be_imported() -> Result<()> {
             assert_eq!(owner["datasource"]["uid"], "${datasource}", "{}", panel["title"]);
         }
     }
+    Ok(())
+}
+
+/// By the models that Grafana publishes of its dashboards and panels.
+fn every_field_is_known() -> Result<()> {
+    let file = NamedTempFile::new()?;
+    fs::write(file.path(), printed(&["dashboard"])?)?;
+    let mut command = Command::new(path_from("TCPSTAT_SCHEMAS_PYTHON")?);
+    let run = output(command.arg(source("tests/schemas/dashboard.py")?).arg(file.path()))?;
+    ensure!(run.status == Some(0) && run.stdout.is_empty(), "{}{}", run.stdout, run.stderr);
     Ok(())
 }
 

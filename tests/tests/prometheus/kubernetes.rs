@@ -63,8 +63,8 @@ fn all_listed() -> Result<BTreeSet<PathBuf>> {
 }
 
 fn validate(files: impl IntoIterator<Item = PathBuf>) -> Result<Run> {
-    let mut command = Command::new(path_from("TCPSTAT_KUBERNETES_PYTHON")?);
-    output(command.arg(source("tests/kubernetes/validate.py")?).args(files))
+    let mut command = Command::new(path_from("TCPSTAT_SCHEMAS_PYTHON")?);
+    output(command.arg(source("tests/schemas/kubernetes.py")?).args(files))
 }
 
 fn manifests_are_valid() -> Result<()> {

@@ -1,4 +1,5 @@
-//! The schemas of Kubernetes, in a virtual environment of Python under the target directory.
+//! The schemas of Kubernetes and of Grafana's dashboards, in a virtual environment of Python under the
+//! target directory.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,13 +11,13 @@ use crate::apt::Apt;
 use crate::process::{self, Step};
 use crate::target::Workspace;
 
-/// The environment's interpreter. It is made anew when `tests/kubernetes/requirements.txt` is not what it
+/// The environment's interpreter. It is made anew when `tests/schemas/requirements.txt` is not what it
 /// was made with.
 pub(crate) fn provide(workspace: &Workspace) -> Result<PathBuf> {
-    let requirements = workspace.root().join("tests/kubernetes/requirements.txt");
+    let requirements = workspace.root().join("tests/schemas/requirements.txt");
     let wanted = fs::read_to_string(&requirements)
         .with_context(|| format!("cannot read {}", requirements.display()))?;
-    let environment = workspace.kubernetes();
+    let environment = workspace.schemas();
     let python = environment.join("bin/python");
     let made_with = environment.join("requirements.txt");
     if fs::read_to_string(&made_with).is_ok_and(|text| text == wanted) && runs(&python) {
@@ -32,9 +33,9 @@ pub(crate) fn provide(workspace: &Workspace) -> Result<PathBuf> {
             None => bail!("no python3 with venv, and no apt-get: install both"),
         }
     }
-    let step = |title| Step::new(title, workspace.log("kubernetes-schemas"));
+    let step = |title| Step::new(title, workspace.log("schemas"));
     step("python3 -m venv").run(Command::new("python3").args(["-m", "venv"]).arg(&environment))?;
-    step("schemas of Kubernetes").run(
+    step("schemas of Kubernetes and Grafana").run(
         Command::new(&python)
             .args(["-m", "pip", "install", "--disable-pip-version-check", "--no-deps", "-r"])
             .arg(&requirements),

@@ -1,4 +1,4 @@
-"""Holds manifests against the schemas of Kubernetes and of the Prometheus Operator: `validate.py FILE...`.
+"""Holds manifests against the schemas of Kubernetes and of the Prometheus Operator: `kubernetes.py FILE...`.
 
 One line for each fault on standard output; exit status 1 if there is any. Unknown fields are faults.
 """
