@@ -6,10 +6,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 use serde_json::{Value, json};
 use tcpstat_tests::binary::{Run, output, path_from, printed, source};
-use tcpstat_tests::harness::{Test, hermetic_test};
+use tcpstat_tests::harness::{Test, hermetic_test, kernel_test};
+use tcpstat_tests::netns::Namespace;
 use tempfile::NamedTempFile;
 
 pub(crate) fn tests() -> Vec<Test> {
@@ -19,6 +21,7 @@ pub(crate) fn tests() -> Vec<Test> {
         hermetic_test("every_manifest_is_in_a_kustomization", every_manifest_is_listed),
         hermetic_test("the_rules_fit_into_a_prometheus_rule", rules_fit),
         hermetic_test("the_daemonset_has_two_capabilities_and_a_read_only_root", two_capabilities),
+        kernel_test("what_the_daemonset_grants_is_enough_for_either_program", grants_are_enough),
         hermetic_test("the_pod_monitor_finds_the_pods_of_the_daemonset", pod_monitor_finds_pods),
     ]
 }
@@ -132,6 +135,36 @@ fn two_capabilities() -> Result<()> {
     assert_eq!(context["privileged"], false);
     for mount in pod["containers"][0]["volumeMounts"].as_array().context("no mounts")? {
         assert_eq!(mount["readOnly"], true, "{mount}");
+    }
+    Ok(())
+}
+
+/// As a container runtime starts root, with the capabilities that the manifest adds and no way to gain any.
+fn grants_are_enough(_: &Namespace) -> Result<()> {
+    let daemonset = manifest("base/daemonset.yaml")?;
+    let container = &daemonset["spec"]["template"]["spec"]["containers"][0];
+    let added = container["securityContext"]["capabilities"]["add"].as_array();
+    // By number: an older setpriv does not know their names.
+    let number = |name: &Value| match name.as_str() {
+        Some("PERFMON") => Ok("+cap_38"),
+        Some("BPF") => Ok("+cap_39"),
+        _ => bail!("{name} is not one of the two"),
+    };
+    let added: Vec<_> = added.context("none")?.iter().map(number).collect::<Result<_>>()?;
+    // Before 5.11 maps are charged to it.
+    let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--reuid=0", "--regid=0", "--clear-groups", "--no-new-privs", "--inh-caps=-all"])
+        .arg(format!("--bounding-set=-all,{}", added.join(",")))
+        .arg("--")
+        .arg(path_from("TCPSTAT_BIN")?)
+        .arg("check");
+    let run = output(&mut command)?;
+    ensure!(run.status == Some(0), "{run:?}");
+    for program in ["tp_btf", "tracepoint"] {
+        let line = run.stdout.lines().find(|line| line.starts_with(program));
+        ensure!(line.is_some_and(|line| line.ends_with("runs")), "{}", run.stdout);
     }
     Ok(())
 }
