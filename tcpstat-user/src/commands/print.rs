@@ -14,19 +14,19 @@ pub(super) struct PrintArgs {
 
 #[derive(Debug, Subcommand)]
 enum Kind {
-    /// The systemd unit: an unprivileged service with two capabilities.
+    /// The systemd unit: an unprivileged service with two capabilities
     Unit,
-    /// The dashboard for Grafana 10 or later, to be imported or provisioned.
+    /// The dashboard for Grafana 10 or later, to be imported or provisioned
     Dashboard,
-    /// Recording and alerting rules for Prometheus.
+    /// Recording and alerting rules for Prometheus
     Rules(RulesArgs),
-    /// The runbook: what each alert means, how to confirm it, what to do.
+    /// The runbook: what each alert means, how to confirm it, what to do
     Runbook,
 }
 
 #[derive(Args, Debug)]
 struct RulesArgs {
-    /// Where people find the runbook: each alert's runbook_url is this, # and the alert's name.
+    /// Where people find the runbook: each alert's runbook_url is this, # and the alert's name
     #[arg(
         long = "runbook-url",
         default_value = RUNBOOK_PATH,
