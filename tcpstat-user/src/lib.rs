@@ -1,10 +1,13 @@
 //! tcpstat: TCP sockets by state, counted in the kernel, served to Prometheus.
 //!
-//! Imports run one way: `commands` → `web`, `tracker` → `metrics`, `ledger` → `snapshot`, `procfs`,
-//! `kernel` → the layout shared with the tracer. Only `kernel` names aya or needs unsafe; only
-//! `procfs` reads /proc; only `metrics` names a metric; `ledger` does no I/O and has no clock.
+//! Imports run one way: `commands` → `web`, `tracker` → `metrics`, `ledger`, `history` → `snapshot`,
+//! `procfs`, `kernel` → the layout shared with the tracer. Only `kernel` names aya or needs unsafe; only
+//! `procfs` reads /proc; only `metrics` names a metric; `ledger` and `history` do no I/O and have no
+//! clock.
 
+pub mod clock;
 pub mod commands;
+pub mod history;
 pub mod kernel;
 pub mod ledger;
 pub mod metrics;

@@ -17,6 +17,36 @@ pub struct Event {
     pub tuple: Tuple,
 }
 
+/// The moves that a full socket can make, after net/ipv4/tcp*.c.
+pub const MOVES: [(State, State); 25] = [
+    (State::Close, State::SynSent),
+    (State::Close, State::Listen),
+    (State::SynSent, State::Established),
+    (State::SynSent, State::SynRecv),
+    (State::SynSent, State::Close),
+    (State::Listen, State::SynRecv),
+    (State::Listen, State::Close),
+    (State::SynRecv, State::Established),
+    (State::SynRecv, State::FinWait1),
+    (State::SynRecv, State::CloseWait),
+    (State::SynRecv, State::Close),
+    (State::Established, State::FinWait1),
+    (State::Established, State::CloseWait),
+    (State::Established, State::Close),
+    (State::FinWait1, State::FinWait2),
+    (State::FinWait1, State::Closing),
+    (State::FinWait1, State::Close),
+    (State::FinWait2, State::Close),
+    (State::CloseWait, State::LastAck),
+    (State::CloseWait, State::Close),
+    (State::LastAck, State::Close),
+    (State::Closing, State::Close),
+    // A socket taken over by TCP_REPAIR, and Fast Open's data with the FIN.
+    (State::Close, State::Established),
+    (State::Established, State::FinWait2),
+    (State::SynRecv, State::Closing),
+];
+
 /// Number of transitions by (family, oldstate, newstate). Arithmetic wraps, as the kernel's does.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Transitions {

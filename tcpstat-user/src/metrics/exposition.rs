@@ -17,7 +17,7 @@ use super::{
 use crate::{
     procfs::{Limits, ProcessStatus, Sockstat},
     states::{Family, Object, PerFamily, PerState, State, family_word, state_word},
-    transitions::{Transitions, moved},
+    transitions::{MOVES, Transitions, moved},
 };
 
 impl Collector for Values {
@@ -57,36 +57,6 @@ impl Collector for Values {
         self.process.as_ref().map_or(Ok(()), |process| page.process(process))
     }
 }
-
-/// The moves that TCP can make, after net/ipv4/tcp*.c; these are written even at zero.
-pub(super) const MOVES: [(State, State); 25] = [
-    (State::Close, State::SynSent),
-    (State::Close, State::Listen),
-    (State::SynSent, State::Established),
-    (State::SynSent, State::SynRecv),
-    (State::SynSent, State::Close),
-    (State::Listen, State::SynRecv),
-    (State::Listen, State::Close),
-    (State::SynRecv, State::Established),
-    (State::SynRecv, State::FinWait1),
-    (State::SynRecv, State::CloseWait),
-    (State::SynRecv, State::Close),
-    (State::Established, State::FinWait1),
-    (State::Established, State::CloseWait),
-    (State::Established, State::Close),
-    (State::FinWait1, State::FinWait2),
-    (State::FinWait1, State::Closing),
-    (State::FinWait1, State::Close),
-    (State::FinWait2, State::Close),
-    (State::CloseWait, State::LastAck),
-    (State::CloseWait, State::Close),
-    (State::LastAck, State::Close),
-    (State::Closing, State::Close),
-    // A socket taken over by TCP_REPAIR, and Fast Open's data with the FIN.
-    (State::Close, State::Established),
-    (State::Established, State::FinWait2),
-    (State::SynRecv, State::Closing),
-];
 
 /// Where families are written to.
 struct Page<'a> {

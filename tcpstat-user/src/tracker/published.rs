@@ -7,6 +7,7 @@ use std::{
 
 use super::host::witness;
 use crate::{
+    history::{Moment, Sample},
     kernel::{Counters, Program},
     ledger::{Ledger, witness::Tripwires},
     metrics::{HealthValues, SnapshotValues, TracerValues, Values},
@@ -122,5 +123,22 @@ impl Published {
             health: self.health,
         });
         (values, !live.tripwires.agrees(&readings))
+    }
+
+    /// The numbers now, which is `at`; `None` before the first snapshot.
+    ///
+    /// Reads the counters, and sockstat only where no hook counts the mini-sockets. Without a tracer the
+    /// numbers are the last snapshot's.
+    #[must_use]
+    pub fn sample(&self, procfs: &Procfs, at: Moment) -> Option<Sample> {
+        let tally = &self.snapshot.as_ref()?.tally;
+        let Some(live) = &self.live else {
+            return Some(Sample::new(at, &tally.connections(), None));
+        };
+        let counted = live.counters.read();
+        let sockstat = if live.hooks.timewait { None } else { procfs.sockstat().ok() };
+        let tw = sockstat.map_or_else(|| tally.minis(), |sockstat| sockstat.tw);
+        let connections = live.ledger.connections(&counted, tw);
+        Some(Sample::new(at, &connections, Some(&live.carried.plus(&counted))))
     }
 }
