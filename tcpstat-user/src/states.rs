@@ -73,7 +73,14 @@ impl Hooks {
         }
     }
 
-    /// The word for them in metrics and reports.
+    /// The word for each that is counted.
+    #[must_use]
+    pub fn words(self) -> Vec<&'static str> {
+        let each = [(self.timewait, "timewait"), (self.requests, "requests")];
+        each.into_iter().filter_map(|(counted, word)| counted.then_some(word)).collect()
+    }
+
+    /// The word for them together in metrics and reports.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match (self.timewait, self.requests) {

@@ -11,6 +11,7 @@ mod bpf_call;
 pub mod corrections;
 pub mod deadline;
 pub mod empty_program;
+pub mod events;
 pub mod exporter;
 pub mod exposition;
 pub mod flow;

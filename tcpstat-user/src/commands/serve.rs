@@ -9,16 +9,21 @@ use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
     task::JoinSet,
+    time::timeout,
 };
 use tracing::{debug, info, warn};
 
 use super::{ProcfsArgs, TracerChoice};
 use crate::{
+    clock,
     kernel::{self, Attempt, Program, Tracer},
     procfs::Procfs,
     tracker::{SourceChoice, Tracker},
-    web::{self, Exporter, ListenAddress},
+    web::{self, Exporter, ListenAddress, Recorder, StreamPlaces},
 };
+
+/// How long a response under way may take when it is to end.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Flags of `tcpstat serve`.
 #[derive(Args, Clone, Debug)]
@@ -95,6 +100,7 @@ pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
+    let started = clock::now();
     let rungs = TracerChoice::rungs(&args.tracer)?;
     let mut stop_signals = StopSignals::new()?;
     let mut listeners = Vec::new();
@@ -111,14 +117,19 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
         snapshot_interval: args.snapshot_interval,
     };
     let tracking = tracker.start()?;
+    let (recorder, recording) = Recorder::new(tracking.published.clone(), procfs.clone());
     let exporter = Exporter {
         published: tracking.published.clone(),
         nudge: tracking.nudge(),
         procfs,
         node_exporter: !args.no_node_exporter,
         telemetry_path: args.telemetry_path.clone(),
+        recording,
+        streams: StreamPlaces::default(),
+        started,
     };
 
+    let recorder = tokio::spawn(recorder.run());
     let (stop, stopped) = watch::channel(false);
     let mut servers = serve_all(listeners, &exporter, &stopped)?;
     let mut published = tracking.published.clone();
@@ -131,8 +142,13 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
         () = tracker_ended => true,
     };
     stop.send_replace(true);
+    // Streams end with it.
+    recorder.abort();
     if !ended_by_itself {
-        while servers.join_next().await.is_some() {}
+        let ended = async { while servers.join_next().await.is_some() {} };
+        if timeout(PATIENCE, ended).await.is_err() {
+            info!("connections whose other side does not read are cut off");
+        }
     }
     tokio::task::spawn_blocking(|| tracking.stop()).await??;
     Ok(())
@@ -220,12 +236,11 @@ impl StopSignals {
 }
 
 fn telemetry_path(text: &str) -> Result<String, String> {
-    let taken = ["/", "/-/healthy", "/-/ready"];
     if !text.starts_with('/') || text.contains(['{', '}', '?', '#']) {
         return Err("a path begins with / and has none of { } ? #".to_owned());
     }
-    if taken.contains(&text) {
-        return Err(format!("{} are taken", taken.join(" ")));
+    if web::is_taken(text) {
+        return Err("/, /-/healthy, /-/ready, /api and what is below /assets are taken".to_owned());
     }
     Ok(text.to_owned())
 }

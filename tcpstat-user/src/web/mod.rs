@@ -1,7 +1,9 @@
-//! What is served over HTTP: the metrics, health, and a plain page that leads to them.
+//! What is served over HTTP: the metrics, health, the API, and a plain page that leads to them.
 
 mod accept;
+mod api;
 mod listen;
+mod recorder;
 
 use std::sync::Arc;
 
@@ -14,9 +16,12 @@ use axum::{
 };
 use tokio::sync::watch;
 
+pub use api::StreamPlaces;
 pub use listen::{ListenAddress, ListenError, bind};
+pub use recorder::{Recorder, Recording};
 
 use crate::{
+    history::Moment,
     procfs::Procfs,
     tracker::{Nudge, Published},
 };
@@ -32,8 +37,21 @@ pub struct Exporter {
     pub procfs: Procfs,
     /// Whether `node_tcp_connection_states` is served too.
     pub node_exporter: bool,
-    /// Path of the metrics.
+    /// Path of the metrics, which no path of [`is_taken`] is.
     pub telemetry_path: String,
+    /// What is recorded of them.
+    pub recording: Recording,
+    /// The places of the streams, which all listeners share.
+    pub streams: StreamPlaces,
+    /// When this run began.
+    pub started: Moment,
+}
+
+/// Whether something else than the metrics is served at `path`.
+#[must_use]
+pub fn is_taken(path: &str) -> bool {
+    let below = |folder: &str| path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
+    ["/", "/-/healthy", "/-/ready", "/api"].contains(&path) || below("/api") || below("/assets")
 }
 
 /// All routes. Anything else is 404, and any method but GET and HEAD is 405.
@@ -43,6 +61,7 @@ pub fn router(exporter: Exporter) -> Router {
         .route("/-/healthy", get(|| async { "healthy\n" }))
         .route("/-/ready", get(ready))
         .route(&exporter.telemetry_path, get(metrics))
+        .merge(api::router())
         .fallback(|| async { (StatusCode::NOT_FOUND, "not found\n") })
         .with_state(Arc::new(exporter))
 }

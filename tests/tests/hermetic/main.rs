@@ -2,6 +2,7 @@
 
 #![expect(clippy::float_cmp, reason = "the values compared are whole numbers")]
 
+mod api;
 mod command_line;
 mod exposition;
 mod fixtures;
@@ -15,6 +16,7 @@ fn main() -> ExitCode {
     let mut tests = fixtures::tests();
     tests.extend(command_line::tests());
     tests.extend(exposition::tests());
+    tests.extend(api::tests());
     tests.extend(web::tests());
     run(tests)
 }

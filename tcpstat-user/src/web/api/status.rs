@@ -1,0 +1,155 @@
+//! How the numbers come about and how far they are to be trusted, as JSON.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime},
+};
+
+use nix::sys::utsname::uname;
+use serde::Serialize;
+
+use crate::{
+    clock,
+    history::Moment,
+    metrics::Reason,
+    states::{PerState, family_word, state_word},
+    tracker::{Live, Published, Snapshot},
+};
+
+/// What a person needs to know before believing the numbers.
+#[derive(Debug, Serialize)]
+pub(super) struct Status {
+    version: &'static str,
+    revision: &'static str,
+    host: Option<String>,
+    kernel: Option<String>,
+    /// When this was told, in milliseconds since the epoch.
+    unix_ms: u64,
+    /// The same by the host's uptime.
+    uptime_ms: u64,
+    /// The host's uptime when this run began: no two runs of a boot have the same.
+    started_uptime_ms: u64,
+    /// Whether there are numbers.
+    ready: bool,
+    /// Who counts; `None` where snapshots alone are served.
+    tracer: Option<Counting>,
+    /// The last listing; `None` before the first.
+    snapshot: Option<Listing>,
+    /// Rows that were not understood, and listings that failed.
+    snapshot_errors: u64,
+}
+
+/// The program that counts, and how its counts prove themselves.
+#[derive(Debug, Serialize)]
+pub(super) struct Counting {
+    program: &'static str,
+    hooks: Vec<&'static str>,
+    /// How often it was changed for one that loses less.
+    changes: u64,
+    /// Events that the kernel says it skipped.
+    events_missed: u64,
+    /// Whether counts and kernel agreed when last it could be told.
+    consistent: bool,
+    /// How long ago they were last seen to agree.
+    agreed_ms_ago: Option<u64>,
+    /// How often the sum of the counts was seen to differ from the kernel's own.
+    tripwire_trips: u64,
+    /// How often counts were held against a listing, by reason.
+    reconciles: BTreeMap<&'static str, u64>,
+    /// Counted minus listed, at the last exact listing; nothing where they were the same.
+    drift: Vec<InState<i64>>,
+    /// Sockets that corrections added or took, since the start; nothing where there were none.
+    corrections: Vec<InState<u64>>,
+}
+
+/// A number of sockets in one state.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(super) struct InState<T> {
+    family: &'static str,
+    state: &'static str,
+    sockets: T,
+}
+
+/// The last listing.
+#[derive(Debug, Serialize)]
+pub(super) struct Listing {
+    source: &'static str,
+    ended_ms_ago: u64,
+    took_ms: f64,
+    interval_ms: f64,
+    sockets: u64,
+}
+
+impl Status {
+    /// The status at `now` of what was `started` then.
+    pub(super) fn of(published: &Published, started: Moment, now: Moment) -> Self {
+        let uname = uname().ok();
+        let text = |part: &std::ffi::OsStr| part.to_string_lossy().into_owned();
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            revision: env!("TCPSTAT_REVISION"),
+            host: uname.as_ref().map(|uname| text(uname.nodename())),
+            kernel: uname.as_ref().map(|uname| text(uname.release())),
+            unix_ms: now.unix_ms,
+            uptime_ms: now.uptime_ms,
+            started_uptime_ms: started.uptime_ms,
+            ready: published.ready(),
+            tracer: published.live.as_ref().map(|live| Counting::of(live, published, now)),
+            snapshot: published
+                .snapshot
+                .as_ref()
+                .map(|snapshot| Listing::of(snapshot, published.snapshot_interval, now)),
+            snapshot_errors: published.snapshot_errors,
+        }
+    }
+}
+
+impl Counting {
+    fn of(live: &Live, published: &Published, now: Moment) -> Self {
+        let health = &published.health;
+        Self {
+            program: live.program.word(),
+            hooks: live.hooks.words(),
+            changes: published.tracer_changes,
+            events_missed: published.events_missed,
+            consistent: health.consistent,
+            agreed_ms_ago: health.last_agreement.map(|agreed| ms_ago(agreed, now)),
+            tripwire_trips: health.trips,
+            reconciles: Reason::ALL
+                .map(|reason| (reason.word(), health.reconciles[reason as usize]))
+                .into(),
+            drift: nonzero(&published.drift.merged()),
+            corrections: nonzero(&published.corrections.merged()),
+        }
+    }
+}
+
+impl Listing {
+    fn of(snapshot: &Snapshot, interval: Duration, now: Moment) -> Self {
+        let milliseconds = |duration: Duration| duration.as_secs_f64() * 1e3;
+        Self {
+            source: snapshot.source.word(),
+            ended_ms_ago: ms_ago(snapshot.finished, now),
+            took_ms: milliseconds(snapshot.duration),
+            interval_ms: milliseconds(interval),
+            sockets: snapshot.tally.rows,
+        }
+    }
+}
+
+/// 0 for what is yet to come: the clock was set back.
+fn ms_ago(time: SystemTime, now: Moment) -> u64 {
+    now.unix_ms.saturating_sub(clock::unix_ms(time))
+}
+
+fn nonzero<T: Copy + Default + PartialEq>(values: &PerState<T>) -> Vec<InState<T>> {
+    values
+        .shown()
+        .filter(|&(.., sockets)| sockets != T::default())
+        .map(|(family, state, sockets)| InState {
+            family: family_word(family),
+            state: state_word(state),
+            sockets,
+        })
+        .collect()
+}

@@ -1,0 +1,83 @@
+//! A reader of server-sent events.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpStream};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use crate::deadline::DEADLINE;
+
+/// An answer that may be a stream of events. Every read ends after [`DEADLINE`] with an error.
+#[derive(Debug)]
+pub struct EventStream {
+    stream: BufReader<TcpStream>,
+    /// Status code of the answer.
+    pub status: u16,
+}
+
+/// One event.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    /// Its name.
+    pub name: String,
+    /// Its data.
+    pub data: Value,
+}
+
+impl EventStream {
+    /// Asks for `path` and reads the head of the answer.
+    ///
+    /// # Errors
+    /// Fails when nobody listens there, or answers no HTTP.
+    pub fn open(address: SocketAddr, path: &str) -> Result<Self> {
+        let stream = TcpStream::connect_timeout(&address, DEADLINE)
+            .with_context(|| format!("connect to {address}"))?;
+        stream.set_read_timeout(Some(DEADLINE))?;
+        let mut stream = BufReader::new(stream);
+        // To HTTP/1.0 nothing is sent in chunks.
+        write!(stream.get_mut(), "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
+        let head = line(&mut stream)?.context("no answer")?;
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+        let status = status.with_context(|| format!("status line {head:?}"))?;
+        while !line(&mut stream)?.context("the head breaks off")?.is_empty() {}
+        Ok(Self { stream, status })
+    }
+
+    /// The next event; `None` when the stream has ended.
+    ///
+    /// # Errors
+    /// Fails when none comes within [`DEADLINE`], and for data that is no JSON.
+    pub fn next_event(&mut self) -> Result<Option<Event>> {
+        let mut name = String::new();
+        while let Some(line) = line(&mut self.stream)? {
+            if let Some(value) = line.strip_prefix("event: ") {
+                value.clone_into(&mut name);
+            } else if let Some(data) = line.strip_prefix("data: ") {
+                return Ok(Some(Event { name, data: serde_json::from_str(data)? }));
+            } else {
+                ensure!(line.is_empty() || line.starts_with(':'), "no event: {line}");
+            }
+        }
+        Ok(None)
+    }
+
+    /// What is left of the answer.
+    ///
+    /// # Errors
+    /// Fails when it does not end within [`DEADLINE`].
+    pub fn rest(mut self) -> Result<String> {
+        let mut rest = String::new();
+        std::io::Read::read_to_string(&mut self.stream, &mut rest)?;
+        Ok(rest)
+    }
+}
+
+/// The next line without its end; `None` at the end of all.
+fn line(stream: &mut impl BufRead) -> Result<Option<String>> {
+    let mut line = String::new();
+    if stream.read_line(&mut line)? == 0 {
+        return Ok(None);
+    }
+    Ok(Some(line.trim_end().to_owned()))
+}

@@ -1,0 +1,175 @@
+//! The API: what it tells, what it refuses, and how its streams begin and end.
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use tcpstat_tests::binary::{fixture, path_from};
+use tcpstat_tests::deadline::{DEADLINE, Look, wait_until};
+use tcpstat_tests::events::{Event, EventStream};
+use tcpstat_tests::exporter::Exporter;
+use tcpstat_tests::harness::{Test, hermetic_test};
+
+use crate::web::anywhere;
+
+const STREAM: &str = "/api/v1/stream";
+
+/// The streams that may be open at a time.
+const STREAMS: usize = 64;
+
+pub(crate) fn tests() -> Vec<Test> {
+    vec![
+        hermetic_test("the_status_says_that_listings_alone_are_served", status_without_tracer),
+        hermetic_test("the_history_has_the_numbers_of_the_listing", history_has_the_listing),
+        hermetic_test("the_history_tells_only_what_came_after_since", history_since),
+        hermetic_test("a_stream_tells_a_sample_and_the_status_each_second", stream_tells),
+        hermetic_test("a_stream_ends_when_the_exporter_does", stream_ends),
+        hermetic_test("more_streams_than_there_are_places_are_refused", streams_are_bounded),
+        hermetic_test("what_is_not_understood_is_400_with_a_line", bad_queries),
+        hermetic_test("the_api_is_served_with_its_document", document),
+    ]
+}
+
+/// An exporter of which the first sample has been taken.
+fn recorded(case: &str) -> Result<(Exporter, Value)> {
+    let mut exporter = anywhere(case)?.start()?;
+    let history = wait_until("first sample", DEADLINE, || {
+        let history = json(&mut exporter, "/api/v1/history")?;
+        let samples = history["unix_ms"].as_array().context("no times")?.len();
+        Ok(if samples > 0 { Look::Done(history) } else { Look::NotYet("none".to_owned()) })
+    })?;
+    Ok((exporter, history))
+}
+
+fn json(exporter: &mut Exporter, path: &str) -> Result<Value> {
+    let response = exporter.get(path)?;
+    ensure!(response.status == 200, "{path}: {} {}", response.status, response.body);
+    assert_eq!(response.header("content-type"), Some("application/json"), "{path}");
+    assert_eq!(response.header("cache-control"), Some("no-store"), "{path}");
+    Ok(serde_json::from_str(&response.body)?)
+}
+
+fn status_without_tracer() -> Result<()> {
+    let mut exporter = anywhere("broken-rows")?.start()?;
+    let status = json(&mut exporter, "/api/v1/status")?;
+    assert_eq!(status["ready"], true);
+    assert_eq!(status["tracer"], Value::Null);
+    assert_eq!(status["snapshot"]["source"], "procfs");
+    assert_eq!(status["snapshot"]["interval_ms"], 15_000.0);
+    let errors = exporter.scrape()?.value("tcpstat_snapshot_errors_total", &[])?;
+    assert!(errors > 0.0);
+    assert_eq!(status["snapshot_errors"].as_f64(), Some(errors));
+    let uptime = |field: &str| status[field].as_u64().with_context(|| field.to_owned());
+    assert!(uptime("started_uptime_ms")? <= uptime("uptime_ms")?);
+    Ok(())
+}
+
+fn history_has_the_listing() -> Result<()> {
+    let (_exporter, history) = recorded("debian-7.2")?;
+    let expected = std::fs::read_to_string(fixture("proc/debian-7.2/expected.json")?)?;
+    let expected: Value = serde_json::from_str(&expected)?;
+    for family in ["ipv4", "ipv6"] {
+        let states = history["connections"][family].as_object().context("no family")?;
+        assert_eq!(states.len(), 11);
+        for (state, samples) in states {
+            assert_eq!(samples[0], expected[family][state], "{family} {state}");
+        }
+    }
+    assert_eq!(history["transitions"], Value::Null);
+    Ok(())
+}
+
+fn history_since() -> Result<()> {
+    let (mut exporter, history) = recorded("empty")?;
+    let first = history["unix_ms"][0].as_u64().context("no time")?;
+    let path = format!("/api/v1/history?since={first}");
+    let later = wait_until("second sample", DEADLINE, || {
+        let later = json(&mut exporter, &path)?;
+        Ok(match later["uptime_ms"][0].as_u64() {
+            Some(uptime) => Look::Done(uptime),
+            None => Look::NotYet("none".to_owned()),
+        })
+    })?;
+    assert!(later > history["uptime_ms"][0].as_u64().context("no uptime")?);
+    let none = json(&mut exporter, "/api/v1/history?since=18446744073709551615")?;
+    assert_eq!(none["unix_ms"], json!([]));
+    Ok(())
+}
+
+fn stream_tells() -> Result<()> {
+    let exporter = anywhere("debian-6.1")?.start()?;
+    let mut stream = EventStream::open(exporter.address(), STREAM)?;
+    assert_eq!(stream.status, 200);
+    let mut next = || stream.next_event()?.context("it has ended");
+    let events: [Event; 4] = [next()?, next()?, next()?, next()?];
+    let names = events.each_ref().map(|event| event.name.as_str());
+    assert_eq!(names, ["sample", "status", "sample", "status"]);
+    let uptime = |event: &Event| event.data["uptime_ms"].as_u64().context("no uptime");
+    assert!(uptime(&events[0])? < uptime(&events[2])?);
+    assert!(events[0].data["connections"]["ipv4"]["listen"].as_u64() > Some(0));
+    assert_eq!(events[1].data["version"], env!("CARGO_PKG_VERSION"));
+    Ok(())
+}
+
+fn stream_ends() -> Result<()> {
+    let exporter = anywhere("debian-6.1")?.start()?;
+    let mut streams = [
+        EventStream::open(exporter.address(), STREAM)?,
+        EventStream::open(exporter.address(), STREAM)?,
+    ];
+    for stream in &mut streams {
+        stream.next_event()?.context("it has ended")?;
+    }
+    assert_eq!(exporter.stop()?.code(), Some(0));
+    for mut stream in streams {
+        while stream.next_event()?.is_some() {}
+    }
+    Ok(())
+}
+
+fn streams_are_bounded() -> Result<()> {
+    let exporter = anywhere("empty")?.start()?;
+    let open = || EventStream::open(exporter.address(), STREAM);
+    let mut streams = (0..STREAMS).map(|_| open()).collect::<Result<Vec<_>>>()?;
+    assert!(streams.iter().all(|stream| stream.status == 200));
+    let refused = open()?;
+    assert_eq!(refused.status, 503);
+    let line = refused.rest()?;
+    assert!(line.contains("64 streams are open") && line.lines().count() == 1, "{line}");
+    // A place is free again once its reader has gone.
+    streams.pop();
+    wait_until("place", DEADLINE, || {
+        let status = open()?.status;
+        Ok(if status == 200 { Look::Done(()) } else { Look::NotYet(status.to_string()) })
+    })
+}
+
+fn bad_queries() -> Result<()> {
+    let mut exporter = anywhere("empty")?.start()?;
+    for (path, named) in [
+        ("/api/v1/history?since=yesterday", "since"),
+        ("/api/v1/history?since=-1", "since"),
+        ("/api/v1/history?until=1", "until"),
+        ("/api/v1/status?verbose", "verbose"),
+        ("/api/v1/stream?since=1", "since"),
+    ] {
+        let response = exporter.get(path)?;
+        assert_eq!(response.status, 400, "{path}");
+        assert!(response.body.contains(named), "{path}: {}", response.body);
+        assert_eq!(response.body.lines().count(), 1, "{path}: {}", response.body);
+    }
+    Ok(())
+}
+
+fn document() -> Result<()> {
+    let mut exporter = anywhere("empty")?.start()?;
+    let document = exporter.get("/api")?;
+    assert_eq!(document.header("content-type"), Some("text/plain; charset=utf-8"));
+    let source = path_from("TCPSTAT_FIXTURES")?.join("../tcpstat-user/docs/api.md");
+    assert_eq!(document.body, std::fs::read_to_string(source)?);
+    // What it shows is there.
+    for route in document.body.lines().filter_map(|line| line.strip_prefix("## ")) {
+        let response = exporter.scraper().request("HEAD", route, &[])?;
+        assert_eq!(response.status, 200, "{route}");
+        assert_eq!(exporter.scraper().request("POST", route, &[])?.status, 405, "{route}");
+    }
+    Ok(())
+}
