@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use crate::source::{Source, contains_word, word_positions};
+use crate::vendored;
 
 /// A file longer than this does more than one thing.
 const MAX_LINES: usize = 400;
@@ -52,6 +53,7 @@ pub(crate) fn check(root: &Path) -> Result<Vec<String>> {
         breaches.extend(RULES.iter().flat_map(|rule| rule(&source)));
         promised.retain(|test| !names_test(&text, test));
     }
+    breaches.extend(vendored::check(&root.join("tcpstat-user/assets/vendor"))?);
     breaches.extend(promised.iter().map(|test| format!("README.md: no test is named `{test}`")));
     Ok(breaches)
 }

@@ -29,6 +29,7 @@ mod target;
 mod test_steps;
 mod toolchain;
 mod tools;
+mod vendored;
 
 /// Builds, runs and tests tcpstat, and installs what that needs.
 #[derive(Parser)]

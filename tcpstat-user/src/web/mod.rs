@@ -1,8 +1,10 @@
-//! What is served over HTTP: the metrics, health, the API, and a plain page that leads to them.
+//! What is served over HTTP: the metrics, health, the API, and a page for people.
 
 mod accept;
 mod api;
+mod assets;
 mod listen;
+mod page;
 mod recorder;
 
 use std::sync::Arc;
@@ -11,13 +13,14 @@ use axum::{
     Router,
     extract::State,
     http::{HeaderMap, StatusCode, header},
-    response::{Html, IntoResponse, Response},
+    response::{IntoResponse, Response},
     routing::get,
 };
 use tokio::sync::watch;
 
 pub use api::StreamPlaces;
 pub use listen::{ListenAddress, ListenError, bind};
+use page::Page;
 pub use recorder::{Recorder, Recording};
 
 use crate::{
@@ -56,8 +59,10 @@ pub fn is_taken(path: &str) -> bool {
 
 /// All routes. Anything else is 404, and any method but GET and HEAD is 405.
 pub fn router(exporter: Exporter) -> Router {
+    let page = Arc::new(Page::new(&exporter.telemetry_path));
     Router::new()
-        .route("/", get(landing_page))
+        .route("/", get(async move |asked: HeaderMap| page.answer(&asked)))
+        .route("/assets/{version}/{name}", get(assets::asset))
         .route("/-/healthy", get(|| async { "healthy\n" }))
         .route("/-/ready", get(ready))
         .route(&exporter.telemetry_path, get(metrics))
@@ -84,15 +89,4 @@ async fn ready(State(exporter): State<Arc<Exporter>>) -> Response {
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "taking the first snapshot\n").into_response()
     }
-}
-
-async fn landing_page(State(exporter): State<Arc<Exporter>>) -> Html<String> {
-    let version = env!("CARGO_PKG_VERSION");
-    let metrics = &exporter.telemetry_path;
-    Html(format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><title>tcpstat</title></head>\n\
-         <body>\n<h1>tcpstat {version}</h1>\n<p>TCP sockets by state, counted in the kernel.</p>\n\
-         <ul>\n<li><a href=\"{metrics}\">Metrics</a></li>\n<li><a href=\"/-/healthy\">Health</a></li>\n\
-         <li><a href=\"/-/ready\">Readiness</a></li>\n</ul>\n</body>\n</html>\n"
-    ))
 }

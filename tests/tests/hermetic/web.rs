@@ -2,10 +2,10 @@
 
 use std::net::SocketAddr;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use tcpstat_tests::binary::fixture;
+use tcpstat_tests::binary::{fixture, tcpstat};
 use tcpstat_tests::deadline::{DEADLINE, Look, wait_until};
 use tcpstat_tests::exporter::Options;
 use tcpstat_tests::harness::{Test, hermetic_test};
@@ -14,7 +14,11 @@ use tcpstat_tests::scraper::Scraper;
 pub(crate) fn tests() -> Vec<Test> {
     vec![
         hermetic_test("health_and_readiness_answer", health_and_readiness_answer),
-        hermetic_test("the_landing_page_leads_to_the_metrics", the_landing_page_leads),
+        hermetic_test("the_page_leads_to_the_metrics_the_api_and_health", the_page_leads),
+        hermetic_test("the_page_may_load_nothing_from_elsewhere", strict_policy),
+        hermetic_test("the_page_is_sent_again_only_when_it_has_changed", page_is_cached),
+        hermetic_test("all_files_of_the_page_are_there_and_may_be_kept", files_of_the_page),
+        hermetic_test("a_path_that_is_taken_is_refused_for_the_metrics", taken_paths),
         hermetic_test("elsewhere_is_404_and_other_methods_are_405", elsewhere_is_404),
         hermetic_test("several_addresses_are_served", several_addresses_are_served),
         hermetic_test("sigterm_and_sigint_end_it_well", signals_end_it_well),
@@ -36,18 +40,86 @@ fn health_and_readiness_answer() -> Result<()> {
     Ok(())
 }
 
-fn the_landing_page_leads() -> Result<()> {
+fn the_page_leads() -> Result<()> {
     let mut exporter = anywhere("debian-6.1")?.args(["--web.telemetry-path=/numbers"]).start()?;
     let page = exporter.get("/")?;
     assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
-    assert!(page.body.contains("<a href=\"/numbers\">"), "{}", page.body);
-    assert_eq!(exporter.get("/numbers")?.status, 200);
+    // Relative, so that a proxy may put it below a path.
+    for link in ["numbers", "api", "-/healthy"] {
+        assert!(page.body.contains(&format!("<a href=\"{link}\">")), "{link}: {}", page.body);
+        assert_eq!(exporter.get(&format!("/{link}"))?.status, 200, "{link}");
+    }
+    Ok(())
+}
+
+fn strict_policy() -> Result<()> {
+    let page = anywhere("debian-6.1")?.start()?.get("/")?;
+    let policy = page.header("content-security-policy").context("no policy")?;
+    let directives: Vec<_> = policy.split(';').map(str::trim).collect();
+    assert!(directives.contains(&"default-src 'none'"), "{policy}");
+    for directive in &directives {
+        let (name, sources) = directive.split_once(' ').context("a directive without sources")?;
+        assert!(["'none'", "'self'"].contains(&sources), "{name}: {sources}");
+    }
+    for name in ["base-uri", "form-action", "frame-ancestors"] {
+        assert!(directives.contains(&format!("{name} 'none'").as_str()), "{name}: {policy}");
+    }
+    assert_eq!(page.header("x-content-type-options"), Some("nosniff"));
+    assert_eq!(page.header("referrer-policy"), Some("no-referrer"));
+    Ok(())
+}
+
+fn page_is_cached() -> Result<()> {
+    let mut exporter = anywhere("debian-6.1")?.start()?;
+    let etag = exporter.get("/")?.header("etag").context("no etag")?.to_owned();
+    for (known, status) in
+        [(etag.as_str(), 304), (&format!("\"other\", W/{etag}"), 304), ("\"other\"", 200)]
+    {
+        let page = exporter.scraper().request("GET", "/", &[("If-None-Match", known)])?;
+        assert_eq!(page.status, status, "{known}");
+        assert_eq!(page.header("cache-control"), Some("no-cache"));
+        assert_eq!(page.header("etag"), Some(etag.as_str()));
+    }
+    Ok(())
+}
+
+fn files_of_the_page() -> Result<()> {
+    let mut exporter = anywhere("debian-6.1")?.start()?;
+    let page = exporter.get("/")?.body;
+    let files: Vec<_> = page.split(['"']).filter(|path| path.starts_with("assets/")).collect();
+    assert!(files.len() >= 5, "{page}");
+    for file in &files {
+        let answer = exporter.get(&format!("/{file}"))?;
+        assert_eq!(answer.status, 200, "{file}");
+        let content_type = match file.rsplit('.').next() {
+            Some("js") => "text/javascript; charset=utf-8",
+            Some("css") => "text/css; charset=utf-8",
+            Some("svg") => "image/svg+xml",
+            other => bail!("{file}: {other:?}"),
+        };
+        assert_eq!(answer.header("content-type"), Some(content_type), "{file}");
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{file}");
+        let kept = answer.header("cache-control").context("no cache-control")?;
+        assert!(kept.contains("immutable"), "{file}: {kept}");
+    }
+    // Of another version there are none.
+    let name = files[0].rsplit('/').next().context("no name")?;
+    assert_eq!(exporter.get(&format!("/assets/0123456789abcdef/{name}"))?.status, 404);
+    Ok(())
+}
+
+fn taken_paths() -> Result<()> {
+    for path in ["/", "/-/healthy", "/-/ready", "/api", "/api/v1/stream", "/assets/1/main.js"] {
+        let run = tcpstat(["serve", &format!("--web.telemetry-path={path}")])?;
+        assert_eq!(run.status, Some(2), "{path}");
+        assert!(run.stderr.contains(path) && run.stderr.contains("taken"), "{}", run.stderr);
+    }
     Ok(())
 }
 
 fn elsewhere_is_404() -> Result<()> {
     let mut exporter = anywhere("debian-6.1")?.start()?;
-    for path in ["/metric", "/metrics/", "/-/reload", "/favicon.ico"] {
+    for path in ["/metric", "/metrics/", "/-/reload", "/favicon.ico", "/api/", "/api/v2/status"] {
         assert_eq!(exporter.get(path)?.status, 404, "{path}");
     }
     for path in ["/", "/metrics", "/-/ready"] {

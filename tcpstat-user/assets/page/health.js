@@ -1,0 +1,71 @@
+// The status in plain words.
+
+import { count } from "./tables.js";
+
+/** Says how the numbers come about, and whether they are to be believed. */
+export function tell(status) {
+  const { tracer, snapshot, host, kernel } = status;
+  document.title = host ? `tcpstat · ${host}` : "tcpstat";
+  write("host", host ? `on ${host}, Linux ${kernel}` : "");
+  const running = age(status.uptime_ms - status.started_uptime_ms);
+  write("running", `, revision ${status.revision}, running for ${running}`);
+  say("counted", tracer ? counted(tracer) : ["", "not in the kernel", "the numbers are those of the last listing"]);
+  say("proof", tracer ? proof(tracer) : ["", "none", "tcpstat check says what a tracer lacks"]);
+  say("drift", tracer ? drift(tracer) : ["", "unknown", "nothing to hold against the listing"]);
+  say("listing", snapshot ? listing(snapshot, status.snapshot_errors) : ["", "none yet", ""]);
+}
+
+function counted({ program, hooks, events_missed: missed, changes }) {
+  const hooked = hooks.length > 0 ? ` with hooks on ${hooks.join(" and ")}` : "";
+  const skipped = missed > 0 ? `; the kernel skipped ${number(missed, "event")}` : "";
+  const changed = changes > 0 ? `; changed ${number(changes, "time")}` : "";
+  return ["good", "in the kernel", `by ${program}${hooked}${skipped}${changed}`];
+}
+
+function proof({ consistent, agreed_ms_ago: agreed, tripwire_trips: trips }) {
+  const when = agreed === null ? "not yet seen to agree" : `seen ${age(agreed)} ago`;
+  const before = trips > 0 ? `; has differed ${number(trips, "time")}` : "";
+  if (consistent) return ["good", "agrees with the kernel", `${when}${before}`];
+  return ["bad", "differs from the kernel", agreed === null ? when : `agreement ${when}`];
+}
+
+function drift({ drift, corrections }) {
+  const corrected = corrections.reduce((sum, { sockets }) => sum + sockets, 0);
+  const mended = corrected > 0 ? `${number(corrected, "socket")} corrected since the start` : "no correction since the start";
+  if (drift.length === 0) return ["good", "none at the last exact listing", mended];
+  const sign = (sockets) => (sockets > 0 ? `+${count(sockets)}` : `−${count(-sockets)}`);
+  const parts = drift.map(({ family, state, sockets }) => `${state} ${sign(sockets)} (${family})`);
+  return ["bad", parts.join(", "), `counted minus listed; ${mended}`];
+}
+
+function listing({ source, ended_ms_ago: ended, took_ms: took, interval_ms: interval, sockets }, errors) {
+  const lasted = took < 10 ? took.toFixed(1) : count(Math.round(took));
+  const failed = errors > 0 ? `; ${number(errors, "row")} or listings failed` : "";
+  const detail = `${number(sockets, "socket")} by ${source} in ${lasted} ms, every ${age(interval)}${failed}`;
+  return [errors > 0 ? "bad" : "", `${age(ended)} ago`, detail];
+}
+
+/** A time in the two units that matter. */
+export function age(ms) {
+  if (ms < 1000) return ms >= 100 ? `${(ms / 1000).toFixed(1)} s` : "0 s";
+  const seconds = Math.round(ms / 1000);
+  if (seconds < 120) return `${seconds} s`;
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 120) return `${minutes} min`;
+  const hours = Math.floor(minutes / 60);
+  return hours < 48 ? `${hours} h ${minutes % 60} min` : `${Math.floor(hours / 24)} days`;
+}
+
+const number = (number, word) => `${count(number)} ${word}${number === 1 ? "" : "s"}`;
+
+function say(id, [tone, word, detail]) {
+  const [strong, span] = document.getElementById(id).children;
+  document.getElementById(id).className = tone;
+  if (strong.textContent !== word) strong.textContent = word;
+  if (span.textContent !== detail) span.textContent = detail;
+}
+
+function write(id, text) {
+  const element = document.getElementById(id);
+  if (element.textContent !== text) element.textContent = text;
+}

@@ -1,0 +1,119 @@
+// Puts the page together: what the stream tells goes into the series, and from there into tables and plots.
+
+import { connect } from "./connection.js";
+import { tell } from "./health.js";
+import { lineOfMove, lineOfState } from "./palette.js";
+import { Plot } from "./plot.js";
+import { Series, rate, sockets } from "./series.js";
+import { Rows, count, fillMoves, fillStates, perSecond } from "./tables.js";
+
+const WORDS = {
+  connecting: "connecting",
+  waiting: "waiting for the first listing",
+  live: "live",
+  reconnecting: "reconnecting",
+};
+const STORAGE = "tcpstat";
+const DESCRIBE_MS = 10_000;
+
+const find = (selector) => document.querySelector(selector);
+const whole = Array.from({ length: 10 }, (_, power) => [1, 2, 5].map((digit) => digit * 10 ** power)).flat();
+
+const series = new Series();
+// States differ by orders of magnitude, and the few matter.
+const choices = { family: "both", logarithmic: { states: true, moves: false }, hidden: [], ...recall() };
+const states = new Rows(find("#states"));
+const moves = new Rows(find("#moves"));
+const stateLines = new Map(states.keys.map((state) => [state, lineOfState(state)]));
+const moveLines = new Map(moves.keys.map((move) => [move, lineOfMove(move, moves.keys)]));
+const statesPlot = new Plot(find("#states-plot"), stateLines, { words: count, ticks: whole });
+const movesPlot = new Plot(find("#moves-plot"), moveLines, { words: perSecond, ticks: [0.1, 0.2, 0.5, ...whole] });
+let described = 0;
+
+for (const [rows, lines, plot] of [[states, stateLines, statesPlot], [moves, moveLines, movesPlot]]) {
+  const hidden = new Set(choices.hidden);
+  rows.wire(lines, hidden, {
+    shown: (key, shown) => {
+      choices.hidden = choices.hidden.filter((other) => other !== key);
+      if (!shown) choices.hidden.push(key);
+      plot.toggle(key, shown);
+      remember();
+    },
+    pointed: (key) => plot.point(key),
+  });
+  hidden.forEach((key) => lines.has(key) && plot.toggle(key, false));
+}
+
+for (const input of document.querySelectorAll("#families input")) {
+  input.checked = input.value === choices.family;
+  input.addEventListener("change", () => {
+    choices.family = input.value;
+    remember();
+    draw();
+  });
+}
+for (const [name, plot] of [["states", statesPlot], ["moves", movesPlot]]) {
+  const button = plot.figure.querySelector(".scale");
+  const scale = () => {
+    button.setAttribute("aria-pressed", String(choices.logarithmic[name]));
+    plot.scale(choices.logarithmic[name]);
+  };
+  button.addEventListener("click", () => {
+    choices.logarithmic[name] = !choices.logarithmic[name];
+    remember();
+    scale();
+  });
+  scale();
+}
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+  statesPlot.build();
+  movesPlot.build();
+});
+document.addEventListener("visibilitychange", draw);
+
+connect({
+  state: (state) => {
+    const element = find("#connection");
+    element.dataset.state = state;
+    element.textContent = WORDS[state];
+  },
+  history: (history) => series.load(history),
+  sample: (sample) => {
+    series.add(sample);
+    draw();
+  },
+  status: tell,
+});
+
+function draw() {
+  const newest = series.newest();
+  if (!newest || document.hidden) return;
+  const families = choices.family === "both" ? ["ipv4", "ipv6"] : [choices.family];
+  fillStates(states, series, families, moves.keys);
+  fillMoves(moves, series, families);
+  find("#moves-plot .untraced").hidden = newest.transitions !== null;
+  statesPlot.show(series.columns(states.keys, (state, _, sample) => sockets(sample, families, state)));
+  movesPlot.show(series.columns(moves.keys, (move, before, sample) => rate(before, sample, families, move)));
+  if (newest.uptime - described >= DESCRIBE_MS || newest.uptime < described) {
+    described = newest.uptime;
+    statesPlot.describe();
+    movesPlot.describe();
+  }
+}
+
+// Storage may be forbidden; the page works without.
+function recall() {
+  try {
+    return JSON.parse(localStorage.getItem(STORAGE)) ?? {};
+  } catch {
+    return {};
+  }
+}
+
+function remember() {
+  try {
+    localStorage.setItem(STORAGE, JSON.stringify(choices));
+  } catch {
+    // See above.
+  }
+}

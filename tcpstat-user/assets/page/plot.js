@@ -1,0 +1,161 @@
+/* global uPlot */
+// A plot of lines over the last ten minutes, with what they say at a time, for pointers and keys.
+
+import { colour } from "./palette.js";
+import { SPAN_MS } from "./series.js";
+
+const READ_OUT = 5;
+
+export class Plot {
+  /** `lines` are {state, dash} by key; `words` writes a value, `ticks` are the steps of its axis. To be
+      built by `scale`. */
+  constructor(figure, lines, { words, ticks }) {
+    this.figure = figure;
+    this.frame = figure.querySelector(".plot");
+    this.readout = figure.querySelector(".readout");
+    this.text = figure.querySelector("figcaption");
+    this.lines = lines;
+    this.words = words;
+    this.ticks = ticks;
+    this.hidden = new Set();
+    this.logarithmic = false;
+    this.data = [[], ...[...lines.keys()].map(() => [])];
+    this.frame.addEventListener("keydown", (event) => this.key(event));
+    this.frame.addEventListener("focus", () => this.readout.setAttribute("aria-live", "polite"));
+    this.frame.addEventListener("blur", () => {
+      this.readout.setAttribute("aria-live", "off");
+      this.plot.setCursor({ left: -10, top: -10 });
+    });
+    new ResizeObserver(() => this.plot?.setSize(this.size())).observe(this.frame);
+  }
+
+  /** Makes it anew, in the colours and the scale of now. */
+  build() {
+    this.plot?.destroy();
+    const series = [...this.lines].map(([key, { state, dash }]) => ({
+      label: key,
+      stroke: colour(state),
+      width: ["close_wait", "syn_recv"].includes(state) ? 2.25 : 1.75,
+      dash,
+      show: !this.hidden.has(key),
+      points: { show: false },
+    }));
+    const axis = { stroke: colour("muted"), font: "11px system-ui, sans-serif", ticks: { show: false } };
+    const grid = { stroke: colour("line"), width: 1 };
+    this.plot = new uPlot({
+      ...this.size(),
+      padding: [10, 18, 0, 0],
+      legend: { show: false },
+      focus: { alpha: 0.2 },
+      cursor: { sync: { key: "time", setSeries: false }, drag: { x: false, y: false }, y: false, points: { size: 6 } },
+      scales: {
+        x: { time: true, range: (_, __, max) => [max - SPAN_MS / 1000, max] },
+        y: this.logarithmic
+          ? { distr: 4, asinh: 1, range: (_, __, max) => [0, Math.max(max, 10) * 1.2] }
+          : { range: (_, __, max) => [0, Math.max(max * 1.08, 1)] },
+      },
+      axes: [
+        { ...axis, grid: { show: false }, size: 26, space: 70, values: clockOf },
+        { ...axis, grid, size: 52, incrs: this.ticks, values: (_, splits) => splits.map(short), ...(this.logarithmic && { splits: decades, filter: (_, splits) => splits }) },
+      ],
+      series: [{}, ...series],
+      hooks: { setCursor: [() => this.read()] },
+    }, this.data, this.frame);
+  }
+
+  /** Shows new columns, the times first. */
+  show(data) {
+    this.data = data;
+    this.plot.setData(data);
+    this.read();
+  }
+
+  /** By powers of ten, or in proportion. */
+  scale(logarithmic) {
+    this.logarithmic = logarithmic;
+    this.build();
+  }
+
+  /** Shows or hides one line. */
+  toggle(key, shown) {
+    if (shown) this.hidden.delete(key);
+    else this.hidden.add(key);
+    this.plot?.setSeries(this.place(key), { show: shown });
+  }
+
+  /** Brings one line to the fore; none with null. */
+  point(key) {
+    this.plot.setSeries(key === null ? null : this.place(key), { focus: key !== null });
+  }
+
+  /** Says in words what is to be seen. */
+  describe() {
+    const parts = this.visible().map(([key, column]) => {
+      const values = column.filter((value) => value !== null);
+      const [least, most] = [Math.min(...values), Math.max(...values)];
+      return `${key.replace(" ", " to ")} now ${this.words(column.at(-1))}, least ${this.words(least)}, most ${this.words(most)}`;
+    });
+    this.text.textContent = parts.length > 0 ? `${parts.join("; ")}.` : "Nothing to be seen.";
+  }
+
+  place(key) {
+    return [...this.lines.keys()].indexOf(key) + 1;
+  }
+
+  /** Lines that are shown and have something to show. */
+  visible() {
+    return [...this.lines.keys()]
+      .map((key, place) => [key, this.data[place + 1]])
+      .filter(([key, column]) => !this.hidden.has(key) && column.some((value) => value !== null));
+  }
+
+  read() {
+    const at = this.plot.cursor.idx;
+    const time = at === null || at === undefined ? undefined : this.data[0][at];
+    if (time === undefined || this.plot.cursor.left < 0) {
+      this.readout.textContent = "";
+      return;
+    }
+    const found = this.visible()
+      .map(([key, column]) => [key, column[at]])
+      .filter(([, value]) => value !== null && value > 0)
+      .sort(([, one], [, other]) => other - one);
+    const more = found.length > READ_OUT ? ` · ${found.length - READ_OUT} more` : "";
+    const parts = found.slice(0, READ_OUT).map(([key, value]) => `${key.replace(" ", "→")} ${this.words(value)}`);
+    this.readout.textContent = `${clock(time)}  ${parts.join(" · ") || "nothing"}${more}`;
+  }
+
+  key(event) {
+    const steps = { ArrowLeft: -1, ArrowRight: 1, PageUp: -60, PageDown: 60, Home: -Infinity, End: Infinity };
+    const times = this.data[0];
+    if (!(event.key in steps) || times.length === 0) return;
+    event.preventDefault();
+    const last = times.length - 1;
+    const from = this.plot.cursor.left >= 0 ? this.plot.cursor.idx : last;
+    const at = Math.min(Math.max(from + steps[event.key], 0), last);
+    this.plot.setCursor({ left: this.plot.valToPos(times[at], "x"), top: 10 });
+  }
+
+  size() {
+    return { width: Math.max(this.frame.clientWidth, 80), height: Math.max(this.frame.clientHeight, 80) };
+  }
+}
+
+const clock = (seconds) => new Date(seconds * 1000).toLocaleTimeString("en-GB");
+const clockOf = (_, splits, __, ___, step) => splits.map((seconds) => (step >= 60 ? clock(seconds).slice(0, 5) : clock(seconds)));
+
+// 1, 10, 100, … as far as the scale goes, with halves where there is room.
+function decades(plot, axis, min, max) {
+  const splits = [0];
+  for (let decade = 1; decade <= max; decade *= 10) {
+    splits.push(decade);
+    if (max < 5000 && decade * 3 <= max && decade >= 10) splits.push(decade * 3);
+  }
+  return splits;
+}
+
+function short(number) {
+  if (number >= 1e6) return `${+(number / 1e6).toFixed(2)}M`;
+  if (number >= 1e4) return `${+(number / 1e3).toFixed(1)}k`;
+  return number.toLocaleString("en-US");
+}

@@ -1,0 +1,73 @@
+//! The files that the page is made of, embedded in the binary.
+//!
+//! They are served below a path that changes whenever one of them does, and so may be kept for ever.
+
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::LazyLock,
+};
+
+use axum::{
+    extract::Path,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+const STYLE: &str = "text/css; charset=utf-8";
+
+/// A file, by the name that the page has for it.
+struct Asset {
+    name: &'static str,
+    content_type: &'static str,
+    bytes: &'static [u8],
+}
+
+macro_rules! asset {
+    ($name:literal, $path:literal, $content_type:expr) => {
+        Asset {
+            name: $name,
+            content_type: $content_type,
+            bytes: include_bytes!(concat!("../../assets/", $path)),
+        }
+    };
+}
+
+static ASSETS: [Asset; 11] = [
+    asset!("page.css", "page/page.css", STYLE),
+    asset!("main.js", "page/main.js", SCRIPT),
+    asset!("connection.js", "page/connection.js", SCRIPT),
+    asset!("series.js", "page/series.js", SCRIPT),
+    asset!("palette.js", "page/palette.js", SCRIPT),
+    asset!("plot.js", "page/plot.js", SCRIPT),
+    asset!("tables.js", "page/tables.js", SCRIPT),
+    asset!("health.js", "page/health.js", SCRIPT),
+    asset!("icon.svg", "page/icon.svg", "image/svg+xml"),
+    asset!("uplot.js", "vendor/uplot/uPlot.iife.min.js", SCRIPT),
+    asset!("uplot.css", "vendor/uplot/uPlot.min.css", STYLE),
+];
+
+/// What the path of the files changes with.
+pub(super) static VERSION: LazyLock<String> =
+    LazyLock::new(|| fingerprint(ASSETS.iter().map(|asset| asset.bytes)));
+
+/// A name for these bytes that others will not have by chance; it is no proof against intent.
+pub(super) fn fingerprint<'a>(bytes: impl IntoIterator<Item = &'a [u8]>) -> String {
+    let mut hasher = DefaultHasher::new();
+    bytes.into_iter().for_each(|bytes| bytes.hash(&mut hasher));
+    format!("{:016x}", hasher.finish())
+}
+
+/// `/assets/{version}/{name}`
+pub(super) async fn asset(Path((version, name)): Path<(String, String)>) -> Response {
+    let named = |asset: &&Asset| version == *VERSION && asset.name == name;
+    let Some(asset) = ASSETS.iter().find(named) else {
+        return (StatusCode::NOT_FOUND, "not found\n").into_response();
+    };
+    let headers = [
+        (header::CONTENT_TYPE, asset.content_type),
+        (header::CACHE_CONTROL, "public, max-age=31536000, immutable"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    (headers, asset.bytes).into_response()
+}

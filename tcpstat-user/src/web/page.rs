@@ -1,0 +1,134 @@
+//! `/`: the page for people. What it shows it asks the API for.
+
+use std::fmt::Write as _;
+
+use axum::{
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+
+use super::assets;
+use crate::{
+    states::{State, state_word},
+    transitions::MOVES,
+};
+
+/// Scripts, styles and data from here alone, none of them inline, and no frame around it.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
+     img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// The page as this exporter serves it, made once.
+#[derive(Clone, Debug)]
+pub(super) struct Page {
+    html: String,
+    etag: String,
+}
+
+impl Page {
+    /// Links are relative, so that it works behind a proxy that puts it below a path.
+    pub(super) fn new(telemetry_path: &str) -> Self {
+        let html = include_str!("../../assets/page/page.html")
+            .replace("{{version}}", env!("CARGO_PKG_VERSION"))
+            .replace("{{assets}}", &format!("assets/{}", *assets::VERSION))
+            .replace("{{metrics}}", &escaped(telemetry_path.trim_start_matches('/')))
+            .replace("{{states}}", &state_rows())
+            .replace("{{moves}}", &move_rows());
+        let etag = format!("\"{}\"", assets::fingerprint([html.as_bytes()]));
+        Self { html, etag }
+    }
+    /// The page; without it where `asked` has the same one already.
+    pub(super) fn answer(&self, asked: &HeaderMap) -> Response {
+        let known = asked
+            .get_all(header::IF_NONE_MATCH)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .any(|tag| tag.trim().trim_start_matches("W/") == self.etag);
+        let headers = [
+            (header::ETAG, self.etag.as_str()),
+            (header::CACHE_CONTROL, "no-cache"),
+            (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
+            (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+            (header::REFERRER_POLICY, "no-referrer"),
+        ];
+        if known {
+            return (StatusCode::NOT_MODIFIED, headers).into_response();
+        }
+        let html = [(header::CONTENT_TYPE, "text/html; charset=utf-8")];
+        (headers, html, self.html.clone()).into_response()
+    }
+}
+
+/// A row for each state, so that nothing moves when the numbers come.
+fn state_rows() -> String {
+    rows(
+        State::ALL.map(|state| {
+            let word = state_word(state);
+            (word.to_owned(), word.to_owned())
+        }),
+        &["total", "ipv4", "ipv6", "in", "out"],
+    )
+}
+
+fn move_rows() -> String {
+    rows(
+        MOVES.map(|(old, new)| {
+            let (old, new) = (state_word(old), state_word(new));
+            (format!("{old} {new}"), format!("{old} <span class=\"arrow\">→</span> {new}"))
+        }),
+        &["rate", "total"],
+    )
+}
+
+/// A row for each series, by its key and what it is called: a button that shows it in the plot, and empty
+/// cells.
+fn rows(series: impl IntoIterator<Item = (String, String)>, columns: &[&str]) -> String {
+    let mut rows = String::new();
+    for (key, name) in series {
+        // Writing to a String cannot fail.
+        let _ = write!(
+            rows,
+            "<tr data-series=\"{key}\" class=\"zero\"><th scope=\"row\"><button type=\"button\" \
+             aria-pressed=\"true\"><svg class=\"swatch\" viewBox=\"0 0 18 4\" aria-hidden=\"true\"><line \
+             x1=\"0\" y1=\"2\" x2=\"18\" y2=\"2\"/></svg>{name}</button></th>"
+        );
+        for column in columns {
+            let _ = write!(rows, "<td class=\"{column}\">–</td>");
+        }
+        rows.push_str("</tr>\n");
+    }
+    rows
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_of_the_metrics_cannot_write_into_the_page() {
+        let page = Page::new("/\"><script src=x>&");
+        assert!(page.html.contains("href=\"&quot;&gt;&lt;script src=x&gt;&amp;\""));
+    }
+
+    #[test]
+    fn nothing_is_left_to_be_filled_in_and_nothing_is_inline() {
+        let html = Page::new("/metrics").html;
+        for found in
+            ["{{", "<style", " style=", " onclick=", "<script>", "javascript:", "http:", "https:"]
+        {
+            assert!(!html.contains(found), "{found}");
+        }
+    }
+
+    #[test]
+    fn every_state_and_every_move_has_a_row() {
+        let html = Page::new("/metrics").html;
+        assert_eq!(html.matches("<tr data-series=").count(), State::ALL.len() + MOVES.len());
+        assert!(html.contains("data-series=\"close_wait\""));
+        assert!(html.contains("data-series=\"listen syn_recv\""));
+    }
+}
