@@ -8,6 +8,7 @@ pub mod addrform;
 pub mod agreement;
 pub mod binary;
 mod bpf_call;
+pub mod browser;
 pub mod corrections;
 pub mod deadline;
 pub mod empty_program;

@@ -14,6 +14,7 @@ use crate::target::Workspace;
 mod apt;
 mod bench;
 mod cargo;
+mod chromium;
 mod conventions;
 mod instructions;
 mod linker;
@@ -43,7 +44,7 @@ struct Cli {
 enum Command {
     /// Find or install the BPF toolchain: rustc with the sources of core, and bpf-linker
     Setup {
-        /// Also what the tests need: Prometheus, Alertmanager, a node exporter, ip, schemas
+        /// Also what the tests need: Prometheus, Alertmanager, a node exporter, ip, schemas, Chromium
         #[arg(long)]
         tests: bool,
     },

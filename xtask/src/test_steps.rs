@@ -162,6 +162,8 @@ fn end_to_end(workspace: &Workspace, tools: &Tools, filter: &[String], bless: bo
         .env("TCPSTAT_NODE_EXPORTER", &tools.node_exporter)
         .env("TCPSTAT_SCHEMAS_PYTHON", &tools.schemas_python)
         .env("TCPSTAT_ROOT", workspace.root())
+        .env("TCPSTAT_CHROMIUM", &tools.chromium.browser)
+        .env("TCPSTAT_CHROMEDRIVER", &tools.chromium.driver)
         .env("TCPSTAT_FIXTURES", workspace.fixtures());
     if bless {
         command.env("TCPSTAT_BLESS", "1");

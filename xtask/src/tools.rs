@@ -1,4 +1,5 @@
-//! What the tests need beside the BPF toolchain: Prometheus and its kin, `ip`, and schemas.
+//! What the tests need beside the BPF toolchain: Prometheus and its kin, `ip`, schemas, and
+//! Chromium.
 //!
 //! Prometheus, Alertmanager and `node_exporter` are never installed, as Debian's packages start
 //! services: they are taken from PATH, else unpacked under the target directory.
@@ -10,6 +11,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::apt::Apt;
+use crate::chromium::{self, Chromium};
 use crate::process;
 use crate::schemas;
 use crate::target::Workspace;
@@ -27,6 +29,8 @@ pub(crate) struct Tools {
     pub(crate) node_exporter: PathBuf,
     /// A Python that has the schemas of Kubernetes and Grafana.
     pub(crate) schemas_python: PathBuf,
+    /// The browser that the page is opened in.
+    pub(crate) chromium: Chromium,
 }
 
 /// Each program by the names it goes by: upstream's first, then Debian's.
@@ -50,12 +54,14 @@ pub(crate) fn provide(workspace: &Workspace) -> Result<Tools> {
     };
     provide_ip(workspace)?;
     let schemas_python = schemas::provide(workspace)?;
+    let chromium = chromium::provide(workspace)?;
     let shown = found.iter().zip(PROGRAMS).map(|(tool, names)| {
         format!("{} {} ({})", names[0], tool.version, workspace.shown(&tool.path))
     });
-    println!("test tools: {}, ip", shown.collect::<Vec<_>>().join(", "));
+    let shown = shown.collect::<Vec<_>>().join(", ");
+    println!("test tools: {shown}, chromium {}, ip", chromium.version);
     let [promtool, prometheus, alertmanager, node_exporter] = found.map(|tool| tool.path);
-    Ok(Tools { promtool, prometheus, alertmanager, node_exporter, schemas_python })
+    Ok(Tools { promtool, prometheus, alertmanager, node_exporter, schemas_python, chromium })
 }
 
 /// A program that runs.

@@ -4,11 +4,9 @@ import { count } from "./tables.js";
 
 /** Says how the numbers come about, and whether they are to be believed. */
 export function tell(status) {
-  const { tracer, snapshot, host, kernel } = status;
-  document.title = host ? `tcpstat · ${host}` : "tcpstat";
-  write("host", host ? `on ${host}, Linux ${kernel}` : "");
+  const { tracer, snapshot } = status;
   const running = age(status.uptime_ms - status.started_uptime_ms);
-  write("running", `, revision ${status.revision}, running for ${running}`);
+  document.getElementById("running").textContent = `, revision ${status.revision}, running for ${running}`;
   say("counted", tracer ? counted(tracer) : ["", "not in the kernel", "the numbers are those of the last listing"]);
   say("proof", tracer ? proof(tracer) : ["", "none", "tcpstat check says what a tracer lacks"]);
   say("drift", tracer ? drift(tracer) : ["", "unknown", "nothing to hold against the listing"]);
@@ -63,9 +61,4 @@ function say(id, [tone, word, detail]) {
   document.getElementById(id).className = tone;
   if (strong.textContent !== word) strong.textContent = word;
   if (span.textContent !== detail) span.textContent = detail;
-}
-
-function write(id, text) {
-  const element = document.getElementById(id);
-  if (element.textContent !== text) element.textContent = text;
 }

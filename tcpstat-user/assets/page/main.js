@@ -24,8 +24,9 @@ const series = new Series();
 const choices = { family: "both", logarithmic: { states: true, moves: false }, hidden: [], ...recall() };
 const states = new Rows(find("#states"));
 const moves = new Rows(find("#moves"));
-const stateLines = new Map(states.keys.map((state) => [state, lineOfState(state)]));
-const moveLines = new Map(moves.keys.map((move) => [move, lineOfMove(move, moves.keys)]));
+// The first of a table are drawn last, above the others.
+const stateLines = new Map(states.keys.reverse().map((state) => [state, lineOfState(state)]));
+const moveLines = new Map(moves.keys.reverse().map((move) => [move, lineOfMove(move, moves.keys)]));
 const statesPlot = new Plot(find("#states-plot"), stateLines, { words: count, ticks: whole });
 const movesPlot = new Plot(find("#moves-plot"), moveLines, { words: perSecond, ticks: [0.1, 0.2, 0.5, ...whole] });
 let described = 0;
@@ -92,8 +93,8 @@ function draw() {
   fillStates(states, series, families, moves.keys);
   fillMoves(moves, series, families);
   find("#moves-plot .untraced").hidden = newest.transitions !== null;
-  statesPlot.show(series.columns(states.keys, (state, _, sample) => sockets(sample, families, state)));
-  movesPlot.show(series.columns(moves.keys, (move, before, sample) => rate(before, sample, families, move)));
+  statesPlot.show(series.columns([...stateLines.keys()], (state, _, sample) => sockets(sample, families, state)));
+  movesPlot.show(series.columns([...moveLines.keys()], (move, before, sample) => rate(before, sample, families, move)));
   if (newest.uptime - described >= DESCRIBE_MS || newest.uptime < described) {
     described = newest.uptime;
     statesPlot.describe();

@@ -35,7 +35,7 @@ export class Plot {
     const series = [...this.lines].map(([key, { state, dash }]) => ({
       label: key,
       stroke: colour(state),
-      width: ["close_wait", "syn_recv"].includes(state) ? 2.25 : 1.75,
+      width: 1.75,
       dash,
       show: !this.hidden.has(key),
       points: { show: false },
@@ -56,7 +56,7 @@ export class Plot {
       },
       axes: [
         { ...axis, grid: { show: false }, size: 26, space: 70, values: clockOf },
-        { ...axis, grid, size: 52, incrs: this.ticks, values: (_, splits) => splits.map(short), ...(this.logarithmic && { splits: decades, filter: (_, splits) => splits }) },
+        { ...axis, grid, size: 52, space: 44, incrs: this.ticks, values: (_, splits) => splits.map(short), ...(this.logarithmic && { splits: decades, filter: (_, splits) => splits }) },
       ],
       series: [{}, ...series],
       hooks: { setCursor: [() => this.read()] },

@@ -7,7 +7,7 @@ mod listen;
 mod page;
 mod recorder;
 
-use std::sync::Arc;
+use std::{ffi::OsStr, sync::Arc};
 
 use axum::{
     Router,
@@ -16,6 +16,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use nix::sys::utsname::uname;
 use tokio::sync::watch;
 
 pub use api::StreamPlaces;
@@ -59,7 +60,7 @@ pub fn is_taken(path: &str) -> bool {
 
 /// All routes. Anything else is 404, and any method but GET and HEAD is 405.
 pub fn router(exporter: Exporter) -> Router {
-    let page = Arc::new(Page::new(&exporter.telemetry_path));
+    let page = Arc::new(Page::new(&exporter.telemetry_path, &host()));
     Router::new()
         .route("/", get(async move |asked: HeaderMap| page.answer(&asked)))
         .route("/assets/{version}/{name}", get(assets::asset))
@@ -69,6 +70,17 @@ pub fn router(exporter: Exporter) -> Router {
         .merge(api::router())
         .fallback(|| async { (StatusCode::NOT_FOUND, "not found\n") })
         .with_state(Arc::new(exporter))
+}
+
+/// What the page calls the host that it is of.
+fn host() -> String {
+    uname().map_or_else(
+        |_| String::new(),
+        |uname| {
+            let [name, release] = [uname.nodename(), uname.release()].map(OsStr::to_string_lossy);
+            format!("on {name}, Linux {release}")
+        },
+    )
 }
 
 async fn metrics(State(exporter): State<Arc<Exporter>>, headers: HeaderMap) -> Response {

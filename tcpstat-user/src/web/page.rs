@@ -26,10 +26,11 @@ pub(super) struct Page {
 
 impl Page {
     /// Links are relative, so that it works behind a proxy that puts it below a path.
-    pub(super) fn new(telemetry_path: &str) -> Self {
+    pub(super) fn new(telemetry_path: &str, host: &str) -> Self {
         let html = include_str!("../../assets/page/page.html")
             .replace("{{version}}", env!("CARGO_PKG_VERSION"))
             .replace("{{assets}}", &format!("assets/{}", *assets::VERSION))
+            .replace("{{host}}", &escaped(host))
             .replace("{{metrics}}", &escaped(telemetry_path.trim_start_matches('/')))
             .replace("{{states}}", &state_rows())
             .replace("{{moves}}", &move_rows());
@@ -110,13 +111,13 @@ mod tests {
 
     #[test]
     fn a_path_of_the_metrics_cannot_write_into_the_page() {
-        let page = Page::new("/\"><script src=x>&");
+        let page = Page::new("/\"><script src=x>&", "on web-3");
         assert!(page.html.contains("href=\"&quot;&gt;&lt;script src=x&gt;&amp;\""));
     }
 
     #[test]
     fn nothing_is_left_to_be_filled_in_and_nothing_is_inline() {
-        let html = Page::new("/metrics").html;
+        let html = Page::new("/metrics", "on web-3").html;
         for found in
             ["{{", "<style", " style=", " onclick=", "<script>", "javascript:", "http:", "https:"]
         {
@@ -126,7 +127,7 @@ mod tests {
 
     #[test]
     fn every_state_and_every_move_has_a_row() {
-        let html = Page::new("/metrics").html;
+        let html = Page::new("/metrics", "on web-3").html;
         assert_eq!(html.matches("<tr data-series=").count(), State::ALL.len() + MOVES.len());
         assert!(html.contains("data-series=\"close_wait\""));
         assert!(html.contains("data-series=\"listen syn_recv\""));

@@ -1,0 +1,115 @@
+//! What the page shows is what there is, at once and again after a break.
+
+use anyhow::{Result, ensure};
+use tcpstat_tests::deadline::{DEADLINE, Look, wait_until};
+use tcpstat_tests::exporter::Exporter;
+use tcpstat_tests::harness::{Test, kernel_test};
+use tcpstat_tests::held::Addressing;
+use tcpstat_tests::loopback::Pairs;
+use tcpstat_tests::netns::Namespace;
+use tcpstat_tests::states;
+use tcpstat_tests::tcp::Family;
+use tcpstat_tests::wire::Wire;
+
+use crate::page::Page;
+
+const STATES: &str = "#states-plot";
+const MOVES: &str = "#moves-plot";
+
+/// How often a connection has been seen to be ended by its other side: the browser makes such too.
+const SEEN: &str =
+    "return +document.querySelector('[data-series=\"established close_wait\"] .total').textContent";
+
+pub(crate) fn tests() -> Vec<Test> {
+    vec![
+        kernel_test("the_page_draws_asks_nobody_else_and_has_no_complaint", draws),
+        kernel_test("numbers_follow_the_sockets", numbers_follow),
+        kernel_test("a_restart_shows_and_mends_by_itself", restart),
+        kernel_test("without_a_tracer_the_page_says_so_and_shows_no_rates", without_tracer),
+    ]
+}
+
+fn draws(_: &Namespace) -> Result<()> {
+    let page = Page::open(&[])?;
+    let stir = || Pairs::connect(3, Family::Ipv4)?.close();
+    for (plot, state) in [(STATES, "established"), (MOVES, "syn_sent")] {
+        wait_until(&format!("line of {state} in {plot}"), DEADLINE, || {
+            stir()?;
+            let inked = page.number(&Page::inked(plot, state))?;
+            Ok(if inked > 8 { Look::Done(()) } else { Look::NotYet(format!("{inked} points")) })
+        })?;
+    }
+    let described = "return document.querySelector('#states-plot figcaption').textContent";
+    let text = page.browser.run(described)?.to_string();
+    ensure!(text.contains("established now"), "{text}");
+    let console = page.browser.console()?;
+    ensure!(console.is_empty(), "{console:?}");
+    let requests = page.browser.requests()?;
+    ensure!(requests.iter().any(|url| *url == page.url("api/v1/stream")), "{requests:?}");
+    let own = page.url("");
+    ensure!(requests.iter().all(|url| url.starts_with(&own)), "{requests:?}");
+    Ok(())
+}
+
+fn numbers_follow(namespace: &Namespace) -> Result<()> {
+    let page = Page::open(&[])?;
+    let wire = Wire::open(namespace)?;
+    let cell = |family: &str| format!("[data-series='close_wait'] .{family}");
+    page.browser.wait_for_text(&cell("total"), "0")?;
+    let before = page.number(SEEN)?;
+    let mut held = Vec::new();
+    for addressing in [Addressing::Ipv4, Addressing::Ipv4, Addressing::Ipv6] {
+        held.push(states::close_wait(&wire, addressing)?);
+    }
+    for (column, number) in [("total", "3"), ("ipv4", "2"), ("ipv6", "1")] {
+        page.browser.wait_for_text(&cell(column), number)?;
+    }
+    let dimmed = "return document.querySelector('[data-series=close_wait]').matches('.zero')";
+    assert_eq!(page.browser.run(dimmed)?, false);
+    wait_until("three more transitions", DEADLINE, || {
+        let seen = page.number(SEEN)?;
+        Ok(if seen >= before + 3 { Look::Done(()) } else { Look::NotYet(seen.to_string()) })
+    })?;
+    drop(held);
+    page.browser.wait_for_text(&cell("total"), "0")?;
+    assert_eq!(page.browser.run(dimmed)?, true);
+    page.browser.wait_for_text("#counted strong", "in the kernel")?;
+    page.browser.wait_for_text("#proof strong", "agrees with the kernel")
+}
+
+fn restart(_: &Namespace) -> Result<()> {
+    let Page { browser, exporter } = Page::open(&[])?;
+    let started = "return document.querySelector('#running').textContent";
+    ensure!(browser.run(started)?.to_string().contains("running for"));
+    assert_eq!(exporter.stop()?.code(), Some(0));
+    browser.wait_for_text("#connection", "reconnecting")?;
+    // The numbers that were seen last stay.
+    let listening = "[data-series='listen'] .total";
+    browser.wait(
+        "numbers",
+        &format!("return document.querySelector({listening:?}).textContent !== '–'"),
+    )?;
+    let exporter = Exporter::start(&[])?;
+    let page = Page { browser, exporter };
+    page.wait_live()?;
+    let pairs = Pairs::connect(4, Family::Ipv6)?;
+    page.browser.wait_for_text("[data-series='established'] .ipv6", "8")?;
+    drop(pairs);
+    page.browser.wait_for_text("#connection", "live")
+}
+
+fn without_tracer(_: &Namespace) -> Result<()> {
+    let pairs = Pairs::connect(2, Family::Ipv6)?;
+    let page = Page::open(&["--tracer=off", "--snapshot-interval=200ms"])?;
+    page.browser.wait_for_text("#counted strong", "not in the kernel")?;
+    page.browser.wait_for_text("[data-series='established'] .ipv6", "4")?;
+    page.browser.wait_for_text("[data-series='established'] .in", "–")?;
+    page.browser.wait_for_text("[data-series='listen syn_recv'] .rate", "–")?;
+    let said = "return document.querySelector('.untraced').checkVisibility()";
+    page.browser.wait("word of it", said)?;
+    drop(pairs);
+    page.browser.wait_for_text("[data-series='established'] .ipv6", "0")?;
+    let console = page.browser.console()?;
+    ensure!(console.is_empty(), "{console:?}");
+    Ok(())
+}

@@ -1,0 +1,19 @@
+//! The page in a real browser, beside real sockets, in private network namespaces.
+
+mod keyboard;
+mod live;
+mod page;
+mod samples;
+mod sight;
+
+use std::process::ExitCode;
+
+use tcpstat_tests::harness::run;
+
+fn main() -> ExitCode {
+    let mut tests = live::tests();
+    tests.extend(samples::tests());
+    tests.extend(sight::tests());
+    tests.extend(keyboard::tests());
+    run(tests)
+}

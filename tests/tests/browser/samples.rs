@@ -1,0 +1,93 @@
+//! What the page reckons from samples: its module `series.js`, run in the browser.
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+use tcpstat_tests::harness::{Test, kernel_test};
+use tcpstat_tests::netns::Namespace;
+
+use crate::page::Page;
+
+pub(crate) fn tests() -> Vec<Test> {
+    vec![kernel_test("earlier_runs_stay_in_the_plots_behind_a_gap", gaps_and_runs)]
+}
+
+/// What stands before each script: the module, and samples of a second whose established sockets and
+/// births are its number.
+const PRELUDE: &str = "
+    const script = document.querySelector('script[type=module]').src;
+    const { Series, rate, sockets } = await import(script.replace('main.js', 'series.js'));
+    const tree = (n) => ({ ipv4: { established: n }, ipv6: { established: 0 } });
+    const moves = (n) => ({ ipv4: { close: { syn_sent: n } } });
+    const sample = (n) => ({ unix_ms: 5e6 + 1e3 * n, uptime_ms: 1e3 * n, connections: tree(n), transitions: moves(n) });
+    const history = (...all) => ({
+      unix_ms: all.map((n) => 5e6 + 1e3 * n), uptime_ms: all.map((n) => 1e3 * n),
+      connections: tree(all), transitions: moves(all),
+    });
+    const counts = (series) => series.columns(['established'], (state, _, sample) => sockets(sample, ['ipv4'], state));
+    const rates = (series) => series.columns(['close syn_sent'], (move, before, sample) => rate(before, sample, ['ipv4', 'ipv6'], move));
+    const series = new Series();
+";
+
+fn gaps_and_runs(_: &Namespace) -> Result<()> {
+    let page = Page::open(&[])?;
+    let run = |script: &str| -> Result<Value> {
+        let value = page.browser.run(&format!("return (async () => {{ {PRELUDE} {script} }})()"));
+        value.context("in series.js")
+    };
+    // History, and samples after it.
+    assert_eq!(
+        run("series.load(history(1, 2)); series.add(sample(3)); return counts(series);")?,
+        json!([[5001, 5002, 5003], [1, 2, 3]])
+    );
+    assert_eq!(
+        run("series.load(history(1, 2)); series.add(sample(3)); return rates(series)[1];")?,
+        json!([null, 1, 1])
+    );
+    // A sample that the history has too counts once; one that came before the history stays.
+    assert_eq!(
+        run("series.load(history(1, 2)); series.add(sample(2)); return counts(series)[1];")?,
+        json!([1, 2])
+    );
+    assert_eq!(
+        run("series.add(sample(3)); series.load(history(1, 2)); return counts(series)[1];")?,
+        json!([1, 2, 3])
+    );
+    // A time without samples is a gap.
+    assert_eq!(
+        run("series.load(history(1, 2)); series.add(sample(9)); return counts(series)[1];")?,
+        json!([1, 2, null, 9])
+    );
+    // After a restart what was before stays, behind a gap, and no rate leads over it.
+    let restart = "series.load(history(1, 2)); series.load(history(4, 5));";
+    assert_eq!(run(&format!("{restart} return counts(series)[1];"))?, json!([1, 2, null, 4, 5]));
+    assert_eq!(
+        run(&format!("{restart} return rates(series)[1];"))?,
+        json!([null, 1, null, null, 1])
+    );
+    // The same history again, after a break of the connection alone, leaves no gap.
+    assert_eq!(
+        run(
+            "series.load(history(1, 2)); series.load(history(1, 2, 3)); return counts(series)[1];"
+        )?,
+        json!([1, 2, 3])
+    );
+    // A clock that steps moves all times and no distance.
+    assert_eq!(
+        run("series.load(history(1, 2));
+             series.add({ ...sample(3), unix_ms: 9e6 }); return counts(series)[0];")?,
+        json!([8998, 8999, 9000])
+    );
+    // Ten minutes are kept.
+    assert_eq!(
+        run(
+            "for (let n = 1; n < 2000; n += 1) series.add(sample(n)); return series.samples.length;"
+        )?,
+        json!(600)
+    );
+    // What has never been is no line.
+    assert_eq!(
+        run("series.load(history(0, 0.5)); return series.columns(['listen'], () => 0)[1];")?,
+        json!([null, null])
+    );
+    Ok(())
+}

@@ -1,0 +1,127 @@
+//! How the page looks: on a phone, in both themes, and while it loads.
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use tcpstat_tests::harness::{Test, kernel_test};
+use tcpstat_tests::netns::Namespace;
+
+use crate::page::Page;
+
+pub(crate) fn tests() -> Vec<Test> {
+    vec![
+        kernel_test("it_fits_a_phone_of_360_pixels", fits_a_phone),
+        kernel_test("both_themes_have_contrast_and_differ", both_themes),
+        kernel_test("nothing_moves_when_the_numbers_come", nothing_moves),
+        kernel_test("where_less_motion_is_wanted_nothing_pulses", reduced_motion),
+    ]
+}
+
+/// Lines of the plots, which are held to WCAG's contrast for graphics.
+const LINES: [&str; 10] = [
+    "established",
+    "syn_sent",
+    "syn_recv",
+    "fin_wait1",
+    "fin_wait2",
+    "time_wait",
+    "close_wait",
+    "last_ack",
+    "listen",
+    "closing",
+];
+
+fn fits_a_phone(_: &Namespace) -> Result<()> {
+    let page = Page::open(&[])?;
+    let phone = json!({ "width": 360, "height": 740, "deviceScaleFactor": 2, "mobile": true });
+    page.browser.devtools("Emulation.setDeviceMetricsOverride", &phone)?;
+    page.browser.open(&page.url(""))?;
+    page.wait_live()?;
+    assert_eq!(page.number("return innerWidth")?, 360);
+    assert_eq!(page.number("return document.documentElement.scrollWidth")?, 360);
+    let beyond = page.browser.run(
+        "return [...document.querySelectorAll('header *, main *, footer *')]
+           .filter((element) => element.checkVisibility() && !element.closest('.unseen'))
+           .filter((element) => element.getBoundingClientRect().right > 360.5)
+           .map((element) => element.outerHTML.slice(0, 80))",
+    )?;
+    assert_eq!(beyond, json!([]));
+    let canvas = "return document.querySelector('#states-plot canvas').clientWidth";
+    ensure!(page.number(canvas)? > 300);
+    Ok(())
+}
+
+fn both_themes(_: &Namespace) -> Result<()> {
+    let page = Page::open(&[])?;
+    let mut grounds = Vec::new();
+    for theme in ["light", "dark"] {
+        page.pretend(&[("prefers-color-scheme", theme)])?;
+        let colour = |name: &str| luminance(&page, name);
+        let panel = colour("panel")?;
+        for line in LINES {
+            let found = contrast(colour(line)?, panel);
+            ensure!(found >= 3.0, "{line} has a contrast of {found:.2} in the {theme} theme");
+        }
+        for ground in ["panel", "ground", "raised"] {
+            for text in ["text", "muted", "faint"] {
+                let found = contrast(colour(text)?, colour(ground)?);
+                ensure!(found >= 4.5, "{text} on {ground}: {found:.2} in the {theme} theme");
+            }
+        }
+        for text in ["good", "bad", "alarm", "close_wait", "focus"] {
+            let found = contrast(colour(text)?, panel);
+            ensure!(found >= 4.5, "{text} has a contrast of {found:.2} in the {theme} theme");
+        }
+        // The plot is drawn anew in the colours of the theme.
+        page.browser.wait("line", &Page::inked("#states-plot", "established"))?;
+        grounds.push(page.browser.run("return getComputedStyle(document.body).backgroundColor")?);
+    }
+    assert_ne!(grounds[0], grounds[1]);
+    Ok(())
+}
+
+fn nothing_moves(_: &Namespace) -> Result<()> {
+    let page = Page::open(&[])?;
+    page.browser.wait_for_text("#proof strong", "agrees with the kernel")?;
+    page.browser.wait("line", &Page::inked("#states-plot", "established"))?;
+    let shifts = page.browser.run(
+        "return new Promise((tell) => {
+           new PerformanceObserver((list) => {
+             tell(list.getEntries().map(({ entryType, value, sources }) =>
+               [entryType, value, ...(sources ?? []).map(({ node }) => node?.outerHTML?.slice(0, 80))]));
+           }).observe({ type: 'layout-shift', buffered: true });
+           setTimeout(() => tell([]), 500);
+         })",
+    )?;
+    assert_eq!(shifts, json!([]));
+    Ok(())
+}
+
+fn reduced_motion(_: &Namespace) -> Result<()> {
+    let page = Page::open(&[])?;
+    let pulse = "const element = document.querySelector('#connection');
+                 element.dataset.state = 'reconnecting';
+                 return getComputedStyle(element, '::before').animationName";
+    assert_eq!(page.browser.run(pulse)?, "pulse");
+    page.pretend(&[("prefers-reduced-motion", "reduce")])?;
+    assert_eq!(page.browser.run(pulse)?, "none");
+    Ok(())
+}
+
+/// Relative luminance of a colour of the palette (WCAG 2.2).
+fn luminance(page: &Page, name: &str) -> Result<f64> {
+    let script = format!(
+        "return getComputedStyle(document.documentElement).getPropertyValue('--{name}').trim()"
+    );
+    let colour: Value = page.browser.run(&script)?;
+    let hex = colour.as_str().and_then(|hex| hex.strip_prefix('#')).context(name.to_owned())?;
+    let number = u32::from_str_radix(hex, 16).with_context(|| format!("{name}: {hex}"))?;
+    let [_, red, green, blue] = number.to_be_bytes().map(|part| {
+        let part = f64::from(part) / 255.0;
+        if part <= 0.04045 { part / 12.92 } else { ((part + 0.055) / 1.055).powf(2.4) }
+    });
+    Ok(0.2126 * red + 0.7152 * green + 0.0722 * blue)
+}
+
+fn contrast(one: f64, other: f64) -> f64 {
+    (one.max(other) + 0.05) / (one.min(other) + 0.05)
+}
