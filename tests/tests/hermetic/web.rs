@@ -1,6 +1,8 @@
 //! What is served beside the metrics, and how serving ends.
 
-use std::net::SocketAddr;
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, kill};
@@ -22,6 +24,7 @@ pub(crate) fn tests() -> Vec<Test> {
         hermetic_test("elsewhere_is_404_and_other_methods_are_405", elsewhere_is_404),
         hermetic_test("several_addresses_are_served", several_addresses_are_served),
         hermetic_test("sigterm_and_sigint_end_it_well", signals_end_it_well),
+        hermetic_test("a_reader_who_does_not_read_holds_up_no_end", stalled_reader),
     ]
 }
 
@@ -147,6 +150,16 @@ fn signals_end_it_well() -> Result<()> {
         Ok(if log.contains("SIGINT") { Look::Done(()) } else { Look::NotYet(log) })
     })?;
     // It is gone already, or goes; either way well.
+    assert_eq!(exporter.stop()?.code(), Some(0));
+    Ok(())
+}
+
+fn stalled_reader() -> Result<()> {
+    let exporter = anywhere("debian-6.1")?.start()?;
+    let mut reader = TcpStream::connect(exporter.address())?;
+    reader.set_write_timeout(Some(Duration::from_secs(1)))?;
+    // Until the answers that nobody reads have filled every buffer, and the requests too.
+    while reader.write_all(b"GET /metrics HTTP/1.1\r\nHost: tcpstat\r\n\r\n").is_ok() {}
     assert_eq!(exporter.stop()?.code(), Some(0));
     Ok(())
 }

@@ -1,0 +1,82 @@
+//! The API beside the metrics: both tell of the same sockets.
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+use tcpstat_tests::deadline::{DEADLINE, Look, wait_until};
+use tcpstat_tests::exporter::Exporter;
+use tcpstat_tests::exposition::Scrape;
+use tcpstat_tests::harness::{Test, kernel_test};
+use tcpstat_tests::loopback::Churn;
+use tcpstat_tests::netns::Namespace;
+use tcpstat_tests::proc_view;
+use tcpstat_tests::tcp::Family;
+
+pub(crate) fn tests() -> Vec<Test> {
+    vec![
+        kernel_test("the_history_ends_with_the_numbers_of_the_metrics", history_is_the_metrics),
+        kernel_test("the_status_tells_who_counts_and_that_the_kernel_agrees", status_tells),
+    ]
+}
+
+fn history_is_the_metrics(_: &Namespace) -> Result<()> {
+    let mut exporter = Exporter::start(&["--snapshot-interval=1h"])?;
+    for family in Family::ALL {
+        Churn { threads: 1, connections: 100, family, resets: true }.run()?;
+    }
+    proc_view::await_quiet(DEADLINE)?;
+    wait_until("history that ends as the metrics say", DEADLINE, || {
+        let history = json(&mut exporter, "/api/v1/history")?;
+        let difference = difference(&history, &exporter.scrape()?)?;
+        Ok(difference.map_or(Look::Done(()), Look::NotYet))
+    })
+}
+
+/// The first series of the metrics that the newest sample does not tell.
+fn difference(history: &Value, scrape: &Scrape) -> Result<Option<String>> {
+    let newest = |column: &Value| column.as_array()?.last()?.as_f64();
+    for name in ["tcpstat_connections", "tcpstat_transitions_total"] {
+        let series = scrape.family(name);
+        assert!(series.len() >= 22, "{name}");
+        for sample in series {
+            let label = |label: &str| {
+                sample.labels.get(label).with_context(|| format!("{name} without {label}"))
+            };
+            let family = label("family")?;
+            let told = if name == "tcpstat_connections" {
+                newest(&history["connections"][family][label("state")?])
+            } else {
+                let moves = &history["transitions"][family];
+                // Left out where none has been seen.
+                newest(&moves[label("from")?][label("to")?]).or(Some(0.0))
+            };
+            if told != Some(sample.value) {
+                return Ok(Some(format!("{told:?} instead of {sample:?}")));
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn status_tells(_: &Namespace) -> Result<()> {
+    let mut exporter = Exporter::start(&["--tracer=btf,tracepoint"])?;
+    let hooks = exporter.hooks()?;
+    let status = wait_until("agreement with the kernel", DEADLINE, || {
+        let status = json(&mut exporter, "/api/v1/status")?;
+        let agreed = status["tracer"]["agreed_ms_ago"].is_u64();
+        Ok(if agreed { Look::Done(status) } else { Look::NotYet(status.to_string()) })
+    })?;
+    let tracer = &status["tracer"];
+    assert_eq!(tracer["program"], "tp_btf");
+    assert_eq!(tracer["consistent"], true);
+    assert_eq!(tracer["drift"], Value::Array(Vec::new()));
+    let told: Vec<_> = tracer["hooks"].as_array().into_iter().flatten().collect();
+    let told: Vec<_> = told.iter().filter_map(|word| word.as_str()).collect();
+    assert_eq!(if told.is_empty() { "none".to_owned() } else { told.join(",") }, hooks);
+    Ok(())
+}
+
+fn json(exporter: &mut Exporter, path: &str) -> Result<Value> {
+    let response = exporter.get(path)?;
+    assert_eq!(response.status, 200, "{path}: {}", response.body);
+    Ok(serde_json::from_str(&response.body)?)
+}
