@@ -29,8 +29,8 @@ function proof({ consistent, agreed_ms_ago: agreed, tripwire_trips: trips }) {
 
 function drift({ drift, corrections }) {
   const corrected = corrections.reduce((sum, { sockets }) => sum + sockets, 0);
-  const mended = corrected > 0 ? `${number(corrected, "socket")} corrected since the start` : "no correction since the start";
-  if (drift.length === 0) return ["good", "none at the last exact listing", mended];
+  const mended = corrected > 0 ? `${number(corrected, "socket")} corrected so far` : "nothing corrected so far";
+  if (drift.length === 0) return ["good", "none", `at the last exact listing; ${mended}`];
   const sign = (sockets) => (sockets > 0 ? `+${count(sockets)}` : `−${count(-sockets)}`);
   const parts = drift.map(({ family, state, sockets }) => `${state} ${sign(sockets)} (${family})`);
   return ["bad", parts.join(", "), `counted minus listed; ${mended}`];
