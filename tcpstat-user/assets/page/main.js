@@ -3,7 +3,7 @@
 import { connect } from "./connection.js";
 import { tell } from "./health.js";
 import { lineOfMove, lineOfState } from "./palette.js";
-import { Plot } from "./plot.js";
+import { Plot, clock } from "./plot.js";
 import { Series, rate, sockets } from "./series.js";
 import { Rows, count, fillMoves, fillStates, perSecond } from "./tables.js";
 
@@ -74,9 +74,11 @@ document.addEventListener("visibilitychange", draw);
 
 connect({
   state: (state) => {
-    const element = find("#connection");
-    element.dataset.state = state;
-    element.textContent = WORDS[state];
+    const newest = series.newest();
+    const old = state === "reconnecting" && newest ? `; the numbers are of ${clock(series.time(newest))}` : "";
+    document.body.dataset.connection = state;
+    find("#connection").dataset.state = state;
+    find("#connection").textContent = `${WORDS[state]}${old}`;
   },
   history: (history) => series.load(history),
   sample: (sample) => {

@@ -6,6 +6,9 @@ import { SPAN_MS } from "./series.js";
 
 const READ_OUT = 5;
 
+/** The time of day, from seconds since the epoch. */
+export const clock = (seconds) => new Date(seconds * 1000).toLocaleTimeString("en-GB");
+
 export class Plot {
   /** `lines` are {state, dash} by key; `words` writes a value, `ticks` are the steps of its axis. To be
       built by `scale`. */
@@ -141,7 +144,6 @@ export class Plot {
   }
 }
 
-const clock = (seconds) => new Date(seconds * 1000).toLocaleTimeString("en-GB");
 const clockOf = (_, splits, __, ___, step) => splits.map((seconds) => (step >= 60 ? clock(seconds).slice(0, 5) : clock(seconds)));
 
 // 1, 10, 100, … as far as the scale goes, with halves where there is room.

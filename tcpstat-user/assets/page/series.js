@@ -52,6 +52,11 @@ export class Series {
     return this.samples.at(-1);
   }
 
+  /** When a sample was taken, in seconds since the epoch. */
+  time(sample) {
+    return (sample.uptime + this.offset) / 1000;
+  }
+
   /** Transitions a second between the last two samples; null where they are not known. */
   rate(families, move) {
     return rate(this.samples.at(-2), this.samples.at(-1), families, move);
@@ -69,7 +74,7 @@ export class Series {
         times.push((before.uptime + this.offset + 1) / 1000);
         columns.forEach((column) => column.push(null));
       }
-      times.push((sample.uptime + this.offset) / 1000);
+      times.push(this.time(sample));
       keys.forEach((key, place) => {
         const found = value(key, before, sample);
         something[place] ||= found > 0;

@@ -88,6 +88,7 @@ const enters = (move, state) => state !== "close" && move.endsWith(` ${state}`);
 const leaves = (move, state) => state !== "close" && move.startsWith(`${state} `) && !isBirthOfChild(move);
 
 function sum(series, families, moves) {
+  if (!series.newest().transitions) return null;
   const rates = moves.map((move) => series.rate(families, move));
   return rates.includes(null) ? null : rates.reduce((all, rate) => all + rate, 0);
 }

@@ -79,16 +79,16 @@ fn numbers_follow(namespace: &Namespace) -> Result<()> {
 
 fn restart(_: &Namespace) -> Result<()> {
     let Page { browser, exporter } = Page::open(&[])?;
-    let started = "return document.querySelector('#running').textContent";
-    ensure!(browser.run(started)?.to_string().contains("running for"));
     assert_eq!(exporter.stop()?.code(), Some(0));
-    browser.wait_for_text("#connection", "reconnecting")?;
-    // The numbers that were seen last stay.
-    let listening = "[data-series='listen'] .total";
-    browser.wait(
-        "numbers",
-        &format!("return document.querySelector({listening:?}).textContent !== '–'"),
-    )?;
+    // The numbers that were seen last stay, and are said to be old.
+    let word = "return document.querySelector('#connection').textContent";
+    browser
+        .wait("word of it", &format!("{word}.startsWith('reconnecting; the numbers are of ')"))?;
+    let listening = "return +document.querySelector('[data-series=listen] .total').textContent";
+    ensure!(
+        browser.run(listening)?.as_u64() >= Some(2),
+        "at least the exporter and the driver did"
+    );
     let exporter = Exporter::start(&[])?;
     let page = Page { browser, exporter };
     page.wait_live()?;
