@@ -57,8 +57,9 @@ impl Recorder {
     }
 
     fn take(&self) {
-        let published = self.published.borrow().clone();
-        let Some(sample) = published.sample(&self.procfs, clock::now()) else { return };
+        // The tracker waits while this is borrowed: some microseconds.
+        let sample = self.published.borrow().sample(&self.procfs, clock::now());
+        let Some(sample) = sample else { return };
         locked(&self.history).push(sample.clone());
         self.tell.send_replace(Some(Arc::new(sample)));
     }
