@@ -1,9 +1,9 @@
 //! tcpstat: TCP sockets by state, counted in the kernel, served to Prometheus.
 //!
-//! Imports run one way: `commands` → `web`, `tracker` → `metrics`, `ledger`, `history` → `snapshot`,
-//! `procfs`, `kernel` → the layout shared with the tracer. Only `kernel` names aya or needs unsafe; only
-//! `procfs` reads /proc; only `metrics` names a metric; `ledger` and `history` do no I/O and have no
-//! clock.
+//! Imports run one way: `commands` → `web`, `textfile`, `tracker` → `metrics`, `ledger`, `history` →
+//! `snapshot`, `procfs`, `kernel` → the layout shared with the tracer. Only `kernel` names aya or needs
+//! unsafe; only `procfs` reads /proc; only `metrics` names a metric; `ledger` and `history` do no I/O and
+//! have no clock.
 
 pub mod clock;
 pub mod commands;
@@ -14,6 +14,7 @@ pub mod metrics;
 pub mod procfs;
 pub mod snapshot;
 pub mod states;
+pub mod textfile;
 pub mod tracker;
 pub mod transitions;
 pub mod web;

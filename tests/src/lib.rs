@@ -24,6 +24,7 @@ pub mod map_reader;
 pub mod mounts;
 pub mod netns;
 pub mod network;
+pub mod node_exporter;
 pub mod population;
 pub mod proc_view;
 pub mod prometheus;

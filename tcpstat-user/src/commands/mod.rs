@@ -1,6 +1,7 @@
 //! The command line: what can be asked, and the wiring for each.
 
 mod check;
+mod counting;
 mod print;
 mod serve;
 mod show;
@@ -14,7 +15,7 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-use crate::{kernel::Program, procfs::Procfs};
+use crate::procfs::Procfs;
 
 pub use serve::ServeArgs;
 
@@ -82,43 +83,6 @@ struct ProcfsArgs {
         env = "TCPSTAT_PATH_PROCFS"
     )]
     path: PathBuf,
-}
-
-/// Which program counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum TracerChoice {
-    /// The one that loses least on this kernel, then the other
-    Auto,
-    /// tp_btf
-    Btf,
-    /// The classic tracepoint
-    Tracepoint,
-    /// None: snapshots alone
-    Off,
-}
-
-impl TracerChoice {
-    /// The programs to try, best first, each once; none for `off`.
-    fn rungs(choices: &[Self]) -> anyhow::Result<Vec<Program>> {
-        if choices.contains(&Self::Off) && choices.len() > 1 {
-            anyhow::bail!("--tracer: `off` goes with no other program");
-        }
-        let mut rungs = Vec::new();
-        for choice in choices {
-            let programs: &[Program] = match choice {
-                Self::Auto => &Program::ladder(),
-                Self::Btf => &[Program::TpBtf],
-                Self::Tracepoint => &[Program::Tracepoint],
-                Self::Off => &[],
-            };
-            for program in programs {
-                if !rungs.contains(program) {
-                    rungs.push(*program);
-                }
-            }
-        }
-        Ok(rungs)
-    }
 }
 
 impl ProcfsArgs {

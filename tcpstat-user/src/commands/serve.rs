@@ -1,6 +1,6 @@
 //! `tcpstat serve`: count, and serve the metrics over HTTP.
 
-use std::{error::Error, process::ExitCode, time::Duration};
+use std::{process::ExitCode, time::Duration};
 
 use anyhow::Context;
 use clap::Args;
@@ -11,14 +11,12 @@ use tokio::{
     task::JoinSet,
     time::timeout,
 };
-use tracing::{debug, info, warn};
+use tracing::info;
 
-use super::{ProcfsArgs, TracerChoice};
+use super::counting::CountingArgs;
 use crate::{
-    clock,
-    kernel::{self, Attempt, Program, Tracer},
-    procfs::Procfs,
-    tracker::{SourceChoice, Tracker},
+    clock, kernel,
+    textfile::{self, Textfile},
     web::{self, Exporter, ListenAddress, Recorder, StreamPlaces},
 };
 
@@ -49,42 +47,20 @@ pub struct ServeArgs {
     telemetry_path: String,
 
     #[command(flatten)]
-    procfs: ProcfsArgs,
-
-    /// Time between two listings of all sockets: the ledger is held against each.
-    #[arg(
-        long = "snapshot-interval",
-        default_value = "15s",
-        value_name = "TIME",
-        env = "TCPSTAT_SNAPSHOT_INTERVAL",
-        value_parser = snapshot_interval
-    )]
-    snapshot_interval: Duration,
-
-    /// Who lists all sockets.
-    #[arg(
-        long = "snapshot",
-        default_value = "auto",
-        value_name = "SOURCE",
-        env = "TCPSTAT_SNAPSHOT",
-        value_enum
-    )]
-    snapshot: SourceChoice,
-
-    /// The BPF program that counts; several, best first, with commas between.
-    #[arg(
-        long = "tracer",
-        default_value = "auto",
-        value_name = "PROGRAM",
-        env = "TCPSTAT_TRACER",
-        value_delimiter = ',',
-        value_enum
-    )]
-    tracer: Vec<TracerChoice>,
+    counting: CountingArgs,
 
     /// Do not serve node_exporter's node_tcp_connection_states.
     #[arg(long = "no-compat.node-exporter", env = "TCPSTAT_NO_COMPAT_NODE_EXPORTER")]
     no_node_exporter: bool,
+
+    /// File to write node_exporter's metric to, for its textfile collector; ends in .prom
+    #[arg(
+        long = "textfile",
+        value_name = "PATH",
+        env = "TCPSTAT_TEXTFILE",
+        help_heading = "Compatibility"
+    )]
+    textfile: Option<Textfile>,
 }
 
 /// Serves until SIGTERM or SIGINT.
@@ -101,23 +77,30 @@ pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
 
 async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
     let started = clock::now();
-    let rungs = TracerChoice::rungs(&args.tracer)?;
+    let rungs = args.counting.rungs()?;
+    if let Some(textfile) = &args.textfile {
+        textfile.check().context("--textfile")?;
+    }
     let mut stop_signals = StopSignals::new()?;
     let mut listeners = Vec::new();
     for address in &args.listen_address {
         listeners.push(web::bind(address).await?);
     }
-    let procfs = args.procfs.procfs();
-    let tracer = find_tracer(&rungs, &procfs);
-    let tracker = Tracker {
-        procfs: procfs.clone(),
-        tracer,
-        rungs,
-        source: args.snapshot,
-        snapshot_interval: args.snapshot_interval,
-    };
-    let tracking = tracker.start()?;
+    let counting = args.counting.load(rungs);
+    let procfs = counting.procfs.clone();
+    let tracking = counting.start()?;
     let (recorder, recording) = Recorder::new(tracking.published.clone(), procfs.clone());
+    let (stop, stopped) = watch::channel(false);
+    let textfile = args.textfile.clone().map(|textfile| {
+        let writer = textfile::Writer {
+            textfile,
+            published: tracking.published.clone(),
+            nudge: tracking.nudge(),
+            procfs: procfs.clone(),
+            interval: args.counting.snapshot_interval,
+        };
+        tokio::spawn(writer.run(stopped.clone()))
+    });
     let exporter = Exporter {
         published: tracking.published.clone(),
         nudge: tracking.nudge(),
@@ -130,7 +113,6 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
     };
 
     let recorder = tokio::spawn(recorder.run());
-    let (stop, stopped) = watch::channel(false);
     let mut servers = serve_all(listeners, &exporter, &stopped)?;
     let mut published = tracking.published.clone();
     let tracker_ended = async { while published.changed().await.is_ok() {} };
@@ -149,6 +131,9 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
         if timeout(PATIENCE, ended).await.is_err() {
             info!("connections whose other side does not read are cut off");
         }
+    }
+    if let Some(textfile) = textfile {
+        textfile.await?;
     }
     tokio::task::spawn_blocking(|| tracking.stop()).await??;
     Ok(())
@@ -174,44 +159,6 @@ fn serve_all(
         servers.spawn(async move { server.await });
     }
     Ok(servers)
-}
-
-/// The first tracer that runs; without one a warning says what each rung lacks.
-fn find_tracer(rungs: &[Program], procfs: &Procfs) -> Option<Tracer> {
-    if rungs.is_empty() {
-        info!("the tracer is off: serving snapshots alone");
-        return None;
-    }
-    let netns_inum = match procfs.netns_inum() {
-        Ok(inum) => inum,
-        Err(error) => {
-            warn!(
-                "serving snapshots alone: {error}: this is no mounted procfs, so the network namespace to count is unknown"
-            );
-            return None;
-        }
-    };
-    let (tracer, refused) = kernel::climb(rungs, netns_inum);
-    for Attempt { program, error } in &refused {
-        debug!(program = program.word(), source = ?error.source(), "refused");
-    }
-    let told = |Attempt { program, error }: &Attempt| {
-        format!("{}: {error}; {}", program.word(), error.remedy())
-    };
-    let refused: Vec<_> = refused.iter().map(told).collect();
-    if let Some(tracer) = &tracer {
-        if !refused.is_empty() {
-            info!("not the first choice, which does not run: {}", refused.join("; "));
-        }
-        for refusal in &tracer.hooks_refused {
-            debug!(hooks = refusal.group, source = ?refusal.error.source(), "refused: {refusal}");
-        }
-        let hooks = tracer.hooks.word();
-        info!(program = tracer.program.word(), hooks, "counting in the kernel");
-    } else {
-        warn!("serving snapshots alone, no tracer runs: {}", refused.join("; "));
-    }
-    tracer
 }
 
 struct StopSignals {
@@ -243,16 +190,4 @@ fn telemetry_path(text: &str) -> Result<String, String> {
         return Err("/, /-/healthy, /-/ready, /api and what is below /assets are taken".to_owned());
     }
     Ok(text.to_owned())
-}
-
-fn snapshot_interval(text: &str) -> Result<Duration, String> {
-    const SHORTEST: Duration = Duration::from_millis(100);
-    const LONGEST: Duration = Duration::from_hours(24);
-    let interval = humantime::parse_duration(text)
-        .map_err(|error| format!("{error}; write it like 15s, 500ms or 1h"))?;
-    if (SHORTEST..=LONGEST).contains(&interval) {
-        Ok(interval)
-    } else {
-        Err("at least 100ms, at most 1day".to_owned())
-    }
 }

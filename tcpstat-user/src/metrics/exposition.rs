@@ -12,7 +12,8 @@ use prometheus_client::{
 };
 
 use super::{
-    HealthValues, Reason, SnapshotValues, TracerValues, Values, names, names::Metric, node_exporter,
+    HealthValues, Reason, SnapshotValues, TracerValues, Values, names, names::Metric,
+    node_exporter::ConnectionStates,
 };
 use crate::{
     procfs::{Limits, ProcessStatus, Sockstat},
@@ -42,14 +43,10 @@ impl Collector for Values {
         let info = [("program", program), ("snapshot", source), ("hooks", hooks)];
         page.single(names::TRACER_UP, u64::from(self.tracer.is_some()))?;
         page.gauges(names::TRACER_INFO, [(info, 1_u64)])?;
-        if let (true, Some(connections), Some(snapshot)) =
-            (self.node_exporter, &self.connections, &self.snapshot)
+        if self.node_exporter
+            && let Some(states) = ConnectionStates::of(self)
         {
-            let values = node_exporter::connection_states(connections, snapshot);
-            page.gauges(
-                names::NODE_TCP_CONNECTION_STATES,
-                values.into_iter().map(|(state, value)| ([("state", state)], value)),
-            )?;
+            states.write(&mut page)?;
         }
         let build =
             [("version", env!("CARGO_PKG_VERSION")), ("revision", env!("TCPSTAT_REVISION"))];
@@ -59,8 +56,9 @@ impl Collector for Values {
 }
 
 /// Where families are written to.
-struct Page<'a> {
-    encoder: DescriptorEncoder<'a>,
+pub(super) struct Page<'a> {
+    /// Where the encoder writes them.
+    pub(super) encoder: DescriptorEncoder<'a>,
 }
 
 /// A label set of `N` labels.
@@ -84,7 +82,8 @@ impl Page<'_> {
         ConstCounter::new(value).encode(self.describe(metric)?)
     }
 
-    fn gauges<L: EncodeLabelSet, V: EncodeGaugeValue>(
+    /// A gauge with labels.
+    pub(super) fn gauges<L: EncodeLabelSet, V: EncodeGaugeValue>(
         &mut self,
         metric: Metric,
         samples: impl IntoIterator<Item = (L, V)>,

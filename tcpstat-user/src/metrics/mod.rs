@@ -10,7 +10,8 @@ mod node_exporter;
 
 use std::time::{Duration, SystemTime};
 
-use prometheus_client::{encoding::text, registry::Registry};
+use node_exporter::ConnectionStates;
+use prometheus_client::{collector::Collector, encoding::text, registry::Registry};
 
 use crate::{
     procfs::{Limits, ProcessStatus, Sockstat},
@@ -143,14 +144,26 @@ impl Values {
     /// The whole exposition.
     #[must_use]
     pub fn encode(self, format: Format) -> String {
-        let mut registry = Registry::default();
-        registry.register_collector(Box::new(self));
-        let mut openmetrics = String::with_capacity(32 * 1024);
-        // Writing to a String cannot fail, and the collector adds no failure of its own.
-        let _ = text::encode(&mut openmetrics, &registry);
-        match format {
-            Format::OpenMetrics => openmetrics,
-            Format::Classic => classic::from_openmetrics(&openmetrics),
-        }
+        encode(Box::new(self), format)
+    }
+
+    /// The part of the classic exposition that node_exporter's metric is; `None` before there are
+    /// numbers.
+    #[must_use]
+    pub fn encode_node_exporter(&self) -> Option<String> {
+        let collector = ConnectionStates::of(self)?;
+        Some(encode(Box::new(collector), Format::Classic))
+    }
+}
+
+fn encode(collector: Box<dyn Collector>, format: Format) -> String {
+    let mut registry = Registry::default();
+    registry.register_collector(collector);
+    let mut openmetrics = String::with_capacity(32 * 1024);
+    // Writing to a String cannot fail, and the collectors add no failure of their own.
+    let _ = text::encode(&mut openmetrics, &registry);
+    match format {
+        Format::OpenMetrics => openmetrics,
+        Format::Classic => classic::from_openmetrics(&openmetrics),
     }
 }

@@ -3,24 +3,42 @@
 //! One label, thirteen values, sorted by it as Go's client library sorts. Unlike node_exporter a
 //! state without sockets is 0 and not absent, and `tx_queued_bytes` holds no listener's backlog limit.
 
-use crate::states::{Family, PerState, State, state_word};
+use std::fmt;
 
-use super::SnapshotValues;
+use prometheus_client::{collector::Collector, encoding::DescriptorEncoder};
 
-/// The label's values with theirs.
-pub(super) fn connection_states(
-    connections: &PerState<u64>,
-    snapshot: &SnapshotValues,
-) -> Vec<(&'static str, u64)> {
-    let mut values: Vec<_> = State::ALL
-        .into_iter()
-        .map(|state| {
+use super::{Values, exposition::Page, names};
+use crate::states::{Family, State, state_word};
+
+/// The values of the label with theirs.
+#[derive(Debug)]
+pub(super) struct ConnectionStates([(&'static str, u64); State::ALL.len() + 2]);
+
+impl ConnectionStates {
+    /// `None` before there are numbers.
+    pub(super) fn of(values: &Values) -> Option<Self> {
+        let (connections, snapshot) = (values.connections.as_ref()?, values.snapshot.as_ref()?);
+        let mut states = [("", 0); State::ALL.len() + 2];
+        for (value, state) in states.iter_mut().zip(State::ALL) {
             let count = Family::ALL.into_iter().map(|family| connections[(family, state)]).sum();
-            (state_word(state), count)
-        })
-        .collect();
-    values.push(("rx_queued_bytes", snapshot.tally.receive_queue_bytes.total()));
-    values.push(("tx_queued_bytes", snapshot.tally.send_queue_bytes.total()));
-    values.sort_unstable();
-    values
+            *value = (state_word(state), count);
+        }
+        let [.., received, sent] = &mut states;
+        *received = ("rx_queued_bytes", snapshot.tally.receive_queue_bytes.total());
+        *sent = ("tx_queued_bytes", snapshot.tally.send_queue_bytes.total());
+        states.sort_unstable();
+        Some(Self(states))
+    }
+
+    /// Writes the one family.
+    pub(super) fn write(&self, page: &mut Page<'_>) -> fmt::Result {
+        let samples = self.0.iter().map(|&(state, value)| ([("state", state)], value));
+        page.gauges(names::NODE_TCP_CONNECTION_STATES, samples)
+    }
+}
+
+impl Collector for ConnectionStates {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        self.write(&mut Page { encoder })
+    }
 }

@@ -6,6 +6,7 @@ mod api;
 mod command_line;
 mod exposition;
 mod fixtures;
+mod textfile;
 mod web;
 
 use std::process::ExitCode;
@@ -17,6 +18,7 @@ fn main() -> ExitCode {
     tests.extend(command_line::tests());
     tests.extend(exposition::tests());
     tests.extend(api::tests());
+    tests.extend(textfile::tests());
     tests.extend(web::tests());
     run(tests)
 }

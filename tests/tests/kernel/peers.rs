@@ -1,27 +1,29 @@
 //! The same numbers as node_exporter's collector tcpstat, in the same namespace.
 
 use std::collections::BTreeMap;
-use std::process::{Child, Command, Stdio};
+use std::fs;
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tcpstat_tests::agreement::await_agreement;
-use tcpstat_tests::binary::path_from;
 use tcpstat_tests::deadline::{DEADLINE, Look, wait_until};
 use tcpstat_tests::exporter::Exporter;
 use tcpstat_tests::exposition::Scrape;
 use tcpstat_tests::harness::{Test, kernel_test};
 use tcpstat_tests::held::Addressing;
 use tcpstat_tests::netns::Namespace;
+use tcpstat_tests::node_exporter::NodeExporter;
 use tcpstat_tests::proc_view;
-use tcpstat_tests::scraper::Scraper;
 use tcpstat_tests::states::ALL;
-use tcpstat_tests::tcp::State;
 use tcpstat_tests::wire::Wire;
 
 pub(crate) fn tests() -> Vec<Test> {
-    vec![kernel_test("node_exporter_gives_the_same_values", same_values_as_node_exporter)]
+    vec![
+        kernel_test("node_exporter_gives_the_same_values", same_values_as_node_exporter),
+        kernel_test("node_exporter_takes_the_textfile_unchanged_and_once", textfile_is_taken),
+    ]
 }
 
 /// Every value must be the same, but for:
@@ -38,7 +40,7 @@ fn same_values_as_node_exporter(namespace: &Namespace) -> Result<()> {
         }
     }
     let mut exporter = Exporter::start(&["--snapshot-interval=100ms"])?;
-    let mut peer = NodeExporter::start()?;
+    let mut peer = NodeExporter::start(["--collector.tcpstat"])?;
     let told = wait_until("the same values twice", DEADLINE, || {
         await_agreement(&mut exporter)?;
         // An answer stays in the send queue until it is acknowledged, some 40 ms later. The snapshot
@@ -68,6 +70,40 @@ fn same_values_as_node_exporter(namespace: &Namespace) -> Result<()> {
     Ok(())
 }
 
+/// The series arrive as they were written, byte for byte.
+fn textfile_is_taken(namespace: &Namespace) -> Result<()> {
+    let wire = Wire::open(namespace)?;
+    let held = ALL.into_iter().map(|(_, hold)| hold(&wire, Addressing::Ipv4));
+    let _held = held.collect::<Result<Vec<_>>>()?;
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("tcpstat.prom");
+    let textfile = format!("--textfile={}", path.display());
+    let _exporter = Exporter::start(&["--snapshot-interval=100ms", &textfile])?;
+    let mut peer = NodeExporter::start([
+        "--collector.textfile".to_owned(),
+        format!("--collector.textfile.directory={}", folder.path().display()),
+    ])?;
+    let (theirs, file) = wait_until("scrape while the file stays as it is", DEADLINE, || {
+        let before = fs::read_to_string(&path)?;
+        let theirs = peer.scraper.get("/metrics")?.body;
+        let after = fs::read_to_string(&path)?;
+        Ok(if before == after {
+            Look::Done((theirs, after))
+        } else {
+            Look::NotYet(format!("before {before}, after {after}"))
+        })
+    })?;
+    let lines = theirs.split_inclusive('\n');
+    let taken: String = lines.filter(|line| line.contains("node_tcp_connection_states")).collect();
+    assert_eq!(taken, file);
+    assert_eq!(file.lines().count(), 2 + 13, "{file}");
+    assert!(file.contains("\nnode_tcp_connection_states{state=\"closing\"} 1\n"), "{file}");
+    assert!(theirs.contains("\nnode_textfile_scrape_error 0\n"), "{theirs}");
+    let age = format!("\nnode_textfile_mtime_seconds{{file=\"{}\"}} ", path.display());
+    assert!(theirs.contains(&age), "{theirs}");
+    Ok(())
+}
+
 /// Waits until the send queues hold no more than `bytes`: every answer has been acknowledged.
 fn await_acknowledgement(bytes: f64) -> Result<()> {
     wait_until("acknowledgement of every answer", DEADLINE, || {
@@ -92,56 +128,4 @@ fn listener_backlog_limits() -> Result<u32> {
             limit.parse::<u32>().with_context(|| line.to_owned())
         })
         .sum()
-}
-
-/// node_exporter with nothing but its collector tcpstat.
-struct NodeExporter {
-    child: Child,
-    scraper: Scraper,
-}
-
-impl NodeExporter {
-    fn start() -> Result<Self> {
-        let address = "127.0.0.1:9100".parse()?;
-        let child = Command::new(path_from("TCPSTAT_NODE_EXPORTER")?)
-            .args(["--collector.disable-defaults", "--collector.tcpstat"])
-            .arg(format!("--web.listen-address={address}"))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .context("start node_exporter")?;
-        let mut started = Started(Some(child));
-        wait_until("node_exporter that listens", DEADLINE, || {
-            let listens = proc_view::rows()?
-                .iter()
-                .any(|row| row.state == State::Listen && row.local_port == 9100);
-            Ok(if listens { Look::Done(()) } else { Look::NotYet("it does not".to_owned()) })
-        })?;
-        let scraper = Scraper::connect(address)?;
-        let child = started.0.take().context("it was started")?;
-        Ok(Self { child, scraper })
-    }
-}
-
-impl Drop for NodeExporter {
-    fn drop(&mut self) {
-        end(&mut self.child);
-    }
-}
-
-/// Ends the process where the start fails half-way.
-struct Started(Option<Child>);
-
-impl Drop for Started {
-    fn drop(&mut self) {
-        if let Some(child) = &mut self.0 {
-            end(child);
-        }
-    }
-}
-
-fn end(child: &mut Child) {
-    // It may have ended by itself; there is nothing to do about any other failure.
-    let _ = child.kill();
-    let _ = child.wait();
 }

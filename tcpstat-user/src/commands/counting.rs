@@ -1,0 +1,181 @@
+//! Who counts and who lists the sockets: the flags, and the wiring of the tracker, for every command
+//! that counts.
+
+use std::{error::Error, time::Duration};
+
+use clap::{Args, CommandFactory, ValueEnum, error::ErrorKind};
+use tracing::{debug, info, warn};
+
+use super::{Cli, ProcfsArgs};
+use crate::{
+    kernel::{self, Attempt, Program, Tracer},
+    procfs::Procfs,
+    tracker::{SourceChoice, Tracker, TrackerError, Tracking},
+};
+
+/// Which program counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum TracerChoice {
+    /// The one that loses least on this kernel, then the other
+    Auto,
+    /// tp_btf
+    Btf,
+    /// The classic tracepoint
+    Tracepoint,
+    /// None: snapshots alone
+    Off,
+}
+
+/// Flags of the commands that count.
+#[derive(Args, Clone, Debug)]
+pub(super) struct CountingArgs {
+    /// BPF program that counts; several, best first, with commas between
+    #[arg(
+        long = "tracer",
+        default_value = "auto",
+        value_name = "PROGRAM",
+        env = "TCPSTAT_TRACER",
+        value_delimiter = ',',
+        value_enum,
+        help_heading = "Counting"
+    )]
+    tracer: Vec<TracerChoice>,
+
+    #[command(flatten)]
+    procfs: ProcfsArgs,
+
+    /// Who lists all sockets
+    #[arg(
+        long = "snapshot",
+        default_value = "auto",
+        value_name = "SOURCE",
+        env = "TCPSTAT_SNAPSHOT",
+        value_enum,
+        help_heading = "Listing"
+    )]
+    snapshot: SourceChoice,
+
+    /// Time between two listings of all sockets: the counts are held against each
+    #[arg(
+        long = "snapshot-interval",
+        default_value = "15s",
+        value_name = "TIME",
+        env = "TCPSTAT_SNAPSHOT_INTERVAL",
+        value_parser = snapshot_interval,
+        help_heading = "Listing"
+    )]
+    pub(super) snapshot_interval: Duration,
+}
+
+/// The tracker to be, with the best tracer that runs.
+pub(super) struct Counting {
+    /// Where sockets are listed.
+    pub(super) procfs: Procfs,
+    tracker: Tracker,
+}
+
+impl CountingArgs {
+    /// The programs to try, best first, each once; none for `off`.
+    ///
+    /// # Errors
+    /// Wrong usage: `off` goes with no other program.
+    pub(super) fn rungs(&self) -> Result<Vec<Program>, clap::Error> {
+        rungs(&self.tracer)
+    }
+
+    /// Loads the first of `rungs` that runs. Why one does not is logged.
+    pub(super) fn load(&self, rungs: Vec<Program>) -> Counting {
+        let procfs = self.procfs.procfs();
+        let tracer = find_tracer(&rungs, &procfs);
+        let tracker = Tracker {
+            procfs: procfs.clone(),
+            tracer,
+            rungs,
+            source: self.snapshot,
+            snapshot_interval: self.snapshot_interval,
+        };
+        Counting { procfs, tracker }
+    }
+}
+
+impl Counting {
+    /// Starts the tracker.
+    ///
+    /// # Errors
+    /// As [`Tracker::start`].
+    pub(super) fn start(self) -> Result<Tracking, TrackerError> {
+        self.tracker.start()
+    }
+}
+
+fn rungs(choices: &[TracerChoice]) -> Result<Vec<Program>, clap::Error> {
+    if choices.contains(&TracerChoice::Off) && choices.len() > 1 {
+        let remedy = "`off` goes with no other program in --tracer: give it alone, or leave it out";
+        return Err(Cli::command().error(ErrorKind::ArgumentConflict, remedy));
+    }
+    let mut rungs = Vec::new();
+    for choice in choices {
+        let programs: &[Program] = match choice {
+            TracerChoice::Auto => &Program::ladder(),
+            TracerChoice::Btf => &[Program::TpBtf],
+            TracerChoice::Tracepoint => &[Program::Tracepoint],
+            TracerChoice::Off => &[],
+        };
+        for program in programs {
+            if !rungs.contains(program) {
+                rungs.push(*program);
+            }
+        }
+    }
+    Ok(rungs)
+}
+
+/// The first tracer that runs; without one a warning says what each rung lacks.
+fn find_tracer(rungs: &[Program], procfs: &Procfs) -> Option<Tracer> {
+    if rungs.is_empty() {
+        info!("the tracer is off: serving snapshots alone");
+        return None;
+    }
+    let netns_inum = match procfs.netns_inum() {
+        Ok(inum) => inum,
+        Err(error) => {
+            warn!(
+                "serving snapshots alone: {error}: this is no mounted procfs, so the network namespace to count is unknown"
+            );
+            return None;
+        }
+    };
+    let (tracer, refused) = kernel::climb(rungs, netns_inum);
+    for Attempt { program, error } in &refused {
+        debug!(program = program.word(), source = ?error.source(), "refused");
+    }
+    let told = |Attempt { program, error }: &Attempt| {
+        format!("{}: {error}; {}", program.word(), error.remedy())
+    };
+    let refused: Vec<_> = refused.iter().map(told).collect();
+    if let Some(tracer) = &tracer {
+        if !refused.is_empty() {
+            info!("not the first choice, which does not run: {}", refused.join("; "));
+        }
+        for refusal in &tracer.hooks_refused {
+            debug!(hooks = refusal.group, source = ?refusal.error.source(), "refused: {refusal}");
+        }
+        let hooks = tracer.hooks.word();
+        info!(program = tracer.program.word(), hooks, "counting in the kernel");
+    } else {
+        warn!("serving snapshots alone, no tracer runs: {}", refused.join("; "));
+    }
+    tracer
+}
+
+fn snapshot_interval(text: &str) -> Result<Duration, String> {
+    const SHORTEST: Duration = Duration::from_millis(100);
+    const LONGEST: Duration = Duration::from_hours(24);
+    let interval = humantime::parse_duration(text)
+        .map_err(|error| format!("{error}; write it like 15s, 500ms or 1h"))?;
+    if (SHORTEST..=LONGEST).contains(&interval) {
+        Ok(interval)
+    } else {
+        Err("at least 100ms, at most 1day".to_owned())
+    }
+}

@@ -1,0 +1,71 @@
+//! Debian's node_exporter, running in the network namespace of the calling thread.
+
+use std::ffi::OsStr;
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, Result};
+
+use crate::binary::path_from;
+use crate::deadline::{DEADLINE, Look, wait_until};
+use crate::proc_view;
+use crate::scraper::Scraper;
+use crate::tcp::State;
+
+/// node_exporter with one collector, on its own port of the namespace. Dropping it kills it.
+#[derive(Debug)]
+pub struct NodeExporter {
+    child: Child,
+    /// The one connection to it.
+    pub scraper: Scraper,
+}
+
+impl NodeExporter {
+    /// Starts it with no collector but those that `args` turn on, and waits until it listens.
+    ///
+    /// # Errors
+    /// Fails when there is no such program, and when it does not listen within [`DEADLINE`].
+    pub fn start<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Result<Self> {
+        let address = "127.0.0.1:9100".parse()?;
+        let child = Command::new(path_from("TCPSTAT_NODE_EXPORTER")?)
+            .arg("--collector.disable-defaults")
+            .args(args)
+            .arg(format!("--web.listen-address={address}"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("start node_exporter")?;
+        let mut started = Started(Some(child));
+        wait_until("node_exporter that listens", DEADLINE, || {
+            let listens = proc_view::rows()?
+                .iter()
+                .any(|row| row.state == State::Listen && row.local_port == 9100);
+            Ok(if listens { Look::Done(()) } else { Look::NotYet("it does not".to_owned()) })
+        })?;
+        let scraper = Scraper::connect(address)?;
+        let child = started.0.take().context("it was started")?;
+        Ok(Self { child, scraper })
+    }
+}
+
+impl Drop for NodeExporter {
+    fn drop(&mut self) {
+        end(&mut self.child);
+    }
+}
+
+/// Ends the process where the start fails half-way.
+struct Started(Option<Child>);
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            end(child);
+        }
+    }
+}
+
+fn end(child: &mut Child) {
+    // It may have ended by itself; there is nothing to do about any other failure.
+    let _ = child.kill();
+    let _ = child.wait();
+}

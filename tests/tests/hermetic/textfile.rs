@@ -1,0 +1,141 @@
+//! The file for node_exporter's textfile collector: when it is written, and when it goes.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use anyhow::Result;
+use tcpstat_tests::binary::tcpstat;
+use tcpstat_tests::deadline::{DEADLINE, Look, wait_until};
+use tcpstat_tests::exporter::{Exporter, Options};
+use tcpstat_tests::harness::{Test, hermetic_test};
+use tempfile::TempDir;
+
+use crate::web::anywhere;
+
+pub(crate) fn tests() -> Vec<Test> {
+    vec![
+        hermetic_test("the_textfile_is_what_metrics_say_and_any_user_may_read_it", what_it_is),
+        hermetic_test("the_textfile_is_there_without_the_metric_of_that_name", alone),
+        hermetic_test("the_textfile_goes_when_the_exporter_ends", it_goes),
+        hermetic_test("a_textfile_that_cannot_be_stops_the_start", it_cannot_be),
+        hermetic_test("a_folder_that_goes_and_comes_back_is_told_once_each", told_once),
+    ]
+}
+
+/// A folder, and an exporter that writes to it over a fixture.
+struct Dropped {
+    folder: TempDir,
+    path: PathBuf,
+}
+
+impl Dropped {
+    fn new() -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("tcpstat.prom");
+        Ok(Self { folder, path })
+    }
+
+    fn options(&self) -> Result<Options> {
+        Ok(anywhere("debian-7.2")?.env("TCPSTAT_TEXTFILE", &self.path))
+    }
+
+    /// Waits until the file is there, and reads it.
+    fn text(&self) -> Result<String> {
+        wait_until("textfile", DEADLINE, || {
+            Ok(match fs::read_to_string(&self.path) {
+                Ok(text) => Look::Done(text),
+                Err(error) => Look::NotYet(error.to_string()),
+            })
+        })
+    }
+}
+
+fn what_it_is() -> Result<()> {
+    let dropped = Dropped::new()?;
+    let mut exporter = dropped.options()?.start()?;
+    let text = dropped.text()?;
+    let body = exporter.get("/metrics")?.body;
+    let of_contract = |line: &&str| line.contains("node_tcp_connection_states");
+    let expected: String = body.split_inclusive('\n').filter(of_contract).collect();
+    assert_eq!(text, expected);
+    assert_eq!(text.lines().count(), 2 + 13);
+    assert_eq!(fs::metadata(&dropped.path)?.permissions().mode() & 0o777, 0o644);
+    assert_eq!(fs::read_dir(dropped.folder.path())?.count(), 1, "nothing else stays in the folder");
+    Ok(())
+}
+
+fn alone() -> Result<()> {
+    let dropped = Dropped::new()?;
+    let mut exporter = dropped.options()?.args(["--no-compat.node-exporter"]).start()?;
+    assert!(dropped.text()?.contains("node_tcp_connection_states{state=\"listen\"}"));
+    assert!(!exporter.get("/metrics")?.body.contains("node_tcp_connection_states"));
+    Ok(())
+}
+
+fn it_goes() -> Result<()> {
+    let dropped = Dropped::new()?;
+    let exporter = dropped.options()?.start()?;
+    dropped.text()?;
+    assert_eq!(exporter.stop()?.code(), Some(0));
+    assert_eq!(fs::read_dir(dropped.folder.path())?.count(), 0);
+    Ok(())
+}
+
+fn it_cannot_be() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    fs::create_dir(folder.path().join("folder.prom"))?;
+    let below = |name: &str| folder.path().join(name).display().to_string();
+    let cases = [
+        (below("tcpstat.txt"), 2, "end in .prom"),
+        (below("none/tcpstat.prom"), 1, "No such file or directory"),
+        (below("folder.prom"), 1, "is a folder"),
+        // Not even root may.
+        ("/sys/kernel/tcpstat.prom".to_owned(), 1, "must be allowed to write to it"),
+    ];
+    for (path, status, reason) in cases {
+        let run = tcpstat(["serve", "--web.listen-address=127.0.0.1:0", "--textfile", &path])?;
+        assert_eq!(run.status, Some(status), "{path}: {run:?}");
+        let line = run.stderr.lines().next().unwrap_or_default();
+        assert!(line.contains("--textfile") && line.contains(reason), "{path}: {}", run.stderr);
+        assert!(status == 2 || run.stderr.lines().count() == 1, "{path}: {}", run.stderr);
+    }
+    Ok(())
+}
+
+fn told_once() -> Result<()> {
+    let dropped = Dropped::new()?;
+    let mut exporter = dropped.options()?.args(["--snapshot-interval=100ms"]).start()?;
+    dropped.text()?;
+    let elsewhere = dropped.folder.path().with_extension("elsewhere");
+    fs::rename(dropped.folder.path(), &elsewhere)?;
+    await_log(&exporter, "grows old")?;
+    // It fails at every listing.
+    await_listing(&mut exporter)?;
+    await_listing(&mut exporter)?;
+    fs::rename(&elsewhere, dropped.folder.path())?;
+    await_log(&exporter, "is written again")?;
+    let log = exporter.log();
+    assert_eq!(log.matches("grows old").count(), 1, "{log}");
+    assert_eq!(log.matches("is written again").count(), 1, "{log}");
+    Ok(())
+}
+
+/// Waits until the sockets have been listed once more.
+fn await_listing(exporter: &mut Exporter) -> Result<()> {
+    let finished = |exporter: &mut Exporter| {
+        exporter.scrape()?.value("tcpstat_snapshot_timestamp_seconds", &[])
+    };
+    let before = finished(exporter)?;
+    wait_until("another listing", DEADLINE, || {
+        let now = finished(exporter)?;
+        Ok(if now > before { Look::Done(()) } else { Look::NotYet(now.to_string()) })
+    })
+}
+
+fn await_log(exporter: &Exporter, words: &str) -> Result<()> {
+    wait_until(words, DEADLINE, || {
+        let log = exporter.log();
+        Ok(if log.contains(words) { Look::Done(()) } else { Look::NotYet(log) })
+    })
+}
