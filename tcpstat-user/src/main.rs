@@ -9,9 +9,12 @@ fn main() -> ExitCode {
     one_arena();
     match Cli::parse().run() {
         Ok(status) => status,
-        Err(error) => {
-            eprintln!("tcpstat: {error:#}");
-            ExitCode::FAILURE
-        }
+        Err(error) => match error.downcast::<clap::Error>() {
+            Ok(usage) => usage.exit(),
+            Err(error) => {
+                eprintln!("tcpstat: {error:#}");
+                ExitCode::FAILURE
+            }
+        },
     }
 }

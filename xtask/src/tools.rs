@@ -1,8 +1,9 @@
-//! What the tests need beside the BPF toolchain: Prometheus and its kin, `ip`, schemas, and
-//! Chromium.
+//! What the tests need beside the BPF toolchain: Prometheus and its kin, `ip`, a terminal, the shells that
+//! have completions, schemas, and Chromium.
 //!
 //! Prometheus, Alertmanager and `node_exporter` are never installed, as Debian's packages start
-//! services: they are taken from PATH, else unpacked under the target directory.
+//! services: they are taken from PATH, else unpacked below the target directory. The others are
+//! installed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -43,6 +44,15 @@ const PROGRAMS: [&[&str]; 4] = [
 
 const PACKAGES: [&str; 3] = ["prometheus", "prometheus-alertmanager", "prometheus-node-exporter"];
 
+/// Programs that are taken from PATH, and the packages that have them.
+const INSTALLED: [(&str, &str); 5] = [
+    ("ip", "iproute2"),
+    ("tmux", "tmux"),
+    ("script", "bsdutils"),
+    ("zsh", "zsh"),
+    ("fish", "fish"),
+];
+
 /// Finds the tools, or downloads what is missing.
 pub(crate) fn provide(workspace: &Workspace) -> Result<Tools> {
     let found = find(workspace);
@@ -52,14 +62,15 @@ pub(crate) fn provide(workspace: &Workspace) -> Result<Tools> {
         download(workspace)?;
         find(workspace).context("the packages are unpacked, but their programs do not run")?
     };
-    provide_ip(workspace)?;
+    install_missing(workspace)?;
     let schemas_python = schemas::provide(workspace)?;
     let chromium = chromium::provide(workspace)?;
     let shown = found.iter().zip(PROGRAMS).map(|(tool, names)| {
         format!("{} {} ({})", names[0], tool.version, workspace.shown(&tool.path))
     });
     let shown = shown.collect::<Vec<_>>().join(", ");
-    println!("test tools: {shown}, chromium {}, ip", chromium.version);
+    let installed = INSTALLED.map(|(program, _)| program).join(", ");
+    println!("test tools: {shown}, chromium {}, {installed}", chromium.version);
     let [promtool, prometheus, alertmanager, node_exporter] = found.map(|tool| tool.path);
     Ok(Tools { promtool, prometheus, alertmanager, node_exporter, schemas_python, chromium })
 }
@@ -112,13 +123,15 @@ fn download(workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
-fn provide_ip(workspace: &Workspace) -> Result<()> {
-    if process::on_path("ip").is_some() {
+fn install_missing(workspace: &Workspace) -> Result<()> {
+    let missing = INSTALLED.iter().filter(|(program, _)| process::on_path(program).is_none());
+    let packages: Vec<_> = missing.map(|(_, package)| *package).collect();
+    if packages.is_empty() {
         return Ok(());
     }
     match Apt::find(workspace) {
-        Some(apt) => apt.install(&["iproute2"], ""),
-        None => bail!("no `ip`, and no apt-get: install iproute2"),
+        Some(apt) => apt.install(&packages, ""),
+        None => bail!("no apt-get: install {}", packages.join(", ")),
     }
 }
 

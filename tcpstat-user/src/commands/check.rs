@@ -1,17 +1,20 @@
 //! `tcpstat check`: tries what the tracer needs, and says what to grant.
 
-use std::{fmt::Write as _, io::Write as _, process::ExitCode};
+use std::{fmt::Write as _, process::ExitCode};
 
-use anyhow::Context;
 use clap::Args;
 use nix::sys::utsname::uname;
 
-use super::ProcfsArgs;
+use super::{ProcfsArgs, write_out};
 use crate::{
     kernel::{Program, SocketIterator, Tracer},
     procfs::{Capabilities, Procfs},
     tracker::{self, Pass},
 };
+
+pub(super) const EXAMPLES: &str = "Examples:
+  tcpstat check                                      what runs here, and what is missing for the rest
+  tcpstat check > /dev/null && echo a tracer runs    the exit status tells too";
 
 /// Flags of `tcpstat check`.
 #[derive(Args, Debug)]
@@ -61,7 +64,7 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         None => ("would not run; snapshots alone would be served".to_owned(), ExitCode::FAILURE),
     };
     say("tracer", verdict);
-    std::io::stdout().write_all(report.as_bytes()).context("writing to standard output")?;
+    write_out(report.as_bytes())?;
     Ok(status)
 }
 

@@ -110,7 +110,7 @@ impl Counting {
 
 fn rungs(choices: &[TracerChoice]) -> Result<Vec<Program>, clap::Error> {
     if choices.contains(&TracerChoice::Off) && choices.len() > 1 {
-        let remedy = "`off` goes with no other program in --tracer: give it alone, or leave it out";
+        let remedy = "--tracer: `off` goes with no other program; give it alone, or leave it out";
         return Err(Cli::command().error(ErrorKind::ArgumentConflict, remedy));
     }
     let mut rungs = Vec::new();

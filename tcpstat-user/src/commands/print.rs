@@ -1,9 +1,13 @@
 //! `tcpstat print`: the files that go with the binary, which carries them.
 
-use std::{io::Write, process::ExitCode};
+use std::process::ExitCode;
 
-use anyhow::Context;
 use clap::{Args, Subcommand};
+
+use super::write_out;
+
+pub(super) const EXAMPLES: &str = "Examples:
+  tcpstat print unit > /etc/systemd/system/tcpstat.service";
 
 /// Flags of `tcpstat print`.
 #[derive(Args, Debug)]
@@ -52,6 +56,6 @@ pub(super) fn run(args: &PrintArgs) -> anyhow::Result<ExitCode> {
         Kind::Rules(args) => &RULES.replace(RUNBOOK_PATH, &args.runbook_url),
         Kind::Runbook => RUNBOOK,
     };
-    std::io::stdout().write_all(text.as_bytes()).context("writing to standard output")?;
+    write_out(text.as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }

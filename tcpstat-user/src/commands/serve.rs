@@ -23,34 +23,46 @@ use crate::{
 /// How long a response under way may take when it is to end.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+pub(super) const EXAMPLES: &str = "Examples:
+  tcpstat                                             on port 10048 of every address
+  tcpstat serve --web.listen-address 127.0.0.1:10048
+  tcpstat serve --textfile /var/lib/prometheus/node-exporter/tcpstat.prom
+  tcpstat serve --tracer off --snapshot-interval 5s   listings alone";
+
 /// Flags of `tcpstat serve`.
 #[derive(Args, Clone, Debug)]
 pub struct ServeArgs {
-    /// Address to listen on: HOST:PORT, or :PORT for all. May be given several times.
+    /// Address to listen on: HOST:PORT, or :PORT for all; repeatable
     #[arg(
         long = "web.listen-address",
         default_value = ":10048",
         value_name = "ADDRESS",
         env = "TCPSTAT_WEB_LISTEN_ADDRESS",
-        value_delimiter = ','
+        value_delimiter = ',',
+        help_heading = "Listening"
     )]
     listen_address: Vec<ListenAddress>,
 
-    /// Path of the metrics.
+    /// Path of the metrics
     #[arg(
         long = "web.telemetry-path",
         default_value = "/metrics",
         value_name = "PATH",
         env = "TCPSTAT_WEB_TELEMETRY_PATH",
-        value_parser = telemetry_path
+        value_parser = telemetry_path,
+        help_heading = "Listening"
     )]
     telemetry_path: String,
 
     #[command(flatten)]
     counting: CountingArgs,
 
-    /// Do not serve node_exporter's node_tcp_connection_states.
-    #[arg(long = "no-compat.node-exporter", env = "TCPSTAT_NO_COMPAT_NODE_EXPORTER")]
+    /// Do not serve node_exporter's node_tcp_connection_states
+    #[arg(
+        long = "no-compat.node-exporter",
+        env = "TCPSTAT_NO_COMPAT_NODE_EXPORTER",
+        help_heading = "Compatibility"
+    )]
     no_node_exporter: bool,
 
     /// File to write node_exporter's metric to, for its textfile collector; ends in .prom

@@ -1,16 +1,20 @@
 //! `tcpstat show`: the sockets of this network namespace by state, once.
 
-use std::{collections::BTreeMap, io::Write, process::ExitCode};
+use std::{collections::BTreeMap, process::ExitCode};
 
-use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
 
-use super::ProcfsArgs;
+use super::{ProcfsArgs, write_out};
 use crate::{
     states::{Family, PerFamily, State, family_word, state_word},
     tracker::{self, Pass},
 };
+
+pub(super) const EXAMPLES: &str = "Examples:
+  tcpstat show
+  tcpstat show --json | jq .ipv4.close_wait
+  nsenter --net=/run/netns/blue tcpstat show    the sockets of another network namespace";
 
 /// Flags of `tcpstat show`.
 #[derive(Args, Debug)]
@@ -18,8 +22,8 @@ pub(super) struct ShowArgs {
     #[command(flatten)]
     procfs: ProcfsArgs,
 
-    /// Print JSON instead of a table.
-    #[arg(long)]
+    /// Print JSON instead of a table
+    #[arg(long, help_heading = "Output")]
     json: bool,
 }
 
@@ -36,7 +40,7 @@ pub(super) fn run(args: &ShowArgs) -> anyhow::Result<ExitCode> {
     } else {
         table(&pass)
     };
-    std::io::stdout().write_all(text.as_bytes()).context("writing to standard output")?;
+    write_out(text.as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }
 

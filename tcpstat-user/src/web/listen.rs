@@ -1,6 +1,6 @@
 //! Addresses to listen on, written as exporters take them.
 
-use std::{fmt, net::SocketAddr, str::FromStr};
+use std::{fmt, io, net::SocketAddr, str::FromStr};
 
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -21,13 +21,23 @@ pub enum ListenError {
     #[error("`{0}` is neither HOST:PORT nor :PORT (with an IPv6 address: [::1]:10048)")]
     Form(String),
     /// The system says no.
-    #[error("listening on {address}: {cause}")]
+    #[error("--web.listen-address {address}: {cause}{}", remedy(cause.kind()))]
     Refused {
         /// The address.
         address: ListenAddress,
         /// What it said.
-        cause: std::io::Error,
+        cause: io::Error,
     },
+}
+
+/// What to do about it, where that is known.
+fn remedy(kind: io::ErrorKind) -> &'static str {
+    match kind {
+        io::ErrorKind::AddrInUse => ": end what listens there, or choose another",
+        io::ErrorKind::AddrNotAvailable => ": no interface of this host has that address",
+        io::ErrorKind::PermissionDenied => ": a port below 1024 takes CAP_NET_BIND_SERVICE",
+        _ => "",
+    }
 }
 
 impl FromStr for ListenAddress {

@@ -6,6 +6,7 @@ mod api;
 mod command_line;
 mod exposition;
 mod fixtures;
+mod help;
 mod textfile;
 mod web;
 
@@ -18,6 +19,7 @@ fn main() -> ExitCode {
     tests.extend(command_line::tests());
     tests.extend(exposition::tests());
     tests.extend(api::tests());
+    tests.extend(help::tests());
     tests.extend(textfile::tests());
     tests.extend(web::tests());
     run(tests)

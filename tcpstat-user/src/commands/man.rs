@@ -1,0 +1,98 @@
+//! `tcpstat man`: the manual pages, made from what the command line knows of itself.
+
+use std::{
+    fs,
+    io::{self, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::Context;
+use clap::{Args, Command, CommandFactory};
+use clap_mangen::Man;
+
+use super::{Cli, write_out};
+
+pub(super) const EXAMPLES: &str = "Examples:
+  tcpstat man | man -l -                              read it now
+  tcpstat man --directory /usr/local/share/man/man1   the page of each command too";
+
+/// Flags of `tcpstat man`.
+#[derive(Args, Debug)]
+pub(super) struct ManArgs {
+    /// Folder to write all pages to, one for each command, instead of printing the first
+    #[arg(long, value_name = "DIR", help_heading = "Output")]
+    directory: Option<PathBuf>,
+}
+
+/// Prints to standard output, or writes files.
+pub(super) fn run(args: &ManArgs) -> anyhow::Result<ExitCode> {
+    let mut command = Cli::command().disable_help_subcommand(true);
+    command.build();
+    match &args.directory {
+        None => write_out(&page(&command)?)?,
+        Some(directory) => write_all(&command, directory)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn write_all(command: &Command, directory: &Path) -> anyhow::Result<()> {
+    let path = directory.join(format!("{}.1", name(command)));
+    fs::write(&path, page(command)?)
+        .with_context(|| format!("--directory: writing {}", path.display()))?;
+    command.get_subcommands().try_for_each(|command| write_all(command, directory))
+}
+
+/// `tcpstat-show`, say.
+fn name(command: &Command) -> &str {
+    command.get_display_name().unwrap_or_else(|| command.get_name())
+}
+
+/// A page, with the help's last part divided into sections.
+fn page(command: &Command) -> io::Result<Vec<u8>> {
+    let mut page = Vec::new();
+    let man = Man::new(command.clone())
+        // An empty one would be left out, and what follows would be taken for it.
+        .date(" ")
+        .source(concat!("tcpstat ", env!("CARGO_PKG_VERSION")))
+        .manual("User Commands");
+    man.render_title(&mut page)?;
+    man.render_name_section(&mut page)?;
+    man.render_synopsis_section(&mut page)?;
+    man.render_description_section(&mut page)?;
+    man.render_options_section(&mut page)?;
+    if command.has_subcommands() {
+        man.render_subcommands_section(&mut page)?;
+    }
+    let last = command.get_after_long_help().map(ToString::to_string).unwrap_or_default();
+    sections(&last, &mut page)?;
+    if command.get_name() != "tcpstat" {
+        page.write_all(b".SH \"SEE ALSO\"\n.BR tcpstat (1)\n")?;
+    }
+    Ok(page)
+}
+
+/// A line that is not indented is a heading, and what follows stays as it is set.
+fn sections(text: &str, page: &mut impl Write) -> io::Result<()> {
+    let mut set = false;
+    for line in text.lines().filter(|line| !line.is_empty()) {
+        let indented = line.starts_with(' ');
+        if set && !indented {
+            writeln!(page, ".fi")?;
+        }
+        set = indented;
+        if indented {
+            // A dash that is to be typed, and no control character at the line's beginning.
+            let line = line.trim_start().replace('\\', "\\e").replace('-', "\\-");
+            writeln!(page, "\\&{line}")?;
+        } else {
+            let heading = line.trim_end_matches(':').to_uppercase();
+            writeln!(page, ".SH \"{heading}\"\n.nf")?;
+            set = true;
+        }
+    }
+    if set {
+        writeln!(page, ".fi")?;
+    }
+    Ok(())
+}

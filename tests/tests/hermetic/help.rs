@@ -1,0 +1,241 @@
+//! What the command line tells of itself: help, manual pages, completions; and how it is told.
+
+use std::fs;
+use std::io::pipe;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use tcpstat_tests::binary::{fixture, output, path_from, tcpstat};
+use tcpstat_tests::harness::{Test, hermetic_test};
+
+pub(crate) fn tests() -> Vec<Test> {
+    vec![
+        hermetic_test("every_flag_has_an_environment_variable_or_a_reason", flags_have_variables),
+        hermetic_test("every_flag_is_in_the_manual_page_of_its_command", flags_are_in_pages),
+        hermetic_test("every_command_has_examples_and_the_exit_status_is_told", examples),
+        hermetic_test("completions_are_taken_by_their_shells", completions_are_taken),
+        hermetic_test("the_unit_drops_all_but_two_capabilities", the_unit),
+        hermetic_test("a_reader_that_has_seen_enough_ends_it_quietly", broken_pipe),
+        hermetic_test("a_full_disk_is_one_line_and_a_failure", full_disk),
+        hermetic_test("colours_are_for_terminals_whose_users_want_them", colours),
+    ]
+}
+
+/// Flags without an environment variable, and why.
+const WITHOUT_VARIABLE: [(&str, &str); 4] = [
+    ("--help", "asks for something else than the command"),
+    ("--version", "likewise"),
+    ("--json", "a script that asks for it must get it, and one that does not must not"),
+    ("--directory", "is said once, by whoever packages"),
+];
+
+/// Every command, with its help; the first is that without a command.
+fn helps() -> Result<Vec<(String, String)>> {
+    let help = |command: &str| -> Result<(String, String)> {
+        let run = tcpstat(command.split_whitespace().chain(["--help"]))?;
+        ensure!(run.status == Some(0) && run.stderr.is_empty(), "{command}: {run:?}");
+        Ok((command.to_owned(), run.stdout))
+    };
+    let mut all = vec![help("")?];
+    for command in commands(&all[0].1) {
+        all.push(help(&command)?);
+        for kind in commands(&all[all.len() - 1].1) {
+            all.push(help(&format!("{command} {kind}"))?);
+        }
+    }
+    Ok(all)
+}
+
+/// The commands that a help lists, but for `help` itself.
+fn commands(help: &str) -> Vec<String> {
+    let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    listed
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.strip_prefix("  ")?.split(' ').next())
+        .filter(|command| !command.is_empty() && *command != "help")
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The flags that a help lists, each with what it says of it.
+fn flags(help: &str) -> Vec<(String, String)> {
+    let mut flags: Vec<(String, String)> = Vec::new();
+    for line in help.lines().take_while(|line| *line != "Examples:") {
+        let long = line.split_whitespace().find(|word| word.starts_with("--"));
+        if let (true, Some(long)) = (line.trim_start().starts_with('-'), long) {
+            flags.push((long.to_owned(), line.to_owned()));
+        } else if let Some((_, text)) = flags.last_mut() {
+            *text += line;
+        }
+    }
+    flags
+}
+
+fn flags_have_variables() -> Result<()> {
+    for (command, help) in helps()? {
+        let flags = flags(&help);
+        assert!(flags.iter().any(|(flag, _)| flag == "--log.level"), "{command}: {flags:?}");
+        for (flag, text) in flags {
+            if WITHOUT_VARIABLE.iter().any(|(without, _)| *without == flag) {
+                continue;
+            }
+            let name = flag.trim_start_matches("--").to_uppercase().replace(['.', '-'], "_");
+            let variable = format!("[env: TCPSTAT_{name}=");
+            assert!(text.contains(&variable), "{command} {flag}: no {variable} in {text}");
+        }
+    }
+    Ok(())
+}
+
+fn flags_are_in_pages() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let run = tcpstat(["man".as_ref(), "--directory".as_ref(), folder.path().as_os_str()])?;
+    ensure!(run.status == Some(0), "{run:?}");
+    let helps = helps()?;
+    for (command, help) in &helps {
+        let name = format!("tcpstat {command}");
+        let page = folder.path().join(format!("{}.1", name.trim_end().replace(' ', "-")));
+        let page = fs::read_to_string(&page).with_context(|| page.display().to_string())?;
+        let page = page.replace("\\-", "-");
+        for (flag, _) in flags(help) {
+            assert!(page.contains(&flag), "{command}: {flag} is not in {page}");
+        }
+        for told in commands(help) {
+            assert!(page.contains(&format!("{told}(1)")), "{command}: {told} is not in {page}");
+        }
+    }
+    assert_eq!(fs::read_dir(folder.path())?.count(), helps.len());
+    let whole = fs::read_to_string(folder.path().join("tcpstat.1"))?;
+    assert_eq!(tcpstat(["man"])?.stdout, whole);
+    for section in ["LISTENING", "COUNTING", "EXAMPLES", "EXIT STATUS"] {
+        let heads = |line: &str| {
+            line.strip_prefix(".SH ").is_some_and(|name| name.trim_matches('"') == section)
+        };
+        assert!(whole.lines().any(heads), "{section}: {whole}");
+    }
+
+    let nowhere = folder.path().join("none");
+    let run = tcpstat(["man".as_ref(), "--directory".as_ref(), nowhere.as_os_str()])?;
+    assert_eq!(run.status, Some(1));
+    let start = format!("tcpstat: --directory: writing {}", nowhere.display());
+    assert!(run.stderr.starts_with(&start) && run.stderr.lines().count() == 1, "{}", run.stderr);
+    Ok(())
+}
+
+fn examples() -> Result<()> {
+    let helps = helps()?;
+    for (command, help) in helps.iter().filter(|(command, _)| !command.contains(' ')) {
+        let examples = help.split_once("\nExamples:\n").with_context(|| command.clone())?.1;
+        assert!(
+            examples.lines().any(|line| line.contains(&format!("tcpstat {command}"))),
+            "{help}"
+        );
+    }
+    let status = helps[0].1.split_once("\nExit status:\n").context("no exit status")?.1;
+    for number in ["0", "1", "2"] {
+        assert!(status.lines().any(|line| line.trim_start().starts_with(number)), "{status}");
+    }
+    Ok(())
+}
+
+fn completions_are_taken() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let helps = helps()?;
+    for (shell, check) in [("bash", "-n"), ("zsh", "-n"), ("fish", "--no-execute")] {
+        let run = tcpstat(["completions", shell])?;
+        ensure!(run.status == Some(0), "{run:?}");
+        let script = folder.path().join(shell);
+        fs::write(&script, &run.stdout)?;
+        let checked = output(Command::new(shell).arg(check).arg(&script))?;
+        ensure!(checked.status == Some(0) && checked.stderr.is_empty(), "{shell}: {checked:?}");
+        for (command, help) in &helps {
+            for (flag, _) in flags(help) {
+                let name = flag.trim_start_matches("--");
+                assert!(run.stdout.contains(name), "{shell}: {command} {flag}");
+            }
+        }
+    }
+    Ok(())
+}
+
+fn the_unit() -> Result<()> {
+    let unit = tcpstat(["print", "unit"])?.stdout;
+    for line in [
+        "DynamicUser=yes",
+        "AmbientCapabilities=CAP_BPF CAP_PERFMON",
+        "CapabilityBoundingSet=CAP_BPF CAP_PERFMON",
+        "ExecStart=/usr/bin/tcpstat serve",
+    ] {
+        assert!(unit.lines().any(|is| is == line), "{line}: {unit}");
+    }
+    if !Path::new("/usr/bin/systemd-analyze").exists() {
+        eprintln!("systemd-analyze is not here: the unit was not shown to it");
+        return Ok(());
+    }
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("tcpstat.service");
+    // It asks whether the program is there.
+    let binary = path_from("TCPSTAT_BIN")?.display().to_string();
+    fs::write(&path, unit.replace("/usr/bin/tcpstat", &binary))?;
+    let run = output(Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&path))?;
+    ensure!(run.status == Some(0) && run.stderr.is_empty(), "{run:?}");
+    Ok(())
+}
+
+/// What prints without a kernel.
+fn printing() -> Result<Vec<Vec<String>>> {
+    let procfs = format!("--path.procfs={}", fixture("proc/debian-7.2")?.display());
+    let args: [&[&str]; 5] =
+        [&["show", &procfs], &["print", "unit"], &["completions", "zsh"], &["man"], &["--help"]];
+    Ok(args.iter().map(|args| args.iter().map(ToString::to_string).collect()).collect())
+}
+
+fn broken_pipe() -> Result<()> {
+    for args in printing()? {
+        let (reader, writer) = pipe()?;
+        drop(reader);
+        let output = Command::new(path_from("TCPSTAT_BIN")?)
+            .args(&args)
+            .stdout(writer)
+            .stderr(Stdio::piped())
+            .output()?;
+        assert_eq!(String::from_utf8(output.stderr)?, "", "{args:?}");
+        assert!(output.status.success(), "{args:?}: {}", output.status);
+    }
+    Ok(())
+}
+
+fn full_disk() -> Result<()> {
+    for args in printing()?.into_iter().filter(|args| args[0] != "--help") {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full")?;
+        let mut command = Command::new(path_from("TCPSTAT_BIN")?);
+        let output = command.args(&args).stdout(full).stderr(Stdio::piped()).output()?;
+        let line = "tcpstat: writing to standard output: No space left on device (os error 28)\n";
+        assert_eq!(String::from_utf8(output.stderr)?, line, "{args:?}");
+        assert_eq!(output.status.code(), Some(1), "{args:?}");
+    }
+    Ok(())
+}
+
+/// Help, an error, and a line of the log, each on a terminal that `script` makes.
+fn colours() -> Result<()> {
+    let binary = path_from("TCPSTAT_BIN")?.display().to_string();
+    let broken = fixture("proc/broken-rows")?.display().to_string();
+    for args in ["--help", "--nonsense", &format!("show --path.procfs={broken}")] {
+        let on_terminal = |no_color: Option<&str>| -> Result<bool> {
+            let mut script = Command::new("script");
+            script.args(["-qec", &format!("{binary} {args}; true"), "/dev/null"]);
+            script.env("TERM", "xterm").env_remove("NO_COLOR").env_remove("CLICOLOR");
+            script.envs(no_color.map(|value| ("NO_COLOR", value)));
+            let run = output(&mut script)?;
+            ensure!(run.stdout.len() > 100, "{args}: {run:?}");
+            Ok(run.stdout.contains('\u{1b}'))
+        };
+        assert!(on_terminal(None)?, "{args}");
+        assert!(!on_terminal(Some("1"))?, "{args}");
+        let run = tcpstat(args.split(' '))?;
+        assert!(!run.stdout.contains('\u{1b}') && !run.stderr.contains('\u{1b}'), "{run:?}");
+    }
+    Ok(())
+}
