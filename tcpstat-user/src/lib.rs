@@ -1,6 +1,6 @@
 //! tcpstat: TCP sockets by state, counted in the kernel, served to Prometheus.
 //!
-//! Imports run one way: `commands` → `web`, `textfile`, `tracker` → `metrics`, `ledger`, `history` →
+//! Imports run one way: `commands` → `web`, `top`, `textfile`, `tracker` → `metrics`, `ledger`, `history` →
 //! `snapshot`, `procfs`, `kernel` → the layout shared with the tracer. Only `kernel` names aya or needs
 //! unsafe; only `procfs` reads /proc; only `metrics` names a metric; `ledger` and `history` do no I/O and
 //! have no clock.
@@ -15,6 +15,7 @@ pub mod procfs;
 pub mod snapshot;
 pub mod states;
 pub mod textfile;
+pub mod top;
 pub mod tracker;
 pub mod transitions;
 pub mod web;

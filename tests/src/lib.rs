@@ -36,6 +36,7 @@ pub mod server;
 pub mod silent_peer;
 pub mod states;
 pub mod tcp;
+pub mod terminal;
 pub mod tun;
 pub mod webhook;
 pub mod wire;

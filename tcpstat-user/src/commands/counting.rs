@@ -99,6 +99,15 @@ impl CountingArgs {
 }
 
 impl Counting {
+    /// Lists every `interval` where no tracer runs: listings are all there is then.
+    #[must_use]
+    pub(super) fn listing_every(mut self, interval: Duration) -> Self {
+        if self.tracker.tracer.is_none() {
+            self.tracker.snapshot_interval = interval;
+        }
+        self
+    }
+
     /// Starts the tracker.
     ///
     /// # Errors
@@ -169,13 +178,5 @@ fn find_tracer(rungs: &[Program], procfs: &Procfs) -> Option<Tracer> {
 }
 
 fn snapshot_interval(text: &str) -> Result<Duration, String> {
-    const SHORTEST: Duration = Duration::from_millis(100);
-    const LONGEST: Duration = Duration::from_hours(24);
-    let interval = humantime::parse_duration(text)
-        .map_err(|error| format!("{error}; write it like 15s, 500ms or 1h"))?;
-    if (SHORTEST..=LONGEST).contains(&interval) {
-        Ok(interval)
-    } else {
-        Err("at least 100ms, at most 1day".to_owned())
-    }
+    super::duration(text, Duration::from_millis(100), Duration::from_hours(24))
 }

@@ -3,27 +3,26 @@
 mod check;
 mod completions;
 mod counting;
+mod log;
 mod man;
 mod print;
 mod serve;
 mod show;
+mod signals;
+mod top;
 
 use std::{
-    env,
-    io::{self, IsTerminal, Write},
+    io::{self, Write},
     path::PathBuf,
     process::ExitCode,
+    time::Duration,
 };
 
 use anyhow::Context;
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use tracing_subscriber::{
-    filter::{LevelFilter, Targets},
-    layer::SubscriberExt,
-    util::SubscriberInitExt,
-};
+use clap::{Args, Parser, Subcommand};
+use log::LogArgs;
 
-use crate::procfs::Procfs;
+use crate::{procfs::Procfs, top::LogLines};
 
 pub use serve::ServeArgs;
 
@@ -62,6 +61,9 @@ enum Command {
     /// Count, and serve the metrics over HTTP
     #[command(after_long_help = serve::EXAMPLES)]
     Serve(ServeArgs),
+    /// Show the states live in the terminal
+    #[command(after_long_help = top::EXAMPLES)]
+    Top(top::TopArgs),
     /// Print the sockets by state once; needs no privileges
     #[command(after_long_help = show::EXAMPLES)]
     Show(show::ShowArgs),
@@ -77,30 +79,6 @@ enum Command {
     /// Print the manual page
     #[command(after_long_help = man::EXAMPLES)]
     Man(man::ManArgs),
-}
-
-/// Flags of every command.
-#[derive(Args, Clone, Debug)]
-struct LogArgs {
-    /// Least that is logged to standard error
-    #[arg(
-        long = "log.level",
-        global = true,
-        default_value = "info",
-        value_name = "LEVEL",
-        env = "TCPSTAT_LOG_LEVEL",
-        help_heading = "Logging"
-    )]
-    level: LogLevel,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum LogLevel {
-    Error,
-    Warn,
-    Info,
-    Debug,
-    Trace,
 }
 
 /// Where sockets are listed.
@@ -130,10 +108,15 @@ impl Cli {
     /// What is to be told in one line, the exit status being 1 then; or a [`clap::Error`], which tells
     /// of wrong usage.
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        self.log.start();
+        let held = LogLines::default();
+        match &self.command {
+            Some(Command::Top(_)) => self.log.hold(&held),
+            _ => self.log.start(),
+        }
         match self.command {
             None => serve::run(&self.serve),
             Some(Command::Serve(args)) => serve::run(&args),
+            Some(Command::Top(args)) => top::run(&args, &held),
             Some(Command::Show(args)) => show::run(&args),
             Some(Command::Check(args)) => check::run(&args),
             Some(Command::Print(args)) => print::run(&args),
@@ -143,34 +126,21 @@ impl Cli {
     }
 }
 
-impl LogArgs {
-    /// The tracer's log comes through the crate `log`, which the subscriber takes in too.
-    fn start(&self) {
-        // At debug, aya tells of every relocation; what it warns of is told in our own words.
-        let (own, aya) = match self.level {
-            LogLevel::Error => (LevelFilter::ERROR, LevelFilter::ERROR),
-            LogLevel::Warn => (LevelFilter::WARN, LevelFilter::ERROR),
-            LogLevel::Info => (LevelFilter::INFO, LevelFilter::ERROR),
-            LogLevel::Debug => (LevelFilter::DEBUG, LevelFilter::INFO),
-            LogLevel::Trace => (LevelFilter::TRACE, LevelFilter::TRACE),
-        };
-        let levels = Targets::new().with_default(own).with_target("aya", aya);
-        let lines = tracing_subscriber::fmt::layer()
-            .with_writer(io::stderr)
-            .with_ansi(io::stderr().is_terminal() && colours_wanted());
-        tracing_subscriber::registry().with(levels).with(lines).init();
-    }
-}
-
-/// Whether the user has not said no to colours (https://no-color.org).
-fn colours_wanted() -> bool {
-    env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
-}
-
 /// Writes to standard output. A reader that has seen enough (`| head`) is no failure.
 fn write_out(text: &[u8]) -> anyhow::Result<()> {
     match io::stdout().write_all(text) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written.context("writing to standard output"),
     }
+}
+
+/// A time within those two, as flags take it.
+fn duration(text: &str, shortest: Duration, longest: Duration) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text)
+        .map_err(|error| format!("{error}; write it like 15s, 500ms or 1h"))?;
+    if (shortest..=longest).contains(&duration) {
+        return Ok(duration);
+    }
+    let [shortest, longest] = [shortest, longest].map(humantime::format_duration);
+    Err(format!("at least {shortest}, at most {longest}"))
 }

@@ -4,16 +4,10 @@ use std::{process::ExitCode, time::Duration};
 
 use anyhow::Context;
 use clap::Args;
-use tokio::{
-    net::TcpListener,
-    signal::unix::{SignalKind, signal},
-    sync::watch,
-    task::JoinSet,
-    time::timeout,
-};
+use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::timeout};
 use tracing::info;
 
-use super::counting::CountingArgs;
+use super::{counting::CountingArgs, signals::StopSignals};
 use crate::{
     clock, kernel,
     textfile::{self, Textfile},
@@ -171,27 +165,6 @@ fn serve_all(
         servers.spawn(async move { server.await });
     }
     Ok(servers)
-}
-
-struct StopSignals {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-}
-
-impl StopSignals {
-    fn new() -> anyhow::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate()).context("handling SIGTERM")?,
-            interrupt: signal(SignalKind::interrupt()).context("handling SIGINT")?,
-        })
-    }
-
-    async fn any(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-        }
-    }
 }
 
 fn telemetry_path(text: &str) -> Result<String, String> {

@@ -12,6 +12,7 @@ pub(crate) fn tests() -> Vec<Test> {
         hermetic_test("a_flag_that_makes_no_sense_stops_the_start_and_is_named", nonsense_is_named),
         hermetic_test("environment_variables_are_taken_for_flags", variables_are_taken),
         hermetic_test("an_address_in_use_is_named", an_address_in_use_is_named),
+        hermetic_test("top_is_refused_where_there_is_no_terminal", no_terminal),
         hermetic_test("the_version_is_told", the_version_is_told),
     ]
 }
@@ -61,6 +62,14 @@ fn an_address_in_use_is_named() -> Result<()> {
         "tcpstat: --web.listen-address {address}: Address already in use (os error 98): \
          end what listens there, or choose another\n"
     );
+    assert_eq!(run.stderr, line);
+    Ok(())
+}
+
+fn no_terminal() -> Result<()> {
+    let run = tcpstat(["top"])?;
+    assert_eq!((run.status, run.stdout.as_str()), (Some(1), ""));
+    let line = "tcpstat: top needs a terminal on standard output; `tcpstat show` prints the numbers once\n";
     assert_eq!(run.stderr, line);
     Ok(())
 }

@@ -13,6 +13,7 @@ mod privileges;
 mod snapshots;
 mod states;
 mod surroundings;
+mod terminal;
 
 use std::process::ExitCode;
 
@@ -30,5 +31,6 @@ fn main() -> ExitCode {
     tests.extend(privileges::tests());
     tests.extend(surroundings::tests());
     tests.extend(snapshots::tests());
+    tests.extend(terminal::tests());
     run(tests)
 }

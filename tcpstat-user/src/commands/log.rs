@@ -1,0 +1,80 @@
+//! The log: what of it is written, and where to.
+
+use std::{
+    env,
+    io::{self, IsTerminal},
+};
+
+use clap::{Args, ValueEnum};
+use tracing_subscriber::{
+    filter::{LevelFilter, Targets},
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
+
+use crate::top::LogLines;
+
+/// Flags of every command.
+#[derive(Args, Clone, Debug)]
+pub(super) struct LogArgs {
+    /// Least that is logged to standard error
+    #[arg(
+        long = "log.level",
+        global = true,
+        default_value = "info",
+        value_name = "LEVEL",
+        env = "TCPSTAT_LOG_LEVEL",
+        help_heading = "Logging"
+    )]
+    level: LogLevel,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+impl LogArgs {
+    /// Writes the log to standard error. The tracer's comes through the crate `log`, which the subscriber
+    /// takes in too.
+    pub(super) fn start(&self) {
+        // At debug, aya tells of every relocation; what it warns of is told in our own words.
+        let (own, aya) = match self.level {
+            LogLevel::Error => (LevelFilter::ERROR, LevelFilter::ERROR),
+            LogLevel::Warn => (LevelFilter::WARN, LevelFilter::ERROR),
+            LogLevel::Info => (LevelFilter::INFO, LevelFilter::ERROR),
+            LogLevel::Debug => (LevelFilter::DEBUG, LevelFilter::INFO),
+            LogLevel::Trace => (LevelFilter::TRACE, LevelFilter::TRACE),
+        };
+        let levels = Targets::new().with_default(own).with_target("aya", aya);
+        let lines = tracing_subscriber::fmt::layer()
+            .with_writer(io::stderr)
+            .with_ansi(io::stderr().is_terminal() && colours_wanted());
+        tracing_subscriber::registry().with(levels).with(lines).init();
+    }
+
+    /// Keeps back what it warns of: the terminal is another's.
+    pub(super) fn hold(&self, lines: &LogLines) {
+        let own = match self.level {
+            LogLevel::Error => LevelFilter::ERROR,
+            _ => LevelFilter::WARN,
+        };
+        let levels = Targets::new().with_default(own).with_target("aya", LevelFilter::ERROR);
+        let lines = tracing_subscriber::fmt::layer()
+            .with_writer(lines.clone())
+            .with_ansi(false)
+            .with_level(false)
+            .with_target(false)
+            .without_time();
+        tracing_subscriber::registry().with(levels).with(lines).init();
+    }
+}
+
+/// Whether the user has not said no to colours (https://no-color.org).
+pub(super) fn colours_wanted() -> bool {
+    env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}

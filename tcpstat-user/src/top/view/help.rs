@@ -1,0 +1,49 @@
+//! What the keys do, and what the columns mean.
+
+use ratatui::{
+    Frame,
+    layout::{Constraint, Flex, Layout},
+    text::{Line, Span},
+    widgets::{Block, Clear, Paragraph},
+};
+
+use super::theme::TITLE;
+
+const KEYS: [(&str, &str); 7] = [
+    ("q", "quit; so does Ctrl-C"),
+    ("space", "stand still, go on; so does p"),
+    ("s", "sort: states, count, rate"),
+    ("f", "family: all, ipv4, ipv6"),
+    ("+ -", "look less often, more often"),
+    ("?", "this, and away with it"),
+    ("", ""),
+];
+
+const COLUMNS: [(&str, &str); 6] = [
+    ("1 MIN", "sockets more or fewer than a minute ago"),
+    ("IN OUT", "full sockets that came and went, in a second;"),
+    ("", "mini-sockets and requests make no transition"),
+    ("bar", "the longest is the state with the most sockets"),
+    ("PAST", "a column a look, newest at the right, between its"),
+    ("", "own lowest and highest"),
+];
+
+/// Over the middle; what there is no room for is left out from below.
+pub(super) fn draw(frame: &mut Frame<'_>) {
+    let roomy = frame.area().width >= 64;
+    let lines = KEYS.iter().chain(if roomy { COLUMNS.as_slice() } else { &[] });
+    let lines: Vec<_> = lines
+        .map(|(key, what)| {
+            Line::from(vec![
+                Span::styled(format!("{key:>7}"), TITLE),
+                Span::raw(format!("  {what}")),
+            ])
+        })
+        .collect();
+    let width = lines.iter().map(Line::width).max().unwrap_or_default() + 4;
+    let size = |size: usize| Constraint::Length(u16::try_from(size).unwrap_or(u16::MAX));
+    let [column] = Layout::horizontal([size(width)]).flex(Flex::Center).areas(frame.area());
+    let [area] = Layout::vertical([size(lines.len() + 2)]).flex(Flex::Center).areas(column);
+    frame.render_widget(Clear, area);
+    frame.render_widget(Paragraph::new(lines).block(Block::bordered().title(" keys ")), area);
+}

@@ -1,0 +1,164 @@
+//! The states: as a table, or side by side where there is little room.
+
+use ratatui::{
+    Frame,
+    layout::{Alignment, Constraint, Layout, Rect},
+    text::Text,
+    widgets::Sparkline,
+};
+
+use super::{
+    bar,
+    number::{self, precise},
+    theme::{FAINT, TITLE, Theme},
+};
+use crate::{
+    states::{State, state_word},
+    top::{Model, Row},
+};
+
+/// A column of the table.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Column {
+    State,
+    Sockets,
+    Change,
+    Arrivals,
+    Departures,
+    Bar,
+    Past,
+}
+
+/// The columns that there is room for, the narrowest view first, with the width from which each set
+/// stands.
+const COLUMNS: [(u16, &[Column]); 4] = {
+    use Column::{Arrivals, Bar, Change, Departures, Past, Sockets, State};
+    [
+        (0, &[State, Sockets, Arrivals, Departures]),
+        (52, &[State, Sockets, Change, Arrivals, Departures]),
+        (62, &[State, Sockets, Change, Arrivals, Departures, Bar]),
+        (76, &[State, Sockets, Change, Arrivals, Departures, Bar, Past]),
+    ]
+};
+
+/// A title, then a line for each state.
+pub(super) fn table(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: Theme) {
+    let fitting = COLUMNS.iter().rfind(|(width, _)| *width <= area.width);
+    let columns = fitting.map_or(COLUMNS[0].1, |(_, columns)| *columns);
+    let rows = model.rows();
+    let most = rows.iter().map(|row| row.sockets).max().unwrap_or_default();
+    let lines = Layout::vertical(vec![Constraint::Length(1); rows.len() + 1]).split(area);
+    let cells = |line: Rect| {
+        let widths = columns.iter().map(|column| column.width(area.width));
+        Layout::horizontal(widths).spacing(1).split(line)
+    };
+    for (column, cell) in columns.iter().zip(cells(lines[0]).iter()) {
+        let title = Text::styled(column.title(), TITLE).alignment(column.alignment());
+        frame.render_widget(title, *cell);
+    }
+    for (row, line) in rows.iter().zip(&lines[1..]) {
+        for (column, cell) in columns.iter().zip(cells(*line).iter()) {
+            match column {
+                Column::Bar => bar::draw(frame, *cell, precise(row.sockets), precise(most), theme),
+                Column::Past => past(frame, *cell, model, row.state, theme),
+                column => {
+                    let style = style(row);
+                    let text = column.text(row, cell.width.into());
+                    let text = Text::styled(text, style).alignment(column.alignment());
+                    frame.render_widget(text, *cell);
+                }
+            }
+        }
+    }
+}
+
+/// Two columns of names and numbers.
+pub(super) fn side_by_side(frame: &mut Frame<'_>, area: Rect, model: &Model) {
+    let halves = Layout::horizontal([Constraint::Fill(1); 2]).spacing(2).areas::<2>(area);
+    let rows = model.rows();
+    for (half, rows) in halves.iter().zip(rows.chunks(rows.len().div_ceil(2).max(1))) {
+        for (row, y) in rows.iter().zip(half.y..half.bottom()) {
+            let line = Rect { y, height: 1, ..*half };
+            let widths = [Column::State.width(area.width), Constraint::Fill(1)];
+            let [name, sockets] = Layout::horizontal(widths).areas(line);
+            let style = style(row);
+            frame.render_widget(Text::styled(state_word(row.state), style), name);
+            let count = number::count(row.sockets, sockets.width.into());
+            frame.render_widget(Text::styled(count, style).alignment(Alignment::Right), sockets);
+        }
+    }
+}
+
+impl Column {
+    fn width(self, whole: u16) -> Constraint {
+        let narrow = whole < 100;
+        match self {
+            Self::State => Constraint::Length(11),
+            Self::Sockets => Constraint::Length(if narrow { 9 } else { 11 }),
+            Self::Change => Constraint::Length(if narrow { 8 } else { 10 }),
+            Self::Arrivals | Self::Departures => Constraint::Length(if narrow { 8 } else { 9 }),
+            Self::Bar => Constraint::Fill(2),
+            Self::Past => Constraint::Fill(3),
+        }
+    }
+
+    fn alignment(self) -> Alignment {
+        match self {
+            Self::State | Self::Bar | Self::Past => Alignment::Left,
+            _ => Alignment::Right,
+        }
+    }
+
+    fn title(self) -> &'static str {
+        match self {
+            Self::State => "STATE",
+            Self::Sockets => "SOCKETS",
+            Self::Change => "1 MIN",
+            Self::Arrivals => "IN/s",
+            Self::Departures => "OUT/s",
+            Self::Bar => "",
+            Self::Past => "PAST",
+        }
+    }
+
+    fn text(self, row: &Row, width: usize) -> String {
+        let rate =
+            |rate: Option<f64>| rate.map_or("-".to_owned(), |rate| number::rate(rate, width));
+        match self {
+            Self::State => state_word(row.state).to_owned(),
+            Self::Sockets => number::count(row.sockets, width),
+            Self::Change => number::change(row.change, width),
+            Self::Arrivals => rate(row.arrivals),
+            Self::Departures => rate(row.departures),
+            Self::Bar | Self::Past => String::new(),
+        }
+    }
+}
+
+/// A state in which there is nothing and through which nothing goes stays back.
+fn style(row: &Row) -> ratatui::style::Style {
+    let still = |rate: Option<f64>| rate.unwrap_or_default() == 0.0;
+    if row.sockets == 0 && row.change == 0 && still(row.arrivals) && still(row.departures) {
+        FAINT
+    } else {
+        ratatui::style::Style::new()
+    }
+}
+
+/// What was, one column for each look, the newest at the right: between its own lowest and highest, but
+/// what moves by less than a tenth of itself looks flat.
+fn past(frame: &mut Frame<'_>, area: Rect, model: &Model, state: State, theme: Theme) {
+    const LEVELS: u64 = 8;
+    let width = usize::from(area.width);
+    let values = model.shown().past(model.family(), state, width);
+    let (Some(&least), Some(&most)) = (values.iter().min(), values.iter().max()) else { return };
+    if most == 0 {
+        return;
+    }
+    let range = (most - least).max(most / 10).max(LEVELS - 1);
+    let level = |value: u64| Some((value - least) * (LEVELS - 1) / range + 1);
+    let unseen = std::iter::repeat_n(None, width - values.len());
+    let bars: Vec<Option<u64>> = unseen.chain(values.iter().map(|&value| level(value))).collect();
+    let sparkline = Sparkline::default().data(bars).max(LEVELS).style(theme.past());
+    frame.render_widget(sparkline.absent_value_symbol(" "), area);
+}

@@ -1,0 +1,206 @@
+use std::time::Duration;
+
+use ratatui::{
+    Terminal,
+    backend::TestBackend,
+    style::{Color, Modifier},
+};
+
+use super::*;
+use crate::{
+    states::{Family, state_word},
+    top::{
+        Look, Status, Tracing,
+        tests::{look, model, press},
+    },
+};
+
+const SIZES: [(u16, u16); 5] = [(120, 40), (80, 24), (60, 16), (52, 13), (40, 10)];
+
+fn backend(model: &Model, (width, height): (u16, u16), theme: Theme) -> TestBackend {
+    let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+    terminal.draw(|frame| draw(frame, model, theme)).unwrap();
+    terminal.backend().clone()
+}
+
+/// The lines of the view.
+fn lines(model: &Model, size: (u16, u16)) -> Vec<String> {
+    let backend = backend(model, size, Theme { colours: true });
+    let symbols: Vec<_> =
+        backend.buffer().content().iter().map(ratatui::buffer::Cell::symbol).collect();
+    symbols.chunks(size.0.into()).map(<[&str]>::concat).collect()
+}
+
+/// What stands behind a word, up to the next space: its number.
+fn after<'a>(lines: &'a [String], word: &str) -> Option<&'a str> {
+    let line = lines.iter().find(|line| line.contains(&format!("{word} ")))?;
+    line.split_once(word)?.1.split_whitespace().next()
+}
+
+#[test]
+fn every_state_has_its_number_at_every_size_down_to_40_by_10() {
+    let model = model();
+    for size in SIZES {
+        let lines = lines(&model, size);
+        for row in model.rows() {
+            let expected = row.sockets.to_string();
+            let shown = after(&lines, state_word(row.state));
+            assert_eq!(shown, Some(expected.as_str()), "{size:?} {lines:#?}");
+        }
+        assert_eq!(after(&lines, "close_wait"), Some("37"));
+    }
+}
+
+#[test]
+fn no_view_is_too_small_to_be_drawn() {
+    let mut model = model();
+    model.say(Some("serving snapshots alone".to_owned()));
+    for help in [false, true] {
+        for size in [(0, 0), (1, 1), (3, 40), (200, 1), (39, 9), (20, 4)] {
+            let _ = backend(&model, size, Theme { colours: true });
+        }
+        assert_eq!(model.help(), help);
+        press(&mut model, '?');
+    }
+}
+
+#[test]
+fn the_header_tells_whose_numbers_these_are_and_what_they_are_worth() {
+    let header = lines(&model(), (120, 40))[..2].join("");
+    for part in ["web-1", "1,019 sockets", "22:15:02 UTC", "tp_btf", "consistent", "3s ago"] {
+        assert!(header.contains(part), "{part}: {header}");
+    }
+    let narrow = &lines(&model(), (40, 10))[0];
+    for part in ["web-1", "22:15:02", "tp_btf", "consistent"] {
+        assert!(narrow.contains(part), "{part}: {narrow}");
+    }
+}
+
+#[test]
+fn changes_and_rates_stand_beside_the_number() {
+    let lines = lines(&model(), (80, 24));
+    let row: Vec<_> =
+        lines.iter().find(|line| line.starts_with("close_wait")).unwrap().split(' ').collect();
+    let cells: Vec<_> = row.into_iter().filter(|cell| !cell.is_empty()).collect();
+    assert_eq!(cells[..5], ["close_wait", "37", "+37", "10", "5.0"]);
+    let busiest = lines.iter().find(|line| line.contains('→')).unwrap();
+    assert!(busiest.contains("established → close_wait") && busiest.contains("10/s"), "{busiest}");
+}
+
+#[test]
+fn the_longest_bar_is_that_of_the_most_sockets_and_the_past_is_at_the_right() {
+    let lines = lines(&model(), (120, 40));
+    let line = |word: &str| lines.iter().find(|line| line.starts_with(word)).unwrap();
+    let full = |word: &str| line(word).matches('█').count();
+    assert!(full("established") > 10 && full("established") > full("close_wait"), "{lines:#?}");
+    assert!(line("listen").contains('▏'), "one socket is seen: {}", line("listen"));
+    assert!(line("close_wait").ends_with("▁█"), "{}", line("close_wait"));
+}
+
+#[test]
+fn keys_say_what_they_have_chosen() {
+    let mut model = model();
+    press(&mut model, 's');
+    press(&mut model, 'f');
+    press(&mut model, '+');
+    press(&mut model, ' ');
+    let lines = lines(&model, (80, 24));
+    let keys = lines.last().unwrap();
+    for part in ["sort: count", "family: ipv4", "every 2s"] {
+        assert!(keys.contains(part), "{part}: {keys}");
+    }
+    assert!(lines[0].contains("PAUSED"), "{}", lines[0]);
+    assert!(lines[3].starts_with("established"), "{lines:#?}");
+    assert_eq!(after(&lines, "close_wait"), Some("30"));
+}
+
+#[test]
+fn the_help_explains_every_key_that_the_footer_has() {
+    let mut model = model();
+    press(&mut model, '?');
+    for size in SIZES {
+        let lines = lines(&model, size).join("\n");
+        for part in ["quit", "stand still", "sort:", "family:", "less often"] {
+            assert!(lines.contains(part), "{size:?} {part}: {lines}");
+        }
+    }
+    press(&mut model, '?');
+    assert!(!lines(&model, (80, 24)).join("").contains("stand still"));
+}
+
+#[test]
+fn without_a_tracer_it_says_so_and_has_no_rates() {
+    let status = Status { listed: Some(Duration::from_secs(1)), ..Status::default() };
+    let mut model = Model::new(Duration::from_secs(1));
+    for second in [1, 2] {
+        let Look { samples, .. } = look(second, &[(Family::Ipv4, State::Listen, second)], 0);
+        let samples = samples
+            .iter()
+            .map(|sample| {
+                let shown = crate::states::PerState::from_fn(|family, state| {
+                    sample.connections(family, state)
+                });
+                crate::history::Sample::new(sample.at, &shown, None)
+            })
+            .collect();
+        model.take(Look { samples, status: status.clone() });
+    }
+    model.say(Some(format!("no tracer runs: {} grant CAP_BPF", "reason, ".repeat(12))));
+    let lines = lines(&model, (80, 24));
+    assert!(lines[1].starts_with("snapshots alone, listed 1s ago"), "{}", lines[1]);
+    let row = lines.iter().find(|line| line.starts_with("listen")).unwrap();
+    let cells: Vec<_> = row.split_whitespace().take(5).collect();
+    assert_eq!(cells, ["listen", "2", "+1", "-", "-"]);
+    assert!(lines.join("").contains("without a tracer"), "{lines:#?}");
+    assert!(lines.join(" ").contains("grant CAP_BPF"), "the remedy at the end: {lines:#?}");
+}
+
+#[test]
+fn a_difference_from_the_kernel_and_missed_events_are_told_in_words() {
+    let mut model = model();
+    let mut status = model.shown().status.clone();
+    let tracing = Tracing { consistent: false, missed: 7, ..status.tracing.unwrap() };
+    status.tracing = Some(tracing);
+    model.take(Look { samples: Vec::new(), status });
+    let header = &lines(&model, (120, 40))[1];
+    assert!(header.contains("INCONSISTENT") && header.contains("7 events missed"), "{header}");
+}
+
+#[test]
+fn before_the_first_numbers_it_says_what_it_waits_for() {
+    let model = Model::new(Duration::from_secs(1));
+    for size in SIZES {
+        assert!(lines(&model, size).join("").contains("listing the sockets"), "{size:?}");
+    }
+    let mut model = model;
+    let status = Status { trouble: Some("connection refused".to_owned()), ..Status::default() };
+    model.take(Look { samples: Vec::new(), status });
+    assert!(lines(&model, (40, 10)).join("").contains("connection refused"));
+}
+
+#[test]
+fn without_colours_there_are_none_and_with_them_only_those_of_every_terminal() {
+    let colours = |theme| {
+        let backend = backend(&model(), (120, 40), theme);
+        let mut colours: Vec<_> =
+            backend.buffer().content().iter().flat_map(|cell| [cell.fg, cell.bg]).collect();
+        colours.dedup();
+        colours
+    };
+    assert_eq!(colours(Theme { colours: false }), [Color::Reset]);
+    let seen = colours(Theme { colours: true });
+    assert!(seen.contains(&Color::Cyan), "{seen:?}");
+    assert!(seen.iter().all(|colour| matches!(colour, Color::Reset | Color::Cyan | Color::Yellow)));
+}
+
+#[test]
+fn a_state_without_sockets_stays_back() {
+    let backend = backend(&model(), (80, 24), Theme { colours: true });
+    let faint = |word: &str| {
+        let lines = lines(&model(), (80, 24));
+        let y = lines.iter().position(|line| line.starts_with(word)).unwrap();
+        let cell = backend.buffer().cell((0, u16::try_from(y).unwrap())).unwrap();
+        cell.modifier.contains(Modifier::DIM)
+    };
+    assert!(faint("syn_sent") && !faint("close_wait") && !faint("listen"));
+}

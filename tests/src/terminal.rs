@@ -1,0 +1,89 @@
+//! A terminal that a program runs in: a tmux session with a server of its own.
+
+use std::ffi::OsStr;
+use std::process::Command;
+
+use anyhow::{Result, ensure};
+use tempfile::TempDir;
+
+use crate::binary::output;
+use crate::deadline::{DEADLINE, Look, wait_until};
+
+/// A terminal in the network namespace of the thread that opened it. Dropping it ends what runs in it.
+#[derive(Debug)]
+pub struct Terminal {
+    folder: TempDir,
+}
+
+impl Terminal {
+    /// Runs `script` by a shell, in a terminal of so many columns and rows.
+    ///
+    /// # Errors
+    /// Fails when there is no tmux.
+    pub fn open(script: &str, (columns, rows): (u16, u16)) -> Result<Self> {
+        let terminal = Self { folder: tempfile::tempdir()? };
+        let [columns, rows] = [columns, rows].map(|size| size.to_string());
+        terminal.tmux(["new-session", "-d", "-x", &columns, "-y", &rows, "sh", "-c", script])?;
+        Ok(terminal)
+    }
+
+    /// The screen, line by line.
+    ///
+    /// # Errors
+    /// Fails when the script has ended.
+    pub fn screen(&self) -> Result<String> {
+        self.tmux(["capture-pane", "-p"])
+    }
+
+    /// The process id of the shell.
+    ///
+    /// # Errors
+    /// As [`Terminal::screen`].
+    pub fn shell(&self) -> Result<u32> {
+        Ok(self.tmux(["display-message", "-p", "#{pane_pid}"])?.trim().parse()?)
+    }
+
+    /// Presses a key, by tmux's name for it.
+    ///
+    /// # Errors
+    /// As [`Terminal::screen`].
+    pub fn press(&self, key: &str) -> Result<()> {
+        self.tmux(["send-keys", key]).map(drop)
+    }
+
+    /// Gives it another size.
+    ///
+    /// # Errors
+    /// As [`Terminal::screen`].
+    pub fn resize(&self, columns: u16, rows: u16) -> Result<()> {
+        let [columns, rows] = [columns, rows].map(|size| size.to_string());
+        self.tmux(["resize-window", "-x", &columns, "-y", &rows]).map(drop)
+    }
+
+    /// Waits until the screen is as `is` wants it.
+    ///
+    /// # Errors
+    /// Fails with the screen when it is not so within [`DEADLINE`].
+    pub fn await_screen(&self, what: &str, is: impl Fn(&str) -> bool) -> Result<String> {
+        wait_until(what, DEADLINE, || {
+            let screen = self.screen()?;
+            Ok(if is(&screen) { Look::Done(screen) } else { Look::NotYet(screen) })
+        })
+    }
+
+    fn tmux<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Result<String> {
+        let mut command = Command::new("tmux");
+        command.args(["-u", "-f", "/dev/null"]).args(args);
+        command.env("TMUX_TMPDIR", self.folder.path()).env_remove("TMUX");
+        let run = output(&mut command)?;
+        ensure!(run.status == Some(0), "{command:?}: {run:?}");
+        Ok(run.stdout)
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        // It fails where the server has ended with its last session.
+        let _ = self.tmux(["kill-server"]);
+    }
+}

@@ -1,0 +1,167 @@
+//! The terminal view, in a real terminal, over real sockets.
+
+use std::fs;
+
+use anyhow::{Context, Result};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tcpstat_tests::binary::path_from;
+use tcpstat_tests::harness::{Test, kernel_test};
+use tcpstat_tests::loopback::{Churn, Pairs};
+use tcpstat_tests::netns::Namespace;
+use tcpstat_tests::tcp::Family;
+use tcpstat_tests::terminal::Terminal;
+
+use crate::privileges::ReachableBinary;
+
+pub(crate) fn tests() -> Vec<Test> {
+    vec![
+        kernel_test("top_shows_sockets_as_they_come_and_takes_keys", sockets_and_keys),
+        kernel_test("top_shows_rates_while_sockets_move", rates),
+        kernel_test("top_fits_any_size_that_the_terminal_gets", sizes),
+        kernel_test("top_gives_the_terminal_back_when_it_is_quit", quit),
+        kernel_test("top_gives_the_terminal_back_at_sigterm", sigterm),
+        kernel_test("top_without_privileges_shows_snapshots_and_says_so", unprivileged),
+    ]
+}
+
+/// `top` in a terminal, which says before and afterwards how the terminal is set, and then stays open.
+fn top(size: (u16, u16)) -> Result<Terminal> {
+    let binary = path_from("TCPSTAT_BIN")?;
+    let script = format!(
+        "stty -a | grep -o -- '-*icanon\\|-*echo ' | tr '\\n' ' '; echo before; \
+         {} top --interval 200ms; \
+         echo \"ended with $?\"; stty -a | grep -o -- '-*icanon\\|-*echo ' | tr '\\n' ' '; \
+         echo after; exec sleep 1000",
+        binary.display()
+    );
+    Terminal::open(&script, size)
+}
+
+/// The number that stands behind a state.
+fn sockets(screen: &str, state: &str) -> Option<u64> {
+    let (_, rest) = screen.split_once(&format!("{state} "))?;
+    rest.split_whitespace().next()?.replace(',', "").parse().ok()
+}
+
+fn sockets_and_keys(_: &Namespace) -> Result<()> {
+    let terminal = top((80, 24))?;
+    terminal.await_screen("no socket", |screen| sockets(screen, "established") == Some(0))?;
+    let pairs = Pairs::connect(7, Family::Ipv4)?;
+    let more = Pairs::connect(600, Family::Ipv6)?;
+    let screen = terminal.await_screen("the sockets", |screen| {
+        sockets(screen, "established") == Some(1_214) && sockets(screen, "listen") == Some(2)
+    })?;
+    assert!(screen.contains("consistent") && screen.contains("1,216 sockets"), "{screen}");
+
+    terminal.press("f")?;
+    terminal.await_screen("those of IPv4", |screen| {
+        screen.contains("family: ipv4") && sockets(screen, "established") == Some(14)
+    })?;
+    terminal.press("f")?;
+    terminal.press("f")?;
+    terminal.press("Space")?;
+    terminal.await_screen("a pause", |screen| screen.contains("PAUSED"))?;
+    drop(more);
+    // Keys work still.
+    terminal.press("s")?;
+    let screen = terminal.await_screen("another order", |screen| screen.contains("sort: count"))?;
+    assert_eq!(sockets(&screen, "established"), Some(1_214), "{screen}");
+    terminal.press("Space")?;
+    terminal.await_screen("what came meanwhile", |screen| {
+        !screen.contains("PAUSED") && sockets(screen, "established") == Some(14)
+    })?;
+    terminal.press("?")?;
+    terminal.await_screen("the help", |screen| screen.contains("stand still"))?;
+    terminal.press("Escape")?;
+    terminal.await_screen("no help", |screen| !screen.contains("stand still"))?;
+    drop(pairs);
+    Ok(())
+}
+
+fn rates(_: &Namespace) -> Result<()> {
+    let terminal = top((80, 24))?;
+    terminal.await_screen("its start", |screen| screen.contains("none at this moment"))?;
+    let churn = Churn { threads: 1, connections: 50_000, family: Family::Ipv4, resets: true };
+    let churning = std::thread::spawn(move || {
+        churn.run_until(std::time::Instant::now() + std::time::Duration::from_secs(2))
+    });
+    let screen = terminal.await_screen("transitions", |screen| {
+        screen.contains("listen → syn_recv") && screen.contains("/s █")
+    })?;
+    let row = screen.lines().find(|line| line.starts_with("syn_recv")).context("no syn_recv")?;
+    let rates: Vec<_> = row.split_whitespace().skip(3).take(2).collect();
+    assert!(rates.iter().all(|rate| *rate != "0" && *rate != "-"), "{screen}");
+    churning.join().expect("no panic")?;
+    terminal.await_screen("calm", |screen| screen.contains("none at this moment"))?;
+    Ok(())
+}
+
+fn sizes(_: &Namespace) -> Result<()> {
+    let _pairs = Pairs::connect(3, Family::Ipv4)?;
+    let terminal = top((120, 40))?;
+    for (columns, rows) in [(80, 24), (40, 10), (60, 16), (200, 50)] {
+        terminal.resize(columns, rows)?;
+        let fits = |screen: &str| {
+            let lines: Vec<_> = screen.trim_end().lines().collect();
+            let keys = lines.last().is_some_and(|line| line.starts_with("q quit"));
+            keys && lines.len() == usize::from(rows) && sockets(screen, "established") == Some(6)
+        };
+        let what = format!("view of {columns} by {rows}");
+        let screen = terminal.await_screen(&what, fits)?;
+        assert_eq!(screen.matches("q quit").count(), 1, "{screen}");
+    }
+    Ok(())
+}
+
+/// As it was: its contents, its line discipline.
+fn is_given_back(screen: &str, status: u8) -> bool {
+    let lines: Vec<_> = screen.trim_end().lines().collect();
+    lines.len() == 3
+        && lines[0].ends_with("before")
+        && lines[1] == format!("ended with {status}")
+        && lines[2].starts_with("icanon echo")
+        && lines[0].replace("before", "after") == lines[2]
+}
+
+fn quit(_: &Namespace) -> Result<()> {
+    for key in ["q", "C-c"] {
+        let terminal = top((80, 24))?;
+        terminal.await_screen("its start", |screen| screen.contains("q quit"))?;
+        terminal.press(key)?;
+        terminal.await_screen("terminal as it was", |screen| is_given_back(screen, 0))?;
+    }
+    Ok(())
+}
+
+fn sigterm(_: &Namespace) -> Result<()> {
+    let terminal = top((80, 24))?;
+    terminal.await_screen("its start", |screen| screen.contains("q quit"))?;
+    kill(Pid::from_raw(foreground(&terminal)?), Signal::SIGTERM)?;
+    terminal.await_screen("terminal as it was", |screen| is_given_back(screen, 0))?;
+    Ok(())
+}
+
+/// The process that runs in the terminal's shell.
+fn foreground(terminal: &Terminal) -> Result<i32> {
+    let shell = terminal.shell()?;
+    let path = format!("/proc/{shell}/task/{shell}/children");
+    let children = fs::read_to_string(&path).context(path)?;
+    Ok(children.split_whitespace().next().context("nothing runs")?.parse()?)
+}
+
+fn unprivileged(_: &Namespace) -> Result<()> {
+    let binary = ReachableBinary::copy()?;
+    let script = format!(
+        "exec setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all \
+         --bounding-set=-all -- {} top --interval 200ms",
+        binary.path.display()
+    );
+    let terminal = Terminal::open(&script, (100, 24))?;
+    let screen = terminal.await_screen("its start", |screen| screen.contains("established"))?;
+    assert!(screen.contains("snapshots alone"), "{screen}");
+    assert!(screen.contains("grant CAP_BPF and CAP_PERFMON"), "{screen}");
+    let _pairs = Pairs::connect(4, Family::Ipv4)?;
+    terminal.await_screen("the sockets", |screen| sockets(screen, "established") == Some(8))?;
+    Ok(())
+}
