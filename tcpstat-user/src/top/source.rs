@@ -5,7 +5,10 @@ use std::time::{Duration, SystemTime};
 use nix::sys::utsname::uname;
 use tokio::sync::watch;
 
-use super::numbers::{Look, Status, Tracing};
+use super::{
+    Exporter,
+    numbers::{Look, Status, Tracing},
+};
 use crate::{clock, procfs::Procfs, tracker::Published};
 
 /// Whoever can be looked at.
@@ -13,6 +16,8 @@ use crate::{clock, procfs::Procfs, tracker::Published};
 pub enum Source {
     /// The tracker of this process.
     Here(Here),
+    /// Another one, over HTTP.
+    Exporter(Exporter),
 }
 
 /// The tracker of this process.
@@ -29,6 +34,7 @@ impl Source {
     pub fn look(&mut self) -> Look {
         match self {
             Self::Here(here) => here.look(),
+            Self::Exporter(exporter) => exporter.look(),
         }
     }
 
@@ -36,6 +42,7 @@ impl Source {
     pub async fn ended(&mut self) {
         match self {
             Self::Here(here) => while here.published.changed().await.is_ok() {},
+            Self::Exporter(_) => std::future::pending().await,
         }
     }
 }

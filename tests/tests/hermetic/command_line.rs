@@ -1,7 +1,9 @@
 //! What the command line takes, and what it says to what it does not take.
 
+use std::process::Command;
+
 use anyhow::Result;
-use tcpstat_tests::binary::tcpstat;
+use tcpstat_tests::binary::{output, path_from, tcpstat};
 use tcpstat_tests::exporter::Options;
 use tcpstat_tests::harness::{Test, hermetic_test};
 
@@ -13,12 +15,13 @@ pub(crate) fn tests() -> Vec<Test> {
         hermetic_test("environment_variables_are_taken_for_flags", variables_are_taken),
         hermetic_test("an_address_in_use_is_named", an_address_in_use_is_named),
         hermetic_test("top_is_refused_where_there_is_no_terminal", no_terminal),
+        hermetic_test("top_is_refused_where_no_exporter_answers", no_exporter),
         hermetic_test("the_version_is_told", the_version_is_told),
     ]
 }
 
 fn nonsense_is_named() -> Result<()> {
-    let cases: [(&[&str], &str); 11] = [
+    let cases: [(&[&str], &str); 13] = [
         (&["serve", "--snapshot-interval=often"], "--snapshot-interval"),
         (&["--snapshot-interval=often"], "--snapshot-interval"),
         (&["serve", "--snapshot-interval=1ms"], "at least 100ms"),
@@ -28,6 +31,8 @@ fn nonsense_is_named() -> Result<()> {
         (&["serve", "--web.telemetry-path=/-/ready"], "are taken"),
         (&["serve", "--tracer=kprobe"], "auto, btf, tracepoint, off"),
         (&["serve", "--tracer=btf,off"], "--tracer: `off` goes with no other program"),
+        (&["top", "--connect=web-1:10048"], "http://web-1:10048"),
+        (&["top", "--interval=1ms"], "at least 100ms"),
         (&["print"], "unit"),
         (&["count"], "count"),
     ];
@@ -71,6 +76,24 @@ fn no_terminal() -> Result<()> {
     assert_eq!((run.status, run.stdout.as_str()), (Some(1), ""));
     let line = "tcpstat: top needs a terminal on standard output; `tcpstat show` prints the numbers once\n";
     assert_eq!(run.stderr, line);
+    Ok(())
+}
+
+fn no_exporter() -> Result<()> {
+    let binary = path_from("TCPSTAT_BIN")?;
+    let exporter = anywhere("empty")?.start()?;
+    let [nobody, other] =
+        ["http://127.0.0.1:1".to_owned(), format!("http://{}/other", exporter.address())];
+    for (url, reason) in
+        [(&nobody, "Connection refused"), (&other, "/api/v1/status: 404: not found")]
+    {
+        let asked = format!("{} top --connect {url}", binary.display());
+        let run = output(Command::new("script").args(["-qec", &asked, "/dev/null"]))?;
+        assert_eq!(run.status, Some(1), "{run:?}");
+        let start = format!("tcpstat: --connect {url}: ");
+        assert!(run.stdout.starts_with(&start) && run.stdout.contains(reason), "{run:?}");
+        assert_eq!(run.stdout.lines().count(), 1, "{run:?}");
+    }
     Ok(())
 }
 

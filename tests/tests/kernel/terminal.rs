@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tcpstat_tests::binary::path_from;
+use tcpstat_tests::exporter::Exporter;
 use tcpstat_tests::harness::{Test, kernel_test};
 use tcpstat_tests::loopback::{Churn, Pairs};
 use tcpstat_tests::netns::Namespace;
@@ -21,6 +22,7 @@ pub(crate) fn tests() -> Vec<Test> {
         kernel_test("top_fits_any_size_that_the_terminal_gets", sizes),
         kernel_test("top_gives_the_terminal_back_when_it_is_quit", quit),
         kernel_test("top_gives_the_terminal_back_at_sigterm", sigterm),
+        kernel_test("top_looks_at_a_running_exporter_and_waits_for_one_that_has_ended", connected),
         kernel_test("top_without_privileges_shows_snapshots_and_says_so", unprivileged),
     ]
 }
@@ -148,6 +150,32 @@ fn foreground(terminal: &Terminal) -> Result<i32> {
     let path = format!("/proc/{shell}/task/{shell}/children");
     let children = fs::read_to_string(&path).context(path)?;
     Ok(children.split_whitespace().next().context("nothing runs")?.parse()?)
+}
+
+fn connected(_: &Namespace) -> Result<()> {
+    let exporter = Exporter::start(&["--tracer=auto"])?;
+    let url = format!("http://{}", exporter.address());
+    let binary = path_from("TCPSTAT_BIN")?;
+    let script = format!("exec {} top --connect {url} --interval 200ms", binary.display());
+    let terminal = Terminal::open(&script, (120, 24))?;
+    terminal.await_screen("its start", |screen| screen.contains("established"))?;
+    // Its own sockets and those that it is asked through are of IPv4.
+    let _pairs = Pairs::connect(7, Family::Ipv6)?;
+    terminal.press("f")?;
+    terminal.press("f")?;
+    let seen = |screen: &str| {
+        screen.contains("family: ipv6") && sockets(screen, "established") == Some(14)
+    };
+    let screen = terminal.await_screen("the sockets", seen)?;
+    assert!(screen.contains(&url) && screen.contains("consistent"), "{screen}");
+    exporter.stop()?;
+    let screen = terminal.await_screen("its end", |screen| screen.contains("no connection"))?;
+    assert!(seen(&screen), "the last numbers stay: {screen}");
+    let _exporter = Exporter::start(&["--tracer=auto"])?;
+    terminal.await_screen("its return", |screen| {
+        seen(screen) && screen.contains("consistent") && !screen.contains("no connection")
+    })?;
+    Ok(())
 }
 
 fn unprivileged(_: &Namespace) -> Result<()> {

@@ -109,7 +109,7 @@ fn spans(keys: &[(&'static str, String)]) -> Line<'static> {
 fn whose(status: &Status) -> String {
     match &status.exporter {
         None => status.host.clone(),
-        Some(exporter) => format!("{} by {exporter}", status.host),
+        Some(exporter) => format!("{} at {exporter}", status.host),
     }
 }
 
