@@ -74,7 +74,7 @@ impl Terminal {
     fn tmux<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Result<String> {
         let mut command = Command::new("tmux");
         command.args(["-u", "-f", "/dev/null"]).args(args);
-        command.env("TMUX_TMPDIR", self.folder.path()).env_remove("TMUX");
+        command.env("TMUX_TMPDIR", self.folder.path()).env_remove("TMUX").env("LC_ALL", "C.UTF-8");
         let run = output(&mut command)?;
         ensure!(run.status == Some(0), "{command:?}: {run:?}");
         Ok(run.stdout)

@@ -1,6 +1,7 @@
 //! `tcpstat top`: the states live, in the terminal.
 
 use std::{
+    env,
     io::{self, IsTerminal},
     process::ExitCode,
     time::Duration,
@@ -47,8 +48,12 @@ pub(super) struct TopArgs {
 
 /// Shows them until a key or a signal ends it. What is logged meanwhile goes to `log`.
 pub(super) fn run(args: &TopArgs, log: &LogLines) -> anyhow::Result<ExitCode> {
-    if !io::stdout().is_terminal() {
-        bail!("top needs a terminal on standard output; `tcpstat show` prints the numbers once");
+    let drawable = env::var("TERM").is_ok_and(|kind| kind != "dumb");
+    if !io::stdout().is_terminal() || !drawable {
+        bail!(
+            "top needs a terminal on standard output, named by TERM; \
+             `tcpstat show` prints the numbers once"
+        );
     }
     if let Some(url) = &args.connect {
         let exporter = Exporter::connect(url).with_context(|| format!("--connect {url}"))?;
@@ -69,7 +74,7 @@ fn show(args: &TopArgs, log: &LogLines, source: Source) -> anyhow::Result<ExitCo
         .enable_all()
         .build()
         .context("starting the runtime")?;
-    let theme = Theme { colours: colours_wanted() };
+    let theme = Theme { colours: colours_wanted(), unicode: is_unicode() };
     let model = Model::new(args.interval);
     runtime.block_on(async {
         let mut signals = StopSignals::new()?.with_hangup()?;
@@ -77,6 +82,16 @@ fn show(args: &TopArgs, log: &LogLines, source: Source) -> anyhow::Result<ExitCo
         shown.context("drawing on the terminal")
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether the locale has more than ASCII; where none is set the terminal is taken to have.
+fn is_unicode() -> bool {
+    let set = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().filter_map(|name| env::var(name).ok());
+    let locale = set.into_iter().find(|value| !value.is_empty());
+    locale.is_none_or(|locale| {
+        let locale = locale.to_ascii_lowercase();
+        locale.ends_with("utf-8") || locale.ends_with("utf8")
+    })
 }
 
 /// Without a slash at its end.

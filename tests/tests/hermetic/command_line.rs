@@ -72,10 +72,16 @@ fn an_address_in_use_is_named() -> Result<()> {
 }
 
 fn no_terminal() -> Result<()> {
+    let line = "tcpstat: top needs a terminal on standard output, named by TERM; \
+                `tcpstat show` prints the numbers once";
     let run = tcpstat(["top"])?;
     assert_eq!((run.status, run.stdout.as_str()), (Some(1), ""));
-    let line = "tcpstat: top needs a terminal on standard output; `tcpstat show` prints the numbers once\n";
-    assert_eq!(run.stderr, line);
+    assert_eq!(run.stderr.trim_end(), line);
+
+    let top = format!("{} top", path_from("TCPSTAT_BIN")?.display());
+    let mut script = Command::new("script");
+    let run = output(script.args(["-qec", &top, "/dev/null"]).env("TERM", "dumb"))?;
+    assert_eq!((run.status, run.stdout.trim_end()), (Some(1), line));
     Ok(())
 }
 
@@ -88,7 +94,8 @@ fn no_exporter() -> Result<()> {
         [(&nobody, "Connection refused"), (&other, "/api/v1/status: 404: not found")]
     {
         let asked = format!("{} top --connect {url}", binary.display());
-        let run = output(Command::new("script").args(["-qec", &asked, "/dev/null"]))?;
+        let mut script = Command::new("script");
+        let run = output(script.args(["-qec", &asked, "/dev/null"]).env("TERM", "xterm"))?;
         assert_eq!(run.status, Some(1), "{run:?}");
         let start = format!("tcpstat: --connect {url}: ");
         assert!(run.stdout.starts_with(&start) && run.stdout.contains(reason), "{run:?}");

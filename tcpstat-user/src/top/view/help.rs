@@ -7,7 +7,7 @@ use ratatui::{
     widgets::{Block, Clear, Paragraph},
 };
 
-use super::theme::TITLE;
+use super::theme::{TITLE, Theme};
 
 const KEYS: [(&str, &str); 7] = [
     ("q", "quit; so does Ctrl-C"),
@@ -29,7 +29,7 @@ const COLUMNS: [(&str, &str); 6] = [
 ];
 
 /// Over the middle; what there is no room for is left out from below.
-pub(super) fn draw(frame: &mut Frame<'_>) {
+pub(super) fn draw(frame: &mut Frame<'_>, theme: Theme) {
     let roomy = frame.area().width >= 64;
     let lines = KEYS.iter().chain(if roomy { COLUMNS.as_slice() } else { &[] });
     let lines: Vec<_> = lines
@@ -45,5 +45,8 @@ pub(super) fn draw(frame: &mut Frame<'_>) {
     let [column] = Layout::horizontal([size(width)]).flex(Flex::Center).areas(frame.area());
     let [area] = Layout::vertical([size(lines.len() + 2)]).flex(Flex::Center).areas(column);
     frame.render_widget(Clear, area);
-    frame.render_widget(Paragraph::new(lines).block(Block::bordered().title(" keys ")), area);
+    frame.render_widget(
+        Paragraph::new(lines).block(Block::bordered().border_set(theme.border()).title(" keys ")),
+        area,
+    );
 }

@@ -48,7 +48,7 @@ pub fn draw(frame: &mut Frame<'_>, model: &Model, theme: Theme) {
     edges::message(frame, log, model, theme);
     edges::keys(frame, keys, model);
     if model.help() {
-        help::draw(frame);
+        help::draw(frame, theme);
     }
 }
 

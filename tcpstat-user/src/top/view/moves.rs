@@ -53,7 +53,8 @@ fn one(frame: &mut Frame<'_>, line: Rect, made: &Move, most: f64, theme: Theme) 
         Constraint::Percentage(40),
     ];
     let [name, rate, _, bar] = Layout::horizontal(widths).areas(line);
-    let names = format!("{:>11} → {}", state_word(made.old), state_word(made.new));
+    let arrow = theme.arrow();
+    let names = format!("{:>11} {arrow} {}", state_word(made.old), state_word(made.new));
     frame.render_widget(Text::raw(names), name);
     let per_second = format!("{}/s", number::rate(made.per_second, 9));
     frame.render_widget(Text::raw(per_second).alignment(Alignment::Right), rate);

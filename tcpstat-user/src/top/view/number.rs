@@ -32,7 +32,7 @@ pub(super) fn rate(per_second: f64, width: usize) -> String {
     } else if per_second < 9.95 {
         format!("{per_second:.1}")
     } else if per_second < 999_999.5 {
-        count(whole(per_second), width)
+        count(whole(per_second) as u64, width)
     } else {
         with_letter(per_second)
     }
@@ -68,13 +68,14 @@ pub(super) fn precise(number: u64) -> f64 {
     number as f64
 }
 
+/// What is not below 0, rounded.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "it is between 0 and 1,000,000"
+    reason = "what is shown is between 0 and 1,000,000"
 )]
-fn whole(number: f64) -> u64 {
-    number.round() as u64
+pub(super) fn whole(number: f64) -> usize {
+    number.round() as usize
 }
 
 #[cfg(test)]

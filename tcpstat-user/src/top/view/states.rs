@@ -160,5 +160,6 @@ fn past(frame: &mut Frame<'_>, area: Rect, model: &Model, state: State, theme: T
     let unseen = std::iter::repeat_n(None, width - values.len());
     let bars: Vec<Option<u64>> = unseen.chain(values.iter().map(|&value| level(value))).collect();
     let sparkline = Sparkline::default().data(bars).max(LEVELS).style(theme.past());
+    let sparkline = sparkline.bar_set(theme.levels());
     frame.render_widget(sparkline.absent_value_symbol(" "), area);
 }

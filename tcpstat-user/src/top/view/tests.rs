@@ -15,6 +15,8 @@ use crate::{
     },
 };
 
+const COLOURED: Theme = Theme { colours: true, unicode: true };
+
 const SIZES: [(u16, u16); 5] = [(120, 40), (80, 24), (60, 16), (52, 13), (40, 10)];
 
 fn backend(model: &Model, (width, height): (u16, u16), theme: Theme) -> TestBackend {
@@ -25,7 +27,7 @@ fn backend(model: &Model, (width, height): (u16, u16), theme: Theme) -> TestBack
 
 /// The lines of the view.
 fn lines(model: &Model, size: (u16, u16)) -> Vec<String> {
-    let backend = backend(model, size, Theme { colours: true });
+    let backend = backend(model, size, COLOURED);
     let symbols: Vec<_> =
         backend.buffer().content().iter().map(ratatui::buffer::Cell::symbol).collect();
     symbols.chunks(size.0.into()).map(<[&str]>::concat).collect()
@@ -57,7 +59,7 @@ fn no_view_is_too_small_to_be_drawn() {
     model.say(Some("serving snapshots alone".to_owned()));
     for help in [false, true] {
         for size in [(0, 0), (1, 1), (3, 40), (200, 1), (39, 9), (20, 4)] {
-            let _ = backend(&model, size, Theme { colours: true });
+            let _ = backend(&model, size, COLOURED);
         }
         assert_eq!(model.help(), help);
         press(&mut model, '?');
@@ -187,15 +189,15 @@ fn without_colours_there_are_none_and_with_them_only_those_of_every_terminal() {
         colours.dedup();
         colours
     };
-    assert_eq!(colours(Theme { colours: false }), [Color::Reset]);
-    let seen = colours(Theme { colours: true });
+    assert_eq!(colours(Theme { colours: false, unicode: true }), [Color::Reset]);
+    let seen = colours(COLOURED);
     assert!(seen.contains(&Color::Cyan), "{seen:?}");
     assert!(seen.iter().all(|colour| matches!(colour, Color::Reset | Color::Cyan | Color::Yellow)));
 }
 
 #[test]
 fn a_state_without_sockets_stays_back() {
-    let backend = backend(&model(), (80, 24), Theme { colours: true });
+    let backend = backend(&model(), (80, 24), COLOURED);
     let faint = |word: &str| {
         let lines = lines(&model(), (80, 24));
         let y = lines.iter().position(|line| line.starts_with(word)).unwrap();
@@ -203,4 +205,18 @@ fn a_state_without_sockets_stays_back() {
         cell.modifier.contains(Modifier::DIM)
     };
     assert!(faint("syn_sent") && !faint("close_wait") && !faint("listen"));
+}
+
+#[test]
+fn where_there_is_only_ascii_nothing_else_is_drawn() {
+    let theme = Theme { colours: true, unicode: false };
+    let mut model = model();
+    for help in [false, true] {
+        let backend = backend(&model, (120, 40), theme);
+        let symbols: String =
+            backend.buffer().content().iter().map(ratatui::buffer::Cell::symbol).collect();
+        assert!(symbols.is_ascii(), "{help}: {symbols}");
+        assert!(help || symbols.contains("established > close_wait"), "{symbols}");
+        press(&mut model, '?');
+    }
 }
