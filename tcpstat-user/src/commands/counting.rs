@@ -99,11 +99,11 @@ impl CountingArgs {
 }
 
 impl Counting {
-    /// Lists every `interval` where no tracer runs: listings are all there is then.
+    /// Lists as often as `interval` where no tracer runs: listings are all there is then.
     #[must_use]
     pub(super) fn listing_every(mut self, interval: Duration) -> Self {
         if self.tracker.tracer.is_none() {
-            self.tracker.snapshot_interval = interval;
+            self.tracker.snapshot_interval = self.tracker.snapshot_interval.min(interval);
         }
         self
     }
@@ -142,14 +142,14 @@ fn rungs(choices: &[TracerChoice]) -> Result<Vec<Program>, clap::Error> {
 /// The first tracer that runs; without one a warning says what each rung lacks.
 fn find_tracer(rungs: &[Program], procfs: &Procfs) -> Option<Tracer> {
     if rungs.is_empty() {
-        info!("the tracer is off: serving snapshots alone");
+        info!("the tracer is off: snapshots alone");
         return None;
     }
     let netns_inum = match procfs.netns_inum() {
         Ok(inum) => inum,
         Err(error) => {
             warn!(
-                "serving snapshots alone: {error}: this is no mounted procfs, so the network namespace to count is unknown"
+                "snapshots alone: {error}: this is no mounted procfs, so the network namespace to count is unknown"
             );
             return None;
         }
@@ -172,7 +172,7 @@ fn find_tracer(rungs: &[Program], procfs: &Procfs) -> Option<Tracer> {
         let hooks = tracer.hooks.word();
         info!(program = tracer.program.word(), hooks, "counting in the kernel");
     } else {
-        warn!("serving snapshots alone, no tracer runs: {}", refused.join("; "));
+        warn!("snapshots alone, no tracer runs: {}", refused.join("; "));
     }
     tracer
 }

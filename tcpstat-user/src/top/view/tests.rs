@@ -56,7 +56,7 @@ fn every_state_has_its_number_at_every_size_down_to_40_by_10() {
 #[test]
 fn no_view_is_too_small_to_be_drawn() {
     let mut model = model();
-    model.say(Some("serving snapshots alone".to_owned()));
+    model.say(Some("snapshots alone".to_owned()));
     for help in [false, true] {
         for size in [(0, 0), (1, 1), (3, 40), (200, 1), (39, 9), (20, 4)] {
             let _ = backend(&model, size, COLOURED);
