@@ -7,7 +7,9 @@ use clap::{Args, Subcommand};
 use super::write_out;
 
 pub(super) const EXAMPLES: &str = "Examples:
-  tcpstat print unit > /etc/systemd/system/tcpstat.service";
+  tcpstat print unit > /etc/systemd/system/tcpstat.service
+  tcpstat print dashboard > tcpstat.json
+  tcpstat print rules --runbook-url https://runbooks/tcpstat > /etc/prometheus/tcpstat.rules.yml";
 
 /// Flags of `tcpstat print`.
 #[derive(Args, Debug)]
