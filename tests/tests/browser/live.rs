@@ -79,16 +79,14 @@ fn numbers_follow(namespace: &Namespace) -> Result<()> {
 
 fn restart(_: &Namespace) -> Result<()> {
     let Page { browser, exporter } = Page::open(&[])?;
+    let listening = "return +document.querySelector('[data-series=listen] .total').textContent";
+    browser.wait("the exporter and the driver that listen", &format!("{listening} >= 2"))?;
     assert_eq!(exporter.stop()?.code(), Some(0));
     // The numbers that were seen last stay, and are said to be old.
     let word = "return document.querySelector('#connection').textContent";
     browser
         .wait("word of it", &format!("{word}.startsWith('reconnecting; the numbers are of ')"))?;
-    let listening = "return +document.querySelector('[data-series=listen] .total').textContent";
-    ensure!(
-        browser.run(listening)?.as_u64() >= Some(2),
-        "at least the exporter and the driver did"
-    );
+    ensure!(browser.run(listening)?.as_u64() >= Some(2));
     let exporter = Exporter::start(&[])?;
     let page = Page { browser, exporter };
     page.wait_live()?;

@@ -40,6 +40,7 @@ struct Nothing {}
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Part {
+    /// Milliseconds of the host's uptime: the wall clock may step, and samples be told twice.
     since: Option<u64>,
 }
 

@@ -60,9 +60,9 @@ impl Numbers {
 }
 
 impl Columns {
-    /// Those of `history` that were taken after `since`, in milliseconds since the epoch.
+    /// Those of `history` that were taken after `since`, in milliseconds of the host's uptime.
     pub(super) fn of(history: &History, since: Option<u64>) -> Self {
-        let after = |sample: &&Sample| since.is_none_or(|since| history.unix_ms(sample) > since);
+        let after = |sample: &&Sample| since.is_none_or(|since| sample.at.uptime_ms > since);
         let samples: Vec<_> = history.samples().filter(after).collect();
         let totals = |family, old, new| {
             samples.iter().map(|sample| sample.transitions(family, old, new)).collect()
