@@ -49,21 +49,26 @@ pub(crate) fn idle(effort: Effort, samples: &mut Samples) -> Result<()> {
     Ok(())
 }
 
-/// Churn alone, and with scrapers of an exporter that has the priority of its systemd unit, and of one
-/// that has none, in turn.
+/// Churn beside an exporter that nobody scrapes, then beside the same with scrapers, in turn: one that has
+/// the priority of its systemd unit, and one that has none.
 pub(crate) fn busy(effort: Effort, samples: &mut Samples) -> Result<()> {
     eprintln!("scrapes under load ...");
     let duration = seconds(effort, 60, 2) / SLICES;
     for _ in 0..SLICES {
-        samples.add("churn_alone", 0, connections_per_second(duration)?);
-        for (priority, scrape, churn) in [
-            (UNIT_PRIORITY, "scrape_under_load", "churn_scraped"),
-            (0, "scrape_under_load_without_priority", "churn_scraped_without_priority"),
+        for (priority, scrape, alone, churn) in [
+            (UNIT_PRIORITY, "scrape_under_load", "churn_alone", "churn_scraped"),
+            (
+                0,
+                "scrape_under_load_without_priority",
+                "churn_alone_without_priority",
+                "churn_scraped_without_priority",
+            ),
         ] {
             // What is started from here on inherits it.
             set_priority(priority)?;
             let exporter = Exporter::start(&[])?;
             set_priority(0)?;
+            samples.add(alone, 0, connections_per_second(duration)?);
             let churned = scraped(&exporter, duration, scrape, samples)?;
             samples.add(churn, 0, churned);
         }

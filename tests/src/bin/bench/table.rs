@@ -145,25 +145,25 @@ fn under_load(samples: &Samples) -> Vec<Row> {
         met: idle <= 0.003,
     });
     let mut rows: Vec<_> = idle.into_iter().collect();
-    for (what, slowed_by, scrape, churn) in [
+    for (what, slowed_by, scrape, alone, churn) in [
         (
             "p99 of a scrape, 40 at once under churn",
             "churn slowed by them",
             "scrape_under_load",
+            "churn_alone",
             "churn_scraped",
         ),
         (
             "the p99 without the unit's priority",
             "churn slowed then",
             "scrape_under_load_without_priority",
+            "churn_alone_without_priority",
             "churn_scraped_without_priority",
         ),
     ] {
-        let (Some(late), Some(scraped), Some(alone)) = (
-            samples.quantile(scrape, 0, 0.99),
-            samples.median(churn, 0),
-            samples.median("churn_alone", 0),
-        ) else {
+        let (Some(late), Some(scraped), Some(alone)) =
+            (samples.quantile(scrape, 0, 0.99), samples.median(churn, 0), samples.median(alone, 0))
+        else {
             continue;
         };
         let slowed = 1.0 - scraped / alone;
