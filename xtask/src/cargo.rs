@@ -57,6 +57,11 @@ pub(crate) fn forget_caller(command: &mut Command) {
     }
 }
 
+/// cargo's variable for the program that runs test and bench binaries of that host.
+pub(crate) fn runner_variable(host: &str) -> String {
+    format!("CARGO_TARGET_{}_RUNNER", host.to_ascii_uppercase().replace(['-', '.'], "_"))
+}
+
 fn describes_a_package(name: &OsStr) -> bool {
     let name = name.to_string_lossy();
     ["CARGO_MANIFEST_", "CARGO_PKG_", "CARGO_BIN_"].iter().any(|prefix| name.starts_with(prefix))
@@ -109,6 +114,14 @@ mod tests {
         {
             assert!(!names_a_toolchain(name.as_ref()), "{name}");
         }
+    }
+
+    #[test]
+    fn the_runner_is_named_by_the_host() {
+        assert_eq!(
+            runner_variable("x86_64-unknown-linux-gnu"),
+            "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER"
+        );
     }
 
     #[test]

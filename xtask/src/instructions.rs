@@ -7,11 +7,10 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::apt::Apt;
-use crate::object;
 use crate::process;
 use crate::target::Workspace;
-use crate::test_steps::runner_variable;
 use crate::toolchain::Version;
+use crate::{cargo, object};
 
 /// Parts of `benches/instructions.rs`, what one time of them is, and how many of these it does.
 const PARTS: [(&str, &str, u64); 6] = [
@@ -46,7 +45,10 @@ fn count(workspace: &Workspace, part: &str, times: u64) -> Result<u64> {
     command
         .args(["bench", "--locked", "--package", "tcpstat-user", "--bench", "instructions"])
         .args(["--", part, &times.to_string()])
-        .env(runner_variable(&host), "valgrind --tool=callgrind --callgrind-out-file=/dev/null");
+        .env(
+            cargo::runner_variable(&host),
+            "valgrind --tool=callgrind --callgrind-out-file=/dev/null",
+        );
     let output = command.output().context("cannot run cargo bench")?;
     let told = String::from_utf8_lossy(&output.stderr);
     if !output.status.success() {

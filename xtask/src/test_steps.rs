@@ -15,7 +15,7 @@ use crate::process::{self, Step};
 use crate::target::Workspace;
 use crate::toolchain::Version;
 use crate::tools::{self, Tools};
-use crate::{bench, conventions, matrix, object};
+use crate::{bench, cargo, conventions, matrix, object};
 
 const TRACEFS: &str = "/sys/kernel/tracing";
 
@@ -33,17 +33,22 @@ pub(crate) fn run(
         object::build(workspace)
     })?;
     report.step("format", || {
-        cargo(workspace, "format", &["fmt", "--all", "--check"], &["--", "--color", "never"])
+        run_cargo(workspace, "format", &["fmt", "--all", "--check"], &["--", "--color", "never"])
     });
     report.step("clippy", || {
         let lints = ["--", "-D", "warnings"];
-        cargo(workspace, "clippy", &["clippy", "--workspace", "--all-targets", "--locked"], &lints)
+        run_cargo(
+            workspace,
+            "clippy",
+            &["clippy", "--workspace", "--all-targets", "--locked"],
+            &lints,
+        )
     });
     report.step("conventions", || check_conventions(workspace.root()));
     report.step("unit tests", || {
         let all =
             ["test", "--locked", "--no-fail-fast", "--workspace", "--exclude", "tcpstat-tests"];
-        cargo(workspace, "unit tests", &all, &after_dashes(filter))
+        run_cargo(workspace, "unit tests", &all, &after_dashes(filter))
     });
     report.step("end-to-end tests", || end_to_end(workspace, &tools, filter, false));
     if filter.is_empty() {
@@ -116,7 +121,7 @@ impl Report {
     }
 }
 
-fn cargo(workspace: &Workspace, title: &str, args: &[&str], rest: &[&str]) -> Result<()> {
+fn run_cargo(workspace: &Workspace, title: &str, args: &[&str], rest: &[&str]) -> Result<()> {
     let mut command = object::host_cargo(workspace);
     step(workspace, title).run(command.args(args).args(rest))
 }
@@ -177,7 +182,7 @@ fn end_to_end(workspace: &Workspace, tools: &Tools, filter: &[String], bless: bo
         && let Some(version) = Version::of(Path::new("rustc"))
     {
         println!("tests of the kernel run through sudo");
-        command.env(runner_variable(&version.host), "sudo -E");
+        command.env(cargo::runner_variable(&version.host), "sudo -E");
     }
     let may = matches!(privilege, Privilege::Root | Privilege::Sudo);
     if may || is_ci(env::var_os("CI")) {
@@ -217,11 +222,6 @@ fn after_dashes(filter: &[String]) -> Vec<&str> {
     ["--"].into_iter().chain(words).collect()
 }
 
-/// cargo's variable for the program that runs the test binaries of that host.
-pub(crate) fn runner_variable(host: &str) -> String {
-    format!("CARGO_TARGET_{}_RUNNER", host.to_ascii_uppercase().replace(['-', '.'], "_"))
-}
-
 fn is_ci(value: Option<OsString>) -> bool {
     value.is_some_and(|value| value == "true" || value == "1")
 }
@@ -253,14 +253,6 @@ mod tests {
         assert_eq!(
             after_dashes(&["a".into(), "--".into(), "--exact".into()]),
             ["--", "a", "--exact"]
-        );
-    }
-
-    #[test]
-    fn the_runner_is_named_by_the_host() {
-        assert_eq!(
-            runner_variable("x86_64-unknown-linux-gnu"),
-            "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER"
         );
     }
 
