@@ -1,5 +1,6 @@
 //! The same parts for callgrind, which counts instructions: `instructions PART TIMES` does one of them so
-//! many times. The difference between two numbers of times is the part alone.
+//! many times. The difference between two numbers of times is the part alone. Without arguments it does
+//! each once.
 
 use std::{env, hint::black_box, process::ExitCode};
 
@@ -11,30 +12,34 @@ use workloads::{Table, connections, expose, rewind_by_address, rewind_by_tuple, 
 /// Rows of one listing.
 const ROWS: u16 = 1_000;
 
+const PARTS: [&str; 6] =
+    ["parse", "rewind-tuple", "rewind-address", "ledger", "classic", "openmetrics"];
+
 fn main() -> ExitCode {
     // cargo adds `--bench`.
     let arguments: Vec<_> = env::args().skip(1).filter(|argument| argument != "--bench").collect();
-    let part = arguments.first().map(String::as_str);
-    let times = arguments.get(1).and_then(|times| times.parse().ok());
-    let (Some(part), Some(times)) = (part, times) else {
-        eprintln!("usage: instructions PART TIMES");
+    let (parts, times) = match arguments.as_slice() {
+        [] => (PARTS.to_vec(), Some(1)),
+        [part, times] => (vec![part.as_str()], times.parse().ok()),
+        _ => (Vec::new(), None),
+    };
+    let (Some(times), true) = (times, parts.iter().all(|part| PARTS.contains(part))) else {
+        eprintln!("usage: instructions [PART TIMES]; there are {}", PARTS.join(", "));
         return ExitCode::FAILURE;
     };
     let table = Table::with_rows(ROWS.into());
     let values = values();
-    let work = || match part {
-        "parse" => table.list(),
-        "rewind-tuple" => rewind_by_tuple(ROWS),
-        "rewind-address" => rewind_by_address(ROWS),
-        "ledger" => connections(),
-        "classic" => expose(values.clone(), Format::Classic) as u64,
-        "openmetrics" => expose(values.clone(), Format::OpenMetrics) as u64,
-        _ => 0,
-    };
-    let done: u64 = (0..times).map(|_: u32| black_box(work())).sum();
-    if done == 0 && times > 0 {
-        eprintln!("instructions: there is no part {part:?}");
-        return ExitCode::FAILURE;
+    for part in parts {
+        for _ in 0..times {
+            black_box(match part {
+                "parse" => table.list(),
+                "rewind-tuple" => rewind_by_tuple(ROWS),
+                "rewind-address" => rewind_by_address(ROWS),
+                "ledger" => connections(),
+                "classic" => expose(values.clone(), Format::Classic) as u64,
+                _ => expose(values.clone(), Format::OpenMetrics) as u64,
+            });
+        }
     }
     ExitCode::SUCCESS
 }

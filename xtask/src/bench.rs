@@ -57,7 +57,8 @@ pub(crate) fn smoke(workspace: &Workspace, tools: &Tools) -> Result<()> {
     Step::new("benchmark, short", workspace.log("bench")).run(command.arg("--short"))?;
     let mut parts = object::host_cargo(workspace);
     // Each part once, in the profile of the tests.
-    parts.args(["test", "--locked", "--package", "tcpstat-user", "--bench", "parts"]);
+    parts.args(["test", "--locked", "--package", "tcpstat-user"]);
+    parts.args(["--bench", "parts", "--bench", "instructions"]);
     Step::new("benchmark of the parts, short", workspace.log("bench-parts")).run(&mut parts)
 }
 

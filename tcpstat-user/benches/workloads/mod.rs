@@ -15,7 +15,7 @@ use tcpstat_user::{
     procfs::{Limits, ProcessStatus, Procfs, Sockstat},
     snapshot::{BrokenRow, Identity, Kind, Row, RowSink, Tally, Tuple},
     states::{Family, Hooks, PerFamily, PerState, State},
-    transitions::Transitions,
+    transitions::{MOVES, Transitions},
 };
 use tempfile::TempDir;
 
@@ -122,7 +122,7 @@ pub(crate) fn values() -> Values {
         tracer: Some(TracerValues {
             program: "tp_btf",
             hooks: "none",
-            transitions: Transitions::from_cells(|index| index as u64 * 1_234),
+            transitions: all_moves(),
             drift: PerState::default(),
             corrections: PerState::default(),
             events_missed: 3,
@@ -142,6 +142,17 @@ pub(crate) fn values() -> Values {
         process: ProcessStatus::read().ok(),
         node_exporter: true,
     }
+}
+
+/// Some of every move that TCP makes, in both families.
+fn all_moves() -> Transitions {
+    let mut transitions = Transitions::from_cells(|_| 0);
+    for family in Family::ALL {
+        for (times, (old, new)) in (1..).zip(MOVES) {
+            transitions.add(family, old, new, times * 1_234);
+        }
+    }
+    transitions
 }
 
 /// The length of their exposition.
