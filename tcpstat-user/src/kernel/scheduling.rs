@@ -1,6 +1,6 @@
 //! How soon a thread that has something to answer gets a processor.
 
-use std::mem::{size_of, zeroed};
+use std::mem::zeroed;
 
 use libc::{SYS_sched_getattr, SYS_sched_setattr, sched_attr};
 

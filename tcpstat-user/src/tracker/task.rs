@@ -15,7 +15,7 @@ use super::{
     rungs::Rungs,
 };
 use crate::{
-    kernel::Program,
+    kernel::{Program, release_memory},
     ledger::{audit::Audit, reconcile::Verdict},
     metrics::Reason,
     states::{PerState, family_word, state_word},
@@ -144,7 +144,8 @@ impl Task {
         if let Some(snapshot) = &self.state.snapshot {
             let (sockets, source) = (snapshot.tally.rows, snapshot.source.word());
             info!(sockets, source, duration = ?snapshot.duration, "ready");
-            crate::kernel::release_memory();
+            // All that the start took for a moment is free now.
+            release_memory();
         }
         Ok(())
     }
