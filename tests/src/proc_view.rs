@@ -130,19 +130,23 @@ pub fn view() -> Result<View> {
     Ok(View { connections: count(&rows), queues: sum_queues(&rows), sockstat: sockstat()? })
 }
 
-/// Waits until two successive looks are equal, and returns the second.
+/// Waits until ten successive looks are equal, and returns the last. Where it is known what the sockets
+/// come to rest in, [`await_connections`] waits for that: a segment that its processor was kept from
+/// delivering for so long is not seen here.
 ///
 /// # Errors
 /// Fails when the sockets are not at rest within `deadline`, with what changed last.
 pub fn await_quiet(deadline: Duration) -> Result<View> {
-    let mut before = view()?;
+    let mut last = view()?;
+    let mut equal = 1;
     wait_until("rest of the sockets", deadline, || {
         let now = view()?;
-        if now == before {
+        equal = if now == last { equal + 1 } else { 1 };
+        if equal == 10 {
             return Ok(Look::Done(now));
         }
-        let seen = format!("{before:?}, then {now:?}");
-        before = now;
+        let seen = format!("{last:?}, then {now:?}");
+        last = now;
         Ok(Look::NotYet(seen))
     })
 }

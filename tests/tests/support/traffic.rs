@@ -27,7 +27,7 @@ fn pairs_are_two_established_sockets(_: &Namespace) -> Result<()> {
         expected.insert((family, State::Listen), 1);
         assert_eq!(proc_view::await_quiet(DEADLINE)?.connections, expected);
         drop(pairs);
-        assert_eq!(proc_view::await_quiet(DEADLINE)?.connections, no_connections());
+        proc_view::await_connections("end of all", DEADLINE, |now| *now == no_connections())?;
     }
     Ok(())
 }
@@ -57,13 +57,17 @@ fn churn_leaves_only_time_wait(_: &Namespace) -> Result<()> {
         let before = proc_view::await_quiet(DEADLINE)?.connections;
         let done = Churn { threads: 4, connections: 250, family, resets: false }.run()?;
         assert_eq!(done, Churned { listeners: 4, orderly: 1000, reset: 0 });
-        // Within a second no port is used again, after it some may be.
-        let mut after = proc_view::await_quiet(DEADLINE)?.connections;
-        let left = after.remove(&(family, State::TimeWait));
-        assert!(matches!(left, Some(1..=1000)), "{left:?} TIME_WAIT");
-        after.insert((family, State::TimeWait), before[&(family, State::TimeWait)]);
-        assert_eq!(after, before);
+        proc_view::await_connections("TIME_WAIT beside what stood before", DEADLINE, |now| {
+            let mut expected = before.clone();
+            // Within a second no port is used again, after it some may be.
+            let left = now[&(family, State::TimeWait)];
+            expected.insert((family, State::TimeWait), left);
+            *now == expected && (1..=1000).contains(&left)
+        })?;
         drop(standing);
+        proc_view::await_connections("end of what stood", DEADLINE, |now| {
+            now.iter().all(|((_, state), &left)| *state == State::TimeWait || left == 0)
+        })?;
     }
     Ok(())
 }
@@ -90,6 +94,6 @@ fn mptcp_subflows_are_tcp_sockets(_: &Namespace) -> Result<()> {
     let mut expected = no_connections();
     expected.insert((Family::Ipv4, State::Established), subflows);
     expected.insert((Family::Ipv4, State::Listen), listeners);
-    assert_eq!(proc_view::await_quiet(DEADLINE)?.connections, expected);
+    proc_view::await_connections("subflows", DEADLINE, |now| *now == expected)?;
     Ok(())
 }
