@@ -132,10 +132,12 @@ pub(crate) fn is_executable(file: &Path) -> bool {
     fs::metadata(file).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
-/// Whether a line only tells that something went its way.
+/// Whether a line tells nothing, or only that something went its way.
 fn is_routine(line: &str) -> bool {
     let line = line.trim_start();
-    ["Compiling ", "Checking ", "Downloaded "].iter().any(|verb| line.starts_with(verb))
+    line.is_empty()
+        || ["Compiling ", "Checking ", "Downloaded "].iter().any(|verb| line.starts_with(verb))
+        || (line.starts_with("running ") && (line.ends_with(" tests") || line.ends_with(" test")))
         || (line.starts_with("test ") && line.ends_with(" ok"))
 }
 
@@ -224,6 +226,7 @@ mod tests {
     fn success_does_not_push_failure_out_of_the_tail() {
         assert!(is_routine("   Compiling tokio v1.0.0"));
         assert!(is_routine("test ledger::seed ... ok"));
+        assert!(is_routine("") && is_routine("running 132 tests") && is_routine("running 1 test"));
         assert!(!is_routine("test ledger::seed ... FAILED"));
         assert!(!is_routine("error: could not compile"));
     }

@@ -4,14 +4,14 @@
 use std::env;
 use std::ffi::OsString;
 use std::fs;
-use std::path::Path;
-use std::time::{Duration, Instant};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
 use crate::apt::Privilege;
 use crate::losses::{self, Loss};
 use crate::process::{self, Step};
+use crate::report::Report;
 use crate::target::Workspace;
 use crate::toolchain::Version;
 use crate::tools::{self, Tools};
@@ -57,7 +57,7 @@ pub(crate) fn run(
     if let Some(kernels) = kernels {
         report.step("kernel matrix", || matrix::run(workspace, &tools, kernels, filter));
     }
-    Ok(report.finish())
+    Ok(report.finish(|step| log(workspace, step)))
 }
 
 /// Builds, then runs the kernel matrix alone: the kernels of those names, or all if there are no names.
@@ -69,7 +69,7 @@ pub(crate) fn matrix(workspace: &Workspace, filter: &[String], kernels: &[String
         object::build(workspace)
     })?;
     report.step("kernel matrix", || matrix::run(workspace, &tools, kernels, filter));
-    Ok(report.finish())
+    Ok(report.finish(|step| log(workspace, step)))
 }
 
 /// Builds, then runs the end-to-end tests and has them rewrite their golden files.
@@ -81,44 +81,7 @@ pub(crate) fn bless(workspace: &Workspace) -> Result<bool> {
         object::build(workspace)
     })?;
     report.step("bless", || end_to_end(workspace, &tools, &[], true));
-    Ok(report.finish())
-}
-
-/// What became of the steps so far.
-#[derive(Default)]
-struct Report {
-    rows: Vec<(&'static str, bool, Duration)>,
-}
-
-impl Report {
-    /// Runs what the rest cannot do without.
-    fn time(&mut self, name: &'static str, work: impl FnOnce() -> Result<()>) -> Result<()> {
-        let started = Instant::now();
-        work()?;
-        self.rows.push((name, true, started.elapsed()));
-        Ok(())
-    }
-
-    /// Runs what may fail without harm to the rest.
-    fn step(&mut self, name: &'static str, work: impl FnOnce() -> Result<()>) {
-        let started = Instant::now();
-        println!();
-        let result = work();
-        if let Err(error) = &result {
-            println!("error: {error:#}");
-        }
-        self.rows.push((name, result.is_ok(), started.elapsed()));
-    }
-
-    /// Prints the table; whether all passed.
-    fn finish(self) -> bool {
-        println!("\n{:<18} {:<7} {:>8}", "step", "result", "seconds");
-        for (name, passed, elapsed) in &self.rows {
-            let result = if *passed { "ok" } else { "FAILED" };
-            println!("{name:<18} {result:<7} {:>8.1}", elapsed.as_secs_f64());
-        }
-        self.rows.iter().all(|(_, passed, _)| *passed)
-    }
+    Ok(report.finish(|step| log(workspace, step)))
 }
 
 fn run_cargo(workspace: &Workspace, title: &str, args: &[&str], rest: &[&str]) -> Result<()> {
@@ -127,8 +90,11 @@ fn run_cargo(workspace: &Workspace, title: &str, args: &[&str], rest: &[&str]) -
 }
 
 fn step<'a>(workspace: &Workspace, title: &'a str) -> Step<'a> {
-    let log = workspace.log(&title.replace(' ', "-"));
-    Step { shown: is_worth_showing, tail: 80, ..Step::new(title, log) }
+    Step { shown: is_worth_showing, tail: 80, ..Step::new(title, log(workspace, title)) }
+}
+
+fn log(workspace: &Workspace, step: &str) -> PathBuf {
+    workspace.log(&step.replace(' ', "-"))
 }
 
 /// Which test binary runs, which of its tests do not pass, and how it ends.
@@ -260,14 +226,5 @@ mod tests {
     fn ci_is_true_or_1() {
         assert!(is_ci(Some("true".into())) && is_ci(Some("1".into())));
         assert!(!is_ci(None) && !is_ci(Some("false".into())));
-    }
-
-    #[test]
-    fn one_failed_step_fails_the_report() {
-        let mut report = Report::default();
-        report.step("good", || Ok(()));
-        assert!(Report { rows: report.rows.clone() }.finish());
-        report.step("bad", || bail!("no"));
-        assert!(!report.finish());
     }
 }

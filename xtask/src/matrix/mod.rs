@@ -81,6 +81,7 @@ pub(crate) fn run(
     println!("\n{table}");
     let file = workspace.log("matrix").with_extension("md");
     std::fs::write(&file, &table).with_context(|| format!("cannot write {}", file.display()))?;
+    rows.iter().filter(|row| !row.passed()).for_each(Row::print_failures);
     verdict(&rows, obtained, &missing, names.is_empty())
 }
 

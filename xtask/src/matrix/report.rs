@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+use crate::failures;
 use crate::losses;
 use crate::matrix::console::{Console, Serving};
 use crate::target::Workspace;
@@ -64,6 +65,12 @@ impl Row {
         if let Some(obstacle) = &self.obstacle {
             println!("kernel {}: {obstacle}", self.version);
         }
+    }
+
+    /// Prints in short what its failed tests said.
+    pub(crate) fn print_failures(&self) {
+        println!("\nkernel {}:", self.version);
+        failures::print(&self.log);
     }
 }
 
