@@ -1,15 +1,14 @@
 //! Debian's node_exporter, running in the network namespace of the calling thread.
 
 use std::ffi::OsStr;
+use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result};
 
 use crate::binary::path_from;
 use crate::deadline::{DEADLINE, Look, wait_until};
-use crate::proc_view;
 use crate::scraper::Scraper;
-use crate::tcp::State;
 
 /// node_exporter with one collector, on its own port of the namespace. Dropping it kills it.
 #[derive(Debug)]
@@ -25,25 +24,32 @@ impl NodeExporter {
     /// # Errors
     /// Fails when there is no such program, and when it does not listen within [`DEADLINE`].
     pub fn start<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Result<Self> {
-        let address = "127.0.0.1:9100".parse()?;
+        let address: SocketAddr = "127.0.0.1:9100".parse()?;
         let child = Command::new(path_from("TCPSTAT_NODE_EXPORTER")?)
             .arg("--collector.disable-defaults")
             .args(args)
             .arg(format!("--web.listen-address={address}"))
+            .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .context("start node_exporter")?;
         let mut started = Started(Some(child));
-        wait_until("node_exporter that listens", DEADLINE, || {
-            let listens = proc_view::rows()?
-                .iter()
-                .any(|row| row.state == State::Listen && row.local_port == 9100);
-            Ok(if listens { Look::Done(()) } else { Look::NotYet("it does not".to_owned()) })
+        // A connect that is refused leaves no socket behind.
+        let scraper = wait_until("node_exporter that listens", DEADLINE, || {
+            Ok(match Scraper::connect(address) {
+                Ok(scraper) => Look::Done(scraper),
+                Err(error) => Look::NotYet(error.to_string()),
+            })
         })?;
-        let scraper = Scraper::connect(address)?;
         let child = started.0.take().context("it was started")?;
         Ok(Self { child, scraper })
+    }
+
+    /// The process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 }
 

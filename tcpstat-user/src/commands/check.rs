@@ -102,7 +102,7 @@ fn perf_events(procfs: &Procfs) -> String {
 
 fn iterator() -> String {
     match SocketIterator::load() {
-        Err(error) => format!("refused: {error}; {}", error.remedy()),
+        Err(error) => format!("refused: {}", error.with_remedy()),
         Ok(mut iterator) => match tracker::take_by_iterator(&mut iterator) {
             Ok(pass) => listed(&pass),
             Err(error) => format!("impossible: {error}"),

@@ -159,7 +159,7 @@ fn find_tracer(rungs: &[Program], procfs: &Procfs) -> Option<Tracer> {
         debug!(program = program.word(), source = ?error.source(), "refused");
     }
     let told = |Attempt { program, error }: &Attempt| {
-        format!("{}: {error}; {}", program.word(), error.remedy())
+        format!("{}: {}", program.word(), error.with_remedy())
     };
     let refused: Vec<_> = refused.iter().map(told).collect();
     if let Some(tracer) = &tracer {

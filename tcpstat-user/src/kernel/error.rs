@@ -45,6 +45,12 @@ pub enum LoadError {
 }
 
 impl LoadError {
+    /// Cause and remedy, in one line.
+    #[must_use]
+    pub fn with_remedy(&self) -> String {
+        format!("{self}; {}", self.remedy())
+    }
+
     /// What would help, in one line.
     #[must_use]
     pub fn remedy(&self) -> &'static str {

@@ -54,8 +54,7 @@ impl Host {
     /// Why it does not run, in one line; the tracer stays then.
     pub(super) fn load_tracer(&mut self, program: Program) -> Result<Option<Tracer>, String> {
         let netns_inum = self.procfs.netns_inum().map_err(|error| error.to_string())?;
-        let tracer = Tracer::load(program, netns_inum)
-            .map_err(|error| format!("{error}; {}", error.remedy()))?;
+        let tracer = Tracer::load(program, netns_inum).map_err(|error| error.with_remedy())?;
         Ok(self.tracer.replace(tracer))
     }
 

@@ -162,7 +162,7 @@ impl Lister {
 
     /// A warning only to those who asked for it: the others lose nothing but time.
     fn tell_refusal(&self, error: &LoadError) {
-        let told = format!("listing sockets by /proc: iter/tcp: {error}; {}", error.remedy());
+        let told = format!("listing sockets by /proc: iter/tcp: {}", error.with_remedy());
         if self.pace.choice() == SourceChoice::Iter {
             warn!("{told}");
         } else {

@@ -43,6 +43,11 @@ impl ReachableBinary {
         Ok(Self { _folder: folder, path })
     }
 
+    /// An exporter of it that has no privileges.
+    pub(crate) fn serve(&self, args: &[&str]) -> Result<Exporter> {
+        Options::default().binary(&self.path).args(args).unprivileged().start()
+    }
+
     /// Runs it to its end as nobody, with no capability but `capabilities`.
     fn run(&self, args: &[&str]) -> Result<Run> {
         output(
@@ -57,11 +62,7 @@ impl ReachableBinary {
 
 fn never_dark(_: &Namespace) -> Result<()> {
     let binary = ReachableBinary::copy()?;
-    let mut exporter = Options::default()
-        .binary(&binary.path)
-        .args(["--snapshot-interval=200ms"])
-        .unprivileged()
-        .start()?;
+    let mut exporter = binary.serve(&["--snapshot-interval=200ms"])?;
     let _pairs = Pairs::connect(5, Family::Ipv6)?;
     await_agreement(&mut exporter)?;
     let scrape = exporter.scrape()?;

@@ -113,11 +113,8 @@ fn a_named_source_keeps_the_interval(_: &Namespace) -> Result<()> {
 
 fn a_refused_iterator(_: &Namespace) -> Result<()> {
     let binary = ReachableBinary::copy()?;
-    let mut exporter = Options::default()
-        .binary(&binary.path)
-        .args(["--tracer=off", "--snapshot=iter", "--snapshot-interval=200ms"])
-        .unprivileged()
-        .start()?;
+    let mut exporter =
+        binary.serve(&["--tracer=off", "--snapshot=iter", "--snapshot-interval=200ms"])?;
     await_agreement(&mut exporter)?;
     assert_eq!(source(&exporter.scrape()?), Some("procfs".to_owned()));
     let log = exporter.log();

@@ -55,11 +55,7 @@ fn hidden_processes(_: &Namespace) -> Result<()> {
 fn unprivileged_with_hidden_processes(_: &Namespace) -> Result<()> {
     PrivateMounts::enter()?.proc(HIDDEN)?;
     let binary = ReachableBinary::copy()?;
-    let mut exporter = Options::default()
-        .binary(&binary.path)
-        .args(["--snapshot-interval=200ms"])
-        .unprivileged()
-        .start()?;
+    let mut exporter = binary.serve(&["--snapshot-interval=200ms"])?;
     let _pairs = Pairs::connect(5, Family::Ipv6)?;
     await_agreement(&mut exporter)?;
     Ok(())

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use rustix::process::setpriority_process;
 use rustix::thread::gettid;
+use tcpstat_tests::binary::tcpstat;
 use tcpstat_tests::exporter::Exporter;
 use tcpstat_tests::loopback::Churn;
 use tcpstat_tests::population::Population;
@@ -25,8 +26,6 @@ pub(crate) const IDLE_SOCKETS: usize = 10_000;
 const SCRAPERS: usize = 40;
 const THREADS: usize = 8;
 
-/// What `tcpstat print unit` gives the service.
-const UNIT_PRIORITY: i32 = -10;
 const HIGHEST_PRIORITY: i32 = -20;
 
 /// They take turns so often.
@@ -54,9 +53,10 @@ pub(crate) fn idle(effort: Effort, samples: &mut Samples) -> Result<()> {
 pub(crate) fn busy(effort: Effort, samples: &mut Samples) -> Result<()> {
     eprintln!("scrapes under load ...");
     let duration = seconds(effort, 60, 2) / SLICES;
+    let unit_priority = unit_priority()?;
     for _ in 0..SLICES {
         for (priority, scrape, alone, churn) in [
-            (UNIT_PRIORITY, "scrape_under_load", "churn_alone", "churn_scraped"),
+            (unit_priority, "scrape_under_load", "churn_alone", "churn_scraped"),
             (
                 0,
                 "scrape_under_load_without_priority",
@@ -118,6 +118,13 @@ fn scraped(
 fn set_priority(nice: i32) -> Result<()> {
     // To setpriority(2) a thread is a process.
     setpriority_process(Some(gettid()), nice).with_context(|| format!("setpriority({nice})"))
+}
+
+/// What `tcpstat print unit` gives the service.
+fn unit_priority() -> Result<i32> {
+    let unit = tcpstat(["print", "unit"])?.stdout;
+    let nice = unit.lines().find_map(|line| line.strip_prefix("Nice="));
+    Ok(nice.context("the unit has no Nice=")?.parse()?)
 }
 
 fn connections_per_second(duration: Duration) -> Result<f64> {

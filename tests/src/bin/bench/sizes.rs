@@ -2,22 +2,17 @@
 
 use std::env;
 use std::fs;
-use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use tcpstat_tests::binary::path_from;
-use tcpstat_tests::deadline::{DEADLINE, Look, wait_until};
 use tcpstat_tests::exporter::Exporter;
+use tcpstat_tests::node_exporter::NodeExporter;
 use tcpstat_tests::population::Population;
 use tcpstat_tests::scraper::Scraper;
 
 use crate::Effort;
 use crate::samples::Samples;
-
-/// Where node_exporter listens.
-const NODE_EXPORTER: &str = "127.0.0.1:9100";
 
 /// Scrapes of tcpstat for one of a tool that lists.
 const SCRAPES: usize = 40;
@@ -61,7 +56,8 @@ fn listings(sockets: usize, rounds: usize, samples: &mut Samples) -> Result<()> 
 /// Every tool in each round. Memory at the end of all of them.
 fn scrapes(sockets: usize, rounds: usize, samples: &mut Samples) -> Result<()> {
     let mut exporter = Exporter::start(&[])?;
-    let mut node_exporter = NodeExporter::start()?;
+    let mut node_exporter =
+        NodeExporter::start(["--collector.tcpstat", "--web.disable-exporter-metrics"])?;
     for round in 1..=rounds {
         for _ in 0..SCRAPES {
             samples.add("tcpstat", sockets, get(exporter.scraper(), "/metrics")?);
@@ -72,7 +68,7 @@ fn scrapes(sockets: usize, rounds: usize, samples: &mut Samples) -> Result<()> {
         eprintln!("    scrapes: round {round} of {rounds}");
     }
     samples.add("memory", sockets, resident_bytes(exporter.pid())?);
-    samples.add("node_exporter_memory", sockets, resident_bytes(node_exporter.process.id())?);
+    samples.add("node_exporter_memory", sockets, resident_bytes(node_exporter.pid())?);
     Ok(())
 }
 
@@ -99,48 +95,4 @@ fn resident_bytes(pid: u32) -> Result<f64> {
     let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
     let kibibytes: f64 = line.trim().trim_end_matches(" kB").parse()?;
     Ok(kibibytes * 1024.0)
-}
-
-/// node_exporter with its collector of TCP states alone. Dropping it kills it.
-struct NodeExporter {
-    process: Child,
-    scraper: Scraper,
-}
-
-impl NodeExporter {
-    fn start() -> Result<Self> {
-        let mut process = Command::new(path_from("TCPSTAT_NODE_EXPORTER")?)
-            .args(["--collector.disable-defaults", "--collector.tcpstat"])
-            .arg("--web.disable-exporter-metrics")
-            .arg(format!("--web.listen-address={NODE_EXPORTER}"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .context("start node_exporter")?;
-        let address: SocketAddr = NODE_EXPORTER.parse()?;
-        let connected = wait_until("node_exporter that listens", DEADLINE, || {
-            Ok(match Scraper::connect(address) {
-                Ok(scraper) => Look::Done(scraper),
-                Err(error) => Look::NotYet(error.to_string()),
-            })
-        });
-        match connected {
-            Ok(scraper) => Ok(Self { process, scraper }),
-            Err(error) => {
-                // It fails only for a process that has ended.
-                let _ = process.kill();
-                let _ = process.wait();
-                Err(error)
-            }
-        }
-    }
-}
-
-impl Drop for NodeExporter {
-    fn drop(&mut self) {
-        // Both fail only for a process that has ended and been waited for.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
 }
