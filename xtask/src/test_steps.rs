@@ -26,12 +26,7 @@ pub(crate) fn run(
     filter: &[String],
     kernels: Option<&[String]>,
 ) -> Result<bool> {
-    let tools = tools::provide(workspace)?;
-    let mut report = Report::default();
-    report.time("build", || {
-        object::build_losing(workspace)?;
-        object::build(workspace)
-    })?;
+    let (tools, mut report) = build(workspace)?;
     report.step("format", || {
         run_cargo(workspace, "format", &["fmt", "--all", "--check"], &["--", "--color", "never"])
     });
@@ -62,26 +57,27 @@ pub(crate) fn run(
 
 /// Builds, then runs the kernel matrix alone: the kernels of those names, or all if there are no names.
 pub(crate) fn matrix(workspace: &Workspace, filter: &[String], kernels: &[String]) -> Result<bool> {
-    let tools = tools::provide(workspace)?;
-    let mut report = Report::default();
-    report.time("build", || {
-        object::build_losing(workspace)?;
-        object::build(workspace)
-    })?;
+    let (tools, mut report) = build(workspace)?;
     report.step("kernel matrix", || matrix::run(workspace, &tools, kernels, filter));
     Ok(report.finish(|step| log(workspace, step)))
 }
 
 /// Builds, then runs the end-to-end tests and has them rewrite their golden files.
 pub(crate) fn bless(workspace: &Workspace) -> Result<bool> {
+    let (tools, mut report) = build(workspace)?;
+    report.step("bless", || end_to_end(workspace, &tools, &[], true));
+    Ok(report.finish(|step| log(workspace, step)))
+}
+
+/// What the steps run with, and a report that begins with the build of it.
+fn build(workspace: &Workspace) -> Result<(Tools, Report)> {
     let tools = tools::provide(workspace)?;
     let mut report = Report::default();
     report.time("build", || {
         object::build_losing(workspace)?;
         object::build(workspace)
     })?;
-    report.step("bless", || end_to_end(workspace, &tools, &[], true));
-    Ok(report.finish(|step| log(workspace, step)))
+    Ok((tools, report))
 }
 
 fn run_cargo(workspace: &Workspace, title: &str, args: &[&str], rest: &[&str]) -> Result<()> {
