@@ -119,13 +119,15 @@ fn parse(family: Family, text: &[u8]) -> Result<Row, Unparsed<'_>> {
         end(family, local).ok_or(Unparsed { field: "local_address", value: local })?;
     let (daddr, dport) =
         end(family, remote).ok_or(Unparsed { field: "rem_address", value: remote })?;
-    let number = hexadecimal(state).and_then(|number| u8::try_from(number).ok());
-    let kind = number
-        .and_then(State::from_number)
+    let kind = hexadecimal::<2>(state)
+        .and_then(|number| State::from_number(u8::try_from(number).ok()?))
         .and_then(|state| kind(state, full))
         .ok_or(Unparsed { field: "st", value: state })?;
-    let (send_queue, receive_queue) = split_at_colon(queues)
-        .and_then(|(send, receive)| Some((hexadecimal(send)?, hexadecimal(receive)?)))
+    let (send_queue, receive_queue) = queues
+        .split_at_checked(8)
+        .and_then(|(send, receive)| {
+            Some((hexadecimal::<8>(send)?, hexadecimal::<8>(receive.strip_prefix(b":")?)?))
+        })
         .ok_or(Unparsed { field: "tx_queue:rx_queue", value: queues })?;
     let inode = decimal(inode).ok_or(Unparsed { field: "inode", value: inode })?;
     let tuple = Tuple { family, saddr, sport, daddr, dport };
@@ -155,8 +157,13 @@ fn field<'a>(text: &mut &'a [u8], usual: usize) -> &'a [u8] {
 
 /// The number of fields in `text`, which begins with white space or is empty.
 fn fields(text: &[u8]) -> usize {
-    let begins = text.windows(2).map(|pair| usize::from(blank(pair[0]) && !blank(pair[1])));
-    begins.sum()
+    let begins = |(&before, &byte): (&u8, &u8)| u8::from(blank(before) & !blank(byte));
+    let mut count = 0;
+    // A u8 holds the half of 128, and many of them are added at once.
+    for (before, bytes) in text.chunks(128).zip(text.get(1..).unwrap_or_default().chunks(128)) {
+        count += usize::from(before.iter().zip(bytes).map(begins).sum::<u8>());
+    }
+    count
 }
 
 fn blank(byte: u8) -> bool {
@@ -177,30 +184,22 @@ fn kind(state: State, full: bool) -> Option<Kind> {
 
 /// `ADDRESS:PORT`. The address is printed as the kernel's 32-bit words of it, in the machine's order.
 fn end(family: Family, text: &[u8]) -> Option<([u8; 16], u16)> {
-    let (address, port) = split_at_colon(text)?;
     let words = match family {
         Family::Ipv4 => 1,
         Family::Ipv6 => 4,
     };
-    if address.len() != words * 8 {
-        return None;
-    }
+    let (address, port) = text.split_at_checked(words * 8)?;
     let mut bytes = [0; 16];
     for (word, digits) in bytes.chunks_exact_mut(4).zip(address.chunks_exact(8)) {
-        word.copy_from_slice(&hexadecimal(digits)?.to_ne_bytes());
+        word.copy_from_slice(&hexadecimal::<8>(digits)?.to_ne_bytes());
     }
-    Some((bytes, u16::try_from(hexadecimal(port)?).ok()?))
+    let port = hexadecimal::<4>(port.strip_prefix(b":")?)?;
+    Some((bytes, u16::try_from(port).ok()?))
 }
 
-fn split_at_colon(text: &[u8]) -> Option<(&[u8], &[u8])> {
-    let colon = text.iter().position(|&byte| byte == b':')?;
-    Some((&text[..colon], &text[colon + 1..]))
-}
-
-fn hexadecimal(text: &[u8]) -> Option<u32> {
-    if text.is_empty() || text.len() > 8 {
-        return None;
-    }
+/// The kernel prints every number of a row that is hexadecimal with so many digits.
+fn hexadecimal<const WIDTH: usize>(text: &[u8]) -> Option<u32> {
+    let text: &[u8; WIDTH] = text.try_into().ok()?;
     let (mut number, mut all) = (0, 0);
     for &digit in text {
         let value = DIGITS[usize::from(digit)];
