@@ -94,6 +94,9 @@ const FIELDS_TO_INODE: usize = 10;
 const FULL_FIELDS: usize = 17;
 const MINI_FIELDS: usize = 12;
 
+/// The field `timeout`, `%8d`, as it nearly always is: no probe unanswered.
+const NO_PROBES: &[u8] = b"        0";
+
 fn parse(family: Family, text: &[u8]) -> Result<Row, Unparsed<'_>> {
     let mut rest = text;
     let end_digits = match family {
@@ -108,7 +111,10 @@ fn parse(family: Family, text: &[u8]) -> Result<Row, Unparsed<'_>> {
     let _timer = field(&mut rest, 2 + 1 + 8);
     let _retransmits = field(&mut rest, 8);
     let _uid = field(&mut rest, 0);
-    let _timeout = field(&mut rest, 0);
+    match rest.strip_prefix(NO_PROBES) {
+        Some(after @ [b' ', ..]) => rest = after,
+        _ => _ = field(&mut rest, 0),
+    }
     let inode = field(&mut rest, 0);
     let count = if inode.is_empty() { 0 } else { FIELDS_TO_INODE + fields(rest) };
     let full = count >= FULL_FIELDS;
@@ -227,8 +233,10 @@ fn decimal(text: &[u8]) -> Option<u64> {
     if text.is_empty() {
         return None;
     }
-    text.iter().try_fold(0_u64, |number, &digit| {
-        number.checked_mul(10)?.checked_add(u64::from(char::from(digit).to_digit(10)?))
+    text.iter().try_fold(0_u64, |number, &byte| {
+        let digit = byte.wrapping_sub(b'0');
+        let more = number.checked_mul(10)?.checked_add(u64::from(digit))?;
+        (digit < 10).then_some(more)
     })
 }
 

@@ -34,6 +34,8 @@ pub struct ByTuple {
     tuples: HashMap<u64, Owner>,
     /// The hash of tuple and object each, with family and state in the low bits. Eight bytes a row.
     rows: Vec<u64>,
+    /// Rows by family and state.
+    shown: PerState<u64>,
 }
 
 /// Whose a tuple is.
@@ -85,24 +87,25 @@ impl Rewind for ByTuple {
         {
             let hash = hash(Object::in_state(state), &tuple);
             self.rows.push(pack(hash, tuple.family, state));
+            self.shown[(tuple.family, state)] += 1;
         }
         true
     }
 
     fn with_rows_of(self, other: Self) -> Self {
-        Self { rows: other.rows, ..self }
+        Self { rows: other.rows, shown: other.shown, ..self }
     }
 
     fn at_cut(&self) -> AtCut {
-        let mut sockets = PerState::default();
+        let mut sockets = self.shown;
         let mut doubts = 0;
-        for &row in &self.rows {
+        // Where nothing moved there is nothing to look for.
+        let rows = if self.tuples.is_empty() { &[] } else { self.rows.as_slice() };
+        for &row in rows {
             let Some((tuple, family, state)) = unpack(row) else { continue };
-            match self.tuples.get(&tuple) {
-                None => sockets[(family, state)] += 1,
-                Some(Owner::Connection) => {}
-                Some(Owner::Listener) => doubts += 1,
-            }
+            let Some(owner) = self.tuples.get(&tuple) else { continue };
+            sockets[(family, state)] -= 1;
+            doubts += u64::from(*owner == Owner::Listener);
         }
         let mut unplaced = PerState::<u64>::default();
         for &(family, state) in self.unplaced.values() {
