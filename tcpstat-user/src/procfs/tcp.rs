@@ -97,6 +97,7 @@ const MINI_FIELDS: usize = 12;
 /// The field `timeout`, `%8d`, as it nearly always is: no probe unanswered.
 const NO_PROBES: &[u8] = b"        0";
 
+#[inline]
 fn parse(family: Family, text: &[u8]) -> Result<Row, Unparsed<'_>> {
     let mut rest = text;
     let end_digits = match family {

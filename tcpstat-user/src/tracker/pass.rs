@@ -1,7 +1,6 @@
 //! One pass over all sockets, rewound to the moment it began where the event log can tell.
 
 use std::{
-    collections::VecDeque,
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant, SystemTime},
@@ -188,7 +187,9 @@ impl<R: Rewind> RowSink for LoggedRows<R> {
 /// it, and tuple and inode name the socket. Rows that carry an address need none of this.
 #[derive(Default)]
 struct Seam {
-    before: VecDeque<(Tuple, Kind, u64)>,
+    /// The last rows, in a ring.
+    before: [Option<(Tuple, Kind, u64)>; Self::REACH],
+    next: usize,
     rows_after: usize,
 }
 
@@ -207,13 +208,11 @@ impl Seam {
         let same = |before: &(Tuple, Kind, u64)| {
             before.2 == inode && before.0 == tuple && same_object(before.1, row.kind)
         };
-        if self.rows_after <= Self::REACH && self.before.iter().any(same) {
+        if self.rows_after <= Self::REACH && self.before.iter().flatten().any(same) {
             return true;
         }
-        if self.before.len() == Self::REACH {
-            self.before.pop_front();
-        }
-        self.before.push_back((tuple, row.kind, inode));
+        self.before[self.next] = Some((tuple, row.kind, inode));
+        self.next = (self.next + 1) % Self::REACH;
         false
     }
 }
