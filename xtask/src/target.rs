@@ -90,6 +90,11 @@ impl Workspace {
         self.target.join("matrix")
     }
 
+    /// Debian's static busybox, unpacked there when the first guest is made.
+    pub(crate) fn busybox(&self) -> PathBuf {
+        self.matrix().join("busybox/usr/bin/busybox")
+    }
+
     /// The test inputs.
     pub(crate) fn fixtures(&self) -> PathBuf {
         self.root.join("fixtures")

@@ -14,7 +14,7 @@ use thiserror::Error;
 use super::{
     btf::{BtfError, KernelTypes, Signature},
     error::{LoadError, refusal},
-    load::SOCK_MEMBERS,
+    globals::SOCK_MEMBERS,
 };
 use crate::states::Hooks;
 

@@ -1,4 +1,4 @@
-//! The ladder: which programs there are, and in which order they are tried.
+//! Loads and attaches the tracer: the programs of the ladder one after the other, until one runs.
 
 use std::{
     error::Error,
@@ -11,62 +11,21 @@ use aya::{
     Btf, Ebpf, EbpfLoader,
     maps::{Map, MapData},
     programs::{BtfTracePoint, ProgramError, TracePoint},
-    util::{KernelVersion, nr_cpus},
+    util::nr_cpus,
 };
 use aya_log::EbpfLogger;
-use tcpstat_ebpf::tracepoint_record as record;
 
 use super::{
     btf::KernelTypes,
     counters::{Counters, Switch},
     error::{LoadError, refusal},
     events::EventLog,
+    globals::globals,
     hooks::{self, HookRefusal},
     memory::release_memory,
+    program::Program,
 };
 use crate::states::Hooks;
-
-/// A rung of the ladder.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Program {
-    /// `tp_btf/inet_sock_set_state`
-    TpBtf,
-    /// `tracepoint/sock/inet_sock_set_state`
-    Tracepoint,
-}
-
-impl Program {
-    /// The word for it in metrics and reports.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::TpBtf => "tp_btf",
-            Self::Tracepoint => "tracepoint",
-        }
-    }
-
-    /// The rungs in the order in which they lose least on the running kernel.
-    ///
-    /// Up to 6.18 that is `tp_btf`, the cheaper one. From 7.0 on tracepoints run preemptible and the
-    /// recursion guard of `tp_btf` skips one event in a hundred under churn; the classic tracepoint
-    /// still runs with preemption off and loses none.
-    #[must_use]
-    pub fn ladder() -> [Self; 2] {
-        match KernelVersion::current() {
-            Ok(version) if version >= KernelVersion::new(7, 0, 0) => {
-                [Self::Tracepoint, Self::TpBtf]
-            }
-            _ => [Self::TpBtf, Self::Tracepoint],
-        }
-    }
-
-    fn symbol(self) -> &'static str {
-        match self {
-            Self::TpBtf => "tcpstat_tp_btf",
-            Self::Tracepoint => "tcpstat_tracepoint",
-        }
-    }
-}
 
 /// A tracer that counts; it stops when this is dropped.
 pub struct Tracer {
@@ -201,62 +160,6 @@ fn map<'a>(ebpf: &'a Ebpf, name: &'static str) -> Result<impl AsFd + use<'a>, Lo
         Some(Map::Array(data)) => Ok(MapData::fd(data).as_fd()),
         _ => Err(LoadError::WrongObject(name)),
     }
-}
-
-/// Globals and members of `struct sock` that typed programs read beside the namespace.
-pub(super) const SOCK_MEMBERS: [(&str, &str); 7] = [
-    ("SOCK_PROTOCOL", "sk_protocol"),
-    ("SOCK_FAMILY", "__sk_common.skc_family"),
-    ("SOCK_DPORT", "__sk_common.skc_dport"),
-    ("SOCK_RCV_SADDR", "__sk_common.skc_rcv_saddr"),
-    ("SOCK_DADDR", "__sk_common.skc_daddr"),
-    ("SOCK_V6_RCV_SADDR", "__sk_common.skc_v6_rcv_saddr"),
-    ("SOCK_V6_DADDR", "__sk_common.skc_v6_daddr"),
-];
-
-/// The values of the program's read-only globals, by name.
-fn globals(
-    types: &KernelTypes,
-    program: Program,
-    netns_inum: u32,
-) -> Result<Vec<(&'static str, u32)>, LoadError> {
-    let mut globals = vec![
-        ("NETNS_INUM", netns_inum),
-        ("SOCK_NET", types.offset("sock", "__sk_common.skc_net.net")?),
-        ("NET_INUM", types.offset("net", "ns.inum")?),
-    ];
-    #[cfg(feature = "lose-events")]
-    globals.extend(super::lose::globals());
-    match program {
-        Program::TpBtf => {
-            // `struct tcp_sock` begins with its `struct inet_sock`.
-            globals.push(("INET_SPORT", types.offset("inet_sock", "inet_sport")?));
-            for (name, member) in SOCK_MEMBERS {
-                globals.push((name, types.offset("sock", member)?));
-            }
-        }
-        Program::Tracepoint => {
-            for (field, expected) in [
-                ("skaddr", record::SKADDR),
-                ("oldstate", record::OLDSTATE),
-                ("newstate", record::NEWSTATE),
-                ("sport", record::SPORT),
-                ("dport", record::DPORT),
-                ("family", record::FAMILY),
-                ("protocol", record::PROTOCOL),
-                ("saddr", record::SADDR),
-                ("daddr", record::DADDR),
-                ("saddr_v6", record::SADDR_V6),
-                ("daddr_v6", record::DADDR_V6),
-            ] {
-                let found = types.offset("trace_event_raw_inet_sock_set_state", field)?;
-                if found as usize != expected {
-                    return Err(LoadError::RecordLayout { field, found, expected });
-                }
-            }
-        }
-    }
-    Ok(globals)
 }
 
 fn attach(ebpf: &mut Ebpf, program: Program, btf: &Btf) -> Result<RawFd, LoadError> {

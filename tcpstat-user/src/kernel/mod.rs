@@ -10,12 +10,14 @@ mod btf;
 mod counters;
 mod error;
 mod events;
+mod globals;
 mod hooks;
 mod iter;
 mod load;
 #[cfg(feature = "lose-events")]
 mod lose;
 mod memory;
+mod program;
 mod scheduling;
 
 pub use btf::BtfError;
@@ -24,6 +26,7 @@ pub use error::LoadError;
 pub use events::{EventLog, LogClosed, LogError, OpenLog};
 pub use hooks::HookRefusal;
 pub use iter::{IterError, SocketIterator};
-pub use load::{Attempt, Program, Tracer, climb};
+pub use load::{Attempt, Tracer, climb};
 pub use memory::{one_arena, release_memory};
+pub use program::Program;
 pub use scheduling::ask_for_short_turns;

@@ -4,16 +4,12 @@ use std::{fmt, time::SystemTime};
 
 use prometheus_client::{
     collector::Collector,
-    encoding::{
-        DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, EncodeLabelSet, EncodeMetric,
-        MetricEncoder,
-    },
-    metrics::counter::ConstCounter,
+    encoding::{DescriptorEncoder, EncodeGaugeValue},
 };
 
 use super::{
     HealthValues, Reason, SnapshotValues, TracerValues, Values, names, names::Metric,
-    node_exporter::ConnectionStates,
+    node_exporter::ConnectionStates, page::Page,
 };
 use crate::{
     procfs::{Limits, ProcessStatus, Sockstat},
@@ -55,63 +51,7 @@ impl Collector for Values {
     }
 }
 
-/// Where families are written to.
-pub(super) struct Page<'a> {
-    /// Where the encoder writes them.
-    pub(super) encoder: DescriptorEncoder<'a>,
-}
-
-/// A label set of `N` labels.
-type Labels<const N: usize> = [(&'static str, &'static str); N];
-
 impl Page<'_> {
-    /// A gauge without labels.
-    fn single<V: EncodeGaugeValue + Copy>(&mut self, metric: Metric, value: V) -> fmt::Result {
-        self.describe(metric)?.encode_gauge(&value)
-    }
-
-    /// A counter without labels.
-    fn single_counter<V: EncodeCounterValue + Copy>(
-        &mut self,
-        metric: Metric,
-        value: V,
-    ) -> fmt::Result
-    where
-        ConstCounter<V>: EncodeMetric,
-    {
-        ConstCounter::new(value).encode(self.describe(metric)?)
-    }
-
-    /// A gauge with labels.
-    pub(super) fn gauges<L: EncodeLabelSet, V: EncodeGaugeValue>(
-        &mut self,
-        metric: Metric,
-        samples: impl IntoIterator<Item = (L, V)>,
-    ) -> fmt::Result {
-        let mut family = self.describe(metric)?;
-        for (labels, value) in samples {
-            family.encode_family(&labels)?.encode_gauge(&value)?;
-        }
-        Ok(())
-    }
-
-    fn counters<L: EncodeLabelSet>(
-        &mut self,
-        metric: Metric,
-        samples: impl IntoIterator<Item = (L, u64)>,
-    ) -> fmt::Result {
-        let mut family = self.describe(metric)?;
-        for (labels, value) in samples {
-            ConstCounter::new(value).encode(family.encode_family(&labels)?)?;
-        }
-        Ok(())
-    }
-
-    fn describe(&mut self, metric: Metric) -> Result<MetricEncoder<'_>, fmt::Error> {
-        let Metric { name, help, kind } = metric;
-        self.encoder.encode_descriptor(name, help, None, kind)
-    }
-
     fn by_state<V: EncodeGaugeValue + Copy>(
         &mut self,
         metric: Metric,
@@ -198,6 +138,9 @@ impl Page<'_> {
 fn since_epoch(time: SystemTime) -> f64 {
     time.duration_since(SystemTime::UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }
+
+/// A label set of `N` labels.
+type Labels<const N: usize> = [(&'static str, &'static str); N];
 
 /// The moves that full sockets can make, and any other that was seen; a transition to the same state
 /// is none.

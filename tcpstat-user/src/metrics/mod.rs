@@ -7,6 +7,7 @@ mod classic;
 mod exposition;
 mod names;
 mod node_exporter;
+mod page;
 
 use std::time::{Duration, SystemTime};
 

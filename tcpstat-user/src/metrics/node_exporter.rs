@@ -7,7 +7,7 @@ use std::fmt;
 
 use prometheus_client::{collector::Collector, encoding::DescriptorEncoder};
 
-use super::{Values, exposition::Page, names};
+use super::{Values, names, page::Page};
 use crate::states::{Family, State, state_word};
 
 /// The values of the label with theirs.

@@ -118,3 +118,20 @@ pub(crate) fn remove(folder: &Path) -> Result<()> {
     }
     fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))
 }
+
+/// A file of what was unpacked in `folder` whose name is wanted.
+pub(crate) fn find(folder: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<Option<PathBuf>> {
+    let list = || format!("cannot list {}", folder.display());
+    for entry in fs::read_dir(folder).with_context(list)? {
+        let path = entry.with_context(list)?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if path.is_dir() && !path.is_symlink() {
+            if let Some(found) = find(&path, wanted)? {
+                return Ok(Some(found));
+            }
+        } else if wanted(&name) {
+            return Ok(Some(path));
+        }
+    }
+    Ok(None)
+}

@@ -5,10 +5,7 @@ use std::fmt;
 
 use anyhow::{Context, Result};
 
-use crate::matrix::packages::Package;
-
-/// Major and minor number of a kernel.
-pub(crate) type Series = (u64, u64);
+use crate::matrix::packages::{Package, Series};
 
 /// A kernel that is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

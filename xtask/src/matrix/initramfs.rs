@@ -22,11 +22,6 @@ const INIT: &str = include_str!("init.sh");
 /// What the tests run beside tcpstat.
 const MACHINES_OWN: [&str; 3] = ["ip", "setpriv", "ss"];
 
-/// Where busybox is, once a [`Base`] has been assembled.
-pub(crate) fn busybox(workspace: &Workspace) -> PathBuf {
-    workspace.matrix().join("busybox/usr/bin/busybox")
-}
-
 /// The part that all guests share, packed.
 pub(crate) struct Base {
     folder: PathBuf,
@@ -42,7 +37,7 @@ impl Base {
         programs: &Programs,
         tools: &Tools,
     ) -> Result<Self> {
-        let busybox = busybox(workspace);
+        let busybox = workspace.busybox();
         if !process::is_executable(&busybox) {
             archive.unpack(&["busybox-static"], &workspace.matrix().join("busybox"))?;
         }

@@ -6,9 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use crate::matrix::archive::{self, Archive};
-use crate::matrix::choice::Series;
 use crate::matrix::modules;
-use crate::matrix::packages::Package;
+use crate::matrix::packages::{Package, Series};
 use crate::target::Workspace;
 
 /// A listed package may be gone already; then the next one may not be. As many are tried.
@@ -77,11 +76,11 @@ fn take(workspace: &Workspace, archive: &Archive, package: &Package) -> Result<K
     let parts = kernels.join("unfinished");
     archive::remove(&parts)?;
     fs::create_dir_all(&parts).with_context(|| format!("cannot create {}", parts.display()))?;
-    let image = find(&root, &|name| name == "vmlinuz" || name.starts_with("vmlinuz-"))?
+    let image = archive::find(&root, &|name| name == "vmlinuz" || name.starts_with("vmlinuz-"))?
         .with_context(|| format!("{} has no vmlinuz", package.name))?;
     fs::copy(&image, parts.join("vmlinuz"))
         .with_context(|| format!("cannot copy {}", image.display()))?;
-    let tree = find(&root, &|name| name == "modules.builtin")?
+    let tree = archive::find(&root, &|name| name == "modules.builtin")?
         .and_then(|list| list.parent().map(Path::to_owned))
         .with_context(|| format!("{} has no modules", package.name))?;
     modules::extract(workspace, &tree, &parts.join("modules"))?;
@@ -90,21 +89,4 @@ fn take(workspace: &Workspace, archive: &Archive, package: &Package) -> Result<K
     fs::rename(&parts, &kernel.folder)
         .with_context(|| format!("cannot create {}", kernel.folder.display()))?;
     Ok(kernel)
-}
-
-/// A file below `folder` whose name is wanted.
-pub(crate) fn find(folder: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<Option<PathBuf>> {
-    let list = || format!("cannot list {}", folder.display());
-    for entry in fs::read_dir(folder).with_context(list)? {
-        let path = entry.with_context(list)?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if path.is_dir() && !path.is_symlink() {
-            if let Some(found) = find(&path, wanted)? {
-                return Ok(Some(found));
-            }
-        } else if wanted(&name) {
-            return Ok(Some(path));
-        }
-    }
-    Ok(None)
 }

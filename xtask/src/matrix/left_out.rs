@@ -1,6 +1,6 @@
 //! The tests that a guest does not run, each by name and with its reason. All others run in all.
 
-use crate::matrix::choice::Series;
+use crate::matrix::packages::Series;
 
 struct LeftOut {
     /// What its name begins with, and no other test's holds.

@@ -10,8 +10,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::matrix::initramfs;
-use crate::matrix::kernel::find;
+use crate::matrix::archive::find;
 use crate::target::Workspace;
 
 /// `tun` plays the peers; the others answer `ss` and node_exporter.
@@ -58,8 +57,7 @@ fn content(workspace: &Workspace, file: &Path) -> Result<Vec<u8>> {
     match file.extension().and_then(|extension| extension.to_str()) {
         Some("ko") => fs::read(file).with_context(|| format!("cannot read {shown}")),
         Some("xz") => {
-            let busybox = initramfs::busybox(workspace);
-            let output = Command::new(busybox)
+            let output = Command::new(workspace.busybox())
                 .args(["xz", "-dc"])
                 .arg(file)
                 .stdin(Stdio::null())

@@ -1,6 +1,7 @@
 //! What apt says about packages.
 
-use crate::matrix::choice::Series;
+/// Major and minor number of a kernel.
+pub(crate) type Series = (u64, u64);
 
 /// A package as a suite lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,0 +1,74 @@
+//! Where metric families are written to, one after the other.
+
+use std::fmt;
+
+use prometheus_client::{
+    encoding::{
+        DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, EncodeLabelSet, EncodeMetric,
+        MetricEncoder,
+    },
+    metrics::counter::ConstCounter,
+};
+
+use super::names::Metric;
+
+/// Where families are written to.
+pub(super) struct Page<'a> {
+    /// Where the encoder writes them.
+    pub(super) encoder: DescriptorEncoder<'a>,
+}
+
+impl Page<'_> {
+    /// A gauge without labels.
+    pub(super) fn single<V: EncodeGaugeValue + Copy>(
+        &mut self,
+        metric: Metric,
+        value: V,
+    ) -> fmt::Result {
+        self.describe(metric)?.encode_gauge(&value)
+    }
+
+    /// A counter without labels.
+    pub(super) fn single_counter<V: EncodeCounterValue + Copy>(
+        &mut self,
+        metric: Metric,
+        value: V,
+    ) -> fmt::Result
+    where
+        ConstCounter<V>: EncodeMetric,
+    {
+        ConstCounter::new(value).encode(self.describe(metric)?)
+    }
+
+    /// A gauge with labels.
+    pub(super) fn gauges<L: EncodeLabelSet, V: EncodeGaugeValue>(
+        &mut self,
+        metric: Metric,
+        samples: impl IntoIterator<Item = (L, V)>,
+    ) -> fmt::Result {
+        let mut family = self.describe(metric)?;
+        for (labels, value) in samples {
+            family.encode_family(&labels)?.encode_gauge(&value)?;
+        }
+        Ok(())
+    }
+
+    /// A counter with labels.
+    pub(super) fn counters<L: EncodeLabelSet>(
+        &mut self,
+        metric: Metric,
+        samples: impl IntoIterator<Item = (L, u64)>,
+    ) -> fmt::Result {
+        let mut family = self.describe(metric)?;
+        for (labels, value) in samples {
+            ConstCounter::new(value).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+
+    /// Begins a family; its samples are to follow.
+    pub(super) fn describe(&mut self, metric: Metric) -> Result<MetricEncoder<'_>, fmt::Error> {
+        let Metric { name, help, kind } = metric;
+        self.encoder.encode_descriptor(name, help, None, kind)
+    }
+}
