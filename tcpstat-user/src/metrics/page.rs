@@ -67,7 +67,7 @@ impl Page<'_> {
     }
 
     /// Begins a family; its samples are to follow.
-    pub(super) fn describe(&mut self, metric: Metric) -> Result<MetricEncoder<'_>, fmt::Error> {
+    fn describe(&mut self, metric: Metric) -> Result<MetricEncoder<'_>, fmt::Error> {
         let Metric { name, help, kind } = metric;
         self.encoder.encode_descriptor(name, help, None, kind)
     }
