@@ -119,6 +119,15 @@ impl Family {
         }
     }
 
+    /// The one that this is not.
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Ipv4 => Self::Ipv6,
+            Self::Ipv6 => Self::Ipv4,
+        }
+    }
+
     /// The family of an `AF_INET` or `AF_INET6` socket; of no other.
     #[must_use]
     pub const fn from_address_family(number: u16) -> Option<Self> {

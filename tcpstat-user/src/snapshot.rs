@@ -19,6 +19,26 @@ pub struct Tuple {
     pub dport: u16,
 }
 
+impl Tuple {
+    /// The ends of the IPv4 socket that an IPv6 one with these ends can become: both are v4-mapped.
+    #[must_use]
+    pub fn as_ipv4(&self) -> Option<Self> {
+        if self.family == Family::Ipv4 {
+            return None;
+        }
+        let [saddr, daddr] = [self.saddr, self.daddr].map(unmapped);
+        Some(Self { family: Family::Ipv4, saddr: saddr?, daddr: daddr?, ..*self })
+    }
+}
+
+/// The IPv4 address in a v4-mapped one, in the first four bytes.
+fn unmapped(address: [u8; 16]) -> Option<[u8; 16]> {
+    let ipv4 = address.strip_prefix(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff])?;
+    let mut bytes = [0; 16];
+    bytes[..4].copy_from_slice(ipv4);
+    Some(bytes)
+}
+
 /// What kind of kernel object a row shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {

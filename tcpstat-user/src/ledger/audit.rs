@@ -6,7 +6,7 @@
 use crate::{
     ledger::{
         Ledger,
-        reconcile::{Evidence, Reconciler, Verdict},
+        reconcile::{Correction, Evidence, Reconciler, Verdict},
         rewind::AtCut,
         tripwire::Look,
         witness::{Tripwires, Witness},
@@ -45,15 +45,6 @@ pub struct Listing {
     pub at_cut: AtCut,
     /// Whether the event log held every event since.
     pub log_complete: bool,
-}
-
-/// What reconciling came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Outcome {
-    /// The last listing's verdict.
-    pub verdict: Verdict,
-    /// What was taken out of the ledger, where it was corrected.
-    pub corrected: Option<PerState<i64>>,
 }
 
 /// The ledger and what is known of its truth.
@@ -95,8 +86,8 @@ impl Audit {
             let mut ledger = Ledger::seeded(hooks, &listing.cut, &listing.at_cut.sockets);
             let witness = world.witness();
             let readings = witness.readings(&ledger);
-            let look = tripwires.look(&readings);
-            let settled = listing.exact() && look != Look::Suspect;
+            let looks = [tripwires.look(&readings), tripwires.look_at_families(&readings)];
+            let settled = listing.exact() && !looks.contains(&Look::Suspect);
             if settled || attempt == SEED_ATTEMPTS {
                 if settled {
                     tripwires.excuse(&readings);
@@ -129,32 +120,43 @@ impl Audit {
         Ok(settled)
     }
 
-    /// Holds the ledger against listings until one decides, and corrects it where that is certain.
+    /// Compares the ledger with snapshots until one decides, and corrects it as far as that is certain.
     ///
     /// # Errors
-    /// That of the first listing that fails; the ledger stays as it was.
-    pub fn reconcile<W: World>(&mut self, world: &mut W) -> Result<Outcome, W::Error> {
-        let mut attempt = 1;
-        loop {
+    /// That of the first snapshot that fails; what was corrected by then stays so.
+    pub fn reconcile<W: World>(&mut self, world: &mut W) -> Result<Verdict, W::Error> {
+        let mut verdict = Verdict::Undecided;
+        for attempt in 1..=ATTEMPTS {
             let listing = world.list()?;
-            let outcome = self.judge(&listing, &world.witness());
-            if outcome.verdict != Verdict::Undecided || attempt == ATTEMPTS {
-                return Ok(outcome);
+            verdict = verdict.then(self.judge(&listing, &world.witness()));
+            if verdict.is_final() {
+                break;
             }
-            attempt += 1;
-            world.pause();
+            if attempt < ATTEMPTS {
+                world.pause();
+            }
         }
+        Ok(verdict)
     }
 
-    /// Whether one of the kernel's counts differs from the ledger's, seen twice.
+    /// Whether one of the kernel's counts differs from the ledger's, seen twice. Sockets that change
+    /// their family trip nothing, as any user can have them do so for ever: the ledger is inconsistent
+    /// until the next snapshots have put the families right.
     pub fn tripped<W: World>(&mut self, world: &mut W) -> bool {
         for _ in 0..ATTEMPTS {
             let readings = world.witness().readings(&self.ledger);
             match self.tripwires.look(&readings) {
-                Look::Agrees => {
-                    self.agree();
-                    return false;
-                }
+                Look::Agrees => match self.tripwires.look_at_families(&readings) {
+                    Look::Suspect => world.pause(),
+                    Look::Tripped => {
+                        self.consistent = false;
+                        return false;
+                    }
+                    Look::Agrees | Look::Moving => {
+                        self.agree();
+                        return false;
+                    }
+                },
                 Look::Tripped => {
                     self.consistent = false;
                     self.trips += 1;
@@ -206,7 +208,7 @@ impl Audit {
         &self.tripwires
     }
 
-    fn judge(&mut self, listing: &Listing, witness: &Witness) -> Outcome {
+    fn judge(&mut self, listing: &Listing, witness: &Witness) -> Verdict {
         self.ledger.observe(&witness.after, &listing.tally);
         let readings = witness.readings(&self.ledger);
         let drift = self.ledger.drift(&listing.cut, &listing.at_cut.sockets);
@@ -215,23 +217,24 @@ impl Audit {
             calm: witness.after == listing.cut,
             difference: self.tripwires.difference(Object::Full, &readings),
             minis_difference: self.tripwires.difference(Object::Mini, &readings),
+            changed_family: Tripwires::changed_family(&readings),
         };
         let verdict = self.reconciler.judge(&drift, evidence);
         if listing.exact() {
             self.drift = drift;
         }
-        let corrected = (verdict == Verdict::Correct).then_some(drift);
-        if let Some(drift) = &corrected {
+        if let Verdict::Correct(Correction { drift, .. }) = &verdict {
             self.ledger.correct(drift);
         }
         match verdict {
-            Verdict::Agrees | Verdict::Correct => {
+            Verdict::Agrees | Verdict::Correct(Correction { whole: true, .. }) => {
                 self.tripwires.excuse(&witness.readings(&self.ledger));
                 self.agree();
             }
+            Verdict::Correct(Correction { whole: false, .. }) => self.consistent = false,
             Verdict::Undecided => {}
         }
-        Outcome { verdict, corrected }
+        verdict
     }
 
     fn agree(&mut self) {
@@ -241,5 +244,5 @@ impl Audit {
 }
 
 #[cfg(test)]
-#[path = "simulation.rs"]
+#[path = "simulation/mod.rs"]
 mod simulation;

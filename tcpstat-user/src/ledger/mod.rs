@@ -3,6 +3,7 @@
 //! Plain arithmetic: no I/O, no clock, no task. Time and the world come in as values.
 
 pub mod audit;
+pub mod family;
 pub mod reconcile;
 pub mod rewind;
 pub mod rules;
@@ -102,10 +103,12 @@ impl Ledger {
     ///
     /// Without the hooks on them, the sum of TIME_WAIT and the mini-sockets in FIN_WAIT2 is `tw`; how
     /// it divides is as fresh as the last snapshot. So are the half-open requests in SYN_RECV.
+    ///
+    /// Sockets that change their family never show in the sum over both: see [`family`].
     #[must_use]
     pub fn connections(&self, now: &Transitions, tw: u64) -> PerState<u64> {
-        let counted = self.counted(now);
-        let counted = |family, state| counted[(family, state)].max(0).cast_unsigned();
+        let counted = family::settled(&self.counted(now));
+        let counted = |family, state| counted[(family, state)];
         let minis = self.divide(now, tw);
         PerState::from_fn(|family, state| {
             let fin_wait2_mini = self.unseen.fin_wait2_mini[family].min(minis[family]);

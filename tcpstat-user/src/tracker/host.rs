@@ -139,7 +139,7 @@ impl World for TracedHost<'_> {
 pub(super) fn witness(counters: &Counters, procfs: &Procfs) -> (Witness, Option<Sockstat>) {
     let before = counters.read();
     let sockstat = procfs.sockstat().ok();
-    let inuse = sockstat.map(|sockstat| sockstat.inuse.total());
+    let inuse = sockstat.map(|sockstat| sockstat.inuse);
     let tw = sockstat.map(|sockstat| sockstat.tw);
     (Witness { before, inuse, tw, after: counters.read() }, sockstat)
 }

@@ -16,7 +16,10 @@ use super::{
 };
 use crate::{
     kernel::{Program, release_memory},
-    ledger::{audit::Audit, reconcile::Verdict},
+    ledger::{
+        audit::Audit,
+        reconcile::{Correction, Verdict},
+    },
     metrics::Reason,
     states::{PerState, family_word, state_word},
     transitions::Transitions,
@@ -244,12 +247,17 @@ impl Task {
                 return;
             }
             Ok(None) => {}
-            Ok(Some(outcome)) => {
-                if outcome.verdict != Verdict::Undecided {
+            Ok(Some(verdict)) => {
+                let verified = match verdict {
+                    Verdict::Agrees => true,
+                    Verdict::Correct(Correction { sums, .. }) => sums,
+                    Verdict::Undecided => false,
+                };
+                if verified {
                     self.missed_then = self.state.events_missed;
                     self.counted_verified = counted.unwrap_or_default();
                 }
-                if let Some(drift) = outcome.corrected {
+                if let Verdict::Correct(Correction { drift, .. }) = verdict {
                     self.tell_correction(&drift);
                 }
             }

@@ -139,7 +139,10 @@ fn trusted(event: &Event) -> bool {
 const LOW_BITS: u32 = 5;
 
 /// The hash of an object's tuple, its low bits cleared: a mini-socket may have that of a full one.
+///
+/// The same for an IPv6 socket that talks IPv4 and for the IPv4 socket that it may become.
 fn hash(object: Object, tuple: &Tuple) -> u64 {
+    let tuple = &tuple.as_ipv4().unwrap_or(*tuple);
     FixedState::default().hash_one((object, tuple)) >> LOW_BITS << LOW_BITS
 }
 
