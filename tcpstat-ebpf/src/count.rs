@@ -60,11 +60,13 @@ fn log_open() -> bool {
         .is_some_and(|control| unsafe { (&raw const (*control).log_open).read_volatile() } != 0)
 }
 
+/// Adds one in the row of this CPU. One that was not possible when the map was made shares the first row,
+/// which the atomic add allows.
 #[inline(always)]
 fn add(bank: Bank, family: Family, oldstate: u8, newstate: u8) {
     // SAFETY: the helper has no preconditions.
     let cpu = unsafe { bpf_get_smp_processor_id() } as u32;
-    if let Some(row) = MATRIX.get_ptr_mut(cpu) {
+    if let Some(row) = MATRIX.get_ptr_mut(cpu).or_else(|| MATRIX.get_ptr_mut(0)) {
         let index = bounded(cell(bank, family, oldstate, newstate));
         // Atomic although the row belongs to this CPU: a softirq may nest between load and store.
         // SAFETY: the index is below ROW_CELLS, so the pointer stays inside the map's value.

@@ -168,7 +168,7 @@ pub const BANK_CELLS: usize = 2 * STATE_SLOTS * STATE_SLOTS;
 /// Cells of a row: both banks.
 pub const ROW_CELLS: usize = 2 * BANK_CELLS;
 
-/// The counters of one CPU: the value type of the map `MATRIX`, one entry per possible CPU.
+/// The counters of one CPU: the value type of the map `MATRIX`, whose entries are indexed by CPU id.
 ///
 /// A row is two pages, so that no two CPUs write to one cache line.
 #[derive(Clone, Copy)]

@@ -8,7 +8,8 @@ use aya_ebpf::{
 };
 use tcpstat_ebpf::{Control, EVENT_LOG_BYTES, MatrixRow};
 
-/// The counters: one row per possible CPU (user space sets the number of entries), mmap'ed there.
+/// The counters: one row for each CPU id up to the highest possible one (user space sets the number of
+/// entries), mmap'ed there.
 #[map]
 pub(crate) static MATRIX: Array<MatrixRow> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 

@@ -20,7 +20,7 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// Maps the rows of `cpus` CPUs.
+    /// Maps the rows of the CPU ids below `cpus`.
     ///
     /// # Errors
     /// That of mmap(2).

@@ -11,13 +11,13 @@ use aya::{
     Btf, Ebpf, EbpfLoader,
     maps::{Map, MapData},
     programs::{BtfTracePoint, ProgramError, TracePoint},
-    util::nr_cpus,
 };
 use aya_log::EbpfLogger;
 
 use super::{
     btf::KernelTypes,
     counters::{Counters, Switch},
+    cpus::{POSSIBLE_CPUS, cpu_ids},
     error::{LoadError, refusal},
     events::EventLog,
     globals::globals,
@@ -74,14 +74,14 @@ impl Tracer {
         globals.extend(hookable.globals());
         drop(types);
         let refused = |step| move |source: Box<dyn Error + Send + Sync>| refusal(step, source);
-        let cpus = nr_cpus().map_err(|(path, source)| refusal(path, source.into()))?;
+        let cpus = cpu_ids().map_err(|error| refusal(POSSIBLE_CPUS, error.into()))?;
 
         let mut loader = loader(&globals);
-        loader.map_max_entries("MATRIX", u32::try_from(cpus).unwrap_or(u32::MAX));
+        loader.map_max_entries("MATRIX", cpus);
         let mut ebpf =
             loader.load(OBJECT).map_err(|error| refused("creating the maps")(error.into()))?;
 
-        let counters = Counters::map(map(&ebpf, "MATRIX")?, cpus)
+        let counters = Counters::map(map(&ebpf, "MATRIX")?, cpus as usize)
             .map_err(|error| refused("mapping the counters")(error.into()))?;
         let switch = Switch::map(map(&ebpf, "CONTROL")?)
             .map_err(|error| refused("mapping the control page")(error.into()))?;

@@ -8,6 +8,7 @@
 
 mod btf;
 mod counters;
+mod cpus;
 mod error;
 mod events;
 mod globals;

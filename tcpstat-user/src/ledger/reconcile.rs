@@ -7,6 +7,7 @@ use crate::{
 
 /// What a snapshot says of the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, on the stack")]
 pub enum Verdict {
     /// They are one.
     Agrees,

@@ -4,12 +4,14 @@
 
 mod api;
 mod churn;
+mod families;
 mod healing;
 mod hooks;
 mod losses;
 mod namespaces;
 mod peers;
 mod privileges;
+mod processors;
 mod snapshots;
 mod states;
 mod surroundings;
@@ -23,12 +25,14 @@ fn main() -> ExitCode {
     let mut tests = states::tests();
     tests.extend(api::tests());
     tests.extend(churn::tests());
+    tests.extend(families::tests());
     tests.extend(healing::tests());
     tests.extend(hooks::tests());
     tests.extend(losses::tests());
     tests.extend(namespaces::tests());
     tests.extend(peers::tests());
     tests.extend(privileges::tests());
+    tests.extend(processors::tests());
     tests.extend(surroundings::tests());
     tests.extend(snapshots::tests());
     tests.extend(terminal::tests());

@@ -65,7 +65,7 @@ fn sums<T: Copy + std::iter::Sum>(sockets: &PerState<T>) -> [T; State::EVERY.len
 /// Sockets change their family for ever, and nothing else goes wrong. Whether it was seeded without a
 /// doubt, and so was tried.
 fn live_with_changing_families(seed: u64) -> bool {
-    let source = if seed % 2 == 0 { Source::Procfs } else { Source::Iter };
+    let source = if seed.is_multiple_of(2) { Source::Procfs } else { Source::Iter };
     let faults = Faults { family_changed: 1 + seed % 3, ..FAULTLESS };
     let mut model = Model::with(Random(seed), faults, source);
     let Ok((mut audit, settled)) = Audit::seed(model.hooks, &mut model);

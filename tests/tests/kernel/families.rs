@@ -1,0 +1,141 @@
+//! Sockets that change their family without a transition, which any user can have them do.
+
+use std::net::{Ipv6Addr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use tcpstat_tests::addrform::become_ipv4;
+use tcpstat_tests::agreement::await_agreement;
+use tcpstat_tests::deadline::{DEADLINE, Look, wait_until};
+use tcpstat_tests::exporter::Exporter;
+use tcpstat_tests::exposition::Scrape;
+use tcpstat_tests::harness::{Test, kernel_test};
+use tcpstat_tests::loopback::Pairs;
+use tcpstat_tests::netns::Namespace;
+use tcpstat_tests::tcp::{Family, State};
+
+pub(crate) fn tests() -> Vec<Test> {
+    let mut tests = Vec::new();
+    for snapshot in ["procfs", "iter"] {
+        // With none of IPv4 its gauge falls below zero at once; with many it never does.
+        for (name, pairs) in [("no", 0), ("many", 200)] {
+            tests.push(kernel_test(
+                format!("whoever_changes_families_beside_{name}_ipv4_sockets_changes_no_sum_by_{snapshot}"),
+                move |_: &Namespace| families_change_for_ever(snapshot, pairs),
+            ));
+        }
+    }
+    tests
+}
+
+/// Connections over v4-mapped addresses that become IPv4 and end, one after the other, until it is
+/// stopped.
+struct Changer {
+    changed: Arc<AtomicU64>,
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<Result<()>>,
+}
+
+/// Sockets that it holds at any time at most, and its listener.
+const CHANGER_SOCKETS: u64 = 2;
+
+impl Changer {
+    fn start() -> Result<Self> {
+        let listener = TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0))?;
+        let changed = Arc::new(AtomicU64::new(0));
+        let stop = Arc::new(AtomicBool::new(false));
+        let (count, stopped) = (Arc::clone(&changed), Arc::clone(&stop));
+        let thread = thread::spawn(move || {
+            while !stopped.load(Ordering::Relaxed) {
+                let port = listener.local_addr()?.port();
+                let client = TcpStream::connect(("::ffff:127.0.0.1", port))?;
+                let (accepted, _) = listener.accept()?;
+                become_ipv4(&client)?;
+                become_ipv4(&accepted)?;
+                count.fetch_add(2, Ordering::Relaxed);
+                drop((client, accepted));
+                thread::sleep(Duration::from_millis(5));
+            }
+            Ok(())
+        });
+        Ok(Self { changed, stop, thread })
+    }
+
+    fn changed(&self) -> u64 {
+        self.changed.load(Ordering::Relaxed)
+    }
+
+    fn stop(self) -> Result<()> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().ok().context("the changer panicked")?
+    }
+}
+
+fn families_change_for_ever(snapshot: &str, pairs: usize) -> Result<()> {
+    let mut exporter = Exporter::start(&[
+        "--tracer=btf",
+        "--snapshot-interval=1s",
+        &format!("--snapshot={snapshot}"),
+    ])?;
+    let _ipv4 = Pairs::connect(pairs, Family::Ipv4)?;
+    let _ipv6 = Pairs::connect(5, Family::Ipv6)?;
+    let before = await_agreement(&mut exporter)?;
+    let [ipv4, ipv6] =
+        [Family::Ipv4, Family::Ipv6].map(|family| before[&(family, State::Established)]);
+    let held = ipv4 + ipv6;
+
+    let changer = Changer::start()?;
+    let mut noticed = false;
+    // Changes by the time of each snapshot that was seen, the last of all first.
+    let mut snapshots = vec![(timestamp(&exporter.scrape()?)?, 0)];
+    while snapshots.len() < 6 {
+        let changed = changer.changed();
+        let scrape = exporter.scrape()?;
+        let told = scrape.connections()?;
+        let sum =
+            told[&(Family::Ipv4, State::Established)] + told[&(Family::Ipv6, State::Established)];
+        ensure!((held..=held + CHANGER_SOCKETS).contains(&sum), "{sum} established, {held} held");
+        let of_node = [("state", "established")];
+        let of_node = scrape.value("node_tcp_connection_states", &of_node)?;
+        ensure!(of_node <= f64::from(u32::try_from(held + CHANGER_SOCKETS)?), "{of_node}");
+
+        let consistent = scrape.value("tcpstat_consistent", &[])? == 1.0;
+        ensure!(!(noticed && consistent), "consistent although families change");
+        noticed |= !consistent;
+
+        let taken = timestamp(&scrape)?;
+        if snapshots[0].0 != taken {
+            snapshots.insert(0, (taken, changed));
+        }
+        if let Some((_, two_snapshots_ago)) = snapshots.get(2) {
+            let wrong = told[&(Family::Ipv6, State::Established)].abs_diff(ipv6);
+            let since = changer.changed() - two_snapshots_ago;
+            ensure!(
+                wrong <= since + CHANGER_SOCKETS,
+                "IPv6 is wrong by {wrong}, and {since} changed since the snapshot before the last"
+            );
+        }
+    }
+    ensure!(noticed, "nothing told that the families differ");
+    let changed = changer.changed();
+    changer.stop()?;
+    ensure!(changed > 200, "only {changed} changed");
+
+    // What goes on trips nothing: the snapshots are those of the interval.
+    let tripped = exporter.scrape()?.value("tcpstat_tripwire_trips_total", &[])?;
+    ensure!(tripped == 0.0, "{tripped} trips");
+    await_agreement(&mut exporter)?;
+    wait_until("consistency", DEADLINE, || {
+        let consistent = exporter.scrape()?.value("tcpstat_consistent", &[])?;
+        Ok(if consistent == 1.0 { Look::Done(()) } else { Look::NotYet(exporter.log()) })
+    })
+}
+
+/// When the last snapshot ended.
+fn timestamp(scrape: &Scrape) -> Result<u64> {
+    let samples = scrape.family("tcpstat_snapshot_timestamp_seconds");
+    Ok(samples.first().context("no snapshot")?.value.to_bits())
+}
