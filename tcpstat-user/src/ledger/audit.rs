@@ -55,6 +55,7 @@ pub struct Audit {
     tripwires: Tripwires,
     drift: PerState<i64>,
     consistent: bool,
+    families_differ: bool,
     agreements: u64,
     trips: u64,
 }
@@ -99,6 +100,7 @@ impl Audit {
                     tripwires,
                     drift: PerState::default(),
                     consistent: settled,
+                    families_differ: false,
                     agreements: u64::from(settled),
                     trips: 0,
                 };
@@ -141,7 +143,7 @@ impl Audit {
 
     /// Whether one of the kernel's counts differs from the ledger's, seen twice. Sockets that change
     /// their family trip nothing, as any user can have them do so for ever: the ledger is inconsistent
-    /// until the next snapshots have put the families right.
+    /// until snapshots have put the families right. See [`Self::families_differ`].
     pub fn tripped<W: World>(&mut self, world: &mut W) -> bool {
         for _ in 0..ATTEMPTS {
             let readings = world.witness().readings(&self.ledger);
@@ -150,6 +152,7 @@ impl Audit {
                     Look::Suspect => world.pause(),
                     Look::Tripped => {
                         self.consistent = false;
+                        self.families_differ = true;
                         return false;
                     }
                     Look::Agrees | Look::Moving => {
@@ -188,6 +191,12 @@ impl Audit {
     #[must_use]
     pub fn consistent(&self) -> bool {
         self.consistent
+    }
+
+    /// Whether the sums were right at the last look that could tell, and a single family was not.
+    #[must_use]
+    pub fn families_differ(&self) -> bool {
+        self.families_differ
     }
 
     /// How often a look or a listing agreed, or was made to agree.
@@ -239,6 +248,7 @@ impl Audit {
 
     fn agree(&mut self) {
         self.consistent = true;
+        self.families_differ = false;
         self.agreements += 1;
     }
 }

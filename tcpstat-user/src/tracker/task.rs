@@ -61,6 +61,9 @@ pub(super) struct Task {
     /// The same when a listing last agreed, or was made to agree.
     counted_verified: u64,
     rungs: Rungs,
+    /// Whether a snapshot was taken because families differed, since the last one of the interval. Sockets
+    /// may change their family for ever.
+    families_listed: bool,
     /// Whether the last listing failed: that is told once.
     snapshot_failed: bool,
     /// Of the tracers before this one.
@@ -84,6 +87,7 @@ impl Task {
             counted_then: 0,
             counted_verified: 0,
             rungs: Rungs::new(&rungs),
+            families_listed: false,
             snapshot_failed: false,
             carried: Transitions::default(),
             missed_before: 0,
@@ -106,6 +110,7 @@ impl Task {
                 Ok(Wake::Look) => self.look(),
                 Err(RecvTimeoutError::Timeout) if Instant::now() >= next_snapshot => {
                     self.reconcile(Reason::Interval);
+                    self.families_listed = false;
                     next_snapshot = Instant::now() + self.host.lister.interval();
                     next_look = self.next_look();
                 }
@@ -179,6 +184,8 @@ impl Task {
             Some(Reason::Tripwire)
         } else if self.state.events_missed > self.missed_then {
             Some(Reason::MissedEvents)
+        } else if audit.families_differ() && !std::mem::replace(&mut self.families_listed, true) {
+            Some(Reason::Tripwire)
         } else {
             let due = moved <= CALM && since >= budget && self.unverified() >= MANY_TRANSITIONS;
             due.then_some(Reason::AfterChurn)

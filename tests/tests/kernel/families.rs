@@ -28,7 +28,46 @@ pub(crate) fn tests() -> Vec<Test> {
             ));
         }
     }
+    tests.push(kernel_test(
+        "families_that_differ_are_put_right_once_between_two_intervals",
+        put_right_once,
+    ));
     tests
+}
+
+/// The interval is far away. The first change of family is put right at once; the next is told, and waits,
+/// or any user could have the exporter list all sockets for ever.
+fn put_right_once(_: &Namespace) -> Result<()> {
+    let mut exporter = Exporter::start(&["--tracer=btf", "--snapshot-interval=1h"])?;
+    let _ipv4 = Pairs::connect(20, Family::Ipv4)?;
+    let listener = TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0))?;
+    let connect = || -> Result<TcpStream> {
+        let port = listener.local_addr()?.port();
+        Ok(TcpStream::connect(("::ffff:127.0.0.1", port))?)
+    };
+    let (first, second) = (connect()?, connect()?);
+    await_agreement(&mut exporter)?;
+
+    become_ipv4(&first)?;
+    let before = await_agreement(&mut exporter)?;
+    assert_eq!(reconciles(&exporter.scrape()?)?, 1.0);
+
+    become_ipv4(&second)?;
+    wait_until("word of the difference", DEADLINE, || {
+        let consistent = exporter.scrape()?.value("tcpstat_consistent", &[])?;
+        Ok(if consistent == 0.0 { Look::Done(()) } else { Look::NotYet(exporter.log()) })
+    })?;
+    let scrape = exporter.scrape()?;
+    assert_eq!(scrape.connections()?, before, "the change is not known yet, and no sum shows it");
+    assert_eq!(reconciles(&scrape)?, 1.0);
+    Ok(())
+}
+
+/// Snapshots that were compared with the counts, but for that of the seed.
+fn reconciles(scrape: &Scrape) -> Result<f64> {
+    let reasons = scrape.family("tcpstat_reconciles_total");
+    ensure!(!reasons.is_empty(), "no reconciles");
+    Ok(reasons.iter().map(|sample| sample.value).sum())
 }
 
 /// Connections over v4-mapped addresses that become IPv4 and end, one after the other, until it is

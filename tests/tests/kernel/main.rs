@@ -7,6 +7,7 @@ mod churn;
 mod families;
 mod healing;
 mod hooks;
+mod local_users;
 mod losses;
 mod namespaces;
 mod peers;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
     tests.extend(families::tests());
     tests.extend(healing::tests());
     tests.extend(hooks::tests());
+    tests.extend(local_users::tests());
     tests.extend(losses::tests());
     tests.extend(namespaces::tests());
     tests.extend(peers::tests());

@@ -1,25 +1,67 @@
 //! Processors that go and come while the tracer counts on each of them.
 
-use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::{env, fs};
 
 use anyhow::{Context, Result};
-use tcpstat_tests::agreement::await_agreement;
+use tcpstat_tests::agreement::{await_agreement, await_agreement_between_snapshots};
+use tcpstat_tests::deadline::{DEADLINE, Look, wait_until};
 use tcpstat_tests::exporter::Exporter;
 use tcpstat_tests::flow::Rest;
 use tcpstat_tests::harness::{Test, kernel_test};
 use tcpstat_tests::loopback::Churn;
 use tcpstat_tests::netns::Namespace;
+use tcpstat_tests::receive_processor::run_on;
 use tcpstat_tests::tcp::Family;
 
 const PROCESSORS: &str = "/sys/devices/system/cpu";
 
+/// The terminal behind which QEMU takes commands, where there is one.
+const MONITOR_VARIABLE: &str = "TCPSTAT_MONITOR";
+
 pub(crate) fn tests() -> Vec<Test> {
+    if let Some(monitor) = env::var_os(MONITOR_VARIABLE) {
+        let test = |(cpu, tracer)| {
+            let monitor = PathBuf::from(monitor.clone());
+            let name = format!(
+                "a_processor_that_is_plugged_in_later_counts_every_transition_with_{tracer}"
+            );
+            kernel_test(name, move |_: &Namespace| a_processor_comes(&monitor, cpu, tracer))
+        };
+        return [(1, "btf"), (2, "tracepoint")].map(test).into();
+    }
     let test = |tracer| {
         let name = format!("while_a_processor_goes_and_comes_{tracer}_counts_every_transition");
         kernel_test(name, move |_: &Namespace| a_processor_goes_and_comes(tracer))
     };
     ["btf", "tracepoint"].map(test).into()
+}
+
+/// The processor is not there when the tracer starts, and has no device yet.
+fn a_processor_comes(monitor: &Path, cpu: usize, tracer: &str) -> Result<()> {
+    let device = Path::new(PROCESSORS).join(format!("cpu{cpu}"));
+    assert!(!device.exists(), "{} is there already", device.display());
+    let mut exporter = Exporter::start(&["--tracer", tracer, "--snapshot-interval=1h"])?;
+    let before = Rest::await_with(&mut exporter)?;
+
+    let command = format!("device_add max-x86_64-cpu,socket-id={cpu},core-id=0,thread-id=0\n");
+    fs::write(monitor, &command).with_context(|| monitor.display().to_string())?;
+    wait_until("the processor's device", DEADLINE, || {
+        Ok(if device.exists() {
+            Look::Done(())
+        } else {
+            Look::NotYet(format!("possible {}", processors("possible")?))
+        })
+    })?;
+    let online = device.join("online");
+    fs::write(&online, "1").with_context(|| online.display().to_string())?;
+    run_on(cpu)?;
+    let churn = Churn { threads: 1, connections: 200, family: Family::Ipv4, resets: true };
+    let made: u64 = churn.run()?.transitions().values().sum();
+    await_agreement_between_snapshots(&mut exporter)?;
+    let after = Rest::await_with(&mut exporter)?;
+    assert_eq!(after.counted_since(&before), made);
+    Ok(())
 }
 
 /// The counters have a row for each possible processor, of which one is not there at the start. One that is

@@ -15,6 +15,12 @@ mkdir -p /dev/net
 [ -e /dev/net/tun ] || mknod /dev/net/tun c 10 200
 ip link set lo up
 
+# In raw mode, lest the terminal send the monitor's answers back to it.
+if grep -q tcpstat.monitor=ttyS1 /proc/cmdline; then
+    stty -F /dev/ttyS1 raw -echo
+    export TCPSTAT_MONITOR=/dev/ttyS1
+fi
+
 echo "matrix: check"
 /bin/tcpstat check 2>&1
 echo "matrix: serve"

@@ -44,9 +44,8 @@ impl Qemu {
         command
             .args(["--kill-after=10", TIMEOUT_SECONDS, "nice", "-n", "5"])
             .arg(&self.path)
-            // Two processors, taking turns: with a thread for each, some kernels panic. Two more are
-            // possible, which never come.
-            .args(["-accel", "tcg,thread=single", "-smp", "2,maxcpus=4", "-cpu", "max", "-M", "pc"])
+            .args(["-accel", "tcg,thread=single", "-smp", boot.variant.processors()])
+            .args(["-cpu", "max", "-M", "pc"])
             .args(["-m", "1024", "-display", "none", "-nodefaults", "-no-reboot"])
             .args(["-serial", "stdio"])
             .arg("-kernel")
@@ -55,6 +54,16 @@ impl Qemu {
             .arg(&boot.initramfs)
             .arg("-append")
             .arg(format!("console=ttyS0 quiet oops=panic panic=-1 {}", boot.variant.arguments()));
+        let socket = log.with_extension("monitor");
+        if boot.variant.has_monitor() {
+            let socket = socket.display();
+            command
+                .arg("-chardev")
+                .arg(format!("socket,id=monitor,path={socket},server=on,wait=off"))
+                .args(["-mon", "chardev=monitor", "-chardev"])
+                .arg(format!("socket,id=guest,path={socket}"))
+                .args(["-serial", "chardev:guest"]);
+        }
         let title = format!("kernel {}", boot.name());
         Step::new(&title, log.to_owned()).run(&mut command)
     }
