@@ -54,14 +54,14 @@ impl Qemu {
             .arg(&boot.initramfs)
             .arg("-append")
             .arg(format!("console=ttyS0 quiet oops=panic panic=-1 {}", boot.variant.arguments()));
-        let socket = log.with_extension("monitor");
         if boot.variant.has_monitor() {
-            let socket = socket.display();
+            // Of no file: the path of one may be too long for a socket.
+            let socket = format!("abstract=on,path=tcpstat-matrix-{}", std::process::id());
             command
                 .arg("-chardev")
-                .arg(format!("socket,id=monitor,path={socket},server=on,wait=off"))
+                .arg(format!("socket,id=monitor,{socket},server=on,wait=off"))
                 .args(["-mon", "chardev=monitor", "-chardev"])
-                .arg(format!("socket,id=guest,path={socket}"))
+                .arg(format!("socket,id=guest,{socket}"))
                 .args(["-serial", "chardev:guest"]);
         }
         let title = format!("kernel {}", boot.name());
