@@ -1,15 +1,15 @@
-//! The conventions of the house that no lint knows: who may name what, and how long a file may be.
+//! The conventions of the project that no lint knows: who may name what, how long a file may be, and what
+//! documents may say.
 //!
 //! A rule looks at one source file and says, in one line for each breach, where it is, what is wrong,
 //! and what to do.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use crate::source::{Source, contains_word, word_positions};
-use crate::vendored;
+use crate::{documents, files, vendored};
 
 /// A file longer than this does more than one thing.
 const MAX_LINES: usize = 400;
@@ -37,34 +37,57 @@ const RULES: [fn(&Source) -> Vec<String>; 7] = [
     expect_not_allow,
 ];
 
-/// The breaches in all Rust files of the workspace, in the order of their paths.
+/// The page with the table of promises.
+const PROMISES: &str = "tcpstat-user/docs/how-it-stays-right.md";
+
+/// The file that names every metric.
+const METRIC_NAMES: &str = "tcpstat-user/src/metrics/names.rs";
+
+/// What the table of promises begins with.
+const PROMISES_HEADER: &str = "| state | promise | test";
+
+/// The breaches in all Rust files of the workspace, in the order of their paths; then those in its other
+/// files.
 pub(crate) fn check(root: &Path) -> Result<Vec<String>> {
     let mut breaches = Vec::new();
-    let readme = root.join("README.md");
-    let mut promised = promised_tests(
-        &fs::read_to_string(&readme)
-            .with_context(|| format!("cannot read {}", readme.display()))?,
-    );
+    let mut promised = promised_tests(&files::text(&root.join(PROMISES))?);
+    if promised.is_empty() {
+        breaches.push(format!("{PROMISES}: no table begins with `{PROMISES_HEADER}`"));
+    }
+    let mut metrics = Vec::new();
     for file in rust_files(root)? {
-        let text =
-            fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-        let path = file.strip_prefix(root).unwrap_or(&file).to_string_lossy();
-        let source = Source::parse(&path, &text);
+        let text = files::text(&file)?;
+        let source = Source::parse(&files::relative(root, &file), &text);
+        if source.path == METRIC_NAMES {
+            metrics = metric_names(&source);
+        }
         breaches.extend(RULES.iter().flat_map(|rule| rule(&source)));
         promised.retain(|test| !names_test(&text, test));
     }
     breaches.extend(vendored::check(&root.join("tcpstat-user/assets/vendor"))?);
-    breaches.extend(promised.iter().map(|test| format!("README.md: no test is named `{test}`")));
+    breaches.extend(promised.iter().map(|test| format!("{PROMISES}: no test is named `{test}`")));
+    if metrics.is_empty() {
+        breaches.push(format!("{METRIC_NAMES}: names no metric"));
+    }
+    breaches.extend(documents::check(root, &metrics)?);
     Ok(breaches)
 }
 
-/// The tests that the README's promises name: what stands in backquotes in the last column.
-fn promised_tests(readme: &str) -> Vec<String> {
-    let promises =
-        readme.lines().skip_while(|line| !line.starts_with("| state | promise | held by"));
+/// The names of the metrics: the literals that are a name and no sentence.
+fn metric_names(source: &Source) -> Vec<String> {
+    let literals = source.lines.iter().flat_map(|line| &line.literals);
+    literals
+        .filter(|literal| literal.contains('_') && literal.chars().all(is_name))
+        .cloned()
+        .collect()
+}
+
+/// The tests that the table of promises names: what stands in backquotes in its last column.
+fn promised_tests(page: &str) -> Vec<String> {
+    let promises = page.lines().skip_while(|line| !line.starts_with(PROMISES_HEADER));
     let rows = promises.skip(2).take_while(|line| line.starts_with('|'));
     rows.filter_map(|row| row.trim_end_matches([' ', '|']).rsplit('|').next())
-        .flat_map(|held_by| held_by.split('`').skip(1).step_by(2))
+        .flat_map(|tests| tests.split('`').skip(1).step_by(2))
         .map(str::to_owned)
         .collect()
 }
@@ -245,37 +268,15 @@ fn is_name(c: char) -> bool {
 
 /// The Rust files of the workspace's members, sorted.
 fn rust_files(root: &Path) -> Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for dir in entries(root)?.into_iter().filter(|path| path.is_dir()) {
+    let mut found = Vec::new();
+    for dir in files::entries(root)?.into_iter().filter(|path| path.is_dir()) {
         let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if name.starts_with("tcpstat-") || name == "tests" || name == "xtask" {
-            collect(&dir, &mut files)?;
+            found.extend(files::with_extension(&dir, "rs")?);
         }
     }
-    files.sort();
-    Ok(files)
-}
-
-fn collect(dir: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
-    for path in entries(dir)? {
-        if path.is_symlink() || path.file_name().is_some_and(|name| name == "target") {
-            continue;
-        }
-        if path.is_dir() {
-            collect(&path, files)?;
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            files.push(path);
-        }
-    }
-    Ok(())
-}
-
-fn entries(dir: &Path) -> Result<Vec<PathBuf>> {
-    let list = || format!("cannot list {}", dir.display());
-    fs::read_dir(dir)
-        .with_context(list)?
-        .map(|entry| Ok(entry.with_context(list)?.path()))
-        .collect()
+    found.sort();
+    Ok(found)
 }
 
 #[cfg(test)]

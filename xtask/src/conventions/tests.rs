@@ -1,5 +1,7 @@
 //! Each rule on small files: what it must find, and what it must let pass.
 
+use std::fs;
+
 use super::*;
 
 /// The numbers of the lines that `rule` finds fault with.
@@ -103,23 +105,61 @@ fn exceptions_are_expected_not_allowed() {
 fn all_members_are_read_but_no_target() {
     let root = tempfile::tempdir().unwrap();
     for file in ["tests/src/a.rs", "tcpstat-x/target/b.rs", "tcpstat-x/src/c.rs", "target/d.rs"] {
-        let file = root.path().join(file);
-        fs::create_dir_all(file.parent().unwrap()).unwrap();
-        fs::write(&file, "unsafe {}\n").unwrap();
+        write(root.path(), file, "unsafe { kept() }\nfn kept() {}\n");
     }
-    fs::write(root.path().join("README.md"), "").unwrap();
+    write(root.path(), PROMISES, &promise("kept"));
     let breaches = check(root.path()).unwrap();
-    assert_eq!(breaches.len(), 2, "{breaches:?}");
     assert!(breaches[0].starts_with("tcpstat-x/src/c.rs:1: unsafe code"), "{breaches:?}");
     assert!(breaches[1].starts_with("tests/src/a.rs:1: unsafe code"), "{breaches:?}");
+    let of_rust = breaches.iter().filter(|breach| breach.contains(".rs:1: "));
+    assert_eq!(of_rust.count(), 2, "{breaches:?}");
 }
 
 #[test]
-fn the_tests_that_the_readme_promises_are_found_by_name() {
-    let readme = "| state | x |\n| `no` | `a` |\n\n| state | promise | held by |\n| --- | --- | --- |\n\
-                  | a | `word` | `one_{of}_them`, `two` |\n| | b | `three` |\n\n`four`\n";
-    assert_eq!(promised_tests(readme), ["one_{of}_them", "two", "three"]);
+fn a_promise_without_a_test_a_page_without_promises_and_a_dead_link_are_breaches() {
+    let root = tempfile::tempdir().unwrap();
+    let found = |page: &str| {
+        write(root.path(), PROMISES, page);
+        let breaches = check(root.path()).unwrap();
+        breaches.into_iter().filter(|breach| breach.starts_with(PROMISES)).collect::<Vec<_>>()
+    };
+    write(root.path(), "tests/src/a.rs", "fn kept() {}\n");
+    assert_eq!(found(&promise("kept")), [""; 0]);
+    let missing = found(&promise("broken"));
+    assert_eq!(missing, [format!("{PROMISES}: no test is named `broken`")]);
+    assert!(found("# No table\n")[0].contains("no table begins with"));
+    assert!(found(&format!("[x](gone.md)\n\n{}", promise("kept")))[0].contains("gone.md"));
+}
+
+#[test]
+fn the_tests_that_the_page_promises_are_found_by_name() {
+    let page = "| state | x |\n| `no` | `a` |\n\n| state | promise | test |\n| --- | --- | --- |\n\
+                | a | `word` | `one_{of}_them`, `two` |\n| | b | `three` |\n\n`four`\n";
+    assert_eq!(promised_tests(page), ["one_{of}_them", "two", "three"]);
     assert!(names_test("format!(\"one_{of}_them\")", "one_{of}_them"));
     assert!(names_test("fn three() {", "three"));
     assert!(!names_test("three, \"two_more\", fn three_more(", "three"));
+}
+
+#[test]
+fn the_names_of_the_metrics_are_the_literals_without_a_space() {
+    let text = "gauge(\"tcpstat_up\", \"1 if tcpstat_up.\");\n// \"tcpstat_no\"\n\"help\";\n";
+    assert_eq!(metric_names(&Source::parse(METRIC_NAMES, text)), ["tcpstat_up"]);
+}
+
+#[test]
+fn this_repository_has_no_breach() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    assert_eq!(check(&root.canonicalize().unwrap()).unwrap(), [""; 0]);
+}
+
+/// A table with one promise, held by `test`.
+fn promise(test: &str) -> String {
+    format!("{PROMISES_HEADER} |\n| --- | --- | --- |\n| listen | counts | `{test}` |\n")
+}
+
+fn write(root: &Path, file: &str, text: &str) {
+    let file = root.join(file);
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    fs::write(file, text).unwrap();
 }
