@@ -13,7 +13,7 @@ use thiserror::Error;
 
 use super::{
     btf::{BtfError, KernelTypes, Signature},
-    error::{LoadError, refusal},
+    error::{Attachment, LoadError, Step, refusal},
     globals::SOCK_MEMBERS,
 };
 use crate::states::Hooks;
@@ -222,8 +222,12 @@ impl Group {
 
 impl HookProgram {
     fn attach(&self, ebpf: &mut Ebpf, btf: &Btf) -> Result<RawFd, LoadError> {
-        let loaded = |error: ProgramError| refusal("loading the program", error.into());
-        let attached = |error: ProgramError| refusal("attaching the program", error.into());
+        let attachment = match self.at {
+            At::Entry => Attachment::Entry(self.function),
+            At::Exit => Attachment::Exit(self.function),
+        };
+        let loaded = |error: ProgramError| refusal(Step::Load(attachment), error.into());
+        let attached = |error: ProgramError| refusal(Step::Attach(attachment), error.into());
         let program = ebpf.program_mut(self.symbol).ok_or(LoadError::WrongObject(self.symbol))?;
         let fd = match self.at {
             At::Entry => {

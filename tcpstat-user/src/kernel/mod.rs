@@ -18,15 +18,17 @@ mod load;
 mod lose;
 mod memory;
 mod program;
+mod remedy;
 mod scheduling;
 
 pub use btf::BtfError;
 pub use counters::Counters;
-pub use error::LoadError;
+pub use error::{Attachment, LoadError, Step};
 pub use events::{EventLog, LogClosed, LogError, OpenLog};
 pub use hooks::HookRefusal;
 pub use iter::{IterError, SocketIterator};
 pub use load::{Attempt, Tracer, climb};
 pub use memory::{one_arena, release_memory};
 pub use program::Program;
+pub use remedy::{Refusal, Tracefs};
 pub use scheduling::ask_for_short_turns;

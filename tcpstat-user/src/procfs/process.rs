@@ -5,7 +5,7 @@ use std::{io, os::fd::RawFd, path::Path};
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 use procfs::{ProcError, WithCurrentSystemInfo, process::Process};
 
-use super::{Procfs, ProcfsError, read_to_string};
+use super::{Procfs, ProcfsError, file::read_to_string, root::own_process};
 
 /// What Prometheus' client libraries report of their process.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +56,10 @@ pub struct Capabilities {
     pub bpf: bool,
     /// CAP_PERFMON, likewise.
     pub perfmon: bool,
+    /// CAP_SYS_ADMIN.
+    pub sys_admin: bool,
+    /// CAP_DAC_OVERRIDE or CAP_DAC_READ_SEARCH: reads files of other users.
+    pub reads_all: bool,
 }
 
 impl Capabilities {
@@ -67,18 +71,23 @@ impl Capabilities {
         let status = Process::myself().and_then(|process| process.status()).map_err(unreadable)?;
         let has = |capability: u32| status.capeff >> capability & 1 == 1;
         let admin = has(CAP_SYS_ADMIN);
-        Ok(Self { bpf: admin || has(CAP_BPF), perfmon: admin || has(CAP_PERFMON) })
+        Ok(Self {
+            bpf: admin || has(CAP_BPF),
+            perfmon: admin || has(CAP_PERFMON),
+            sys_admin: admin,
+            reads_all: has(CAP_DAC_OVERRIDE) || has(CAP_DAC_READ_SEARCH),
+        })
     }
 }
 
 impl Procfs {
     /// How many events the kernel skipped for the BPF program `program_fd` of this process; `None`
-    /// before 5.12, which does not tell.
+    /// before 5.12, which does not tell. Read at the default path, whatever procfs is watched.
     ///
     /// # Errors
     /// [`ProcfsError`].
-    pub fn recursion_misses(&self, program_fd: RawFd) -> Result<Option<u64>, ProcfsError> {
-        let path = self.root().join(format!("self/fdinfo/{program_fd}"));
+    pub fn recursion_misses(program_fd: RawFd) -> Result<Option<u64>, ProcfsError> {
+        let path = own_process().join(format!("fdinfo/{program_fd}"));
         let text = read_to_string(&path)?;
         let Some(value) = text.lines().find_map(|line| line.strip_prefix("recursion_misses:"))
         else {
@@ -99,6 +108,8 @@ fn max_fds() -> Option<u64> {
 }
 
 // include/uapi/linux/capability.h
+const CAP_DAC_OVERRIDE: u32 = 1;
+const CAP_DAC_READ_SEARCH: u32 = 2;
 const CAP_SYS_ADMIN: u32 = 21;
 const CAP_PERFMON: u32 = 38;
 const CAP_BPF: u32 = 39;
