@@ -32,6 +32,26 @@ impl PrivateMounts {
             .with_context(|| format!("mount a procfs with {options}"))
     }
 
+    /// Mounts an empty file system over `path`.
+    ///
+    /// # Errors
+    /// Fails where the kernel does.
+    pub fn empty(&self, path: &Path) -> Result<()> {
+        let none: Option<&str> = None;
+        mount(Some("tmpfs"), path, Some("tmpfs"), MsFlags::empty(), none)
+            .with_context(|| format!("mount a tmpfs over {}", path.display()))
+    }
+
+    /// Mounts tracefs where it belongs.
+    ///
+    /// # Errors
+    /// Fails for a kernel without it.
+    pub fn tracefs(&self) -> Result<()> {
+        let none: Option<&str> = None;
+        mount(Some("tracefs"), "/sys/kernel/tracing", Some("tracefs"), MsFlags::empty(), none)
+            .context("mount tracefs")
+    }
+
     /// Mounts the sysfs of the calling thread's network namespace at `path`, which is returned.
     ///
     /// # Errors
@@ -42,7 +62,7 @@ impl PrivateMounts {
         Ok(path)
     }
 
-    /// Has `path` show the file at `other`.
+    /// Has `path` show the file or folder at `other`.
     ///
     /// # Errors
     /// Fails when one of the two is missing.

@@ -4,16 +4,20 @@
 
 mod api;
 mod churn;
+mod fallback;
 mod healing;
 mod hooks;
 mod losses;
 mod namespaces;
 mod peers;
 mod privileges;
+mod remedies;
+mod roots;
 mod snapshots;
 mod states;
 mod surroundings;
 mod terminal;
+mod verdicts;
 
 use std::process::ExitCode;
 
@@ -23,14 +27,18 @@ fn main() -> ExitCode {
     let mut tests = states::tests();
     tests.extend(api::tests());
     tests.extend(churn::tests());
+    tests.extend(fallback::tests());
     tests.extend(healing::tests());
     tests.extend(hooks::tests());
     tests.extend(losses::tests());
     tests.extend(namespaces::tests());
     tests.extend(peers::tests());
     tests.extend(privileges::tests());
+    tests.extend(remedies::tests());
+    tests.extend(roots::tests());
     tests.extend(surroundings::tests());
     tests.extend(snapshots::tests());
     tests.extend(terminal::tests());
+    tests.extend(verdicts::tests());
     run(tests)
 }

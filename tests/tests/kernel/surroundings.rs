@@ -133,7 +133,7 @@ fn warnings(exporter: &Exporter) -> usize {
 }
 
 /// Has the kernel's BTF have another name instead of `member`; everything else stays.
-fn rename_member(mounts: &PrivateMounts, member: &str) -> Result<NamedTempFile> {
+pub(crate) fn rename_member(mounts: &PrivateMounts, member: &str) -> Result<NamedTempFile> {
     const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
     let mut types = fs::read(KERNEL_BTF).context(KERNEL_BTF)?;
     let name = [b"\0", member.as_bytes(), b"\0"].concat();
