@@ -3,8 +3,11 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
+
+const TRACEFS: &str = "/sys/kernel/tracing";
 
 /// The mounts of the calling thread, and of what it starts from now on. They go with the last of them.
 #[derive(Debug)]
@@ -42,14 +45,25 @@ impl PrivateMounts {
             .with_context(|| format!("mount a tmpfs over {}", path.display()))
     }
 
-    /// Mounts tracefs where it belongs.
+    /// Has tracefs mounted where it belongs.
     ///
     /// # Errors
     /// Fails for a kernel without it.
     pub fn tracefs(&self) -> Result<()> {
         let none: Option<&str> = None;
-        mount(Some("tracefs"), "/sys/kernel/tracing", Some("tracefs"), MsFlags::empty(), none)
-            .context("mount tracefs")
+        match mount(Some("tracefs"), TRACEFS, Some("tracefs"), MsFlags::empty(), none) {
+            // It is there.
+            Ok(()) | Err(Errno::EBUSY) => Ok(()),
+            Err(error) => Err(error).context("mount tracefs"),
+        }
+    }
+
+    /// Has no tracefs where it belongs.
+    ///
+    /// # Errors
+    /// Fails where the kernel does.
+    pub fn no_tracefs(&self) -> Result<()> {
+        self.empty(Path::new(TRACEFS))
     }
 
     /// Mounts the sysfs of the calling thread's network namespace at `path`, which is returned.

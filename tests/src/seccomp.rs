@@ -18,6 +18,10 @@ pub enum BpfCommand {
     MapCreate = 0,
     /// BPF_PROG_LOAD
     ProgLoad = 5,
+    /// BPF_RAW_TRACEPOINT_OPEN
+    RawTracepointOpen = 17,
+    /// BPF_LINK_CREATE
+    LinkCreate = 28,
     /// BPF_ITER_CREATE
     IterCreate = 33,
 }

@@ -8,7 +8,7 @@ use nix::sys::utsname::uname;
 use super::{ProcfsArgs, counting::described, write_out};
 use crate::{
     kernel::{Program, SocketIterator, Tracer},
-    procfs::{Capabilities, Lockdown, Privileges, Procfs, ProcfsError},
+    procfs::{Lockdown, Privileges, Procfs, ProcfsError},
     tracker::{self, Pass},
 };
 
@@ -71,13 +71,18 @@ impl Report {
         self.say("BPF", &setting("unprivileged_bpf_disabled", unprivileged));
         if let Err(error) = procfs.check_namespace() {
             self.say("procfs", &error.to_string());
-            return Verdict::NoStart("it would list another network namespace than it was asked for");
+            return Verdict::NoStart(
+                "it would list another network namespace than it was asked for",
+            );
         }
         let by_procfs = tracker::take(procfs);
-        self.say("procfs", &match &by_procfs {
-            Ok(pass) => format!("{} below {}", listed(pass), procfs.root().display()),
-            Err(error) => format!("impossible: {error}"),
-        });
+        self.say(
+            "procfs",
+            &match &by_procfs {
+                Ok(pass) => format!("{} below {}", listed(pass), procfs.root().display()),
+                Err(error) => format!("impossible: {error}"),
+            },
+        );
         let by_iterator = iterator(procfs, &privileges);
         self.say("iter/tcp", by_iterator.as_ref().unwrap_or_else(|refusal| refusal));
         let program = self.programs(procfs, &privileges);
@@ -158,9 +163,9 @@ fn kernel_release() -> String {
 fn capabilities(privileges: &Privileges) -> String {
     match privileges.capabilities {
         None => "unknown".to_owned(),
-        Some(Capabilities { bpf, perfmon, .. }) => {
+        Some(held) => {
             let word = |held| if held { "yes" } else { "no" };
-            format!("CAP_BPF {}, CAP_PERFMON {}", word(bpf), word(perfmon))
+            format!("CAP_BPF {}, CAP_PERFMON {}", word(held.bpf()), word(held.perfmon()))
         }
     }
 }

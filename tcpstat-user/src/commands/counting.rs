@@ -126,7 +126,8 @@ impl Counting {
 /// Which namespace that is: `net:[4026531840], of this process and of process 1`.
 pub(super) fn described(namespace: &ListedNamespace) -> String {
     let ListedNamespace { inum, own, of_pid_1 } = *namespace;
-    let number = inum.map_or_else(|| "of unknown number".to_owned(), |inum| format!("net:[{inum}]"));
+    let number =
+        inum.map_or_else(|| "of unknown number".to_owned(), |inum| format!("net:[{inum}]"));
     let whose = match (own, of_pid_1) {
         (true, Some(true)) => "of this process and of process 1",
         (true, Some(false)) => "of this process, not that of process 1",

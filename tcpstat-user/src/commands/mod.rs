@@ -6,10 +6,10 @@ mod counting;
 mod log;
 mod man;
 mod print;
+mod resources;
 mod serve;
 mod show;
 mod signals;
-mod threads;
 mod top;
 
 use std::{

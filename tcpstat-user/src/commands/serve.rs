@@ -7,7 +7,7 @@ use clap::Args;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::timeout};
 use tracing::info;
 
-use super::{counting::CountingArgs, signals::StopSignals, threads};
+use super::{counting::CountingArgs, resources, signals::StopSignals};
 use crate::{
     clock, kernel,
     textfile::{self, Textfile},
@@ -19,6 +19,9 @@ const WORKERS: usize = 2;
 
 /// All that are needed: the tracker, and the one that drains the event log, besides.
 const THREADS: usize = WORKERS + 2;
+
+/// Descriptors of the runtime and of its signals, of a listener and of one file.
+const DESCRIPTORS: usize = 10;
 
 /// How long a response under way may take when it is to end.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -77,7 +80,7 @@ pub struct ServeArgs {
 
 /// Serves until SIGTERM or SIGINT.
 pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
-    threads::check(THREADS)?;
+    resources::check(THREADS, DESCRIPTORS)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .on_thread_start(kernel::ask_for_short_turns)

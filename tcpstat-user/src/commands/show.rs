@@ -1,6 +1,6 @@
 //! `tcpstat show`: the sockets of this network namespace by state, once.
 
-use std::{collections::BTreeMap, process::ExitCode};
+use std::{collections::BTreeMap, fmt::Write as _, process::ExitCode};
 
 use clap::Args;
 use serde::Serialize;
@@ -95,10 +95,12 @@ fn table(pass: &Pass) -> String {
         COLUMN.max(widest.unwrap_or_default() + 1)
     });
     let [ipv4, ipv6, total] = widths;
-    lines
-        .iter()
-        .map(|(name, [a, b, c])| format!("{name:<20}{a:>ipv4$}{b:>ipv6$}{c:>total$}\n"))
-        .collect()
+    let mut text = String::new();
+    for (name, [a, b, c]) in &lines {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{name:<20}{a:>ipv4$}{b:>ipv6$}{c:>total$}");
+    }
+    text
 }
 
 /// The width of a column of numbers that are not wider.

@@ -153,13 +153,27 @@ pub(super) fn refusal(step: Step, source: Box<dyn Error + Send + Sync>) -> LoadE
         }
         _ => {}
     }
-    let first_line = || source.to_string().lines().next().unwrap_or_default().to_owned();
-    let cause = cause.unwrap_or_else(first_line);
+    let cause = cause.unwrap_or_else(|| told(source.as_ref()));
     let kernel_log = verifier_log(source.as_ref()).is_some();
     LoadError::Refused { refusal: Refusal { step, errno, tracefs, kernel_log }, cause, source }
 }
 
 const TRACEFS: &str = "/sys/kernel/tracing";
+
+/// The first lines of an error and of what it came from, each once.
+fn told(error: &(dyn Error + 'static)) -> String {
+    let mut told = String::new();
+    for error in chain(error) {
+        let text = error.to_string();
+        let line = text.lines().next().unwrap_or_default();
+        if told.is_empty() {
+            line.clone_into(&mut told);
+        } else if !told.contains(line) {
+            told = format!("{told}: {line}");
+        }
+    }
+    told
+}
 
 /// Without those that are empty.
 fn verifier_log(error: &(dyn Error + 'static)) -> Option<String> {
@@ -171,9 +185,7 @@ fn verifier_log(error: &(dyn Error + 'static)) -> Option<String> {
 }
 
 /// An error and what it came from.
-fn chain<'a>(
-    error: &'a (dyn Error + 'static),
-) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |error| (*error).source())
 }
 
@@ -196,8 +208,9 @@ impl fmt::Display for Step {
 impl fmt::Display for Attachment {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::TpBtf => formatter
-                .write_str("BPF_PROG_TYPE_TRACING, BPF_TRACE_RAW_TP, inet_sock_set_state"),
+            Self::TpBtf => {
+                formatter.write_str("BPF_PROG_TYPE_TRACING, BPF_TRACE_RAW_TP, inet_sock_set_state")
+            }
             Self::Tracepoint => {
                 formatter.write_str("BPF_PROG_TYPE_TRACEPOINT, sock:inet_sock_set_state")
             }

@@ -127,7 +127,8 @@ impl SocketIterator {
     }
 
     fn open(&mut self) -> Result<File, IterError> {
-        let opened = |error: ProgramError| refusal(Step::Attach(Attachment::Iterator), error.into());
+        let opened =
+            |error: ProgramError| refusal(Step::Attach(Attachment::Iterator), error.into());
         let program = program(&mut self.ebpf).ok_or(LoadError::WrongObject(SYMBOL))?;
         let link = program.attach().and_then(|id| program.take_link(id)).map_err(opened)?;
         let created = link.into_file();

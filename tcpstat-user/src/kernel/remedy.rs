@@ -68,7 +68,7 @@ impl Refusal {
     fn decide(&self, privileges: &Privileges, memlock: bool) -> Option<String> {
         let at_tracepoint = self.step == Step::Attach(Attachment::Tracepoint);
         let confidential = privileges.lockdown == Some(Lockdown::Confidentiality);
-        let reads_all = privileges.capabilities.is_some_and(|held| held.reads_all);
+        let reads_all = privileges.capabilities.is_some_and(Capabilities::reads_all);
         let remedy = match (self.tracefs, self.errno) {
             (Some(Tracefs::Missing), _) => {
                 "mount it: `mount -t tracefs tracefs /sys/kernel/tracing`"
@@ -87,7 +87,9 @@ impl Refusal {
             }
             (_, Some(Errno::ENOSYS)) => "run a kernel built with CONFIG_BPF_SYSCALL=y",
             // The verifier knows no bpf_probe_read_kernel then.
-            _ if confidential && (at_tracepoint || self.step == Step::Load(Attachment::Tracepoint)) => {
+            _ if confidential
+                && (at_tracepoint || self.step == Step::Load(Attachment::Tracepoint)) =>
+            {
                 UNLOCK
             }
             _ => return None,
@@ -131,7 +133,7 @@ fn denied(step: Step, privileges: &Privileges, memlock: bool) -> String {
             format!("grant {missing}, or run as root")
         };
     }
-    let admin = privileges.capabilities.is_some_and(|held| held.sys_admin);
+    let admin = privileges.capabilities.is_some_and(Capabilities::sys_admin);
     // From 3 on, which is no level of the mainline kernel, CAP_PERFMON does not help.
     if let (true, false, Some(level @ 3..)) = (at_tracepoint, admin, privileges.perf_event_paranoid)
     {
@@ -156,7 +158,7 @@ fn denied(step: Step, privileges: &Privileges, memlock: bool) -> String {
 
 /// The capabilities to grant; both where it cannot be known what is held.
 fn missing(held: Option<Capabilities>) -> Option<&'static str> {
-    match held.map_or((false, false), |held| (held.bpf, held.perfmon)) {
+    match held.map_or((false, false), |held| (held.bpf(), held.perfmon())) {
         (true, true) => None,
         (false, true) => Some("CAP_BPF"),
         (true, false) => Some("CAP_PERFMON"),
@@ -175,16 +177,15 @@ fn memlock_limits() -> bool {
 mod tests {
     use super::*;
 
-    const ALL: Capabilities =
-        Capabilities { bpf: true, perfmon: true, sys_admin: true, reads_all: true };
-    const TWO: Capabilities =
-        Capabilities { bpf: true, perfmon: true, sys_admin: false, reads_all: false };
-    const NONE: Capabilities =
-        Capabilities { bpf: false, perfmon: false, sys_admin: false, reads_all: false };
+    const PERFMON: u64 = 1 << 38;
+    const BPF: u64 = 1 << 39;
+    const ALL: u64 = u64::MAX;
+    const TWO: u64 = PERFMON | BPF;
+    const NONE: u64 = 0;
 
-    fn holding(held: Capabilities) -> Privileges {
+    fn holding(held: u64) -> Privileges {
         Privileges {
-            capabilities: Some(held),
+            capabilities: Some(Capabilities::from_bits(held)),
             seccomp_filter: Some(false),
             initial_user_namespace: Some(true),
             lockdown: Some(Lockdown::None),
@@ -203,7 +204,6 @@ mod tests {
         use Attachment::{TpBtf, Tracepoint};
         let (maps, load) = (Step::CreateMaps, Step::Load(TpBtf));
         let attach = Step::Attach(Tracepoint);
-        let without = |bpf, perfmon| holding(Capabilities { bpf, perfmon, ..NONE });
         let filtered = Privileges { seccomp_filter: Some(true), ..holding(ALL) };
         let elsewhere = Privileges { initial_user_namespace: Some(false), ..holding(ALL) };
         let locked = |level| Privileges { lockdown: Some(level), ..holding(ALL) };
@@ -212,9 +212,9 @@ mod tests {
         let unknown = Privileges::default();
         for (step, privileges, memlock, named) in [
             (maps, holding(NONE), false, "grant CAP_BPF and CAP_PERFMON, or run as root"),
-            (load, without(true, false), false, "grant CAP_PERFMON, or run as root"),
-            (load, without(false, true), false, "grant CAP_BPF, or run as root"),
-            (attach, without(true, false), false, "grant CAP_PERFMON, or run as root"),
+            (load, holding(BPF), false, "grant CAP_PERFMON, or run as root"),
+            (load, holding(PERFMON), false, "grant CAP_BPF, or run as root"),
+            (attach, holding(BPF), false, "grant CAP_PERFMON, or run as root"),
             (maps, holding(NONE), true, "grant CAP_BPF and CAP_PERFMON and raise RLIMIT_MEMLOCK"),
             (maps, holding(TWO), true, "raise RLIMIT_MEMLOCK"),
             (load, holding(TWO), true, "the capabilities are held, so a security module"),
@@ -271,7 +271,10 @@ mod tests {
             kernel_log,
         };
         let asked = refusal(false).remedy(&holding(ALL));
-        assert!(asked.contains("BPF_PROG_TYPE_TRACING, BPF_TRACE_FEXIT, inet_twsk_alloc"), "{asked}");
+        assert!(
+            asked.contains("BPF_PROG_TYPE_TRACING, BPF_TRACE_FEXIT, inet_twsk_alloc"),
+            "{asked}"
+        );
         assert!(asked.ends_with(&kernel_release()), "{asked}");
         assert!(refusal(true).remedy(&holding(ALL)).contains("--log.level debug"));
     }

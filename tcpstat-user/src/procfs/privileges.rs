@@ -2,11 +2,7 @@
 
 use std::path::Path;
 
-use super::{
-    Capabilities, Procfs,
-    file::read_to_string,
-    root::own_process,
-};
+use super::{Capabilities, Procfs, file::read_to_string, root::own_process};
 
 /// The facts; `None` where one could not be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -83,7 +79,10 @@ mod tests {
 
     #[test]
     fn a_seccomp_filter_is_mode_2() {
-        assert_eq!(seccomp_filter("NoNewPrivs:\t1\nSeccomp:\t2\nSeccomp_filters:\t1\n"), Some(true));
+        assert_eq!(
+            seccomp_filter("NoNewPrivs:\t1\nSeccomp:\t2\nSeccomp_filters:\t1\n"),
+            Some(true)
+        );
         assert_eq!(seccomp_filter("Seccomp:\t0\nSeccomp_filters:\t0\n"), Some(false));
         assert_eq!(seccomp_filter("Threads:\t1\n"), None);
     }
@@ -92,7 +91,9 @@ mod tests {
     fn the_initial_user_namespace_maps_every_id_to_itself() {
         assert!(is_initial("         0          0 4294967295\n"));
         assert!(!is_initial("         0       1000          1\n"));
-        assert!(!is_initial("         0          0       1000\n      1000     100000      65536\n"));
+        assert!(!is_initial(
+            "         0          0       1000\n      1000     100000      65536\n"
+        ));
         assert!(!is_initial(""));
     }
 

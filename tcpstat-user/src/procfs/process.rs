@@ -49,34 +49,52 @@ impl ProcessStatus {
     }
 }
 
-/// The capabilities that matter here, of the effective set.
+/// A set of capabilities.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Capabilities {
-    /// CAP_BPF, or CAP_SYS_ADMIN which contains it.
-    pub bpf: bool,
-    /// CAP_PERFMON, likewise.
-    pub perfmon: bool,
-    /// CAP_SYS_ADMIN.
-    pub sys_admin: bool,
-    /// CAP_DAC_OVERRIDE or CAP_DAC_READ_SEARCH: reads files of other users.
-    pub reads_all: bool,
-}
+pub struct Capabilities(u64);
 
 impl Capabilities {
-    /// Those of this process.
+    /// The effective ones of this process.
     ///
     /// # Errors
     /// [`ProcfsError::Unreadable`].
     pub fn effective() -> Result<Self, ProcfsError> {
         let status = Process::myself().and_then(|process| process.status()).map_err(unreadable)?;
-        let has = |capability: u32| status.capeff >> capability & 1 == 1;
-        let admin = has(CAP_SYS_ADMIN);
-        Ok(Self {
-            bpf: admin || has(CAP_BPF),
-            perfmon: admin || has(CAP_PERFMON),
-            sys_admin: admin,
-            reads_all: has(CAP_DAC_OVERRIDE) || has(CAP_DAC_READ_SEARCH),
-        })
+        Ok(Self(status.capeff))
+    }
+
+    /// Those whose bits are set, as `CapEff` in /proc/PID/status has them.
+    #[must_use]
+    pub const fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
+    /// CAP_BPF, or CAP_SYS_ADMIN which contains it.
+    #[must_use]
+    pub fn bpf(self) -> bool {
+        self.has(CAP_BPF) || self.sys_admin()
+    }
+
+    /// CAP_PERFMON, likewise.
+    #[must_use]
+    pub fn perfmon(self) -> bool {
+        self.has(CAP_PERFMON) || self.sys_admin()
+    }
+
+    /// CAP_SYS_ADMIN
+    #[must_use]
+    pub fn sys_admin(self) -> bool {
+        self.has(CAP_SYS_ADMIN)
+    }
+
+    /// CAP_DAC_OVERRIDE or CAP_DAC_READ_SEARCH: reads the files of other users.
+    #[must_use]
+    pub fn reads_all(self) -> bool {
+        self.has(CAP_DAC_OVERRIDE) || self.has(CAP_DAC_READ_SEARCH)
+    }
+
+    fn has(self, capability: u32) -> bool {
+        self.0 >> capability & 1 == 1
     }
 }
 

@@ -49,7 +49,9 @@ pub enum SnapshotError {
     #[error(transparent)]
     Log(#[from] LogError),
     /// The thread that drains the event log.
-    #[error("starting the thread that drains the event log: {0}: raise the limit on tasks (RLIMIT_NPROC, TasksMax=, pids.max)")]
+    #[error(
+        "starting the thread that drains the event log: {0}: raise the limit on tasks (RLIMIT_NPROC, TasksMax=, pids.max)"
+    )]
     Thread(io::Error),
 }
 
@@ -184,14 +186,13 @@ impl Lister {
             Err(error) if error.is_of_source() => error,
             listed => return listed,
         };
-        let second =
-            if iterates { self.by_procfs(&mut list) } else { self.by_iterator(&mut list) };
+        let second = if iterates { self.by_procfs(&mut list) } else { self.by_iterator(&mut list) };
         match second {
             Err(second) if second.is_of_source() => {
                 Err(SnapshotError::Both { first: Box::new(first), second: Box::new(second) })
             }
             Ok(_) if !iterates && !std::mem::replace(&mut self.procfs_failed, true) => {
-                warn!("{first}: listing sockets by iter/tcp until /proc is readable");
+                warn!("{first}: listing sockets by iter/tcp for now");
                 second
             }
             second => second,
@@ -204,7 +205,7 @@ impl Lister {
     ) -> Result<T, SnapshotError> {
         let listed = list(Lists::Procfs(&self.procfs))?;
         if std::mem::take(&mut self.procfs_failed) {
-            info!("/proc is readable again");
+            info!("listing sockets by /proc again");
         }
         Ok(listed)
     }
@@ -227,7 +228,9 @@ impl Lister {
         let refused = |cause: &str| Err(SnapshotError::Refused(cause.to_owned()));
         let loaded = match &mut self.iterator {
             Iterate::Refused(cause) => return refused(cause),
-            Iterate::Waits { until, cause, .. } if Instant::now() < *until => return refused(cause),
+            Iterate::Waits { until, cause, .. } if Instant::now() < *until => {
+                return refused(cause);
+            }
             Iterate::Waits { loaded, .. } => loaded.take(),
             Iterate::Untried | Iterate::Runs(_) | Iterate::Elsewhere => None,
         };

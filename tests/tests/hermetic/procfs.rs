@@ -16,9 +16,10 @@ pub(crate) fn tests() -> Vec<Test> {
     let mut tests = Vec::new();
     for (what, put, _) in INTRUDERS {
         for file in ["tcp", "tcp6"] {
-            tests.push(hermetic_test(format!("{what}_in_the_place_of_{file}_is_named"), move || {
-                is_named(what, put, file)
-            }));
+            tests.push(hermetic_test(
+                format!("{what}_in_the_place_of_{file}_is_named"),
+                move || is_named(what, put, file),
+            ));
         }
         for file in ["sockstat", "sockstat6"] {
             tests.push(hermetic_test(
@@ -125,7 +126,9 @@ fn wide_numbers() -> Result<()> {
     for (file, address) in [("tcp", "0".repeat(8)), ("tcp6", "0".repeat(32))] {
         let rows = (1..=3).map(|inode| {
             let ends = format!("{address}:07E8 {address}:01BB");
-            format!("0: {ends} 01 FFFFFFFF:FFFFFFFF 00:00000000 00000000 0 0 {inode} 1 0 20 4 1 35 -1\n")
+            format!(
+                "0: {ends} 01 FFFFFFFF:FFFFFFFF 00:00000000 00000000 0 0 {inode} 1 0 20 4 1 35 -1\n"
+            )
         });
         fs::write(folder.path().join("net").join(file), rows.collect::<String>())?;
     }

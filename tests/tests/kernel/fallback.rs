@@ -1,11 +1,12 @@
 //! Where one source of listings fails the other one lists, at the start and later.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use nix::errno::Errno;
+use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 use tcpstat_tests::agreement::await_agreement;
 use tcpstat_tests::binary::{Run, output, path_from};
 use tcpstat_tests::deadline::{DEADLINE, Look, wait_until};
@@ -27,6 +28,14 @@ pub(crate) fn tests() -> Vec<Test> {
         kernel_test("without_any_source_one_line_names_both", without_any_source),
         kernel_test("with_few_descriptors_it_runs_or_ends_with_one_line", few_descriptors),
         kernel_test("with_few_threads_it_ends_with_one_line", few_threads),
+        kernel_test(
+            "an_iterator_that_lacks_descriptors_later_leaves_it_to_procfs_and_comes_back",
+            descriptors_run_short,
+        ),
+        kernel_test(
+            "a_snapshot_that_lacks_a_thread_fails_with_one_line_and_the_next_succeeds",
+            threads_run_short,
+        ),
         kernel_test("with_a_proc_of_processes_alone_it_counts", processes_alone),
         kernel_test("unprivileged_with_a_proc_of_processes_alone_it_lists", processes_listed),
     ];
@@ -48,8 +57,7 @@ pub(crate) fn tests() -> Vec<Test> {
 
 fn no_iterator(errno: Errno, flags: [&str; 2], tracer: &str) -> Result<()> {
     refuse(&[BpfCommand::IterCreate], errno)?;
-    let mut exporter =
-        Options::default().args(flags).args(["--tracer", tracer]).start()?;
+    let mut exporter = Options::default().args(flags).args(["--tracer", tracer]).start()?;
     let _pairs = Pairs::connect(5, Family::Ipv6)?;
     await_agreement(&mut exporter)?;
     let scrape = exporter.scrape()?;
@@ -77,7 +85,8 @@ fn without_proc(_: &Namespace) -> Result<()> {
     let run = output(check.arg(&binary).arg("check"))?;
     ensure!(run.status == Some(1), "{run:?}");
     ensure!(run.stdout.contains("snapshots alone would be served"), "{run:?}");
-    let within = ["unshare", "--mount", "sh", "-c", "mount -t tmpfs tmpfs /proc && exec \"$0\" \"$@\""];
+    let within =
+        ["unshare", "--mount", "sh", "-c", "mount -t tmpfs tmpfs /proc && exec \"$0\" \"$@\""];
     let mut exporter = Options::default()
         .within(within)
         .args(["--snapshot=procfs", "--snapshot-interval=200ms"])
@@ -86,7 +95,7 @@ fn without_proc(_: &Namespace) -> Result<()> {
     await_agreement(&mut exporter)?;
     assert_eq!(source(&exporter.scrape()?).as_deref(), Some("iter"));
     let log = exporter.log();
-    let told = log.lines().filter(|line| line.contains("listing sockets by iter/tcp until"));
+    let told = log.lines().filter(|line| line.contains("listing sockets by iter/tcp for now"));
     ensure!(told.count() == 1 && log.contains("No such file or directory"), "{log}");
     Ok(())
 }
@@ -112,7 +121,7 @@ fn until_ready(command: &mut Command) -> Result<(Option<i32>, String)> {
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr).spawn()?;
     let ended = wait_until("end or readiness", DEADLINE, || {
         let status = child.try_wait()?;
-        let text = std::fs::read_to_string(log.path())?;
+        let text = fs::read_to_string(log.path())?;
         Ok(match status {
             Some(status) => Look::Done((status.code(), text)),
             None if text.contains(": ready") => Look::Done((None, text)),
@@ -206,5 +215,95 @@ fn processes_listed(_: &Namespace) -> Result<()> {
     let level = binary.run(&["check"])?.stdout;
     let line = level.lines().find(|line| line.starts_with("perf events"));
     ensure!(line.context("no such line")?.contains("is unknown"), "{level}");
+    Ok(())
+}
+
+/// Sets limits of a running process, as prlimit(1) takes them, by the `user` who runs it: without
+/// CAP_SYS_RESOURCE root may not.
+fn limit(user: &str, pid: u32, limit: &str) -> Result<()> {
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", user, "--regid", user, "--clear-groups", "--", "prlimit"]);
+    let run = output(command.arg(format!("--pid={pid}")).arg(limit))?;
+    ensure!(run.status == Some(0), "{run:?}");
+    Ok(())
+}
+
+const ROOT: &str = "0";
+
+/// The soft limit that leaves room for one descriptor more: the iterator takes two, procfs one.
+fn room_for_one(pid: u32) -> Result<u64> {
+    let mut open = Vec::new();
+    for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
+        open.push(entry?.file_name().to_str().context("a number")?.parse::<u64>()?);
+    }
+    (1..1024)
+        .find(|limit| limit - open.iter().filter(|fd| *fd < limit).count() as u64 == 1)
+        .context("no such limit")
+}
+
+fn descriptors_run_short(_: &Namespace) -> Result<()> {
+    let mut exporter =
+        Exporter::start(&["--tracer=off", "--snapshot=iter", "--snapshot-interval=200ms"])?;
+    let pid = exporter.pid();
+    wait_until("listing by procfs", DEADLINE, || {
+        // A listing may be under way, and hold what it takes.
+        limit(ROOT, pid, &format!("--nofile={}:", room_for_one(pid)?))?;
+        let source = source(&exporter.scrape()?);
+        Ok(if source.as_deref() == Some("procfs") {
+            Look::Done(())
+        } else {
+            Look::NotYet(format!("{source:?}"))
+        })
+    })?;
+    ensure!(exporter.log().contains("opening iter/tcp: Too many open files"), "{}", exporter.log());
+    limit(ROOT, pid, "--nofile=1024:")?;
+    // It is tried again after ten seconds.
+    wait_until("listing by the iterator", 3 * DEADLINE, || {
+        let source = source(&exporter.scrape()?);
+        Ok(if source.as_deref() == Some("iter") {
+            Look::Done(())
+        } else {
+            Look::NotYet(format!("{source:?}"))
+        })
+    })?;
+    ensure!(exporter.log().contains("iter/tcp lists again"), "{}", exporter.log());
+    ensure!(exporter.stop()?.success());
+    Ok(())
+}
+
+fn threads_run_short(_: &Namespace) -> Result<()> {
+    // Nobody else is this user.
+    const USER: &str = "64124";
+    const HELD: &str = "-all,+cap_38,+cap_39";
+    // Before 5.11 maps are charged to it; a later kernel does not care.
+    let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
+    let binary = ReachableBinary::copy()?;
+    let within = ["setpriv", "--reuid", USER, "--regid", USER, "--clear-groups"].map(str::to_owned);
+    let mut exporter = Options::default()
+        .binary(&binary.path)
+        .within(within)
+        .within(["inh", "ambient", "bounding"].map(|set| {
+            let word = if set == "bounding" { "bounding-set" } else { &format!("{set}-caps") };
+            format!("--{word}={HELD}")
+        }))
+        .within(["--"])
+        .args(["--snapshot-interval=200ms"])
+        .start()?;
+    assert_eq!(exporter.scrape()?.value("tcpstat_tracer_up", &[])?, 1.0);
+    let pid = exporter.pid();
+    limit(USER, pid, "--nproc=1:")?;
+    let told = |exporter: &Exporter, line: &str| {
+        let log = exporter.log();
+        Ok(if log.contains(line) { Look::Done(()) } else { Look::NotYet(log) })
+    };
+    wait_until("word of the failure", DEADLINE, || {
+        told(&exporter, "starting the thread that drains the event log: ")
+    })?;
+    exporter.scrape()?;
+    limit(USER, pid, "--nproc=100:")?;
+    wait_until("word of success", DEADLINE, || told(&exporter, "snapshots succeed again"))?;
+    let log = exporter.log();
+    ensure!(!log.contains("panicked") && log.matches("snapshot failed").count() == 1, "{log}");
+    await_agreement(&mut exporter)?;
     Ok(())
 }

@@ -106,8 +106,7 @@ fn sleep() -> Result<Child> {
 fn a_process_is_counted(namespace: &Namespace) -> Result<()> {
     let mut process = sleep()?;
     let procfs = format!("--path.procfs=/proc/{}", process.id());
-    let mut exporter =
-        Options::default().args([&procfs, "--snapshot-interval=1h"]).start()?;
+    let mut exporter = Options::default().args([&procfs, "--snapshot-interval=1h"]).start()?;
     let _pairs = Pairs::connect(5, Family::Ipv4)?;
     await_agreement(&mut exporter)?;
     let scrape = exporter.scrape()?;
@@ -155,8 +154,7 @@ fn the_default_is_never_refused(namespace: &Namespace) -> Result<()> {
     for path in ["/proc", "/proc/", "/proc/../proc"] {
         let run = tcpstat(["check", "--path.procfs", path])?;
         ensure!(run.status == Some(0), "{run:?}");
-        let counted =
-            format!("net:[{}], of this process, not that of process 1", namespace.inum());
+        let counted = format!("net:[{}], of this process, not that of process 1", namespace.inum());
         ensure!(run.stdout.contains(&counted), "{run:?}");
     }
     Ok(())
@@ -169,7 +167,7 @@ fn process_1_is_hidden(_: &Namespace) -> Result<()> {
     let binary = ReachableBinary::copy()?;
     let mut exporter = Options::default()
         .binary(&binary.path)
-        .args([&flag(host.path()), "--log.level=debug"])
+        .args([&flag(host.path()), "--log.level=debug", "--snapshot-interval=200ms"])
         .unprivileged()
         .start()?;
     await_agreement(&mut exporter)?;
