@@ -13,8 +13,9 @@ use thiserror::Error;
 
 use super::{
     btf::{BtfError, KernelTypes, Signature},
-    error::{Attachment, LoadError, Step, refusal},
+    error::{LoadError, refusal},
     globals::SOCK_MEMBERS,
+    step::{Attachment, Step},
 };
 use crate::states::Hooks;
 

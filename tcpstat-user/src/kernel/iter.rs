@@ -16,10 +16,11 @@ use thiserror::Error;
 
 use super::{
     btf::KernelTypes,
-    error::{Attachment, LoadError, Step, refusal},
+    error::{LoadError, refusal},
     load::{KERNEL_BTF, OBJECT, loader},
     memory::release_memory,
     remedy::is_passing,
+    step::{Attachment, Step},
 };
 use crate::{
     procfs::Privileges,

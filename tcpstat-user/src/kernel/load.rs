@@ -18,12 +18,13 @@ use aya_log::EbpfLogger;
 use super::{
     btf::KernelTypes,
     counters::{Counters, Switch},
-    error::{Attachment, LoadError, Step, refusal},
+    error::{LoadError, refusal},
     events::EventLog,
     globals::globals,
     hooks::{self, HookRefusal},
     memory::release_memory,
     program::Program,
+    step::{Attachment, Step},
 };
 use crate::states::Hooks;
 

@@ -20,10 +20,11 @@ mod memory;
 mod program;
 mod remedy;
 mod scheduling;
+mod step;
 
 pub use btf::BtfError;
 pub use counters::Counters;
-pub use error::{Attachment, LoadError, Step};
+pub use error::LoadError;
 pub use events::{EventLog, LogClosed, LogError, OpenLog};
 pub use hooks::HookRefusal;
 pub use iter::{IterError, SocketIterator};
@@ -32,3 +33,4 @@ pub use memory::{one_arena, release_memory};
 pub use program::Program;
 pub use remedy::{Refusal, Tracefs};
 pub use scheduling::ask_for_short_turns;
+pub use step::{Attachment, Step};

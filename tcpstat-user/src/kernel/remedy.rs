@@ -11,7 +11,7 @@ use nix::{
     },
 };
 
-use super::error::{Attachment, Step};
+use super::step::{Attachment, Step};
 use crate::procfs::{Capabilities, Lockdown, Privileges};
 
 /// A step that the kernel refused.
@@ -77,6 +77,14 @@ impl Refusal {
             (Some(Tracefs::Denied), _) if !reads_all => {
                 "grant CAP_DAC_READ_SEARCH, or remount tracefs with the gid of a group of this user"
             }
+            // The verifier knows no bpf_probe_read_kernel then.
+            _ if confidential
+                && (at_tracepoint || self.step == Step::Load(Attachment::Tracepoint)) =>
+            {
+                UNLOCK
+            }
+            // The verifier was reached, and says EACCES and EPERM too.
+            _ if self.kernel_log => return None,
             (_, Some(Errno::EPERM | Errno::EACCES)) => {
                 return Some(denied(self.step, privileges, memlock));
             }
@@ -86,12 +94,6 @@ impl Refusal {
                 "free memory, or raise the memory limit of the service or container"
             }
             (_, Some(Errno::ENOSYS)) => "run a kernel built with CONFIG_BPF_SYSCALL=y",
-            // The verifier knows no bpf_probe_read_kernel then.
-            _ if confidential
-                && (at_tracepoint || self.step == Step::Load(Attachment::Tracepoint)) =>
-            {
-                UNLOCK
-            }
             _ => return None,
         };
         Some(remedy.to_owned())
@@ -277,5 +279,7 @@ mod tests {
         );
         assert!(asked.ends_with(&kernel_release()), "{asked}");
         assert!(refusal(true).remedy(&holding(ALL)).contains("--log.level debug"));
+        let by_verifier = Refusal { errno: Some(Errno::EACCES), ..refusal(true) };
+        assert!(by_verifier.remedy(&holding(ALL)).contains("--log.level debug"));
     }
 }

@@ -19,7 +19,7 @@ use thiserror::Error;
 pub use limits::Limits;
 pub use privileges::{Lockdown, Privileges};
 pub use process::{Capabilities, ProcessStatus};
-use root::Kind;
+use root::{Kind, inode};
 pub use root::{ListedNamespace, WrongNamespace};
 pub use sockstat::Sockstat;
 
@@ -32,6 +32,8 @@ pub struct Procfs {
     kind: Kind,
     /// Where the files of one network namespace are.
     net: PathBuf,
+    /// Of a process' directory: the inode of net/tcp when this was made.
+    listed: Option<u64>,
 }
 
 /// What went wrong in reading a file of /proc.
@@ -95,6 +97,15 @@ pub enum ProcfsError {
         /// The path.
         path: PathBuf,
     },
+    /// The process has gone to another namespace, or its number now belongs to another process.
+    #[error(
+        "{}: this lists another network namespace than at the start: the process has changed its namespace, or has ended",
+        path.display()
+    )]
+    Moved {
+        /// The path.
+        path: PathBuf,
+    },
     /// The procfs lists the namespace of other processes than this one.
     #[error(
         "{}: this lists another network namespace than the one of this process, and a tracer counts no other",
@@ -116,7 +127,8 @@ impl Procfs {
         let kind = Kind::of(&root);
         // With subset=pid a mount has no `net`, which is a link to `self/net` otherwise.
         let net = root.join(if kind == Kind::Mount { "self/net" } else { "net" });
-        Self { root, kind, net }
+        let listed = if kind == Kind::Process { inode(&net.join("tcp")).ok() } else { None };
+        Self { root, kind, net, listed }
     }
 
     /// The folder this was made with.
@@ -131,9 +143,10 @@ impl Procfs {
     /// [`ProcfsError::Unreadable`], where net/tcp is missing or reading stops half-way; where another
     /// thing than a table stands there: `NotRegular`, `TooLong`, `TooSlow`, `Empty`.
     pub fn each_socket(&self, sink: &mut impl RowSink) -> Result<(), ProcfsError> {
+        self.check_process()?;
         let tcp = self.net.join("tcp");
         tcp::each_row(&tcp, Family::Ipv4, sink)?;
-        match tcp::each_row(&self.net.join("tcp6"), Family::Ipv6, sink) {
+        let listed = match tcp::each_row(&self.net.join("tcp6"), Family::Ipv6, sink) {
             Err(ProcfsError::Unreadable { cause, .. })
                 // Not so where all of it has gone meanwhile: a procfs of a process that has ended.
                 if cause.kind() == io::ErrorKind::NotFound && tcp.exists() =>
@@ -141,7 +154,8 @@ impl Procfs {
                 Ok(())
             }
             result => result,
-        }
+        };
+        listed.and_then(|()| self.check_process())
     }
 
     /// The totals of net/sockstat and net/sockstat6; without the latter IPv6 counts 0.
@@ -149,6 +163,7 @@ impl Procfs {
     /// # Errors
     /// [`ProcfsError`].
     pub fn sockstat(&self) -> Result<Sockstat, ProcfsError> {
+        self.check_process()?;
         sockstat::read(&self.net.join("sockstat"), &self.net.join("sockstat6"))
     }
 }

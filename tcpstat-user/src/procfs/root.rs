@@ -147,6 +147,17 @@ impl Procfs {
         }
     }
 
+    /// Holds that a process' directory still lists the namespace that it listed at the start. A process can
+    /// change its namespace, and its number can be given to another one.
+    pub(super) fn check_process(&self) -> Result<(), ProcfsError> {
+        match self.listed {
+            Some(listed) if inode(&self.net.join("tcp"))? != listed => {
+                Err(ProcfsError::Moved { path: self.root.clone() })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Compares with process 1 of this procfs. The inode of net/tcp is one for each live namespace, and
     /// readable without privileges, which `ns/net` is not.
     fn lists_pid_1(&self) -> Result<bool, ProcfsError> {
@@ -201,7 +212,7 @@ pub(super) fn number(path: PathBuf) -> Result<i64, ProcfsError> {
     })
 }
 
-fn inode(path: &Path) -> Result<u64, ProcfsError> {
+pub(super) fn inode(path: &Path) -> Result<u64, ProcfsError> {
     let metadata = fs::metadata(path);
     let metadata =
         metadata.map_err(|cause| ProcfsError::Unreadable { path: path.to_owned(), cause })?;

@@ -12,6 +12,7 @@ use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::seccomp::{BpfCommand, refuse};
 
 use crate::privileges::ReachableBinary;
+use crate::surroundings::change_names;
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
@@ -19,6 +20,7 @@ pub(crate) fn tests() -> Vec<Test> {
         kernel_test("a_user_namespace_is_named_and_no_capability", user_namespace),
         kernel_test("a_seccomp_filter_is_named_and_no_capability", seccomp_filter),
         kernel_test("a_tracefs_that_is_not_readable_is_named", tracefs),
+        kernel_test("what_the_verifier_refuses_is_told_in_full_at_debug", verifier),
         kernel_test("a_refusal_without_a_reason_tells_what_was_asked", no_reason),
     ]
 }
@@ -108,5 +110,25 @@ fn no_reason(_: &Namespace) -> Result<()> {
         ensure!(run.stdout.contains(asked), "{asked}: {}", run.stdout);
     }
     ensure!(!run.stdout.contains("--log.level debug"), "{}", run.stdout);
+    Ok(())
+}
+
+/// Two names change places, so that two bytes are read where there is one: the verifier says EACCES.
+fn verifier(_: &Namespace) -> Result<()> {
+    let swapped = [("sk_protocol", "sk_shutdown"), ("sk_shutdown", "sk_protocol")];
+    let _file = change_names(&PrivateMounts::enter()?, &swapped)?;
+    let run = tcpstat(["check", "--log.level=debug"])?;
+    let line = run.stdout.lines().skip_while(|line| !line.starts_with("tp_btf"));
+    let told: Vec<_> = line.take(2).collect();
+    ensure!(told[0].contains("loading the program: Permission denied"), "{}", run.stdout);
+    ensure!(told[1].contains("run with `--log.level debug` for all"), "{}", run.stdout);
+    let log = "loading the program: Permission denied (os error 13): the kernel's log:";
+    ensure!(run.stderr.contains(log) && run.stderr.contains("sk_shutdown"), "{}", run.stderr);
+
+    // One line of it at warn or info, and all at debug.
+    let exporter = Options::default().args(["--tracer=btf"]).start()?;
+    let log = exporter.log();
+    assert_eq!(log.matches(" WARN ").count(), 1, "{log}");
+    ensure!(log.contains("run with `--log.level debug`") && !log.contains("sk_shutdown"), "{log}");
     Ok(())
 }

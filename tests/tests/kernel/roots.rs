@@ -1,5 +1,6 @@
 //! Which namespace a procfs lists: the mount at /proc, one of the host seen from a container, one process.
 
+use std::io::Write as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::channel;
@@ -7,6 +8,7 @@ use std::sync::mpsc::channel;
 use anyhow::{Context, Result, ensure};
 use tcpstat_tests::agreement::await_agreement;
 use tcpstat_tests::binary::{output, path_from, tcpstat};
+use tcpstat_tests::deadline::{DEADLINE, Look, wait_until};
 use tcpstat_tests::exporter::Options;
 use tcpstat_tests::harness::{Test, kernel_test};
 use tcpstat_tests::loopback::Pairs;
@@ -24,6 +26,7 @@ pub(crate) fn tests() -> Vec<Test> {
         kernel_test("the_own_namespace_is_counted_where_it_is_asked_for", own_is_counted),
         kernel_test("a_process_of_the_own_namespace_is_counted_by_a_tracer", a_process_is_counted),
         kernel_test("a_process_elsewhere_is_listed_with_one_warning", a_process_elsewhere),
+        kernel_test("a_process_that_changes_its_namespace_is_not_listed_any_more", a_process_moves),
         kernel_test("the_default_procfs_is_never_refused", the_default_is_never_refused),
         kernel_test("where_process_1_is_hidden_nothing_is_refused", process_1_is_hidden),
     ]
@@ -144,6 +147,34 @@ fn a_process_elsewhere(_: &Namespace) -> Result<()> {
     ensure!(run.status == Some(1), "{run:?}");
     let counted = format!("net:[{}], neither of this process nor of process 1", elsewhere.inum());
     ensure!(run.stdout.contains(&counted) && log.contains(&counted), "{run:?} {log}");
+    process.kill()?;
+    process.wait()?;
+    Ok(())
+}
+
+/// One that stays the same process, and goes to a namespace without a socket when it is told to.
+fn a_process_moves(_: &Namespace) -> Result<()> {
+    let (send, receive) = channel();
+    let _elsewhere = elsewhere(move |_| {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "read line; exec unshare --net sleep 1000"]).stdin(Stdio::piped());
+        send.send(shell.spawn()?)?;
+        Pairs::connect(5, Family::Ipv4)
+    })?;
+    let mut process = receive.recv()?;
+    let procfs = format!("--path.procfs=/proc/{}", process.id());
+    let mut exporter = Options::default().args([&procfs, "--snapshot-interval=200ms"]).start()?;
+    let before = exporter.scrape()?.connections()?;
+    assert_eq!(before[&(Family::Ipv4, State::Established)], 10);
+    process.stdin.take().context("stdin")?.write_all(b"go\n")?;
+    wait_until("snapshots that failed", DEADLINE, || {
+        let failed = exporter.scrape()?.value("tcpstat_snapshot_errors_total", &[])?;
+        Ok(if failed >= 3.0 { Look::Done(()) } else { Look::NotYet(failed.to_string()) })
+    })?;
+    assert_eq!(exporter.scrape()?.connections()?, before);
+    let log = exporter.log();
+    let told = "this lists another network namespace than at the start";
+    assert_eq!(log.matches(told).count(), 1, "{log}");
     process.kill()?;
     process.wait()?;
     Ok(())
