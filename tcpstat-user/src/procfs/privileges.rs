@@ -2,7 +2,11 @@
 
 use std::path::Path;
 
-use super::{Capabilities, Procfs, file::read_to_string, root::own_process};
+use super::{
+    Capabilities, Procfs,
+    file::read_to_string,
+    root::{inode, own_process},
+};
 
 /// The facts; `None` where one could not be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,12 +42,11 @@ impl Privileges {
     #[must_use]
     pub fn read() -> Self {
         let status = read_to_string(&own_process().join("status")).ok();
-        let uid_map = read_to_string(&own_process().join("uid_map")).ok();
         let lockdown = read_to_string(Path::new("/sys/kernel/security/lockdown")).ok();
         Self {
             capabilities: Capabilities::effective().ok(),
             seccomp_filter: status.as_deref().and_then(seccomp_filter),
-            initial_user_namespace: uid_map.as_deref().map(is_initial),
+            initial_user_namespace: initial_user_namespace(),
             lockdown: lockdown.as_deref().and_then(locked_down_to),
             unprivileged_bpf_disabled: Procfs::kernel_setting("unprivileged_bpf_disabled").ok(),
             perf_event_paranoid: Procfs::kernel_setting("perf_event_paranoid").ok(),
@@ -56,8 +59,19 @@ fn seccomp_filter(status: &str) -> Option<bool> {
     Some(mode.trim() == "2")
 }
 
-/// The initial user namespace maps all ids to themselves, in one line. One that root makes can do so too,
-/// but is rarely made to.
+/// The number of the initial user namespace (`PROC_USER_INIT_INO` in include/linux/proc_ns.h).
+const INITIAL_USER_NAMESPACE: u64 = 0xefff_fffd;
+
+/// By its number, or where that is hidden by its map, which no other one has by default.
+fn initial_user_namespace() -> Option<bool> {
+    let own = own_process();
+    inode(&own.join("ns/user")).map(|number| number == INITIAL_USER_NAMESPACE).ok().or_else(|| {
+        let uid_map = read_to_string(&own.join("uid_map")).ok()?;
+        Some(is_initial(&uid_map))
+    })
+}
+
+/// The initial user namespace maps all ids to themselves, in one line.
 fn is_initial(uid_map: &str) -> bool {
     uid_map.split_whitespace().eq(["0", "0", "4294967295"])
 }

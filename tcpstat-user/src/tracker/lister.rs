@@ -239,7 +239,9 @@ impl Lister {
             None if matches!(self.iterator, Iterate::Runs(_)) => {}
             None => match SocketIterator::load() {
                 Ok(iterator) => {
-                    info!("listing sockets by iter/tcp from now on where /proc takes too long");
+                    info!(
+                        "iter/tcp is loaded: it lists sockets where /proc takes too long or fails"
+                    );
                     self.iterator = Iterate::Runs(Box::new(iterator));
                 }
                 Err(error) => {

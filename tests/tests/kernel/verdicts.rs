@@ -1,10 +1,12 @@
 //! What `check` says is what `serve` does, whatever surrounds them.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use nix::errno::Errno;
-use tcpstat_tests::binary::{fixture, output};
+use tcpstat_tests::binary::output;
 use tcpstat_tests::exporter::Options;
 use tcpstat_tests::harness::{Test, kernel_test};
 use tcpstat_tests::mounts::PrivateMounts;
@@ -102,10 +104,16 @@ pub(crate) fn tests() -> Vec<Test> {
         let _file = rename_member(&PrivateMounts::enter()?, "skc_net")?;
         agree(AS_ROOT, ListsAlone)
     }));
-    for (case, outcome) in [("debian-7.2", ListsAlone), ("no-ipv6", ListsAlone), ("wsl1", Ends)] {
-        tests.push(kernel_test(format!("check_and_serve_agree_over_{case}"), move |_| {
-            let root = fixture(format!("proc/{case}"))?;
-            agree(Way { flags: &[&flag(&root)], ..AS_ROOT }, outcome)
+    for (what, table, outcome) in [("a_folder", HEADER, ListsAlone), ("an_empty_file", "", Ends)] {
+        tests.push(kernel_test(format!("check_and_serve_agree_over_{what}"), move |_| {
+            let folder = tempfile::tempdir()?;
+            fs::create_dir(folder.path().join("net"))?;
+            fs::write(folder.path().join("net/tcp"), table)?;
+            // Those without privileges are to read it too.
+            fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
+            let flags = flag(folder.path());
+            agree(Way { flags: &[&flags], ..AS_ROOT }, outcome)?;
+            agree(Way { flags: &[&flags], ..AS_NOBODY }, outcome)
         }));
     }
     tests.push(kernel_test("check_and_serve_agree_on_another_namespace", |_| {
@@ -133,6 +141,9 @@ pub(crate) fn tests() -> Vec<Test> {
     }
     tests
 }
+
+/// A table without a socket.
+const HEADER: &str = "  sl  local_address rem_address   st tx_queue rx_queue\n";
 
 fn flag(root: &Path) -> String {
     format!("--path.procfs={}", root.display())
