@@ -31,6 +31,7 @@ pub struct Options {
     listen_address: SocketAddr,
     args: Vec<OsString>,
     variables: Vec<(OsString, OsString)>,
+    within: Vec<OsString>,
     unprivileged: bool,
 }
 
@@ -42,6 +43,7 @@ impl Default for Options {
             listen_address,
             args: Vec::new(),
             variables: Vec::new(),
+            within: Vec::new(),
             unprivileged: false,
         }
     }
@@ -74,6 +76,13 @@ impl Options {
     #[must_use]
     pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
         self.variables.push((name.into(), value.into()));
+        self
+    }
+
+    /// Runs by this command, which runs what stands behind it. SIGTERM may reach that command alone.
+    #[must_use]
+    pub fn within<A: Into<OsString>>(mut self, command: impl IntoIterator<Item = A>) -> Self {
+        self.within.extend(command.into_iter().map(Into::into));
         self
     }
 
@@ -127,6 +136,10 @@ impl Options {
             setpriv.args(["--inh-caps=-all", "--ambient-caps=-all", "--bounding-set=-all"]);
             setpriv.arg("--").arg(binary);
             setpriv
+        } else if let [program, rest @ ..] = self.within.as_slice() {
+            let mut within = Command::new(program);
+            within.args(rest).arg(binary);
+            within
         } else {
             Command::new(binary)
         };

@@ -31,6 +31,7 @@ pub mod prometheus;
 pub mod receive_processor;
 pub mod rules;
 pub mod scraper;
+pub mod seccomp;
 pub mod segment;
 pub mod server;
 pub mod silent_peer;

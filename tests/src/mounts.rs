@@ -3,8 +3,11 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
+
+const TRACEFS: &str = "/sys/kernel/tracing";
 
 /// The mounts of the calling thread, and of what it starts from now on. They go with the last of them.
 #[derive(Debug)]
@@ -32,6 +35,37 @@ impl PrivateMounts {
             .with_context(|| format!("mount a procfs with {options}"))
     }
 
+    /// Mounts an empty file system over `path`.
+    ///
+    /// # Errors
+    /// Fails where the kernel does.
+    pub fn empty(&self, path: &Path) -> Result<()> {
+        let none: Option<&str> = None;
+        mount(Some("tmpfs"), path, Some("tmpfs"), MsFlags::empty(), none)
+            .with_context(|| format!("mount a tmpfs over {}", path.display()))
+    }
+
+    /// Has tracefs mounted where it belongs.
+    ///
+    /// # Errors
+    /// Fails for a kernel without it.
+    pub fn tracefs(&self) -> Result<()> {
+        let none: Option<&str> = None;
+        match mount(Some("tracefs"), TRACEFS, Some("tracefs"), MsFlags::empty(), none) {
+            // It is there.
+            Ok(()) | Err(Errno::EBUSY) => Ok(()),
+            Err(error) => Err(error).context("mount tracefs"),
+        }
+    }
+
+    /// Has no tracefs where it belongs.
+    ///
+    /// # Errors
+    /// Fails where the kernel does.
+    pub fn no_tracefs(&self) -> Result<()> {
+        self.empty(Path::new(TRACEFS))
+    }
+
     /// Mounts the sysfs of the calling thread's network namespace at `path`, which is returned.
     ///
     /// # Errors
@@ -42,7 +76,7 @@ impl PrivateMounts {
         Ok(path)
     }
 
-    /// Has `path` show the file at `other`.
+    /// Has `path` show the file or folder at `other`.
     ///
     /// # Errors
     /// Fails when one of the two is missing.

@@ -5,10 +5,10 @@ use std::{fmt::Write as _, process::ExitCode};
 use clap::Args;
 use nix::sys::utsname::uname;
 
-use super::{ProcfsArgs, write_out};
+use super::{ProcfsArgs, counting::described, write_out};
 use crate::{
     kernel::{Program, SocketIterator, Tracer},
-    procfs::{Capabilities, Procfs},
+    procfs::{Lockdown, Privileges, Procfs, ProcfsError},
     tracker::{self, Pass},
 };
 
@@ -25,54 +25,131 @@ pub(super) struct CheckArgs {
 
 /// Prints a report. Success only where the tracer would run.
 pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
-    let procfs = args.procfs.procfs();
-    let mut report = String::new();
-    let mut say = |what: &str, finding: String| {
-        // Writing to a String cannot fail.
-        let _ = writeln!(report, "{what:<14}{finding}");
-    };
-    say("kernel", kernel_release());
-    say("capabilities", capabilities());
-    say("perf events", perf_events(&procfs));
-    say("procfs", snapshot(&procfs));
-    say("iter/tcp", iterator());
+    let mut report = Report(String::new());
+    let verdict = report.findings(&Procfs::new(&args.procfs.path));
+    report.say("tracer", &verdict.words());
+    write_out(report.0.as_bytes())?;
+    Ok(match verdict {
+        Verdict::Runs(_) => ExitCode::SUCCESS,
+        Verdict::SnapshotsAlone | Verdict::NoStart(_) => ExitCode::FAILURE,
+    })
+}
 
-    let mut found = None;
-    match procfs.netns_inum() {
-        Err(error) => say("namespace", format!("unknown: {error}")),
-        Ok(inum) => {
-            say("namespace", format!("net:[{inum}]"));
-            for program in Program::ladder() {
-                match Tracer::load(program, inum) {
-                    Ok(tracer) => {
-                        say(program.word(), "runs".to_owned());
-                        if found.is_none() {
-                            hooks(&tracer, &mut say);
-                        }
-                        found.get_or_insert(program);
+/// What `tcpstat serve` would do.
+enum Verdict {
+    Runs(Program),
+    SnapshotsAlone,
+    /// Why it would end at once.
+    NoStart(&'static str),
+}
+
+impl Verdict {
+    fn words(&self) -> String {
+        match self {
+            Self::Runs(program) => format!("would run, with {}", program.word()),
+            Self::SnapshotsAlone => "would not run; snapshots alone would be served".to_owned(),
+            Self::NoStart(reason) => format!("would not run; serve would not start: {reason}"),
+        }
+    }
+}
+
+struct Report(String);
+
+impl Report {
+    fn say(&mut self, what: &str, finding: &str) {
+        // Writing to a String cannot fail.
+        let _ = writeln!(self.0, "{what:<14}{finding}");
+    }
+
+    fn findings(&mut self, procfs: &Procfs) -> Verdict {
+        let privileges = Privileges::read();
+        self.say("kernel", &kernel_release());
+        self.say("capabilities", &capabilities(&privileges));
+        self.obstacles(&privileges);
+        self.say("perf events", &setting("perf_event_paranoid", privileges.perf_event_paranoid));
+        let unprivileged = privileges.unprivileged_bpf_disabled;
+        self.say("BPF", &setting("unprivileged_bpf_disabled", unprivileged));
+        if let Err(error) = procfs.check_namespace() {
+            self.say("procfs", &error.to_string());
+            return Verdict::NoStart(
+                "it would list another network namespace than it was asked for",
+            );
+        }
+        let by_procfs = tracker::take(procfs);
+        self.say(
+            "procfs",
+            &match &by_procfs {
+                Ok(pass) => format!("{} below {}", listed(pass), procfs.root().display()),
+                Err(error) => format!("impossible: {error}"),
+            },
+        );
+        let by_iterator = iterator(procfs, &privileges);
+        self.say("iter/tcp", by_iterator.as_ref().unwrap_or_else(|refusal| refusal));
+        let program = self.programs(procfs, &privileges);
+        match program {
+            _ if by_procfs.is_err() && by_iterator.is_err() => {
+                Verdict::NoStart("no source lists the sockets")
+            }
+            Some(program) => Verdict::Runs(program),
+            None => Verdict::SnapshotsAlone,
+        }
+    }
+
+    /// What takes the effect of capabilities away, where there is something.
+    fn obstacles(&mut self, privileges: &Privileges) {
+        if privileges.initial_user_namespace == Some(false) {
+            self.say("user ns", "not the initial one: capabilities do not count for BPF");
+        }
+        if privileges.seccomp_filter == Some(true) {
+            self.say("seccomp", "a filter is in force");
+        }
+        match privileges.lockdown {
+            Some(Lockdown::Integrity) => self.say("lockdown", "integrity"),
+            Some(Lockdown::Confidentiality) => self.say("lockdown", "confidentiality"),
+            Some(Lockdown::None) | None => {}
+        }
+    }
+
+    /// The first program that runs, as serve would choose it.
+    fn programs(&mut self, procfs: &Procfs, privileges: &Privileges) -> Option<Program> {
+        match procfs.namespace() {
+            Ok(namespace) => self.say("namespace", &described(&namespace)),
+            Err(error) => self.say("namespace", &format!("unknown: {error}")),
+        }
+        let inum = match procfs.netns_inum() {
+            Ok(inum) => inum,
+            Err(error @ ProcfsError::ForeignNamespace { .. }) => {
+                self.say("", &error.to_string());
+                return None;
+            }
+            Err(_) => return None,
+        };
+        let mut found = None;
+        for program in Program::ladder() {
+            match Tracer::load(program, inum) {
+                Ok(tracer) => {
+                    self.say(program.word(), "runs");
+                    if found.is_none() {
+                        self.hooks(&tracer);
                     }
-                    Err(error) => {
-                        say(program.word(), format!("refused: {error}"));
-                        say("", format!("→ {}", error.remedy()));
-                    }
+                    found.get_or_insert(program);
+                }
+                Err(error) => {
+                    error.tell_kernel_log();
+                    self.say(program.word(), &format!("refused: {error}"));
+                    self.say("", &format!("→ {}", error.remedy(privileges)));
                 }
             }
         }
+        found
     }
-    let (verdict, status) = match found {
-        Some(program) => (format!("would run, with {}", program.word()), ExitCode::SUCCESS),
-        None => ("would not run; snapshots alone would be served".to_owned(), ExitCode::FAILURE),
-    };
-    say("tracer", verdict);
-    write_out(report.as_bytes())?;
-    Ok(status)
-}
 
-/// Not needed to run, so without a remedy.
-fn hooks(tracer: &Tracer, say: &mut impl FnMut(&str, String)) {
-    say("hooks", tracer.hooks.word().to_owned());
-    for refusal in &tracer.hooks_refused {
-        say("", format!("{} refused: {refusal}", refusal.group));
+    /// Not needed to run, so without a remedy.
+    fn hooks(&mut self, tracer: &Tracer) {
+        self.say("hooks", tracer.hooks.word());
+        for refusal in &tracer.hooks_refused {
+            self.say("", &format!("{} refused: {refusal}", refusal.group));
+        }
     }
 }
 
@@ -83,37 +160,34 @@ fn kernel_release() -> String {
     )
 }
 
-fn capabilities() -> String {
-    match Capabilities::effective() {
-        Err(error) => format!("unknown: {error}"),
-        Ok(Capabilities { bpf, perfmon }) => {
+fn capabilities(privileges: &Privileges) -> String {
+    match privileges.capabilities {
+        None => "unknown".to_owned(),
+        Some(held) => {
             let word = |held| if held { "yes" } else { "no" };
-            format!("CAP_BPF {}, CAP_PERFMON {}", word(bpf), word(perfmon))
+            format!("CAP_BPF {}, CAP_PERFMON {}", word(held.bpf()), word(held.perfmon()))
         }
     }
 }
 
-fn perf_events(procfs: &Procfs) -> String {
-    match procfs.sysctl("kernel/perf_event_paranoid") {
-        Ok(level) => format!("kernel.perf_event_paranoid = {level}"),
-        Err(error) => format!("unknown: {error}"),
-    }
+fn setting(name: &str, value: Option<i64>) -> String {
+    value.map_or_else(
+        || format!("kernel.{name} is unknown"),
+        |value| format!("kernel.{name} = {value}"),
+    )
 }
 
-fn iterator() -> String {
-    match SocketIterator::load() {
-        Err(error) => format!("refused: {}", error.with_remedy()),
-        Ok(mut iterator) => match tracker::take_by_iterator(&mut iterator) {
-            Ok(pass) => listed(&pass),
-            Err(error) => format!("impossible: {error}"),
-        },
-    }
-}
-
-fn snapshot(procfs: &Procfs) -> String {
-    match tracker::take(procfs) {
-        Ok(pass) => format!("{} below {}", listed(&pass), procfs.root().display()),
-        Err(error) => format!("impossible: {error}"),
+/// What the iterator lists, or why serve would not use it.
+fn iterator(procfs: &Procfs, privileges: &Privileges) -> Result<String, String> {
+    let refused = |refusal: String| format!("refused: {refusal}");
+    let mut iterator =
+        SocketIterator::load().map_err(|error| refused(error.with_remedy(privileges)))?;
+    let pass = tracker::take_by_iterator(&mut iterator)
+        .map_err(|error| refused(error.with_remedy(privileges)))?;
+    if procfs.lists_own_namespace() {
+        Ok(listed(&pass))
+    } else {
+        Err(format!("{}, of another network namespace", listed(&pass)))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Who counts and who lists the sockets: the flags, and the wiring of the tracker, for every command
 //! that counts.
 
-use std::{error::Error, time::Duration};
+use std::time::Duration;
 
 use clap::{Args, CommandFactory, ValueEnum, error::ErrorKind};
 use tracing::{debug, info, warn};
@@ -9,7 +9,7 @@ use tracing::{debug, info, warn};
 use super::{Cli, ProcfsArgs};
 use crate::{
     kernel::{self, Attempt, Program, Tracer},
-    procfs::Procfs,
+    procfs::{ListedNamespace, Privileges, Procfs},
     tracker::{SourceChoice, Tracker, TrackerError, Tracking},
 };
 
@@ -83,9 +83,15 @@ impl CountingArgs {
         rungs(&self.tracer)
     }
 
-    /// Loads the first of `rungs` that runs. Why one does not is logged.
-    pub(super) fn load(&self, rungs: Vec<Program>) -> Counting {
-        let procfs = self.procfs.procfs();
+    /// Loads the first of `rungs` that runs. Why one does not is logged, and which namespace is counted.
+    ///
+    /// # Errors
+    /// As [`ProcfsArgs::procfs`].
+    pub(super) fn load(&self, rungs: Vec<Program>) -> anyhow::Result<Counting> {
+        let procfs = self.procfs.procfs()?;
+        if let Ok(namespace) = procfs.namespace() {
+            info!("counting the sockets of network namespace {}", described(&namespace));
+        }
         let tracer = find_tracer(&rungs, &procfs);
         let tracker = Tracker {
             procfs: procfs.clone(),
@@ -94,7 +100,7 @@ impl CountingArgs {
             source: self.snapshot,
             snapshot_interval: self.snapshot_interval,
         };
-        Counting { procfs, tracker }
+        Ok(Counting { procfs, tracker })
     }
 }
 
@@ -115,6 +121,22 @@ impl Counting {
     pub(super) fn start(self) -> Result<Tracking, TrackerError> {
         self.tracker.start()
     }
+}
+
+/// Which namespace that is: `net:[4026531840], of this process and of process 1`.
+pub(super) fn described(namespace: &ListedNamespace) -> String {
+    let ListedNamespace { inum, own, of_pid_1 } = *namespace;
+    let number =
+        inum.map_or_else(|| "of unknown number".to_owned(), |inum| format!("net:[{inum}]"));
+    let whose = match (own, of_pid_1) {
+        (true, Some(true)) => "of this process and of process 1",
+        (true, Some(false)) => "of this process, not that of process 1",
+        (true, None) => "of this process; that of process 1 is hidden",
+        (false, Some(true)) => "of process 1, not that of this process",
+        (false, Some(false)) => "neither of this process nor of process 1",
+        (false, None) => "not of this process; that of process 1 is hidden",
+    };
+    format!("{number}, {whose}")
 }
 
 fn rungs(choices: &[TracerChoice]) -> Result<Vec<Program>, clap::Error> {
@@ -148,18 +170,18 @@ fn find_tracer(rungs: &[Program], procfs: &Procfs) -> Option<Tracer> {
     let netns_inum = match procfs.netns_inum() {
         Ok(inum) => inum,
         Err(error) => {
-            warn!(
-                "snapshots alone: {error}: this is no mounted procfs, so the network namespace to count is unknown"
-            );
+            warn!("snapshots alone: {error}");
             return None;
         }
     };
     let (tracer, refused) = kernel::climb(rungs, netns_inum);
     for Attempt { program, error } in &refused {
-        debug!(program = program.word(), source = ?error.source(), "refused");
+        debug!(program = program.word(), "refused: {error}");
+        error.tell_kernel_log();
     }
+    let privileges = Privileges::read();
     let told = |Attempt { program, error }: &Attempt| {
-        format!("{}: {}", program.word(), error.with_remedy())
+        format!("{}: {}", program.word(), error.with_remedy(&privileges))
     };
     let refused: Vec<_> = refused.iter().map(told).collect();
     if let Some(tracer) = &tracer {
@@ -167,7 +189,8 @@ fn find_tracer(rungs: &[Program], procfs: &Procfs) -> Option<Tracer> {
             info!("not the first choice, which does not run: {}", refused.join("; "));
         }
         for refusal in &tracer.hooks_refused {
-            debug!(hooks = refusal.group, source = ?refusal.error.source(), "refused: {refusal}");
+            debug!(hooks = refusal.group, "refused: {refusal}");
+            refusal.error.tell_kernel_log();
         }
         let hooks = tracer.hooks.word();
         info!(program = tracer.program.word(), hooks, "counting in the kernel");

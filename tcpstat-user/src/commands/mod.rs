@@ -6,6 +6,7 @@ mod counting;
 mod log;
 mod man;
 mod print;
+mod resources;
 mod serve;
 mod show;
 mod signals;
@@ -18,7 +19,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use clap::{Args, Parser, Subcommand};
 use log::LogArgs;
 
@@ -84,7 +85,7 @@ enum Command {
 /// Where sockets are listed.
 #[derive(Args, Clone, Debug)]
 struct ProcfsArgs {
-    /// Where procfs is mounted
+    /// Where procfs is mounted; PATH/PID lists the network namespace of that process
     #[arg(
         long = "path.procfs",
         default_value = Procfs::DEFAULT_ROOT,
@@ -96,8 +97,12 @@ struct ProcfsArgs {
 }
 
 impl ProcfsArgs {
-    fn procfs(&self) -> Procfs {
-        Procfs::new(&self.path)
+    /// # Errors
+    /// It does not list the network namespace that the path promises.
+    fn procfs(&self) -> anyhow::Result<Procfs> {
+        let procfs = Procfs::new(&self.path);
+        procfs.check_namespace().map_err(|error| anyhow!("--path.procfs {error}"))?;
+        Ok(procfs)
     }
 }
 

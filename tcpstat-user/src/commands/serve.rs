@@ -7,12 +7,21 @@ use clap::Args;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::timeout};
 use tracing::info;
 
-use super::{counting::CountingArgs, signals::StopSignals};
+use super::{counting::CountingArgs, resources, signals::StopSignals};
 use crate::{
     clock, kernel,
     textfile::{self, Textfile},
     web::{self, Exporter, ListenAddress, Recorder, StreamPlaces},
 };
+
+/// Threads that answer requests.
+const WORKERS: usize = 2;
+
+/// All that are needed: the tracker, and the one that drains the event log, besides.
+const THREADS: usize = WORKERS + 2;
+
+/// Descriptors of the runtime and of its signals, of a listener and of one file.
+const DESCRIPTORS: usize = 10;
 
 /// How long a response under way may take when it is to end.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -71,8 +80,9 @@ pub struct ServeArgs {
 
 /// Serves until SIGTERM or SIGINT.
 pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
+    resources::check(THREADS, DESCRIPTORS)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+        .worker_threads(WORKERS)
         .on_thread_start(kernel::ask_for_short_turns)
         .enable_all()
         .build()
@@ -92,7 +102,7 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
     for address in &args.listen_address {
         listeners.push(web::bind(address).await?);
     }
-    let counting = args.counting.load(rungs);
+    let counting = args.counting.load(rungs)?;
     let procfs = counting.procfs.clone();
     let tracking = counting.start()?;
     let (recorder, recording) = Recorder::new(tracking.published.clone(), procfs.clone());

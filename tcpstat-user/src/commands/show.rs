@@ -1,6 +1,6 @@
 //! `tcpstat show`: the sockets of this network namespace by state, once.
 
-use std::{collections::BTreeMap, process::ExitCode};
+use std::{collections::BTreeMap, fmt::Write as _, process::ExitCode};
 
 use clap::Args;
 use serde::Serialize;
@@ -29,7 +29,7 @@ pub(super) struct ShowArgs {
 
 /// Prints to standard output; rows that do not parse are told on standard error.
 pub(super) fn run(args: &ShowArgs) -> anyhow::Result<ExitCode> {
-    let pass = tracker::take(&args.procfs.procfs())?;
+    let pass = tracker::take(&args.procfs.procfs()?)?;
     if let Some(broken) = &pass.first_broken {
         tracing::warn!(rows = pass.broken_rows, "{broken}: such rows are left out");
     }
@@ -79,24 +79,33 @@ impl Report {
 
 fn table(pass: &Pass) -> String {
     let connections = pass.tally.connections();
-    let mut text = line("STATE", &["IPV4", "IPV6", "TOTAL"]);
+    let mut lines = vec![("STATE", ["IPV4", "IPV6", "TOTAL"].map(str::to_owned))];
     let mut sums = [0; 2];
     for state in State::ALL {
         let counts = Family::ALL.map(|family| connections[(family, state)]);
         sums = [sums[0] + counts[0], sums[1] + counts[1]];
-        text += &numbers(state_word(state), counts);
+        lines.push((state_word(state), numbers(counts)));
     }
-    text += &numbers("sockets", sums);
-    text += &numbers("receive queue bytes", pass.tally.receive_queue_bytes.0);
-    text += &numbers("send queue bytes", pass.tally.send_queue_bytes.0);
+    lines.push(("sockets", numbers(sums)));
+    lines.push(("receive queue bytes", numbers(pass.tally.receive_queue_bytes.0)));
+    lines.push(("send queue bytes", numbers(pass.tally.send_queue_bytes.0)));
+    let widths = [0, 1, 2].map(|column| {
+        let widest = lines.iter().map(|(_, columns)| columns[column].len()).max();
+        // A blank at least between two numbers.
+        COLUMN.max(widest.unwrap_or_default() + 1)
+    });
+    let [ipv4, ipv6, total] = widths;
+    let mut text = String::new();
+    for (name, [a, b, c]) in &lines {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{name:<20}{a:>ipv4$}{b:>ipv6$}{c:>total$}");
+    }
     text
 }
 
-fn numbers(name: &str, [ipv4, ipv6]: [u64; 2]) -> String {
-    line(name, &[ipv4, ipv6, ipv4 + ipv6].map(|number| number.to_string()))
-}
+/// The width of a column of numbers that are not wider.
+const COLUMN: usize = 10;
 
-fn line(name: &str, columns: &[impl AsRef<str>; 3]) -> String {
-    let [ipv4, ipv6, total] = columns.each_ref().map(AsRef::as_ref);
-    format!("{name:<20}{ipv4:>10}{ipv6:>10}{total:>10}\n")
+fn numbers([ipv4, ipv6]: [u64; 2]) -> [String; 3] {
+    [ipv4, ipv6, ipv4.saturating_add(ipv6)].map(|number| number.to_string())
 }

@@ -60,7 +60,7 @@ pub(super) fn run(args: &TopArgs, log: &LogLines) -> anyhow::Result<ExitCode> {
         return show(args, log, Source::Exporter(exporter));
     }
     let rungs = args.counting.rungs()?;
-    let counting = args.counting.load(rungs).listing_every(args.interval);
+    let counting = args.counting.load(rungs)?.listing_every(args.interval);
     let procfs = counting.procfs.clone();
     let tracking = counting.start()?;
     let here = Here { published: tracking.published.clone(), procfs };

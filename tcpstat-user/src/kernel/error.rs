@@ -1,11 +1,18 @@
-//! Why a program does not run, and what would help: one line each.
+//! Why a program does not run, in one line.
 
-use std::{error::Error, io};
+use std::{error::Error, fs, io};
 
-use aya::{programs::trace_point::TracePointError, util::KernelVersion};
+use aya::programs::{ProgramError, trace_point::TracePointError};
+use nix::errno::Errno;
 use thiserror::Error;
+use tracing::debug;
 
-use super::btf::BtfError;
+use super::{
+    btf::BtfError,
+    remedy::{self, Refusal, Tracefs},
+    step::{Attachment, Step},
+};
+use crate::procfs::Privileges;
 
 /// Why a program does not run.
 #[derive(Debug, Error)]
@@ -30,14 +37,12 @@ pub enum LoadError {
         expected: usize,
     },
     /// The kernel said no.
-    #[error("{step}: {cause}")]
+    #[error("{}: {cause}", refusal.step)]
     Refused {
-        /// What was being done.
-        step: &'static str,
+        /// What was being done, and the kernel's answer.
+        refusal: Refusal,
         /// The cause in one line; the verifier's log is in the source only.
         cause: String,
-        /// What would help.
-        remedy: &'static str,
         /// All of it.
         #[source]
         source: Box<dyn Error + Send + Sync>,
@@ -47,57 +52,108 @@ pub enum LoadError {
 impl LoadError {
     /// Cause and remedy, in one line.
     #[must_use]
-    pub fn with_remedy(&self) -> String {
-        format!("{self}; {}", self.remedy())
+    pub fn with_remedy(&self, privileges: &Privileges) -> String {
+        format!("{self}; {}", self.remedy(privileges))
     }
 
-    /// What would help, in one line.
+    /// What would help, in one line: nothing that `privileges` say is granted.
     #[must_use]
-    pub fn remedy(&self) -> &'static str {
+    pub fn remedy(&self, privileges: &Privileges) -> String {
         match self {
-            Self::NoObject | Self::WrongObject(_) => "run `cargo xtask build`",
+            Self::NoObject | Self::WrongObject(_) => "run `cargo xtask build`".to_owned(),
             Self::Btf(BtfError::Unreadable { .. }) => {
-                "mount /sys, or run a kernel built with CONFIG_DEBUG_INFO_BTF=y"
+                "mount /sys, or run a kernel built with CONFIG_DEBUG_INFO_BTF=y".to_owned()
             }
-            Self::Btf(_) | Self::RecordLayout { .. } => "report it with the output of `uname -r`",
-            Self::Refused { remedy, .. } => remedy,
+            Self::Btf(_) | Self::RecordLayout { .. } => {
+                format!("report it with the kernel's release, {}", remedy::kernel_release())
+            }
+            Self::Refused { refusal, .. } => refusal.remedy(privileges),
+        }
+    }
+
+    #[must_use]
+    fn kernel_log(&self) -> Option<String> {
+        match self {
+            Self::Refused { source, .. } => verifier_log(source.as_ref()),
+            _ => None,
+        }
+    }
+
+    /// Writes the verifier's log, where the kernel gave one, to the log of this process, at debug.
+    pub fn tell_kernel_log(&self) {
+        if let Some(log) = self.kernel_log() {
+            debug!("{self}: the kernel's log:\n{log}");
+        }
+    }
+
+    /// Whether the same may succeed later: the kernel lacked memory or descriptors.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Refused { refusal, .. } => refusal.errno.is_some_and(remedy::is_passing),
+            // Reading the types takes a descriptor too.
+            Self::Btf(BtfError::Unreadable { cause, .. }) => {
+                cause.raw_os_error().is_some_and(|errno| remedy::is_passing(Errno::from_raw(errno)))
+            }
+            _ => false,
         }
     }
 }
 
-/// One line of cause and one of remedy from whatever aya reports.
-pub(super) fn refusal(step: &'static str, source: Box<dyn Error + Send + Sync>) -> LoadError {
-    let no_tracefs = chain(source.as_ref()).any(<dyn Error>::is::<TracePointError>);
+/// What failed at `step`, from whatever aya reports.
+pub(super) fn refusal(step: Step, source: Box<dyn Error + Send + Sync>) -> LoadError {
     let os = chain(source.as_ref()).filter_map(|error| error.downcast_ref::<io::Error>()).last();
-    let denied = os.is_some_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
-    let remedy = match (no_tracefs, denied, step) {
-        (true, ..) => "mount it: `mount -t tracefs tracefs /sys/kernel/tracing`",
-        (_, true, "attaching the program") => {
-            "grant CAP_PERFMON and set kernel.perf_event_paranoid to 2 or less, or run as root"
+    let mut errno = os.and_then(io::Error::raw_os_error).map(Errno::from_raw);
+    let (mut cause, mut tracefs) = (os.map(ToString::to_string), None);
+    match source.downcast_ref::<ProgramError>() {
+        Some(ProgramError::TracePointError(TracePointError::FileError { filename, io_error })) => {
+            cause = Some(format!("{}: {io_error}", filename.display()));
+            tracefs = Some(Tracefs::of(io_error));
         }
-        (_, true, _) if charges_memlock() => {
-            "grant CAP_BPF and CAP_PERFMON and raise RLIMIT_MEMLOCK (`ulimit -l unlimited`), or run as root"
+        // aya looks for tracefs and gives an error without a number.
+        Some(ProgramError::IOError(_)) if step == Step::Attach(Attachment::Tracepoint) => {
+            if let Err(error) = fs::read_dir(TRACEFS) {
+                cause = Some(format!("{TRACEFS}: {error}"));
+                errno = error.raw_os_error().map(Errno::from_raw);
+                tracefs = Some(Tracefs::of(&error));
+            } else {
+                tracefs = Some(Tracefs::Missing);
+            }
         }
-        (_, true, _) => "grant CAP_BPF and CAP_PERFMON, or run as root",
-        _ => "run with `--log.level debug` for all of the kernel's answer",
-    };
-    let cause = os.map_or_else(
-        || source.to_string().lines().next().unwrap_or_default().to_owned(),
-        ToString::to_string,
-    );
-    LoadError::Refused { step, cause, remedy, source }
+        _ => {}
+    }
+    let cause = cause.unwrap_or_else(|| told(source.as_ref()));
+    let kernel_log = verifier_log(source.as_ref()).is_some();
+    LoadError::Refused { refusal: Refusal { step, errno, tracefs, kernel_log }, cause, source }
 }
 
-/// Whether the kernel charges maps to RLIMIT_MEMLOCK, which is 64 KiB by default: before 5.11. aya
-/// raises it where it may.
-fn charges_memlock() -> bool {
-    KernelVersion::current().is_ok_and(|version| version < KernelVersion::new(5, 11, 0))
+const TRACEFS: &str = "/sys/kernel/tracing";
+
+/// The first lines of an error and of what it came from, each once.
+fn told(error: &(dyn Error + 'static)) -> String {
+    let mut told = String::new();
+    for error in chain(error) {
+        let text = error.to_string();
+        let line = text.lines().next().unwrap_or_default();
+        if told.is_empty() {
+            line.clone_into(&mut told);
+        } else if !told.contains(line) {
+            told = format!("{told}: {line}");
+        }
+    }
+    told
+}
+
+/// Without those that are empty.
+fn verifier_log(error: &(dyn Error + 'static)) -> Option<String> {
+    let log = chain(error).find_map(|error| match error.downcast_ref::<ProgramError>() {
+        Some(ProgramError::LoadError { verifier_log, .. }) => Some(verifier_log.to_string()),
+        _ => None,
+    })?;
+    (!log.trim().is_empty()).then_some(log)
 }
 
 /// An error and what it came from.
-fn chain<'a>(
-    error: &'a (dyn Error + Send + Sync + 'static),
-) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    let first: &'a (dyn Error + 'static) = error;
-    std::iter::successors(Some(first), |error: &&'a (dyn Error + 'static)| (*error).source())
+fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error| (*error).source())
 }

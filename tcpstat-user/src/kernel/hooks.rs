@@ -15,6 +15,7 @@ use super::{
     btf::{BtfError, KernelTypes, Signature},
     error::{LoadError, refusal},
     globals::SOCK_MEMBERS,
+    step::{Attachment, Step},
 };
 use crate::states::Hooks;
 
@@ -222,8 +223,12 @@ impl Group {
 
 impl HookProgram {
     fn attach(&self, ebpf: &mut Ebpf, btf: &Btf) -> Result<RawFd, LoadError> {
-        let loaded = |error: ProgramError| refusal("loading the program", error.into());
-        let attached = |error: ProgramError| refusal("attaching the program", error.into());
+        let attachment = match self.at {
+            At::Entry => Attachment::Entry(self.function),
+            At::Exit => Attachment::Exit(self.function),
+        };
+        let loaded = |error: ProgramError| refusal(Step::Load(attachment), error.into());
+        let attached = |error: ProgramError| refusal(Step::Attach(attachment), error.into());
         let program = ebpf.program_mut(self.symbol).ok_or(LoadError::WrongObject(self.symbol))?;
         let fd = match self.at {
             At::Entry => {

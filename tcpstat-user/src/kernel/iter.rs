@@ -8,8 +8,9 @@ use std::{
 
 use aya::{
     Btf, Ebpf,
-    programs::{Iter, ProgramError},
+    programs::{Iter, ProgramError, links::LinkError},
 };
+use nix::errno::Errno;
 use tcpstat_ebpf::SocketRecord;
 use thiserror::Error;
 
@@ -18,8 +19,11 @@ use super::{
     error::{LoadError, refusal},
     load::{KERNEL_BTF, OBJECT, loader},
     memory::release_memory,
+    remedy::is_passing,
+    step::{Attachment, Step},
 };
 use crate::{
+    procfs::Privileges,
     snapshot::{Identity, Kind, Row, RowSink},
     states::{Family, State},
 };
@@ -32,12 +36,34 @@ pub struct SocketIterator {
 /// Why a listing by the iterator failed.
 #[derive(Debug, Error)]
 pub enum IterError {
-    /// No new pass could be begun.
-    #[error("opening iter/tcp: {0}")]
-    Open(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The pass ended half-way.
+    /// No new listing could be begun.
+    #[error(transparent)]
+    Open(#[from] LoadError),
+    /// The listing ended half-way.
     #[error("reading iter/tcp: {0}")]
     Read(#[source] io::Error),
+}
+
+impl IterError {
+    /// Cause and remedy, in one line.
+    #[must_use]
+    pub fn with_remedy(&self, privileges: &Privileges) -> String {
+        match self {
+            Self::Open(error) => error.with_remedy(privileges),
+            Self::Read(_) => self.to_string(),
+        }
+    }
+
+    /// Whether the next listing may succeed.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Open(error) => error.is_passing(),
+            Self::Read(error) => {
+                error.raw_os_error().is_some_and(|errno| is_passing(Errno::from_raw(errno)))
+            }
+        }
+    }
 }
 
 impl SocketIterator {
@@ -54,12 +80,12 @@ impl SocketIterator {
         // The tracer's map, not used here: as small as it can be.
         loader.map_max_entries("EVENTS", 4096);
         let mut ebpf =
-            loader.load(OBJECT).map_err(|error| refusal("creating the maps", error.into()))?;
-        let btf = Btf::from_sys_fs().map_err(|error| refusal(KERNEL_BTF, error.into()))?;
+            loader.load(OBJECT).map_err(|error| refusal(Step::CreateMaps, error.into()))?;
+        let btf = Btf::from_sys_fs().map_err(|error| refusal(Step::ReadTypes, error.into()))?;
         program(&mut ebpf)
             .ok_or(LoadError::WrongObject(SYMBOL))?
             .load("tcp", &btf)
-            .map_err(|error| refusal("loading the iterator", error.into()))?;
+            .map_err(|error| refusal(Step::Load(Attachment::Iterator), error.into()))?;
         drop(btf);
         release_memory();
         Ok(Self { ebpf })
@@ -102,11 +128,13 @@ impl SocketIterator {
     }
 
     fn open(&mut self) -> Result<File, IterError> {
-        let opened = |error: ProgramError| IterError::Open(error.into());
-        let no_program = || IterError::Open(LoadError::WrongObject(SYMBOL).into());
-        let program = program(&mut self.ebpf).ok_or_else(no_program)?;
+        let opened =
+            |error: ProgramError| refusal(Step::Attach(Attachment::Iterator), error.into());
+        let program = program(&mut self.ebpf).ok_or(LoadError::WrongObject(SYMBOL))?;
         let link = program.attach().and_then(|id| program.take_link(id)).map_err(opened)?;
-        link.into_file().map_err(|error| IterError::Open(error.into()))
+        let created = link.into_file();
+        let refused = |error: LinkError| refusal(Step::Attach(Attachment::Iterator), error.into());
+        Ok(created.map_err(refused)?)
     }
 }
 

@@ -17,13 +17,14 @@ use aya_log::EbpfLogger;
 use super::{
     btf::KernelTypes,
     counters::{Counters, Switch},
-    cpus::{POSSIBLE_CPUS, cpu_ids},
+    cpus::cpu_ids,
     error::{LoadError, refusal},
     events::EventLog,
     globals::globals,
     hooks::{self, HookRefusal},
     memory::release_memory,
     program::Program,
+    step::{Attachment, Step},
 };
 use crate::states::Hooks;
 
@@ -74,24 +75,24 @@ impl Tracer {
         globals.extend(hookable.globals());
         drop(types);
         let refused = |step| move |source: Box<dyn Error + Send + Sync>| refusal(step, source);
-        let cpus = cpu_ids().map_err(|error| refusal(POSSIBLE_CPUS, error.into()))?;
+        let cpus = cpu_ids().map_err(|error| refusal(Step::CountCpus, error.into()))?;
 
         let mut loader = loader(&globals);
         loader.map_max_entries("MATRIX", cpus);
         let mut ebpf =
-            loader.load(OBJECT).map_err(|error| refused("creating the maps")(error.into()))?;
+            loader.load(OBJECT).map_err(|error| refused(Step::CreateMaps)(error.into()))?;
 
         let counters = Counters::map(map(&ebpf, "MATRIX")?, cpus as usize)
-            .map_err(|error| refused("mapping the counters")(error.into()))?;
+            .map_err(|error| refused(Step::MapMemory("the counters"))(error.into()))?;
         let switch = Switch::map(map(&ebpf, "CONTROL")?)
-            .map_err(|error| refused("mapping the control page")(error.into()))?;
+            .map_err(|error| refused(Step::MapMemory("the control page"))(error.into()))?;
         let ring = ebpf.take_map("EVENTS").ok_or(LoadError::WrongObject("EVENTS"))?;
         let counters = Arc::new(counters);
         let log = EventLog::new(ring, switch, Arc::clone(&counters));
 
         let logger = EbpfLogger::init(&mut ebpf)
-            .map_err(|error| refused("mapping the tracer's log")(error.into()))?;
-        let btf = Btf::from_sys_fs().map_err(|error| refused(KERNEL_BTF)(error.into()))?;
+            .map_err(|error| refused(Step::MapMemory("the tracer's log"))(error.into()))?;
+        let btf = Btf::from_sys_fs().map_err(|error| refused(Step::ReadTypes)(error.into()))?;
         let program_fd = attach(&mut ebpf, program, &btf)?;
         let hooks::Attached { hooks, refused: hooks_refused, fds: hook_fds } =
             hookable.attach(&mut ebpf, &btf);
@@ -163,8 +164,12 @@ fn map<'a>(ebpf: &'a Ebpf, name: &'static str) -> Result<impl AsFd + use<'a>, Lo
 }
 
 fn attach(ebpf: &mut Ebpf, program: Program, btf: &Btf) -> Result<RawFd, LoadError> {
-    let loaded = |error: ProgramError| refusal("loading the program", error.into());
-    let attached = |error: ProgramError| refusal("attaching the program", error.into());
+    let attachment = match program {
+        Program::TpBtf => Attachment::TpBtf,
+        Program::Tracepoint => Attachment::Tracepoint,
+    };
+    let loaded = |error: ProgramError| refusal(Step::Load(attachment), error.into());
+    let attached = |error: ProgramError| refusal(Step::Attach(attachment), error.into());
     let handle =
         ebpf.program_mut(program.symbol()).ok_or(LoadError::WrongObject(program.symbol()))?;
     let fd = match program {

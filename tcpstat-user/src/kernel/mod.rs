@@ -19,7 +19,9 @@ mod load;
 mod lose;
 mod memory;
 mod program;
+mod remedy;
 mod scheduling;
+mod step;
 
 pub use btf::BtfError;
 pub use counters::Counters;
@@ -30,4 +32,6 @@ pub use iter::{IterError, SocketIterator};
 pub use load::{Attempt, Tracer, climb};
 pub use memory::{one_arena, release_memory};
 pub use program::Program;
+pub use remedy::{Refusal, Tracefs};
 pub use scheduling::ask_for_short_turns;
+pub use step::{Attachment, Step};

@@ -1,9 +1,8 @@
 //! /proc/sys/net/ipv4: the limits that sockets run into.
 //!
-//! Both are the reading process' network namespace's, which is the one that net/tcp shows
-//! (`net_ctl_root` in net/sysctl_net.c).
+//! Both are those of the namespace that net/tcp lists, or unknown: sys/net is that of the reading process.
 
-use super::{Procfs, ProcfsError, read_to_string};
+use super::{Procfs, ProcfsError, file::read_to_string, root::number};
 
 /// What sysctl allows; `None` where it could not be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,10 +19,10 @@ impl Procfs {
     /// # Errors
     /// [`ProcfsError`], for a negative one too: it is no limit to some kernels, and 0 to others.
     pub fn time_wait_limit(&self) -> Result<u64, ProcfsError> {
-        let name = "net/ipv4/tcp_max_tw_buckets";
-        let limit = self.sysctl(name)?;
+        let path = self.sys_net()?.join("ipv4/tcp_max_tw_buckets");
+        let limit = number(path.clone())?;
         u64::try_from(limit).map_err(|_| ProcfsError::Unexpected {
-            path: self.root().join("sys").join(name),
+            path,
             field: "value",
             value: limit.to_string(),
         })
@@ -35,7 +34,7 @@ impl Procfs {
     /// # Errors
     /// [`ProcfsError`].
     pub fn ephemeral_ports(&self) -> Result<u64, ProcfsError> {
-        let path = self.root().join("sys/net/ipv4/ip_local_port_range");
+        let path = self.sys_net()?.join("ipv4/ip_local_port_range");
         let text = read_to_string(&path)?;
         ports(&text).ok_or_else(|| ProcfsError::Unexpected {
             path,

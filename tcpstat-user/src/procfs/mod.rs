@@ -1,28 +1,39 @@
 //! /proc as it is read here: reading apart from parsing. The one place that reads it.
 
+mod file;
 mod limits;
+mod privileges;
 mod process;
+mod root;
 mod sockstat;
 mod tcp;
 
 use std::{
     io,
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use thiserror::Error;
 
 pub use limits::Limits;
+pub use privileges::{Lockdown, Privileges};
 pub use process::{Capabilities, ProcessStatus};
+use root::{Kind, inode};
+pub use root::{ListedNamespace, WrongNamespace};
 pub use sockstat::Sockstat;
 
 use crate::{snapshot::RowSink, states::Family};
 
-/// A procfs mount, or a folder that looks like one.
+/// A mounted procfs, the directory of one process in it, or a folder that is laid out likewise.
 #[derive(Clone, Debug)]
 pub struct Procfs {
     root: PathBuf,
+    kind: Kind,
+    /// Where the files of one network namespace are.
+    net: PathBuf,
+    /// Of a process' directory: the inode of net/tcp when this was made.
+    listed: Option<u64>,
 }
 
 /// What went wrong in reading a file of /proc.
@@ -46,15 +57,78 @@ pub enum ProcfsError {
         /// What stands there instead of a number; empty where the field is missing.
         value: String,
     },
+    /// Something else than a regular file stands at the path.
+    #[error("{}: this is {kind}, not a regular file: --path.procfs has to lead to a procfs", path.display())]
+    NotRegular {
+        /// The path.
+        path: PathBuf,
+        /// What it is.
+        kind: &'static str,
+    },
+    /// The file has more bytes than it can have.
+    #[error("{}: more than {limit} bytes: --path.procfs has to lead to a procfs", path.display())]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+        /// How many were read.
+        limit: u64,
+    },
+    /// Reading took too long.
+    #[error("{}: not read within {limit:?}: its file system does not answer", path.display())]
+    TooSlow {
+        /// The file.
+        path: PathBuf,
+        /// How long it was read.
+        limit: Duration,
+    },
+    /// A table without a line, a header included: no kernel that knows its sockets writes that.
+    #[error(
+        "{}: the file is empty, not even a header: this kernel does not list its sockets (WSL1, for one); \
+         run tcpstat where the sockets are, or on WSL2",
+        path.display()
+    )]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The path is no procfs, so there is no namespace to count.
+    #[error("{}: this is no mounted procfs, so the network namespace to count is unknown", path.display())]
+    NotMounted {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The process has gone to another namespace, or its number now belongs to another process.
+    #[error(
+        "{}: this lists another network namespace than at the start: the process has changed its namespace, or has ended",
+        path.display()
+    )]
+    Moved {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The procfs lists the namespace of other processes than this one.
+    #[error(
+        "{}: this lists another network namespace than the one of this process, and a tracer counts no other",
+        path.display()
+    )]
+    ForeignNamespace {
+        /// The path.
+        path: PathBuf,
+    },
 }
 
 impl Procfs {
     /// Where procfs is mounted, unless a flag says otherwise.
     pub const DEFAULT_ROOT: &str = "/proc";
 
-    /// The procfs below `root`.
+    /// The procfs at `root`, of the kind that stands there now.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
+        let root = root.into();
+        let kind = Kind::of(&root);
+        // With subset=pid a mount has no `net`, which is a link to `self/net` otherwise.
+        let net = root.join(if kind == Kind::Mount { "self/net" } else { "net" });
+        let listed = if kind == Kind::Process { inode(&net.join("tcp")).ok() } else { None };
+        Self { root, kind, net, listed }
     }
 
     /// The folder this was made with.
@@ -66,11 +140,13 @@ impl Procfs {
     /// Hands every socket of net/tcp and net/tcp6 to `sink`. A missing tcp6 is a host without IPv6.
     ///
     /// # Errors
-    /// [`ProcfsError::Unreadable`], where net/tcp is missing or reading stops half-way.
+    /// [`ProcfsError::Unreadable`], where net/tcp is missing or reading stops half-way; where another
+    /// thing than a table stands there: `NotRegular`, `TooLong`, `TooSlow`, `Empty`.
     pub fn each_socket(&self, sink: &mut impl RowSink) -> Result<(), ProcfsError> {
-        let tcp = self.root.join("net/tcp");
+        self.check_process()?;
+        let tcp = self.net.join("tcp");
         tcp::each_row(&tcp, Family::Ipv4, sink)?;
-        match tcp::each_row(&self.root.join("net/tcp6"), Family::Ipv6, sink) {
+        let listed = match tcp::each_row(&self.net.join("tcp6"), Family::Ipv6, sink) {
             Err(ProcfsError::Unreadable { cause, .. })
                 // Not so where all of it has gone meanwhile: a procfs of a process that has ended.
                 if cause.kind() == io::ErrorKind::NotFound && tcp.exists() =>
@@ -78,7 +154,8 @@ impl Procfs {
                 Ok(())
             }
             result => result,
-        }
+        };
+        listed.and_then(|()| self.check_process())
     }
 
     /// The totals of net/sockstat and net/sockstat6; without the latter IPv6 counts 0.
@@ -86,40 +163,7 @@ impl Procfs {
     /// # Errors
     /// [`ProcfsError`].
     pub fn sockstat(&self) -> Result<Sockstat, ProcfsError> {
-        sockstat::read(&self.root.join("net/sockstat"), &self.root.join("net/sockstat6"))
+        self.check_process()?;
+        sockstat::read(&self.net.join("sockstat"), &self.net.join("sockstat6"))
     }
-
-    /// The inode number of the network namespace whose sockets net/tcp shows.
-    ///
-    /// # Errors
-    /// [`ProcfsError::Unreadable`], for a folder that is no mounted procfs.
-    pub fn netns_inum(&self) -> Result<u32, ProcfsError> {
-        let path = self.root.join("self/ns/net");
-        let metadata = std::fs::metadata(&path)
-            .map_err(|cause| ProcfsError::Unreadable { path: path.clone(), cause })?;
-        u32::try_from(metadata.ino()).map_err(|_| ProcfsError::Unexpected {
-            path,
-            field: "inode number",
-            value: metadata.ino().to_string(),
-        })
-    }
-
-    /// The number at sys/`name`.
-    ///
-    /// # Errors
-    /// [`ProcfsError`].
-    pub fn sysctl(&self, name: &str) -> Result<i64, ProcfsError> {
-        let path = self.root.join("sys").join(name);
-        let text = read_to_string(&path)?;
-        text.trim().parse().map_err(|_| ProcfsError::Unexpected {
-            path,
-            field: "value",
-            value: text.trim().to_owned(),
-        })
-    }
-}
-
-fn read_to_string(path: &Path) -> Result<String, ProcfsError> {
-    std::fs::read_to_string(path)
-        .map_err(|cause| ProcfsError::Unreadable { path: path.to_owned(), cause })
 }

@@ -5,7 +5,7 @@ use std::{io, os::fd::RawFd, path::Path};
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 use procfs::{ProcError, WithCurrentSystemInfo, process::Process};
 
-use super::{Procfs, ProcfsError, read_to_string};
+use super::{Procfs, ProcfsError, file::read_to_string, root::own_process};
 
 /// What Prometheus' client libraries report of their process.
 #[derive(Clone, Copy, Debug)]
@@ -49,36 +49,63 @@ impl ProcessStatus {
     }
 }
 
-/// The capabilities that matter here, of the effective set.
+/// A set of capabilities.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Capabilities {
-    /// CAP_BPF, or CAP_SYS_ADMIN which contains it.
-    pub bpf: bool,
-    /// CAP_PERFMON, likewise.
-    pub perfmon: bool,
-}
+pub struct Capabilities(u64);
 
 impl Capabilities {
-    /// Those of this process.
+    /// The effective ones of this process.
     ///
     /// # Errors
     /// [`ProcfsError::Unreadable`].
     pub fn effective() -> Result<Self, ProcfsError> {
         let status = Process::myself().and_then(|process| process.status()).map_err(unreadable)?;
-        let has = |capability: u32| status.capeff >> capability & 1 == 1;
-        let admin = has(CAP_SYS_ADMIN);
-        Ok(Self { bpf: admin || has(CAP_BPF), perfmon: admin || has(CAP_PERFMON) })
+        Ok(Self(status.capeff))
+    }
+
+    /// Those whose bits are set, as `CapEff` in /proc/PID/status has them.
+    #[must_use]
+    pub const fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
+    /// CAP_BPF, or CAP_SYS_ADMIN which contains it.
+    #[must_use]
+    pub fn bpf(self) -> bool {
+        self.has(CAP_BPF) || self.sys_admin()
+    }
+
+    /// CAP_PERFMON, likewise.
+    #[must_use]
+    pub fn perfmon(self) -> bool {
+        self.has(CAP_PERFMON) || self.sys_admin()
+    }
+
+    /// CAP_SYS_ADMIN
+    #[must_use]
+    pub fn sys_admin(self) -> bool {
+        self.has(CAP_SYS_ADMIN)
+    }
+
+    /// CAP_DAC_OVERRIDE or CAP_DAC_READ_SEARCH: reads the files of other users.
+    #[must_use]
+    pub fn reads_all(self) -> bool {
+        self.has(CAP_DAC_OVERRIDE) || self.has(CAP_DAC_READ_SEARCH)
+    }
+
+    fn has(self, capability: u32) -> bool {
+        self.0 >> capability & 1 == 1
     }
 }
 
 impl Procfs {
     /// How many events the kernel skipped for the BPF program `program_fd` of this process; `None`
-    /// before 5.12, which does not tell.
+    /// before 5.12, which does not tell. Read at the default path, whatever procfs is watched.
     ///
     /// # Errors
     /// [`ProcfsError`].
-    pub fn recursion_misses(&self, program_fd: RawFd) -> Result<Option<u64>, ProcfsError> {
-        let path = self.root().join(format!("self/fdinfo/{program_fd}"));
+    pub fn recursion_misses(program_fd: RawFd) -> Result<Option<u64>, ProcfsError> {
+        let path = own_process().join(format!("fdinfo/{program_fd}"));
         let text = read_to_string(&path)?;
         let Some(value) = text.lines().find_map(|line| line.strip_prefix("recursion_misses:"))
         else {
@@ -99,6 +126,8 @@ fn max_fds() -> Option<u64> {
 }
 
 // include/uapi/linux/capability.h
+const CAP_DAC_OVERRIDE: u32 = 1;
+const CAP_DAC_READ_SEARCH: u32 = 2;
 const CAP_SYS_ADMIN: u32 = 21;
 const CAP_PERFMON: u32 = 38;
 const CAP_BPF: u32 = 39;

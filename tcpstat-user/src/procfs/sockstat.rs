@@ -2,7 +2,7 @@
 
 use std::{io, path::Path};
 
-use super::{ProcfsError, read_to_string};
+use super::{ProcfsError, file::read_to_string};
 use crate::states::{Family, PerFamily};
 
 /// What net/sockstat and net/sockstat6 say of TCP.

@@ -4,15 +4,11 @@
 //! (`get_timewait4_sock`, `get_openreq4`; net/ipv4/tcp_ipv4.c). The kernel lists at most a page at
 //! each read(2) and lets go of its locks between two: rows at a seam may be doubled or skipped.
 
-use std::{
-    fs::File,
-    io::Read,
-    path::{Path, PathBuf},
-};
+use std::path::Path;
 
 use memchr::memchr;
 
-use super::ProcfsError;
+use super::{ProcfsError, file::Table};
 use crate::{
     snapshot::{BrokenRow, Identity, Kind, Row, RowSink, Tuple},
     states::{Family, State},
@@ -24,23 +20,18 @@ const BUFFER_BYTES: usize = 64 * 1024;
 /// Streams the rows of `path` to `sink`.
 ///
 /// # Errors
-/// [`ProcfsError::Unreadable`]. Rows before that have been handed over.
+/// [`ProcfsError`]; `Empty` for a file without a line. Rows before that have been handed over.
 pub(super) fn each_row(
     path: &Path,
     family: Family,
     sink: &mut impl RowSink,
 ) -> Result<(), ProcfsError> {
-    let unreadable = |cause| ProcfsError::Unreadable { path: PathBuf::from(path), cause };
-    let mut file = File::open(path).map_err(unreadable)?;
+    let mut table = Table::open(path)?;
     let mut buffer = vec![0; BUFFER_BYTES];
     let mut filled = 0;
     let mut line = 0;
     loop {
-        let count = match file.read(&mut buffer[filled..]) {
-            Ok(count) => count,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(unreadable(error)),
-        };
+        let count = table.read(&mut buffer[filled..])?;
         sink.listed();
         filled += count;
         let mut start = 0;
@@ -58,7 +49,8 @@ pub(super) fn each_row(
             start = filled;
         }
         if at_end {
-            return Ok(());
+            let empty = || ProcfsError::Empty { path: path.to_owned() };
+            return if line == 0 { Err(empty()) } else { Ok(()) };
         }
         buffer.copy_within(start..filled, 0);
         filled -= start;
@@ -66,12 +58,9 @@ pub(super) fn each_row(
 }
 
 fn hand_over(path: &Path, line: u64, family: Family, text: &[u8], sink: &mut impl RowSink) {
-    // The first line is the header.
-    if line == 1 {
-        return;
-    }
     match parse(family, text) {
         Ok(row) => sink.row(&row),
+        Err(_) if is_no_row(text) => {}
         Err(Unparsed { field, value }) => sink.broken(BrokenRow {
             path,
             line,
@@ -79,6 +68,12 @@ fn hand_over(path: &Path, line: u64, family: Family, text: &[u8], sink: &mut imp
             value: String::from_utf8_lossy(&value[..value.len().min(64)]).into_owned(),
         }),
     }
+}
+
+/// The header, which not every kernel writes, or a blank line.
+fn is_no_row(text: &[u8]) -> bool {
+    let mut rest = text;
+    matches!(field(&mut rest, 0), b"sl" | b"")
 }
 
 /// The field that spoils a row, and what stands there.
@@ -93,6 +88,8 @@ const FIELDS_TO_INODE: usize = 10;
 /// At least: what a later kernel appends does no harm.
 const FULL_FIELDS: usize = 17;
 const MINI_FIELDS: usize = 12;
+/// No full socket is in this state, so the row may have any width: gVisor writes 17 fields.
+const TIME_WAIT: &[u8] = b"06";
 
 /// The field `timeout`, `%8d`, as it nearly always is: no probe unanswered.
 const NO_PROBES: &[u8] = b"        0";
@@ -119,7 +116,7 @@ fn parse(family: Family, text: &[u8]) -> Result<Row, Unparsed<'_>> {
     let inode = field(&mut rest, 0);
     let count = if inode.is_empty() { 0 } else { FIELDS_TO_INODE + fields(rest) };
     let full = count >= FULL_FIELDS;
-    if !full && count != MINI_FIELDS {
+    if !full && count != MINI_FIELDS && !(count > MINI_FIELDS && state == TIME_WAIT) {
         return Err(Unparsed { field: "number of fields", value: text });
     }
     let (saddr, sport) =
@@ -180,9 +177,9 @@ fn blank(byte: u8) -> bool {
 /// What a row in `state` shows; `None` where no kernel object of that many fields is in that state.
 fn kind(state: State, full: bool) -> Option<Kind> {
     match (state, full) {
-        (State::NewSynRecv, _) | (State::TimeWait, true) => None,
+        (State::NewSynRecv, _) => None,
+        (State::TimeWait, _) => Some(Kind::TimeWait),
         (state, true) => Some(Kind::Full(state)),
-        (State::TimeWait, false) => Some(Kind::TimeWait),
         (State::FinWait2, false) => Some(Kind::FinWait2Mini),
         (State::SynRecv, false) => Some(Kind::Request),
         (_, false) => None,
@@ -297,6 +294,28 @@ mod tests {
         assert_eq!(kind(" 05 "), Some(Kind::FinWait2Mini));
         assert_eq!(kind(" 06 "), Some(Kind::TimeWait));
         assert_eq!(kind(" 01 "), None);
+    }
+
+    #[test]
+    fn a_row_in_time_wait_is_a_mini_socket_at_any_width() {
+        let kind = |text: &str| parse(Family::Ipv4, text.as_bytes()).map(|row| row.kind).ok();
+        let wide = replaced(" 01 ", " 06 ");
+        for appended in ["", " 7"] {
+            assert_eq!(kind(&format!("{wide}{appended}")), Some(Kind::TimeWait));
+        }
+        assert_eq!(kind(&wide.replace(" 35 -1", "")), Some(Kind::TimeWait));
+        assert_eq!(kind(&wide.replace(" 20 4 1 35 -1", "")), Some(Kind::TimeWait));
+        assert_eq!(kind(&wide.replace(" 0000000080b0f71e 20 4 1 35 -1", "")), None);
+    }
+
+    #[test]
+    fn header_and_blank_lines_are_told_from_broken_rows_by_their_text() {
+        for text in ["  sl  local_address rem_address", "sl", "", "   ", "\r"] {
+            assert!(is_no_row(text.as_bytes()), "{text:?}");
+        }
+        for text in ["   0:", "slow", "x sl"] {
+            assert!(!is_no_row(text.as_bytes()), "{text:?}");
+        }
     }
 
     #[test]

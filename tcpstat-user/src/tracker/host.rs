@@ -6,12 +6,12 @@ use tracing::{debug, warn};
 
 use super::{Pass, Snapshot, SnapshotError, lister::Lister};
 use crate::{
-    kernel::{Counters, Program, Tracer},
+    kernel::{Counters, LoadError, Program, Tracer},
     ledger::{
         audit::{Listing, World},
         witness::Witness,
     },
-    procfs::{Limits, Procfs, ProcfsError, Sockstat},
+    procfs::{Limits, Privileges, Procfs, ProcfsError, Sockstat},
 };
 
 /// What lies between two looks or snapshots that are to confirm one another.
@@ -54,7 +54,11 @@ impl Host {
     /// Why it does not run, in one line; the tracer stays then.
     pub(super) fn load_tracer(&mut self, program: Program) -> Result<Option<Tracer>, String> {
         let netns_inum = self.procfs.netns_inum().map_err(|error| error.to_string())?;
-        let tracer = Tracer::load(program, netns_inum).map_err(|error| error.with_remedy())?;
+        let told = |error: LoadError| {
+            error.tell_kernel_log();
+            error.with_remedy(&Privileges::read())
+        };
+        let tracer = Tracer::load(program, netns_inum).map_err(told)?;
         Ok(self.tracer.replace(tracer))
     }
 
@@ -94,7 +98,7 @@ impl TracedHost<'_> {
     /// # Errors
     /// Those of [`Procfs::recursion_misses`].
     pub(super) fn events_missed(&self) -> Result<EventsMissed, ProcfsError> {
-        let missed = |fd| Ok(self.procfs.recursion_misses(fd)?.unwrap_or(0));
+        let missed = |fd| Ok(Procfs::recursion_misses(fd)?.unwrap_or(0));
         Ok(EventsMissed {
             by_program: missed(self.tracer.program_fd())?,
             by_hooks: self.tracer.hook_fds().iter().map(|&fd| missed(fd)).sum::<Result<_, _>>()?,

@@ -1,6 +1,10 @@
-//! Who lists the sockets: procfs, or the iterator where it is asked for, or cheaper, and to be had.
+//! Who lists the sockets: procfs, or the iterator where it is asked for, or cheaper, and to be had. Where one
+//! of them fails the other one lists, in the same call.
 
-use std::time::Duration;
+use std::{
+    io,
+    time::{Duration, Instant},
+};
 
 use thiserror::Error;
 use tracing::{info, warn};
@@ -16,7 +20,7 @@ use crate::{
         audit::Listing,
         rewind::{ByAddress, ByTuple},
     },
-    procfs::{Procfs, ProcfsError},
+    procfs::{Privileges, Procfs, ProcfsError},
     snapshot::{Source, Tally},
     states::Hooks,
 };
@@ -30,18 +34,52 @@ pub enum SnapshotError {
     /// By the iterator.
     #[error(transparent)]
     Iter(#[from] IterError),
+    /// The iterator was refused earlier.
+    #[error("iter/tcp was refused: {0}")]
+    Refused(String),
+    /// By both sources, the preferred one first.
+    #[error("neither source lists the sockets: {first}; {second}")]
+    Both {
+        /// Of the preferred source.
+        first: Box<SnapshotError>,
+        /// Of the other one.
+        second: Box<SnapshotError>,
+    },
     /// Its event log.
     #[error(transparent)]
     Log(#[from] LogError),
+    /// The thread that drains the event log.
+    #[error(
+        "starting the thread that drains the event log: {0}: raise the limit on tasks (RLIMIT_NPROC, TasksMax=, pids.max)"
+    )]
+    Thread(io::Error),
+}
+
+impl SnapshotError {
+    /// Whether another source of rows can do better.
+    fn is_of_source(&self) -> bool {
+        match self {
+            Self::Procfs(_) | Self::Iter(_) | Self::Refused(_) | Self::Both { .. } => true,
+            Self::Log(_) | Self::Thread(_) => false,
+        }
+    }
 }
 
 /// So many rows that what was kept of them is worth giving back.
 const MANY_ROWS: u64 = 50_000;
 
+/// After so long the iterator is tried again where the kernel lacked memory or descriptors for it. Loading
+/// it takes some tens of milliseconds.
+const RETRY_INTERVAL: Duration = Duration::from_secs(10);
+
 /// Procfs and the iterator.
 pub(super) struct Lister {
     procfs: Procfs,
     iterator: Iterate,
+    /// Whether the last try of procfs failed: that is told once.
+    procfs_failed: bool,
+    /// Why the last try of the iterator failed: that is told once.
+    iterator_failed: Option<String>,
     pace: Pace,
     /// Sockets of the last listing.
     rows: u64,
@@ -49,10 +87,24 @@ pub(super) struct Lister {
 
 /// It takes memory and a moment to load, so it is loaded when it is first wanted.
 enum Iterate {
+    /// It lists another namespace.
+    Elsewhere,
     Untried,
     Runs(Box<SocketIterator>),
+    /// The kernel lacked something that it may have later.
+    Waits {
+        until: Instant,
+        cause: String,
+        loaded: Option<Box<SocketIterator>>,
+    },
     /// It is not tried again.
-    Refused,
+    Refused(String),
+}
+
+/// What lists.
+enum Lists<'a> {
+    Procfs(&'a Procfs),
+    Iterator(&'a mut SocketIterator),
 }
 
 impl Lister {
@@ -64,10 +116,9 @@ impl Lister {
         traced: bool,
     ) -> Self {
         let pace = Pace::new(choice, interval, traced);
-        // It lists the sockets of this process' namespace: those of procfs only if that is mounted.
         let iterator =
-            if procfs.netns_inum().is_ok() { Iterate::Untried } else { Iterate::Refused };
-        Self { procfs, iterator, pace, rows: 0 }
+            if procfs.lists_own_namespace() { Iterate::Untried } else { Iterate::Elsewhere };
+        Self { procfs, iterator, procfs_failed: false, iterator_failed: None, pace, rows: 0 }
     }
 
     /// The time between two listings.
@@ -78,15 +129,12 @@ impl Lister {
     /// Lists every socket.
     ///
     /// # Errors
-    /// [`SnapshotError`].
+    /// [`SnapshotError`], where no source lists.
     pub(super) fn list(&mut self) -> Result<Pass, SnapshotError> {
-        let procfs = self.procfs.clone();
-        let pass = match self.iterator() {
-            Some(iterator) => {
-                take_by_iterator(iterator).inspect_err(|error| self.give_up(error))?
-            }
-            None => take(&procfs)?,
-        };
+        let pass = self.by_either(|lists| match lists {
+            Lists::Procfs(procfs) => Ok(take(procfs)?),
+            Lists::Iterator(iterator) => Ok(take_by_iterator(iterator)?),
+        })?;
         self.note(pass.source, &pass.tally, pass.duration);
         Ok(pass)
     }
@@ -95,25 +143,20 @@ impl Lister {
     /// those that count.
     ///
     /// # Errors
-    /// [`SnapshotError`].
+    /// [`SnapshotError`], where no source lists, or the log fails.
     pub(super) fn list_logged(
         &mut self,
         log: &mut EventLog,
         hooks: Hooks,
     ) -> Result<(Pass, Listing), SnapshotError> {
-        let procfs = self.procfs.clone();
-        let listed = match self.iterator() {
-            Some(iterator) => {
-                logged::<ByAddress, _>(Source::Iter, log, hooks, |rows| iterator.each_socket(rows))
-            }
-            None => {
+        let (pass, listing) = self.by_either(|lists| match lists {
+            Lists::Procfs(procfs) => {
                 logged::<ByTuple, _>(Source::Procfs, log, hooks, |rows| procfs.each_socket(rows))
             }
-        };
-        if let Err(SnapshotError::Iter(error)) = &listed {
-            self.give_up(error);
-        }
-        let (pass, listing) = listed?;
+            Lists::Iterator(iterator) => {
+                logged::<ByAddress, _>(Source::Iter, log, hooks, |rows| iterator.each_socket(rows))
+            }
+        })?;
         self.note(pass.source, &pass.tally, pass.duration);
         Ok((pass, listing))
     }
@@ -126,47 +169,138 @@ impl Lister {
         self.pace.took(source, tally.rows, duration);
     }
 
-    /// The iterator, if it is its turn and it runs.
-    fn iterator(&mut self) -> Option<&mut SocketIterator> {
+    /// Lists by the source whose turn it is, and where that fails by the other one.
+    fn by_either<T>(
+        &mut self,
+        mut list: impl FnMut(Lists<'_>) -> Result<T, SnapshotError>,
+    ) -> Result<T, SnapshotError> {
         // The kernel's count costs next to nothing; where it cannot be had, the last listing's.
         let sockets =
             self.procfs.sockstat().map_or(self.rows, |count| count.inuse.total() + count.tw);
-        if self.pace.source(sockets) == Source::Procfs {
-            return None;
-        }
-        if matches!(self.iterator, Iterate::Untried) {
-            self.iterator = match SocketIterator::load() {
-                Ok(iterator) => {
-                    info!(
-                        sockets,
-                        "listing sockets by iter/tcp from now on where /proc takes too long"
-                    );
-                    Iterate::Runs(Box::new(iterator))
-                }
-                Err(error) => {
-                    self.tell_refusal(&error);
-                    Iterate::Refused
-                }
-            };
-        }
-        match &mut self.iterator {
-            Iterate::Runs(iterator) => Some(iterator),
-            Iterate::Untried | Iterate::Refused => None,
+        let (first, iterates) = match (self.pace.source(sockets), &self.iterator) {
+            (_, Iterate::Elsewhere) => return self.by_procfs(&mut list),
+            (Source::Procfs, _) => (self.by_procfs(&mut list), false),
+            (Source::Iter, _) => (self.by_iterator(&mut list), true),
+        };
+        let first = match first {
+            Err(error) if error.is_of_source() => error,
+            listed => return listed,
+        };
+        let second = if iterates { self.by_procfs(&mut list) } else { self.by_iterator(&mut list) };
+        match second {
+            Err(second) if second.is_of_source() => {
+                Err(SnapshotError::Both { first: Box::new(first), second: Box::new(second) })
+            }
+            Ok(_) if !iterates && !std::mem::replace(&mut self.procfs_failed, true) => {
+                warn!("{first}: listing sockets by iter/tcp for now");
+                second
+            }
+            second => second,
         }
     }
 
-    fn give_up(&mut self, error: &IterError) {
-        warn!("{error}: listing sockets by /proc from now on");
-        self.iterator = Iterate::Refused;
+    fn by_procfs<T>(
+        &mut self,
+        list: &mut impl FnMut(Lists<'_>) -> Result<T, SnapshotError>,
+    ) -> Result<T, SnapshotError> {
+        let listed = list(Lists::Procfs(&self.procfs))?;
+        if std::mem::take(&mut self.procfs_failed) {
+            info!("listing sockets by /proc again");
+        }
+        Ok(listed)
+    }
+
+    fn by_iterator<T>(
+        &mut self,
+        list: &mut impl FnMut(Lists<'_>) -> Result<T, SnapshotError>,
+    ) -> Result<T, SnapshotError> {
+        let listed = list(Lists::Iterator(self.iterator()?));
+        match &listed {
+            Err(SnapshotError::Iter(error)) => self.put_off(error),
+            Ok(_) if self.iterator_failed.take().is_some() => info!("iter/tcp lists again"),
+            _ => {}
+        }
+        listed
+    }
+
+    /// The iterator, if it runs.
+    fn iterator(&mut self) -> Result<&mut SocketIterator, SnapshotError> {
+        let refused = |cause: &str| Err(SnapshotError::Refused(cause.to_owned()));
+        let loaded = match &mut self.iterator {
+            Iterate::Refused(cause) => return refused(cause),
+            Iterate::Waits { until, cause, .. } if Instant::now() < *until => {
+                return refused(cause);
+            }
+            Iterate::Waits { loaded, .. } => loaded.take(),
+            Iterate::Untried | Iterate::Runs(_) | Iterate::Elsewhere => None,
+        };
+        match loaded {
+            Some(iterator) => self.iterator = Iterate::Runs(iterator),
+            None if matches!(self.iterator, Iterate::Runs(_)) => {}
+            None => match SocketIterator::load() {
+                Ok(iterator) => {
+                    info!(
+                        "iter/tcp is loaded: it lists sockets where /proc takes too long or fails"
+                    );
+                    self.iterator = Iterate::Runs(Box::new(iterator));
+                }
+                Err(error) => {
+                    let cause = error.to_string();
+                    if self.is_news(&cause) {
+                        self.tell_refusal(&error);
+                    }
+                    self.iterator = later(error.is_passing(), cause, None);
+                }
+            },
+        }
+        match &mut self.iterator {
+            Iterate::Runs(iterator) => Ok(iterator),
+            Iterate::Waits { cause, .. } | Iterate::Refused(cause) => {
+                Err(SnapshotError::Refused(cause.clone()))
+            }
+            Iterate::Untried | Iterate::Elsewhere => refused("it lists another namespace"),
+        }
+    }
+
+    /// After a listing by the iterator failed.
+    fn put_off(&mut self, error: &IterError) {
+        let (cause, passing) = (error.to_string(), error.is_passing());
+        if self.is_news(&cause) {
+            let until = if passing { "for now" } else { "from now on" };
+            let told = error.with_remedy(&Privileges::read());
+            warn!("{told}: listing sockets by /proc {until}");
+        }
+        let loaded = match std::mem::replace(&mut self.iterator, Iterate::Untried) {
+            Iterate::Runs(iterator) if passing => Some(iterator),
+            _ => None,
+        };
+        self.iterator = later(passing, cause, loaded);
+    }
+
+    /// Whether the iterator did not fail for that `cause` at its last try too.
+    fn is_news(&mut self, cause: &str) -> bool {
+        self.iterator_failed.replace(cause.to_owned()).is_none_or(|before| before != cause)
     }
 
     /// A warning only to those who asked for it: the others lose nothing but time.
     fn tell_refusal(&self, error: &LoadError) {
-        let told = format!("listing sockets by /proc: iter/tcp: {}", error.with_remedy());
+        error.tell_kernel_log();
+        let told = format!(
+            "listing sockets by /proc: iter/tcp: {}",
+            error.with_remedy(&Privileges::read())
+        );
         if self.pace.choice() == SourceChoice::Iter {
             warn!("{told}");
         } else {
             info!("{told}");
         }
+    }
+}
+
+fn later(passing: bool, cause: String, loaded: Option<Box<SocketIterator>>) -> Iterate {
+    if passing {
+        Iterate::Waits { until: Instant::now() + RETRY_INTERVAL, cause, loaded }
+    } else {
+        Iterate::Refused(cause)
     }
 }

@@ -65,7 +65,9 @@ pub enum TrackerError {
     #[error("no first snapshot: {0}")]
     Seed(SnapshotError),
     /// The thread could not be started.
-    #[error("starting the tracker's thread: {0}")]
+    #[error(
+        "starting the tracker's thread: {0}: raise the limit on tasks (RLIMIT_NPROC, TasksMax=, pids.max)"
+    )]
     Spawn(std::io::Error),
     /// A defect in this program.
     #[error("the tracker panicked")]

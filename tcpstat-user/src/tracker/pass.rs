@@ -67,7 +67,7 @@ fn alone<E>(source: Source, list: impl FnOnce(&mut Rows) -> Result<(), E>) -> Re
 /// milliseconds, in which a busy host fills any buffer.
 ///
 /// # Errors
-/// That of `list`, or [`SnapshotError::Log`].
+/// That of `list`, [`SnapshotError::Log`], or [`SnapshotError::Thread`].
 pub(super) fn logged<R: Rewind, E: Into<SnapshotError>>(
     source: Source,
     log: &mut EventLog,
@@ -80,7 +80,7 @@ pub(super) fn logged<R: Rewind, E: Into<SnapshotError>>(
     let mut logged = LoggedRows { hooks, rows: Rows::default(), rewind: R::default() };
     let listing_ended = AtomicBool::new(false);
     let (listed, mut rewind) = thread::scope(|scope| {
-        let drain = scope.spawn(|| {
+        let drain = thread::Builder::new().name("drain".into()).spawn_scoped(scope, || {
             let mut rewind = R::default();
             while !listing_ended.load(Ordering::Relaxed) {
                 log.drain(|event| rewind.event(&event));
@@ -88,11 +88,12 @@ pub(super) fn logged<R: Rewind, E: Into<SnapshotError>>(
             }
             rewind
         });
+        let drain = drain.map_err(SnapshotError::Thread)?;
         let listed = list(&mut logged);
         listing_ended.store(true, Ordering::Relaxed);
         // A panic there leaves a log that is known to be incomplete.
-        (listed, drain.join().unwrap_or_default())
-    });
+        Ok::<_, SnapshotError>((listed, drain.join().unwrap_or_default()))
+    })?;
     let closed = log.close(|event| rewind.event(&event));
     listed.map_err(Into::into)?;
     let LoggedRows { rows, rewind: rewind_rows, .. } = logged;

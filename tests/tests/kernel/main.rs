@@ -4,6 +4,7 @@
 
 mod api;
 mod churn;
+mod fallback;
 mod families;
 mod healing;
 mod hooks;
@@ -13,10 +14,13 @@ mod namespaces;
 mod peers;
 mod privileges;
 mod processors;
+mod remedies;
+mod roots;
 mod snapshots;
 mod states;
 mod surroundings;
 mod terminal;
+mod verdicts;
 
 use std::process::ExitCode;
 
@@ -27,6 +31,7 @@ fn main() -> ExitCode {
     tests.extend(api::tests());
     tests.extend(churn::tests());
     tests.extend(families::tests());
+    tests.extend(fallback::tests());
     tests.extend(healing::tests());
     tests.extend(hooks::tests());
     tests.extend(local_users::tests());
@@ -35,8 +40,11 @@ fn main() -> ExitCode {
     tests.extend(peers::tests());
     tests.extend(privileges::tests());
     tests.extend(processors::tests());
+    tests.extend(remedies::tests());
+    tests.extend(roots::tests());
     tests.extend(surroundings::tests());
     tests.extend(snapshots::tests());
     tests.extend(terminal::tests());
+    tests.extend(verdicts::tests());
     run(tests)
 }

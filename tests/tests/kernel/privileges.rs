@@ -49,7 +49,7 @@ impl ReachableBinary {
     }
 
     /// Runs it to its end as nobody, with no capability but `capabilities`.
-    fn run(&self, args: &[&str]) -> Result<Run> {
+    pub(crate) fn run(&self, args: &[&str]) -> Result<Run> {
         output(
             Command::new("setpriv")
                 .args(["--reuid=65534", "--regid=65534", "--clear-groups"])

@@ -125,7 +125,7 @@ fn a_refused_iterator(_: &Namespace) -> Result<()> {
 }
 
 /// The source that the last listing came from.
-fn source(scrape: &Scrape) -> Option<String> {
+pub(crate) fn source(scrape: &Scrape) -> Option<String> {
     let rows = scrape.family("tcpstat_snapshot_rows");
     rows.first()?.labels.get("source").cloned()
 }

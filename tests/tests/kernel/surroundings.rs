@@ -133,13 +133,28 @@ fn warnings(exporter: &Exporter) -> usize {
 }
 
 /// Has the kernel's BTF have another name instead of `member`; everything else stays.
-fn rename_member(mounts: &PrivateMounts, member: &str) -> Result<NamedTempFile> {
+pub(crate) fn rename_member(mounts: &PrivateMounts, member: &str) -> Result<NamedTempFile> {
+    let renamed = format!("{}__", &member[..member.len() - 2]);
+    change_names(mounts, &[(member, &renamed)])
+}
+
+/// Has the kernel's BTF have other names, as long as those that they replace.
+pub(crate) fn change_names(
+    mounts: &PrivateMounts,
+    names: &[(&str, &str)],
+) -> Result<NamedTempFile> {
     const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
     let mut types = fs::read(KERNEL_BTF).context(KERNEL_BTF)?;
-    let name = [b"\0", member.as_bytes(), b"\0"].concat();
-    let found = types.windows(name.len()).position(|window| window == name);
-    let at = found.with_context(|| format!("{member} is not in {KERNEL_BTF}"))? + name.len();
-    types[at - 3..at - 1].fill(b'_');
+    let mut places = Vec::new();
+    for (name, _) in names {
+        let text = [b"\0", name.as_bytes(), b"\0"].concat();
+        let found = types.windows(text.len()).position(|window| window == text);
+        places.push(found.with_context(|| format!("{name} is not in {KERNEL_BTF}"))? + 1);
+    }
+    for (at, (name, other)) in places.into_iter().zip(names) {
+        assert_eq!(name.len(), other.len(), "{name} {other}");
+        types[at..at + other.len()].copy_from_slice(other.as_bytes());
+    }
     let file = NamedTempFile::new()?;
     fs::write(file.path(), types)?;
     mounts.replace(Path::new(KERNEL_BTF), file.path())?;

@@ -20,7 +20,7 @@ use crate::tools::Tools;
 const INIT: &str = include_str!("init.sh");
 
 /// What the tests run beside tcpstat.
-const MACHINES_OWN: [&str; 3] = ["ip", "setpriv", "ss"];
+const MACHINES_OWN: [&str; 5] = ["ip", "prlimit", "setpriv", "ss", "unshare"];
 
 /// The part that all guests share, packed.
 pub(crate) struct Base {

@@ -1,0 +1,44 @@
+//! Whether the process may have the threads and descriptors without which its runtime panics.
+
+use std::{
+    io::{Error, stderr},
+    os::fd::AsFd,
+    sync::RwLock,
+    thread::{Builder, scope},
+};
+
+use anyhow::anyhow;
+
+/// Takes so many of them at once, and gives them back.
+///
+/// # Errors
+/// The kernel's answer, and what to raise.
+pub(super) fn check(threads: usize, descriptors: usize) -> anyhow::Result<()> {
+    start(threads).map_err(|error| {
+        anyhow!(
+            "starting {threads} threads: {error}: raise the limit on tasks (RLIMIT_NPROC, TasksMax=, pids.max)"
+        )
+    })?;
+    open(descriptors).map_err(|error| {
+        anyhow!(
+            "opening {descriptors} descriptors: {error}: raise RLIMIT_NOFILE (`ulimit -n`, LimitNOFILE=)"
+        )
+    })
+}
+
+/// Threads that wait until all of them have started.
+fn start(count: usize) -> Result<(), Error> {
+    let gate = RwLock::new(());
+    scope(|scope| {
+        let closed = gate.write();
+        let started = (0..count)
+            .try_for_each(|_| Builder::new().spawn_scoped(scope, || drop(gate.read())).map(drop));
+        drop(closed);
+        started
+    })
+}
+
+fn open(count: usize) -> Result<(), Error> {
+    let copy = |_| stderr().as_fd().try_clone_to_owned();
+    (0..count).map(copy).collect::<Result<Vec<_>, _>>().map(drop)
+}

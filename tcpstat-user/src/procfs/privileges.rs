@@ -1,0 +1,124 @@
+//! What decides whether the kernel lets this process load and attach BPF programs.
+
+use std::path::Path;
+
+use super::{
+    Capabilities, Procfs,
+    file::read_to_string,
+    root::{inode, own_process},
+};
+
+/// The facts; `None` where one could not be read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Privileges {
+    /// The effective capabilities.
+    pub capabilities: Option<Capabilities>,
+    /// Whether a seccomp filter is in force (mode 2; mode 1 would have ended this process).
+    pub seccomp_filter: Option<bool>,
+    /// Whether the user namespace is the initial one. bpf(2) and perf_event_open(2) ask for capabilities
+    /// in that one (`capable`, kernel/capability.c); those of another one do not count.
+    pub initial_user_namespace: Option<bool>,
+    /// What the kernel is locked down to.
+    pub lockdown: Option<Lockdown>,
+    /// `kernel.unprivileged_bpf_disabled`
+    pub unprivileged_bpf_disabled: Option<i64>,
+    /// `kernel.perf_event_paranoid`
+    pub perf_event_paranoid: Option<i64>,
+}
+
+/// What the kernel is locked down to (kernel_lockdown.7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lockdown {
+    /// Nothing is locked down.
+    None,
+    /// Root cannot change the running kernel.
+    Integrity,
+    /// Nor read its memory: no `bpf_probe_read_kernel`, no tracefs.
+    Confidentiality,
+}
+
+impl Privileges {
+    /// Those of this process and of the running kernel.
+    #[must_use]
+    pub fn read() -> Self {
+        let status = read_to_string(&own_process().join("status")).ok();
+        let lockdown = read_to_string(Path::new("/sys/kernel/security/lockdown")).ok();
+        Self {
+            capabilities: Capabilities::effective().ok(),
+            seccomp_filter: status.as_deref().and_then(seccomp_filter),
+            initial_user_namespace: initial_user_namespace(),
+            lockdown: lockdown.as_deref().and_then(locked_down_to),
+            unprivileged_bpf_disabled: Procfs::kernel_setting("unprivileged_bpf_disabled").ok(),
+            perf_event_paranoid: Procfs::kernel_setting("perf_event_paranoid").ok(),
+        }
+    }
+}
+
+fn seccomp_filter(status: &str) -> Option<bool> {
+    let mode = status.lines().find_map(|line| line.strip_prefix("Seccomp:"))?;
+    Some(mode.trim() == "2")
+}
+
+/// The number of the initial user namespace (`PROC_USER_INIT_INO` in include/linux/proc_ns.h).
+const INITIAL_USER_NAMESPACE: u64 = 0xefff_fffd;
+
+/// By its number, or where that is hidden by its map, which no other one has by default.
+fn initial_user_namespace() -> Option<bool> {
+    let own = own_process();
+    inode(&own.join("ns/user")).map(|number| number == INITIAL_USER_NAMESPACE).ok().or_else(|| {
+        let uid_map = read_to_string(&own.join("uid_map")).ok()?;
+        Some(is_initial(&uid_map))
+    })
+}
+
+/// The initial user namespace maps all ids to themselves, in one line.
+fn is_initial(uid_map: &str) -> bool {
+    uid_map.split_whitespace().eq(["0", "0", "4294967295"])
+}
+
+/// The word in brackets is the one in force: `none [integrity] confidentiality`.
+fn locked_down_to(lockdown: &str) -> Option<Lockdown> {
+    let (_, rest) = lockdown.split_once('[')?;
+    match rest.split_once(']')?.0 {
+        "none" => Some(Lockdown::None),
+        "integrity" => Some(Lockdown::Integrity),
+        "confidentiality" => Some(Lockdown::Confidentiality),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seccomp_filter_is_mode_2() {
+        assert_eq!(
+            seccomp_filter("NoNewPrivs:\t1\nSeccomp:\t2\nSeccomp_filters:\t1\n"),
+            Some(true)
+        );
+        assert_eq!(seccomp_filter("Seccomp:\t0\nSeccomp_filters:\t0\n"), Some(false));
+        assert_eq!(seccomp_filter("Threads:\t1\n"), None);
+    }
+
+    #[test]
+    fn the_initial_user_namespace_maps_every_id_to_itself() {
+        assert!(is_initial("         0          0 4294967295\n"));
+        assert!(!is_initial("         0       1000          1\n"));
+        assert!(!is_initial(
+            "         0          0       1000\n      1000     100000      65536\n"
+        ));
+        assert!(!is_initial(""));
+    }
+
+    #[test]
+    fn the_word_in_brackets_is_what_the_kernel_is_locked_down_to() {
+        assert_eq!(locked_down_to("[none] integrity confidentiality\n"), Some(Lockdown::None));
+        assert_eq!(locked_down_to("none [integrity] confidentiality\n"), Some(Lockdown::Integrity));
+        assert_eq!(
+            locked_down_to("none integrity [confidentiality]\n"),
+            Some(Lockdown::Confidentiality)
+        );
+        assert_eq!(locked_down_to(""), None);
+    }
+}

@@ -1,0 +1,220 @@
+//! What stands at the path of a procfs, and which network namespace it lists.
+
+use std::{
+    fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+use thiserror::Error;
+use tracing::debug;
+
+use super::{Procfs, ProcfsError, file::read_to_string};
+
+/// What a path given as procfs leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A mounted procfs. Its `net` is a link to `self/net`: the reading process' own namespace.
+    Mount,
+    /// The directory of one process in a mounted procfs: that process' namespace.
+    Process,
+    /// A folder that is laid out likewise.
+    Folder,
+}
+
+impl Kind {
+    /// Looks at what is there. With `subset=pid` a mount has `self` and no `net`.
+    pub(super) fn of(root: &Path) -> Self {
+        // A link, and a dangling one where the procfs does not show this process.
+        if root.join("self").is_symlink() {
+            Self::Mount
+        } else if root.join("status").is_file() && root.join("ns").is_dir() {
+            Self::Process
+        } else {
+            Self::Folder
+        }
+    }
+}
+
+/// The network namespace that a procfs lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListedNamespace {
+    /// Its inode number, as `net:[NUMBER]` shows it; `None` where that cannot be read.
+    pub inum: Option<u32>,
+    /// Whether it is the one of this process: a tracer and the iterator see no other.
+    pub own: bool,
+    /// Whether it is the one of the process 1 that this procfs shows; `None` where that is hidden.
+    pub of_pid_1: Option<bool>,
+}
+
+/// A procfs that does not list what its path promises.
+#[derive(Debug, Error)]
+pub enum WrongNamespace {
+    /// It lists the namespace of this process, and its process 1 is in another one.
+    #[error(
+        "{root}: {root}/net shows the network namespace of this process, not that of process 1 there: \
+         run tcpstat in that namespace (hostNetwork: true, --network host), or give {root}/1 for snapshots \
+         of that namespace, or {root}/self for the own one"
+    )]
+    NotOfPid1 {
+        /// The path.
+        root: String,
+    },
+    /// It belongs to a PID namespace that this process is not in.
+    #[error(
+        "{root}: this procfs does not show this process, so {root}/net leads nowhere: give {root}/1 for \
+         snapshots of the network namespace of process 1 there"
+    )]
+    NotShown {
+        /// The path.
+        root: String,
+    },
+}
+
+impl Procfs {
+    /// Holds the namespace that net/tcp lists against the one that the path promises. A procfs that is
+    /// mounted elsewhere than at the default path is taken for that of the host, whose process 1 is in
+    /// the host's namespace. The default path and a process' directory promise no more than they list.
+    ///
+    /// # Errors
+    /// [`WrongNamespace`].
+    pub fn check_namespace(&self) -> Result<(), WrongNamespace> {
+        let default = Path::new(Self::DEFAULT_ROOT);
+        let is_default =
+            self.root == default || fs::canonicalize(&self.root).is_ok_and(|path| path == default);
+        if self.kind != Kind::Mount || is_default {
+            return Ok(());
+        }
+        let root = self.root.display().to_string();
+        if !self.root.join("self/net").exists() {
+            return Err(WrongNamespace::NotShown { root });
+        }
+        match self.lists_pid_1() {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(WrongNamespace::NotOfPid1 { root }),
+            Err(error) => {
+                debug!(%error, "the network namespace of process 1 is unknown");
+                Ok(())
+            }
+        }
+    }
+
+    /// The namespace that net/tcp lists.
+    ///
+    /// # Errors
+    /// [`ProcfsError::NotMounted`] for a folder that is no procfs, [`ProcfsError::Unreadable`].
+    pub fn namespace(&self) -> Result<ListedNamespace, ProcfsError> {
+        let own = own_process();
+        let (process, is_own) = match self.kind {
+            Kind::Folder => return Err(ProcfsError::NotMounted { path: self.root.clone() }),
+            Kind::Mount => (self.root.join("self"), true),
+            Kind::Process if inode(&self.root.join("net/tcp"))? == inode(&own.join("net/tcp"))? => {
+                (own, true)
+            }
+            Kind::Process => (self.root.clone(), false),
+        };
+        let inum = inode(&process.join("ns/net")).ok();
+        Ok(ListedNamespace {
+            inum: inum.and_then(|inum| u32::try_from(inum).ok()),
+            own: is_own,
+            of_pid_1: self.lists_pid_1().ok(),
+        })
+    }
+
+    /// The inode number of the namespace that net/tcp lists, where it is this process' own.
+    ///
+    /// # Errors
+    /// As [`Procfs::namespace`]; [`ProcfsError::ForeignNamespace`] where it is another's.
+    pub fn netns_inum(&self) -> Result<u32, ProcfsError> {
+        let namespace = self.namespace()?;
+        if !namespace.own {
+            return Err(ProcfsError::ForeignNamespace { path: self.root.clone() });
+        }
+        namespace.inum.ok_or_else(|| ProcfsError::Unexpected {
+            path: self.root.join("self/ns/net"),
+            field: "inode number",
+            value: String::new(),
+        })
+    }
+
+    /// Whether the iterator, which lists the namespace of this process, lists the one of this procfs.
+    /// So it does where nothing is mounted at the default path.
+    #[must_use]
+    pub fn lists_own_namespace(&self) -> bool {
+        match self.namespace() {
+            Ok(namespace) => namespace.own,
+            Err(_) => self.root == Path::new(Self::DEFAULT_ROOT),
+        }
+    }
+
+    /// Holds that a process' directory still lists the namespace that it listed at the start. A process can
+    /// change its namespace, and its number can be given to another one.
+    pub(super) fn check_process(&self) -> Result<(), ProcfsError> {
+        match self.listed {
+            Some(listed) if inode(&self.net.join("tcp"))? != listed => {
+                Err(ProcfsError::Moved { path: self.root.clone() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Compares with process 1 of this procfs. The inode of net/tcp is one for each live namespace, and
+    /// readable without privileges, which `ns/net` is not.
+    fn lists_pid_1(&self) -> Result<bool, ProcfsError> {
+        let pid_1 = match self.kind {
+            Kind::Process => fs::canonicalize(&self.root).ok().and_then(|process| {
+                // PID or PID/task/TID.
+                let mount = process.ancestors().find(|path| path.join("self").is_symlink())?;
+                Some(mount.join("1"))
+            }),
+            Kind::Mount => Some(self.root.join("1")),
+            Kind::Folder => None,
+        };
+        let pid_1 = pid_1.ok_or_else(|| ProcfsError::NotMounted { path: self.root.clone() })?;
+        Ok(inode(&pid_1.join("net/tcp"))? == inode(&self.net.join("tcp"))?)
+    }
+
+    /// The directory with the settings of the namespace that net/tcp lists.
+    pub(super) fn sys_net(&self) -> Result<PathBuf, ProcfsError> {
+        match self.kind {
+            Kind::Mount | Kind::Folder => Ok(self.root.join("sys/net")),
+            // sys/net is that of the reader's namespace (`net_ctl_root` in net/sysctl_net.c).
+            Kind::Process if self.namespace()?.own => Ok(own_sys().join("net")),
+            Kind::Process => Err(ProcfsError::ForeignNamespace { path: self.root.clone() }),
+        }
+    }
+
+    /// The machine's own setting sys/kernel/`name`.
+    ///
+    /// # Errors
+    /// [`ProcfsError`]; with `subset=pid` a procfs has no sys.
+    pub fn kernel_setting(name: &str) -> Result<i64, ProcfsError> {
+        number(own_sys().join("kernel").join(name))
+    }
+}
+
+/// This process in the procfs at the default path.
+pub(super) fn own_process() -> PathBuf {
+    Path::new(Procfs::DEFAULT_ROOT).join("self")
+}
+
+fn own_sys() -> PathBuf {
+    Path::new(Procfs::DEFAULT_ROOT).join("sys")
+}
+
+/// The number that is all there is in the file at `path`.
+pub(super) fn number(path: PathBuf) -> Result<i64, ProcfsError> {
+    let text = read_to_string(&path)?;
+    text.trim().parse().map_err(|_| ProcfsError::Unexpected {
+        path,
+        field: "value",
+        value: text.trim().to_owned(),
+    })
+}
+
+pub(super) fn inode(path: &Path) -> Result<u64, ProcfsError> {
+    let metadata = fs::metadata(path);
+    let metadata =
+        metadata.map_err(|cause| ProcfsError::Unreadable { path: path.to_owned(), cause })?;
+    Ok(metadata.ino())
+}

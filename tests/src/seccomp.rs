@@ -1,0 +1,49 @@
+//! A kernel that refuses bpf(2), as a seccomp filter makes it.
+
+use std::collections::BTreeMap;
+use std::env::consts::ARCH;
+
+use anyhow::{Result, anyhow};
+use nix::errno::Errno;
+use nix::libc;
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule, apply_filter,
+};
+
+/// Commands of bpf(2): `enum bpf_cmd` in include/uapi/linux/bpf.h.
+#[derive(Clone, Copy, Debug)]
+pub enum BpfCommand {
+    /// BPF_MAP_CREATE
+    MapCreate = 0,
+    /// BPF_PROG_LOAD
+    ProgLoad = 5,
+    /// BPF_RAW_TRACEPOINT_OPEN
+    RawTracepointOpen = 17,
+    /// BPF_LINK_CREATE
+    LinkCreate = 28,
+    /// BPF_ITER_CREATE
+    IterCreate = 33,
+}
+
+/// From now on the calling thread, and what it starts, gets `errno` for these commands of bpf(2).
+/// Nothing takes that back.
+///
+/// # Errors
+/// Fails where the kernel takes no filter.
+pub fn refuse(commands: &[BpfCommand], errno: Errno) -> Result<()> {
+    let is = |command: &BpfCommand| {
+        let command = *command as u64;
+        SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, command)
+            .and_then(|condition| SeccompRule::new(vec![condition]))
+    };
+    let rules = commands.iter().map(is).collect::<Result<Vec<_>, _>>()?;
+    let filter = SeccompFilter::new(
+        BTreeMap::from([(libc::SYS_bpf, rules)]),
+        SeccompAction::Allow,
+        SeccompAction::Errno(errno as u32),
+        ARCH.try_into().map_err(|error| anyhow!("seccomp on {ARCH}: {error}"))?,
+    )?;
+    let program: BpfProgram = filter.try_into()?;
+    Ok(apply_filter(&program)?)
+}

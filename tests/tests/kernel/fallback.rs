@@ -1,0 +1,309 @@
+//! Where one source of listings fails the other one lists, at the start and later.
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use nix::errno::Errno;
+use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
+use tcpstat_tests::agreement::await_agreement;
+use tcpstat_tests::binary::{Run, output, path_from};
+use tcpstat_tests::deadline::{DEADLINE, Look, wait_until};
+use tcpstat_tests::exporter::{Exporter, Options};
+use tcpstat_tests::harness::{Test, kernel_test};
+use tcpstat_tests::loopback::Pairs;
+use tcpstat_tests::mounts::PrivateMounts;
+use tcpstat_tests::netns::Namespace;
+use tcpstat_tests::seccomp::{BpfCommand, refuse};
+use tcpstat_tests::tcp::Family;
+use tempfile::NamedTempFile;
+
+use crate::privileges::ReachableBinary;
+use crate::snapshots::source;
+
+pub(crate) fn tests() -> Vec<Test> {
+    let mut tests = vec![
+        kernel_test("without_a_proc_the_iterator_lists", without_proc),
+        kernel_test("without_any_source_one_line_names_both", without_any_source),
+        kernel_test("with_few_descriptors_it_runs_or_ends_with_one_line", few_descriptors),
+        kernel_test("with_few_threads_it_ends_with_one_line", few_threads),
+        kernel_test(
+            "an_iterator_that_lacks_descriptors_later_leaves_it_to_procfs_and_comes_back",
+            descriptors_run_short,
+        ),
+        kernel_test(
+            "a_snapshot_that_lacks_a_thread_fails_with_one_line_and_the_next_succeeds",
+            threads_run_short,
+        ),
+        kernel_test("with_a_proc_of_processes_alone_it_counts", processes_alone),
+        kernel_test("unprivileged_with_a_proc_of_processes_alone_it_lists", processes_listed),
+    ];
+    for errno in [Errno::EPERM, Errno::ENOMEM] {
+        for (choice, flags) in [
+            ("asked_for", ["--snapshot=iter", "--snapshot-interval=200ms"]),
+            ("faster", ["--snapshot=auto", "--snapshot-interval=100ms"]),
+        ] {
+            for tracer in ["auto", "off"] {
+                tests.push(kernel_test(
+                    format!("an_iterator_that_is_{choice}_and_fails_with_{errno:?}_leaves_it_to_procfs_with_{tracer}"),
+                    move |_: &Namespace| no_iterator(errno, flags, tracer),
+                ));
+            }
+        }
+    }
+    tests
+}
+
+fn no_iterator(errno: Errno, flags: [&str; 2], tracer: &str) -> Result<()> {
+    refuse(&[BpfCommand::IterCreate], errno)?;
+    let mut exporter = Options::default().args(flags).args(["--tracer", tracer]).start()?;
+    let _pairs = Pairs::connect(5, Family::Ipv6)?;
+    await_agreement(&mut exporter)?;
+    let scrape = exporter.scrape()?;
+    assert_eq!(source(&scrape).as_deref(), Some("procfs"));
+    assert_eq!(scrape.value("tcpstat_snapshot_errors_total", &[])?, 0.0);
+    assert_eq!(scrape.value("tcpstat_tracer_up", &[])?, f64::from(u8::from(tracer == "auto")));
+    let log = exporter.log();
+    let line = format!("opening iter/tcp: {}", std::io::Error::from(errno));
+    let warnings: Vec<_> = log.lines().filter(|line| line.contains(" WARN ")).collect();
+    ensure!(warnings.len() == 1 && warnings[0].contains(&line), "{log}");
+    let (remedy, how_long) = match errno {
+        Errno::EPERM => ("let the seccomp filter of this process allow bpf", "from now on"),
+        _ => ("free memory", "for now"),
+    };
+    ensure!(warnings[0].contains(remedy) && warnings[0].ends_with(how_long), "{log}");
+    ensure!(exporter.stop()?.success());
+    Ok(())
+}
+
+fn without_proc(_: &Namespace) -> Result<()> {
+    let binary = path_from("TCPSTAT_BIN")?;
+    // The calling thread has to reach its own /proc afterwards: it looks at the counts by another.
+    let mut check = Command::new("unshare");
+    check.args(["--mount", "sh", "-c", "mount -t tmpfs tmpfs /proc && exec \"$0\" \"$@\""]);
+    let run = output(check.arg(&binary).arg("check"))?;
+    ensure!(run.status == Some(1), "{run:?}");
+    ensure!(run.stdout.contains("snapshots alone would be served"), "{run:?}");
+    let within =
+        ["unshare", "--mount", "sh", "-c", "mount -t tmpfs tmpfs /proc && exec \"$0\" \"$@\""];
+    let mut exporter = Options::default()
+        .within(within)
+        .args(["--snapshot=procfs", "--snapshot-interval=200ms"])
+        .start()?;
+    let _pairs = Pairs::connect(5, Family::Ipv6)?;
+    await_agreement(&mut exporter)?;
+    assert_eq!(source(&exporter.scrape()?).as_deref(), Some("iter"));
+    let log = exporter.log();
+    let told = log.lines().filter(|line| line.contains("listing sockets by iter/tcp for now"));
+    ensure!(told.count() == 1 && log.contains("No such file or directory"), "{log}");
+    Ok(())
+}
+
+fn without_any_source(_: &Namespace) -> Result<()> {
+    let binary = ReachableBinary::copy()?;
+    PrivateMounts::enter()?.empty(Path::new("/proc"))?;
+    let run = binary.run(&["serve", "--web.listen-address=127.0.0.1:0", "--log.level=error"])?;
+    ensure!(run.status == Some(1) && run.stderr.lines().count() == 1, "{run:?}");
+    for part in ["net/tcp: No such file or directory", "iter/tcp", "Operation not permitted"] {
+        ensure!(run.stderr.contains(part), "{part}: {run:?}");
+    }
+    let run = binary.run(&["check"])?;
+    ensure!(run.status == Some(1), "{run:?}");
+    ensure!(run.stdout.contains("serve would not start: no source lists the sockets"), "{run:?}");
+    Ok(())
+}
+
+/// Runs a command until it says that it is ready, and ends it then; or to its end.
+fn until_ready(command: &mut Command) -> Result<(Option<i32>, String)> {
+    let log = NamedTempFile::new()?;
+    let stderr = Stdio::from(File::create(log.path())?);
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr).spawn()?;
+    let ended = wait_until("end or readiness", DEADLINE, || {
+        let status = child.try_wait()?;
+        let text = fs::read_to_string(log.path())?;
+        Ok(match status {
+            Some(status) => Look::Done((status.code(), text)),
+            None if text.contains(": ready") => Look::Done((None, text)),
+            None => Look::NotYet(text),
+        })
+    });
+    child.kill()?;
+    child.wait()?;
+    ended
+}
+
+/// From too few to enough. In between lie those with which procfs can list and the iterator cannot.
+fn few_descriptors(_: &Namespace) -> Result<()> {
+    let binary = path_from("TCPSTAT_BIN")?;
+    let (mut refused, mut fell_back, mut iterated) = (0, 0, 0);
+    for limit in 4..40 {
+        let mut command = Command::new("prlimit");
+        command.arg(format!("--nofile={limit}:{limit}")).arg(&binary);
+        command.args(["serve", "--web.listen-address=127.0.0.1:0", "--tracer=off"]);
+        let (status, log) = until_ready(command.arg("--snapshot=iter"))?;
+        ensure!(!log.contains("panicked"), "{limit}: {log}");
+        match status {
+            Some(status) => {
+                let told = log.lines().filter(|line| line.starts_with("tcpstat: ")).count();
+                ensure!(status == 1 || status == 127, "{limit}: {status}: {log}");
+                ensure!(status == 127 || told == 1, "{limit}: {log}");
+                refused += 1;
+            }
+            None if log.contains("source=\"procfs\"") => {
+                ensure!(log.contains("Too many open files"), "{limit}: {log}");
+                ensure!(log.contains("raise RLIMIT_NOFILE"), "{limit}: {log}");
+                fell_back += 1;
+            }
+            None => iterated += 1,
+        }
+    }
+    ensure!(refused > 0 && fell_back > 0 && iterated > 0, "{refused} {fell_back} {iterated}");
+    Ok(())
+}
+
+/// A user that no one else is: RLIMIT_NPROC counts all tasks of a user.
+fn few_threads(_: &Namespace) -> Result<()> {
+    const USER: &str = "64123";
+    let binary = ReachableBinary::copy()?;
+    let start = |limit: u32| {
+        let mut command = Command::new("prlimit");
+        command.arg(format!("--nproc={limit}:{limit}")).arg("setpriv");
+        command.args([format!("--reuid={USER}"), format!("--regid={USER}")]);
+        command.args(["--clear-groups", "--bounding-set=-all", "--inh-caps=-all", "--"]);
+        command.arg(&binary.path).args(["serve", "--web.listen-address=127.0.0.1:0"]);
+        until_ready(&mut command)
+    };
+    for limit in 1..=4 {
+        let (status, log) = start(limit)?;
+        assert_eq!(status, Some(1), "{limit}: {log}");
+        ensure!(log.lines().count() == 1, "{limit}: {log}");
+        ensure!(log.starts_with("tcpstat: starting ") && log.contains("RLIMIT_NPROC"), "{log}");
+    }
+    let (status, log) = start(16)?;
+    assert_eq!(status, None, "{log}");
+    Ok(())
+}
+
+/// What systemd's `ProcSubset=pid` mounts.
+const PROCESSES: &str = "subset=pid";
+
+fn processes_alone(_: &Namespace) -> Result<()> {
+    PrivateMounts::enter()?.proc(PROCESSES)?;
+    ensure!(!Path::new("/proc/net").exists(), "/proc/net is there");
+    for source in ["procfs", "iter"] {
+        let flags = ["--snapshot", source, "--snapshot-interval=200ms"];
+        let mut exporter = Exporter::start(&flags)?;
+        let _pairs = Pairs::connect(5, Family::Ipv6)?;
+        await_agreement(&mut exporter)?;
+        let scrape = exporter.scrape()?;
+        assert_eq!(scrape.value("tcpstat_tracer_up", &[])?, 1.0);
+        assert_eq!(self::source(&scrape).as_deref(), Some(source));
+        ensure!(!exporter.log().contains(" WARN "), "{}", exporter.log());
+    }
+    Ok(())
+}
+
+fn processes_listed(_: &Namespace) -> Result<()> {
+    PrivateMounts::enter()?.proc(PROCESSES)?;
+    let binary = ReachableBinary::copy()?;
+    let mut exporter = binary.serve(&["--snapshot-interval=200ms"])?;
+    let _pairs = Pairs::connect(5, Family::Ipv6)?;
+    await_agreement(&mut exporter)?;
+    let Run { status, stdout, .. } = binary.run(&["show"])?;
+    ensure!(status == Some(0), "{stdout}");
+    let level = binary.run(&["check"])?.stdout;
+    let line = level.lines().find(|line| line.starts_with("perf events"));
+    ensure!(line.context("no such line")?.contains("is unknown"), "{level}");
+    Ok(())
+}
+
+/// Sets limits of a running process, as prlimit(1) takes them, by the `user` who runs it: without
+/// CAP_SYS_RESOURCE root may not.
+fn limit(user: &str, pid: u32, limit: &str) -> Result<()> {
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", user, "--regid", user, "--clear-groups", "--", "prlimit"]);
+    let run = output(command.arg(format!("--pid={pid}")).arg(limit))?;
+    ensure!(run.status == Some(0), "{run:?}");
+    Ok(())
+}
+
+const ROOT: &str = "0";
+
+/// The soft limit that leaves room for one descriptor more: the iterator takes two, procfs one.
+fn room_for_one(pid: u32) -> Result<u64> {
+    let mut open = Vec::new();
+    for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
+        open.push(entry?.file_name().to_str().context("a number")?.parse::<u64>()?);
+    }
+    (1..1024)
+        .find(|limit| limit - open.iter().filter(|fd| *fd < limit).count() as u64 == 1)
+        .context("no such limit")
+}
+
+fn descriptors_run_short(_: &Namespace) -> Result<()> {
+    let mut exporter =
+        Exporter::start(&["--tracer=off", "--snapshot=iter", "--snapshot-interval=200ms"])?;
+    let pid = exporter.pid();
+    wait_until("listing by procfs", DEADLINE, || {
+        // A listing may be under way, and hold what it takes.
+        limit(ROOT, pid, &format!("--nofile={}:", room_for_one(pid)?))?;
+        let source = source(&exporter.scrape()?);
+        Ok(if source.as_deref() == Some("procfs") {
+            Look::Done(())
+        } else {
+            Look::NotYet(format!("{source:?}"))
+        })
+    })?;
+    ensure!(exporter.log().contains("opening iter/tcp: Too many open files"), "{}", exporter.log());
+    limit(ROOT, pid, "--nofile=1024:")?;
+    // It is tried again after ten seconds.
+    wait_until("listing by the iterator", 3 * DEADLINE, || {
+        let source = source(&exporter.scrape()?);
+        Ok(if source.as_deref() == Some("iter") {
+            Look::Done(())
+        } else {
+            Look::NotYet(format!("{source:?}"))
+        })
+    })?;
+    ensure!(exporter.log().contains("iter/tcp lists again"), "{}", exporter.log());
+    ensure!(exporter.stop()?.success());
+    Ok(())
+}
+
+fn threads_run_short(_: &Namespace) -> Result<()> {
+    // Nobody else is this user.
+    const USER: &str = "64124";
+    const HELD: &str = "-all,+cap_38,+cap_39";
+    // Before 5.11 maps are charged to it; a later kernel does not care.
+    let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
+    let binary = ReachableBinary::copy()?;
+    let within = ["setpriv", "--reuid", USER, "--regid", USER, "--clear-groups"].map(str::to_owned);
+    let mut exporter = Options::default()
+        .binary(&binary.path)
+        .within(within)
+        .within(["inh", "ambient", "bounding"].map(|set| {
+            let word = if set == "bounding" { "bounding-set" } else { &format!("{set}-caps") };
+            format!("--{word}={HELD}")
+        }))
+        .within(["--"])
+        .args(["--snapshot-interval=200ms"])
+        .start()?;
+    assert_eq!(exporter.scrape()?.value("tcpstat_tracer_up", &[])?, 1.0);
+    let pid = exporter.pid();
+    limit(USER, pid, "--nproc=1:")?;
+    let told = |exporter: &Exporter, line: &str| {
+        let log = exporter.log();
+        Ok(if log.contains(line) { Look::Done(()) } else { Look::NotYet(log) })
+    };
+    wait_until("word of the failure", DEADLINE, || {
+        told(&exporter, "starting the thread that drains the event log: ")
+    })?;
+    exporter.scrape()?;
+    limit(USER, pid, "--nproc=100:")?;
+    wait_until("word of success", DEADLINE, || told(&exporter, "snapshots succeed again"))?;
+    let log = exporter.log();
+    ensure!(!log.contains("panicked") && log.matches("snapshot failed").count() == 1, "{log}");
+    await_agreement(&mut exporter)?;
+    Ok(())
+}

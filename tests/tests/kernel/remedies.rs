@@ -1,0 +1,134 @@
+//! What is named where the kernel refuses: the one thing that is in the way.
+
+use std::process::Command;
+
+use anyhow::{Result, ensure};
+use nix::errno::Errno;
+use tcpstat_tests::binary::{Run, output, tcpstat};
+use tcpstat_tests::exporter::Options;
+use tcpstat_tests::harness::{Test, kernel_test};
+use tcpstat_tests::mounts::PrivateMounts;
+use tcpstat_tests::netns::Namespace;
+use tcpstat_tests::seccomp::{BpfCommand, refuse};
+
+use crate::privileges::ReachableBinary;
+use crate::surroundings::change_names;
+
+pub(crate) fn tests() -> Vec<Test> {
+    vec![
+        kernel_test("the_capability_that_is_missing_is_named_and_no_other", missing_capability),
+        kernel_test("a_user_namespace_is_named_and_no_capability", user_namespace),
+        kernel_test("a_seccomp_filter_is_named_and_no_capability", seccomp_filter),
+        kernel_test("a_tracefs_that_is_not_readable_is_named", tracefs),
+        kernel_test("what_the_verifier_refuses_is_told_in_full_at_debug", verifier),
+        kernel_test("a_refusal_without_a_reason_tells_what_was_asked", no_reason),
+    ]
+}
+
+/// Runs `check` as nobody with these capabilities, as setpriv takes them.
+fn check_with(binary: &ReachableBinary, capabilities: &str) -> Result<Run> {
+    output(
+        Command::new("setpriv")
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs"])
+            .arg(format!("--inh-caps=-all{capabilities}"))
+            .arg(format!("--ambient-caps=-all{capabilities}"))
+            .arg(format!("--bounding-set=-all{capabilities}"))
+            .arg("--")
+            .arg(&binary.path)
+            .arg("check"),
+    )
+}
+
+/// The remedies for tp_btf and for the classic tracepoint, and that of the iterator with its cause.
+fn remedies(report: &str) -> Vec<&str> {
+    let remedy = |line: &str| line.trim_start().starts_with('→') || line.starts_with("iter/tcp");
+    report.lines().filter(|line| remedy(line)).collect()
+}
+
+fn assert_all_name(run: &Run, named: &str, not: &[&str]) -> Result<()> {
+    assert_eq!(run.status, Some(1), "{run:?}");
+    let remedies = remedies(&run.stdout);
+    assert_eq!(remedies.len(), 3, "{}", run.stdout);
+    for remedy in remedies {
+        ensure!(remedy.contains(named), "{remedy}\n{}", run.stdout);
+        ensure!(not.iter().all(|other| !remedy.contains(other)), "{remedy}");
+    }
+    Ok(())
+}
+
+/// CAP_PERFMON is 38 and CAP_BPF 39: an older setpriv does not know their names.
+fn missing_capability(_: &Namespace) -> Result<()> {
+    PrivateMounts::enter()?.tracefs()?;
+    let binary = ReachableBinary::copy()?;
+    let run = check_with(&binary, "")?;
+    assert_all_name(&run, "grant CAP_BPF and CAP_PERFMON", &["seccomp"])?;
+    let run = check_with(&binary, ",+cap_39")?;
+    assert_all_name(&run, "grant CAP_PERFMON", &["CAP_BPF", "seccomp"])?;
+    let run = check_with(&binary, ",+cap_38")?;
+    assert_all_name(&run, "grant CAP_BPF", &["CAP_PERFMON", "seccomp"])
+}
+
+fn user_namespace(_: &Namespace) -> Result<()> {
+    let binary = ReachableBinary::copy()?;
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "--"]).arg(&binary.path).arg("check");
+    let run = output(&mut command)?;
+    ensure!(run.stdout.contains("CAP_BPF yes, CAP_PERFMON yes"), "{run:?}");
+    assert_all_name(&run, "run it in the initial user namespace", &["grant", "root;"])
+}
+
+fn seccomp_filter(_: &Namespace) -> Result<()> {
+    refuse(&[BpfCommand::MapCreate, BpfCommand::ProgLoad], Errno::EPERM)?;
+    let run = tcpstat(["check"])?;
+    assert_all_name(&run, "let the seccomp filter of this process allow bpf", &["grant", "root"])?;
+    let exporter = Options::default().start()?;
+    let log = exporter.log();
+    assert_eq!(log.matches(" WARN ").count(), 1, "{log}");
+    ensure!(log.contains("let the seccomp filter of this process allow bpf"), "{log}");
+    Ok(())
+}
+
+fn tracefs(_: &Namespace) -> Result<()> {
+    let mounts = PrivateMounts::enter()?;
+    mounts.tracefs()?;
+    let binary = ReachableBinary::copy()?;
+    let run = check_with(&binary, ",+cap_38,+cap_39")?;
+    let told = remedies(&run.stdout);
+    ensure!(run.stdout.contains("/sys/kernel/tracing: Permission denied"), "{}", run.stdout);
+    ensure!(told[1].contains("grant CAP_DAC_READ_SEARCH"), "{}", run.stdout);
+    ensure!(!run.stdout.contains("grant CAP_PERFMON"), "{}", run.stdout);
+    Ok(())
+}
+
+fn no_reason(_: &Namespace) -> Result<()> {
+    refuse(&[BpfCommand::RawTracepointOpen, BpfCommand::LinkCreate], Errno::EINVAL)?;
+    let run = tcpstat(["check"])?;
+    for asked in [
+        "BPF_PROG_TYPE_TRACING, BPF_TRACE_RAW_TP, inet_sock_set_state, on ",
+        "BPF_PROG_TYPE_TRACING, BPF_TRACE_ITER, tcp, on ",
+    ] {
+        ensure!(run.stdout.contains(asked), "{asked}: {}", run.stdout);
+    }
+    ensure!(!run.stdout.contains("--log.level debug"), "{}", run.stdout);
+    Ok(())
+}
+
+/// Two names change places, so that two bytes are read where there is one: the verifier says EACCES.
+fn verifier(_: &Namespace) -> Result<()> {
+    let swapped = [("sk_protocol", "sk_shutdown"), ("sk_shutdown", "sk_protocol")];
+    let _file = change_names(&PrivateMounts::enter()?, &swapped)?;
+    let run = tcpstat(["check", "--log.level=debug"])?;
+    let line = run.stdout.lines().skip_while(|line| !line.starts_with("tp_btf"));
+    let told: Vec<_> = line.take(2).collect();
+    ensure!(told[0].contains("loading the program: Permission denied"), "{}", run.stdout);
+    ensure!(told[1].contains("run with `--log.level debug` for all"), "{}", run.stdout);
+    let log = "loading the program: Permission denied (os error 13): the kernel's log:";
+    ensure!(run.stderr.contains(log) && run.stderr.contains("sk_shutdown"), "{}", run.stderr);
+
+    // One line of it at warn or info, and all at debug.
+    let exporter = Options::default().args(["--tracer=btf"]).start()?;
+    let log = exporter.log();
+    assert_eq!(log.matches(" WARN ").count(), 1, "{log}");
+    ensure!(log.contains("run with `--log.level debug`") && !log.contains("sk_shutdown"), "{log}");
+    Ok(())
+}
