@@ -15,8 +15,11 @@ use tcpstat_tests::loopback::Pairs;
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::tcp::Family;
 
-/// What is done, and how often.
-const USES: [(&str, fn() -> Result<()>); 8] = [
+/// One thing that a user does.
+type Use = fn() -> Result<()>;
+
+/// All of them, and how often each is done.
+const USES: [(&str, Use); 8] = [
     ("disconnect_and_connect_again", disconnect_and_connect_again),
     ("shut_a_listener_down", shut_a_listener_down),
     ("close_while_connecting", close_while_connecting),
