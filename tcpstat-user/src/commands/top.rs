@@ -106,5 +106,5 @@ fn exporter_url(text: &str) -> Result<String, String> {
 }
 
 fn interval(text: &str) -> Result<Duration, String> {
-    super::duration(text, Duration::from_millis(100), Duration::from_mins(1))
+    super::values::duration(text, Duration::from_millis(100), Duration::from_mins(1))
 }

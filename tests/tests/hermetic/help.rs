@@ -31,7 +31,7 @@ const WITHOUT_VARIABLE: [(&str, &str); 4] = [
 ];
 
 /// Every command, with its help; the first is that without a command.
-fn helps() -> Result<Vec<(String, String)>> {
+pub(crate) fn helps() -> Result<Vec<(String, String)>> {
     let help = |command: &str| -> Result<(String, String)> {
         let run = tcpstat(command.split_whitespace().chain(["--help"]))?;
         ensure!(run.status == Some(0) && run.stderr.is_empty(), "{command}: {run:?}");
@@ -59,12 +59,14 @@ fn commands(help: &str) -> Vec<String> {
 }
 
 /// The flags that a help lists, each with what it says of it.
-fn flags(help: &str) -> Vec<(String, String)> {
+pub(crate) fn flags(help: &str) -> Vec<(String, String)> {
     let mut flags: Vec<(String, String)> = Vec::new();
     for line in help.lines().take_while(|line| *line != "Examples:") {
         let long = line.split_whitespace().find(|word| word.starts_with("--"));
         if let (true, Some(long)) = (line.trim_start().starts_with('-'), long) {
-            flags.push((long.to_owned(), line.to_owned()));
+            // What stands in brackets may be left out.
+            let name = long.split('[').next().unwrap_or(long);
+            flags.push((name.to_owned(), line.to_owned()));
         } else if let Some((_, text)) = flags.last_mut() {
             *text += line;
         }
@@ -81,7 +83,7 @@ fn flags_have_variables() -> Result<()> {
                 continue;
             }
             let name = flag.trim_start_matches("--").to_uppercase().replace(['.', '-'], "_");
-            let variable = format!("[env: TCPSTAT_{name}=");
+            let variable = format!("[env: TCPSTAT_{name}]");
             assert!(text.contains(&variable), "{command} {flag}: no {variable} in {text}");
         }
     }

@@ -3,6 +3,7 @@
 #![expect(clippy::float_cmp, reason = "the values compared are whole numbers")]
 
 mod api;
+mod arguments;
 mod command_line;
 mod exposition;
 mod fixtures;
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
     tests.extend(command_line::tests());
     tests.extend(exposition::tests());
     tests.extend(api::tests());
+    tests.extend(arguments::tests());
     tests.extend(help::tests());
     tests.extend(textfile::tests());
     tests.extend(web::tests());
