@@ -19,6 +19,7 @@ mod lose;
 mod memory;
 mod program;
 mod scheduling;
+mod terminal;
 
 pub use btf::BtfError;
 pub use counters::Counters;
@@ -30,3 +31,4 @@ pub use load::{Attempt, Tracer, climb};
 pub use memory::{one_arena, release_memory};
 pub use program::Program;
 pub use scheduling::ask_for_short_turns;
+pub use terminal::TerminalGuard;
