@@ -11,20 +11,17 @@ use std::{
 use ratatui::{
     DefaultTerminal,
     crossterm::{
-        event::{self, DisableBracketedPaste, EnableBracketedPaste, Event, KeyEventKind},
+        event::{DisableBracketedPaste, EnableBracketedPaste},
         execute,
     },
 };
 use tokio::{
-    sync::mpsc,
+    signal::unix::{SignalKind, signal},
     time::{Instant, sleep_until},
 };
 
-use super::{Flow, LogLines, Model, Source, view::Theme};
+use super::{Flow, LogLines, Model, Source, keys, view::Theme};
 use crate::kernel::TerminalGuard;
-
-/// Keys that may wait while a frame is drawn.
-const KEYS: usize = 64;
 
 /// Time from one frame to the next at least: however much is typed or pasted, there is time for the rest.
 const FRAME: Duration = Duration::from_millis(30);
@@ -47,7 +44,7 @@ impl Screen {
         let guard = TerminalGuard::new();
         let taken = ratatui::try_init().and_then(|terminal| {
             end_at_a_panic();
-            // A paste comes as one event then, of which no character is a key.
+            // A paste comes marked then, and none of it is a key.
             execute!(stdout(), EnableBracketedPaste)?;
             Ok(Self { terminal, _guard: guard })
         });
@@ -113,7 +110,8 @@ pub async fn run(
     stopped: impl Future,
 ) -> io::Result<()> {
     let mut screen = Screen::take()?;
-    let mut events = events()?;
+    let mut typed = keys::typed()?;
+    let mut resized = signal(SignalKind::window_change())?;
     let mut stopped = std::pin::pin!(stopped);
     let mut looked = Instant::now();
     model.take(source.look());
@@ -126,18 +124,18 @@ pub async fn run(
         tokio::select! {
             _ = &mut stopped => return Ok(()),
             () = source.ended() => return Ok(()),
-            event = events.recv() => {
-                let Some(event) = event else { return Ok(()) };
+            keys = typed.recv() => {
+                let Some(mut keys) = keys else { return Ok(()) };
                 // All that has come, and one frame for it.
-                let mut waiting = Some(event);
-                while let Some(event) = waiting {
-                    if take(&mut model, &event) == Flow::Quit {
-                        return Ok(());
-                    }
-                    waiting = events.try_recv().ok();
+                while let Ok(more) = typed.try_recv() {
+                    keys.extend(more);
+                }
+                if keys.into_iter().any(|key| model.press(key) == Flow::Quit) {
+                    return Ok(());
                 }
                 frame = frame.or(Some(drawn + FRAME));
             }
+            _ = resized.recv() => frame = frame.or(Some(drawn + FRAME)),
             () = sleep_until(next) => {
                 looked = Instant::now();
                 model.take(source.look());
@@ -151,26 +149,4 @@ pub async fn run(
             }
         }
     }
-}
-
-/// A new size and a paste change nothing of the model; a new size is drawn.
-fn take(model: &mut Model, event: &Event) -> Flow {
-    match event {
-        Event::Key(key) if key.kind != KeyEventKind::Release => model.press(*key),
-        _ => Flow::Stay,
-    }
-}
-
-/// What the terminal tells, until it goes.
-fn events() -> io::Result<mpsc::Receiver<Event>> {
-    let (tell, told) = mpsc::channel(KEYS);
-    // It waits in read(2) when the process ends, which ends it.
-    thread::Builder::new().name("keys".into()).spawn(move || {
-        while let Ok(event) = event::read() {
-            if tell.blocking_send(event).is_err() {
-                return;
-            }
-        }
-    })?;
-    Ok(told)
 }

@@ -6,6 +6,7 @@ mod api;
 mod churn;
 mod healing;
 mod hooks;
+mod hostile_exporter;
 mod losses;
 mod namespaces;
 mod peers;
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
     tests.extend(churn::tests());
     tests.extend(healing::tests());
     tests.extend(hooks::tests());
+    tests.extend(hostile_exporter::tests());
     tests.extend(losses::tests());
     tests.extend(namespaces::tests());
     tests.extend(peers::tests());
