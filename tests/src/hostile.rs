@@ -77,7 +77,7 @@ impl Hostile {
 fn read(stream: &TcpStream) -> Result<Asked> {
     stream.set_read_timeout(Some(LONGEST))?;
     stream.set_write_timeout(Some(LONGEST))?;
-    let lines = BufReader::new(stream).lines().map_while(|line| line.ok());
+    let lines = BufReader::new(stream).lines().map_while(Result::ok);
     let mut lines = lines.take_while(|line| !line.is_empty());
     let first = lines.next().unwrap_or_default();
     let path = first.split(' ').nth(1).unwrap_or_default().to_owned();

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::Context;
-use clap::{Args, Command};
+use clap::{Args, Command, ValueHint};
 use clap_mangen::Man;
 
 use super::{arguments, values, write_out};
@@ -21,7 +21,7 @@ pub(super) const EXAMPLES: &str = "Examples:
 #[derive(Args, Debug)]
 pub(super) struct ManArgs {
     /// Folder to write all pages to, one for each command, instead of printing the first
-    #[arg(long, value_name = "DIR", value_parser = values::path(), help_heading = "Output")]
+    #[arg(long, value_name = "DIR", value_parser = values::path(), value_hint = ValueHint::DirPath, help_heading = "Output")]
     directory: Option<PathBuf>,
 }
 

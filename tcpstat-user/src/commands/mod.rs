@@ -22,7 +22,7 @@ use std::{
 
 use anyhow::Context;
 use arguments::Variables;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueHint};
 use log::LogArgs;
 
 use crate::{
@@ -99,6 +99,9 @@ enum Command {
     #[command(after_long_help = top::EXAMPLES)]
     Top(top::TopArgs),
     /// Print the sockets by state once; needs no privileges
+    ///
+    /// IPV4 and IPV6 are the sockets' families, not the packets': the connections of IPv4 clients of a
+    /// dual-stack listener are sockets of IPv6, as in /proc/net/tcp6.
     #[command(after_long_help = show::EXAMPLES)]
     Show(show::ShowArgs),
     /// Try what the tracer needs, and say what to grant
@@ -125,6 +128,7 @@ struct ProcfsArgs {
         value_name = "PATH",
         env = "TCPSTAT_PATH_PROCFS",
         value_parser = values::path(),
+        value_hint = ValueHint::DirPath,
         help_heading = "Listing"
     )]
     path: PathBuf,

@@ -3,7 +3,7 @@
 use std::{process::ExitCode, time::Duration};
 
 use anyhow::Context;
-use clap::{ArgAction, Args};
+use clap::{ArgAction, Args, ValueHint};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::timeout};
 use tracing::info;
 
@@ -45,6 +45,7 @@ pub(super) struct ServeArgs {
         value_name = "PATH",
         env = "TCPSTAT_WEB_TELEMETRY_PATH",
         value_parser = values::parsed::<TelemetryPath>,
+        value_hint = ValueHint::Other,
         help_heading = "Listening"
     )]
     telemetry_path: TelemetryPath,
@@ -73,6 +74,7 @@ pub(super) struct ServeArgs {
         value_name = "PATH",
         env = "TCPSTAT_TEXTFILE",
         value_parser = values::parsed::<Textfile>,
+        value_hint = ValueHint::FilePath,
         help_heading = "Compatibility"
     )]
     textfile: Option<Textfile>,

@@ -90,7 +90,6 @@ impl Keys {
                 Self::Escape { told: false, pasting: true }
             }
             (Self::Sequence { pasting, .. }, ESCAPE) => Self::Escape { told: false, pasting },
-            (Self::Escape { pasting, .. }, b'[') => Self::Sequence { number: 0, pasting },
             (Self::Escape { pasting: false, .. }, b'O') => Self::Letter,
             (Self::Sequence { number, pasting }, b'0'..=b'9') => Self::Sequence {
                 number: number.saturating_mul(10).saturating_add(u16::from(byte - b'0')),
@@ -102,7 +101,10 @@ impl Keys {
                 _ if pasting => Self::Pasted,
                 _ => Self::Key,
             },
-            (Self::Sequence { pasting, .. }, 0x20..=0x3f) => Self::Sequence { number: 0, pasting },
+            (Self::Escape { pasting, .. }, b'[')
+            | (Self::Sequence { pasting, .. }, 0x20..=0x3f) => {
+                Self::Sequence { number: 0, pasting }
+            }
             (
                 Self::Sequence { pasting: true, .. }
                 | Self::Escape { pasting: true, .. }

@@ -89,7 +89,8 @@ fn is_of_path(c: char) -> bool {
 fn percent_encoded(character: char) -> String {
     let mut bytes = [0; 4];
     let bytes = character.encode_utf8(&mut bytes).as_bytes();
-    bytes.iter().map(|byte| format!("%{byte:02X}")).collect()
+    let encoded: Vec<_> = bytes.iter().map(|byte| format!("%{byte:02X}")).collect();
+    encoded.concat()
 }
 
 /// `.` and `..`, encoded or not: clients take the encoded form for the same (WHATWG URL, 4.1).

@@ -14,7 +14,6 @@ pub(crate) fn tests() -> Vec<Test> {
         hermetic_test("every_flag_has_an_environment_variable_or_a_reason", flags_have_variables),
         hermetic_test("every_flag_is_in_the_manual_page_of_its_command", flags_are_in_pages),
         hermetic_test("every_command_has_examples_and_the_exit_status_is_told", examples),
-        hermetic_test("completions_are_taken_by_their_shells", completions_are_taken),
         hermetic_test("the_unit_drops_all_but_two_capabilities", the_unit),
         hermetic_test("a_reader_that_has_seen_enough_ends_it_quietly", broken_pipe),
         hermetic_test("a_full_disk_is_one_line_and_a_failure", full_disk),
@@ -137,26 +136,6 @@ fn examples() -> Result<()> {
     let status = helps[0].1.split_once("\nExit status:\n").context("no exit status")?.1;
     for number in ["0", "1", "2"] {
         assert!(status.lines().any(|line| line.trim_start().starts_with(number)), "{status}");
-    }
-    Ok(())
-}
-
-fn completions_are_taken() -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let helps = helps()?;
-    for (shell, check) in [("bash", "-n"), ("zsh", "-n"), ("fish", "--no-execute")] {
-        let run = tcpstat(["completions", shell])?;
-        ensure!(run.status == Some(0), "{run:?}");
-        let script = folder.path().join(shell);
-        fs::write(&script, &run.stdout)?;
-        let checked = output(Command::new(shell).arg(check).arg(&script))?;
-        ensure!(checked.status == Some(0) && checked.stderr.is_empty(), "{shell}: {checked:?}");
-        for (command, help) in &helps {
-            for (flag, _) in flags(help) {
-                let name = flag.trim_start_matches("--");
-                assert!(run.stdout.contains(name), "{shell}: {command} {flag}");
-            }
-        }
     }
     Ok(())
 }

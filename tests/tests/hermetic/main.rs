@@ -5,6 +5,7 @@
 mod api;
 mod arguments;
 mod command_line;
+mod completions;
 mod exposition;
 mod fixtures;
 mod help;
@@ -18,6 +19,7 @@ use tcpstat_tests::harness::run;
 fn main() -> ExitCode {
     let mut tests = fixtures::tests();
     tests.extend(command_line::tests());
+    tests.extend(completions::tests());
     tests.extend(exposition::tests());
     tests.extend(api::tests());
     tests.extend(arguments::tests());

@@ -220,8 +220,10 @@ fn huge_numbers(_: &Namespace) -> Result<()> {
         }
     })?;
     let terminal = top(&server.url())?;
-    let screen = terminal.await_screen("them", |screen| screen.contains("events missed"))?;
-    assert!(screen.contains("8589934590") || screen.contains("8.6G"), "{screen}");
+    // A count that no host has is the largest that there is, of each family.
+    terminal.await_screen("them", |screen| {
+        screen.contains("events missed") && screen.contains("8589934590 sockets")
+    })?;
     terminal.press("?")?;
     terminal.await_screen("the help", |screen| screen.contains("stand still"))?;
     Ok(())
@@ -258,7 +260,7 @@ fn refused(_: &Namespace) -> Result<()> {
             "EOF while parsing a list",
         ),
         (
-            |_, answer| answer.whole("500 \u{1b}[2J", "text/plain", "\u{1b}[2J\u{9b}31mbroken\nx"),
+            |_, answer| answer.whole("500 Broken", "text/plain", "\u{1b}[2J\u{9b}31mbroken\nx"),
             "500",
         ),
         (
