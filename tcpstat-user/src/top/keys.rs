@@ -18,6 +18,9 @@ const CHUNK: usize = 4_096;
 /// Chunks that may wait while a frame is drawn.
 const WAITING: usize = 4;
 
+/// The terminal that a process is controlled by, whatever its standard input is.
+const CONTROLLING: &str = "/dev/tty";
+
 /// What comes before a paste, and after it, in a terminal that was asked to tell them.
 const PASTE: (u16, u16) = (200, 201);
 
@@ -30,7 +33,7 @@ pub(super) fn typed() -> io::Result<mpsc::Receiver<Vec<KeyEvent>>> {
     let mut terminal: Box<dyn Read + Send> = if io::stdin().is_terminal() {
         Box::new(io::stdin())
     } else {
-        Box::new(File::open("/dev/tty")?)
+        Box::new(File::open(CONTROLLING).map_err(named)?)
     };
     // It waits in read(2) when the process ends, which ends it.
     thread::Builder::new().name("keys".into()).spawn(move || {
@@ -49,6 +52,15 @@ pub(super) fn typed() -> io::Result<mpsc::Receiver<Vec<KeyEvent>>> {
         }
     })?;
     Ok(told)
+}
+
+/// An error of the terminal that keys come from, which its settings belong to as well.
+pub(super) fn named(error: io::Error) -> io::Error {
+    if io::stdin().is_terminal() {
+        return error;
+    }
+    let told = format!("{CONTROLLING}, since standard input is no terminal: {error}");
+    io::Error::new(error.kind(), told)
 }
 
 /// What is being read.

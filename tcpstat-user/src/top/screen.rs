@@ -75,7 +75,7 @@ impl Drop for Screen {
 fn give_back() {
     // Where the terminal has gone there is nothing to give back.
     let _ = execute!(stdout(), DisableBracketedPaste);
-    ratatui::restore();
+    let _ = ratatui::try_restore();
 }
 
 /// Gives the terminal back before a panic says what it has to say. One of another thread ends the process:
@@ -109,7 +109,7 @@ pub async fn run(
     log: &LogLines,
     stopped: impl Future,
 ) -> io::Result<()> {
-    let mut screen = Screen::take()?;
+    let mut screen = Screen::take().map_err(keys::named)?;
     let mut typed = keys::typed()?;
     let mut resized = signal(SignalKind::window_change())?;
     let mut stopped = std::pin::pin!(stopped);
