@@ -11,6 +11,7 @@ use std::{
 use ratatui::{
     DefaultTerminal,
     crossterm::{
+        cursor::Show,
         event::{DisableBracketedPaste, EnableBracketedPaste},
         execute,
     },
@@ -63,7 +64,7 @@ impl Screen {
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        // Where the terminal has gone there is nothing to give back.
+        // The terminal's own account of it; where it has gone there is nothing to give back.
         let _ = self.terminal.show_cursor();
         // After a panic that has been done already; once more would write over what it says.
         if !thread::panicking() {
@@ -74,7 +75,7 @@ impl Drop for Screen {
 
 fn give_back() {
     // Where the terminal has gone there is nothing to give back.
-    let _ = execute!(stdout(), DisableBracketedPaste);
+    let _ = execute!(stdout(), DisableBracketedPaste, Show);
     let _ = ratatui::try_restore();
 }
 
@@ -89,7 +90,7 @@ fn end_at_a_panic() {
         // The drawing thread itself may hold the lock.
         let held = other.then(|| DRAWING.lock().unwrap_or_else(PoisonError::into_inner));
         // As in `give_back`.
-        let _ = execute!(stdout(), DisableBracketedPaste);
+        let _ = execute!(stdout(), DisableBracketedPaste, Show);
         tell(what);
         if held.is_some() {
             // The status of a panic of the main thread.
