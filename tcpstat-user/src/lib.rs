@@ -14,6 +14,7 @@ pub mod metrics;
 pub mod procfs;
 pub mod snapshot;
 pub mod states;
+pub mod text;
 pub mod textfile;
 pub mod top;
 pub mod tracker;

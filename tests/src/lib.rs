@@ -18,6 +18,7 @@ pub mod exposition;
 pub mod flow;
 pub mod harness;
 pub mod held;
+pub mod hostile;
 pub mod kernel_gate;
 pub mod loopback;
 pub mod map_reader;

@@ -1,6 +1,7 @@
 //! A terminal that a program runs in: a tmux session with a server of its own.
 
 use std::ffi::OsStr;
+use std::fs;
 use std::process::Command;
 
 use anyhow::{Result, ensure};
@@ -40,7 +41,7 @@ impl Terminal {
     /// # Errors
     /// As [`Terminal::screen`].
     pub fn shell(&self) -> Result<u32> {
-        Ok(self.tmux(["display-message", "-p", "#{pane_pid}"])?.trim().parse()?)
+        Ok(self.tell("#{pane_pid}")?.parse()?)
     }
 
     /// Presses a key, by tmux's name for it.
@@ -49,6 +50,27 @@ impl Terminal {
     /// As [`Terminal::screen`].
     pub fn press(&self, key: &str) -> Result<()> {
         self.tmux(["send-keys", key]).map(drop)
+    }
+
+    /// What tmux knows of it: `#{pane_title}`, say.
+    ///
+    /// # Errors
+    /// As [`Terminal::screen`].
+    pub fn tell(&self, format: &str) -> Result<String> {
+        Ok(self.tmux(["display-message", "-p", format])?.trim_end_matches('\n').to_owned())
+    }
+
+    /// Pastes `text`: marked as a paste where the program asks for that, or as if it were typed.
+    ///
+    /// # Errors
+    /// As [`Terminal::screen`].
+    pub fn paste(&self, text: &str, marked: bool) -> Result<()> {
+        // tmux takes no argument of more than 16 KB.
+        let file = self.folder.path().join("pasted");
+        fs::write(&file, text)?;
+        self.tmux([OsStr::new("load-buffer"), file.as_os_str()])?;
+        let args: &[&str] = if marked { &["paste-buffer", "-p"] } else { &["paste-buffer"] };
+        self.tmux(args).map(drop)
     }
 
     /// Gives it another size.

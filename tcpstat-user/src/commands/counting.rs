@@ -201,5 +201,5 @@ fn find_tracer(rungs: &[Program], procfs: &Procfs) -> Option<Tracer> {
 }
 
 fn snapshot_interval(text: &str) -> Result<Duration, String> {
-    super::duration(text, Duration::from_millis(100), Duration::from_hours(24))
+    super::values::duration(text, Duration::from_millis(100), Duration::from_hours(24))
 }

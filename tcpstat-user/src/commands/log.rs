@@ -7,12 +7,14 @@ use std::{
 
 use clap::{Args, ValueEnum};
 use tracing_subscriber::{
+    field::MakeExt,
     filter::{LevelFilter, Targets},
+    fmt::{FormatFields, format::debug_fn},
     layer::SubscriberExt,
     util::SubscriberInitExt,
 };
 
-use crate::top::LogLines;
+use crate::{text::plain, top::LogLines};
 
 /// Flags of every command.
 #[derive(Args, Clone, Debug)]
@@ -52,6 +54,7 @@ impl LogArgs {
         };
         let levels = Targets::new().with_default(own).with_target("aya", aya);
         let lines = tracing_subscriber::fmt::layer()
+            .fmt_fields(fields())
             .with_writer(io::stderr)
             .with_ansi(io::stderr().is_terminal() && colours_wanted());
         tracing_subscriber::registry().with(levels).with(lines).init();
@@ -72,6 +75,24 @@ impl LogArgs {
             .without_time();
         tracing_subscriber::registry().with(levels).with(lines).init();
     }
+}
+
+/// Message and fields, fit to be shown whatever they quote. A message may have several lines: the kernel's
+/// log of a program that it refuses.
+fn fields() -> impl for<'writer> FormatFields<'writer> {
+    debug_fn(|writer, field, value| {
+        let text = format!("{value:?}");
+        match field.name() {
+            "message" => {
+                let lines: Vec<_> = text.split('\n').map(|line| plain(line, usize::MAX)).collect();
+                write!(writer, "{}", lines.join("\n"))
+            }
+            // Where the crate `log` was called; the target says so already.
+            name if name.starts_with("log.") => Ok(()),
+            name => write!(writer, "{name}={}", plain(&text, usize::MAX)),
+        }
+    })
+    .delimited(" ")
 }
 
 /// Whether the user has not said no to colours (https://no-color.org).

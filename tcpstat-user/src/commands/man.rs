@@ -8,10 +8,10 @@ use std::{
 };
 
 use anyhow::Context;
-use clap::{Args, Command, CommandFactory};
+use clap::{Args, Command, ValueHint};
 use clap_mangen::Man;
 
-use super::{Cli, write_out};
+use super::{arguments, values, write_out};
 
 pub(super) const EXAMPLES: &str = "Examples:
   tcpstat man | man -l -                              read it now
@@ -21,13 +21,13 @@ pub(super) const EXAMPLES: &str = "Examples:
 #[derive(Args, Debug)]
 pub(super) struct ManArgs {
     /// Folder to write all pages to, one for each command, instead of printing the first
-    #[arg(long, value_name = "DIR", help_heading = "Output")]
+    #[arg(long, value_name = "DIR", value_parser = values::path(), value_hint = ValueHint::DirPath, help_heading = "Output")]
     directory: Option<PathBuf>,
 }
 
 /// Prints to standard output, or writes files.
 pub(super) fn run(args: &ManArgs) -> anyhow::Result<ExitCode> {
-    let mut command = Cli::command().disable_help_subcommand(true);
+    let mut command = arguments::command().disable_help_subcommand(true);
     command.build();
     match &args.directory {
         None => write_out(&page(&command)?)?,

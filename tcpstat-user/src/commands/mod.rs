@@ -1,5 +1,6 @@
 //! The command line: what can be asked, and the wiring for each.
 
+mod arguments;
 mod check;
 mod completions;
 mod counting;
@@ -11,27 +12,60 @@ mod serve;
 mod show;
 mod signals;
 mod top;
+mod values;
 
 use std::{
+    ffi::OsString,
     io::{self, Write},
     path::PathBuf,
     process::ExitCode,
-    time::Duration,
 };
 
 use anyhow::{Context, anyhow};
-use clap::{Args, Parser, Subcommand};
+use arguments::Variables;
+use clap::{Args, Parser, Subcommand, ValueHint};
 use log::LogArgs;
 
-use crate::{procfs::Procfs, top::LogLines};
+use crate::{
+    procfs::Procfs,
+    text::{self, plain},
+    top::LogLines,
+};
 
-pub use serve::ServeArgs;
+use serve::ServeArgs;
 
 /// What the exit status tells, in the help and in the manual page.
 const EXIT_STATUS: &str = "Exit status:
   0  well; for check: a tracer would run
   1  failed: one line on standard error says why; for check: no tracer would run
   2  wrong usage: what, where and how it is written, on standard error";
+
+/// Does what the command line and the environment ask for; what failed is told on standard error. The
+/// first of `arguments` is the program's name.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let given: Vec<_> = arguments.into_iter().collect();
+    let (cli, variables) = match arguments::parse(&given) {
+        Ok(parsed) => parsed,
+        Err(usage) => usage.exit(),
+    };
+    match cli.run() {
+        Ok(status) => status,
+        Err(error) => failed(error, &variables),
+    }
+}
+
+/// One line for what failed, or what is wrong about the usage.
+fn failed(error: anyhow::Error, variables: &Variables) -> ExitCode {
+    match error.downcast::<clap::Error>() {
+        Ok(usage) => variables.name_in_usage(usage).exit(),
+        Err(error) => {
+            let told = variables.name_at_start(format!("{error:#}"));
+            // There is nobody to tell that nobody can be told.
+            let _ = writeln!(io::stderr(), "tcpstat: {}", plain(&told, text::MESSAGE));
+            ExitCode::FAILURE
+        }
+    }
+}
 
 /// TCP sockets by state, counted in the kernel, served to Prometheus
 ///
@@ -48,7 +82,7 @@ const EXIT_STATUS: &str = "Exit status:
     after_help = "Without a command, `tcpstat` is `tcpstat serve`. `tcpstat COMMAND --help` has examples.",
     after_long_help = format!("{}\n\n{EXIT_STATUS}", serve::EXAMPLES)
 )]
-pub struct Cli {
+struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
@@ -66,6 +100,9 @@ enum Command {
     #[command(after_long_help = top::EXAMPLES)]
     Top(top::TopArgs),
     /// Print the sockets by state once; needs no privileges
+    ///
+    /// IPV4 and IPV6 are the sockets' families, not the packets': the connections of IPv4 clients of a
+    /// dual-stack listener are sockets of IPv6, as in /proc/net/tcp6.
     #[command(after_long_help = show::EXAMPLES)]
     Show(show::ShowArgs),
     /// Try what the tracer needs, and say what to grant
@@ -91,6 +128,8 @@ struct ProcfsArgs {
         default_value = Procfs::DEFAULT_ROOT,
         value_name = "PATH",
         env = "TCPSTAT_PATH_PROCFS",
+        value_parser = values::path(),
+        value_hint = ValueHint::DirPath,
         help_heading = "Listing"
     )]
     path: PathBuf,
@@ -112,7 +151,7 @@ impl Cli {
     /// # Errors
     /// What is to be told in one line, the exit status being 1 then; or a [`clap::Error`], which tells
     /// of wrong usage.
-    pub fn run(self) -> anyhow::Result<ExitCode> {
+    fn run(self) -> anyhow::Result<ExitCode> {
         let held = LogLines::default();
         match &self.command {
             Some(Command::Top(_)) => self.log.hold(&held),
@@ -137,15 +176,4 @@ fn write_out(text: &[u8]) -> anyhow::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written.context("writing to standard output"),
     }
-}
-
-/// A time within those two, as flags take it.
-fn duration(text: &str, shortest: Duration, longest: Duration) -> Result<Duration, String> {
-    let duration = humantime::parse_duration(text)
-        .map_err(|error| format!("{error}; write it like 15s, 500ms or 1h"))?;
-    if (shortest..=longest).contains(&duration) {
-        return Ok(duration);
-    }
-    let [shortest, longest] = [shortest, longest].map(humantime::format_duration);
-    Err(format!("at least {shortest}, at most {longest}"))
 }

@@ -3,15 +3,15 @@
 use std::{process::ExitCode, time::Duration};
 
 use anyhow::Context;
-use clap::Args;
+use clap::{ArgAction, Args, ValueHint};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::timeout};
 use tracing::info;
 
-use super::{counting::CountingArgs, resources, signals::StopSignals};
+use super::{counting::CountingArgs, resources, signals::StopSignals, values};
 use crate::{
     clock, kernel,
     textfile::{self, Textfile},
-    web::{self, Exporter, ListenAddress, Recorder, StreamPlaces},
+    web::{self, Exporter, ListenAddress, Recorder, StreamPlaces, TelemetryPath},
 };
 
 /// Threads that answer requests.
@@ -34,7 +34,7 @@ pub(super) const EXAMPLES: &str = "Examples:
 
 /// Flags of `tcpstat serve`.
 #[derive(Args, Clone, Debug)]
-pub struct ServeArgs {
+pub(super) struct ServeArgs {
     /// Address to listen on: HOST:PORT, or :PORT for all; repeatable
     #[arg(
         long = "web.listen-address",
@@ -42,6 +42,7 @@ pub struct ServeArgs {
         value_name = "ADDRESS",
         env = "TCPSTAT_WEB_LISTEN_ADDRESS",
         value_delimiter = ',',
+        value_parser = values::parsed::<ListenAddress>,
         help_heading = "Listening"
     )]
     listen_address: Vec<ListenAddress>,
@@ -52,10 +53,11 @@ pub struct ServeArgs {
         default_value = "/metrics",
         value_name = "PATH",
         env = "TCPSTAT_WEB_TELEMETRY_PATH",
-        value_parser = telemetry_path,
+        value_parser = values::parsed::<TelemetryPath>,
+        value_hint = ValueHint::Other,
         help_heading = "Listening"
     )]
-    telemetry_path: String,
+    telemetry_path: TelemetryPath,
 
     #[command(flatten)]
     counting: CountingArgs,
@@ -64,6 +66,13 @@ pub struct ServeArgs {
     #[arg(
         long = "no-compat.node-exporter",
         env = "TCPSTAT_NO_COMPAT_NODE_EXPORTER",
+        value_name = "YES|NO",
+        num_args = 0..=1,
+        require_equals = true,
+        action = ArgAction::Set,
+        default_value = "no",
+        default_missing_value = "yes",
+        value_parser = values::switch,
         help_heading = "Compatibility"
     )]
     no_node_exporter: bool,
@@ -73,6 +82,8 @@ pub struct ServeArgs {
         long = "textfile",
         value_name = "PATH",
         env = "TCPSTAT_TEXTFILE",
+        value_parser = values::parsed::<Textfile>,
+        value_hint = ValueHint::FilePath,
         help_heading = "Compatibility"
     )]
     textfile: Option<Textfile>,
@@ -122,7 +133,7 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
         nudge: tracking.nudge(),
         procfs,
         node_exporter: !args.no_node_exporter,
-        telemetry_path: args.telemetry_path.clone(),
+        telemetry_path: args.telemetry_path.to_string(),
         recording,
         streams: StreamPlaces::default(),
         started,
@@ -175,14 +186,4 @@ fn serve_all(
         servers.spawn(async move { server.await });
     }
     Ok(servers)
-}
-
-fn telemetry_path(text: &str) -> Result<String, String> {
-    if !text.starts_with('/') || text.contains(['{', '}', '?', '#']) {
-        return Err("a path begins with / and has none of { } ? #".to_owned());
-    }
-    if web::is_taken(text) {
-        return Err("/, /-/healthy, /-/ready, /api and what is below /assets are taken".to_owned());
-    }
-    Ok(text.to_owned())
 }

@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeMap, fmt::Write as _, process::ExitCode};
 
-use clap::Args;
+use clap::{ArgAction, Args};
 use serde::Serialize;
 
-use super::{ProcfsArgs, write_out};
+use super::{ProcfsArgs, values, write_out};
 use crate::{
     states::{Family, PerFamily, State, family_word, state_word},
     tracker::{self, Pass},
@@ -23,7 +23,17 @@ pub(super) struct ShowArgs {
     procfs: ProcfsArgs,
 
     /// Print JSON instead of a table
-    #[arg(long, help_heading = "Output")]
+    #[arg(
+        long,
+        value_name = "YES|NO",
+        num_args = 0..=1,
+        require_equals = true,
+        action = ArgAction::Set,
+        default_value = "no",
+        default_missing_value = "yes",
+        value_parser = values::switch,
+        help_heading = "Output"
+    )]
     json: bool,
 }
 

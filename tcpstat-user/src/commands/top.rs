@@ -9,14 +9,21 @@ use std::{
 
 use anyhow::{Context, bail};
 use clap::Args;
+use ureq::http::Uri;
 
 use super::{counting::CountingArgs, log::colours_wanted, signals::StopSignals};
-use crate::top::{Exporter, Here, LogLines, Model, Source, screen, view::Theme};
+use crate::{
+    text::without_password,
+    top::{Exporter, Here, LogLines, Model, Source, screen, view::Theme},
+};
 
 pub(super) const EXAMPLES: &str = "Examples:
   tcpstat top
   tcpstat top --interval 200ms
   tcpstat top --connect http://web-1:10048   a running exporter";
+
+/// Longest URL in bytes.
+const LONGEST_URL: usize = 2_000;
 
 /// Flags of `tcpstat top`.
 #[derive(Args, Debug)]
@@ -56,7 +63,8 @@ pub(super) fn run(args: &TopArgs, log: &LogLines) -> anyhow::Result<ExitCode> {
         );
     }
     if let Some(url) = &args.connect {
-        let exporter = Exporter::connect(url).with_context(|| format!("--connect {url}"))?;
+        let exporter = Exporter::connect(url)
+            .with_context(|| format!("--connect {}", without_password(url)))?;
         return show(args, log, Source::Exporter(exporter));
     }
     let rungs = args.counting.rungs()?;
@@ -94,11 +102,15 @@ fn is_unicode() -> bool {
     })
 }
 
-/// Without a slash at its end.
+/// Without a slash at its end. It may have a user and a password, `http://USER:PASSWORD@HOST:PORT`.
 fn exporter_url(text: &str) -> Result<String, String> {
     let url = text.trim_end_matches('/');
-    match url.strip_prefix("http://") {
-        Some(place) if !place.is_empty() && !place.contains(char::is_whitespace) => {
+    let host = url.parse::<Uri>().ok().filter(|uri| {
+        let of_http = uri.scheme_str() == Some("http") && uri.query().is_none();
+        of_http && uri.host().is_some_and(|host| !host.is_empty())
+    });
+    match host {
+        Some(_) if url.is_ascii() && url.len() <= LONGEST_URL && !url.contains('#') => {
             Ok(url.to_owned())
         }
         _ => Err("write it like http://web-1:10048; there is no TLS".to_owned()),
@@ -106,5 +118,5 @@ fn exporter_url(text: &str) -> Result<String, String> {
 }
 
 fn interval(text: &str) -> Result<Duration, String> {
-    super::duration(text, Duration::from_millis(100), Duration::from_mins(1))
+    super::values::duration(text, Duration::from_millis(100), Duration::from_mins(1))
 }

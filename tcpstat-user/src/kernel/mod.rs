@@ -22,6 +22,7 @@ mod program;
 mod remedy;
 mod scheduling;
 mod step;
+mod terminal;
 
 pub use btf::BtfError;
 pub use counters::Counters;
@@ -35,3 +36,4 @@ pub use program::Program;
 pub use remedy::{Refusal, Tracefs};
 pub use scheduling::ask_for_short_turns;
 pub use step::{Attachment, Step};
+pub use terminal::TerminalGuard;

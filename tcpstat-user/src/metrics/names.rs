@@ -21,15 +21,17 @@ const fn counter(name: &'static str, help: &'static str) -> Metric {
     Metric { name, help, kind: MetricType::Counter }
 }
 
-pub(super) const CONNECTIONS: Metric =
-    gauge("tcpstat_connections", "TCP sockets of this network namespace by family and state, now.");
+pub(super) const CONNECTIONS: Metric = gauge(
+    "tcpstat_connections",
+    "TCP sockets of this network namespace by family and state, now. The family is the socket's, not the packets': an IPv4 client of a dual-stack listener counts as ipv6.",
+);
 pub(super) const TRANSITIONS: Metric = counter(
     "tcpstat_transitions",
-    "TCP state transitions since the tracer started; from=\"listen\", to=\"syn_recv\" is an accepted child's birth.",
+    "TCP state transitions by the socket's family since the tracer started; from=\"listen\", to=\"syn_recv\" is an accepted child's birth.",
 );
 pub(super) const SNAPSHOT_CONNECTIONS: Metric = gauge(
     "tcpstat_snapshot_connections",
-    "TCP sockets by family and state as the last snapshot listed them.",
+    "TCP sockets by family (the socket's, not the packets') and state as the last snapshot listed them.",
 );
 pub(super) const DRIFT_CONNECTIONS: Metric = gauge(
     "tcpstat_drift_connections",

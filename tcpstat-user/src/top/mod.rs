@@ -4,6 +4,7 @@
 //! a frame; [`screen`] has the terminal and the loop. Looks at the numbers come from [`Source`].
 
 mod exporter;
+mod keys;
 mod log_lines;
 mod model;
 mod numbers;

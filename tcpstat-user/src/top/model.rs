@@ -5,7 +5,10 @@ use std::time::Duration;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::numbers::{Look, Numbers, Row};
-use crate::states::Family;
+use crate::{
+    states::Family,
+    text::{self, plain},
+};
 
 /// In which order the states stand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -74,12 +77,12 @@ impl Model {
         for sample in look.samples {
             self.live.history.push(sample);
         }
-        self.live.status = look.status;
+        self.live.status = look.status.plain();
     }
 
     /// What was last said in the log.
     pub fn say(&mut self, message: Option<String>) {
-        self.message = message;
+        self.message = message.map(|message| plain(&message, text::MESSAGE).into_owned());
     }
 
     /// What a key does.

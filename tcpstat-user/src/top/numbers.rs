@@ -6,6 +6,7 @@ use crate::{
     history::{History, Rates, Sample},
     ledger::rules::effect,
     states::{Family, State},
+    text::{self, plain},
     transitions::MOVES,
 };
 
@@ -49,6 +50,25 @@ pub struct Tracing {
     pub agreed: Option<Duration>,
     /// Events that the kernel says it skipped.
     pub missed: u64,
+}
+
+impl Status {
+    /// Every text fit to be shown, whoever it comes from.
+    #[must_use]
+    pub fn plain(self) -> Self {
+        let value = |text: String| plain(&text, text::VALUE).into_owned();
+        Self {
+            host: value(self.host),
+            exporter: self.exporter.map(value),
+            tracing: self.tracing.map(|tracing| Tracing {
+                program: value(tracing.program),
+                hooks: value(tracing.hooks),
+                ..tracing
+            }),
+            trouble: self.trouble.map(|trouble| plain(&trouble, text::MESSAGE).into_owned()),
+            ..self
+        }
+    }
 }
 
 /// The last ten minutes, and how the newest of them came about.

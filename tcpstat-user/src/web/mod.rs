@@ -6,6 +6,7 @@ mod assets;
 mod listen;
 mod page;
 mod recorder;
+mod telemetry_path;
 
 use std::{ffi::OsStr, sync::Arc};
 
@@ -23,6 +24,7 @@ pub use api::StreamPlaces;
 pub use listen::{ListenAddress, ListenError, bind};
 use page::Page;
 pub use recorder::{Recorder, Recording};
+pub use telemetry_path::{TelemetryPath, TelemetryPathError};
 
 use crate::{
     history::Moment,
@@ -62,6 +64,8 @@ pub fn is_taken(path: &str) -> bool {
 pub fn router(exporter: Exporter) -> Router {
     let page = Arc::new(Page::new(&exporter.telemetry_path, &host()));
     Router::new()
+        // A path of the metrics may have a segment that begins with : or *, as it is.
+        .without_v07_checks()
         .route("/", get(async move |asked: HeaderMap| page.answer(&asked)))
         .route("/assets/{version}/{name}", get(assets::asset))
         .route("/-/healthy", get(|| async { "healthy\n" }))

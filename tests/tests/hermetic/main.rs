@@ -3,7 +3,9 @@
 #![expect(clippy::float_cmp, reason = "the values compared are whole numbers")]
 
 mod api;
+mod arguments;
 mod command_line;
+mod completions;
 mod exposition;
 mod fixtures;
 mod help;
@@ -18,8 +20,10 @@ use tcpstat_tests::harness::run;
 fn main() -> ExitCode {
     let mut tests = fixtures::tests();
     tests.extend(command_line::tests());
+    tests.extend(completions::tests());
     tests.extend(exposition::tests());
     tests.extend(api::tests());
+    tests.extend(arguments::tests());
     tests.extend(help::tests());
     tests.extend(procfs::tests());
     tests.extend(textfile::tests());

@@ -8,6 +8,7 @@ mod fallback;
 mod families;
 mod healing;
 mod hooks;
+mod hostile_exporter;
 mod local_users;
 mod losses;
 mod namespaces;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
     tests.extend(fallback::tests());
     tests.extend(healing::tests());
     tests.extend(hooks::tests());
+    tests.extend(hostile_exporter::tests());
     tests.extend(local_users::tests());
     tests.extend(losses::tests());
     tests.extend(namespaces::tests());

@@ -21,7 +21,8 @@ pub(crate) fn tests() -> Vec<Test> {
         kernel_test("top_shows_rates_while_sockets_move", rates),
         kernel_test("top_fits_any_size_that_the_terminal_gets", sizes),
         kernel_test("top_gives_the_terminal_back_when_it_is_quit", quit),
-        kernel_test("top_gives_the_terminal_back_at_sigterm", sigterm),
+        kernel_test("top_gives_the_terminal_back_at_every_signal_but_sigkill", signals),
+        kernel_test("a_paste_of_20_kb_does_not_hang_top", pasted),
         kernel_test("top_looks_at_a_running_exporter_and_waits_for_one_that_has_ended", connected),
         kernel_test("top_without_privileges_shows_snapshots_and_says_so", unprivileged),
     ]
@@ -31,7 +32,7 @@ pub(crate) fn tests() -> Vec<Test> {
 fn top(size: (u16, u16)) -> Result<Terminal> {
     let binary = path_from("TCPSTAT_BIN")?;
     let script = format!(
-        "stty -a | grep -o -- '-*icanon\\|-*echo ' | tr '\\n' ' '; echo before; \
+        "ulimit -c 0; stty -a | grep -o -- '-*icanon\\|-*echo ' | tr '\\n' ' '; echo before; \
          {} top --interval 200ms; \
          echo \"ended with $?\"; stty -a | grep -o -- '-*icanon\\|-*echo ' | tr '\\n' ' '; \
          echo after; exec sleep 1000",
@@ -136,10 +137,55 @@ fn quit(_: &Namespace) -> Result<()> {
     Ok(())
 }
 
-fn sigterm(_: &Namespace) -> Result<()> {
+fn signals(_: &Namespace) -> Result<()> {
+    // What ends it well, and what it dies of.
+    let well = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
+    let deadly = [
+        Signal::SIGABRT,
+        Signal::SIGSEGV,
+        Signal::SIGBUS,
+        Signal::SIGILL,
+        Signal::SIGQUIT,
+        Signal::SIGSYS,
+        Signal::SIGTRAP,
+        Signal::SIGUSR1,
+        Signal::SIGALRM,
+        Signal::SIGXCPU,
+    ];
+    for signal in well.into_iter().chain(deadly) {
+        let terminal = top((80, 24))?;
+        terminal.await_screen("its start", |screen| screen.contains("q quit"))?;
+        assert_eq!(terminal.tell("#{alternate_on} #{cursor_flag}")?, "1 0");
+        kill(Pid::from_raw(foreground(&terminal)?), signal)?;
+        let status = if well.contains(&signal) { 0 } else { 128 + signal as u8 };
+        let what = format!("terminal as it was after {signal}");
+        terminal.await_screen(&what, |screen| {
+            // The shell says what a process has died of, in a line of its own.
+            let lines: Vec<_> = screen.trim_end().lines().collect();
+            let own: Vec<_> = lines.iter().filter(|line| is_own(line)).copied().collect();
+            lines.len() - own.len() <= 1 && is_given_back(&own.join("\n"), status)
+        })?;
+        assert_eq!(terminal.tell("#{alternate_on} #{cursor_flag}")?, "0 1", "{signal}");
+    }
+    Ok(())
+}
+
+/// Whether the script of [`top`] has written that line.
+fn is_own(line: &str) -> bool {
+    ["before", "after"].iter().any(|word| line.ends_with(word)) || line.starts_with("ended with")
+}
+
+fn pasted(_: &Namespace) -> Result<()> {
     let terminal = top((80, 24))?;
-    terminal.await_screen("its start", |screen| screen.contains("q quit"))?;
-    kill(Pid::from_raw(foreground(&terminal)?), Signal::SIGTERM)?;
+    terminal.await_screen("its start", |screen| screen.contains("established"))?;
+    // Marked as a paste it is no keys: it neither quits nor pauses.
+    terminal.paste(&"quit p f s ".repeat(1_900), true)?;
+    // As if typed, every character is a key.
+    terminal.paste(&"fs+-pp".repeat(3_400), false)?;
+    terminal.press("?")?;
+    let screen = terminal.await_screen("the help", |screen| screen.contains("stand still"))?;
+    assert!(!screen.contains("PAUSED"), "{screen}");
+    terminal.press("q")?;
     terminal.await_screen("terminal as it was", |screen| is_given_back(screen, 0))?;
     Ok(())
 }

@@ -5,11 +5,14 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::Deserialize;
 
 use crate::{
-    history::{Moment, Sample},
+    history::{CAPACITY, Moment, Sample},
     states::{Family, PerState, State, family_word, state_word},
     top::numbers::{Status, Tracing},
     transitions::{MOVES, Transitions},
 };
+
+/// The last millisecond that RFC 3339 can write.
+const END_OF_9999_MS: u64 = 253_402_300_799_999;
 
 /// Values by family and state.
 type ByState<T> = BTreeMap<String, BTreeMap<String, T>>;
@@ -59,7 +62,7 @@ struct SnapshotAnswer {
 
 impl NumbersAnswer {
     pub(super) fn sample(&self) -> Sample {
-        let at = Moment { unix_ms: self.unix_ms, uptime_ms: self.uptime_ms };
+        let at = moment(self.unix_ms, self.uptime_ms);
         let moves = self.transitions.as_ref();
         sample(
             at,
@@ -72,14 +75,16 @@ impl NumbersAnswer {
 }
 
 impl HistoryAnswer {
-    /// The oldest first.
+    /// The oldest first; of more than a history has the last.
     pub(super) fn samples(&self) -> Vec<Sample> {
         let times = self.unix_ms.iter().zip(&self.uptime_ms).enumerate();
+        let skipped = times.len().saturating_sub(CAPACITY);
         times
+            .skip(skipped)
             .map(|(place, (&unix_ms, &uptime_ms))| {
                 let moves = self.transitions.as_ref().filter(|moves| is_traced(moves, place));
                 sample(
-                    Moment { unix_ms, uptime_ms },
+                    moment(unix_ms, uptime_ms),
                     |family, state| self.connections.get(family)?.get(state)?.get(place).copied(),
                     moves.map(|moves| {
                         move |family: &str, old: &str, new: &str| {
@@ -96,6 +101,11 @@ impl HistoryAnswer {
 fn is_traced(moves: &ByMove<Vec<Option<u64>>>, place: usize) -> bool {
     let mut columns = moves.values().flat_map(BTreeMap::values).flat_map(BTreeMap::values);
     columns.all(|column| column.get(place).is_some_and(Option::is_some))
+}
+
+/// A time that a calendar has.
+fn moment(unix_ms: u64, uptime_ms: u64) -> Moment {
+    Moment { unix_ms: unix_ms.min(END_OF_9999_MS), uptime_ms }
 }
 
 /// What is not told is 0.
@@ -174,6 +184,29 @@ mod tests {
             (established, sample.transitions(Family::Ipv4, State::Listen, State::SynRecv))
         });
         assert_eq!(told.collect::<Vec<_>>(), [(4, None), (5, Some(7))]);
+    }
+
+    #[test]
+    fn of_a_history_without_end_the_last_is_taken() {
+        let times: Vec<_> = (0..5_000).map(|second| second.to_string()).collect();
+        let times = times.join(",");
+        let text =
+            format!(r#"{{"unix_ms": [{times}], "uptime_ms": [{times}], "connections": {{}}}}"#);
+        let samples = serde_json::from_str::<HistoryAnswer>(&text).unwrap().samples();
+        assert_eq!((samples.len(), samples[CAPACITY - 1].at.unix_ms), (CAPACITY, 4_999));
+    }
+
+    #[test]
+    fn numbers_that_no_host_has_are_refused_or_limited() {
+        let text = r#"{"unix_ms": 18446744073709551615, "uptime_ms": 18446744073709551615,
+            "connections": {"ipv4": {"listen": 18446744073709551615}}, "transitions": null}"#;
+        let sample = serde_json::from_str::<NumbersAnswer>(text).unwrap().sample();
+        assert_eq!(sample.at.unix_ms, END_OF_9999_MS);
+        assert_eq!(sample.connections(Family::Ipv4, State::Listen), u64::from(u32::MAX));
+        for number in ["-1", "18446744073709551616", "1e400", "0.5", "\"1\""] {
+            let text = text.replacen("18446744073709551615", number, 1);
+            assert!(serde_json::from_str::<NumbersAnswer>(&text).is_err(), "{number}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ mod answers;
 mod events;
 
 use std::{
-    io::{self, BufReader},
+    io::{self, BufReader, Read},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
@@ -15,15 +15,30 @@ use thiserror::Error;
 use ureq::{Agent, Body, http::Response};
 
 use super::numbers::{Look, Status};
-use crate::history::Sample;
+use crate::{
+    history::{CAPACITY, Sample},
+    text::without_password,
+};
 use answers::{HistoryAnswer, NumbersAnswer, StatusAnswer};
 use events::Events;
 
 /// How long a connection may take to be made, and an answer to a question.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A stream that is silent for so long has broken: it tells something every second.
+/// A stream that is silent for so long is told of: it tells something every second.
 const SILENCE: Duration = Duration::from_secs(5);
+
+/// A stream that is silent for so long has broken.
+const BROKEN: Duration = Duration::from_secs(10);
+
+/// Time from one event to the next at least.
+const EVENT_INTERVAL: Duration = Duration::from_millis(10);
+
+/// Most bytes of an answer: a history whose counts have all the digits that there are has 1.2 MB.
+const LONGEST_ANSWER: u64 = 2 << 20;
+
+/// Most bytes of an answer that is shown.
+const LONGEST_REFUSAL: u64 = 4 << 10;
 
 /// Time from a failure to the next try.
 const RETRY: Duration = Duration::from_secs(1);
@@ -39,10 +54,10 @@ pub struct Exporter {
 pub enum ExporterError {
     /// No connection, or a broken one.
     #[error("{0}")]
-    Connection(#[from] ureq::Error),
-    /// The stream broke.
+    Connection(ureq::Error),
+    /// The stream broke, or there is no thread to read it.
     #[error("{0}")]
-    Stream(#[from] io::Error),
+    Stream(io::Error),
     /// Another answer than 200.
     #[error("{path}: {status}{}", line(.said))]
     Refused {
@@ -66,6 +81,19 @@ pub enum ExporterError {
     Ended,
 }
 
+// Neither is a source too: it would be told twice.
+impl From<ureq::Error> for ExporterError {
+    fn from(error: ureq::Error) -> Self {
+        Self::Connection(error)
+    }
+}
+
+impl From<io::Error> for ExporterError {
+    fn from(error: io::Error) -> Self {
+        Self::Stream(error)
+    }
+}
+
 /// What has come and was not looked at.
 #[derive(Debug)]
 struct Told {
@@ -77,6 +105,7 @@ struct Told {
 /// Where an exporter is, and who asks it.
 #[derive(Clone)]
 struct Client {
+    /// With a user and a password where it was given with them.
     url: String,
     agent: Agent,
 }
@@ -89,7 +118,12 @@ impl Exporter {
     pub fn connect(url: &str) -> Result<Self, ExporterError> {
         let agent = Agent::config_builder()
             .http_status_as_error(false)
+            .timeout_resolve(Some(PATIENCE))
             .timeout_connect(Some(PATIENCE))
+            .timeout_send_request(Some(PATIENCE))
+            .timeout_recv_response(Some(PATIENCE))
+            // An exporter sends nobody elsewhere.
+            .max_redirects(0)
             // The numbers of an exporter are not for caches in between.
             .proxy(None)
             .build()
@@ -124,7 +158,11 @@ impl Exporter {
 
 impl Client {
     fn status(&self) -> Result<Status, ExporterError> {
-        Ok(self.ask::<StatusAnswer>("/api/v1/status")?.status(&self.url))
+        Ok(self.ask::<StatusAnswer>("/api/v1/status")?.status(&self.shown_url()))
+    }
+
+    fn shown_url(&self) -> String {
+        without_password(&self.url).into_owned()
     }
 
     /// Takes down the history and what the stream tells, until it breaks.
@@ -133,7 +171,7 @@ impl Client {
         let history: HistoryAnswer = self.ask("/api/v1/history")?;
         {
             let mut told = lock(told);
-            told.samples.extend(history.samples());
+            told.take(history.samples());
             told.status = status;
             told.heard = Instant::now();
         }
@@ -141,46 +179,66 @@ impl Client {
         let stream = self.get(path, None)?;
         for event in Events::of(BufReader::new(stream.into_body().into_reader())) {
             let event = event?;
+            let come = Instant::now();
             let unexpected = |cause| ExporterError::Unexpected { path, cause };
             let mut told = lock(told);
             match event.name.as_str() {
                 "sample" => {
                     let numbers: NumbersAnswer =
                         serde_json::from_str(&event.data).map_err(unexpected)?;
-                    told.samples.push(numbers.sample());
+                    told.take([numbers.sample()]);
                 }
                 "status" => {
                     let status: StatusAnswer =
                         serde_json::from_str(&event.data).map_err(unexpected)?;
-                    told.status = status.status(&self.url);
+                    told.status = status.status(&self.shown_url());
                 }
                 _ => {}
             }
-            told.heard = Instant::now();
+            told.heard = come;
+            drop(told);
+            // However many come, they take little of a processor.
+            thread::sleep(EVENT_INTERVAL.saturating_sub(come.elapsed()));
         }
         Err(ExporterError::Ended)
     }
 
     fn ask<T: DeserializeOwned>(&self, path: &'static str) -> Result<T, ExporterError> {
-        let text = self.get(path, Some(PATIENCE))?.body_mut().read_to_string()?;
+        let mut answer = self.get(path, Some(PATIENCE))?;
+        let text = answer.body_mut().with_config().limit(LONGEST_ANSWER).read_to_string()?;
         serde_json::from_str(&text).map_err(|cause| ExporterError::Unexpected { path, cause })
     }
 
-    /// `patience` is for the whole answer.
+    /// `patience` is for the whole answer; without it the answer may go on, but not be silent.
     fn get(
         &self,
         path: &'static str,
         patience: Option<Duration>,
     ) -> Result<Response<Body>, ExporterError> {
-        let request = self.agent.get(format!("{}{path}", self.url));
-        let mut response = request.config().timeout_global(patience).build().call()?;
+        let request = self.agent.get(format!("{}{path}", self.url)).config();
+        let request = request.timeout_global(patience).timeout_per_read(Some(BROKEN)).build();
+        let mut response = request.call()?;
         let status = response.status().as_u16();
         if status == 200 {
             return Ok(response);
         }
-        let said = response.body_mut().read_to_string().unwrap_or_default();
+        let mut said = Vec::new();
+        if patience.is_some() {
+            // What has come until it breaks.
+            let _ = response.body_mut().as_reader().take(LONGEST_REFUSAL).read_to_end(&mut said);
+        }
+        let said = String::from_utf8_lossy(&said);
         let said = said.lines().next().unwrap_or_default().to_owned();
         Err(ExporterError::Refused { path, status, said })
+    }
+}
+
+impl Told {
+    /// No more than a history has, however long nobody looks.
+    fn take(&mut self, samples: impl IntoIterator<Item = Sample>) {
+        self.samples.extend(samples);
+        let over = self.samples.len().saturating_sub(CAPACITY);
+        self.samples.drain(..over);
     }
 }
 

@@ -6,50 +6,85 @@ use std::time::{Duration, SystemTime};
 use ratatui::{
     Frame,
     layout::{Alignment, Rect},
-    style::Style,
     text::{Line, Span, Text},
     widgets::{Paragraph, Wrap},
 };
 
 use super::{
-    number,
+    ROOMY, TALL, number,
     theme::{FAINT, KEY, TITLE, Theme},
+    trust::{least_width, trust, whose},
 };
 use crate::{
     states::family_word,
-    top::{Model, Sort, Status},
+    top::{Model, Sort},
 };
 
-/// One line, or two.
+/// Rows that the header takes in a view of that size: one where there is little room, else as many as it
+/// takes to cut nothing off.
+pub(super) fn header_lines(model: &Model, theme: Theme, view: Rect) -> u16 {
+    if view.height < TALL {
+        return 1;
+    }
+    let most = if view.height >= ROOMY { 3 } else { 2 };
+    let told = told(model, theme, view.width.into(), most - 1).len();
+    1 + u16::try_from(told).unwrap_or(1)
+}
+
+/// One line, or more: whose numbers these are, and what they are worth.
 pub(super) fn header(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: Theme) {
     let status = &model.shown().status;
-    let wide = area.width >= 70;
-    let right = clock(model, wide);
-    let taken = u16::try_from(right.width() + 1).unwrap_or(u16::MAX);
+    let mut right = clock(model, area.width >= 70);
+    if area.height == 1 && right.width() + least_width(status) > area.width.into() {
+        right = paused(model);
+    }
     let first = Rect { height: area.height.min(1), ..area };
+    let taken = u16::try_from(right.width() + 1).unwrap_or(u16::MAX);
     let left = Rect { width: area.width.saturating_sub(taken), ..first };
     frame.render_widget(right, first);
     if area.height == 1 {
         // What it is worth before whose it is: a long name is cut off.
-        let mut line = trust(status, theme, wide);
-        line.push(Span::raw(format!("  {}", whose(status))));
-        frame.render_widget(Line::from(line), left);
+        let mut line = told(model, theme, left.width.into(), 1).swap_remove(0);
+        let rest = usize::from(left.width).saturating_sub(line.width() + 2);
+        line.push_span(Span::raw(format!("  {}", whose(status, rest, theme))));
+        frame.render_widget(line, left);
         return;
     }
+    frame.render_widget(title(model, left.width.into(), theme), left);
+    let lines = told(model, theme, area.width.into(), area.height.saturating_sub(1).into());
+    for (line, y) in lines.into_iter().zip(area.y + 1..area.bottom()) {
+        frame.render_widget(line, Rect { y, height: 1, ..area });
+    }
+}
+
+/// What the numbers are worth, where there are any; before that [`waiting`] tells of trouble.
+fn told(model: &Model, theme: Theme, width: usize, lines: usize) -> Vec<Line<'static>> {
+    let status = &model.shown().status;
+    if model.is_empty() && status.trouble.is_some() {
+        return vec![Line::styled("no numbers yet", theme.alert())];
+    }
+    trust(status, theme, width, lines)
+}
+
+/// The number of sockets stays whole; names of hosts and exporters are cut.
+fn title(model: &Model, width: usize, theme: Theme) -> Line<'static> {
     let sockets: u64 = model.rows().iter().map(|row| row.sockets).sum();
-    let line = vec![
+    let sockets = format!("{} sockets", number::count(sockets, 12));
+    let status = &model.shown().status;
+    let version = concat!(" ", env!("CARGO_PKG_VERSION"));
+    let rest = width.saturating_sub("tcpstat".len() + 4 + sockets.len());
+    let whole = whose(status, usize::MAX, theme).chars().count();
+    let version = if rest >= whole + version.len() { version } else { "" };
+    Line::from(vec![
         Span::styled("tcpstat", TITLE),
-        Span::styled(concat!(" ", env!("CARGO_PKG_VERSION")), FAINT),
-        Span::raw(format!("  {}  {} sockets", whose(status), number::count(sockets, 12))),
-    ];
-    frame.render_widget(Line::from(line), left);
-    let second = Rect { y: area.y + 1, ..first };
-    frame.render_widget(Line::from(trust(status, theme, wide)), second);
+        Span::styled(version, FAINT),
+        Span::raw(format!("  {}  {sockets}", whose(status, rest - version.len().min(rest), theme))),
+    ])
 }
 
 /// Lines that the log's last one takes, in a view of that size: few, but it tells the remedy at its end.
 pub(super) fn message_lines(text: &str, view: Rect) -> u16 {
-    let most = if view.height >= 20 { 4 } else { 1 };
+    let most = if view.height >= ROOMY { 4 } else { 1 };
     // Between words, so that a line is not always filled.
     let filled = usize::from(view.width - view.width / 8).max(1);
     u16::try_from(Line::raw(text).width().div_ceil(filled)).unwrap_or(most).min(most)
@@ -106,64 +141,23 @@ fn spans(keys: &[(&'static str, String)]) -> Line<'static> {
     Line::from(line)
 }
 
-fn whose(status: &Status) -> String {
-    match &status.exporter {
-        None => status.host.clone(),
-        Some(exporter) => format!("{} at {exporter}", status.host),
-    }
-}
-
-/// Who counts, and whether it is to be believed.
-fn trust(status: &Status, theme: Theme, wide: bool) -> Vec<Span<'static>> {
-    if let Some(trouble) = &status.trouble {
-        return vec![Span::styled(trouble.clone(), theme.alert())];
-    }
-    let age = |age: Duration| humantime::format_duration(Duration::from_secs(age.as_secs()));
-    if status.listed.is_none() {
-        return vec![Span::raw("starting")];
-    }
-    let Some(tracing) = &status.tracing else {
-        let listed = status.listed.map(|listed| format!(", listed {} ago", age(listed)));
-        let rest = if wide { ": no rates (tcpstat check says why)" } else { "" };
-        return vec![
-            Span::styled("snapshots alone", theme.alert()),
-            Span::raw(format!("{}{rest}", listed.unwrap_or_default())),
-        ];
-    };
-    let program = &tracing.program;
-    let who = match (wide, tracing.hooks.as_str()) {
-        (false, _) => program.clone(),
-        (true, "none") => format!("counting with {program}, no hooks"),
-        (true, hooks) => format!("counting with {program}, hooks {}", hooks.replace(',', " and ")),
-    };
-    let mut line = vec![Span::raw(who), Span::raw(if wide { ";  " } else { "  " })];
-    if tracing.consistent {
-        line.push(Span::styled("consistent", Style::new()));
-    } else {
-        line.push(Span::styled("INCONSISTENT", theme.alert()));
-    }
-    if let (true, Some(agreed)) = (wide, tracing.agreed) {
-        let seen = format!(": agreed with the kernel {} ago", age(agreed));
-        line.push(Span::styled(seen, FAINT));
-    }
-    if wide && tracing.missed > 0 {
-        line.push(Span::styled(format!("  {} events missed", tracing.missed), theme.alert()));
-    }
-    line
-}
-
 /// When the numbers that are shown were read, and whether they stand still.
 fn clock(model: &Model, wide: bool) -> Line<'static> {
-    let mut line = Vec::new();
-    if model.paused() {
-        line.push(Span::styled(" PAUSED ", KEY));
-        line.push(Span::raw(" "));
-    }
+    let mut line = paused(model);
     if let Some(newest) = model.shown().history.newest() {
         let time = SystemTime::UNIX_EPOCH + Duration::from_millis(newest.at.unix_ms);
         let text = humantime::format_rfc3339_seconds(time).to_string();
         let clock = text.split_once('T').map_or("", |(_, clock)| clock.trim_end_matches('Z'));
-        line.push(Span::raw(format!("{clock}{}", if wide { " UTC" } else { "" })));
+        line.push_span(Span::raw(format!("{clock}{}", if wide { " UTC" } else { "" })));
     }
-    Line::from(line).alignment(Alignment::Right)
+    line
+}
+
+fn paused(model: &Model) -> Line<'static> {
+    let mut line = Line::default().alignment(Alignment::Right);
+    if model.paused() {
+        line.push_span(Span::styled(" PAUSED ", KEY));
+        line.push_span(Span::raw(" "));
+    }
+    line
 }

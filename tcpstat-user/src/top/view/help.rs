@@ -13,7 +13,7 @@ const KEYS: [(&str, &str); 7] = [
     ("q", "quit; so does Ctrl-C"),
     ("space", "stand still, go on; so does p"),
     ("s", "sort: states, count, rate"),
-    ("f", "family: all, ipv4, ipv6"),
+    ("f", "family: all, ipv4, ipv6 sockets"),
     ("+ -", "look less often, more often"),
     ("?", "this, and away with it"),
     ("", ""),

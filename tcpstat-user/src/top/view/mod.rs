@@ -8,6 +8,7 @@ mod moves;
 mod number;
 mod states;
 mod theme;
+mod trust;
 
 use ratatui::{
     Frame,
@@ -19,8 +20,11 @@ pub use theme::Theme;
 use super::Model;
 use crate::states::State;
 
-/// Rows from which the header has two lines, and the log one of its own.
+/// Rows from which the header has a line for whose numbers these are, and the log one of its own.
 const TALL: u16 = 16;
+
+/// Rows from which header and log may take more lines than that.
+const ROOMY: u16 = 20;
 
 const STATES: u16 = 11;
 const _: () = assert!(STATES as usize == State::ALL.len());
@@ -37,7 +41,7 @@ pub fn draw(frame: &mut Frame<'_>, model: &Model, theme: Theme) {
         _ => 0,
     };
     let [header, body, log, keys] = Layout::vertical([
-        Constraint::Length(if tall { 2 } else { 1 }),
+        Constraint::Length(edges::header_lines(model, theme, frame.area())),
         Constraint::Min(0),
         Constraint::Length(message),
         Constraint::Length(1),

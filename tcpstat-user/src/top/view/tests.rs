@@ -168,6 +168,105 @@ fn a_difference_from_the_kernel_and_missed_events_are_told_in_words() {
     assert!(header.contains("INCONSISTENT") && header.contains("7 events missed"), "{header}");
 }
 
+/// The longest that there is of everything: names, numbers, times.
+fn crowded() -> Model {
+    let mut model = Model::new(Duration::from_secs(1));
+    let millions = |state| (Family::Ipv4, state, 12_345_678);
+    let sockets = crate::states::State::ALL.map(millions);
+    model.take(look(100, &sockets, 0));
+    model.take(look(102, &sockets, 2_400_000));
+    let tracing = Tracing {
+        program: "tracepoint".to_owned(),
+        hooks: "timewait,requests".to_owned(),
+        consistent: false,
+        agreed: Some(Duration::from_secs(23 * 3600 + 59 * 60 + 59)),
+        missed: 12_345_678_901,
+    };
+    let status = Status {
+        host: "web-1".to_owned(),
+        tracing: Some(tracing),
+        listed: Some(Duration::from_secs(4)),
+        ..Status::default()
+    };
+    model.take(Look { samples: Vec::new(), status });
+    press(&mut model, ' ');
+    model
+}
+
+#[test]
+fn at_80_by_24_nothing_is_cut() {
+    let lines = lines(&crowded(), (80, 24));
+    let text = lines.join("\n");
+    for part in [
+        "web-1  135,802,458 sockets",
+        "PAUSED",
+        "22:15:02 UTC",
+        "counting with tracepoint, hooks timewait and requests",
+        "INCONSISTENT: agreed with the kernel 23h 59m ago",
+        "12345678901 events missed",
+        "established → close_wait",
+        "close_wait → last_ack",
+        "1.2M/s",
+        "every 1s",
+        "? help",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(!text.contains('…'), "{text}");
+}
+
+#[test]
+fn the_less_room_there_is_the_less_important_is_left_out_first() {
+    // From the width on that is given.
+    let parts =
+        [(40, "INCONSISTENT"), (40, "missed"), (60, "tracepoint"), (80, "agreed"), (80, "hooks")];
+    for (width, height) in SIZES {
+        let text = lines(&crowded(), (width, height)).join("\n");
+        for (from, part) in parts {
+            assert!(width < from || text.contains(part), "{width} {part}: {text}");
+        }
+    }
+}
+
+#[test]
+fn a_long_name_of_a_host_costs_no_number() {
+    let mut model = model();
+    let mut status = model.shown().status.clone();
+    status.host = "h".repeat(64);
+    status.exporter = Some(format!("http://{}:10048", "e".repeat(100)));
+    model.take(Look { samples: Vec::new(), status });
+    for size in [(120, 40), (80, 24), (60, 16)] {
+        let first = &lines(&model, size)[0];
+        assert!(first.contains("hhhhh") && first.contains('…'), "{first}");
+        assert!(first.contains("1,019 sockets") && first.contains("22:15:02"), "{first}");
+    }
+}
+
+#[test]
+fn text_of_a_server_cannot_draw() {
+    let mut model = model();
+    let evil = "\u{1b}]0;owned\u{7}\u{1b}[2J\u{9b}31m\u{202e}\n\tx";
+    let mut status = model.shown().status.clone();
+    status.host = evil.to_owned();
+    status.exporter = Some(evil.to_owned());
+    if let Some(tracing) = &mut status.tracing {
+        tracing.program = evil.to_owned();
+        tracing.hooks = evil.to_owned();
+    }
+    model.say(Some(evil.to_owned()));
+    for trouble in [None, Some(evil.repeat(1_000))] {
+        let status = Status { trouble, ..status.clone() };
+        model.take(Look { samples: Vec::new(), status });
+        let shown = model.shown().status.clone();
+        assert!(shown.trouble.is_none_or(|trouble| trouble.chars().count() < 1_100));
+        for size in SIZES {
+            let text = lines(&model, size).join("");
+            assert!(!text.contains(|c: char| c.is_control() || c == '\u{202e}'), "{text:?}");
+            assert!(text.contains("\\u{1b}"), "it is seen: {text}");
+        }
+    }
+}
+
 #[test]
 fn before_the_first_numbers_it_says_what_it_waits_for() {
     let model = Model::new(Duration::from_secs(1));

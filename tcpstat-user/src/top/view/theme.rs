@@ -79,6 +79,11 @@ impl Theme {
         if self.unicode { "→" } else { ">" }
     }
 
+    /// Where something is left out.
+    pub(super) fn ellipsis(self) -> &'static str {
+        if self.unicode { "…" } else { "..." }
+    }
+
     /// Bars of what is there now. Cyan and yellow stay apart for every kind of colour-blindness, and are
     /// light on dark as well as dark enough on light.
     pub(super) fn now(self) -> Style {

@@ -1,11 +1,13 @@
 //! `tcpstat completions`: what a shell completes.
 
+mod fish;
+
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory};
-use clap_complete::{Shell, generate};
+use clap::{Args, ValueEnum};
+use clap_complete::generate;
 
-use super::{Cli, write_out};
+use super::{arguments, write_out};
 
 pub(super) const EXAMPLES: &str = "Examples:
   tcpstat completions bash > /usr/share/bash-completion/completions/tcpstat
@@ -20,10 +22,26 @@ pub(super) struct CompletionsArgs {
     shell: Shell,
 }
 
+/// Those whose completions are tested in them.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Shell {
+    Bash,
+    Fish,
+    Zsh,
+}
+
 /// Prints to standard output.
 pub(super) fn run(args: &CompletionsArgs) -> anyhow::Result<ExitCode> {
+    let mut command = arguments::command();
     let mut script = Vec::new();
-    generate(args.shell, &mut Cli::command(), "tcpstat", &mut script);
+    match args.shell {
+        Shell::Bash => generate(clap_complete::Shell::Bash, &mut command, "tcpstat", &mut script),
+        Shell::Zsh => generate(clap_complete::Shell::Zsh, &mut command, "tcpstat", &mut script),
+        Shell::Fish => {
+            command.build();
+            script = fish::script(&command).into_bytes();
+        }
+    }
     write_out(&script)?;
     Ok(ExitCode::SUCCESS)
 }

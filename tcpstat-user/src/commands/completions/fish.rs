@@ -1,0 +1,120 @@
+//! Completions for fish. clap_complete's script asks fish's argparse, which takes no flag with a dot.
+
+use std::fmt::Write;
+
+use clap::{Arg, Command, ValueHint};
+
+/// Tells which command the words before the cursor ask for; it has the flags whose values are words of
+/// their own.
+const ASKS: &str = "\
+# Whether the words before the cursor ask for just that command; without arguments, for none.
+function __tcpstat_asks
+    set -l words (commandline -opc)
+    set -e words[1]
+    set -l asked
+    set -l value 0
+    for word in $words
+        if test $value = 1
+            set value 0
+            continue
+        end
+        switch $word
+            case FLAGS
+                set value 1
+            case '-*'
+            case '*'
+                set -a asked $word
+        end
+    end
+    test \"$asked\" = \"$argv\"
+end
+
+";
+
+/// The script. `command` is built.
+pub(super) fn script(command: &Command) -> String {
+    let mut with_values = Vec::new();
+    flags_with_values(command, &mut with_values);
+    let mut script = ASKS.replace("FLAGS", &with_values.join(" "));
+    script += "complete -c tcpstat -f\n";
+    complete(command, "", &mut script);
+    script
+}
+
+fn flags_with_values(command: &Command, found: &mut Vec<String>) {
+    for arg in command.get_arguments().filter(|arg| needs_value(arg)) {
+        let flag = arg.get_long().map(|long| quoted(&format!("--{long}")));
+        found.extend(flag.filter(|flag| !found.contains(flag)));
+    }
+    for command in command.get_subcommands() {
+        flags_with_values(command, found);
+    }
+}
+
+/// Whether a flag's value may stand in a word of its own.
+fn needs_value(arg: &Arg) -> bool {
+    arg.get_num_args().is_some_and(|values| values.min_values() > 0)
+}
+
+/// What may follow `asked`, the words that ask for `command`.
+fn complete(command: &Command, asked: &str, script: &mut String) {
+    let condition = quoted(format!("__tcpstat_asks {asked}").trim_end());
+    let mut line = |what: String| {
+        // Writing to a String cannot fail.
+        let _ = writeln!(script, "complete -c tcpstat -n {condition} {what}");
+    };
+    for command in command.get_subcommands() {
+        let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+        line(format!("-a {} -d {}", command.get_name(), quoted(&about)));
+    }
+    for arg in command.get_arguments() {
+        let values = values(arg);
+        let Some(long) = arg.get_long() else {
+            if let Some(values) = values {
+                line(format!("-a {values}"));
+            }
+            continue;
+        };
+        let mut flag = format!("-l {long}");
+        if let Some(short) = arg.get_short() {
+            let _ = write!(flag, " -s {short}");
+        }
+        match (needs_value(arg), values, arg.get_value_hint()) {
+            (true, Some(values), _) => {
+                let _ = write!(flag, " -x -a {values}");
+            }
+            (true, None, ValueHint::FilePath | ValueHint::DirPath) => flag += " -r -F",
+            (true, None, _) => flag += " -x",
+            (false, ..) => {}
+        }
+        let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+        line(format!("{flag} -d {}", quoted(&help)));
+    }
+    for command in command.get_subcommands() {
+        let asked = format!("{asked} {}", command.get_name());
+        complete(command, asked.trim_start(), script);
+    }
+}
+
+/// The values that there are, each with what it means, in quotes.
+fn values(arg: &Arg) -> Option<String> {
+    let all = arg.get_possible_values();
+    if all.is_empty() || !arg.get_action().takes_values() {
+        return None;
+    }
+    let lines = all.iter().map(|value| match value.get_help() {
+        Some(help) => format!("{}\\t{}", value.get_name(), quoted(&help.to_string())),
+        None => value.get_name().to_owned(),
+    });
+    Some(double_quoted(&lines.collect::<Vec<_>>().join("\n")))
+}
+
+/// In single quotes, where fish takes everything as it is but the quote and the backslash.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
+}
+
+/// In double quotes, for what fish is to expand when it completes.
+fn double_quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"").replace('$', "\\$"))
+}

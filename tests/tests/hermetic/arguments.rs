@@ -1,0 +1,327 @@
+//! Arguments and variables of every kind, fit and unfit: what is taken works, the rest is told in a
+//! few words.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestCaseError, TestRunner};
+use tcpstat_tests::binary::{Run, fixture, output, path_from, tcpstat};
+use tcpstat_tests::harness::{Test, hermetic_test};
+
+use crate::help::{flags, helps};
+use crate::web::anywhere;
+
+pub(crate) fn tests() -> Vec<Test> {
+    vec![
+        hermetic_test("no_argument_makes_it_panic_or_reaches_the_terminal_raw", unfit_arguments),
+        hermetic_test("no_variable_makes_it_panic_or_reaches_the_terminal_raw", unfit_variables),
+        hermetic_test("an_empty_variable_is_an_unset_one", empty_variables),
+        hermetic_test("a_switch_takes_every_word_for_yes_and_no", switches),
+        hermetic_test("an_error_names_the_variable_that_the_value_came_from", variables_are_named),
+        hermetic_test("variables_of_other_commands_are_not_looked_at", other_commands),
+        hermetic_test("a_password_is_in_no_error_and_no_help", passwords),
+        hermetic_test("every_path_that_is_taken_for_the_metrics_is_answered", accepted_paths),
+        hermetic_test("a_path_that_no_client_asks_for_is_refused_with_its_remedy", refused_paths),
+    ]
+}
+
+/// Longer than a line that anybody reads, with some space for what is quoted.
+const LONGEST_TOLD: usize = 2_000;
+
+fn unfit() -> Vec<OsString> {
+    let text =
+        ["", " ", ",", "\u{1b}[2J", "\u{1b}]0;title\u{7}", "\u{9b}2J", "a\nb", "é", "\u{202e}x"];
+    let mut all: Vec<OsString> = text.into_iter().map(OsString::from).collect();
+    all.push("x".repeat(100_000).into());
+    all.push("/x".repeat(50_000).into());
+    all.push(OsString::from_vec(b"\xff\xfe".to_vec()));
+    all
+}
+
+/// Commands with a flag that takes a value, and the variable of that flag.
+fn flags_with_values() -> Result<Vec<(String, String, Option<String>)>> {
+    let mut all = Vec::new();
+    for (command, help) in helps()? {
+        for (flag, text) in flags(&help) {
+            let variable = text.split_once("[env: ").and_then(|(_, rest)| rest.split(']').next());
+            if text.contains('<') {
+                all.push((command.clone(), flag, variable.map(str::to_owned)));
+            }
+        }
+    }
+    ensure!(all.len() > 20, "{all:?}");
+    Ok(all)
+}
+
+/// There is nothing that it would serve or show, so it ends by itself, or at the latest by SIGKILL.
+fn run(command: &str, flag: &str) -> Result<Command> {
+    let mut run = Command::new("timeout");
+    run.args(["--signal=KILL", "10"]).arg(path_from("TCPSTAT_BIN")?);
+    run.args(command.split_whitespace());
+    if command == "completions" {
+        run.arg("bash");
+    }
+    if command == "print" {
+        run.arg("unit");
+    }
+    if ["", "serve", "show", "check"].contains(&command) && flag != "--path.procfs" {
+        run.arg("--path.procfs=/nonexistent");
+    }
+    Ok(run)
+}
+
+fn is_fit(run: &Run, what: &str) {
+    assert!(matches!(run.status, Some(0..=2)), "{what}: {run:?}");
+    let raw = |c: char| c != '\n' && (c.is_control() || c == '\u{202e}');
+    assert!(!run.stderr.contains(raw), "{what}: {run:?}");
+    assert!(run.stderr.len() < LONGEST_TOLD, "{what}: {} bytes", run.stderr.len());
+    assert!(!run.stderr.contains("panicked"), "{what}: {run:?}");
+    if run.status == Some(2) {
+        assert!(run.stderr.starts_with("error: "), "{what}: {run:?}");
+    }
+}
+
+fn unfit_arguments() -> Result<()> {
+    for (command, flag, _) in flags_with_values()? {
+        for value in unfit() {
+            let mut argument = OsString::from(format!("{flag}="));
+            argument.push(&value);
+            let run = output(run(&command, &flag)?.arg(&argument))?;
+            is_fit(&run, &format!("{command} {flag} {:.20}", value.display().to_string()));
+        }
+    }
+    // In the place of a flag, a command, and what else stands without a flag.
+    for command in ["", "serve", "print", "completions", "help"] {
+        for start in ["", "--", "-"] {
+            for value in unfit() {
+                let mut argument = OsString::from(start);
+                argument.push(&value);
+                if command.is_empty() && (argument.is_empty() || argument == "--") {
+                    continue;
+                }
+                let run = output(run(command, "")?.arg(&argument))?;
+                is_fit(&run, &format!("{command} {:.20}", argument.display().to_string()));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn unfit_variables() -> Result<()> {
+    for (command, flag, variable) in flags_with_values()? {
+        let Some(variable) = variable else { continue };
+        // An empty variable is another test's: the flag's default would be served.
+        for value in unfit().into_iter().filter(|value| !value.is_empty()) {
+            let run = output(run(&command, &flag)?.env(&variable, &value))?;
+            let what = format!("{variable}={:.20} {command}", value.display().to_string());
+            if run.status == Some(2) {
+                assert!(run.stderr.contains(&variable), "{what}: {run:?}");
+                assert!(!run.stderr.contains(&format!("{flag} ")), "{what}: {run:?}");
+            }
+            is_fit(&run, &what);
+        }
+    }
+    Ok(())
+}
+
+fn empty_variables() -> Result<()> {
+    let variables = flags_with_values()?.into_iter().filter_map(|(_, _, variable)| variable);
+    let empty = variables.map(|variable| (variable, ""));
+    let options = empty
+        .fold(anywhere("debian-7.2")?, |options, (variable, value)| options.env(variable, value));
+    let mut exporter = options.start()?;
+    assert!(exporter.get("/metrics")?.body.contains("node_tcp_connection_states{"));
+    Ok(())
+}
+
+fn switches() -> Result<()> {
+    let served = |value: &str| -> Result<bool> {
+        let options = anywhere("debian-7.2")?.env("TCPSTAT_NO_COMPAT_NODE_EXPORTER", value);
+        Ok(options.start()?.get("/metrics")?.body.contains("node_tcp_connection_states{"))
+    };
+    for (yes, no) in [("1", "0"), ("true", "FALSE"), ("YES", "no"), ("On", "off")] {
+        assert!(!served(yes)?, "{yes}");
+        assert!(served(no)?, "{no}");
+    }
+    for value in ["2", "y", "enabled", "yes please", "true,false"] {
+        let mut command = Command::new(path_from("TCPSTAT_BIN")?);
+        let run = output(command.arg("serve").env("TCPSTAT_NO_COMPAT_NODE_EXPORTER", value))?;
+        let told = format!(
+            "error: invalid value '{value}' for 'TCPSTAT_NO_COMPAT_NODE_EXPORTER': \
+             write 1 or 0, true or false, yes or no, on or off"
+        );
+        assert_eq!((run.status, run.stderr.lines().next()), (Some(2), Some(told.as_str())));
+    }
+    let procfs = format!("--path.procfs={}", fixture("proc/debian-7.2")?.display());
+    for (flag, json) in [("--json", true), ("--json=yes", true), ("--json=off", false)] {
+        let run = tcpstat(["show", &procfs, flag])?;
+        assert_eq!(run.stdout.starts_with('{'), json, "{flag}: {run:?}");
+    }
+    Ok(())
+}
+
+fn variables_are_named() -> Result<()> {
+    let cases = [
+        ("serve", "TCPSTAT_SNAPSHOT_INTERVAL", "often", "TIME"),
+        ("", "TCPSTAT_SNAPSHOT_INTERVAL", "often", "TIME"),
+        ("serve", "TCPSTAT_TRACER", "btf,kprobe", "PROGRAM"),
+        ("serve", "TCPSTAT_TRACER", "btf,off", "PROGRAM"),
+        ("serve", "TCPSTAT_WEB_LISTEN_ADDRESS", ":1,10048", "ADDRESS"),
+        ("serve", "TCPSTAT_WEB_TELEMETRY_PATH", "/{x}", "PATH"),
+        ("serve", "TCPSTAT_TEXTFILE", "/tmp/x.txt", "PATH"),
+        ("show", "TCPSTAT_LOG_LEVEL", "loud", "LEVEL"),
+        ("print rules", "TCPSTAT_LOG_LEVEL", "loud", "LEVEL"),
+        ("top", "TCPSTAT_CONNECT", "web-1", "URL"),
+    ];
+    for (command, variable, value, kind) in cases {
+        let mut run = Command::new(path_from("TCPSTAT_BIN")?);
+        let run = output(run.args(command.split_whitespace()).env(variable, value))?;
+        assert_eq!(run.status, Some(2), "{variable}={value} {command}: {run:?}");
+        let line = run.stderr.lines().next().context("nothing is told")?;
+        assert!(line.contains(variable) && !line.contains("--"), "{line}");
+        // The flag is named where the value came from it, although the variable is set too.
+        let flag = variable.trim_start_matches("TCPSTAT_").to_lowercase();
+        let flag = match flag.as_str() {
+            "snapshot_interval" => "--snapshot-interval",
+            "web_listen_address" => "--web.listen-address",
+            "web_telemetry_path" => "--web.telemetry-path",
+            "log_level" => "--log.level",
+            other => &format!("--{other}"),
+        };
+        let mut run = Command::new(path_from("TCPSTAT_BIN")?);
+        run.args(command.split_whitespace()).arg(format!("{flag}={value}"));
+        let run = output(run.env(variable, value))?;
+        let line = run.stderr.lines().next().context("nothing is told")?;
+        assert!(line.contains(flag) && !line.contains(variable), "{kind}: {line}");
+    }
+    // What goes wrong later too.
+    let mut run = Command::new(path_from("TCPSTAT_BIN")?);
+    let run = output(run.args(["serve"]).env("TCPSTAT_TEXTFILE", "/nonexistent/x.prom"))?;
+    assert!(run.stderr.starts_with("tcpstat: TCPSTAT_TEXTFILE: "), "{run:?}");
+    Ok(())
+}
+
+fn other_commands() -> Result<()> {
+    let procfs = format!("--path.procfs={}", fixture("proc/debian-7.2")?.display());
+    let commands: [&[&str]; 5] =
+        [&["show", &procfs], &["print", "unit"], &["completions", "zsh"], &["man"], &["--version"]];
+    for args in commands {
+        let mut command = Command::new(path_from("TCPSTAT_BIN")?);
+        command.args(args).envs([
+            ("TCPSTAT_SNAPSHOT_INTERVAL", OsStr::new("nonsense")),
+            ("TCPSTAT_NO_COMPAT_NODE_EXPORTER", OsStr::new("nonsense")),
+            ("TCPSTAT_WEB_TELEMETRY_PATH", OsStr::from_bytes(b"\xff")),
+            ("TCPSTAT_CONNECT", OsStr::new("nonsense")),
+        ]);
+        let run = output(&mut command)?;
+        assert!(run.status == Some(0) && run.stderr.is_empty(), "{args:?}: {run:?}");
+    }
+    Ok(())
+}
+
+fn passwords() -> Result<()> {
+    let urls = ["https://me:sesame@web-1", "me:sesame@web-1:1", "http://me:sesame@web-1:1 /x"];
+    for url in urls {
+        for by_variable in [false, true] {
+            let mut command = Command::new(path_from("TCPSTAT_BIN")?);
+            command.arg("top");
+            if by_variable {
+                command.env("TCPSTAT_CONNECT", url);
+            } else {
+                command.arg(format!("--connect={url}"));
+            }
+            let run = output(&mut command)?;
+            assert_eq!(run.status, Some(2), "{run:?}");
+            assert!(run.stderr.contains("***@web-1"), "{run:?}");
+            assert!(!run.stderr.contains("sesame"), "{run:?}");
+        }
+        let mut command = Command::new(path_from("TCPSTAT_BIN")?);
+        let help = output(command.args(["top", "--help"]).env("TCPSTAT_CONNECT", url))?;
+        assert!(help.stdout.contains("TCPSTAT_CONNECT") && !help.stdout.contains("sesame"));
+    }
+    Ok(())
+}
+
+/// What a segment may be made of, with what the router and clients might take for something else.
+fn path() -> impl Strategy<Value = String> {
+    let piece = prop_oneof![
+        4 => "[A-Za-z0-9]",
+        4 => "[-._~!$&'()*+,;=:@]",
+        2 => "%[0-9A-Fa-f]{2}",
+    ];
+    let segment = prop::collection::vec(piece, 1..8).prop_map(|pieces| pieces.concat());
+    let special = prop_oneof![
+        Just(":x"),
+        Just("*x"),
+        Just(":"),
+        Just("*"),
+        Just("*:"),
+        Just("%7Bx%7D"),
+        Just("%2F"),
+        Just("%00"),
+        Just("..."),
+        Just("api"),
+        Just("assets"),
+        Just("-")
+    ];
+    let segment = prop_oneof![2 => segment, 1 => special.prop_map(str::to_owned)];
+    (prop::collection::vec(segment, 1..5), any::<bool>()).prop_map(|(segments, slash)| {
+        format!("/{}{}", segments.join("/"), if slash { "/" } else { "" })
+    })
+}
+
+fn accepted_paths() -> Result<()> {
+    let answers = |path: &str| -> Result<()> {
+        let argument = format!("--web.telemetry-path={path}");
+        let mut exporter =
+            anywhere("debian-6.1")?.args([argument, "--tracer=off".into()]).start()?;
+        let answer = exporter.get(path)?;
+        ensure!(answer.status == 200, "{path}: {answer:?}");
+        ensure!(answer.body.contains("tcpstat_connections{"), "{path}: {}", answer.body);
+        let page = exporter.get("/")?;
+        ensure!(page.status == 200, "{path}: {page:?}");
+        Ok(())
+    };
+    for path in ["/:x", "/*x", "/a/:b/*c", "/%20", "/assets", "/m/", "/&'()*+,;=:@!$~"] {
+        answers(path)?;
+    }
+    let mut runner =
+        TestRunner::new(Config { cases: 24, failure_persistence: None, ..Config::default() });
+    runner.run(&path(), |path| {
+        let refused = tcpstat([
+            "serve",
+            "--path.procfs=/nonexistent",
+            "--web.listen-address=127.0.0.1:0",
+            &format!("--web.telemetry-path={path}"),
+        ])
+        .map_err(|error| TestCaseError::fail(format!("{error:?}")))?;
+        // Those that are refused are not many: `.`, `..` and what is taken.
+        prop_assume!(refused.status != Some(2));
+        answers(&path).map_err(|error| TestCaseError::fail(format!("{error:?}")))
+    })?;
+    Ok(())
+}
+
+fn refused_paths() -> Result<()> {
+    for (path, remedy) in [
+        ("/a b", "%20"),
+        ("/é", "%C3%A9"),
+        ("/{x}", "%7B"),
+        ("/a?b", "%3F"),
+        ("/a#b", "%23"),
+        ("/a\nb", "%0A"),
+        ("/%", "%25"),
+        ("/a//b", "//"),
+        ("/a/../b", ".."),
+        ("/./a", "."),
+    ] {
+        let run = tcpstat(["serve", &format!("--web.telemetry-path={path}")])?;
+        assert_eq!(run.status, Some(2), "{path:?}: {run:?}");
+        let line = run.stderr.lines().next().context("nothing is told")?;
+        assert!(line.contains("--web.telemetry-path") && line.contains(remedy), "{path:?}: {line}");
+    }
+    Ok(())
+}
