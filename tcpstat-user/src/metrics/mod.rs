@@ -122,7 +122,7 @@ pub struct SnapshotValues {
 }
 
 /// A text format of an exposition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Format {
     /// Prometheus' text format 0.0.4, what a scraper gets that does not ask.
     Classic,

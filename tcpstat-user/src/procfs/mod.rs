@@ -86,7 +86,13 @@ impl Procfs {
     /// # Errors
     /// [`ProcfsError`].
     pub fn sockstat(&self) -> Result<Sockstat, ProcfsError> {
-        sockstat::read(&self.root.join("net/sockstat"), &self.root.join("net/sockstat6"))
+        sockstat::read(&self.sockstat_path(), &self.root.join("net/sockstat6"))
+    }
+
+    /// Where the totals are read; those of IPv6 are beside it.
+    #[must_use]
+    pub fn sockstat_path(&self) -> PathBuf {
+        self.root.join("net/sockstat")
     }
 
     /// The inode number of the network namespace whose sockets net/tcp shows.

@@ -17,7 +17,6 @@ use serde::Deserialize;
 
 use numbers::{Columns, Numbers};
 use status::Status;
-pub use stream::StreamPlaces;
 
 use super::Exporter;
 use crate::clock;

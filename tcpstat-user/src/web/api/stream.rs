@@ -3,8 +3,9 @@
 use std::{convert::Infallible, sync::Arc};
 
 use axum::{
+    Extension,
     extract::State,
-    http::StatusCode,
+    http::{Method, StatusCode},
     response::{
         IntoResponse, Response,
         sse::{Event, KeepAlive, Sse},
@@ -12,47 +13,58 @@ use axum::{
 };
 use futures_util::{StreamExt, stream};
 use serde::Serialize;
-use tokio::sync::Semaphore;
 
 use super::{Asked, NO_STORE, Nothing, Numbers, Refused, Status};
-use crate::{clock, history::Sample, web::Exporter};
-
-/// Streams at one time; more are refused.
-const STREAMS: usize = 64;
-
-/// The places that streams take while they are open.
-#[derive(Clone, Debug)]
-pub struct StreamPlaces(Arc<Semaphore>);
-
-impl Default for StreamPlaces {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(STREAMS)))
-    }
-}
+use crate::{
+    clock,
+    history::Sample,
+    web::{
+        Exporter,
+        server::{Connection, NoStream},
+    },
+};
 
 /// Ends when the recorder does. A reader who is late misses samples: none is kept for him.
 pub(super) async fn stream(
     State(exporter): State<Arc<Exporter>>,
+    Extension(connection): Extension<Arc<Connection>>,
+    method: Method,
     asked: Asked<Nothing>,
 ) -> Result<Response, Refused> {
     asked?;
-    let Ok(place) = exporter.streams.0.clone().try_acquire_owned() else {
-        let line = format!("{STREAMS} streams are open, which is the most: close one\n");
-        return Err(Refused(StatusCode::SERVICE_UNAVAILABLE, line));
-    };
+    if method != Method::HEAD {
+        connection.become_stream()?;
+    }
     let mut newest = exporter.recording.newest();
     // What is there already is the first to be told.
     newest.mark_changed();
-    let samples = stream::unfold((newest, place), |(mut newest, place)| async move {
+    let samples = stream::unfold(newest, |mut newest| async move {
         newest.changed().await.ok()?;
         let sample = newest.borrow_and_update().clone();
-        Some((sample, (newest, place)))
+        Some((sample, newest))
     });
     let events = samples.flat_map(move |sample| {
         let sample = sample.map(|sample| events(&exporter, &sample));
         stream::iter(sample.into_iter().flatten().map(Ok::<_, Infallible>))
     });
     Ok((NO_STORE, Sse::new(events).keep_alive(KeepAlive::default())).into_response())
+}
+
+impl From<NoStream> for Refused {
+    fn from(none: NoStream) -> Self {
+        let line = match none {
+            NoStream::All(most) => {
+                format!(
+                    "{most} streams are open, which is the most: close one, or ask for the history\n"
+                )
+            }
+            NoStream::OfClient(most) => format!(
+                "{most} streams to this address are open, which is the most for one: close one, or ask for \
+                 the history\n"
+            ),
+        };
+        Self(StatusCode::SERVICE_UNAVAILABLE, line)
+    }
 }
 
 fn events(exporter: &Exporter, sample: &Sample) -> impl Iterator<Item = Event> + use<> {

@@ -1,0 +1,325 @@
+//! All connections: how many there may be, of what kind, and which are dropped for others.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    net::TcpStream,
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::AbortHandle,
+    time::timeout,
+};
+use tracing::warn;
+
+use super::{
+    activity::{Activity, Phase},
+    choice::{self, Candidate},
+    client::Client,
+    rarely::Rarely,
+};
+
+/// How long a request waits for a place among the answers.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How many there may be at a time.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::web) struct Bounds {
+    /// Connections.
+    pub(in crate::web) connections: usize,
+    /// Answers.
+    pub(in crate::web) answers: usize,
+    /// Streams.
+    pub(in crate::web) streams: usize,
+    /// Streams of one client.
+    pub(in crate::web) streams_of_client: usize,
+}
+
+/// All connections of all listeners.
+#[derive(Debug)]
+pub(in crate::web) struct Connections {
+    bounds: Bounds,
+    table: Mutex<Table>,
+    /// One for each connection.
+    places: Arc<Semaphore>,
+    /// One for each answer.
+    answers: Arc<Semaphore>,
+    /// Requests that wait for one of these.
+    waiting: AtomicUsize,
+    dropped: Rarely,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    next_id: u64,
+    entries: HashMap<u64, Entry>,
+    /// Connections by client; none is 0.
+    clients: HashMap<Client, usize>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    connection: Arc<Connection>,
+    /// `None` until it has begun.
+    task: Option<AbortHandle>,
+    /// Whether it is being dropped.
+    leaving: bool,
+}
+
+/// One connection, as those see it who serve it.
+#[derive(Debug)]
+pub(in crate::web) struct Connection {
+    id: u64,
+    client: Client,
+    pub(super) activity: Activity,
+    all: Arc<Connections>,
+}
+
+/// Why there is no place for a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::web) enum NoStream {
+    /// So many are open, none of which may be ended for another.
+    All(usize),
+    /// The client has as many as it may.
+    OfClient(usize),
+}
+
+impl Connections {
+    pub(super) fn new(bounds: Bounds) -> Arc<Self> {
+        Arc::new(Self {
+            bounds,
+            table: Mutex::default(),
+            places: Arc::new(Semaphore::new(bounds.connections)),
+            answers: Arc::new(Semaphore::new(bounds.answers)),
+            waiting: AtomicUsize::new(0),
+            dropped: Rarely::default(),
+        })
+    }
+
+    /// Has `serve` serve `stream` in a task of its own, as soon as there is a place: where there is none,
+    /// another connection makes room. Where none can, `stream` is closed.
+    pub(super) async fn add<F>(
+        self: &Arc<Self>,
+        stream: TcpStream,
+        serve: impl FnOnce(TcpStream, Arc<Connection>) -> F,
+    ) where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        // An address that cannot be asked for is of a peer that has gone.
+        let Ok(peer) = stream.peer_addr() else { return };
+        let place = match self.places.clone().try_acquire_owned() {
+            Ok(place) => place,
+            Err(_) if !self.make_room() => return,
+            Err(_) => match self.places.clone().acquire_owned().await {
+                Ok(place) => place,
+                Err(_) => return,
+            },
+        };
+        let connection = self.enter(Client::from(peer.ip()));
+        let served = serve(stream, connection.clone());
+        let leaving = Leaving { connection: connection.clone(), _place: place };
+        // Not under the lock: a runtime that ends drops the task at once, which takes the lock.
+        let task = tokio::spawn(async move {
+            let _leaving = leaving;
+            served.await;
+        });
+        self.locked().began(connection.id, task.abort_handle());
+    }
+
+    fn enter(self: &Arc<Self>, client: Client) -> Arc<Connection> {
+        let mut table = self.locked();
+        let id = table.next_id;
+        table.next_id += 1;
+        let all = self.clone();
+        let connection = Arc::new(Connection { id, client, activity: Activity::new(), all });
+        *table.clients.entry(client).or_default() += 1;
+        let entry = Entry { connection: connection.clone(), task: None, leaving: false };
+        table.entries.insert(id, entry);
+        connection
+    }
+
+    /// Drops a connection that may be dropped for another. Whether there was one.
+    pub(super) fn make_room(&self) -> bool {
+        let mut table = self.locked();
+        let victim = choice::for_a_connection(table.candidates());
+        let dropped = victim.is_some_and(|id| table.cut(id));
+        drop(table);
+        if dropped && let Some(times) = self.dropped.tell() {
+            warn!(
+                connections = self.bounds.connections,
+                times, "as many connections are open as may be: idle ones make room for others"
+            );
+        }
+        dropped
+    }
+
+    /// Drops what is overdue at `now`.
+    pub(super) fn sweep(&self, now: Instant) {
+        let mut table = self.locked();
+        let overdue: Vec<_> = table
+            .candidates()
+            .filter(|candidate| candidate.status.is_overdue(now))
+            .map(|candidate| candidate.id)
+            .collect();
+        for id in overdue {
+            table.cut(id);
+        }
+    }
+
+    /// Returns when there is no connection.
+    pub(super) async fn none_left(&self) {
+        let all = u32::try_from(self.bounds.connections).unwrap_or(u32::MAX);
+        // An error means that the places are closed, which nobody does.
+        let _ = self.places.acquire_many(all).await;
+    }
+
+    fn drop_stalled_answer(&self) {
+        let mut table = self.locked();
+        if let Some(id) = choice::for_an_answer(table.candidates()) {
+            table.cut(id);
+        }
+    }
+
+    /// A panic leaves a table that is still right.
+    fn locked(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    /// Those that are not being dropped already.
+    fn candidates(&self) -> impl Iterator<Item = Candidate> + Clone + '_ {
+        let staying = self.entries.values().filter(|entry| !entry.leaving);
+        staying.map(|Entry { connection, .. }| Candidate {
+            id: connection.id,
+            of_client: self.clients.get(&connection.client).copied().unwrap_or_default(),
+            status: connection.activity.status(),
+        })
+    }
+
+    /// The streams among them, each with how many its client has.
+    fn streams(&self) -> Vec<(Client, Candidate)> {
+        let mut of_client: HashMap<Client, usize> = HashMap::new();
+        let mut streams: Vec<_> = self
+            .candidates()
+            .filter(|candidate| candidate.status.phase == Phase::Stream)
+            .filter_map(|stream| Some((self.entries.get(&stream.id)?.connection.client, stream)))
+            .inspect(|(client, _)| *of_client.entry(*client).or_default() += 1)
+            .collect();
+        for (client, stream) in &mut streams {
+            stream.of_client = of_client[client];
+        }
+        streams
+    }
+
+    /// Has the connection `id` dropped soon. Whether there is one that is not being dropped already.
+    fn cut(&mut self, id: u64) -> bool {
+        let Some(entry) = self.entries.get_mut(&id).filter(|entry| !entry.leaving) else {
+            return false;
+        };
+        entry.leaving = true;
+        entry.connection.activity.reset_on_drop();
+        if let Some(task) = &entry.task {
+            task.abort();
+        }
+        true
+    }
+
+    /// The connection `id` is served by `task`. It may have ended, or be being dropped, by now.
+    fn began(&mut self, id: u64, task: AbortHandle) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            if entry.leaving {
+                task.abort();
+            }
+            entry.task = Some(task);
+        }
+    }
+}
+
+impl Connection {
+    /// A place among the answers, now or soon; `None` where so many are made that there is none within
+    /// [`PATIENCE`]. Answers whose peer does not read make room.
+    pub(super) async fn place_for_an_answer(&self) -> Option<OwnedSemaphorePermit> {
+        let answers = &self.all.answers;
+        if let Ok(place) = answers.clone().try_acquire_owned() {
+            return Some(place);
+        }
+        let _waiting = Waiting::new(&self.all.waiting);
+        self.all.drop_stalled_answer();
+        timeout(PATIENCE, answers.clone().acquire_owned()).await.ok()?.ok()
+    }
+
+    /// Makes the answer under way a stream. It stays one until the connection ends.
+    ///
+    /// # Errors
+    /// [`NoStream`].
+    pub(in crate::web) fn become_stream(&self) -> Result<(), NoStream> {
+        let mut table = self.all.locked();
+        let streams = table.streams();
+        let own = streams.iter().filter(|(client, _)| *client == self.client).count();
+        let Bounds { streams: most, streams_of_client, .. } = self.all.bounds;
+        if own >= streams_of_client {
+            return Err(NoStream::OfClient(streams_of_client));
+        }
+        if streams.len() >= most {
+            let candidates = streams.iter().map(|(_, stream)| *stream);
+            let victim = choice::for_a_stream(candidates, own).ok_or(NoStream::All(most))?;
+            table.cut(victim);
+        }
+        self.activity.streams();
+        Ok(())
+    }
+
+    /// Writing waits for the peer.
+    pub(super) fn blocked(&self) {
+        if self.activity.blocked() && self.all.waiting.load(Ordering::Relaxed) > 0 {
+            self.all.drop_stalled_answer();
+        }
+    }
+
+    /// How many answers there may be at a time.
+    pub(super) fn most_answers(&self) -> usize {
+        self.all.bounds.answers
+    }
+}
+
+/// Takes a connection off the table, and its place with it.
+struct Leaving {
+    connection: Arc<Connection>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        let Connection { id, client, all, .. } = &*self.connection;
+        let mut table = all.locked();
+        table.entries.remove(id);
+        if let Some(connections) = table.clients.get_mut(client) {
+            *connections -= 1;
+            if *connections == 0 {
+                table.clients.remove(client);
+            }
+        }
+    }
+}
+
+/// Counts one who waits as long as it lives.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
