@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::OwnedSemaphorePermit;
+use super::places::Place;
 
 /// From the first byte of a request to its last.
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -79,7 +79,7 @@ struct State {
     /// Whether all of the answer has been handed over to be written.
     handed_over: bool,
     /// One of the answers that may be under way at once.
-    place: Option<OwnedSemaphorePermit>,
+    place: Option<Place>,
 }
 
 impl Activity {
@@ -104,7 +104,7 @@ impl Activity {
     }
 
     /// A whole request head is there, and may be answered in `place`.
-    pub(super) fn asked(&self, place: OwnedSemaphorePermit) {
+    pub(super) fn asked(&self, place: Place) {
         let mut state = self.locked();
         state.enter(Phase::Answer);
         state.place = Some(place);
@@ -176,6 +176,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::web::server::places::Places;
 
     fn overdue(phase: Phase, stalled: Option<u64>, seconds: u64) -> bool {
         let start = Instant::now();
@@ -215,20 +216,21 @@ mod tests {
 
     #[test]
     fn an_answer_ends_when_it_is_written_and_not_when_it_is_handed_over() {
-        let places = std::sync::Arc::new(tokio::sync::Semaphore::new(1));
+        let places = Places::new(1);
+        let client = std::sync::Arc::default();
         let activity = Activity::new();
         activity.received();
-        activity.asked(places.clone().try_acquire_owned().unwrap());
+        activity.asked(places.ask(&client).unwrap());
         activity.flushed();
         activity.handed_over();
         assert!(activity.blocked());
         assert!(!activity.blocked(), "it waits already");
         assert_eq!(activity.status().phase, Phase::Answer);
-        assert_eq!(places.available_permits(), 0);
+        assert!(places.ask(&client).is_err());
         activity.wrote();
         activity.flushed();
         let status = activity.status();
         assert_eq!((status.phase, status.stalled, status.served), (Phase::Idle, None, true));
-        assert_eq!(places.available_permits(), 1);
+        assert!(places.ask(&client).is_ok());
     }
 }

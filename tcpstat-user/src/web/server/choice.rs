@@ -15,27 +15,35 @@ pub(super) struct Candidate {
     pub(super) status: Status,
 }
 
-/// Who makes room for a new connection: an idle one of the client that has the most, then one whose peer
-/// does not read, then a stream. `None` where every connection is being answered.
+/// Who makes room for `wanted` new connections, fewer where there are not so many: idle ones of the clients
+/// that have the most, then those whose peer does not read, then streams; never one that is being answered.
 ///
 /// Among those of equal clients one goes first that has never been answered, then the one that has waited
 /// longest.
-pub(super) fn for_a_connection(candidates: impl IntoIterator<Item = Candidate>) -> Option<u64> {
-    candidates
-        .into_iter()
-        .filter_map(|candidate| {
-            let Status { phase, since, stalled, served } = candidate.status;
-            let rank = match (phase, stalled) {
-                (Phase::Idle | Phase::Request, None) => 0,
-                (_, Some(_)) => 1,
-                (Phase::Stream, None) => 2,
-                (Phase::Answer, None) => return None,
-            };
-            let waiting_since = stalled.unwrap_or(since);
-            Some(((rank, Reverse(candidate.of_client), served, waiting_since), candidate.id))
-        })
-        .min()
-        .map(|(_, id)| id)
+pub(super) fn for_connections(
+    candidates: impl IntoIterator<Item = Candidate>,
+    wanted: usize,
+) -> Vec<u64> {
+    let ranked = |candidate: Candidate| {
+        let Status { phase, since, stalled, served } = candidate.status;
+        let rank = match (phase, stalled) {
+            (Phase::Idle | Phase::Request, None) => 0_u8,
+            (_, Some(_)) => 1,
+            (Phase::Stream, None) => 2,
+            (Phase::Answer, None) => return None,
+        };
+        let waiting_since = stalled.unwrap_or(since);
+        Some(((rank, Reverse(candidate.of_client), served, waiting_since), candidate.id))
+    };
+    let mut all: Vec<_> = candidates.into_iter().filter_map(ranked).collect();
+    // Several at once only where they are idle.
+    let idle = all.iter().filter(|((rank, ..), _)| *rank == 0).count();
+    let wanted = wanted.min(idle.max(1));
+    if wanted < all.len() {
+        all.select_nth_unstable(wanted);
+        all.truncate(wanted);
+    }
+    all.into_iter().map(|(_, id)| id).collect()
 }
 
 /// Which answer makes room for another: one whose peer does not read, of the client that has the most
@@ -105,13 +113,17 @@ mod tests {
             candidate(4, 9, Phase::Answer, 50),
             stalled(candidate(5, 9, Phase::Stream, 50)),
         ];
-        assert_eq!(for_a_connection(all), Some(3));
+        assert_eq!(for_connections(all, 1), [3]);
+        let mut two = for_connections(all, 2);
+        two.sort_unstable();
+        assert_eq!(two, [2, 3]);
+        assert_eq!(for_connections(all, 9).len(), 3, "all that are idle, and no other");
     }
 
     #[test]
     fn a_scraper_between_two_scrapes_goes_after_those_that_never_asked() {
         let all = [served(candidate(1, 1, Phase::Idle, 60)), candidate(2, 1, Phase::Idle, 0)];
-        assert_eq!(for_a_connection(all), Some(2));
+        assert_eq!(for_connections(all, 1), [2]);
     }
 
     #[test]
@@ -119,9 +131,9 @@ mod tests {
         let answer = candidate(1, 9, Phase::Answer, 100);
         let stream = candidate(2, 9, Phase::Stream, 100);
         let stuck = stalled(candidate(3, 1, Phase::Answer, 1));
-        assert_eq!(for_a_connection([answer, stream, stuck]), Some(3));
-        assert_eq!(for_a_connection([answer, stream]), Some(2));
-        assert_eq!(for_a_connection([answer]), None);
+        assert_eq!(for_connections([answer, stream, stuck], 2), [3]);
+        assert_eq!(for_connections([answer, stream], 2), [2]);
+        assert!(for_connections([answer], 1).is_empty());
     }
 
     #[test]

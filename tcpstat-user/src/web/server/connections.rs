@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use foldhash::fast::RandomState;
 use tokio::{
     net::TcpStream,
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -21,11 +22,15 @@ use super::{
     activity::{Activity, Phase},
     choice::{self, Candidate},
     client::Client,
+    places::{Place, Places},
     rarely::Rarely,
 };
 
 /// How long a request waits for a place among the answers.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// One part in so many of the connections makes room at once.
+const BATCH: usize = 16;
 
 /// How many there may be at a time.
 #[derive(Clone, Copy, Debug)]
@@ -47,19 +52,18 @@ pub(in crate::web) struct Connections {
     table: Mutex<Table>,
     /// One for each connection.
     places: Arc<Semaphore>,
-    /// One for each answer.
-    answers: Arc<Semaphore>,
-    /// Requests that wait for one of these.
-    waiting: AtomicUsize,
+    answers: Arc<Places>,
     dropped: Rarely,
 }
 
 #[derive(Debug, Default)]
 struct Table {
     next_id: u64,
-    entries: HashMap<u64, Entry>,
+    entries: HashMap<u64, Entry, RandomState>,
     /// Connections by client; none is 0.
-    clients: HashMap<Client, usize>,
+    clients: HashMap<Client, Arc<AtomicUsize>, RandomState>,
+    /// Entries that are being dropped.
+    leaving: usize,
 }
 
 #[derive(Debug)]
@@ -76,6 +80,8 @@ struct Entry {
 pub(in crate::web) struct Connection {
     id: u64,
     client: Client,
+    /// How many connections the client has.
+    of_client: Arc<AtomicUsize>,
     pub(super) activity: Activity,
     all: Arc<Connections>,
 }
@@ -95,8 +101,7 @@ impl Connections {
             bounds,
             table: Mutex::default(),
             places: Arc::new(Semaphore::new(bounds.connections)),
-            answers: Arc::new(Semaphore::new(bounds.answers)),
-            waiting: AtomicUsize::new(0),
+            answers: Places::new(bounds.answers),
             dropped: Rarely::default(),
         })
     }
@@ -135,19 +140,25 @@ impl Connections {
         let mut table = self.locked();
         let id = table.next_id;
         table.next_id += 1;
-        let all = self.clone();
-        let connection = Arc::new(Connection { id, client, activity: Activity::new(), all });
-        *table.clients.entry(client).or_default() += 1;
+        let of_client = table.clients.entry(client).or_default().clone();
+        of_client.fetch_add(1, Ordering::Relaxed);
+        let (activity, all) = (Activity::new(), self.clone());
+        let connection = Arc::new(Connection { id, client, of_client, activity, all });
         let entry = Entry { connection: connection.clone(), task: None, leaving: false };
         table.entries.insert(id, entry);
         connection
     }
 
-    /// Drops a connection that may be dropped for another. Whether there was one.
+    /// Drops connections that may be dropped for others: a few at once, as looking for them costs as much
+    /// as dropping them. None while some are being dropped. Whether there will be room.
     pub(super) fn make_room(&self) -> bool {
         let mut table = self.locked();
-        let victim = choice::for_a_connection(table.candidates());
-        let dropped = victim.is_some_and(|id| table.cut(id));
+        if table.leaving > 0 {
+            return true;
+        }
+        let wanted = (self.bounds.connections / BATCH).max(1);
+        let victims = choice::for_connections(table.candidates(), wanted);
+        let dropped = victims.into_iter().filter(|id| table.cut(*id)).count() > 0;
         drop(table);
         if dropped && let Some(times) = self.dropped.tell() {
             warn!(
@@ -197,7 +208,7 @@ impl Table {
         let staying = self.entries.values().filter(|entry| !entry.leaving);
         staying.map(|Entry { connection, .. }| Candidate {
             id: connection.id,
-            of_client: self.clients.get(&connection.client).copied().unwrap_or_default(),
+            of_client: connection.of_client.load(Ordering::Relaxed),
             status: connection.activity.status(),
         })
     }
@@ -223,6 +234,7 @@ impl Table {
             return false;
         };
         entry.leaving = true;
+        self.leaving += 1;
         entry.connection.activity.reset_on_drop();
         if let Some(task) = &entry.task {
             task.abort();
@@ -244,14 +256,14 @@ impl Table {
 impl Connection {
     /// A place among the answers, now or soon; `None` where so many are made that there is none within
     /// [`PATIENCE`]. Answers whose peer does not read make room.
-    pub(super) async fn place_for_an_answer(&self) -> Option<OwnedSemaphorePermit> {
-        let answers = &self.all.answers;
-        if let Ok(place) = answers.clone().try_acquire_owned() {
-            return Some(place);
+    pub(super) async fn place_for_an_answer(&self) -> Option<Place> {
+        match self.all.answers.ask(&self.of_client) {
+            Ok(place) => Some(place),
+            Err(place) => {
+                self.all.drop_stalled_answer();
+                timeout(PATIENCE, place).await.ok()?.ok()
+            }
         }
-        let _waiting = Waiting::new(&self.all.waiting);
-        self.all.drop_stalled_answer();
-        timeout(PATIENCE, answers.clone().acquire_owned()).await.ok()?.ok()
     }
 
     /// Makes the answer under way a stream. It stays one until the connection ends.
@@ -277,7 +289,7 @@ impl Connection {
 
     /// Writing waits for the peer.
     pub(super) fn blocked(&self) {
-        if self.activity.blocked() && self.all.waiting.load(Ordering::Relaxed) > 0 {
+        if self.activity.blocked() && self.all.answers.is_wanted() {
             self.all.drop_stalled_answer();
         }
     }
@@ -296,30 +308,14 @@ struct Leaving {
 
 impl Drop for Leaving {
     fn drop(&mut self) {
-        let Connection { id, client, all, .. } = &*self.connection;
+        let Connection { id, client, of_client, all, .. } = &*self.connection;
         let mut table = all.locked();
-        table.entries.remove(id);
-        if let Some(connections) = table.clients.get_mut(client) {
-            *connections -= 1;
-            if *connections == 0 {
-                table.clients.remove(client);
-            }
+        if table.entries.remove(id).is_some_and(|entry| entry.leaving) {
+            table.leaving -= 1;
         }
-    }
-}
-
-/// Counts one who waits as long as it lives.
-struct Waiting<'a>(&'a AtomicUsize);
-
-impl<'a> Waiting<'a> {
-    fn new(count: &'a AtomicUsize) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(count)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        // Under the lock: nobody counts one more meanwhile.
+        if of_client.fetch_sub(1, Ordering::Relaxed) == 1 {
+            table.clients.remove(client);
+        }
     }
 }

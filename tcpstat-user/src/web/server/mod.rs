@@ -9,6 +9,7 @@ mod choice;
 mod client;
 mod connections;
 mod descriptors;
+mod places;
 mod rarely;
 mod watched;
 
