@@ -1,5 +1,6 @@
 //! Clients that mean ill: many connections that take what there is and give nothing back.
 
+use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -35,6 +36,9 @@ const HALF_REQUEST_BYTES: usize = 360_000;
 
 /// Requests at once by a [`Kind::SlowReader`].
 const REQUESTS: usize = 200;
+
+const METRICS: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: tcpstat\r\n\r\n";
+const STREAM: &[u8] = b"GET /api/v1/stream HTTP/1.1\r\nHost: tcpstat\r\n\r\n";
 
 /// The least that the kernel receives for a peer that does not read.
 const SMALL_RECEIVE_BUFFER: u32 = 4096;
@@ -97,6 +101,25 @@ impl Drop for Attack {
     }
 }
 
+/// One connection of that kind, which is not opened again. Its request has been sent.
+///
+/// # Errors
+/// Fails when nobody listens there.
+pub fn hold(kind: Kind, source: IpAddr, address: SocketAddr) -> Result<socket2::Socket> {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
+    socket.set_recv_buffer_size(SMALL_RECEIVE_BUFFER as usize)?;
+    socket.bind(&SocketAddr::from((source, 0)).into())?;
+    socket.connect(&address.into())?;
+    let request: &[u8] = match kind {
+        Kind::Idle => b"",
+        Kind::HalfRequest => b"GET /metrics HTTP/1.1\r\nHost: tcpstat\r\nX-Long: ",
+        Kind::SlowReader => METRICS,
+        Kind::StalledStream => STREAM,
+    };
+    (&socket).write_all(request)?;
+    Ok(socket)
+}
+
 async fn again_and_again(kind: Kind, source: IpAddr, address: SocketAddr, opened: Arc<AtomicU64>) {
     loop {
         // However it ends, another follows.
@@ -117,12 +140,10 @@ async fn once(kind: Kind, source: IpAddr, address: SocketAddr, opened: &AtomicU6
             write(&stream, &half).await?;
         }
         Kind::SlowReader => {
-            let request = b"GET /metrics HTTP/1.1\r\nHost: tcpstat\r\n\r\n".repeat(REQUESTS);
-            write(&stream, &request).await?;
+            write(&stream, &METRICS.repeat(REQUESTS)).await?;
         }
         Kind::StalledStream => {
-            let request = b"GET /api/v1/stream HTTP/1.1\r\nHost: tcpstat\r\n\r\n";
-            write(&stream, request).await?;
+            write(&stream, STREAM).await?;
             let mut status = [0; 12];
             stream.readable().await?;
             let read = stream.try_read(&mut status)?;

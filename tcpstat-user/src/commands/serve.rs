@@ -173,7 +173,8 @@ fn telemetry_path(text: &str) -> Result<String, String> {
         return Err("a path begins with / and has none of { } ? #".to_owned());
     }
     if web::is_taken(text) {
-        return Err("/, /-/healthy, /-/ready, /api and what is below /assets are taken".to_owned());
+        return Err("/, /-/healthy, /-/ready, /api, /runbook and what is below /assets are taken"
+            .to_owned());
     }
     Ok(text.to_owned())
 }

@@ -1,9 +1,6 @@
 //! What the tracker tells the world: all a scrape needs besides the counters themselves.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{sync::Arc, time::Duration};
 
 use super::host::witness;
 use crate::{
@@ -86,7 +83,7 @@ pub struct Snapshot {
     /// What it listed.
     pub tally: Tally,
     /// When it ended.
-    pub finished: SystemTime,
+    pub finished: Moment,
     /// How long it took.
     pub duration: Duration,
     /// What sysctl allowed then.

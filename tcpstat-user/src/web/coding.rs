@@ -68,10 +68,6 @@ impl Coded {
             Self { bytes, coding: Coding::Identity }
         }
     }
-
-    pub(super) fn coding(&self) -> Coding {
-        self.coding
-    }
 }
 
 impl IntoResponse for Coded {
@@ -117,10 +113,10 @@ mod tests {
 
     #[test]
     fn what_is_short_is_sent_as_it_is() {
-        let coding = |length| Coded::new(vec![b'x'; length], Coding::Gzip).coding();
+        let coding = |length| Coded::new(vec![b'x'; length], Coding::Gzip).coding;
         assert_eq!(coding(SHORTEST_COMPRESSED - 1), Coding::Identity);
         assert_eq!(coding(SHORTEST_COMPRESSED), Coding::Gzip);
         let plain = Coded::new(vec![b'x'; SHORTEST_COMPRESSED], Coding::Identity);
-        assert_eq!(plain.coding(), Coding::Identity);
+        assert_eq!(plain.coding, Coding::Identity);
     }
 }

@@ -13,6 +13,8 @@ use thiserror::Error;
 use tokio::net::{TcpListener, lookup_host};
 use tracing::info;
 
+use super::taken::listening;
+
 /// Connections that may wait to be accepted; `net.core.somaxconn` may allow less.
 const BACKLOG: i32 = 4096;
 /// A peer that is silent is asked after so long whether it is still there, and then as often.
@@ -49,6 +51,19 @@ pub enum ListenError {
         /// The name, or what is no number.
         interface: String,
     },
+    /// Another socket listens there.
+    #[error(
+        "--web.listen-address {address}: {cause}: {}end what listens there, or choose another port",
+        if holders.is_empty() { String::new() } else { format!("{holders} is taken: ") }
+    )]
+    Taken {
+        /// The address.
+        address: ListenAddress,
+        /// The addresses with this port that sockets listen on; empty where they are not known.
+        holders: String,
+        /// What the system said.
+        cause: io::Error,
+    },
     /// The system says no.
     #[error("--web.listen-address {address}: {cause}{}", remedy(cause.kind()))]
     Refused {
@@ -62,10 +77,21 @@ pub enum ListenError {
 /// What to do about it, where that is known.
 fn remedy(kind: io::ErrorKind) -> &'static str {
     match kind {
-        io::ErrorKind::AddrInUse => ": end what listens there, or choose another",
         io::ErrorKind::AddrNotAvailable => ": no interface of this host has that address",
         io::ErrorKind::PermissionDenied => ": a port below 1024 takes CAP_NET_BIND_SERVICE",
         _ => "",
+    }
+}
+
+impl ListenAddress {
+    /// The port; 0 for any that is free.
+    fn port(&self) -> u16 {
+        match self {
+            Self::Every(port) => *port,
+            Self::One(address) => {
+                address.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or_default()
+            }
+        }
     }
 }
 
@@ -112,7 +138,14 @@ impl fmt::Display for ListenAddress {
 /// # Errors
 /// [`ListenError`].
 pub async fn bind(address: &ListenAddress) -> Result<Vec<TcpListener>, ListenError> {
-    let refused = |cause| ListenError::Refused { address: address.clone(), cause };
+    let refused = |cause: io::Error| {
+        let (port, address) = (address.port(), address.clone());
+        if cause.kind() != io::ErrorKind::AddrInUse {
+            return ListenError::Refused { address, cause };
+        }
+        let holders: Vec<_> = listening(port).iter().map(ToString::to_string).collect();
+        ListenError::Taken { address, holders: holders.join(" and "), cause }
+    };
     match address {
         ListenAddress::Every(port) => Ok(vec![every(*port).map_err(refused)?]),
         ListenAddress::One(text) => each(&resolved(address, text).await?).map_err(refused),

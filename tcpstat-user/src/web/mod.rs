@@ -9,6 +9,7 @@ mod page;
 mod recorder;
 mod scrapes;
 mod server;
+mod taken;
 
 use std::{ffi::OsStr, sync::Arc};
 
@@ -50,14 +51,19 @@ pub struct Exporter {
 #[must_use]
 pub fn is_taken(path: &str) -> bool {
     let below = |folder: &str| path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
-    ["/", "/-/healthy", "/-/ready", "/api"].contains(&path) || below("/api") || below("/assets")
+    ["/", "/-/healthy", "/-/ready", "/api", "/runbook"].contains(&path)
+        || below("/api")
+        || below("/assets")
 }
 
 /// All routes. Anything else is 404, and any method but GET and HEAD is 405.
 pub fn router(exporter: Exporter) -> Router {
-    let page = Arc::new(Page::new(&exporter.telemetry_path, &host()));
+    let host = host();
+    let page = Arc::new(Page::numbers(&exporter.telemetry_path, &host));
+    let runbook = Arc::new(Page::runbook(&host));
     Router::new()
         .route("/", get(async move |asked: HeaderMap| page.answer(&asked)))
+        .route("/runbook", get(async move |asked: HeaderMap| runbook.answer(&asked)))
         .route("/assets/{version}/{name}", get(assets::asset))
         .route("/-/healthy", get(|| async { "healthy\n" }))
         .route("/-/ready", get(ready))
