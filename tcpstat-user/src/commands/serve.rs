@@ -1,10 +1,13 @@
 //! `tcpstat serve`: count, and serve the metrics over HTTP.
 
-use std::{process::ExitCode, time::Duration};
+use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use clap::Args;
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::{Semaphore, watch},
+    time::timeout,
+};
 use tracing::{info, warn};
 
 use super::{counting::CountingArgs, signals::StopSignals};
@@ -135,6 +138,8 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
         telemetry_path: args.telemetry_path.clone(),
         recording,
         started,
+        events: Arc::default(),
+        histories: Arc::new(Semaphore::new(1)),
     };
 
     let recorder = tokio::spawn(recorder.run());

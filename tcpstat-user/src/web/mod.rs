@@ -21,7 +21,9 @@ use axum::{
     routing::get,
 };
 use nix::sys::utsname::uname;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
+
+pub use api::Newest as NewestEvents;
 
 use coding::Coding;
 pub use listen::{ListenAddress, ListenError, bind};
@@ -45,6 +47,10 @@ pub struct Exporter {
     pub recording: Recording,
     /// When this run began.
     pub started: Moment,
+    /// What the streams tell at present.
+    pub events: Arc<NewestEvents>,
+    /// Who may write a history now.
+    pub histories: Arc<Semaphore>,
 }
 
 /// Whether something else than the metrics is served at `path`.

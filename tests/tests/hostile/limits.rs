@@ -8,10 +8,11 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
-use tcpstat_tests::binary::fixture;
+use tcpstat_tests::binary::{fixture, output};
 use tcpstat_tests::deadline::{DEADLINE, Look, wait_until};
 use tcpstat_tests::exporter::{Exporter, Options};
 use tcpstat_tests::harness::{Test, kernel_test};
@@ -27,6 +28,7 @@ pub(crate) fn tests() -> Vec<Test> {
         kernel_test("more_requests_than_may_be_answered_are_503_unless_some_do_not_read", |_| {
             busy()
         }),
+        kernel_test("scrapes_that_wait_for_the_same_reading_share_it", |_| shared()),
         kernel_test("a_file_that_does_not_answer_is_left_out_named_and_read_again", |_| hanging()),
     ]
 }
@@ -174,6 +176,50 @@ fn busy() -> Result<()> {
         let status = Scraper::connect_from(address_of(2), address)?.get("/-/healthy")?.status;
         Ok(if status == 200 { Look::Done(()) } else { Look::NotYet(status.to_string()) })
     })
+}
+
+/// While one reading is under way, many ask: one more reading answers them all.
+fn shared() -> Result<()> {
+    const SCRAPERS: u8 = 30;
+    const REQUEST: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: tcpstat\r\nConnection: close\r\n\r\n";
+    let folder = TempDir::new()?;
+    let (exporter, sockstat, text) = over_a_folder(&folder, "--web.max-requests=40")?;
+    let ask = |n| -> Result<TcpStream> {
+        let mut stream = connect_from(address_of(n), exporter.address())?;
+        stream.write_all(REQUEST)?;
+        stream.set_read_timeout(Some(DEADLINE))?;
+        Ok(stream)
+    };
+    make_it_hang(&sockstat)?;
+    let mut first = ask(1)?;
+    // It can be opened as soon as it is being read.
+    let mut writer = fs::File::options().write(true).open(&sockstat)?;
+    let others = (2..2 + SCRAPERS).map(ask).collect::<Result<Vec<_>>>()?;
+    wait_until("exporter that has every request", DEADLINE, || {
+        let run = output(Command::new("ss").args(["-Htn", "sport", "=", ":10048"]))?;
+        let queued = |line: &&str| line.split_whitespace().nth(1) != Some("0");
+        let waiting = run.stdout.lines().filter(queued).count();
+        let all = run.stdout.lines().count() > usize::from(SCRAPERS) && waiting == 0;
+        Ok(if all { Look::Done(()) } else { Look::NotYet(run.stdout) })
+    })?;
+    fs::remove_file(&sockstat)?;
+    fs::write(&sockstat, &text)?;
+    let readings = Inotify::init(InitFlags::IN_NONBLOCK)?;
+    readings.add_watch(&sockstat, AddWatchFlags::IN_OPEN)?;
+    writer.write_all(text.as_bytes())?;
+    drop(writer);
+    let mut answer = String::new();
+    first.read_to_string(&mut answer)?;
+    for mut other in others {
+        let mut answer = String::new();
+        other.read_to_string(&mut answer)?;
+        ensure!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        ensure!(answer.contains("\ntcpstat_sockstat_sockets{"), "{answer}");
+    }
+    let opened = readings.read_events()?.len();
+    // A request that was read from its connection may not have been handed on yet.
+    ensure!((1..=3).contains(&opened), "{opened} readings for {SCRAPERS} scrapes");
+    Ok(())
 }
 
 fn hanging() -> Result<()> {
