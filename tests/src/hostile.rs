@@ -29,7 +29,7 @@ pub enum Kind {
 }
 
 /// From the end of a connection to its next attempt.
-const PAUSE: Duration = Duration::from_millis(250);
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// The part of an unfinished request that is sent.
 const HALF_REQUEST_BYTES: usize = 360_000;

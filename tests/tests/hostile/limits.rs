@@ -25,9 +25,8 @@ pub(crate) fn tests() -> Vec<Test> {
         kernel_test("with_64_descriptors_it_serves_and_lists_whatever_others_hold", |_| few()),
         kernel_test("the_soft_limit_on_descriptors_is_raised_to_the_hard_one", |_| raised()),
         kernel_test("a_scraper_that_keeps_its_connection_is_not_pushed_out", |_| kept()),
-        kernel_test("more_requests_than_may_be_answered_are_503_unless_some_do_not_read", |_| {
-            busy()
-        }),
+        kernel_test("more_requests_than_may_be_answered_at_once_are_503_with_the_flag", |_| busy()),
+        kernel_test("an_answer_that_nobody_reads_makes_room_for_another", |_| unread()),
         kernel_test("scrapes_that_wait_for_the_same_reading_share_it", |_| shared()),
         kernel_test("a_file_that_does_not_answer_is_left_out_named_and_read_again", |_| hanging()),
     ]

@@ -30,7 +30,7 @@ use super::{
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// One part in so many of the connections makes room at once.
-const BATCH: usize = 16;
+const BATCH: usize = 4;
 
 /// How many there may be at a time.
 #[derive(Clone, Copy, Debug)]
