@@ -4,10 +4,7 @@ use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use clap::Args;
-use tokio::{
-    sync::{Semaphore, watch},
-    time::timeout,
-};
+use tokio::{sync::watch, time::timeout};
 use tracing::{info, warn};
 
 use super::{counting::CountingArgs, signals::StopSignals};
@@ -139,7 +136,6 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
         recording,
         started,
         events: Arc::default(),
-        histories: Arc::new(Semaphore::new(1)),
     };
 
     let recorder = tokio::spawn(recorder.run());
@@ -161,10 +157,8 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
     stop.send_replace(true);
     // Streams end with it.
     recorder.abort();
-    if !ended_by_itself {
-        if timeout(PATIENCE, server).await.is_err() {
-            info!("connections whose other side does not read are cut off");
-        }
+    if !ended_by_itself && timeout(PATIENCE, server).await.is_err() {
+        info!("connections whose other side does not read are cut off");
     }
     if let Some(textfile) = textfile {
         textfile.await?;

@@ -21,7 +21,7 @@ use axum::{
     routing::get,
 };
 use nix::sys::utsname::uname;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 pub use api::Newest as NewestEvents;
 
@@ -49,8 +49,6 @@ pub struct Exporter {
     pub started: Moment,
     /// What the streams tell at present.
     pub events: Arc<NewestEvents>,
-    /// Who may write a history now.
-    pub histories: Arc<Semaphore>,
 }
 
 /// Whether something else than the metrics is served at `path`.

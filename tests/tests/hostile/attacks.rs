@@ -18,8 +18,8 @@ use tcpstat_tests::scraper::Scraper;
 const CONNECTIONS: usize = 2_000;
 
 /// Scrapes over each of the two kinds of connection, and the pause between two.
-const SCRAPES: usize = 300;
-const PAUSE: Duration = Duration::from_millis(10);
+const SCRAPES: usize = 600;
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// What the 99th percentile of the scrapes, and the exporter's memory, may be at most.
 const P99: Duration = Duration::from_millis(50);

@@ -27,6 +27,7 @@ pub(crate) fn tests() -> Vec<Test> {
         kernel_test("a_scraper_that_keeps_its_connection_is_not_pushed_out", |_| kept()),
         kernel_test("more_requests_than_may_be_answered_at_once_are_503_with_the_flag", |_| busy()),
         kernel_test("an_answer_that_nobody_reads_makes_room_for_another", |_| unread()),
+        kernel_test("histories_that_nobody_reads_make_room_for_others", |_| histories()),
         kernel_test("scrapes_that_wait_for_the_same_reading_share_it", |_| shared()),
         kernel_test("a_file_that_does_not_answer_is_left_out_named_and_read_again", |_| hanging()),
     ]
@@ -177,6 +178,28 @@ fn busy() -> Result<()> {
     })
 }
 
+/// More histories than may be under way are asked for, over and over, and none of them is read.
+fn histories() -> Result<()> {
+    let exporter = Exporter::start(&[])?;
+    let request = b"GET /api/v1/history HTTP/1.1\r\nHost: tcpstat\r\n\r\n";
+    // No more than the socket takes: the exporter stops reading.
+    let ask = |n| -> Result<TcpStream> {
+        let mut stream = connect_from(address_of(n), exporter.address())?;
+        stream.set_write_timeout(Some(Duration::from_millis(200)))?;
+        for _ in 0..20_000 {
+            if stream.write_all(request).is_err() {
+                break;
+            }
+        }
+        Ok(stream)
+    };
+    let _held = (1..=6).map(ask).collect::<Result<Vec<_>>>()?;
+    let response =
+        Scraper::connect_from(address_of(99), exporter.address())?.get("/api/v1/history")?;
+    assert_eq!(response.status, 200, "{}", response.body);
+    Ok(())
+}
+
 /// While one reading is under way, many ask: one more reading answers them all.
 fn shared() -> Result<()> {
     const SCRAPERS: u8 = 30;
@@ -252,6 +275,6 @@ fn hanging() -> Result<()> {
     ensure!(exporter.log().contains("nothing of it is left out any more"), "{}", exporter.log());
     // Its threads are no more than before.
     let threads = Command::new("ls").arg(format!("/proc/{}/task", exporter.pid())).output()?;
-    ensure!(threads.stdout.iter().filter(|byte| **byte == b'\n').count() < 8, "{threads:?}");
+    ensure!(String::from_utf8_lossy(&threads.stdout).lines().count() < 8, "{threads:?}");
     Ok(())
 }

@@ -119,7 +119,7 @@ fn stalled_stream() -> Result<()> {
         Ok(run.stdout.lines().filter(|line| line.contains("127.9.0.1:")).count())
     };
     assert_eq!(connections()?, 1);
-    poll("end of the stream", Duration::from_secs(120), Duration::from_millis(500), || {
+    poll("end of the stream", Duration::from_mins(2), Duration::from_millis(500), || {
         let now = connections()?;
         Ok(if now == 0 { Look::Done(()) } else { Look::NotYet(now.to_string()) })
     })

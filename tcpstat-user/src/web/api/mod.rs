@@ -7,7 +7,7 @@ mod stream;
 use std::sync::Arc;
 
 use axum::{
-    Json, Router,
+    Extension, Json, Router,
     extract::{Query, State, rejection::QueryRejection},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
@@ -23,6 +23,7 @@ pub use stream::Newest;
 use super::{
     Exporter,
     coding::{Coded, Coding},
+    server::Connection,
 };
 use crate::clock;
 
@@ -87,16 +88,18 @@ async fn status(
 
 async fn history(
     State(exporter): State<Arc<Exporter>>,
+    Extension(connection): Extension<Arc<Connection>>,
     headers: HeaderMap,
     asked: Asked<Part>,
 ) -> Result<Response, Refused> {
     let Query(Part { since }) = asked?;
     let coding = Coding::accepted(&headers);
-    let failed = |line: String| Refused(StatusCode::INTERNAL_SERVER_ERROR, line);
-    // One at a time: ten minutes take some milliseconds to write, in which scrapes are not to wait.
-    let Ok(_turn) = exporter.histories.acquire().await else {
-        return Err(failed("no history can be told any more\n".to_owned()));
-    };
+    let failed = |line| Refused(StatusCode::INTERNAL_SERVER_ERROR, line);
+    connection.become_large().await.ok_or_else(|| {
+        let line = "other histories are under way, which is the most: ask again later\n";
+        Refused(StatusCode::SERVICE_UNAVAILABLE, line.to_owned())
+    })?;
+    // Ten minutes take some milliseconds to write, in which scrapes are not to wait.
     let recording = exporter.recording.clone();
     let written = spawn_blocking(move || {
         let columns = Columns::of(&recording.history(), since);

@@ -8,16 +8,18 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::sync::OwnedSemaphorePermit;
+
 use super::places::Place;
 
 /// From the first byte of a request to its last.
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Between two requests. Scrapers that keep a connection ask again within two minutes.
-pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(180);
+pub(super) const IDLE_TIMEOUT: Duration = Duration::from_mins(3);
 /// While there is something to write, and the peer takes none of it.
 pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
 /// From the last byte of a request to the last byte of its answer, streams excepted.
-pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
+pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// What a connection is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,11 +44,13 @@ pub(super) struct Status {
     pub(super) stalled: Option<Instant>,
     /// Whether a request has been answered on this connection.
     pub(super) served: bool,
+    /// Whether the answer is one of the large ones.
+    pub(super) large: bool,
 }
 
 impl Status {
     pub(super) fn new(now: Instant) -> Self {
-        Self { phase: Phase::Idle, since: now, stalled: None, served: false }
+        Self { phase: Phase::Idle, since: now, stalled: None, served: false, large: false }
     }
 
     /// Whether a timeout has passed at `now`.
@@ -80,12 +84,14 @@ struct State {
     handed_over: bool,
     /// One of the answers that may be under way at once.
     place: Option<Place>,
+    /// One of the large answers that there may be at once.
+    large: Option<OwnedSemaphorePermit>,
 }
 
 impl Activity {
     pub(super) fn new() -> Self {
         let status = Status::new(Instant::now());
-        let state = State { status, more: false, handed_over: false, place: None };
+        let state = State { status, more: false, handed_over: false, place: None, large: None };
         Self { state: Mutex::new(state), reset: AtomicBool::new(false) }
     }
 
@@ -112,6 +118,13 @@ impl Activity {
         state.handed_over = false;
     }
 
+    /// The answer is a large one, which `place` is for.
+    pub(super) fn is_large(&self, place: OwnedSemaphorePermit) {
+        let mut state = self.locked();
+        state.status.large = true;
+        state.large = Some(place);
+    }
+
     /// The answer is a stream: it takes no place among the answers.
     pub(super) fn streams(&self) {
         let mut state = self.locked();
@@ -131,6 +144,8 @@ impl Activity {
         if state.handed_over {
             state.handed_over = false;
             state.place = None;
+            state.large = None;
+            state.status.large = false;
             state.status.served = true;
             let next = if state.more { Phase::Request } else { Phase::Idle };
             state.enter(next);
@@ -181,7 +196,13 @@ mod tests {
     fn overdue(phase: Phase, stalled: Option<u64>, seconds: u64) -> bool {
         let start = Instant::now();
         let after = |seconds| start + Duration::from_secs(seconds);
-        let status = Status { phase, since: start, stalled: stalled.map(after), served: false };
+        let status = Status {
+            phase,
+            since: start,
+            stalled: stalled.map(after),
+            served: false,
+            large: false,
+        };
         status.is_overdue(after(seconds))
     }
 

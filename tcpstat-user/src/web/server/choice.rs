@@ -25,7 +25,7 @@ pub(super) fn for_connections(
     wanted: usize,
 ) -> Vec<u64> {
     let ranked = |candidate: Candidate| {
-        let Status { phase, since, stalled, served } = candidate.status;
+        let Status { phase, since, stalled, served, .. } = candidate.status;
         let rank = match (phase, stalled) {
             (Phase::Idle | Phase::Request, None) => 0_u8,
             (_, Some(_)) => 1,
@@ -86,7 +86,11 @@ mod tests {
     /// A connection that has been what it is for so many seconds, of 1000.
     fn candidate(id: u64, of_client: usize, phase: Phase, seconds: u64) -> Candidate {
         let since = start() + Duration::from_secs(1000 - seconds);
-        Candidate { id, of_client, status: Status { phase, since, stalled: None, served: false } }
+        Candidate {
+            id,
+            of_client,
+            status: Status { phase, since, stalled: None, served: false, large: false },
+        }
     }
 
     fn start() -> Instant {

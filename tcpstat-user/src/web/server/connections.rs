@@ -29,6 +29,9 @@ use super::{
 /// How long a request waits for a place among the answers.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// Answers of some hundred kilobytes that may be under way at a time.
+const LARGE_ANSWERS: usize = 4;
+
 /// One part in so many of the connections makes room at once.
 const BATCH: usize = 4;
 
@@ -53,6 +56,8 @@ pub(in crate::web) struct Connections {
     /// One for each connection.
     places: Arc<Semaphore>,
     answers: Arc<Places>,
+    /// One for each large answer.
+    large: Arc<Semaphore>,
     dropped: Rarely,
 }
 
@@ -102,6 +107,7 @@ impl Connections {
             table: Mutex::default(),
             places: Arc::new(Semaphore::new(bounds.connections)),
             answers: Places::new(bounds.answers),
+            large: Arc::new(Semaphore::new(LARGE_ANSWERS)),
             dropped: Rarely::default(),
         })
     }
@@ -189,9 +195,10 @@ impl Connections {
         let _ = self.places.acquire_many(all).await;
     }
 
-    fn drop_stalled_answer(&self) {
+    /// Drops an answer whose peer does not read, of those that `may` be.
+    fn drop_stalled(&self, may: impl Fn(&Candidate) -> bool) {
         let mut table = self.locked();
-        if let Some(id) = choice::for_an_answer(table.candidates()) {
+        if let Some(id) = choice::for_an_answer(table.candidates().filter(may)) {
             table.cut(id);
         }
     }
@@ -260,10 +267,24 @@ impl Connection {
         match self.all.answers.ask(&self.of_client) {
             Ok(place) => Some(place),
             Err(place) => {
-                self.all.drop_stalled_answer();
+                self.all.drop_stalled(|_| true);
                 timeout(PATIENCE, place).await.ok()?.ok()
             }
         }
+    }
+
+    /// Makes the answer under way a large one; `None` where so many are under way that there is no place for
+    /// another within [`PATIENCE`]. One whose peer does not read makes room.
+    pub(in crate::web) async fn become_large(&self) -> Option<()> {
+        let large = self.all.large.clone();
+        let place = if let Ok(place) = large.clone().try_acquire_owned() {
+            place
+        } else {
+            self.all.drop_stalled(|candidate| candidate.status.large);
+            timeout(PATIENCE, large.acquire_owned()).await.ok()?.ok()?
+        };
+        self.activity.is_large(place);
+        Some(())
     }
 
     /// Makes the answer under way a stream. It stays one until the connection ends.
@@ -290,7 +311,7 @@ impl Connection {
     /// Writing waits for the peer.
     pub(super) fn blocked(&self) {
         if self.activity.blocked() && self.all.answers.is_wanted() {
-            self.all.drop_stalled_answer();
+            self.all.drop_stalled(|_| true);
         }
     }
 
