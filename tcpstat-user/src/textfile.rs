@@ -11,7 +11,7 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     str::FromStr,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use tempfile::NamedTempFile;
@@ -20,6 +20,7 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::{
+    history::Moment,
     procfs::Procfs,
     tracker::{Nudge, Published},
 };
@@ -186,7 +187,7 @@ struct Written {
     /// When; `None` before the first time.
     at: Option<Instant>,
     /// When the listing ended that was the last one then.
-    listed: Option<SystemTime>,
+    listed: Option<Moment>,
 }
 
 impl Written {
@@ -225,11 +226,11 @@ mod tests {
 
     #[test]
     fn a_listing_is_written_once_and_an_old_one_never_again() {
-        let listed = |seconds| Published {
+        let listed = |seconds: u64| Published {
             snapshot: Some(Snapshot {
                 source: Source::Procfs,
                 tally: Tally::default(),
-                finished: SystemTime::UNIX_EPOCH + Duration::from_secs(seconds),
+                finished: Moment { unix_ms: 1_000 * seconds, uptime_ms: 1_000 * seconds },
                 duration: Duration::ZERO,
                 limits: Limits::default(),
             }),

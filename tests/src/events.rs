@@ -1,12 +1,13 @@
 //! A reader of server-sent events.
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::deadline::DEADLINE;
+use crate::scraper::connect_from;
 
 /// An answer that may be a stream of events. Every read ends after [`DEADLINE`] with an error.
 #[derive(Debug)]
@@ -31,8 +32,15 @@ impl EventStream {
     /// # Errors
     /// Fails when nobody listens there, or answers no HTTP.
     pub fn open(address: SocketAddr, path: &str) -> Result<Self> {
-        let stream = TcpStream::connect_timeout(&address, DEADLINE)
-            .with_context(|| format!("connect to {address}"))?;
+        Self::open_from(Ipv4Addr::UNSPECIFIED.into(), address, path)
+    }
+
+    /// The same from `source`, an address of this host.
+    ///
+    /// # Errors
+    /// As [`EventStream::open`], and when `source` is no address of this host.
+    pub fn open_from(source: IpAddr, address: SocketAddr, path: &str) -> Result<Self> {
+        let stream = connect_from(source, address)?;
         stream.set_read_timeout(Some(DEADLINE))?;
         let mut stream = BufReader::new(stream);
         // To HTTP/1.0 nothing is sent in chunks.

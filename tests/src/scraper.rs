@@ -1,10 +1,11 @@
 //! An HTTP/1.1 client on one kept-alive connection, so that a scrape makes no new socket.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 
 use anyhow::{Context, Result, bail, ensure};
+use socket2::{Domain, Socket, Type};
 
 use crate::deadline::DEADLINE;
 use crate::exposition::Scrape;
@@ -30,6 +31,9 @@ pub struct Response {
     pub body: String,
 }
 
+/// An answer with a body that may be compressed: status, header fields, body.
+pub type RawResponse = (u16, BTreeMap<String, String>, Vec<u8>);
+
 impl Response {
     /// The header field of that name, in lower case.
     #[must_use]
@@ -38,14 +42,41 @@ impl Response {
     }
 }
 
+/// A connection to `address` from `source`, an address of this host or none in particular.
+///
+/// # Errors
+/// Fails when nobody listens there within [`DEADLINE`], and when `source` is no address of this host.
+pub fn connect_from(source: IpAddr, address: SocketAddr) -> Result<TcpStream> {
+    let connect = || -> io::Result<TcpStream> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        if !source.is_unspecified() {
+            socket.bind(&SocketAddr::from((source, 0)).into())?;
+        }
+        socket.connect_timeout(&address.into(), DEADLINE)?;
+        Ok(socket.into())
+    };
+    connect().with_context(|| format!("connect from {source} to {address}"))
+}
+
 impl Scraper {
     /// Connects.
     ///
     /// # Errors
     /// Fails when nobody listens there.
     pub fn connect(address: SocketAddr) -> Result<Self> {
-        let stream = TcpStream::connect_timeout(&address, DEADLINE)
-            .with_context(|| format!("connect to {address}"))?;
+        let any = match address {
+            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        Self::connect_from(any, address)
+    }
+
+    /// Connects from `source`, an address of this host.
+    ///
+    /// # Errors
+    /// As [`Scraper::connect`], and when `source` is no address of this host.
+    pub fn connect_from(source: IpAddr, address: SocketAddr) -> Result<Self> {
+        let stream = connect_from(source, address)?;
         stream.set_read_timeout(Some(DEADLINE))?;
         stream.set_write_timeout(Some(DEADLINE))?;
         stream.set_nodelay(true)?;
@@ -79,6 +110,20 @@ impl Scraper {
         path: &str,
         headers: &[(&str, &str)],
     ) -> Result<Response> {
+        let (status, headers, body) = self.raw_request(method, path, headers)?;
+        Ok(Response { status, headers, body: String::from_utf8(body)? })
+    }
+
+    /// The same, with a body that need be no text.
+    ///
+    /// # Errors
+    /// As [`Scraper::get`].
+    pub fn raw_request(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> Result<RawResponse> {
         ensure!(!self.closed, "{} has closed the connection", self.address);
         let request = self.head(method, path, headers);
         self.stream.get_mut().write_all(request.as_bytes())?;
@@ -110,7 +155,7 @@ impl Scraper {
         Scrape::parse(&response.body)
     }
 
-    fn response(&mut self, method: &str) -> Result<Response> {
+    fn response(&mut self, method: &str) -> Result<RawResponse> {
         let line = self.line()?;
         let status = line.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.split(' ').next());
         let status: u16 = status.with_context(|| format!("status line {line:?}"))?.parse()?;
@@ -138,7 +183,7 @@ impl Scraper {
             self.stream.read_to_end(&mut body)?;
             body
         };
-        Ok(Response { status, headers, body: String::from_utf8(body)? })
+        Ok((status, headers, body))
     }
 
     fn chunks(&mut self) -> Result<Vec<u8>> {

@@ -1,12 +1,9 @@
 //! What is measured: the work of a listing and of a scrape, on data like the kernel's.
 
-use std::{
-    fmt::Write as _,
-    fs,
-    time::{Duration, SystemTime},
-};
+use std::{fmt::Write as _, fs, time::Duration};
 
 use tcpstat_user::{
+    history::Moment,
     ledger::{
         Ledger,
         rewind::{ByAddress, ByTuple, Rewind},
@@ -132,7 +129,7 @@ pub(crate) fn values() -> Values {
         snapshot: Some(SnapshotValues {
             source: "procfs",
             tally: Tally::default(),
-            finished: SystemTime::UNIX_EPOCH + Duration::from_hours(500_000),
+            finished: Moment { unix_ms: 1_800_000_000_000, uptime_ms: 60_000 },
             duration: Duration::from_millis(31),
             interval: Duration::from_secs(15),
             limits: Limits { time_wait: Some(131_072), ephemeral_ports: Some(28_232) },

@@ -32,14 +32,10 @@ enum Kind {
 
 #[derive(Args, Debug)]
 struct RulesArgs {
-    /// Where people find the runbook: each alert's runbook_url is this, # and the alert's name
-    #[arg(
-        long = "runbook-url",
-        default_value = RUNBOOK_PATH,
-        value_name = "URL",
-        env = "TCPSTAT_RUNBOOK_URL"
-    )]
-    runbook_url: String,
+    /// Where people find the runbook instead: each alert's runbook_url is this, # and the alert's name in
+    /// lower case [default: what the tcpstat that the alert is about serves at /runbook]
+    #[arg(long = "runbook-url", value_name = "URL", env = "TCPSTAT_RUNBOOK_URL")]
+    runbook_url: Option<String>,
 }
 
 const UNIT: &str = include_str!("../../assets/packaging/tcpstat.service");
@@ -47,17 +43,35 @@ const DASHBOARD: &str = include_str!("../../assets/dashboard.json");
 const RULES: &str = include_str!("../../assets/rules.yml");
 const RUNBOOK: &str = include_str!("../../docs/runbook.md");
 
-/// The runbook's path in the repository, which [`RULES`] names.
-const RUNBOOK_PATH: &str = "tcpstat-user/docs/runbook.md";
+/// What stands before the address of the runbook, and before the section in it.
+const RUNBOOK_KEY: &str = "runbook_url: ";
+const SECTION: char = '#';
 
 /// Prints to standard output.
 pub(super) fn run(args: &PrintArgs) -> anyhow::Result<ExitCode> {
     let text = match &args.kind {
         Kind::Unit => UNIT,
         Kind::Dashboard => DASHBOARD,
-        Kind::Rules(args) => &RULES.replace(RUNBOOK_PATH, &args.runbook_url),
+        Kind::Rules(RulesArgs { runbook_url: Some(url) }) => &with_runbook(RULES, url),
+        Kind::Rules(RulesArgs { runbook_url: None }) => RULES,
         Kind::Runbook => RUNBOOK,
     };
     write_out(text.as_bytes())?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// `rules` with `url` in the place of each address of the runbook.
+fn with_runbook(rules: &str, url: &str) -> String {
+    let mut result = String::with_capacity(rules.len());
+    for line in rules.lines() {
+        let parts = line.split_once(RUNBOOK_KEY).zip(line.rsplit_once(SECTION));
+        match parts {
+            Some(((indent, _), (_, section))) => {
+                let section = section.trim_end_matches('\'');
+                result.extend([indent, RUNBOOK_KEY, url, "#", section, "\n"]);
+            }
+            None => result.extend([line, "\n"]),
+        }
+    }
+    result
 }

@@ -1,17 +1,17 @@
 //! `tcpstat serve`: count, and serve the metrics over HTTP.
 
-use std::{process::ExitCode, time::Duration};
+use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use clap::{ArgAction, Args, ValueHint};
-use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::timeout};
-use tracing::info;
+use tokio::{sync::watch, time::timeout};
+use tracing::{info, warn};
 
 use super::{counting::CountingArgs, resources, signals::StopSignals, values};
 use crate::{
     clock, kernel,
     textfile::{self, Textfile},
-    web::{self, Exporter, ListenAddress, Recorder, StreamPlaces, TelemetryPath},
+    web::{self, Exporter, ListenAddress, Recorder, Scrapes, Server, Source, TelemetryPath},
 };
 
 /// Threads that answer requests.
@@ -58,6 +58,17 @@ pub(super) struct ServeArgs {
         help_heading = "Listening"
     )]
     telemetry_path: TelemetryPath,
+
+    /// Most answers under way at a time, streams aside; a further request waits a second, then gets 503
+    #[arg(
+        long = "web.max-requests",
+        default_value = "40",
+        value_name = "NUMBER",
+        env = "TCPSTAT_WEB_MAX_REQUESTS",
+        value_parser = clap::value_parser!(u16).range(1..),
+        help_heading = "Listening"
+    )]
+    max_requests: u16,
 
     #[command(flatten)]
     counting: CountingArgs,
@@ -109,38 +120,52 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
         textfile.check().context("--textfile")?;
     }
     let mut stop_signals = StopSignals::new()?;
+    let descriptors = web::raise_descriptor_limit().unwrap_or_else(|error| {
+        warn!("{error}");
+        error.soft
+    });
     let mut listeners = Vec::new();
     for address in &args.listen_address {
-        listeners.push(web::bind(address).await?);
+        listeners.extend(web::bind(address).await?);
     }
     let counting = args.counting.load(rungs)?;
     let procfs = counting.procfs.clone();
     let tracking = counting.start()?;
-    let (recorder, recording) = Recorder::new(tracking.published.clone(), procfs.clone());
+    let scrapes = Scrapes::start(Source {
+        published: tracking.published.clone(),
+        nudge: tracking.nudge(),
+        procfs: procfs.clone(),
+        node_exporter: !args.no_node_exporter,
+    })
+    .context("starting the thread that reads what a scrape tells")?;
+    let (recorder, recording) = Recorder::new(tracking.published.clone(), scrapes.clone());
     let (stop, stopped) = watch::channel(false);
     let textfile = args.textfile.clone().map(|textfile| {
         let writer = textfile::Writer {
             textfile,
             published: tracking.published.clone(),
             nudge: tracking.nudge(),
-            procfs: procfs.clone(),
+            procfs,
             interval: args.counting.snapshot_interval,
         };
         tokio::spawn(writer.run(stopped.clone()))
     });
     let exporter = Exporter {
         published: tracking.published.clone(),
-        nudge: tracking.nudge(),
-        procfs,
-        node_exporter: !args.no_node_exporter,
+        scrapes,
         telemetry_path: args.telemetry_path.to_string(),
         recording,
-        streams: StreamPlaces::default(),
         started,
+        events: Arc::default(),
     };
 
     let recorder = tokio::spawn(recorder.run());
-    let mut servers = serve_all(listeners, &exporter, &stopped)?;
+    for listener in &listeners {
+        let address = listener.local_addr().context("asking for the address listened on")?;
+        info!("listening on http://{address}");
+    }
+    let server = Server::new(web::router(exporter), args.max_requests.into(), descriptors);
+    let server = tokio::spawn(server.serve(listeners, stopped));
     let mut published = tracking.published.clone();
     let tracker_ended = async { while published.changed().await.is_ok() {} };
     let ended_by_itself = tokio::select! {
@@ -153,37 +178,12 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
     stop.send_replace(true);
     // Streams end with it.
     recorder.abort();
-    if !ended_by_itself {
-        let ended = async { while servers.join_next().await.is_some() {} };
-        if timeout(PATIENCE, ended).await.is_err() {
-            info!("connections whose other side does not read are cut off");
-        }
+    if !ended_by_itself && timeout(PATIENCE, server).await.is_err() {
+        info!("connections whose other side does not read are cut off");
     }
     if let Some(textfile) = textfile {
         textfile.await?;
     }
     tokio::task::spawn_blocking(|| tracking.stop()).await??;
     Ok(())
-}
-
-/// One server for each listener, until `stopped` says so.
-fn serve_all(
-    listeners: Vec<TcpListener>,
-    exporter: &Exporter,
-    stopped: &watch::Receiver<bool>,
-) -> anyhow::Result<JoinSet<std::io::Result<()>>> {
-    let mut servers = JoinSet::new();
-    for listener in listeners {
-        let address = listener.local_addr().context("asking for the address listened on")?;
-        info!("listening on http://{address}");
-        let mut stopped = stopped.clone();
-        let until_stopped = async move {
-            // An error means that the sender is gone, which is a stop too.
-            let _ = stopped.wait_for(|stopped| *stopped).await;
-        };
-        let server = axum::serve(listener, web::router(exporter.clone()))
-            .with_graceful_shutdown(until_stopped);
-        servers.spawn(async move { server.await });
-    }
-    Ok(servers)
 }

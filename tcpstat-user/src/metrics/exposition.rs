@@ -1,6 +1,6 @@
 //! The values of a scrape as metric families, in the order in which they are written.
 
-use std::{fmt, time::SystemTime};
+use std::{fmt, time::Duration};
 
 use prometheus_client::{
     collector::Collector,
@@ -12,6 +12,7 @@ use super::{
     node_exporter::ConnectionStates, page::Page,
 };
 use crate::{
+    history::Moment,
     procfs::{Limits, ProcessStatus, Sockstat},
     states::{Family, Object, PerFamily, PerState, State, family_word, state_word},
     transitions::{MOVES, Transitions, moved},
@@ -134,9 +135,9 @@ impl Page<'_> {
     }
 }
 
-/// Seconds; 0 for a time before the epoch.
-fn since_epoch(time: SystemTime) -> f64 {
-    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+/// Seconds, by the wall clock as it stood then.
+fn since_epoch(moment: Moment) -> f64 {
+    Duration::from_millis(moment.unix_ms).as_secs_f64()
 }
 
 /// A label set of `N` labels.

@@ -9,12 +9,13 @@ mod names;
 mod node_exporter;
 mod page;
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use node_exporter::ConnectionStates;
 use prometheus_client::{collector::Collector, encoding::text, registry::Registry};
 
 use crate::{
+    history::Moment,
     procfs::{Limits, ProcessStatus, Sockstat},
     snapshot::Tally,
     states::PerState,
@@ -71,7 +72,7 @@ pub struct HealthValues {
     /// Reconciles by [`Reason`].
     pub reconciles: [u64; Reason::ALL.len()],
     /// When ledger and kernel were last seen to agree.
-    pub last_agreement: Option<SystemTime>,
+    pub last_agreement: Option<Moment>,
 }
 
 /// Why a reconcile is made.
@@ -112,7 +113,7 @@ pub struct SnapshotValues {
     /// What they add up to.
     pub tally: Tally,
     /// When it ended.
-    pub finished: SystemTime,
+    pub finished: Moment,
     /// How long it took.
     pub duration: Duration,
     /// Time between two at present.
@@ -122,7 +123,7 @@ pub struct SnapshotValues {
 }
 
 /// A text format of an exposition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Format {
     /// Prometheus' text format 0.0.4, what a scraper gets that does not ask.
     Classic,

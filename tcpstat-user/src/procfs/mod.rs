@@ -164,6 +164,12 @@ impl Procfs {
     /// [`ProcfsError`].
     pub fn sockstat(&self) -> Result<Sockstat, ProcfsError> {
         self.check_process()?;
-        sockstat::read(&self.net.join("sockstat"), &self.net.join("sockstat6"))
+        sockstat::read(&self.sockstat_path(), &self.net.join("sockstat6"))
+    }
+
+    /// Where the totals are read; those of IPv6 are beside it.
+    #[must_use]
+    pub fn sockstat_path(&self) -> PathBuf {
+        self.net.join("sockstat")
     }
 }

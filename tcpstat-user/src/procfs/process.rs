@@ -1,6 +1,10 @@
 //! What /proc tells of this process: the `process_*` metrics, its capabilities, its descriptors.
 
-use std::{io, os::fd::RawFd, path::Path};
+use std::{
+    io,
+    os::fd::RawFd,
+    path::{Path, PathBuf},
+};
 
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 use procfs::{ProcError, WithCurrentSystemInfo, process::Process};
@@ -46,6 +50,12 @@ impl ProcessStatus {
             })
         };
         read().map_err(unreadable)
+    }
+
+    /// The folder that it is read from.
+    #[must_use]
+    pub fn path() -> PathBuf {
+        Path::new(Procfs::DEFAULT_ROOT).join("self")
     }
 }
 
@@ -133,8 +143,5 @@ const CAP_PERFMON: u32 = 38;
 const CAP_BPF: u32 = 39;
 
 fn unreadable(error: ProcError) -> ProcfsError {
-    ProcfsError::Unreadable {
-        path: Path::new(Procfs::DEFAULT_ROOT).join("self"),
-        cause: io::Error::other(error),
-    }
+    ProcfsError::Unreadable { path: ProcessStatus::path(), cause: io::Error::other(error) }
 }

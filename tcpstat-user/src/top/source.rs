@@ -1,6 +1,6 @@
 //! Where looks come from.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use nix::sys::utsname::uname;
 use tokio::sync::watch;
@@ -9,7 +9,7 @@ use super::{
     Exporter,
     numbers::{Look, Status, Tracing},
 };
-use crate::{clock, procfs::Procfs, tracker::Published};
+use crate::{clock, history::Moment, procfs::Procfs, tracker::Published};
 
 /// Whoever can be looked at.
 #[derive(Debug)]
@@ -74,7 +74,7 @@ fn status(published: &Published) -> Status {
     }
 }
 
-/// 0 where the clock has stepped back.
-fn age(time: SystemTime) -> Duration {
-    time.elapsed().unwrap_or_default()
+/// By the uptime, whatever the wall clock has done since.
+fn age(moment: Moment) -> Duration {
+    Duration::from_millis(clock::now().uptime_ms.saturating_sub(moment.uptime_ms))
 }

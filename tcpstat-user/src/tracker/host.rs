@@ -4,7 +4,7 @@ use std::{thread, time::Duration};
 
 use tracing::{debug, warn};
 
-use super::{Pass, Snapshot, SnapshotError, lister::Lister};
+use super::{Files, Pass, Snapshot, SnapshotError, lister::Lister};
 use crate::{
     kernel::{Counters, LoadError, Program, Tracer},
     ledger::{
@@ -140,9 +140,9 @@ impl World for TracedHost<'_> {
 }
 
 /// Sockstat between two looks at the counters. No other system call.
-pub(super) fn witness(counters: &Counters, procfs: &Procfs) -> (Witness, Option<Sockstat>) {
+pub(super) fn witness(counters: &Counters, files: &impl Files) -> (Witness, Option<Sockstat>) {
     let before = counters.read();
-    let sockstat = procfs.sockstat().ok();
+    let sockstat = files.sockstat();
     let inuse = sockstat.map(|sockstat| sockstat.inuse);
     let tw = sockstat.map(|sockstat| sockstat.tw);
     (Witness { before, inuse, tw, after: counters.read() }, sockstat)

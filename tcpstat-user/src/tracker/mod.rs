@@ -24,7 +24,7 @@ use tokio::sync::watch;
 pub use lister::SnapshotError;
 pub use pace::SourceChoice;
 pub use pass::{Pass, take, take_by_iterator};
-pub use published::{Health, Live, Published, Snapshot};
+pub use published::{Files, Health, Live, Published, Snapshot};
 use task::{Task, Wake};
 
 use crate::{

@@ -3,13 +3,15 @@
 use std::{
     sync::atomic::{AtomicBool, Ordering},
     thread,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use tracing::debug;
 
 use super::SnapshotError;
 use crate::{
+    clock,
+    history::Moment,
     kernel::{EventLog, IterError, SocketIterator},
     ledger::{audit::Listing, rewind::Rewind},
     procfs::{Procfs, ProcfsError},
@@ -31,7 +33,7 @@ pub struct Pass {
     /// How long it took.
     pub duration: Duration,
     /// When it ended.
-    pub finished: SystemTime,
+    pub finished: Moment,
 }
 
 /// Lists every socket that `procfs` shows.
@@ -128,7 +130,7 @@ impl Rows {
             broken_rows: self.broken,
             first_broken: self.first_broken,
             duration: started.elapsed(),
-            finished: SystemTime::now(),
+            finished: clock::now(),
         }
     }
 }

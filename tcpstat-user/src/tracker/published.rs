@@ -1,9 +1,6 @@
 //! What the tracker tells the world: all a scrape needs besides the counters themselves.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{sync::Arc, time::Duration};
 
 use super::host::witness;
 use crate::{
@@ -11,11 +8,29 @@ use crate::{
     kernel::{Counters, Program},
     ledger::{Ledger, witness::Tripwires},
     metrics::{HealthValues, SnapshotValues, TracerValues, Values},
-    procfs::{Limits, ProcessStatus, Procfs},
+    procfs::{Limits, ProcessStatus, Procfs, Sockstat},
     snapshot::{Source, Tally},
     states::{Hooks, PerState},
     transitions::Transitions,
 };
+
+/// The files that a scrape reads; what is `None` is left out of it.
+pub trait Files {
+    /// What /proc tells of this process.
+    fn process(&self) -> Option<ProcessStatus>;
+    /// The kernel's own totals.
+    fn sockstat(&self) -> Option<Sockstat>;
+}
+
+impl Files for Procfs {
+    fn process(&self) -> Option<ProcessStatus> {
+        ProcessStatus::read().ok()
+    }
+
+    fn sockstat(&self) -> Option<Sockstat> {
+        Self::sockstat(self).ok()
+    }
+}
 
 /// The state of affairs after the tracker's last deed.
 #[derive(Clone, Debug, Default)]
@@ -68,7 +83,7 @@ pub struct Snapshot {
     /// What it listed.
     pub tally: Tally,
     /// When it ended.
-    pub finished: SystemTime,
+    pub finished: Moment,
     /// How long it took.
     pub duration: Duration,
     /// What sysctl allowed then.
@@ -86,7 +101,7 @@ impl Published {
     ///
     /// Reads the counters, sockstat and this process' status; lists no socket.
     #[must_use]
-    pub fn scrape(&self, procfs: &Procfs, node_exporter: bool) -> (Values, bool) {
+    pub fn scrape(&self, files: &impl Files, node_exporter: bool) -> (Values, bool) {
         let snapshot = self.snapshot.as_ref();
         let mut values = Values {
             connections: snapshot.map(|snapshot| snapshot.tally.connections()),
@@ -99,15 +114,15 @@ impl Published {
                 limits: snapshot.limits,
             }),
             snapshot_errors: self.snapshot_errors,
-            process: ProcessStatus::read().ok(),
+            process: files.process(),
             node_exporter,
             ..Values::default()
         };
         let (Some(live), Some(snapshot)) = (&self.live, snapshot) else {
-            values.sockstat = procfs.sockstat().ok();
+            values.sockstat = files.sockstat();
             return (values, false);
         };
-        let (witness, sockstat) = witness(&live.counters, procfs);
+        let (witness, sockstat) = witness(&live.counters, files);
         let readings = witness.readings(&live.ledger);
         let tw = sockstat.map_or_else(|| snapshot.tally.minis(), |sockstat| sockstat.tw);
         values.sockstat = sockstat;
@@ -130,13 +145,13 @@ impl Published {
     /// Reads the counters, and sockstat only where no hook counts the mini-sockets. Without a tracer the
     /// numbers are the last snapshot's.
     #[must_use]
-    pub fn sample(&self, procfs: &Procfs, at: Moment) -> Option<Sample> {
+    pub fn sample(&self, files: &impl Files, at: Moment) -> Option<Sample> {
         let tally = &self.snapshot.as_ref()?.tally;
         let Some(live) = &self.live else {
             return Some(Sample::new(at, &tally.connections(), None));
         };
         let counted = live.counters.read();
-        let sockstat = if live.hooks.timewait { None } else { procfs.sockstat().ok() };
+        let sockstat = if live.hooks.timewait { None } else { files.sockstat() };
         let tw = sockstat.map_or_else(|| tally.minis(), |sockstat| sockstat.tw);
         let connections = live.ledger.connections(&counted, tw);
         Some(Sample::new(at, &connections, Some(&live.carried.plus(&counted))))

@@ -2,7 +2,7 @@
 
 use std::{
     sync::mpsc::{Receiver, RecvTimeoutError},
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use tokio::sync::watch;
@@ -15,6 +15,7 @@ use super::{
     rungs::Rungs,
 };
 use crate::{
+    clock,
     kernel::{Program, release_memory},
     ledger::{
         audit::Audit,
@@ -306,7 +307,7 @@ impl Task {
             self.state.health.trips = audit.trips();
             if audit.agreements() != self.agreements_told {
                 self.agreements_told = audit.agreements();
-                self.state.health.last_agreement = Some(SystemTime::now());
+                self.state.health.last_agreement = Some(clock::now());
             }
         }
         self.publish.send_replace(self.state.clone());

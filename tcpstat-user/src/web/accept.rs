@@ -2,22 +2,19 @@
 
 use axum::http::HeaderValue;
 
+use super::coding::ranges;
 use crate::metrics::Format;
 
 /// The format that the Accept headers want most; the classic one where they do not say.
 pub(super) fn format<'a>(accept: impl IntoIterator<Item = &'a HeaderValue>) -> Format {
     let (mut openmetrics, mut classic) = (0.0, 0.0);
-    for value in accept.into_iter().filter_map(|value| value.to_str().ok()) {
-        for range in value.split(',') {
-            let mut parts = range.split(';').map(str::trim);
-            let wanted = match parts.next().unwrap_or_default() {
+    for value in accept {
+        for (name, quality) in ranges(value) {
+            let wanted = match name {
                 "application/openmetrics-text" => &mut openmetrics,
                 "text/plain" | "text/*" | "*/*" => &mut classic,
                 _ => continue,
             };
-            let quality = parts
-                .find_map(|part| part.strip_prefix("q="))
-                .map_or(1.0, |quality| quality.parse().unwrap_or(0.0));
             *wanted = f32::max(*wanted, quality);
         }
     }

@@ -4,14 +4,16 @@
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
-    sync::LazyLock,
+    sync::{LazyLock, OnceLock},
 };
 
 use axum::{
     extract::Path,
-    http::{StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
+
+use super::coding::{Coded, Coding};
 
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
@@ -21,6 +23,8 @@ struct Asset {
     name: &'static str,
     content_type: &'static str,
     bytes: &'static [u8],
+    /// Made when it is first asked for.
+    compressed: OnceLock<Coded>,
 }
 
 macro_rules! asset {
@@ -29,6 +33,7 @@ macro_rules! asset {
             name: $name,
             content_type: $content_type,
             bytes: include_bytes!(concat!("../../assets/", $path)),
+            compressed: OnceLock::new(),
         }
     };
 }
@@ -59,7 +64,10 @@ pub(super) fn fingerprint<'a>(bytes: impl IntoIterator<Item = &'a [u8]>) -> Stri
 }
 
 /// `/assets/{version}/{name}`
-pub(super) async fn asset(Path((version, name)): Path<(String, String)>) -> Response {
+pub(super) async fn asset(
+    Path((version, name)): Path<(String, String)>,
+    asked: HeaderMap,
+) -> Response {
     let named = |asset: &&Asset| version == *VERSION && asset.name == name;
     let Some(asset) = ASSETS.iter().find(named) else {
         return (StatusCode::NOT_FOUND, "not found\n").into_response();
@@ -69,5 +77,11 @@ pub(super) async fn asset(Path((version, name)): Path<(String, String)>) -> Resp
         (header::CACHE_CONTROL, "public, max-age=31536000, immutable"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     ];
-    (headers, asset.bytes).into_response()
+    let body = match Coding::accepted(&asked) {
+        Coding::Gzip => {
+            asset.compressed.get_or_init(|| Coded::new(asset.bytes, Coding::Gzip)).clone()
+        }
+        Coding::Identity => Coded::new(asset.bytes, Coding::Identity),
+    };
+    (headers, body).into_response()
 }

@@ -3,9 +3,13 @@
 mod accept;
 mod api;
 mod assets;
+mod coding;
 mod listen;
 mod page;
 mod recorder;
+mod scrapes;
+mod server;
+mod taken;
 mod telemetry_path;
 
 use std::{ffi::OsStr, sync::Arc};
@@ -20,53 +24,54 @@ use axum::{
 use nix::sys::utsname::uname;
 use tokio::sync::watch;
 
-pub use api::StreamPlaces;
+pub use api::Newest as NewestEvents;
+
+use coding::Coding;
 pub use listen::{ListenAddress, ListenError, bind};
 use page::Page;
 pub use recorder::{Recorder, Recording};
+pub use scrapes::{Scrapes, Source};
+pub use server::{DescriptorError, Server, raise_descriptor_limit};
 pub use telemetry_path::{TelemetryPath, TelemetryPathError};
 
-use crate::{
-    history::Moment,
-    procfs::Procfs,
-    tracker::{Nudge, Published},
-};
+use crate::{history::Moment, tracker::Published};
 
 /// What the handlers need.
 #[derive(Clone, Debug)]
 pub struct Exporter {
     /// What the tracker tells.
     pub published: watch::Receiver<Published>,
-    /// Who is told of a tripped wire.
-    pub nudge: Nudge,
-    /// Where sockstat is.
-    pub procfs: Procfs,
-    /// Whether `node_tcp_connection_states` is served too.
-    pub node_exporter: bool,
+    /// Who tells the metrics.
+    pub scrapes: Scrapes,
     /// Path of the metrics, which no path of [`is_taken`] is.
     pub telemetry_path: String,
     /// What is recorded of them.
     pub recording: Recording,
-    /// The places of the streams, which all listeners share.
-    pub streams: StreamPlaces,
     /// When this run began.
     pub started: Moment,
+    /// What the streams tell at present.
+    pub events: Arc<NewestEvents>,
 }
 
 /// Whether something else than the metrics is served at `path`.
 #[must_use]
 pub fn is_taken(path: &str) -> bool {
     let below = |folder: &str| path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
-    ["/", "/-/healthy", "/-/ready", "/api"].contains(&path) || below("/api") || below("/assets")
+    ["/", "/-/healthy", "/-/ready", "/api", "/runbook"].contains(&path)
+        || below("/api")
+        || below("/assets")
 }
 
 /// All routes. Anything else is 404, and any method but GET and HEAD is 405.
 pub fn router(exporter: Exporter) -> Router {
-    let page = Arc::new(Page::new(&exporter.telemetry_path, &host()));
+    let host = host();
+    let page = Arc::new(Page::numbers(&exporter.telemetry_path, &host));
+    let runbook = Arc::new(Page::runbook(&host));
     Router::new()
         // A path of the metrics may have a segment that begins with : or *, as it is.
         .without_v07_checks()
         .route("/", get(async move |asked: HeaderMap| page.answer(&asked)))
+        .route("/runbook", get(async move |asked: HeaderMap| runbook.answer(&asked)))
         .route("/assets/{version}/{name}", get(assets::asset))
         .route("/-/healthy", get(|| async { "healthy\n" }))
         .route("/-/ready", get(ready))
@@ -88,14 +93,15 @@ fn host() -> String {
 }
 
 async fn metrics(State(exporter): State<Arc<Exporter>>, headers: HeaderMap) -> Response {
-    // The tracker waits while this is borrowed: some microseconds.
-    let (values, suspicious) =
-        exporter.published.borrow().scrape(&exporter.procfs, exporter.node_exporter);
-    if suspicious {
-        exporter.nudge.look();
-    }
     let format = accept::format(headers.get_all(header::ACCEPT));
-    ([(header::CONTENT_TYPE, format.content_type())], values.encode(format)).into_response()
+    let told = exporter.scrapes.exposition(format, Coding::accepted(&headers)).await;
+    let Some(body) = told else {
+        let line = "the numbers cannot be read at present: the log says why\n";
+        return (StatusCode::SERVICE_UNAVAILABLE, line).into_response();
+    };
+    let headers =
+        [(header::CONTENT_TYPE, format.content_type()), (header::VARY, "accept, accept-encoding")];
+    (headers, body).into_response()
 }
 
 /// Ready means seeded: the first numbers are right.

@@ -1,4 +1,4 @@
-//! `/`: the page for people. What it shows it asks the API for.
+//! What is for people: `/`, which asks the API for what it shows, and `/runbook`.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::assets;
+use super::{
+    assets,
+    coding::{Coded, Coding},
+};
 use crate::{
     states::{State, state_word},
     transitions::MOVES,
@@ -21,22 +24,38 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; st
 #[derive(Clone, Debug)]
 pub(super) struct Page {
     html: String,
+    compressed: Coded,
     etag: String,
 }
 
 impl Page {
-    /// Links are relative, so that it works behind a proxy that puts it below a path.
-    pub(super) fn new(telemetry_path: &str, host: &str) -> Self {
+    /// The page of the numbers. Links are relative, so that it works behind a proxy that puts it below a
+    /// path.
+    pub(super) fn numbers(telemetry_path: &str, host: &str) -> Self {
         let html = include_str!("../../assets/page/page.html")
-            .replace("{{version}}", env!("CARGO_PKG_VERSION"))
-            .replace("{{assets}}", &format!("assets/{}", *assets::VERSION))
-            .replace("{{host}}", &escaped(host))
             .replace("{{metrics}}", &escaped(telemetry_path.trim_start_matches('/')))
             .replace("{{states}}", &state_rows())
             .replace("{{moves}}", &move_rows());
-        let etag = format!("\"{}\"", assets::fingerprint([html.as_bytes()]));
-        Self { html, etag }
+        Self::new(&html, host)
     }
+
+    /// What each alert means, and what to do; a section has its alert's name as its id.
+    pub(super) fn runbook(host: &str) -> Self {
+        let text = include_str!(concat!(env!("OUT_DIR"), "/runbook.html"));
+        let html = include_str!("../../assets/page/runbook.html").replace("{{runbook}}", text);
+        Self::new(&html, host)
+    }
+
+    fn new(html: &str, host: &str) -> Self {
+        let html = html
+            .replace("{{version}}", env!("CARGO_PKG_VERSION"))
+            .replace("{{assets}}", &format!("assets/{}", *assets::VERSION))
+            .replace("{{host}}", &escaped(host));
+        let etag = format!("W/\"{}\"", assets::fingerprint([html.as_bytes()]));
+        let compressed = Coded::new(html.clone(), Coding::Gzip);
+        Self { html, compressed, etag }
+    }
+
     /// The page; without it where `asked` has the same one already.
     pub(super) fn answer(&self, asked: &HeaderMap) -> Response {
         let known = asked
@@ -44,8 +63,10 @@ impl Page {
             .iter()
             .filter_map(|value| value.to_str().ok())
             .flat_map(|value| value.split(','))
-            .any(|tag| tag.trim().trim_start_matches("W/") == self.etag);
+            .map(|tag| tag.trim().trim_start_matches("W/"))
+            .any(|tag| tag == self.etag.trim_start_matches("W/"));
         let headers = [
+            // Weak: the same page is sent in two codings.
             (header::ETAG, self.etag.as_str()),
             (header::CACHE_CONTROL, "no-cache"),
             (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
@@ -56,7 +77,11 @@ impl Page {
             return (StatusCode::NOT_MODIFIED, headers).into_response();
         }
         let html = [(header::CONTENT_TYPE, "text/html; charset=utf-8")];
-        (headers, html, self.html.clone()).into_response()
+        let body = match Coding::accepted(asked) {
+            Coding::Gzip => self.compressed.clone(),
+            Coding::Identity => Coded::new(self.html.clone(), Coding::Identity),
+        };
+        (headers, html, body).into_response()
     }
 }
 
@@ -111,13 +136,13 @@ mod tests {
 
     #[test]
     fn a_path_of_the_metrics_cannot_write_into_the_page() {
-        let page = Page::new("/\"><script src=x>&", "on web-3");
+        let page = Page::numbers("/\"><script src=x>&", "on web-3");
         assert!(page.html.contains("href=\"&quot;&gt;&lt;script src=x&gt;&amp;\""));
     }
 
     #[test]
     fn nothing_is_left_to_be_filled_in_and_nothing_is_inline() {
-        let html = Page::new("/metrics", "on web-3").html;
+        let html = Page::numbers("/metrics", "on web-3").html;
         for found in
             ["{{", "<style", " style=", " onclick=", "<script>", "javascript:", "http:", "https:"]
         {
@@ -127,7 +152,7 @@ mod tests {
 
     #[test]
     fn every_state_and_every_move_has_a_row() {
-        let html = Page::new("/metrics", "on web-3").html;
+        let html = Page::numbers("/metrics", "on web-3").html;
         assert_eq!(html.matches("<tr data-series=").count(), State::ALL.len() + MOVES.len());
         assert!(html.contains("data-series=\"close_wait\""));
         assert!(html.contains("data-series=\"listen syn_recv\""));

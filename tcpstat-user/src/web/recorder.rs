@@ -10,10 +10,9 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
+use super::Scrapes;
 use crate::{
-    clock,
     history::{History, INTERVAL_MS, Sample},
-    procfs::Procfs,
     tracker::Published,
 };
 
@@ -21,7 +20,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Recorder {
     published: watch::Receiver<Published>,
-    procfs: Procfs,
+    scrapes: Scrapes,
     history: Arc<Mutex<History>>,
     tell: watch::Sender<Option<Arc<Sample>>>,
 }
@@ -36,11 +35,11 @@ pub struct Recording {
 impl Recorder {
     /// A recorder of what `published` counts, and what it will have recorded.
     #[must_use]
-    pub fn new(published: watch::Receiver<Published>, procfs: Procfs) -> (Self, Recording) {
+    pub fn new(published: watch::Receiver<Published>, scrapes: Scrapes) -> (Self, Recording) {
         let (tell, newest) = watch::channel(None);
         let history = Arc::new(Mutex::new(History::default()));
         let recording = Recording { history: history.clone(), newest };
-        (Self { published, procfs, history, tell }, recording)
+        (Self { published, scrapes, history, tell }, recording)
     }
 
     /// Records from the first snapshot on, until it is dropped: then every [`Recording::newest`] closes.
@@ -52,14 +51,12 @@ impl Recorder {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
             ticks.tick().await;
-            self.take();
+            self.take().await;
         }
     }
 
-    fn take(&self) {
-        // The tracker waits while this is borrowed: some microseconds.
-        let sample = self.published.borrow().sample(&self.procfs, clock::now());
-        let Some(sample) = sample else { return };
+    async fn take(&self) {
+        let Some(sample) = self.scrapes.sample().await else { return };
         locked(&self.history).push(sample.clone());
         self.tell.send_replace(Some(Arc::new(sample)));
     }

@@ -43,7 +43,7 @@ pub enum TelemetryPathError {
     #[error("a path has no //, and no . or .. between slashes: clients do not ask for such a path")]
     Segment,
     /// Something else is served there.
-    #[error("/, /-/healthy, /-/ready, /api and what is below /assets are taken")]
+    #[error("/, /-/healthy, /-/ready, /api, /runbook and what is below /assets are taken")]
     Taken,
 }
 

@@ -15,6 +15,9 @@ const STREAM: &str = "/api/v1/stream";
 /// The streams that may be open at a time.
 const STREAMS: usize = 64;
 
+/// Those of one client.
+const STREAMS_OF_CLIENT: usize = 8;
+
 pub(crate) fn tests() -> Vec<Test> {
     vec![
         hermetic_test("the_status_says_that_listings_alone_are_served", status_without_tracer),
@@ -22,7 +25,10 @@ pub(crate) fn tests() -> Vec<Test> {
         hermetic_test("the_history_tells_only_what_came_after_since", history_since),
         hermetic_test("a_stream_tells_a_sample_and_the_status_each_second", stream_tells),
         hermetic_test("a_stream_ends_when_the_exporter_does", stream_ends),
-        hermetic_test("more_streams_than_there_are_places_are_refused", streams_are_bounded),
+        hermetic_test(
+            "a_client_has_a_share_of_the_streams_and_locks_out_no_other",
+            streams_are_bounded,
+        ),
         hermetic_test("what_is_not_understood_is_400_with_a_line", bad_queries),
         hermetic_test("the_api_is_served_with_its_document", document),
     ]
@@ -127,17 +133,38 @@ fn stream_ends() -> Result<()> {
 
 fn streams_are_bounded() -> Result<()> {
     let exporter = anywhere("empty")?.start()?;
-    let open = || EventStream::open(exporter.address(), STREAM);
-    let mut streams = (0..STREAMS).map(|_| open()).collect::<Result<Vec<_>>>()?;
+    let open = |client: usize| {
+        let client = u8::try_from(client)?;
+        EventStream::open_from([127, 0, 9, client].into(), exporter.address(), STREAM)
+    };
+    let clients = STREAMS / STREAMS_OF_CLIENT;
+    let mut streams = Vec::new();
+    for client in 1..=clients {
+        for _ in 0..STREAMS_OF_CLIENT {
+            streams.push(open(client)?);
+        }
+        let refused = open(client)?;
+        assert_eq!(refused.status, 503);
+        let line = refused.rest()?;
+        assert!(
+            line.contains("8 streams to this address are open") && line.contains("close one"),
+            "{line}"
+        );
+        assert_eq!(line.lines().count(), 1, "{line}");
+    }
     assert!(streams.iter().all(|stream| stream.status == 200));
-    let refused = open()?;
-    assert_eq!(refused.status, 503);
-    let line = refused.rest()?;
-    assert!(line.contains("64 streams are open") && line.lines().count() == 1, "{line}");
+    // Another client is not locked out: one of those who have eight gives way, and no other.
+    let other = open(clients + 1)?;
+    assert_eq!(other.status, 200);
+    // What it was sent before may still be read: a second later it is not.
+    for _ in 0..3 {
+        streams.retain_mut(|stream| matches!(stream.next_event(), Ok(Some(_))));
+    }
+    assert_eq!(streams.len(), STREAMS - 1);
     // A place is free again once its reader has gone.
-    streams.pop();
+    drop(streams);
     wait_until("place", DEADLINE, || {
-        let status = open()?.status;
+        let status = open(1)?.status;
         Ok(if status == 200 { Look::Done(()) } else { Look::NotYet(status.to_string()) })
     })
 }

@@ -1,13 +1,13 @@
 //! What is served beside the metrics, and how serving ends.
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use tcpstat_tests::binary::{fixture, tcpstat};
+use tcpstat_tests::binary::{fixture, printed, tcpstat};
 use tcpstat_tests::deadline::{DEADLINE, Look, wait_until};
 use tcpstat_tests::exporter::Options;
 use tcpstat_tests::harness::{Test, hermetic_test};
@@ -20,6 +20,8 @@ pub(crate) fn tests() -> Vec<Test> {
         hermetic_test("the_page_may_load_nothing_from_elsewhere", strict_policy),
         hermetic_test("the_page_is_sent_again_only_when_it_has_changed", page_is_cached),
         hermetic_test("all_files_of_the_page_are_there_and_may_be_kept", files_of_the_page),
+        hermetic_test("the_runbook_is_served_with_a_section_for_each_alert", runbook),
+        hermetic_test("text_is_compressed_for_those_who_accept_it_and_streams_never", compressed),
         hermetic_test("a_path_that_is_taken_is_refused_for_the_metrics", taken_paths),
         hermetic_test("elsewhere_is_404_and_other_methods_are_405", elsewhere_is_404),
         hermetic_test("several_addresses_are_served", several_addresses_are_served),
@@ -48,7 +50,7 @@ fn the_page_leads() -> Result<()> {
     let page = exporter.get("/")?;
     assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
     // Relative, so that a proxy may put it below a path.
-    for link in ["numbers", "api", "-/healthy"] {
+    for link in ["numbers", "api", "runbook", "-/healthy"] {
         assert!(page.body.contains(&format!("<a href=\"{link}\">")), "{link}: {}", page.body);
         assert_eq!(exporter.get(&format!("/{link}"))?.status, 200, "{link}");
     }
@@ -111,8 +113,88 @@ fn files_of_the_page() -> Result<()> {
     Ok(())
 }
 
+/// The anchor of an alert's runbook_url is there, as the alert is named and in lower case, and what the page
+/// may load is as little as elsewhere.
+fn runbook() -> Result<()> {
+    let mut exporter = anywhere("debian-6.1")?.start()?;
+    let page = exporter.get("/runbook")?;
+    assert_eq!(page.status, 200);
+    assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
+    let policy = exporter.get("/")?.header("content-security-policy").map(str::to_owned);
+    assert!(policy.is_some() && page.header("content-security-policy") == policy.as_deref());
+    for inline in ["<script", "<style", " style=", "javascript:", "{{"] {
+        assert!(!page.body.contains(inline), "{inline}");
+    }
+    let source = printed(&["runbook"])?;
+    let sections: Vec<_> = source.lines().filter_map(|line| line.strip_prefix("## ")).collect();
+    assert!(sections.len() > 10, "{source}");
+    for section in sections {
+        for id in [section.to_owned(), section.to_lowercase()] {
+            assert_eq!(page.body.matches(&format!(" id=\"{id}\"")).count(), 1, "{id}");
+        }
+    }
+    // No link leads to what is not served.
+    for link in page.body.split("<a ").skip(1).filter_map(|link| link.split_once("href=\"")) {
+        let target = link.1.split('"').next().unwrap_or_default();
+        let anchor = target.strip_prefix('#');
+        assert!(
+            target == "./" || anchor.is_some_and(|id| page.body.contains(&format!(" id=\"{id}\""))),
+            "{target}"
+        );
+    }
+    Ok(())
+}
+
+fn gzip(bytes: &[u8]) -> Result<Vec<u8>> {
+    let mut text = Vec::new();
+    flate2::read::GzDecoder::new(bytes).read_to_end(&mut text)?;
+    Ok(text)
+}
+
+fn compressed() -> Result<()> {
+    let mut exporter = anywhere("debian-6.1")?.start()?;
+    let page = exporter.get("/")?.body;
+    let script = page.split('"').find(|path| path.ends_with("uplot.js")).context("no script")?;
+    let script = format!("/{script}");
+    for path in ["/metrics", "/", "/runbook", "/api", &script] {
+        let plain = exporter.get(path)?;
+        assert_eq!(plain.header("content-encoding"), None, "{path}");
+        let vary = plain.header("vary").unwrap_or_default().to_owned();
+        assert!(vary.contains("accept-encoding"), "{path}: {vary}");
+        let mut ask = |accepted: &str| {
+            exporter.scraper().raw_request("GET", path, &[("Accept-Encoding", accepted)])
+        };
+        let (_, headers, body) = ask("gzip")?;
+        if plain.body.len() < 8 * 1024 {
+            assert_eq!(headers.get("content-encoding"), None, "{path}");
+            continue;
+        }
+        assert_eq!(headers.get("content-encoding").map(String::as_str), Some("gzip"), "{path}");
+        assert_eq!(headers.get("vary"), Some(&vary), "{path}");
+        assert!(body.len() * 3 < plain.body.len() * 2, "{path}: {} bytes", body.len());
+        let text = String::from_utf8(gzip(&body)?)?;
+        // The numbers of a scrape are those of its moment; their names are the same.
+        let first = |text: &str| text.lines().next().map(str::to_owned);
+        assert_eq!(first(&text), first(&plain.body), "{path}");
+        assert_eq!(text.lines().count(), plain.body.lines().count(), "{path}");
+        let (_, headers, body) = ask("gzip;q=0, identity")?;
+        assert_eq!(headers.get("content-encoding"), None, "{path}");
+        String::from_utf8(body)?;
+    }
+    let mut stream = TcpStream::connect(exporter.address())?;
+    stream.set_read_timeout(Some(DEADLINE))?;
+    stream.write_all(b"GET /api/v1/stream HTTP/1.0\r\nAccept-Encoding: gzip\r\n\r\n")?;
+    let mut head = String::new();
+    let mut lines = BufReader::new(stream);
+    while !head.ends_with("\r\n\r\n") && lines.read_line(&mut head)? > 0 {}
+    assert!(head.starts_with("HTTP/1.0 200") && !head.contains("content-encoding"), "{head}");
+    Ok(())
+}
+
 fn taken_paths() -> Result<()> {
-    for path in ["/", "/-/healthy", "/-/ready", "/api", "/api/v1/stream", "/assets/1/main.js"] {
+    for path in
+        ["/", "/runbook", "/-/healthy", "/-/ready", "/api", "/api/v1/stream", "/assets/1/main.js"]
+    {
         let run = tcpstat(["serve", &format!("--web.telemetry-path={path}")])?;
         assert_eq!(run.status, Some(2), "{path}");
         assert!(run.stderr.contains(path) && run.stderr.contains("taken"), "{}", run.stderr);

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use tcpstat_tests::binary::{Run, output, path_from};
 use tcpstat_tests::deadline::DEADLINE;
 use tcpstat_tests::harness::{Test, kernel_test};
-use tcpstat_tests::hostile::{Answer, Hostile};
+use tcpstat_tests::hostile_exporter::{Answer, Hostile};
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::terminal::Terminal;
 

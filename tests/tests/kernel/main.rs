@@ -2,6 +2,7 @@
 
 #![expect(clippy::float_cmp, reason = "the values compared are whole numbers")]
 
+mod addresses;
 mod api;
 mod churn;
 mod fallback;
@@ -29,6 +30,7 @@ use tcpstat_tests::harness::run;
 
 fn main() -> ExitCode {
     let mut tests = states::tests();
+    tests.extend(addresses::tests());
     tests.extend(api::tests());
     tests.extend(churn::tests());
     tests.extend(families::tests());

@@ -111,7 +111,7 @@ fn alerts_are_told() -> Result<()> {
             assert!(rule.annotations.contains_key(annotation), "{name}: no {annotation}");
         }
         let url = &rule.annotations["runbook_url"];
-        assert!(url.ends_with(&format!("#{}", name.to_lowercase())), "{name}: {url}");
+        assert!(url.ends_with(&format!("/runbook#{}", name.to_lowercase())), "{name}: {url}");
         if name != "TcpstatAbsent" {
             for annotation in ["summary", "description"] {
                 let text = &rule.annotations[annotation];
@@ -143,6 +143,7 @@ fn runbook_url_is_replaced() -> Result<()> {
     assert_eq!(urls.len(), alerts()?.len());
     for url in urls {
         assert!(url.contains("runbook_url: https://runbooks.example/tcp#tcp"), "{url}");
+        assert!(!url.contains("{{") && !url.contains('\''), "{url}");
     }
     Ok(())
 }

@@ -7,19 +7,24 @@ mod stream;
 use std::sync::Arc;
 
 use axum::{
-    Json, Router,
+    Extension, Json, Router,
     extract::{Query, State, rejection::QueryRejection},
-    http::{StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
     routing::get,
 };
 use serde::Deserialize;
+use tokio::task::spawn_blocking;
 
 use numbers::{Columns, Numbers};
 use status::Status;
-pub use stream::StreamPlaces;
+pub use stream::Newest;
 
-use super::Exporter;
+use super::{
+    Exporter,
+    coding::{Coded, Coding},
+    server::Connection,
+};
 use crate::clock;
 
 /// Routes below `/api`.
@@ -66,9 +71,10 @@ impl IntoResponse for Refused {
 /// Nothing that the API tells is to be kept.
 const NO_STORE: [(header::HeaderName, &str); 1] = [(header::CACHE_CONTROL, "no-store")];
 
-async fn document() -> Response {
+async fn document(headers: HeaderMap) -> Response {
     let plain = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
-    (plain, include_str!("../../../docs/api.md")).into_response()
+    let text = include_str!("../../../docs/api.md");
+    (plain, Coded::new(text, Coding::accepted(&headers))).into_response()
 }
 
 async fn status(
@@ -82,9 +88,25 @@ async fn status(
 
 async fn history(
     State(exporter): State<Arc<Exporter>>,
+    Extension(connection): Extension<Arc<Connection>>,
+    headers: HeaderMap,
     asked: Asked<Part>,
 ) -> Result<Response, Refused> {
     let Query(Part { since }) = asked?;
-    let columns = Columns::of(&exporter.recording.history(), since);
-    Ok((NO_STORE, Json(columns)).into_response())
+    let coding = Coding::accepted(&headers);
+    let failed = |line| Refused(StatusCode::INTERNAL_SERVER_ERROR, line);
+    connection.become_large().await.ok_or_else(|| {
+        let line = "other histories are under way, which is the most: ask again later\n";
+        Refused(StatusCode::SERVICE_UNAVAILABLE, line.to_owned())
+    })?;
+    // Ten minutes take some milliseconds to write, in which scrapes are not to wait.
+    let recording = exporter.recording.clone();
+    let written = spawn_blocking(move || {
+        let columns = Columns::of(&recording.history(), since);
+        serde_json::to_vec(&columns).map(|text| Coded::new(text, coding))
+    });
+    let written =
+        written.await.map_err(|error| failed(format!("writing the history: {error}\n")))?;
+    let body = written.map_err(|error| failed(format!("writing the history: {error}\n")))?;
+    Ok((NO_STORE, [(header::CONTENT_TYPE, "application/json")], body).into_response())
 }

@@ -1,15 +1,11 @@
 //! How the numbers come about and how far they are to be trusted, as JSON.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, SystemTime},
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use nix::sys::utsname::uname;
 use serde::Serialize;
 
 use crate::{
-    clock,
     history::Moment,
     metrics::Reason,
     states::{PerState, family_word, state_word},
@@ -137,9 +133,9 @@ impl Listing {
     }
 }
 
-/// 0 for what is yet to come: the clock was set back.
-fn ms_ago(time: SystemTime, now: Moment) -> u64 {
-    now.unix_ms.saturating_sub(clock::unix_ms(time))
+/// By the uptime, whatever the wall clock has done since.
+fn ms_ago(moment: Moment, now: Moment) -> u64 {
+    now.uptime_ms.saturating_sub(moment.uptime_ms)
 }
 
 fn nonzero<T: Copy + Default + PartialEq>(values: &PerState<T>) -> Vec<InState<T>> {
@@ -152,4 +148,33 @@ fn nonzero<T: Copy + Default + PartialEq>(values: &PerState<T>) -> Vec<InState<T
             sockets,
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        procfs::Limits,
+        snapshot::{Source, Tally},
+    };
+
+    /// Three hours by the wall clock, in either direction, and five seconds by the uptime.
+    #[test]
+    fn an_age_is_that_of_the_uptime_when_the_wall_clock_steps() {
+        let then = Moment { unix_ms: 1_700_000_000_000, uptime_ms: 60_000 };
+        let snapshot = Snapshot {
+            source: Source::Procfs,
+            tally: Tally::default(),
+            finished: then,
+            duration: Duration::ZERO,
+            limits: Limits::default(),
+        };
+        for unix_ms in [then.unix_ms - 10_800_000, then.unix_ms + 10_800_000] {
+            let now = Moment { unix_ms, uptime_ms: then.uptime_ms + 5_000 };
+            assert_eq!(ms_ago(then, now), 5_000);
+            let published = Published { snapshot: Some(snapshot.clone()), ..Published::default() };
+            let status = Status::of(&published, then, now);
+            assert_eq!(status.snapshot.unwrap().ended_ms_ago, 5_000);
+        }
+    }
 }

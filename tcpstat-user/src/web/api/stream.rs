@@ -1,66 +1,113 @@
 //! `/api/v1/stream`: server-sent events, each second a sample and the status.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{
+    convert::Infallible,
+    io::Write as _,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use axum::{
+    Extension,
+    body::{Body, Bytes},
     extract::State,
-    http::StatusCode,
-    response::{
-        IntoResponse, Response,
-        sse::{Event, KeepAlive, Sse},
-    },
+    http::{Method, StatusCode, header},
+    response::{IntoResponse, Response},
 };
-use futures_util::{StreamExt, stream};
+use futures_util::stream;
 use serde::Serialize;
-use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use super::{Asked, NO_STORE, Nothing, Numbers, Refused, Status};
-use crate::{clock, history::Sample, web::Exporter};
+use crate::{
+    clock,
+    history::Sample,
+    web::{
+        Exporter,
+        server::{Connection, NoStream},
+    },
+};
 
-/// Streams at one time; more are refused.
-const STREAMS: usize = 64;
+/// From one event to a comment that tells the reader that the stream lives.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// The places that streams take while they are open.
-#[derive(Clone, Debug)]
-pub struct StreamPlaces(Arc<Semaphore>);
-
-impl Default for StreamPlaces {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(STREAMS)))
-    }
-}
+/// The newest events as they are written, made once for all streams.
+#[derive(Debug, Default)]
+pub struct Newest(Mutex<Option<(u64, Bytes)>>);
 
 /// Ends when the recorder does. A reader who is late misses samples: none is kept for him.
 pub(super) async fn stream(
     State(exporter): State<Arc<Exporter>>,
+    Extension(connection): Extension<Arc<Connection>>,
+    method: Method,
     asked: Asked<Nothing>,
 ) -> Result<Response, Refused> {
     asked?;
-    let Ok(place) = exporter.streams.0.clone().try_acquire_owned() else {
-        let line = format!("{STREAMS} streams are open, which is the most: close one\n");
-        return Err(Refused(StatusCode::SERVICE_UNAVAILABLE, line));
-    };
+    if method != Method::HEAD {
+        connection.become_stream()?;
+    }
     let mut newest = exporter.recording.newest();
     // What is there already is the first to be told.
     newest.mark_changed();
-    let samples = stream::unfold((newest, place), |(mut newest, place)| async move {
-        newest.changed().await.ok()?;
-        let sample = newest.borrow_and_update().clone();
-        Some((sample, (newest, place)))
+    let events = stream::unfold((newest, exporter), |(mut newest, exporter)| async move {
+        let text = match timeout(KEEP_ALIVE, newest.changed()).await {
+            Err(_) => Bytes::from_static(b":\n\n"),
+            Ok(Err(_)) => return None,
+            Ok(Ok(())) => match &*newest.borrow_and_update() {
+                Some(sample) => exporter.events.of(&exporter, sample),
+                None => Bytes::new(),
+            },
+        };
+        Some((Ok::<_, Infallible>(text), (newest, exporter)))
     });
-    let events = samples.flat_map(move |sample| {
-        let sample = sample.map(|sample| events(&exporter, &sample));
-        stream::iter(sample.into_iter().flatten().map(Ok::<_, Infallible>))
-    });
-    Ok((NO_STORE, Sse::new(events).keep_alive(KeepAlive::default())).into_response())
+    let headers = [(header::CONTENT_TYPE, "text/event-stream")];
+    Ok((NO_STORE, headers, Body::from_stream(events)).into_response())
 }
 
-fn events(exporter: &Exporter, sample: &Sample) -> impl Iterator<Item = Event> + use<> {
+impl Newest {
+    /// The events of `sample`: itself, and the status when the first stream asked for them.
+    fn of(&self, exporter: &Exporter, sample: &Sample) -> Bytes {
+        // A panic leaves what was there before.
+        let mut newest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*newest {
+            Some((uptime_ms, text)) if *uptime_ms == sample.at.uptime_ms => text.clone(),
+            _ => {
+                let text = events(exporter, sample);
+                *newest = Some((sample.at.uptime_ms, text.clone()));
+                text
+            }
+        }
+    }
+}
+
+impl From<NoStream> for Refused {
+    fn from(none: NoStream) -> Self {
+        let line = match none {
+            NoStream::All(most) => {
+                format!(
+                    "{most} streams are open, which is the most: close one, or ask for the history\n"
+                )
+            }
+            NoStream::OfClient(most) => format!(
+                "{most} streams to this address are open, which is the most for one: close one, or ask for \
+                 the history\n"
+            ),
+        };
+        Self(StatusCode::SERVICE_UNAVAILABLE, line)
+    }
+}
+
+fn events(exporter: &Exporter, sample: &Sample) -> Bytes {
     let status = Status::of(&exporter.published.borrow(), exporter.started, clock::now());
-    [event("sample", &Numbers::of(sample)), event("status", &status)].into_iter().flatten()
+    let mut text = Vec::new();
+    event(&mut text, "sample", &Numbers::of(sample));
+    event(&mut text, "status", &status);
+    text.into()
 }
 
-/// `None` only for data that JSON cannot tell, of which there is none here.
-fn event(name: &str, data: &impl Serialize) -> Option<Event> {
-    Event::default().event(name).json_data(data).ok()
+/// Writing to a Vec cannot fail, and JSON can tell all that is told here.
+fn event(text: &mut Vec<u8>, name: &str, data: &impl Serialize) {
+    let _ = write!(text, "event: {name}\ndata: ");
+    let _ = serde_json::to_writer(&mut *text, data);
+    text.extend(b"\n\n");
 }

@@ -6,12 +6,10 @@ use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use rustix::process::setpriority_process;
-use rustix::thread::gettid;
-use tcpstat_tests::binary::tcpstat;
 use tcpstat_tests::exporter::Exporter;
 use tcpstat_tests::loopback::Churn;
 use tcpstat_tests::population::Population;
+use tcpstat_tests::priority;
 use tcpstat_tests::scraper::Scraper;
 use tcpstat_tests::tcp::Family;
 
@@ -25,8 +23,6 @@ pub(crate) const IDLE_SOCKETS: usize = 10_000;
 /// Scrapers, and threads that connect and close, at once.
 const SCRAPERS: usize = 40;
 const THREADS: usize = 8;
-
-const HIGHEST_PRIORITY: i32 = -20;
 
 /// They take turns so often.
 const SLICES: u32 = 4;
@@ -53,9 +49,9 @@ pub(crate) fn idle(effort: Effort, samples: &mut Samples) -> Result<()> {
 pub(crate) fn busy(effort: Effort, samples: &mut Samples) -> Result<()> {
     eprintln!("scrapes under load ...");
     let duration = seconds(effort, 60, 2) / SLICES;
-    let unit_priority = unit_priority()?;
+    let unit_priority = priority::of_unit()?;
     for _ in 0..SLICES {
-        for (priority, scrape, alone, churn) in [
+        for (nice, scrape, alone, churn) in [
             (unit_priority, "scrape_under_load", "churn_alone", "churn_scraped"),
             (
                 0,
@@ -65,9 +61,9 @@ pub(crate) fn busy(effort: Effort, samples: &mut Samples) -> Result<()> {
             ),
         ] {
             // What is started from here on inherits it.
-            set_priority(priority)?;
+            priority::set(nice)?;
             let exporter = Exporter::start(&[])?;
-            set_priority(0)?;
+            priority::set(0)?;
             samples.add(alone, 0, connections_per_second(duration)?);
             let churned = scraped(&exporter, duration, scrape, samples)?;
             samples.add(churn, 0, churned);
@@ -93,7 +89,7 @@ fn scraped(
         .map(|_| {
             let address = exporter.address();
             thread::spawn(move || -> Result<Vec<f64>> {
-                set_priority(HIGHEST_PRIORITY)?;
+                priority::set(priority::HIGHEST)?;
                 let mut scraper = Scraper::connect(address)?;
                 let mut all = Vec::new();
                 while Instant::now() < end {
@@ -112,19 +108,6 @@ fn scraped(
         }
     }
     Ok(churned)
-}
-
-/// Of the calling thread: from -20, which goes first, to 19.
-fn set_priority(nice: i32) -> Result<()> {
-    // To setpriority(2) a thread is a process.
-    setpriority_process(Some(gettid()), nice).with_context(|| format!("setpriority({nice})"))
-}
-
-/// What `tcpstat print unit` gives the service.
-fn unit_priority() -> Result<i32> {
-    let unit = tcpstat(["print", "unit"])?.stdout;
-    let nice = unit.lines().find_map(|line| line.strip_prefix("Nice="));
-    Ok(nice.context("the unit has no Nice=")?.parse()?)
 }
 
 fn connections_per_second(duration: Duration) -> Result<f64> {

@@ -61,6 +61,9 @@ fn scrapes(sockets: usize, rounds: usize, samples: &mut Samples) -> Result<()> {
     for round in 1..=rounds {
         for _ in 0..SCRAPES {
             samples.add("tcpstat", sockets, get(exporter.scraper(), "/metrics")?);
+            let (seconds, bytes) = get_compressed(exporter.scraper())?;
+            samples.add("tcpstat_gzip", sockets, seconds);
+            samples.add("gzip_bytes", sockets, bytes);
             samples.add("empty", sockets, get(exporter.scraper(), "/-/healthy")?);
         }
         samples.add("node_exporter", sockets, get(&mut node_exporter.scraper, "/metrics")?);
@@ -79,6 +82,17 @@ pub(crate) fn get(scraper: &mut Scraper, path: &str) -> Result<f64> {
     let seconds = started.elapsed().as_secs_f64();
     ensure!(response.status == 200, "{path}: {}", response.status);
     Ok(seconds)
+}
+
+/// The same of a scrape as Prometheus asks for it, and the length of its body.
+fn get_compressed(scraper: &mut Scraper) -> Result<(f64, f64)> {
+    let started = Instant::now();
+    let accepts = [("Accept-Encoding", "gzip")];
+    let (status, headers, body) = scraper.raw_request("GET", "/metrics", &accepts)?;
+    let seconds = started.elapsed().as_secs_f64();
+    let coding = headers.get("content-encoding").map(String::as_str);
+    ensure!(status == 200 && coding == Some("gzip"), "/metrics: {status} {coding:?}");
+    Ok((seconds, body.len() as f64))
 }
 
 /// Seconds from start to end, its output thrown away.

@@ -46,6 +46,20 @@ pub(crate) fn table(samples: &Samples, sockets: usize) -> Result<String> {
             scrape / empty
         );
     }
+    if let (Some(scrape), Some(compressed), Some(bytes)) = (
+        samples.median("tcpstat", sockets),
+        samples.median("tcpstat_gzip", sockets),
+        samples.median("gzip_bytes", sockets),
+    ) {
+        let _ = writeln!(
+            text,
+            "\nWith gzip, as Prometheus asks for it, a scrape takes {:.3} ms instead of {:.3} ms, and its body \
+             is {:.1} kB.",
+            compressed * 1e3,
+            scrape * 1e3,
+            bytes / 1e3
+        );
+    }
     Ok(text)
 }
 

@@ -1,10 +1,15 @@
-//! Puts the tracer's BPF object where `kernel::load` includes it, and names the build's revision.
+//! Puts the tracer's BPF object where `kernel::load` includes it, makes the runbook HTML, and names
+//! the build's revision.
 //!
 //! `cargo xtask build` makes the object and gives its path in `TCPSTAT_BPF_OBJECT`. Without it (an
 //! editor, a plain `cargo check`) the binary has no tracer, and says so at its start. With the feature
 //! `lose-events` it is the object of that feature, in `TCPSTAT_BPF_OBJECT_LOSING`.
 
+mod runbook;
+
 use std::{env, fs, path::PathBuf, process::Command};
+
+const RUNBOOK: &str = "docs/runbook.md";
 
 fn main() {
     let losing = env::var_os("CARGO_FEATURE_LOSE_EVENTS").is_some();
@@ -19,6 +24,10 @@ fn main() {
         None => Vec::new(),
     };
     fs::write(out.join("tcpstat.bpf.o"), object).expect("OUT_DIR is writable");
+    println!("cargo::rerun-if-changed={RUNBOOK}");
+    println!("cargo::rerun-if-changed=build");
+    let markdown = fs::read_to_string(RUNBOOK).unwrap_or_else(|error| panic!("{RUNBOOK}: {error}"));
+    fs::write(out.join("runbook.html"), runbook::html(&markdown)).expect("OUT_DIR is writable");
     println!("cargo::rustc-env=TCPSTAT_REVISION={}", revision());
 }
 

@@ -1,0 +1,84 @@
+//! One request and its answer: a place among the answers, from the request's head to the last byte written.
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    http::{Request, Response, StatusCode, header},
+    response::IntoResponse,
+};
+use hyper::{
+    body::{Body as HttpBody, Frame, Incoming, SizeHint},
+    service::{Service, service_fn},
+};
+use hyper_util::service::TowerToHyperService;
+
+use super::connections::Connection;
+
+/// Answers each request of `connection`, which handlers find among the request's extensions.
+pub(super) fn service(
+    router: Router,
+    connection: Arc<Connection>,
+) -> impl Service<Request<Incoming>, Response = Response<Tracked>, Error = Infallible, Future: Send>
+{
+    let router = TowerToHyperService::new(router);
+    service_fn(move |mut request: Request<Incoming>| {
+        let (router, connection) = (router.clone(), connection.clone());
+        async move {
+            let response = match connection.place_for_an_answer().await {
+                Some(place) => {
+                    connection.activity.asked(place);
+                    request.extensions_mut().insert(connection.clone());
+                    router.call(request).await.unwrap_or_else(|never| match never {})
+                }
+                None => too_many(connection.most_answers()),
+            };
+            Ok(response.map(|body| Tracked { body, connection }))
+        }
+    })
+}
+
+/// A body that tells when all of it has been handed over.
+pub(super) struct Tracked {
+    body: Body,
+    connection: Arc<Connection>,
+}
+
+impl HttpBody for Tracked {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Tracked {
+    fn drop(&mut self) {
+        self.connection.activity.handed_over();
+    }
+}
+
+fn too_many(answers: usize) -> Response<Body> {
+    let line = format!(
+        "{answers} answers are under way, which is the most (--web.max-requests): ask again later\n"
+    );
+    (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")], line).into_response()
+}

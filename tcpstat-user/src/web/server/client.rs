@@ -1,0 +1,42 @@
+//! Whom the connections of one client are shared among.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+/// A client as far as its share goes: an IPv4 address, or the /64 of an IPv6 address, in which whoever has
+/// one address has them all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Client(IpAddr);
+
+impl From<IpAddr> for Client {
+    fn from(address: IpAddr) -> Self {
+        Self(match address.to_canonical() {
+            IpAddr::V6(address) => {
+                let network = address.to_bits() & !u128::from(u64::MAX);
+                Ipv6Addr::from_bits(network).into()
+            }
+            address @ IpAddr::V4(_) => address,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(address: &str) -> Client {
+        Client::from(address.parse::<IpAddr>().unwrap())
+    }
+
+    #[test]
+    fn an_ipv6_network_of_64_bits_is_one_client_and_an_ipv4_address_is_one() {
+        assert_eq!(client("2001:db8::1"), client("2001:db8::ffff:2"));
+        assert_ne!(client("2001:db8::1"), client("2001:db8:0:1::1"));
+        assert_ne!(client("127.0.0.1"), client("127.0.0.2"));
+    }
+
+    #[test]
+    fn an_ipv4_client_of_a_socket_of_both_families_is_its_ipv4_address() {
+        assert_eq!(client("::ffff:127.0.0.1"), client("127.0.0.1"));
+        assert_ne!(client("::ffff:127.0.0.1"), client("::ffff:127.0.0.2"));
+    }
+}

@@ -1,0 +1,44 @@
+//! Who holds a port, for an error that says so.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use crate::{
+    procfs::Procfs,
+    snapshot::{BrokenRow, Identity, Kind, Row, RowSink},
+    states::{Family, State},
+};
+
+/// Addresses with `port` that sockets of this network namespace listen on; none where they cannot be
+/// listed. Lists every socket.
+pub(super) fn listening(port: u16) -> Vec<SocketAddr> {
+    let mut listeners = Listeners { port, found: Vec::new() };
+    // What was found until then is better than nothing.
+    let _ = Procfs::new(Procfs::DEFAULT_ROOT).each_socket(&mut listeners);
+    listeners.found
+}
+
+struct Listeners {
+    port: u16,
+    found: Vec<SocketAddr>,
+}
+
+impl RowSink for Listeners {
+    fn listed(&mut self) {}
+
+    fn row(&mut self, row: &Row) {
+        let Identity::Tuple { tuple, .. } = &row.identity else { return };
+        if row.kind != Kind::Full(State::Listen) || tuple.sport != self.port {
+            return;
+        }
+        let ip: IpAddr = match tuple.family {
+            Family::Ipv4 => {
+                let [a, b, c, d, ..] = tuple.saddr;
+                Ipv4Addr::new(a, b, c, d).into()
+            }
+            Family::Ipv6 => Ipv6Addr::from(tuple.saddr).into(),
+        };
+        self.found.push((ip, self.port).into());
+    }
+
+    fn broken(&mut self, _: BrokenRow<'_>) {}
+}

@@ -1,0 +1,189 @@
+//! Clients that mean ill: many connections that take what there is and give nothing back.
+
+use std::io::Write;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tokio::io::Interest;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::oneshot;
+use tokio::time::sleep;
+
+use crate::priority;
+
+/// What each connection does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// It asks nothing.
+    Idle,
+    /// It sends a request that does not end, 360 KB of it.
+    HalfRequest,
+    /// It asks much and reads nothing.
+    SlowReader,
+    /// It opens a stream of events and reads nothing of it.
+    StalledStream,
+}
+
+/// From the end of a connection to its next attempt.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// The part of an unfinished request that is sent.
+const HALF_REQUEST_BYTES: usize = 360_000;
+
+/// Requests at once by a [`Kind::SlowReader`].
+const REQUESTS: usize = 200;
+
+const METRICS: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: tcpstat\r\n\r\n";
+const STREAM: &[u8] = b"GET /api/v1/stream HTTP/1.1\r\nHost: tcpstat\r\n\r\n";
+
+/// The least that the kernel receives for a peer that does not read.
+const SMALL_RECEIVE_BUFFER: u32 = 4096;
+
+/// Hostile connections, each opened again when it is dropped, by a thread of their own. Dropping it closes
+/// them all.
+#[derive(Debug)]
+pub struct Attack {
+    opened: Arc<AtomicU64>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Attack {
+    /// Attacks `address` by so many connections from each of `sources`, in the network namespace of the
+    /// calling thread.
+    ///
+    /// # Errors
+    /// Fails when there can be no thread or runtime.
+    pub fn start(
+        kind: Kind,
+        sources: Vec<IpAddr>,
+        from_each: usize,
+        address: SocketAddr,
+    ) -> Result<Self> {
+        // The attackers' own; what was started before keeps its limit.
+        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+        setrlimit(Resource::RLIMIT_NOFILE, hard, hard).context("setrlimit(RLIMIT_NOFILE)")?;
+        let opened = Arc::new(AtomicU64::new(0));
+        let (stop, stopped) = oneshot::channel();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let count = opened.clone();
+        let thread = thread::Builder::new().name("attack".into()).spawn(move || {
+            // Refused, the attack is only the harder.
+            let _ = priority::set(priority::LOW);
+            runtime.block_on(async {
+                for source in sources {
+                    for _ in 0..from_each {
+                        tokio::spawn(again_and_again(kind, source, address, count.clone()));
+                    }
+                }
+                // An error means that the attack is dropped.
+                let _ = stopped.await;
+            });
+            // The runtime drops every connection.
+        })?;
+        Ok(Self { opened, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// Connections opened so far.
+    #[must_use]
+    pub fn opened(&self) -> u64 {
+        self.opened.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Attack {
+    fn drop(&mut self) {
+        self.stop.take();
+        if let Some(Err(_)) = self.thread.take().map(JoinHandle::join) {
+            eprintln!("the attack panicked");
+        }
+    }
+}
+
+/// One connection of that kind, which is not opened again. Its request has been sent.
+///
+/// # Errors
+/// Fails when nobody listens there.
+pub fn hold(kind: Kind, source: IpAddr, address: SocketAddr) -> Result<socket2::Socket> {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
+    socket.set_recv_buffer_size(SMALL_RECEIVE_BUFFER as usize)?;
+    socket.bind(&SocketAddr::from((source, 0)).into())?;
+    socket.connect(&address.into())?;
+    let request: &[u8] = match kind {
+        Kind::Idle => b"",
+        Kind::HalfRequest => b"GET /metrics HTTP/1.1\r\nHost: tcpstat\r\nX-Long: ",
+        Kind::SlowReader => METRICS,
+        Kind::StalledStream => STREAM,
+    };
+    (&socket).write_all(request)?;
+    Ok(socket)
+}
+
+async fn again_and_again(kind: Kind, source: IpAddr, address: SocketAddr, opened: Arc<AtomicU64>) {
+    loop {
+        // However it ends, another follows.
+        let _ = once(kind, source, address, &opened).await;
+        sleep(PAUSE).await;
+    }
+}
+
+/// Holds one connection until the server drops it.
+async fn once(kind: Kind, source: IpAddr, address: SocketAddr, opened: &AtomicU64) -> Result<()> {
+    let stream = connect(kind, source, address).await?;
+    opened.fetch_add(1, Ordering::Relaxed);
+    match kind {
+        Kind::Idle => {}
+        Kind::HalfRequest => {
+            let mut half = b"GET /metrics HTTP/1.1\r\nHost: tcpstat\r\nX-Long: ".to_vec();
+            half.resize(HALF_REQUEST_BYTES, b'x');
+            write(&stream, &half).await?;
+        }
+        Kind::SlowReader => {
+            write(&stream, &METRICS.repeat(REQUESTS)).await?;
+        }
+        Kind::StalledStream => {
+            write(&stream, STREAM).await?;
+            let mut status = [0; 12];
+            stream.readable().await?;
+            let read = stream.try_read(&mut status)?;
+            // Refused: it tries again.
+            if &status[..read] != b"HTTP/1.1 200" {
+                return Ok(());
+            }
+        }
+    }
+    if matches!(kind, Kind::Idle | Kind::HalfRequest) {
+        // An answer, or the end.
+        stream.readable().await?;
+    } else {
+        stream.ready(Interest::ERROR).await?;
+    }
+    Ok(())
+}
+
+async fn connect(kind: Kind, source: IpAddr, address: SocketAddr) -> Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    if matches!(kind, Kind::SlowReader | Kind::StalledStream) {
+        socket.set_recv_buffer_size(SMALL_RECEIVE_BUFFER)?;
+    }
+    socket.bind(SocketAddr::from((source, 0)))?;
+    socket.connect(address).await.context("connect")
+}
+
+/// Writes all of it, however long that takes; what comes meanwhile stays unread.
+async fn write(stream: &TcpStream, mut bytes: &[u8]) -> Result<()> {
+    while !bytes.is_empty() {
+        stream.writable().await?;
+        match stream.try_write(bytes) {
+            Ok(written) => bytes = &bytes[written..],
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}

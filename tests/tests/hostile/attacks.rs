@@ -1,0 +1,120 @@
+//! Two thousand hostile connections of each kind, from one address and from a hundred, beside a scraper.
+
+use std::fs;
+use std::net::{IpAddr, SocketAddr};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use tcpstat_tests::deadline::{DEADLINE, Look, poll, wait_until};
+use tcpstat_tests::events::EventStream;
+use tcpstat_tests::exporter::Exporter;
+use tcpstat_tests::harness::{Test, kernel_test};
+use tcpstat_tests::hostile_clients::{Attack, Kind};
+use tcpstat_tests::priority;
+use tcpstat_tests::scraper::Scraper;
+
+/// Hostile connections.
+const CONNECTIONS: usize = 2_000;
+
+/// Scrapes over each of the two kinds of connection, and the pause between two.
+const SCRAPES: usize = 600;
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// What the 99th percentile of the scrapes, and the exporter's memory, may be at most.
+const P99: Duration = Duration::from_millis(50);
+const RESIDENT_BYTES: u64 = 32_000_000;
+
+const KINDS: [(&str, Kind); 4] = [
+    ("idle_connections", Kind::Idle),
+    ("half_requests", Kind::HalfRequest),
+    ("slow_readers", Kind::SlowReader),
+    ("stalled_streams", Kind::StalledStream),
+];
+
+pub(crate) fn tests() -> Vec<Test> {
+    let mut tests = Vec::new();
+    for (word, kind) in KINDS {
+        for (from, addresses) in [("one_address", 1), ("a_hundred_addresses", 100)] {
+            let name = format!("{word}_from_{from}_starve_no_scraper_and_take_little_memory");
+            tests.push(kernel_test(name, move |_| attacked(kind, addresses)));
+        }
+    }
+    tests
+}
+
+fn attacked(kind: Kind, addresses: u8) -> Result<()> {
+    // As its unit runs it.
+    priority::set(priority::of_unit()?)?;
+    let exporter = Exporter::start(&[])?;
+    let (pid, address) = (exporter.pid(), exporter.address());
+    let mut kept = Scraper::connect_from([127, 9, 0, 1].into(), address)?;
+    kept.scrape()?;
+    let before = descriptors(pid)?;
+
+    let sources: Vec<IpAddr> = (1..=addresses).map(|n| [127, 8, 0, n].into()).collect();
+    let from_each = CONNECTIONS / sources.len();
+    let attack = Attack::start(kind, sources, from_each, address)?;
+    let enough = u64::try_from(CONNECTIONS)?;
+    wait_until("attack", DEADLINE, || {
+        let opened = attack.opened();
+        Ok(if opened >= enough { Look::Done(()) } else { Look::NotYet(opened.to_string()) })
+    })?;
+
+    priority::set(priority::HIGHEST)?;
+    let (mut on_kept, mut on_fresh, mut resident) = (Vec::new(), Vec::new(), 0);
+    for _ in 0..SCRAPES {
+        on_kept.push(timed(|| kept.scrape().map(drop)).context("on a connection that is kept")?);
+        let fresh = || scrape_afresh(address);
+        on_fresh.push(timed(fresh).context("on a connection of its own")?);
+        resident = resident.max(resident_bytes(pid)?);
+        sleep(PAUSE);
+    }
+    if kind == Kind::StalledStream {
+        let mut stream = EventStream::open_from([127, 9, 0, 3].into(), address, "/api/v1/stream")?;
+        ensure!(addresses > 1 || stream.status == 200, "{}", stream.status);
+        ensure!(stream.status != 200 || stream.next_event()?.is_some(), "the stream has ended");
+    }
+    let opened = attack.opened();
+    let (on_kept, on_fresh) = (p99(on_kept), p99(on_fresh));
+    println!(
+        "{kind:?} from {addresses}: p99 {on_kept:?} kept, {on_fresh:?} fresh, {resident} bytes, \
+         {opened} connections opened"
+    );
+    ensure!(on_kept <= P99 && on_fresh <= P99, "p99: {on_kept:?} kept, {on_fresh:?} fresh");
+    ensure!(resident < RESIDENT_BYTES, "{resident} bytes are resident");
+
+    drop(attack);
+    poll("end of every hostile connection", DEADLINE, PAUSE, || {
+        let now = descriptors(pid)?;
+        Ok(if now <= before { Look::Done(()) } else { Look::NotYet(format!("{now} of {before}")) })
+    })?;
+    kept.scrape()?;
+    Ok(())
+}
+
+fn scrape_afresh(address: SocketAddr) -> Result<()> {
+    Scraper::connect_from([127, 9, 0, 2].into(), address)?.scrape()?;
+    Ok(())
+}
+
+fn timed(work: impl FnOnce() -> Result<()>) -> Result<Duration> {
+    let started = Instant::now();
+    work()?;
+    Ok(started.elapsed())
+}
+
+fn p99(mut all: Vec<Duration>) -> Duration {
+    all.sort();
+    all[all.len() * 99 / 100]
+}
+
+fn descriptors(pid: u32) -> Result<usize> {
+    Ok(fs::read_dir(format!("/proc/{pid}/fd"))?.count())
+}
+
+fn resident_bytes(pid: u32) -> Result<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+    Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
+}

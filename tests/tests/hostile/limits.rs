@@ -1,0 +1,280 @@
+//! Few descriptors, many requests at once, and files that do not answer.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+use tcpstat_tests::binary::{fixture, output};
+use tcpstat_tests::deadline::{DEADLINE, Look, wait_until};
+use tcpstat_tests::exporter::{Exporter, Options};
+use tcpstat_tests::harness::{Test, kernel_test};
+use tcpstat_tests::hostile_clients::{Attack, Kind};
+use tcpstat_tests::scraper::{Scraper, connect_from};
+use tempfile::TempDir;
+
+pub(crate) fn tests() -> Vec<Test> {
+    vec![
+        kernel_test("with_64_descriptors_it_serves_and_lists_whatever_others_hold", |_| few()),
+        kernel_test("the_soft_limit_on_descriptors_is_raised_to_the_hard_one", |_| raised()),
+        kernel_test("a_scraper_that_keeps_its_connection_is_not_pushed_out", |_| kept()),
+        kernel_test("more_requests_than_may_be_answered_at_once_are_503_with_the_flag", |_| busy()),
+        kernel_test("an_answer_that_nobody_reads_makes_room_for_another", |_| unread()),
+        kernel_test("histories_that_nobody_reads_make_room_for_others", |_| histories()),
+        kernel_test("scrapes_that_wait_for_the_same_reading_share_it", |_| shared()),
+        kernel_test("a_file_that_does_not_answer_is_left_out_named_and_read_again", |_| hanging()),
+    ]
+}
+
+/// What is started from here may have so many descriptors.
+fn limit_descriptors(soft: u64, hard: u64) -> Result<()> {
+    setrlimit(Resource::RLIMIT_NOFILE, soft, hard).context("setrlimit(RLIMIT_NOFILE)")
+}
+
+fn address_of(last: u8) -> IpAddr {
+    [127, 9, 0, last].into()
+}
+
+fn few() -> Result<()> {
+    limit_descriptors(64, 64)?;
+    let mut exporter = Exporter::start(&["--snapshot=procfs", "--snapshot-interval=100ms"])?;
+    // Of another process, which may have as many as it is given: this one has 64 too.
+    let hold = |n: u8| -> Result<TcpStream> {
+        let mut half = connect_from(address_of(1), exporter.address())?;
+        half.write_all(&b"GET /metrics HTTP/1.1\r\nHost: tcpstat\r\n"[..usize::from(n % 30)])?;
+        Ok(half)
+    };
+    let _held = (0..40).map(hold).collect::<Result<Vec<_>>>()?;
+    let snapshot = |exporter: &mut Exporter| -> Result<f64> {
+        let mut scraper = Scraper::connect_from(address_of(2), exporter.address())?;
+        let scrape = scraper.scrape()?;
+        scrape.value("tcpstat_snapshot_timestamp_seconds", &[("source", "procfs")])
+    };
+    let first = snapshot(&mut exporter)?;
+    for _ in 0..3 {
+        wait_until("later snapshot", DEADLINE, || {
+            let later = snapshot(&mut exporter)?;
+            Ok(if later > first { Look::Done(()) } else { Look::NotYet(later.to_string()) })
+        })?;
+    }
+    let scrape = Scraper::connect_from(address_of(2), exporter.address())?.scrape()?;
+    assert_eq!(scrape.value("tcpstat_snapshot_errors_total", &[])?, 0.0, "{}", exporter.log());
+    ensure!(!exporter.log().contains("Too many open files"), "{}", exporter.log());
+    ensure!(exporter.log().contains("idle ones make room for others"), "{}", exporter.log());
+    Ok(())
+}
+
+fn raised() -> Result<()> {
+    limit_descriptors(80, 300)?;
+    let mut exporter = Exporter::start(&[])?;
+    assert_eq!(exporter.scrape()?.value("process_max_fds", &[])?, 300.0);
+    Ok(())
+}
+
+fn kept() -> Result<()> {
+    let exporter = Exporter::start(&[])?;
+    let mut kept = Scraper::connect_from(address_of(1), exporter.address())?;
+    kept.scrape()?;
+    // More clients than connections: none has more than two.
+    let sources = (1..=250).map(|n| [127, 8, 0, n].into()).collect();
+    let attack = Attack::start(Kind::Idle, sources, 2, exporter.address())?;
+    for opened in [1_000, 2_000, 3_000] {
+        wait_until("attack", DEADLINE, || {
+            let now = attack.opened();
+            Ok(if now >= opened { Look::Done(()) } else { Look::NotYet(now.to_string()) })
+        })?;
+        kept.scrape()?;
+    }
+    Ok(())
+}
+
+/// Requests whose answers fill every buffer, from a client that does not read.
+fn ask_without_reading(source: IpAddr, address: SocketAddr) -> Result<TcpStream> {
+    let mut stream = connect_from(source, address)?;
+    stream.set_write_timeout(Some(Duration::from_millis(500)))?;
+    let request = b"GET /metrics HTTP/1.1\r\nHost: tcpstat\r\n\r\n";
+    // It ends when the server does not read on, as it waits for answers to be taken.
+    for _ in 0..100_000 {
+        if stream.write_all(request).is_err() {
+            break;
+        }
+    }
+    Ok(stream)
+}
+
+fn unread() -> Result<()> {
+    let mut exporter = Exporter::start(&["--web.max-requests=2"])?;
+    let held = (1..=2)
+        .map(|n| ask_without_reading(address_of(n), exporter.address()))
+        .collect::<Result<Vec<_>>>()?;
+    // Both places are taken by answers that nobody reads: one makes room, at once.
+    exporter.scrape()?;
+    let mut ended = 0;
+    for mut stream in held {
+        stream.set_nonblocking(true)?;
+        let mut rest = vec![0; 1 << 20];
+        loop {
+            match stream.read(&mut rest) {
+                Ok(0) => break ended += 1,
+                Ok(_) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
+                Err(_) => break ended += 1,
+            }
+        }
+    }
+    assert_eq!(ended, 1, "{}", exporter.log());
+    Ok(())
+}
+
+/// An exporter over a folder of which sockstat is a file, and the path and text of that.
+fn over_a_folder(folder: &TempDir, more: &str) -> Result<(Exporter, PathBuf, String)> {
+    let net = folder.path().join("net");
+    fs::create_dir(&net)?;
+    for file in ["tcp", "tcp6"] {
+        fs::copy(fixture(format!("proc/debian-6.1/net/{file}"))?, net.join(file))?;
+    }
+    let sockstat = net.join("sockstat");
+    let text = fs::read_to_string(fixture("proc/debian-6.1/net/sockstat")?)?;
+    fs::write(&sockstat, &text)?;
+    let procfs = format!("--path.procfs={}", folder.path().display());
+    let args = [procfs.as_str(), "--tracer=off", "--snapshot-interval=1h", more];
+    Ok((Options::default().args(args).start()?, sockstat, text))
+}
+
+/// A pipe that nobody writes to: its reader waits.
+fn make_it_hang(file: &Path) -> Result<()> {
+    fs::remove_file(file)?;
+    Ok(mkfifo(file, Mode::S_IRWXU)?)
+}
+
+fn busy() -> Result<()> {
+    let folder = TempDir::new()?;
+    let (exporter, sockstat, _) = over_a_folder(&folder, "--web.max-requests=1")?;
+    make_it_hang(&sockstat)?;
+    let address = exporter.address();
+    let slow = connect_from(address_of(1), address)?;
+    (&slow).write_all(b"GET /metrics HTTP/1.1\r\nHost: tcpstat\r\n\r\n")?;
+    let refused = wait_until("refusal", DEADLINE, || {
+        let response = Scraper::connect_from(address_of(2), address)?.get("/-/healthy")?;
+        Ok(if response.status == 503 {
+            Look::Done(response)
+        } else {
+            Look::NotYet(response.status.to_string())
+        })
+    })?;
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    ensure!(refused.body.contains("--web.max-requests"), "{}", refused.body);
+    // It comes to its end, and others to their turn.
+    wait_until("answer", DEADLINE, || {
+        let status = Scraper::connect_from(address_of(2), address)?.get("/-/healthy")?.status;
+        Ok(if status == 200 { Look::Done(()) } else { Look::NotYet(status.to_string()) })
+    })
+}
+
+/// More histories than may be under way are asked for, over and over, and none of them is read.
+fn histories() -> Result<()> {
+    let exporter = Exporter::start(&[])?;
+    let request = b"GET /api/v1/history HTTP/1.1\r\nHost: tcpstat\r\n\r\n";
+    // No more than the socket takes: the exporter stops reading.
+    let ask = |n| -> Result<TcpStream> {
+        let mut stream = connect_from(address_of(n), exporter.address())?;
+        stream.set_write_timeout(Some(Duration::from_millis(200)))?;
+        for _ in 0..20_000 {
+            if stream.write_all(request).is_err() {
+                break;
+            }
+        }
+        Ok(stream)
+    };
+    let _held = (1..=6).map(ask).collect::<Result<Vec<_>>>()?;
+    let response =
+        Scraper::connect_from(address_of(99), exporter.address())?.get("/api/v1/history")?;
+    assert_eq!(response.status, 200, "{}", response.body);
+    Ok(())
+}
+
+/// While one reading is under way, many ask: one more reading answers them all.
+fn shared() -> Result<()> {
+    const SCRAPERS: u8 = 30;
+    const REQUEST: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: tcpstat\r\nConnection: close\r\n\r\n";
+    let folder = TempDir::new()?;
+    let (exporter, sockstat, text) = over_a_folder(&folder, "--web.max-requests=40")?;
+    let ask = |n| -> Result<TcpStream> {
+        let mut stream = connect_from(address_of(n), exporter.address())?;
+        stream.write_all(REQUEST)?;
+        stream.set_read_timeout(Some(DEADLINE))?;
+        Ok(stream)
+    };
+    make_it_hang(&sockstat)?;
+    let mut first = ask(1)?;
+    // It can be opened as soon as it is being read.
+    let mut writer = fs::File::options().write(true).open(&sockstat)?;
+    let others = (2..2 + SCRAPERS).map(ask).collect::<Result<Vec<_>>>()?;
+    wait_until("exporter that has every request", DEADLINE, || {
+        let run = output(Command::new("ss").args(["-Htn", "sport", "=", ":10048"]))?;
+        let queued = |line: &&str| line.split_whitespace().nth(1) != Some("0");
+        let waiting = run.stdout.lines().filter(queued).count();
+        let all = run.stdout.lines().count() > usize::from(SCRAPERS) && waiting == 0;
+        Ok(if all { Look::Done(()) } else { Look::NotYet(run.stdout) })
+    })?;
+    fs::remove_file(&sockstat)?;
+    fs::write(&sockstat, &text)?;
+    let readings = Inotify::init(InitFlags::IN_NONBLOCK)?;
+    readings.add_watch(&sockstat, AddWatchFlags::IN_OPEN)?;
+    writer.write_all(text.as_bytes())?;
+    drop(writer);
+    let mut answer = String::new();
+    first.read_to_string(&mut answer)?;
+    for mut other in others {
+        let mut answer = String::new();
+        other.read_to_string(&mut answer)?;
+        ensure!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        ensure!(answer.contains("\ntcpstat_sockstat_sockets{"), "{answer}");
+    }
+    let opened = readings.read_events()?.len();
+    // A request that was read from its connection may not have been handed on yet.
+    ensure!((1..=3).contains(&opened), "{opened} readings for {SCRAPERS} scrapes");
+    Ok(())
+}
+
+fn hanging() -> Result<()> {
+    let folder = TempDir::new()?;
+    let (mut exporter, sockstat, text) = over_a_folder(&folder, "--web.max-requests=40")?;
+    let told = |exporter: &mut Exporter| -> Result<(bool, bool)> {
+        let scrape = exporter.scrape()?;
+        let has = |family: &str| !scrape.family(family).is_empty();
+        ensure!(has("tcpstat_connections"), "{}", exporter.log());
+        Ok((has("tcpstat_sockstat_sockets"), has("process_open_fds")))
+    };
+    assert_eq!(told(&mut exporter)?, (true, true));
+    make_it_hang(&sockstat)?;
+    // Left out is what hangs, and nothing else; others are not held up.
+    for _ in 0..3 {
+        assert_eq!(told(&mut exporter)?, (false, true));
+    }
+    let log = exporter.log();
+    let lines: Vec<_> = log.lines().filter(|line| line.contains("has not been read")).collect();
+    ensure!(lines.len() == 1 && lines[0].contains(&*sockstat.to_string_lossy()), "{log}");
+    // Its reader gets an answer in the end.
+    let mut writer = fs::File::options().write(true).open(&sockstat)?;
+    writer.write_all(text.as_bytes())?;
+    fs::remove_file(&sockstat)?;
+    fs::write(&sockstat, &text)?;
+    drop(writer);
+    wait_until("sockstat", DEADLINE, || {
+        let told = told(&mut exporter)?;
+        Ok(if told.0 { Look::Done(()) } else { Look::NotYet(format!("{told:?}")) })
+    })?;
+    ensure!(exporter.log().contains("nothing of it is left out any more"), "{}", exporter.log());
+    // Its threads are no more than before.
+    let threads = Command::new("ls").arg(format!("/proc/{}/task", exporter.pid())).output()?;
+    ensure!(String::from_utf8_lossy(&threads.stdout).lines().count() < 8, "{threads:?}");
+    Ok(())
+}

@@ -1,0 +1,18 @@
+//! A server that nobody can starve: other clients are answered, memory is bounded, and all ends.
+
+#![expect(clippy::float_cmp, reason = "the values compared are whole numbers")]
+
+mod attacks;
+mod limits;
+mod timeouts;
+
+use std::process::ExitCode;
+
+use tcpstat_tests::harness::run_in_turn;
+
+fn main() -> ExitCode {
+    let mut tests = attacks::tests();
+    tests.extend(limits::tests());
+    tests.extend(timeouts::tests());
+    run_in_turn(tests)
+}

@@ -1,0 +1,126 @@
+//! What takes too long ends, and what does not lives.
+
+use std::io::{Read, Write};
+use std::net::IpAddr;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use tcpstat_tests::binary::output;
+use tcpstat_tests::deadline::{Look, poll};
+use tcpstat_tests::exporter::Exporter;
+use tcpstat_tests::harness::{Test, kernel_test};
+use tcpstat_tests::hostile_clients::{Kind, hold};
+use tcpstat_tests::scraper::{Scraper, connect_from};
+
+/// From the first byte of a request to its last.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How much later than promised it may be, on a machine that has much else to do.
+const LATE: Duration = Duration::from_secs(5);
+
+pub(crate) fn tests() -> Vec<Test> {
+    vec![
+        kernel_test(
+            "half_a_request_ends_after_ten_seconds_and_an_idle_connection_does_not",
+            |_| half_a_request(),
+        ),
+        kernel_test("a_request_that_trickles_ends_after_ten_seconds_too", |_| trickle()),
+        kernel_test("a_head_of_more_than_16_kilobytes_is_refused", |_| long_head()),
+        kernel_test("a_peer_that_vanishes_is_noticed_by_the_kernel", |_| keepalive()),
+        kernel_test("a_stream_that_nobody_reads_ends", |_| stalled_stream()),
+    ]
+}
+
+const HALF: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: tcpstat\r\nX-Half: ";
+
+fn source() -> IpAddr {
+    [127, 9, 0, 1].into()
+}
+
+fn half_a_request() -> Result<()> {
+    let exporter = Exporter::start(&[])?;
+    let mut kept = Scraper::connect(exporter.address())?;
+    kept.scrape()?;
+    let mut silent = connect_from(source(), exporter.address())?;
+    let mut half = connect_from(source(), exporter.address())?;
+    half.write_all(HALF)?;
+    let begun = Instant::now();
+    half.set_read_timeout(Some(REQUEST_TIMEOUT + LATE))?;
+    // In order or by a reset: it ends.
+    let ended = half.read(&mut [0]);
+    ensure!(!matches!(&ended, Ok(1..)), "{ended:?}");
+    ensure!(begun.elapsed() >= REQUEST_TIMEOUT, "after {:?}", begun.elapsed());
+    ensure!(begun.elapsed() < REQUEST_TIMEOUT + LATE, "after {:?}", begun.elapsed());
+    // The time does not run between two requests, nor before the first.
+    kept.scrape()?;
+    silent.write_all(b"GET /-/healthy HTTP/1.1\r\nHost: tcpstat\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    silent.read_to_string(&mut answer)?;
+    ensure!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    Ok(())
+}
+
+/// Each byte gives it no more time.
+fn trickle() -> Result<()> {
+    let exporter = Exporter::start(&[])?;
+    let mut half = connect_from(source(), exporter.address())?;
+    half.write_all(HALF)?;
+    let begun = Instant::now();
+    poll("end", REQUEST_TIMEOUT + LATE, Duration::from_millis(500), || {
+        Ok(match half.write_all(b"x") {
+            Ok(()) => Look::NotYet("it goes on".to_owned()),
+            Err(_) => Look::Done(()),
+        })
+    })?;
+    ensure!(begun.elapsed() >= REQUEST_TIMEOUT, "after {:?}", begun.elapsed());
+    Ok(())
+}
+
+fn long_head() -> Result<()> {
+    let exporter = Exporter::start(&[])?;
+    for (bytes, status) in [(12_000, 200), (40_000, 431)] {
+        let mut scraper = Scraper::connect(exporter.address())?;
+        let long = "x".repeat(bytes);
+        let response = scraper.request("GET", "/-/healthy", &[("X-Long", &long)])?;
+        assert_eq!(response.status, status, "{bytes}");
+    }
+    Ok(())
+}
+
+/// Waiting for a peer to vanish would take the kernel most of a minute: it is asked what it is set to do.
+fn keepalive() -> Result<()> {
+    let exporter = Exporter::start(&["--web.listen-address=[::1]:10049"])?;
+    for address in ["127.0.0.1:10048".parse()?, "[::1]:10049".parse()?] {
+        let mut scraper = Scraper::connect(address)?;
+        scraper.get("/-/healthy")?;
+        let port = address.port();
+        let filter = format!("( sport = :{port} )");
+        let run = output(Command::new("ss").args(["-Htno", "state", "established", &filter]))?;
+        let timer = run.stdout.split("timer:(keepalive,").nth(1).context(run.stdout.clone())?;
+        let left = timer.split([',', ')']).next().context(run.stdout.clone())?;
+        let seconds: f64 = match (left.strip_suffix("ms"), left.strip_suffix("sec")) {
+            (Some(milliseconds), _) => milliseconds.parse::<f64>()? / 1e3,
+            (_, Some(seconds)) => seconds.parse()?,
+            _ => anyhow::bail!("{}", run.stdout),
+        };
+        ensure!(seconds <= 15.0, "{}", run.stdout);
+    }
+    drop(exporter);
+    Ok(())
+}
+
+/// First the buffers fill, one event a second; then the timeout passes.
+fn stalled_stream() -> Result<()> {
+    let exporter = Exporter::start(&[])?;
+    let _held = hold(Kind::StalledStream, source(), exporter.address())?;
+    let connections = || -> Result<usize> {
+        let run = output(Command::new("ss").args(["-Htn", "sport", "=", ":10048"]))?;
+        Ok(run.stdout.lines().filter(|line| line.contains("127.9.0.1:")).count())
+    };
+    assert_eq!(connections()?, 1);
+    poll("end of the stream", Duration::from_mins(2), Duration::from_millis(500), || {
+        let now = connections()?;
+        Ok(if now == 0 { Look::Done(()) } else { Look::NotYet(now.to_string()) })
+    })
+}

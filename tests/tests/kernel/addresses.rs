@@ -1,0 +1,123 @@
+//! What `--web.listen-address` means: all of it, or an error.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpListener};
+
+use anyhow::{Context, Result, ensure};
+use socket2::{Domain, Socket, Type};
+use tcpstat_tests::binary::tcpstat;
+use tcpstat_tests::exporter::{Exporter, Options};
+use tcpstat_tests::harness::{Test, kernel_test};
+use tcpstat_tests::netns::Namespace;
+use tcpstat_tests::scraper::Scraper;
+
+pub(crate) fn tests() -> Vec<Test> {
+    vec![
+        kernel_test("a_port_alone_is_every_address_of_both_families", every_address),
+        kernel_test("a_port_of_which_an_address_is_taken_is_an_error_that_names_it", |_| taken()),
+        kernel_test("a_name_is_all_addresses_that_it_stands_for", |_| name()),
+        kernel_test("a_link_local_address_is_served_with_its_interface", |_| link_local()),
+        kernel_test("an_interface_or_address_that_is_not_there_is_an_error", |_| not_there()),
+    ]
+}
+
+const PORT: u16 = 10_048;
+
+/// An exporter with the flag as a user writes it.
+fn listening(address: &str) -> Result<Exporter> {
+    Options::default()
+        .listen(SocketAddr::from(([127, 0, 0, 77], PORT + 1)))
+        .args([format!("--web.listen-address={address}")])
+        .start()
+}
+
+fn answers(address: impl Into<SocketAddr>) -> Result<()> {
+    let address = address.into();
+    let response = Scraper::connect(address)?.get("/-/healthy")?;
+    ensure!(response.status == 200, "{address}: {}", response.status);
+    Ok(())
+}
+
+fn every_address(namespace: &Namespace) -> Result<()> {
+    for only in [0, 1] {
+        namespace.set_sysctl("net.ipv6.bindv6only", only)?;
+        let exporter = listening(&format!(":{PORT}"))?;
+        for ip in ["127.0.0.1", "127.0.0.2", "::1"] {
+            answers((ip.parse::<IpAddr>()?, PORT)).with_context(|| format!("bindv6only {only}"))?;
+        }
+        drop(exporter);
+    }
+    Ok(())
+}
+
+fn squatter(address: &str, only_v6: bool) -> Result<TcpListener> {
+    let address: SocketAddr = address.parse()?;
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(only_v6)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(1)?;
+    Ok(socket.into())
+}
+
+fn taken() -> Result<()> {
+    for (address, only_v6) in [
+        ("[::1]:10048", true),
+        ("[::]:10048", true),
+        ("127.0.0.1:10048", false),
+        ("0.0.0.0:10048", false),
+    ] {
+        let _squatter = squatter(address, only_v6)?;
+        let run = tcpstat(["serve", "--web.listen-address=:10048"])?;
+        assert_eq!(run.status, Some(1), "{address}: {run:?}");
+        let line = run.stderr.lines().last().unwrap_or_default();
+        ensure!(line.contains("--web.listen-address :10048"), "{address}: {line}");
+        ensure!(line.contains(&format!("{address} is taken")), "{address}: {line}");
+    }
+    Ok(())
+}
+
+fn name() -> Result<()> {
+    // It stands for both in /etc/hosts; where it does not, there is less to hold.
+    let addresses: Vec<_> =
+        std::net::ToSocketAddrs::to_socket_addrs(&("localhost", PORT))?.collect();
+    let exporter = listening(&format!("localhost:{PORT}"))?;
+    for address in &addresses {
+        answers(*address)?;
+    }
+    drop(exporter);
+    for address in &addresses {
+        let _squatter = squatter(&address.to_string(), true)?;
+        let run = tcpstat(["serve", "--web.listen-address=localhost:10048"])?;
+        assert_eq!(run.status, Some(1), "{address}: {run:?}");
+    }
+    Ok(())
+}
+
+fn link_local() -> Result<()> {
+    let run = std::process::Command::new("ip")
+        .args(["addr", "add", "fe80::1/64", "dev", "lo"])
+        .status()?;
+    ensure!(run.success(), "ip addr add: {run}");
+    for interface in ["lo", "1"] {
+        let exporter = listening(&format!("[fe80::1%{interface}]:{PORT}"))?;
+        let ip: Ipv6Addr = "fe80::1".parse()?;
+        answers(SocketAddrV6::new(ip, PORT, 0, 1))?;
+        drop(exporter);
+    }
+    Ok(())
+}
+
+fn not_there() -> Result<()> {
+    for (address, named) in [
+        ("[fe80::1%eth77]:10048", "eth77"),
+        ("192.0.2.1:10048", "no interface of this host has that address"),
+        ("[2001:db8::1]:10048", "no interface of this host has that address"),
+    ] {
+        let run = tcpstat(["serve", &format!("--web.listen-address={address}")])?;
+        assert_eq!(run.status, Some(1), "{address}: {run:?}");
+        ensure!(run.stderr.contains(address) && run.stderr.contains(named), "{}", run.stderr);
+    }
+    Ok(())
+}
