@@ -3,16 +3,20 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use tcpstat_user::{commands::Cli, kernel::one_arena};
+use tcpstat_user::{
+    commands::{Cli, Flushed, tell_failure},
+    kernel::one_arena,
+};
 
 fn main() -> ExitCode {
     one_arena();
+    let _flushed = Flushed;
     match Cli::parse().run() {
         Ok(status) => status,
         Err(error) => match error.downcast::<clap::Error>() {
             Ok(usage) => usage.exit(),
             Err(error) => {
-                eprintln!("tcpstat: {error:#}");
+                tell_failure(&format!("{error:#}"));
                 ExitCode::FAILURE
             }
         },

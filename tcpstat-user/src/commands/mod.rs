@@ -9,6 +9,7 @@ mod print;
 mod serve;
 mod show;
 mod signals;
+mod stderr;
 mod top;
 
 use std::{
@@ -24,6 +25,7 @@ use log::LogArgs;
 
 use crate::{procfs::Procfs, top::LogLines};
 
+pub use log::{Flushed, tell_failure};
 pub use serve::ServeArgs;
 
 /// What the exit status tells, in the help and in the manual page.
