@@ -10,6 +10,7 @@ mod serve;
 mod show;
 mod signals;
 mod stderr;
+mod stopping;
 mod top;
 
 use std::{
@@ -32,7 +33,8 @@ pub use serve::ServeArgs;
 const EXIT_STATUS: &str = "Exit status:
   0  well; for check: a tracer would run
   1  failed: one line on standard error says why; for check: no tracer would run
-  2  wrong usage: what, where and how it is written, on standard error";
+  2  wrong usage: what, where and how it is written, on standard error
+  128 + the signal's number: serve was ended at once by a second SIGTERM, SIGINT or SIGQUIT";
 
 /// TCP sockets by state, counted in the kernel, served to Prometheus
 ///

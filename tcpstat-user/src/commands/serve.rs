@@ -1,21 +1,27 @@
 //! `tcpstat serve`: count, and serve the metrics over HTTP.
 
-use std::{process::ExitCode, time::Duration};
+use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Args;
-use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::timeout};
+use tokio::{
+    net::TcpListener,
+    sync::watch,
+    task::{JoinSet, spawn_blocking},
+    time::timeout,
+};
 use tracing::info;
 
-use super::{counting::CountingArgs, signals::StopSignals};
+use super::{
+    counting::CountingArgs,
+    signals::EndSignals,
+    stopping::{PATIENCE, Parts},
+};
 use crate::{
     clock, kernel,
     textfile::{self, Textfile},
     web::{self, Exporter, ListenAddress, Recorder, StreamPlaces},
 };
-
-/// How long a response under way may take when it is to end.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(super) const EXAMPLES: &str = "Examples:
   tcpstat                                             on port 10048 of every address
@@ -69,25 +75,27 @@ pub struct ServeArgs {
     textfile: Option<Textfile>,
 }
 
-/// Serves until SIGTERM or SIGINT.
+/// Serves until a signal ends it: see [`EndSignals`].
 pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
+    let signals = EndSignals::take_over()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .on_thread_start(kernel::ask_for_short_turns)
         .enable_all()
         .build()
         .context("starting the runtime")?;
-    runtime.block_on(serve(args))?;
-    Ok(ExitCode::SUCCESS)
+    let ended = runtime.block_on(serve(args, signals));
+    // A thread that hangs in the kernel is not waited for.
+    runtime.shutdown_background();
+    ended.map(|()| ExitCode::SUCCESS)
 }
 
-async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
+async fn serve(args: &ServeArgs, mut signals: EndSignals) -> anyhow::Result<()> {
     let started = clock::now();
     let rungs = args.counting.rungs()?;
     if let Some(textfile) = &args.textfile {
-        textfile.check().context("--textfile")?;
+        check(textfile).await?;
     }
-    let mut stop_signals = StopSignals::new()?;
     let mut listeners = Vec::new();
     for address in &args.listen_address {
         listeners.push(web::bind(address).await?);
@@ -98,6 +106,7 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
     let (recorder, recording) = Recorder::new(tracking.published.clone(), procfs.clone());
     let (stop, stopped) = watch::channel(false);
     let textfile = args.textfile.clone().map(|textfile| {
+        let name = textfile.to_string();
         let writer = textfile::Writer {
             textfile,
             published: tracking.published.clone(),
@@ -105,7 +114,7 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
             procfs: procfs.clone(),
             interval: args.counting.snapshot_interval,
         };
-        tokio::spawn(writer.run(stopped.clone()))
+        (name, tokio::spawn(writer.run(stopped.clone())))
     });
     let exporter = Exporter {
         published: tracking.published.clone(),
@@ -119,29 +128,31 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
     };
 
     let recorder = tokio::spawn(recorder.run());
-    let mut servers = serve_all(listeners, &exporter, &stopped)?;
-    let mut published = tracking.published.clone();
-    let tracker_ended = async { while published.changed().await.is_ok() {} };
-    let ended_by_itself = tokio::select! {
-        signal = stop_signals.any() => {
+    let servers = serve_all(listeners, &exporter, &stopped)?;
+    let mut parts = Parts { stop, servers, recorder, textfile, tracking };
+    let ended = tokio::select! {
+        signal = signals.first() => {
             info!(signal, "stopping");
-            false
+            Ok(())
         }
-        () = tracker_ended => true,
+        ended = parts.one_ended() => Err(ended),
     };
-    stop.send_replace(true);
-    // Streams end with it.
-    recorder.abort();
-    if !ended_by_itself {
-        let ended = async { while servers.join_next().await.is_some() {} };
-        if timeout(PATIENCE, ended).await.is_err() {
-            info!("connections whose other side does not read are cut off");
-        }
+    parts.end(ended).await
+}
+
+/// Tries whether `textfile` can be written.
+async fn check(textfile: &Textfile) -> anyhow::Result<()> {
+    let tried = textfile.clone();
+    let Ok(checked) = timeout(PATIENCE, spawn_blocking(move || tried.check())).await else {
+        bail!("--textfile: {textfile}: its file system does not answer within {PATIENCE:?}");
+    };
+    let removed = checked?.context("--textfile")?;
+    if removed > 0 {
+        info!(
+            removed,
+            "--textfile {textfile}: removed the temporary files of runs that were killed"
+        );
     }
-    if let Some(textfile) = textfile {
-        textfile.await?;
-    }
-    tokio::task::spawn_blocking(|| tracking.stop()).await??;
     Ok(())
 }
 

@@ -18,6 +18,9 @@ pub(super) const EXAMPLES: &str = "Examples:
   tcpstat top --interval 200ms
   tcpstat top --connect http://web-1:10048   a running exporter";
 
+/// How long the tracker may take to end.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// Flags of `tcpstat top`.
 #[derive(Args, Debug)]
 pub(super) struct TopArgs {
@@ -65,7 +68,7 @@ pub(super) fn run(args: &TopArgs, log: &LogLines) -> anyhow::Result<ExitCode> {
     let tracking = counting.start()?;
     let here = Here { published: tracking.published.clone(), procfs };
     let shown = show(args, log, Source::Here(here));
-    tracking.stop()?;
+    tracking.stop(PATIENCE)?;
     shown
 }
 
@@ -77,7 +80,7 @@ fn show(args: &TopArgs, log: &LogLines, source: Source) -> anyhow::Result<ExitCo
     let theme = Theme { colours: colours_wanted(), unicode: is_unicode() };
     let model = Model::new(args.interval);
     runtime.block_on(async {
-        let mut signals = StopSignals::new()?.with_hangup()?;
+        let mut signals = StopSignals::new()?;
         let shown = screen::run(source, model, theme, log, signals.any()).await;
         shown.context("drawing on the terminal")
     })?;
