@@ -7,6 +7,7 @@ mod command_line;
 mod exposition;
 mod fixtures;
 mod help;
+mod signals;
 mod textfile;
 mod web;
 
@@ -20,6 +21,7 @@ fn main() -> ExitCode {
     tests.extend(exposition::tests());
     tests.extend(api::tests());
     tests.extend(help::tests());
+    tests.extend(signals::tests());
     tests.extend(textfile::tests());
     tests.extend(web::tests());
     run(tests)
