@@ -38,10 +38,10 @@ const ENDING: [Number; 6] = [
 /// Signals of which a second one ends it at once.
 const INSISTING: [Number; 3] = [Number::SIGTERM, Number::SIGINT, Number::SIGQUIT];
 
-/// Signals that do not end it. SIGHUP asks others to read their files again; this one has none. SIGXFSZ and
-/// SIGPIPE come with an error of the write that caused them, and the error is told.
-const HARMLESS: [Number; 5] =
-    [Number::SIGHUP, Number::SIGUSR1, Number::SIGUSR2, Number::SIGXFSZ, Number::SIGPIPE];
+/// Signals that do not end it. SIGHUP asks others to read their files again; this one has none. SIGXFSZ
+/// comes with an error of the write that caused it, and the error is told. SIGPIPE is ignored from the start
+/// (by Rust's runtime).
+const HARMLESS: [Number; 4] = [Number::SIGHUP, Number::SIGUSR1, Number::SIGUSR2, Number::SIGXFSZ];
 
 /// How long after the first signal another one takes effect. Some wrappers send two for one: coreutils'
 /// `timeout` signals its child, and then the group of the child.

@@ -192,7 +192,7 @@ mod tests {
 
     #[test]
     fn a_listing_is_written_once_and_an_old_one_never_again() {
-        let listed = |seconds| Published {
+        let listed = |seconds: u64| Published {
             snapshot: Some(Snapshot {
                 source: Source::Procfs,
                 tally: Tally::default(),

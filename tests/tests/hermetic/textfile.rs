@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use anyhow::Result;
+use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::Signal;
 use tcpstat_tests::binary::tcpstat;
 use tcpstat_tests::deadline::{DEADLINE, Look, wait_until};
@@ -26,6 +27,7 @@ pub(crate) fn tests() -> Vec<Test> {
         hermetic_test("an_exporter_that_was_never_ready_removes_no_textfile", never_ready),
         hermetic_test("what_killed_runs_left_goes_at_the_next_start", killed_runs),
         hermetic_test("errors_name_the_textfile_that_the_user_named", named_as_given),
+        hermetic_test("a_limit_on_the_size_of_files_costs_the_textfile_alone", too_large),
         hermetic_test("a_folder_that_goes_and_comes_back_is_told_once_each", told_once),
     ]
 }
@@ -195,6 +197,19 @@ fn named_as_given() -> Result<()> {
     let named = format!("{}/none\\n\\u{{1b}}[31m/tcpstat.prom: ", folder.path().display());
     assert!(run.stderr.contains(&named), "{}", run.stderr);
     assert_eq!(run.stderr.lines().count(), 1, "{}", run.stderr);
+    Ok(())
+}
+
+/// RLIMIT_FSIZE, of which the kernel tells by SIGXFSZ too.
+fn too_large() -> Result<()> {
+    setrlimit(Resource::RLIMIT_FSIZE, 16, 16)?;
+    let dropped = Dropped::new()?;
+    let mut exporter = dropped.options()?.args(["--snapshot-interval=100ms"]).start()?;
+    exporter.wait_log("grows old: File too large")?;
+    await_listing(&mut exporter)?;
+    exporter.signal(Signal::SIGTERM)?;
+    assert_eq!(exporter.wait_end()?.code(), Some(0));
+    assert_eq!(fs::read_dir(dropped.folder.path())?.count(), 0);
     Ok(())
 }
 
