@@ -234,19 +234,48 @@ impl Exporter {
         ready.with_context(|| self.process.log.to_string())
     }
 
-    /// Sends SIGTERM and returns how it ended.
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// Fails when it has been waited for.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        kill(Pid::from_raw(self.pid().try_into()?), signal).with_context(|| signal.to_string())
+    }
+
+    /// Waits until `words` are in its log.
+    ///
+    /// # Errors
+    /// Fails, with its log, when they are not within [`DEADLINE`].
+    pub fn wait_log(&self, words: &str) -> Result<()> {
+        wait_until(words, DEADLINE, || {
+            let log = self.log();
+            Ok(if log.contains(words) { Look::Done(()) } else { Look::NotYet(log) })
+        })
+    }
+
+    /// Waits until it ends, and returns how. Its log is complete then.
     ///
     /// # Errors
     /// Fails, with its log, when it has not ended within [`DEADLINE`].
-    pub fn stop(mut self) -> Result<ExitStatus> {
-        kill(Pid::from_raw(self.pid().try_into()?), Signal::SIGTERM).context("SIGTERM")?;
+    pub fn wait_end(&mut self) -> Result<ExitStatus> {
         let ended = wait_until("end of the process", DEADLINE, || {
             Ok(match self.process.child.try_wait()? {
                 Some(status) => Look::Done(status),
                 None => Look::NotYet("it runs on".to_owned()),
             })
         });
-        ended.with_context(|| self.process.log.to_string())
+        let ended = ended.with_context(|| self.process.log.to_string())?;
+        self.process.join_drain();
+        Ok(ended)
+    }
+
+    /// Sends SIGTERM and returns how it ended.
+    ///
+    /// # Errors
+    /// Fails, with its log, when it has not ended within [`DEADLINE`].
+    pub fn stop(mut self) -> Result<ExitStatus> {
+        self.signal(Signal::SIGTERM)?;
+        self.wait_end()
     }
 }
 

@@ -16,6 +16,7 @@ pub mod events;
 pub mod exporter;
 pub mod exposition;
 pub mod flow;
+pub mod frozen;
 pub mod harness;
 pub mod held;
 pub mod hostile_clients;

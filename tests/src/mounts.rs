@@ -66,6 +66,15 @@ impl PrivateMounts {
         self.empty(Path::new(TRACEFS))
     }
 
+    /// Mounts an empty file system in memory at `path`.
+    ///
+    /// # Errors
+    /// Fails for options that the kernel does not know.
+    pub fn tmpfs(&self, path: &Path, options: &str) -> Result<()> {
+        mount(Some("tmpfs"), path, Some("tmpfs"), MsFlags::empty(), Some(options))
+            .with_context(|| format!("mount a tmpfs with {options}"))
+    }
+
     /// Mounts the sysfs of the calling thread's network namespace at `path`, which is returned.
     ///
     /// # Errors

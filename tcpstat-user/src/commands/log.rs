@@ -1,11 +1,15 @@
 //! The log: what of it is written, and where to.
 
 use std::{
+    backtrace::{Backtrace, BacktraceStatus},
     env,
-    io::{self, IsTerminal},
+    io::{self, IsTerminal, Write},
+    panic,
+    time::Duration,
 };
 
 use clap::{Args, ValueEnum};
+use tracing::error;
 use tracing_subscriber::{
     field::MakeExt,
     filter::{LevelFilter, Targets},
@@ -14,7 +18,11 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
+use super::stderr::{STDERR, Stderr};
 use crate::{text::plain, top::LogLines};
+
+/// How long the end of the process waits for the reader of standard error.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Flags of every command.
 #[derive(Args, Clone, Debug)]
@@ -41,8 +49,8 @@ enum LogLevel {
 }
 
 impl LogArgs {
-    /// Writes the log to standard error. The tracer's comes through the crate `log`, which the subscriber
-    /// takes in too.
+    /// Writes the log to standard error, panics included; whoever logs never waits for its reader. The
+    /// tracer's comes through the crate `log`, which the subscriber takes in too.
     pub(super) fn start(&self) {
         // At debug, aya tells of every relocation; what it warns of is told in our own words.
         let (own, aya) = match self.level {
@@ -55,9 +63,18 @@ impl LogArgs {
         let levels = Targets::new().with_default(own).with_target("aya", aya);
         let lines = tracing_subscriber::fmt::layer()
             .fmt_fields(fields())
-            .with_writer(io::stderr)
+            .with_writer(|| Stderr)
             .with_ansi(io::stderr().is_terminal() && colours_wanted());
         tracing_subscriber::registry().with(levels).with(lines).init();
+        panic::set_hook(Box::new(|panic| {
+            let panic = panic.to_string().replace('\n', " ");
+            let backtrace = Backtrace::capture();
+            if backtrace.status() == BacktraceStatus::Captured {
+                error!("a defect in tcpstat: {panic}\n{backtrace}");
+            } else {
+                error!("a defect in tcpstat: {panic}");
+            }
+        }));
     }
 
     /// Keeps back what it warns of: the terminal is another's.
@@ -93,6 +110,27 @@ fn fields() -> impl for<'writer> FormatFields<'writer> {
         }
     })
     .delimited(" ")
+}
+
+/// Says on standard error why the command failed, in one line.
+pub(super) fn tell_failure(failure: &str) {
+    // It never fails.
+    let _ = Stderr.write_all(format!("tcpstat: {failure}\n").as_bytes());
+}
+
+/// Waits until standard error has what was written to it, for at most a second: the process ends next.
+pub(super) fn flush() {
+    STDERR.flush(PATIENCE);
+}
+
+/// Flushes what goes to standard error when it is dropped, which a panic does too.
+#[derive(Debug)]
+pub(super) struct Flushed;
+
+impl Drop for Flushed {
+    fn drop(&mut self) {
+        flush();
+    }
 }
 
 /// Whether the user has not said no to colours (https://no-color.org).

@@ -11,6 +11,8 @@ mod resources;
 mod serve;
 mod show;
 mod signals;
+mod stderr;
+mod stopping;
 mod top;
 mod values;
 
@@ -38,11 +40,13 @@ use serve::ServeArgs;
 const EXIT_STATUS: &str = "Exit status:
   0  well; for check: a tracer would run
   1  failed: one line on standard error says why; for check: no tracer would run
-  2  wrong usage: what, where and how it is written, on standard error";
+  2  wrong usage: what, where and how it is written, on standard error
+  128 + the signal's number: serve was ended at once by a second SIGTERM, SIGINT or SIGQUIT";
 
 /// Does what the command line and the environment ask for; what failed is told on standard error. The
 /// first of `arguments` is the program's name.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let _flushed = log::Flushed;
     let given: Vec<_> = arguments.into_iter().collect();
     let (cli, variables) = match arguments::parse(&given) {
         Ok(parsed) => parsed,
@@ -60,8 +64,7 @@ fn failed(error: anyhow::Error, variables: &Variables) -> ExitCode {
         Ok(usage) => variables.name_in_usage(usage).exit(),
         Err(error) => {
             let told = variables.name_at_start(format!("{error:#}"));
-            // There is nobody to tell that nobody can be told.
-            let _ = writeln!(io::stderr(), "tcpstat: {}", plain(&told, text::MESSAGE));
+            log::tell_failure(&plain(&told, text::MESSAGE));
             ExitCode::FAILURE
         }
     }

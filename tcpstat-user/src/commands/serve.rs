@@ -1,13 +1,19 @@
 //! `tcpstat serve`: count, and serve the metrics over HTTP.
 
-use std::{process::ExitCode, sync::Arc, time::Duration};
+use std::{process::ExitCode, sync::Arc};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::{ArgAction, Args, ValueHint};
-use tokio::{sync::watch, time::timeout};
+use tokio::{sync::watch, task::spawn_blocking, time::timeout};
 use tracing::{info, warn};
 
-use super::{counting::CountingArgs, resources, signals::StopSignals, values};
+use super::{
+    counting::CountingArgs,
+    resources,
+    signals::EndSignals,
+    stopping::{PATIENCE, Parts},
+    values,
+};
 use crate::{
     clock, kernel,
     textfile::{self, Textfile},
@@ -17,14 +23,12 @@ use crate::{
 /// Threads that answer requests.
 const WORKERS: usize = 2;
 
-/// All that are needed: the tracker, and the one that drains the event log, besides.
-const THREADS: usize = WORKERS + 2;
+/// All that are needed: those that write the log, wait for signals, read for scrapes, track, and drain the
+/// event log, besides.
+const THREADS: usize = WORKERS + 5;
 
-/// Descriptors of the runtime and of its signals, of a listener and of one file.
+/// Descriptors of the runtime and of the signals, of a listener and of one file.
 const DESCRIPTORS: usize = 10;
-
-/// How long a response under way may take when it is to end.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(super) const EXAMPLES: &str = "Examples:
   tcpstat                                             on port 10048 of every address
@@ -100,8 +104,13 @@ pub(super) struct ServeArgs {
     textfile: Option<Textfile>,
 }
 
-/// Serves until SIGTERM or SIGINT.
+/// Serves until a signal ends it: see [`EndSignals`].
 pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
+    let signals = EndSignals::take_over()?;
+    let descriptors = web::raise_descriptor_limit().unwrap_or_else(|error| {
+        warn!("{error}");
+        error.soft
+    });
     resources::check(THREADS, DESCRIPTORS)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
@@ -109,21 +118,18 @@ pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()
         .context("starting the runtime")?;
-    runtime.block_on(serve(args))?;
-    Ok(ExitCode::SUCCESS)
+    let ended = runtime.block_on(serve(args, signals, descriptors));
+    // A thread that hangs in the kernel is not waited for.
+    runtime.shutdown_background();
+    ended.map(|()| ExitCode::SUCCESS)
 }
 
-async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
+async fn serve(args: &ServeArgs, mut signals: EndSignals, descriptors: u64) -> anyhow::Result<()> {
     let started = clock::now();
     let rungs = args.counting.rungs()?;
     if let Some(textfile) = &args.textfile {
-        textfile.check().context("--textfile")?;
+        check(textfile).await?;
     }
-    let mut stop_signals = StopSignals::new()?;
-    let descriptors = web::raise_descriptor_limit().unwrap_or_else(|error| {
-        warn!("{error}");
-        error.soft
-    });
     let mut listeners = Vec::new();
     for address in &args.listen_address {
         listeners.extend(web::bind(address).await?);
@@ -141,6 +147,7 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
     let (recorder, recording) = Recorder::new(tracking.published.clone(), scrapes.clone());
     let (stop, stopped) = watch::channel(false);
     let textfile = args.textfile.clone().map(|textfile| {
+        let name = textfile.to_string();
         let writer = textfile::Writer {
             textfile,
             published: tracking.published.clone(),
@@ -148,7 +155,7 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
             procfs,
             interval: args.counting.snapshot_interval,
         };
-        tokio::spawn(writer.run(stopped.clone()))
+        (name, tokio::spawn(writer.run(stopped.clone())))
     });
     let exporter = Exporter {
         published: tracking.published.clone(),
@@ -166,24 +173,29 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
     }
     let server = Server::new(web::router(exporter), args.max_requests.into(), descriptors);
     let server = tokio::spawn(server.serve(listeners, stopped));
-    let mut published = tracking.published.clone();
-    let tracker_ended = async { while published.changed().await.is_ok() {} };
-    let ended_by_itself = tokio::select! {
-        signal = stop_signals.any() => {
+    let mut parts = Parts { stop, server, recorder, textfile, tracking };
+    let ended = tokio::select! {
+        signal = signals.first() => {
             info!(signal, "stopping");
-            false
+            Ok(())
         }
-        () = tracker_ended => true,
+        ended = parts.one_ended() => Err(ended),
     };
-    stop.send_replace(true);
-    // Streams end with it.
-    recorder.abort();
-    if !ended_by_itself && timeout(PATIENCE, server).await.is_err() {
-        info!("connections whose other side does not read are cut off");
+    parts.end(ended).await
+}
+
+/// Tries whether `textfile` can be written.
+async fn check(textfile: &Textfile) -> anyhow::Result<()> {
+    let tried = textfile.clone();
+    let Ok(checked) = timeout(PATIENCE, spawn_blocking(move || tried.check())).await else {
+        bail!("--textfile: {textfile}: its file system does not answer within {PATIENCE:?}");
+    };
+    let removed = checked?.context("--textfile")?;
+    if removed > 0 {
+        info!(
+            removed,
+            "--textfile {textfile}: removed the temporary files of runs that were killed"
+        );
     }
-    if let Some(textfile) = textfile {
-        textfile.await?;
-    }
-    tokio::task::spawn_blocking(|| tracking.stop()).await??;
     Ok(())
 }

@@ -25,6 +25,9 @@ pub(super) const EXAMPLES: &str = "Examples:
 /// Longest URL in bytes.
 const LONGEST_URL: usize = 2_000;
 
+/// How long the tracker may take to end.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// Flags of `tcpstat top`.
 #[derive(Args, Debug)]
 pub(super) struct TopArgs {
@@ -73,7 +76,7 @@ pub(super) fn run(args: &TopArgs, log: &LogLines) -> anyhow::Result<ExitCode> {
     let tracking = counting.start()?;
     let here = Here { published: tracking.published.clone(), procfs };
     let shown = show(args, log, Source::Here(here));
-    tracking.stop()?;
+    tracking.stop(PATIENCE)?;
     shown
 }
 
@@ -85,7 +88,7 @@ fn show(args: &TopArgs, log: &LogLines, source: Source) -> anyhow::Result<ExitCo
     let theme = Theme { colours: colours_wanted(), unicode: is_unicode() };
     let model = Model::new(args.interval);
     runtime.block_on(async {
-        let mut signals = StopSignals::new()?.with_hangup()?;
+        let mut signals = StopSignals::new()?;
         let shown = screen::run(source, model, theme, log, signals.any()).await;
         shown.context("drawing on the terminal")
     })?;

@@ -13,8 +13,12 @@ mod rungs;
 mod task;
 
 use std::{
-    sync::mpsc::{SyncSender, sync_channel},
-    thread::{self, JoinHandle},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, channel, sync_channel},
+    },
+    thread,
     time::Duration,
 };
 
@@ -25,7 +29,7 @@ pub use lister::SnapshotError;
 pub use pace::SourceChoice;
 pub use pass::{Pass, take, take_by_iterator};
 pub use published::{Files, Health, Live, Published, Snapshot};
-use task::{Task, Wake};
+use task::{Look, Task};
 
 use crate::{
     kernel::{Program, Tracer},
@@ -50,13 +54,14 @@ pub struct Tracker {
 pub struct Tracking {
     /// What it tells. Closed when it has ended.
     pub published: watch::Receiver<Published>,
-    wake: SyncSender<Wake>,
-    thread: JoinHandle<Result<(), TrackerError>>,
+    wake: SyncSender<Look>,
+    stopping: Arc<AtomicBool>,
+    ended: Receiver<Result<(), TrackerError>>,
 }
 
 /// Asks the tracker to look now; without effect while one request is waiting.
 #[derive(Clone, Debug)]
-pub struct Nudge(SyncSender<Wake>);
+pub struct Nudge(SyncSender<Look>);
 
 /// Why the tracker ended.
 #[derive(Debug, Error)]
@@ -72,6 +77,9 @@ pub enum TrackerError {
     /// A defect in this program.
     #[error("the tracker panicked")]
     Panicked,
+    /// It was told to stop, and has not.
+    #[error("the tracker has not ended within {0:?}: its snapshot hangs")]
+    Hangs(Duration),
 }
 
 impl Tracker {
@@ -82,12 +90,21 @@ impl Tracker {
     pub fn start(self) -> Result<Tracking, TrackerError> {
         let (publish, published) = watch::channel(Published::default());
         let (wake, woken) = sync_channel(1);
+        let (report, ended) = channel();
+        let stopping = Arc::new(AtomicBool::new(false));
+        let asked = stopping.clone();
         let mut task = Task::new(self, publish);
-        let thread = thread::Builder::new()
+        thread::Builder::new()
             .name("tracker".into())
-            .spawn(move || task.run(&woken))
+            .spawn(move || {
+                let ended = task.run(&woken, &asked);
+                // The tracer detaches with it.
+                drop(task);
+                // An error means that nobody waits for it.
+                let _ = report.send(ended);
+            })
             .map_err(TrackerError::Spawn)?;
-        Ok(Tracking { published, wake, thread })
+        Ok(Tracking { published, wake, stopping, ended })
     }
 }
 
@@ -98,14 +115,18 @@ impl Tracking {
         Nudge(self.wake.clone())
     }
 
-    /// Asks the tracker to end, and waits until it has; a snapshot under way is finished first.
+    /// Asks the tracker to end, and waits until it has, at most `patience`; a snapshot under way is finished
+    /// first.
     ///
     /// # Errors
-    /// What it ended with.
-    pub fn stop(self) -> Result<(), TrackerError> {
-        // An error means that it has ended already.
-        let _ = self.wake.send(Wake::Stop);
-        self.thread.join().map_err(|_| TrackerError::Panicked)?
+    /// What it ended with, or [`TrackerError::Hangs`].
+    pub fn stop(self, patience: Duration) -> Result<(), TrackerError> {
+        self.stopping.store(true, Ordering::Release);
+        self.nudge().look();
+        self.ended.recv_timeout(patience).unwrap_or_else(|none| match none {
+            RecvTimeoutError::Timeout => Err(TrackerError::Hangs(patience)),
+            RecvTimeoutError::Disconnected => Err(TrackerError::Panicked),
+        })
     }
 }
 
@@ -113,6 +134,6 @@ impl Nudge {
     /// See the type.
     pub fn look(&self) {
         // Full: a request waits already. Disconnected: the tracker has ended.
-        let _ = self.0.try_send(Wake::Look);
+        let _ = self.0.try_send(Look);
     }
 }

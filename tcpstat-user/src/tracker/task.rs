@@ -1,7 +1,10 @@
 //! The tracker's thread: when to look, when to list, and what to tell of it.
 
 use std::{
-    sync::mpsc::{Receiver, RecvTimeoutError},
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, RecvTimeoutError},
+    },
     time::{Duration, Instant},
 };
 
@@ -38,13 +41,8 @@ const CALM: u64 = 100;
 /// While sockets move, snapshots out of turn take at most one part in this of the time.
 const BUDGET: u32 = 10;
 
-/// What wakes the thread.
-pub(super) enum Wake {
-    /// Look at the tripwire now.
-    Look,
-    /// End.
-    Stop,
-}
+/// Wakes the thread: look at the tripwire, and whether to stop.
+pub(super) struct Look;
 
 /// What the thread owns.
 pub(super) struct Task {
@@ -95,20 +93,28 @@ impl Task {
         }
     }
 
-    /// Seeds, then works until it is told to stop.
+    /// Seeds, then works until `stopping` is set, which it sees when it is woken.
     ///
     /// # Errors
     /// [`TrackerError::Seed`].
-    pub(super) fn run(&mut self, woken: &Receiver<Wake>) -> Result<(), TrackerError> {
+    pub(super) fn run(
+        &mut self,
+        woken: &Receiver<Look>,
+        stopping: &AtomicBool,
+    ) -> Result<(), TrackerError> {
         self.seed().map_err(TrackerError::Seed)?;
         let mut next_snapshot = Instant::now() + self.host.lister.interval();
         let mut next_look = self.next_look();
         loop {
             let due =
                 if self.audit.is_some() { next_look.min(next_snapshot) } else { next_snapshot };
-            match woken.recv_timeout(due.saturating_duration_since(Instant::now())) {
-                Ok(Wake::Stop) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
-                Ok(Wake::Look) => self.look(),
+            let woken = woken.recv_timeout(due.saturating_duration_since(Instant::now()));
+            if stopping.load(Ordering::Acquire) {
+                return Ok(());
+            }
+            match woken {
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                Ok(Look) => self.look(),
                 Err(RecvTimeoutError::Timeout) if Instant::now() >= next_snapshot => {
                     self.reconcile(Reason::Interval);
                     self.families_listed = false;

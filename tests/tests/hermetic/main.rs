@@ -10,6 +10,7 @@ mod exposition;
 mod fixtures;
 mod help;
 mod procfs;
+mod signals;
 mod textfile;
 mod web;
 
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
     tests.extend(arguments::tests());
     tests.extend(help::tests());
     tests.extend(procfs::tests());
+    tests.extend(signals::tests());
     tests.extend(textfile::tests());
     tests.extend(web::tests());
     run(tests)

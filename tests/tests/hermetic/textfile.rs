@@ -1,10 +1,13 @@
 //! The file for node_exporter's textfile collector: when it is written, and when it goes.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use anyhow::Result;
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::Signal;
 use tcpstat_tests::binary::tcpstat;
 use tcpstat_tests::deadline::{DEADLINE, Look, wait_until};
 use tcpstat_tests::exporter::{Exporter, Options};
@@ -19,6 +22,12 @@ pub(crate) fn tests() -> Vec<Test> {
         hermetic_test("the_textfile_is_there_without_the_metric_of_that_name", alone),
         hermetic_test("the_textfile_goes_when_the_exporter_ends", it_goes),
         hermetic_test("a_textfile_that_cannot_be_stops_the_start", it_cannot_be),
+        hermetic_test("the_textfile_of_another_process_stays", anothers_stays),
+        hermetic_test("of_two_processes_the_last_writer_removes_the_textfile", two_writers),
+        hermetic_test("an_exporter_that_was_never_ready_removes_no_textfile", never_ready),
+        hermetic_test("what_killed_runs_left_goes_at_the_next_start", killed_runs),
+        hermetic_test("errors_name_the_textfile_that_the_user_named", named_as_given),
+        hermetic_test("a_limit_on_the_size_of_files_costs_the_textfile_alone", too_large),
         hermetic_test("a_folder_that_goes_and_comes_back_is_told_once_each", told_once),
     ]
 }
@@ -103,18 +112,119 @@ fn it_cannot_be() -> Result<()> {
     Ok(())
 }
 
+fn anothers_stays() -> Result<()> {
+    let dropped = Dropped::new()?;
+    let mut exporter = dropped.options()?.args(["--snapshot-interval=1h"]).start()?;
+    dropped.text()?;
+    let other = dropped.folder.path().join("other");
+    fs::write(&other, "another's\n")?;
+    fs::rename(&other, &dropped.path)?;
+    exporter.signal(Signal::SIGTERM)?;
+    assert_eq!(exporter.wait_end()?.code(), Some(0));
+    assert_eq!(dropped.text()?, "another's\n");
+    let log = exporter.log();
+    let named = format!("--textfile {} stays: another process", dropped.path.display());
+    assert!(log.contains(&named), "{log}");
+    Ok(())
+}
+
+/// Whichever of the two ends first: only the file of the last writer goes with its writer.
+fn two_writers() -> Result<()> {
+    let dropped = Dropped::new()?;
+    let mut often = dropped.options()?.args(["--snapshot-interval=100ms"]).start()?;
+    dropped.text()?;
+    let rarely = dropped.options()?.args(["--snapshot-interval=1h"]).start()?;
+    // Its only file has been replaced when the other one says so.
+    often.wait_log("is written by another process too")?;
+    await_listing(&mut often)?;
+    assert_eq!(rarely.stop()?.code(), Some(0));
+    assert!(dropped.path.exists(), "the file of the one that runs on");
+    often.signal(Signal::SIGTERM)?;
+    assert_eq!(often.wait_end()?.code(), Some(0));
+    assert_eq!(fs::read_dir(dropped.folder.path())?.count(), 0);
+    let log = often.log();
+    assert_eq!(log.matches("is written by another process too").count(), 1, "{log}");
+    Ok(())
+}
+
+fn never_ready() -> Result<()> {
+    let dropped = Dropped::new()?;
+    fs::write(&dropped.path, "another's\n")?;
+    let empty = tempfile::tempdir()?;
+    let run = tcpstat([
+        OsStr::new("serve"),
+        OsStr::new("--web.listen-address=127.0.0.1:0"),
+        OsStr::new("--path.procfs"),
+        empty.path().as_os_str(),
+        OsStr::new("--textfile"),
+        dropped.path.as_os_str(),
+    ])?;
+    assert_eq!(run.status, Some(1), "{run:?}");
+    assert_eq!(dropped.text()?, "another's\n");
+    Ok(())
+}
+
+/// A file of that form which nobody has locked is one of a run that was killed.
+fn killed_runs() -> Result<()> {
+    let dropped = Dropped::new()?;
+    let beside = |name: &str| dropped.folder.path().join(name);
+    for name in [".tcpstat-aaaaaa.tmp", ".tcpstat-bbbbbb.tmp", "mine.tmp"] {
+        fs::write(beside(name), "half")?;
+    }
+    let in_use = fs::File::create(beside(".tcpstat-cccccc.tmp"))?;
+    in_use.lock()?;
+    let exporter = dropped.options()?.start()?;
+    dropped.text()?;
+    let mut names: Vec<_> = fs::read_dir(dropped.folder.path())?
+        .map(|entry| Ok(entry?.file_name()))
+        .collect::<Result<_>>()?;
+    names.sort();
+    assert_eq!(names, [".tcpstat-cccccc.tmp", "mine.tmp", "tcpstat.prom"]);
+    exporter.wait_log("removed=2")?;
+    Ok(())
+}
+
+fn named_as_given() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("none\n\u{1b}[31m").join("tcpstat.prom");
+    let run = tcpstat([
+        OsStr::new("serve"),
+        OsStr::new("--web.listen-address=127.0.0.1:0"),
+        OsStr::new("--textfile"),
+        path.as_os_str(),
+    ])?;
+    assert_eq!(run.status, Some(1), "{run:?}");
+    let named = format!("{}/none\\n\\u{{1b}}[31m/tcpstat.prom: ", folder.path().display());
+    assert!(run.stderr.contains(&named), "{}", run.stderr);
+    assert_eq!(run.stderr.lines().count(), 1, "{}", run.stderr);
+    Ok(())
+}
+
+/// RLIMIT_FSIZE, of which the kernel tells by SIGXFSZ too.
+fn too_large() -> Result<()> {
+    setrlimit(Resource::RLIMIT_FSIZE, 16, 16)?;
+    let dropped = Dropped::new()?;
+    let mut exporter = dropped.options()?.args(["--snapshot-interval=100ms"]).start()?;
+    exporter.wait_log("grows old: File too large")?;
+    await_listing(&mut exporter)?;
+    exporter.signal(Signal::SIGTERM)?;
+    assert_eq!(exporter.wait_end()?.code(), Some(0));
+    assert_eq!(fs::read_dir(dropped.folder.path())?.count(), 0);
+    Ok(())
+}
+
 fn told_once() -> Result<()> {
     let dropped = Dropped::new()?;
     let mut exporter = dropped.options()?.args(["--snapshot-interval=100ms"]).start()?;
     dropped.text()?;
     let elsewhere = dropped.folder.path().with_extension("elsewhere");
     fs::rename(dropped.folder.path(), &elsewhere)?;
-    await_log(&exporter, "grows old")?;
+    exporter.wait_log("grows old")?;
     // It fails at every listing.
     await_listing(&mut exporter)?;
     await_listing(&mut exporter)?;
     fs::rename(&elsewhere, dropped.folder.path())?;
-    await_log(&exporter, "is written again")?;
+    exporter.wait_log("is written again")?;
     let log = exporter.log();
     assert_eq!(log.matches("grows old").count(), 1, "{log}");
     assert_eq!(log.matches("is written again").count(), 1, "{log}");
@@ -130,12 +240,5 @@ fn await_listing(exporter: &mut Exporter) -> Result<()> {
     wait_until("another listing", DEADLINE, || {
         let now = finished(exporter)?;
         Ok(if now > before { Look::Done(()) } else { Look::NotYet(now.to_string()) })
-    })
-}
-
-fn await_log(exporter: &Exporter, words: &str) -> Result<()> {
-    wait_until(words, DEADLINE, || {
-        let log = exporter.log();
-        Ok(if log.contains(words) { Look::Done(()) } else { Look::NotYet(log) })
     })
 }

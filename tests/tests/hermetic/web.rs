@@ -5,10 +5,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use tcpstat_tests::binary::{fixture, printed, tcpstat};
-use tcpstat_tests::deadline::{DEADLINE, Look, wait_until};
+use tcpstat_tests::deadline::DEADLINE;
 use tcpstat_tests::exporter::Options;
 use tcpstat_tests::harness::{Test, hermetic_test};
 use tcpstat_tests::scraper::Scraper;
@@ -25,7 +23,6 @@ pub(crate) fn tests() -> Vec<Test> {
         hermetic_test("a_path_that_is_taken_is_refused_for_the_metrics", taken_paths),
         hermetic_test("elsewhere_is_404_and_other_methods_are_405", elsewhere_is_404),
         hermetic_test("several_addresses_are_served", several_addresses_are_served),
-        hermetic_test("sigterm_and_sigint_end_it_well", signals_end_it_well),
         hermetic_test("a_reader_who_does_not_read_holds_up_no_end", stalled_reader),
     ]
 }
@@ -219,20 +216,6 @@ fn several_addresses_are_served() -> Result<()> {
     let address = log.split("http://").find(|part| part.starts_with("127.0.0.2:"));
     let address = address.and_then(|part| part.split_whitespace().next()).context(log.clone())?;
     assert_eq!(Scraper::connect(address.parse()?)?.get("/-/healthy")?.status, 200);
-    Ok(())
-}
-
-fn signals_end_it_well() -> Result<()> {
-    assert_eq!(anywhere("debian-6.1")?.start()?.stop()?.code(), Some(0));
-
-    let exporter = anywhere("debian-6.1")?.start()?;
-    kill(Pid::from_raw(exporter.pid().try_into()?), Signal::SIGINT)?;
-    wait_until("word of the end", DEADLINE, || {
-        let log = exporter.log();
-        Ok(if log.contains("SIGINT") { Look::Done(()) } else { Look::NotYet(log) })
-    })?;
-    // It is gone already, or goes; either way well.
-    assert_eq!(exporter.stop()?.code(), Some(0));
     Ok(())
 }
 

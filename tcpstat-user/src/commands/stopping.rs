@@ -1,0 +1,174 @@
+//! How `serve` ends: all its parts at once, and none is waited for without a deadline.
+
+use std::time::Duration;
+
+use anyhow::{anyhow, bail};
+use tokio::{
+    sync::watch,
+    task::{JoinError, JoinHandle, spawn_blocking},
+    time::timeout,
+};
+use tracing::info;
+
+use crate::tracker::{TrackerError, Tracking};
+
+/// How long each part may take to end. They end side by side, so all of them take no longer.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What runs beside one another while the exporter serves.
+pub(super) struct Parts {
+    /// Tells the servers and the writer of the textfile to end.
+    pub(super) stop: watch::Sender<bool>,
+    pub(super) server: JoinHandle<()>,
+    pub(super) recorder: JoinHandle<()>,
+    /// The textfile's path, and its writer.
+    pub(super) textfile: Option<(String, JoinHandle<()>)>,
+    pub(super) tracking: Tracking,
+}
+
+impl Parts {
+    /// Waits until one of them ends without having been told to, and says which. The exporter is of no use
+    /// without any of them.
+    pub(super) async fn one_ended(&mut self) -> anyhow::Error {
+        let mut published = self.tracking.published.clone();
+        let tracker = async { while published.changed().await.is_ok() {} };
+        let textfile = async {
+            match &mut self.textfile {
+                Some((_, writer)) => writer.await,
+                None => std::future::pending().await,
+            }
+        };
+        let (part, ended) = tokio::select! {
+            // First, because the recorder and the writer end with it.
+            biased;
+            () = tracker => ("the tracker", Ok(())),
+            ended = &mut self.recorder => ("the recorder", ended),
+            ended = textfile => ("the writer of the textfile", ended),
+            ended = &mut self.server => ("the server", ended),
+        };
+        match ended {
+            Err(panic) if panic.is_panic() => anyhow!("{part} panicked: a defect in tcpstat"),
+            Ok(()) | Err(_) => anyhow!("{part} ended"),
+        }
+    }
+
+    /// Ends them all. `why` is the error for which they end, if it is one; the tracker's own is better.
+    ///
+    /// # Errors
+    /// `why`; else names all parts that did not end in time, or what the tracker ended with.
+    pub(super) async fn end(self, why: Result<(), anyhow::Error>) -> anyhow::Result<()> {
+        let Self { stop, server, recorder, textfile, tracking } = self;
+        stop.send_replace(true);
+        // Streams end with it.
+        recorder.abort();
+        let graceful = why.is_ok();
+        let connections = async {
+            if graceful && hangs(server).await {
+                info!("connections whose other side does not read are cut off");
+            }
+        };
+        let recorder = hangs(recorder);
+        let textfile = async {
+            let (path, writer) = textfile?;
+            hangs(writer).await.then_some(path)
+        };
+        let tracker = spawn_blocking(move || tracking.stop(PATIENCE));
+        let ((), recorder, textfile, tracker) =
+            tokio::join!(connections, recorder, textfile, tracker);
+        let mut hanging = Vec::new();
+        if recorder {
+            hanging.push("the recorder".to_owned());
+        }
+        if let Some(path) = textfile {
+            hanging.push(format!(
+                "the writer of --textfile {path} (its file system does not answer; the file may stay behind)"
+            ));
+        }
+        match flat(tracker) {
+            Err(TrackerError::Hangs(_)) => {
+                hanging.push("the tracker (its snapshot hangs)".to_owned());
+            }
+            Err(error) => return Err(error.into()),
+            Ok(()) => {}
+        }
+        why?;
+        if !hanging.is_empty() {
+            bail!("not ended within {PATIENCE:?}, and not waited for: {}", hanging.join(", "));
+        }
+        Ok(())
+    }
+}
+
+/// Whether `part` does not end in time.
+async fn hangs(part: JoinHandle<()>) -> bool {
+    // One that has been waited for may not be waited for again.
+    !part.is_finished() && timeout(PATIENCE, part).await.is_err()
+}
+
+fn flat(ended: Result<Result<(), TrackerError>, JoinError>) -> Result<(), TrackerError> {
+    ended.unwrap_or(Err(TrackerError::Panicked))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::{
+        procfs::Procfs,
+        tracker::{SourceChoice, Tracker},
+    };
+
+    /// A procfs without a socket.
+    fn no_sockets() -> TempDir {
+        let procfs = tempfile::tempdir().unwrap();
+        fs::create_dir(procfs.path().join("net")).unwrap();
+        let header =
+            "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt\n";
+        fs::write(procfs.path().join("net/tcp"), header).unwrap();
+        procfs
+    }
+
+    /// Parts of which none ends by itself.
+    fn parts(procfs: &TempDir) -> Parts {
+        let tracker = Tracker {
+            procfs: Procfs::new(procfs.path()),
+            tracer: None,
+            rungs: Vec::new(),
+            source: SourceChoice::Procfs,
+            snapshot_interval: Duration::from_hours(1),
+        };
+        Parts {
+            stop: watch::Sender::new(false),
+            server: tokio::spawn(std::future::pending()),
+            recorder: tokio::spawn(std::future::pending()),
+            textfile: Some(("a.prom".to_owned(), tokio::spawn(std::future::pending()))),
+            tracking: tracker.start().unwrap(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_part_that_panics_ends_the_exporter_and_is_named() {
+        let panics = || async { panic!("a defect") };
+        let procfs = no_sockets();
+        let mut recorder = parts(&procfs);
+        recorder.recorder = tokio::spawn(panics());
+        let mut writer = parts(&procfs);
+        writer.textfile = Some(("a.prom".to_owned(), tokio::spawn(panics())));
+        let mut server = parts(&procfs);
+        server.server = tokio::spawn(panics());
+        for (mut parts, name) in [
+            (recorder, "the recorder"),
+            (writer, "the writer of the textfile"),
+            (server, "the server"),
+        ] {
+            let why = parts.one_ended().await;
+            // So that the end waits for nothing.
+            parts.textfile = None;
+            let error = parts.end(Err(why)).await.unwrap_err().to_string();
+            assert_eq!(error, format!("{name} panicked: a defect in tcpstat"));
+        }
+    }
+}

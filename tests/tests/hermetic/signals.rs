@@ -1,0 +1,82 @@
+//! Signals: which of them end the exporter, and that it cleans up then.
+
+use std::fs;
+
+use anyhow::Result;
+use nix::sys::signal::Signal;
+use tcpstat_tests::deadline::{DEADLINE, Look, wait_until};
+use tcpstat_tests::harness::{Test, hermetic_test};
+use tempfile::TempDir;
+
+use crate::web::anywhere;
+
+pub(crate) fn tests() -> Vec<Test> {
+    let mut tests = vec![
+        hermetic_test("sighup_and_other_notices_do_not_end_it", notices),
+        hermetic_test("two_signals_that_a_wrapper_sends_for_one_end_it_well", sent_twice),
+    ];
+    for signal in [
+        Signal::SIGTERM,
+        Signal::SIGINT,
+        Signal::SIGQUIT,
+        Signal::SIGALRM,
+        Signal::SIGXCPU,
+        Signal::SIGPWR,
+    ] {
+        let name = signal.as_str().to_ascii_lowercase();
+        tests.push(hermetic_test(format!("{name}_ends_it_well"), move || ends_it_well(signal)));
+    }
+    tests
+}
+
+/// A folder for the textfile, which an end that cleans up leaves empty.
+fn textfile() -> Result<(TempDir, String)> {
+    let folder = tempfile::tempdir()?;
+    let flag = format!("--textfile={}", folder.path().join("tcpstat.prom").display());
+    Ok((folder, flag))
+}
+
+fn ends_it_well(signal: Signal) -> Result<()> {
+    let (folder, flag) = textfile()?;
+    let mut exporter = anywhere("debian-6.1")?.args([flag]).start()?;
+    wait_for_textfile(&folder)?;
+    exporter.signal(signal)?;
+    assert_eq!(exporter.wait_end()?.code(), Some(0));
+    let log = exporter.log();
+    assert!(log.contains("stopping") && log.contains(signal.as_str()), "{log}");
+    assert_eq!(fs::read_dir(folder.path())?.count(), 0);
+    Ok(())
+}
+
+fn notices() -> Result<()> {
+    let mut exporter = anywhere("debian-6.1")?.start()?;
+    exporter.signal(Signal::SIGPIPE)?;
+    for signal in [Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2] {
+        exporter.signal(signal)?;
+        exporter.wait_log(&format!("{signal} is ignored"))?;
+    }
+    assert_eq!(exporter.get("/-/ready")?.status, 200);
+    assert_eq!(exporter.stop()?.code(), Some(0));
+    Ok(())
+}
+
+/// As coreutils' `timeout` does: to its child, and to the group of its child.
+fn sent_twice() -> Result<()> {
+    let (folder, flag) = textfile()?;
+    let mut exporter = anywhere("debian-6.1")?.args([flag]).start()?;
+    wait_for_textfile(&folder)?;
+    exporter.signal(Signal::SIGTERM)?;
+    exporter.wait_log("stopping")?;
+    // It may have ended meanwhile, but has not been waited for.
+    exporter.signal(Signal::SIGTERM)?;
+    assert_eq!(exporter.wait_end()?.code(), Some(0), "{}", exporter.log());
+    assert_eq!(fs::read_dir(folder.path())?.count(), 0);
+    Ok(())
+}
+
+fn wait_for_textfile(folder: &TempDir) -> Result<()> {
+    let path = folder.path().join("tcpstat.prom");
+    wait_until("textfile", DEADLINE, || {
+        Ok(if path.exists() { Look::Done(()) } else { Look::NotYet("none".to_owned()) })
+    })
+}

@@ -1,0 +1,161 @@
+//! Files: a file system that hangs under the textfile or under procfs, and one that is full.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
+use std::net::TcpStream;
+
+use anyhow::{Result, ensure};
+use nix::sys::signal::Signal;
+use tcpstat_tests::binary::{fixture, tcpstat};
+use tcpstat_tests::deadline::{DEADLINE, Look, wait_until};
+use tcpstat_tests::exporter::Exporter;
+use tcpstat_tests::frozen::FrozenFs;
+use tcpstat_tests::harness::{Test, kernel_test};
+use tcpstat_tests::mounts::PrivateMounts;
+use tcpstat_tests::netns::Namespace;
+
+use crate::await_listing;
+
+pub(crate) fn tests() -> Vec<Test> {
+    vec![
+        kernel_test(
+            "a_textfile_whose_file_system_hangs_holds_up_no_scrape_and_no_end",
+            textfile_hangs,
+        ),
+        kernel_test("a_second_sigterm_ends_it_at_once_though_the_first_end_hangs", second_signal),
+        kernel_test("a_snapshot_that_hangs_holds_up_no_end", snapshot_hangs),
+        kernel_test("it_ends_though_all_files_of_proc_hang", all_hangs),
+        kernel_test("a_start_that_hangs_says_so_and_ends", start_hangs),
+        kernel_test("a_full_file_system_keeps_the_old_textfile_and_no_half_one", full),
+    ]
+}
+
+/// An exporter whose textfile is on a file system that hangs, and that waits for it.
+fn hanging_textfile(fuse: &FrozenFs) -> Result<(Exporter, String)> {
+    let path = fuse.path().join("tcpstat.prom");
+    let flag = format!("--textfile={}", path.display());
+    let exporter = Exporter::start(&["--tracer=off", "--snapshot-interval=100ms", &flag])?;
+    wait_until("textfile", DEADLINE, || {
+        Ok(if path.exists() { Look::Done(()) } else { Look::NotYet(exporter.log()) })
+    })?;
+    fuse.freeze();
+    fuse.wait_asked()?;
+    Ok((exporter, path.display().to_string()))
+}
+
+fn textfile_hangs(_: &Namespace) -> Result<()> {
+    let fuse = FrozenFs::mount(&PrivateMounts::enter()?)?;
+    let (mut exporter, path) = hanging_textfile(&fuse)?;
+    exporter.wait_log(&format!("--textfile {path} is being written for more than 5s"))?;
+    exporter.scrape()?;
+    exporter.signal(Signal::SIGTERM)?;
+    assert_eq!(exporter.wait_end()?.code(), Some(1));
+    let log = exporter.log();
+    let last = log.lines().last().unwrap_or_default();
+    assert!(last.contains(&format!("not waited for: the writer of --textfile {path} ")), "{log}");
+    Ok(())
+}
+
+fn second_signal(_: &Namespace) -> Result<()> {
+    let fuse = FrozenFs::mount(&PrivateMounts::enter()?)?;
+    let (mut exporter, _) = hanging_textfile(&fuse)?;
+    exporter.signal(Signal::SIGTERM)?;
+    exporter.wait_log("stopping")?;
+    exporter.signal(Signal::SIGINT)?;
+    // The first one alone ends it with 1.
+    assert_eq!(exporter.wait_end()?.code(), Some(128 + 2));
+    let log = exporter.log();
+    assert!(
+        log.lines().last().unwrap_or_default().ends_with("second SIGINT: ending at once"),
+        "{log}"
+    );
+    Ok(())
+}
+
+/// An exporter over a fixture of which `files` are on a file system that hangs from now on.
+fn hanging_procfs(mounts: &PrivateMounts, fuse: &FrozenFs, files: &[&str]) -> Result<Exporter> {
+    let procfs = fixture("proc/debian-7.2")?;
+    for file in files {
+        let path = procfs.join("net").join(file);
+        mounts.replace(&path, &fuse.copy(&path)?)?;
+    }
+    let flag = format!("--path.procfs={}", procfs.display());
+    let exporter = Exporter::start(&["--tracer=off", "--snapshot-interval=100ms", &flag])?;
+    fuse.freeze();
+    fuse.wait_asked()?;
+    Ok(exporter)
+}
+
+fn snapshot_hangs(_: &Namespace) -> Result<()> {
+    let mounts = PrivateMounts::enter()?;
+    let fuse = FrozenFs::mount(&mounts)?;
+    let mut exporter = hanging_procfs(&mounts, &fuse, &["tcp"])?;
+    exporter.scrape()?;
+    exporter.signal(Signal::SIGTERM)?;
+    assert_eq!(exporter.wait_end()?.code(), Some(1));
+    let log = exporter.log();
+    assert!(
+        log.lines().last().unwrap_or_default().contains("not waited for: the tracker"),
+        "{log}"
+    );
+    Ok(())
+}
+
+fn all_hangs(_: &Namespace) -> Result<()> {
+    let mounts = PrivateMounts::enter()?;
+    let fuse = FrozenFs::mount(&mounts)?;
+    let mut exporter = hanging_procfs(&mounts, &fuse, &["tcp", "tcp6", "sockstat", "sockstat6"])?;
+    // More than there are threads that serve.
+    let mut connections = Vec::new();
+    for _ in 0..8 {
+        let mut connection = TcpStream::connect(exporter.address())?;
+        connection.write_all(b"GET /metrics HTTP/1.1\r\nHost: tcpstat\r\n\r\n")?;
+        connections.push(connection);
+    }
+    exporter.signal(Signal::SIGTERM)?;
+    assert_eq!(exporter.wait_end()?.code(), Some(1));
+    Ok(())
+}
+
+fn start_hangs(_: &Namespace) -> Result<()> {
+    let fuse = FrozenFs::mount(&PrivateMounts::enter()?)?;
+    fs::metadata(fuse.path())?;
+    fuse.freeze();
+    let path = fuse.path().join("tcpstat.prom");
+    let run = tcpstat(["serve".to_owned(), format!("--textfile={}", path.display())])?;
+    assert_eq!(run.status, Some(1), "{run:?}");
+    let line = run.stderr.lines().last().unwrap_or_default();
+    let expected = format!("{}: its file system does not answer", path.display());
+    assert!(line.contains("--textfile") && line.contains(&expected), "{run:?}");
+    Ok(())
+}
+
+fn full(_: &Namespace) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    PrivateMounts::enter()?.tmpfs(folder.path(), "size=64k")?;
+    let path = folder.path().join("tcpstat.prom");
+    let flag = format!("--textfile={}", path.display());
+    let mut exporter = Exporter::start(&["--tracer=off", "--snapshot-interval=100ms", &flag])?;
+    wait_until("textfile", DEADLINE, || {
+        Ok(if path.exists() { Look::Done(()) } else { Look::NotYet(exporter.log()) })
+    })?;
+    let ballast = folder.path().join("ballast");
+    let filled = File::create(&ballast)?.write_all(&vec![0; 1 << 16]);
+    ensure!(filled.is_err_and(|error| error.kind() == ErrorKind::StorageFull), "it is not full");
+    exporter.wait_log(&format!(
+        "--textfile {} cannot be written, and grows old: No space",
+        path.display()
+    ))?;
+    // It fails each time.
+    await_listing(exporter.scraper())?;
+    await_listing(exporter.scraper())?;
+    assert!(fs::read_to_string(&path)?.contains("node_tcp_connection_states{"));
+    let log = exporter.log();
+    assert_eq!(log.matches("grows old").count(), 1, "{log}");
+    fs::remove_file(&ballast)?;
+    exporter.wait_log(&format!("--textfile {} is written again", path.display()))?;
+    exporter.signal(Signal::SIGTERM)?;
+    assert_eq!(exporter.wait_end()?.code(), Some(0));
+    assert_eq!(fs::read_dir(folder.path())?.count(), 0, "nothing half-written stays");
+    Ok(())
+}

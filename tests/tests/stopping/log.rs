@@ -1,0 +1,211 @@
+//! The log: a pipe that nobody reads, and one whose reader is gone.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, PipeReader, PipeWriter, Read, Write, pipe};
+use std::net::TcpListener;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::yield_now;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use nix::libc::O_NONBLOCK;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tcpstat_tests::binary::path_from;
+use tcpstat_tests::deadline::{DEADLINE, Look, poll, wait_until};
+use tcpstat_tests::harness::{Test, kernel_test};
+use tcpstat_tests::netns::Namespace;
+use tcpstat_tests::scraper::Scraper;
+
+use crate::await_listing;
+
+pub(crate) fn tests() -> Vec<Test> {
+    vec![
+        kernel_test("a_log_that_nobody_reads_holds_up_nothing", unread_log),
+        kernel_test("a_log_whose_reader_is_gone_holds_up_nothing", log_without_reader),
+        kernel_test("lines_that_nobody_read_are_counted_when_somebody_reads_again", lost_lines),
+        kernel_test("an_error_that_nobody_reads_holds_up_no_end", unread_error),
+    ]
+}
+
+/// Signals that have it log a line each.
+const NOTICES: [Signal; 3] = [Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2];
+
+/// Where it listens, in a namespace of its own.
+const ADDRESS: &str = "127.0.0.1:10048";
+
+/// A process that is killed when it is dropped.
+struct Killed(Child);
+
+/// An exporter that logs every snapshot to a pipe, ten a second.
+struct Logging {
+    child: Killed,
+    scraper: Scraper,
+    log: Option<PipeReader>,
+    /// The pipe once more, so that the test can fill it.
+    pipe: File,
+}
+
+impl Logging {
+    /// Waits until it is ready, whose log may be unread then.
+    fn start() -> Result<Self> {
+        let (log, writer) = pipe()?;
+        let pipe = opened_again(&writer)?;
+        let child = Killed(serve(writer)?);
+        let mut scraper = None;
+        let connected = wait_until("exporter that is ready", DEADLINE, || {
+            let ready = Scraper::connect(ADDRESS.parse()?).and_then(|mut connected| {
+                let status = connected.get("/-/ready")?.status;
+                ensure!(status == 200, "{status}");
+                scraper = Some(connected);
+                Ok(())
+            });
+            Ok(ready.map_or_else(|error| Look::NotYet(error.to_string()), Look::Done))
+        });
+        connected?;
+        Ok(Self { child, scraper: scraper.context("no connection")?, log: Some(log), pipe })
+    }
+
+    fn fill_pipe(&mut self) -> Result<()> {
+        fill(&mut self.pipe)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        Ok(kill(Pid::from_raw(self.child.0.id().try_into()?), signal)?)
+    }
+
+    /// Has it log a line for each of [`NOTICES`], and waits until they are taken: the next ones are others.
+    fn notify(&self) -> Result<()> {
+        for signal in NOTICES {
+            self.signal(signal)?;
+        }
+        let path = format!("/proc/{}/status", self.child.0.id());
+        poll("signals to be taken", DEADLINE, Duration::ZERO, || {
+            let status = fs::read_to_string(&path)?;
+            let pending = status.lines().find_map(|line| line.strip_prefix("ShdPnd:"));
+            let pending = u64::from_str_radix(pending.context("no ShdPnd")?.trim(), 16)?;
+            yield_now();
+            Ok(if pending == 0 { Look::Done(()) } else { Look::NotYet(status) })
+        })
+    }
+
+    fn stop(&mut self) -> Result<ExitStatus> {
+        self.signal(Signal::SIGTERM)?;
+        self.child.wait_end()
+    }
+}
+
+impl Killed {
+    fn wait_end(&mut self) -> Result<ExitStatus> {
+        wait_until("end of the process", DEADLINE, || {
+            Ok(match self.0.try_wait()? {
+                Some(status) => Look::Done(status),
+                None => Look::NotYet("it runs on".to_owned()),
+            })
+        })
+    }
+}
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        // Both fail only for a process that has ended and been waited for.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn serve(stderr: PipeWriter) -> Result<Child> {
+    Command::new(path_from("TCPSTAT_BIN")?)
+        .args(["serve", "--tracer=off", "--snapshot-interval=100ms", "--log.level=debug"])
+        .arg(format!("--web.listen-address={ADDRESS}"))
+        .stderr(stderr)
+        .stdin(Stdio::null())
+        .spawn()
+        .context("start tcpstat")
+}
+
+/// The same pipe without waiting. It is an open file of its own, because O_NONBLOCK belongs to that and not to
+/// the descriptor.
+fn opened_again(pipe: &PipeWriter) -> Result<File> {
+    let path = format!("/proc/self/fd/{}", pipe.as_raw_fd());
+    let opened = OpenOptions::new().write(true).custom_flags(O_NONBLOCK).open(&path);
+    opened.context(path)
+}
+
+/// Until it takes no byte more.
+fn fill(pipe: &mut File) -> Result<()> {
+    loop {
+        match pipe.write(b"x") {
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn unread_error(_: &Namespace) -> Result<()> {
+    let _holder = TcpListener::bind(ADDRESS)?;
+    let (_reader, writer) = pipe()?;
+    fill(&mut opened_again(&writer)?)?;
+    let mut child = Killed(serve(writer)?);
+    assert_eq!(child.wait_end()?.code(), Some(1));
+    Ok(())
+}
+
+fn unread_log(_: &Namespace) -> Result<()> {
+    let mut exporter = Logging::start()?;
+    exporter.fill_pipe()?;
+    for _ in 0..5 {
+        await_listing(&mut exporter.scraper)?;
+    }
+    exporter.notify()?;
+    assert_eq!(exporter.stop()?.code(), Some(0));
+    Ok(())
+}
+
+fn log_without_reader(_: &Namespace) -> Result<()> {
+    let mut exporter = Logging::start()?;
+    drop(exporter.log.take());
+    for _ in 0..5 {
+        await_listing(&mut exporter.scraper)?;
+    }
+    exporter.notify()?;
+    assert_eq!(exporter.stop()?.code(), Some(0));
+    Ok(())
+}
+
+fn lost_lines(_: &Namespace) -> Result<()> {
+    // More than a MiB of lines, of which the shortest have 70 bytes.
+    const ROUNDS: usize = 7_000;
+    let mut exporter = Logging::start()?;
+    exporter.fill_pipe()?;
+    for _ in 0..ROUNDS {
+        exporter.notify()?;
+    }
+    let mut log = exporter.log.take().context("no log")?;
+    let mut text = String::new();
+    let mut buffer = vec![0; 1 << 16];
+    // Snapshots have it log on, so that a read ends.
+    let lost: usize = wait_until("count of lost lines, and a line after it", DEADLINE, || {
+        let bytes = log.read(&mut buffer)?;
+        text.push_str(&String::from_utf8_lossy(&buffer[..bytes]));
+        let counted = text.split_once("tcpstat: ").and_then(|(_, rest)| {
+            let (lost, rest) = rest.split_once(" log lines lost here: ")?;
+            rest.contains("reconciled").then(|| lost.parse())
+        });
+        Ok(match counted {
+            Some(lost) => Look::Done(lost?),
+            None => Look::NotYet(format!("{} bytes", text.len())),
+        })
+    })?;
+    // The names of modules in it have no space behind them, so the first match is the notice.
+    let told = text.matches(" is ignored").count();
+    let sent = ROUNDS * NOTICES.len();
+    ensure!(lost > 0 && lost + told >= sent, "{lost} lost and {told} told of {sent}");
+    ensure!(text.lines().collect::<BTreeSet<_>>().len() > 1000, "lines before it are kept");
+    assert_eq!(exporter.stop()?.code(), Some(0));
+    Ok(())
+}
