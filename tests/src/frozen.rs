@@ -29,6 +29,9 @@ const PAUSE_MS: u16 = 20;
 
 const ROOT: u64 = 1;
 
+/// The request that opens a file.
+const OPEN: u32 = 14;
+
 /// See the module. Dropping it fails whatever waits for it.
 #[derive(Debug)]
 pub struct FrozenFs {
@@ -42,6 +45,7 @@ struct Shared {
     frozen: bool,
     asked: bool,
     gone: bool,
+    opened: usize,
 }
 
 impl FrozenFs {
@@ -87,6 +91,19 @@ impl FrozenFs {
     /// Answers nothing from now on.
     pub fn freeze(&self) {
         locked(&self.shared).frozen = true;
+    }
+
+    /// Answers again, what was asked meanwhile too.
+    pub fn thaw(&self) {
+        let mut shared = locked(&self.shared);
+        shared.frozen = false;
+        shared.asked = false;
+    }
+
+    /// How often its files have been opened.
+    #[must_use]
+    pub fn opened(&self) -> usize {
+        locked(&self.shared).opened
     }
 
     /// Waits until somebody waits for an answer.
@@ -148,6 +165,7 @@ impl Server {
             }
             match self.device.read(&mut buffer) {
                 Ok(bytes) => {
+                    shared.opened += usize::from(u32_at(&buffer, 4) == OPEN);
                     if let Some(answer) = self.files.answer(&buffer[..bytes]) {
                         let written = (&self.device).write(&answer);
                         // ENOENT: whoever asked has been interrupted.
@@ -237,8 +255,8 @@ impl Files {
                 self.names.insert(new.to_vec(), node);
                 Ok(Vec::new())
             }
-            // OPEN, OPENDIR
-            14 | 27 => Ok(vec![0; 16]),
+            // OPENDIR
+            OPEN | 27 => Ok(vec![0; 16]),
             // READ
             15 => {
                 let (offset, size) = (u64_at(body, 8), u32_at(body, 16));

@@ -14,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use nix::sys::statfs::{PROC_SUPER_MAGIC, statfs};
 use thiserror::Error;
 
 pub use limits::Limits;
@@ -165,6 +166,16 @@ impl Procfs {
     pub fn sockstat(&self) -> Result<Sockstat, ProcfsError> {
         self.check_process()?;
         sockstat::read(&self.sockstat_path(), &self.net.join("sockstat6"))
+    }
+
+    /// Whether the kernel itself gives the totals. Then reading them takes microseconds; what any other
+    /// file system gives may take for ever.
+    #[must_use]
+    pub fn sockstat_is_the_kernels(&self) -> bool {
+        let kernels =
+            |path: &Path| statfs(path).is_ok_and(|fs| fs.filesystem_type() == PROC_SUPER_MAGIC);
+        let path = self.sockstat_path();
+        kernels(if path.exists() { &path } else { &self.net })
     }
 
     /// Where the totals are read; those of IPv6 are beside it.

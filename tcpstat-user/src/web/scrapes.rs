@@ -1,8 +1,9 @@
-//! The one thread that reads what a scrape tells, and writes it down.
+//! Reads what a scrape tells, and writes it down: once for all who asked before the reading began.
 //!
-//! Whoever asks before a reading begins is answered from it: scrapes at the same moment read and encode
-//! once. No thread that serves HTTP waits for a file. A file that has not been read within
-//! [`READ_DEADLINE`] is left out, and not read again until it has been: another thread then tells the rest.
+//! No thread that serves HTTP waits for a file. What the kernel gives takes microseconds, and is read by
+//! the thread that is asked. Any other file may take for ever, and is read by a thread of its own. Where it
+//! has not been read within [`READ_DEADLINE`] it is left out, and not read again until it has been: another
+//! thread then tells the rest.
 
 use std::{
     collections::HashMap,
@@ -15,6 +16,7 @@ use std::{
 use axum::body::Bytes;
 use tokio::{
     sync::{oneshot, watch},
+    task::yield_now,
     time::timeout,
 };
 use tracing::{info, warn};
@@ -24,7 +26,7 @@ use crate::{
     clock,
     history::Sample,
     kernel,
-    metrics::Format,
+    metrics::{Format, Values},
     procfs::{ProcessStatus, Procfs, Sockstat},
     tracker::{Files, Nudge, Published},
 };
@@ -47,13 +49,15 @@ pub struct Source {
     pub node_exporter: bool,
 }
 
-/// Asks the thread.
+/// Gives what is asked for.
 #[derive(Clone, Debug)]
 pub struct Scrapes(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
     source: Source,
+    /// Whether the kernel gives all files, so that whoever asks reads them.
+    at_once: bool,
     state: Mutex<State>,
     asked: Condvar,
 }
@@ -79,18 +83,21 @@ enum Want {
 }
 
 impl Scrapes {
-    /// Starts the thread.
+    /// Starts the thread that reads, where one is needed.
     ///
     /// # Errors
     /// That of the thread's creation.
     pub fn start(source: Source) -> std::io::Result<Self> {
-        let shared = Shared { source, state: Mutex::default(), asked: Condvar::new() };
+        let at_once = source.procfs.sockstat_is_the_kernels();
+        let shared = Shared { source, at_once, state: Mutex::default(), asked: Condvar::new() };
         let scrapes = Self(Arc::new(shared));
-        scrapes.0.start_thread(&mut scrapes.0.locked())?;
+        if !at_once {
+            scrapes.0.start_thread(&mut scrapes.0.locked())?;
+        }
         Ok(scrapes)
     }
 
-    /// The exposition of this moment or a later one; `None` where the thread gives none.
+    /// The exposition of this moment or a later one; `None` where no thread gives one.
     pub(super) async fn exposition(&self, format: Format, coding: Coding) -> Option<Coded> {
         self.ask(|reply| Want::Exposition(format, coding, reply)).await
     }
@@ -104,7 +111,13 @@ impl Scrapes {
         let (reply, mut replied) = oneshot::channel();
         let asked = Instant::now();
         self.0.locked().waiting.push(want(reply));
-        self.0.asked.notify_all();
+        if self.0.at_once {
+            // Requests that have come by now are answered from the same reading.
+            yield_now().await;
+            self.0.answer_at_once();
+        } else {
+            self.0.asked.notify_all();
+        }
         let mut patience = READ_DEADLINE;
         loop {
             if let Ok(reply) = timeout(patience, &mut replied).await {
@@ -178,26 +191,18 @@ impl Shared {
         own
     }
 
+    /// Reads and answers for all who wait. None may: another has answered them.
+    fn answer_at_once(&self) {
+        let waiting = std::mem::take(&mut self.locked().waiting);
+        if !waiting.is_empty() {
+            self.read(Wanted::of(&waiting), &self.source.procfs).answer(waiting);
+        }
+    }
+
     /// Reads and answers those in hand. Whether they were still this thread's when all was read.
     fn answer_those_in_hand(&self, number: u64) -> bool {
-        // A copy: the tracker would wait as long as it is borrowed, which a file could make for ever.
-        let published = self.source.published.borrow().clone();
-        let files = Noting { number, shared: self };
-        let (mut expositions, mut samples) = (false, false);
-        for want in &self.locked().in_hand {
-            match want {
-                Want::Exposition(..) => expositions = true,
-                Want::Sample(_) => samples = true,
-            }
-        }
-        let sample = if samples { published.sample(&files, clock::now()) } else { None };
-        let values = expositions.then(|| {
-            let (values, suspicious) = published.scrape(&files, self.source.node_exporter);
-            if suspicious {
-                self.source.nudge.look();
-            }
-            values
-        });
+        let wanted = Wanted::of(&self.locked().in_hand);
+        let read = self.read(wanted, &Noting { number, shared: self });
         let mut state = self.locked();
         if state.thread != number {
             return false;
@@ -205,9 +210,57 @@ impl Shared {
         state.reading = None;
         let in_hand = std::mem::take(&mut state.in_hand);
         drop(state);
+        read.answer(in_hand);
+        true
+    }
+
+    fn read(&self, wanted: Wanted, files: &impl Files) -> Read {
+        // A copy: the tracker would wait as long as it is borrowed, which a file could make for ever.
+        let published = self.source.published.borrow().clone();
+        let sample = if wanted.sample { published.sample(files, clock::now()) } else { None };
+        let values = wanted.exposition.then(|| {
+            let (values, suspicious) = published.scrape(files, self.source.node_exporter);
+            if suspicious {
+                self.source.nudge.look();
+            }
+            values
+        });
+        Read { sample, values }
+    }
+
+    /// A panic leaves a state that is still right.
+    fn locked(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What of all that can be asked is to be read.
+#[derive(Clone, Copy)]
+struct Wanted {
+    exposition: bool,
+    sample: bool,
+}
+
+impl Wanted {
+    fn of(wants: &[Want]) -> Self {
+        let samples = wants.iter().filter(|want| matches!(want, Want::Sample(_))).count();
+        Self { exposition: samples < wants.len(), sample: samples > 0 }
+    }
+}
+
+/// What was read at one moment.
+struct Read {
+    sample: Option<Sample>,
+    values: Option<Values>,
+}
+
+impl Read {
+    /// Encodes each format and coding once.
+    fn answer(self, wants: Vec<Want>) {
+        let Self { sample, values } = self;
         let mut texts: HashMap<_, Bytes> = HashMap::new();
         let mut coded: HashMap<_, Coded> = HashMap::new();
-        for want in in_hand {
+        for want in wants {
             // An error means that nobody waits any more.
             match want {
                 Want::Sample(reply) => drop(reply.send(sample.clone())),
@@ -221,12 +274,6 @@ impl Shared {
                 }
             }
         }
-        true
-    }
-
-    /// A panic leaves a state that is still right.
-    fn locked(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -3,20 +3,20 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use nix::sys::resource::{Resource, setrlimit};
-use nix::sys::stat::Mode;
-use nix::unistd::mkfifo;
 use tcpstat_tests::binary::{fixture, output};
 use tcpstat_tests::deadline::{DEADLINE, Look, wait_until};
 use tcpstat_tests::exporter::{Exporter, Options};
+use tcpstat_tests::frozen::FrozenFs;
 use tcpstat_tests::harness::{Test, kernel_test};
 use tcpstat_tests::hostile_clients::{Attack, Kind};
+use tcpstat_tests::mounts::PrivateMounts;
 use tcpstat_tests::scraper::{Scraper, connect_from};
 use tempfile::TempDir;
 
@@ -133,31 +133,25 @@ fn unread() -> Result<()> {
     Ok(())
 }
 
-/// An exporter over a folder of which sockstat is a file, and the path and text of that.
-fn over_a_folder(folder: &TempDir, more: &str) -> Result<(Exporter, PathBuf, String)> {
+/// An exporter over a folder whose sockstat is on a file system that can hang, and that path.
+fn over_a_folder(folder: &TempDir, more: &str) -> Result<(Exporter, FrozenFs, PathBuf)> {
     let net = folder.path().join("net");
     fs::create_dir(&net)?;
     for file in ["tcp", "tcp6"] {
         fs::copy(fixture(format!("proc/debian-6.1/net/{file}"))?, net.join(file))?;
     }
+    let fuse = FrozenFs::mount(&PrivateMounts::enter()?)?;
     let sockstat = net.join("sockstat");
-    let text = fs::read_to_string(fixture("proc/debian-6.1/net/sockstat")?)?;
-    fs::write(&sockstat, &text)?;
+    symlink(fuse.copy(&fixture("proc/debian-6.1/net/sockstat")?)?, &sockstat)?;
     let procfs = format!("--path.procfs={}", folder.path().display());
     let args = [procfs.as_str(), "--tracer=off", "--snapshot-interval=1h", more];
-    Ok((Options::default().args(args).start()?, sockstat, text))
-}
-
-/// A pipe that nobody writes to: its reader waits.
-fn make_it_hang(file: &Path) -> Result<()> {
-    fs::remove_file(file)?;
-    Ok(mkfifo(file, Mode::S_IRWXU)?)
+    Ok((Options::default().args(args).start()?, fuse, sockstat))
 }
 
 fn busy() -> Result<()> {
     let folder = TempDir::new()?;
-    let (exporter, sockstat, _) = over_a_folder(&folder, "--web.max-requests=1")?;
-    make_it_hang(&sockstat)?;
+    let (exporter, fuse, _) = over_a_folder(&folder, "--web.max-requests=1")?;
+    fuse.freeze();
     let address = exporter.address();
     let slow = connect_from(address_of(1), address)?;
     (&slow).write_all(b"GET /metrics HTTP/1.1\r\nHost: tcpstat\r\n\r\n")?;
@@ -205,17 +199,17 @@ fn shared() -> Result<()> {
     const SCRAPERS: u8 = 30;
     const REQUEST: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: tcpstat\r\nConnection: close\r\n\r\n";
     let folder = TempDir::new()?;
-    let (exporter, sockstat, text) = over_a_folder(&folder, "--web.max-requests=40")?;
+    let (exporter, fuse, _) = over_a_folder(&folder, "--web.max-requests=40")?;
     let ask = |n| -> Result<TcpStream> {
         let mut stream = connect_from(address_of(n), exporter.address())?;
         stream.write_all(REQUEST)?;
         stream.set_read_timeout(Some(DEADLINE))?;
         Ok(stream)
     };
-    make_it_hang(&sockstat)?;
+    let before = fuse.opened();
+    fuse.freeze();
     let mut first = ask(1)?;
-    // It can be opened as soon as it is being read.
-    let mut writer = fs::File::options().write(true).open(&sockstat)?;
+    fuse.wait_asked()?;
     let others = (2..2 + SCRAPERS).map(ask).collect::<Result<Vec<_>>>()?;
     wait_until("exporter that has every request", DEADLINE, || {
         let run = output(Command::new("ss").args(["-Htn", "sport", "=", ":10048"]))?;
@@ -224,12 +218,7 @@ fn shared() -> Result<()> {
         let all = run.stdout.lines().count() > usize::from(SCRAPERS) && waiting == 0;
         Ok(if all { Look::Done(()) } else { Look::NotYet(run.stdout) })
     })?;
-    fs::remove_file(&sockstat)?;
-    fs::write(&sockstat, &text)?;
-    let readings = Inotify::init(InitFlags::IN_NONBLOCK)?;
-    readings.add_watch(&sockstat, AddWatchFlags::IN_OPEN)?;
-    writer.write_all(text.as_bytes())?;
-    drop(writer);
+    fuse.thaw();
     let mut answer = String::new();
     first.read_to_string(&mut answer)?;
     for mut other in others {
@@ -238,15 +227,16 @@ fn shared() -> Result<()> {
         ensure!(answer.starts_with("HTTP/1.1 200"), "{answer}");
         ensure!(answer.contains("\ntcpstat_sockstat_sockets{"), "{answer}");
     }
-    let opened = readings.read_events()?.len();
-    // A request that was read from its connection may not have been handed on yet.
-    ensure!((1..=3).contains(&opened), "{opened} readings for {SCRAPERS} scrapes");
+    // The first one's, and one more; a request that was read from its connection may not have been
+    // handed on yet.
+    let opened = fuse.opened() - before;
+    ensure!((2..=4).contains(&opened), "{opened} readings for {SCRAPERS} scrapes beside the first");
     Ok(())
 }
 
 fn hanging() -> Result<()> {
     let folder = TempDir::new()?;
-    let (mut exporter, sockstat, text) = over_a_folder(&folder, "--web.max-requests=40")?;
+    let (mut exporter, fuse, sockstat) = over_a_folder(&folder, "--web.max-requests=40")?;
     let told = |exporter: &mut Exporter| -> Result<(bool, bool)> {
         let scrape = exporter.scrape()?;
         let has = |family: &str| !scrape.family(family).is_empty();
@@ -254,7 +244,7 @@ fn hanging() -> Result<()> {
         Ok((has("tcpstat_sockstat_sockets"), has("process_open_fds")))
     };
     assert_eq!(told(&mut exporter)?, (true, true));
-    make_it_hang(&sockstat)?;
+    fuse.freeze();
     // Left out is what hangs, and nothing else; others are not held up.
     for _ in 0..3 {
         assert_eq!(told(&mut exporter)?, (false, true));
@@ -262,12 +252,7 @@ fn hanging() -> Result<()> {
     let log = exporter.log();
     let lines: Vec<_> = log.lines().filter(|line| line.contains("has not been read")).collect();
     ensure!(lines.len() == 1 && lines[0].contains(&*sockstat.to_string_lossy()), "{log}");
-    // Its reader gets an answer in the end.
-    let mut writer = fs::File::options().write(true).open(&sockstat)?;
-    writer.write_all(text.as_bytes())?;
-    fs::remove_file(&sockstat)?;
-    fs::write(&sockstat, &text)?;
-    drop(writer);
+    fuse.thaw();
     wait_until("sockstat", DEADLINE, || {
         let told = told(&mut exporter)?;
         Ok(if told.0 { Look::Done(()) } else { Look::NotYet(format!("{told:?}")) })
