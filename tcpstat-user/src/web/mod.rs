@@ -15,7 +15,7 @@ mod telemetry_path;
 use std::{ffi::OsStr, sync::Arc};
 
 use axum::{
-    Router,
+    Extension, Router,
     extract::State,
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
@@ -31,6 +31,7 @@ pub use listen::{ListenAddress, ListenError, bind};
 use page::Page;
 pub use recorder::{Recorder, Recording};
 pub use scrapes::{Scrapes, Source};
+use server::Connection;
 pub use server::{DescriptorError, Server, raise_descriptor_limit};
 pub use telemetry_path::{TelemetryPath, TelemetryPathError};
 
@@ -92,9 +93,14 @@ fn host() -> String {
     )
 }
 
-async fn metrics(State(exporter): State<Arc<Exporter>>, headers: HeaderMap) -> Response {
+async fn metrics(
+    State(exporter): State<Arc<Exporter>>,
+    Extension(connection): Extension<Arc<Connection>>,
+    headers: HeaderMap,
+) -> Response {
     let format = accept::format(headers.get_all(header::ACCEPT));
-    let told = exporter.scrapes.exposition(format, Coding::accepted(&headers)).await;
+    let coding = Coding::accepted(&headers);
+    let told = exporter.scrapes.exposition(format, coding, connection.is_alone()).await;
     let Some(body) = told else {
         let line = "the numbers cannot be read at present: the log says why\n";
         return (StatusCode::SERVICE_UNAVAILABLE, line).into_response();

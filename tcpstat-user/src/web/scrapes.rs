@@ -97,23 +97,35 @@ impl Scrapes {
         Ok(scrapes)
     }
 
-    /// The exposition of this moment or a later one; `None` where no thread gives one.
-    pub(super) async fn exposition(&self, format: Format, coding: Coding) -> Option<Coded> {
-        self.ask(|reply| Want::Exposition(format, coding, reply)).await
+    /// The exposition of this moment or a later one; `None` where no thread gives one. Nobody else asks
+    /// where the caller is `alone`.
+    pub(super) async fn exposition(
+        &self,
+        format: Format,
+        coding: Coding,
+        alone: bool,
+    ) -> Option<Coded> {
+        self.ask(alone, |reply| Want::Exposition(format, coding, reply)).await
     }
 
     /// A sample, `None` before the first snapshot.
     pub(super) async fn sample(&self) -> Option<Sample> {
-        self.ask(Want::Sample).await?
+        self.ask(true, Want::Sample).await?
     }
 
-    async fn ask<T>(&self, want: impl FnOnce(oneshot::Sender<T>) -> Want) -> Option<T> {
+    async fn ask<T>(
+        &self,
+        alone: bool,
+        want: impl FnOnce(oneshot::Sender<T>) -> Want,
+    ) -> Option<T> {
         let (reply, mut replied) = oneshot::channel();
         let asked = Instant::now();
         self.0.locked().waiting.push(want(reply));
         if self.0.at_once {
-            // Requests that have come by now are answered from the same reading.
-            yield_now().await;
+            if !alone {
+                // Requests that have come by now are answered from the same reading.
+                yield_now().await;
+            }
             self.0.answer_at_once();
         } else {
             self.0.asked.notify_all();

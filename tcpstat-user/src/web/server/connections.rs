@@ -315,6 +315,11 @@ impl Connection {
         }
     }
 
+    /// Whether there is no other connection.
+    pub(in crate::web) fn is_alone(&self) -> bool {
+        self.all.places.available_permits() + 1 >= self.all.bounds.connections
+    }
+
     /// How many answers there may be at a time.
     pub(super) fn most_answers(&self) -> usize {
         self.all.bounds.answers
