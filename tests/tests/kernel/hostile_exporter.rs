@@ -16,17 +16,17 @@ use tcpstat_tests::terminal::Terminal;
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
-        kernel_test("an_event_without_end_takes_no_memory", endless_event),
-        kernel_test("a_line_without_end_takes_no_memory", endless_line),
-        kernel_test("comments_without_end_take_no_memory", endless_comments),
-        kernel_test("events_without_pause_take_no_memory", endless_events),
-        kernel_test("a_history_without_end_takes_no_memory", endless_history),
-        kernel_test("a_stream_that_drips_is_given_up", dripping_stream),
-        kernel_test("text_of_a_server_does_not_reach_the_terminal_raw", escapes),
-        kernel_test("numbers_that_no_host_has_do_not_end_top", huge_numbers),
-        kernel_test("a_negative_number_is_told_and_tried_again", negative_number),
-        kernel_test("a_server_that_is_no_tcpstat_is_told_in_one_line", refused),
-        kernel_test("a_password_in_the_url_is_used_and_not_shown", password),
+        kernel_test("top_takes_little_memory_from_an_event_without_end", endless_event),
+        kernel_test("top_takes_little_memory_from_a_line_without_end", endless_line),
+        kernel_test("top_takes_little_memory_from_comments_without_end", endless_comments),
+        kernel_test("top_takes_little_memory_from_events_without_pause", endless_events),
+        kernel_test("top_takes_little_memory_from_a_history_without_end", endless_history),
+        kernel_test("top_gives_up_a_stream_that_drips", dripping_stream),
+        kernel_test("top_shows_no_text_of_a_server_raw", escapes),
+        kernel_test("top_goes_on_after_numbers_that_no_host_has", huge_numbers),
+        kernel_test("top_reports_a_negative_number_and_tries_again", negative_number),
+        kernel_test("top_reports_in_one_line_a_server_that_is_not_tcpstat", refused),
+        kernel_test("top_uses_a_password_in_the_url_and_does_not_show_it", password),
     ]
 }
 

@@ -22,7 +22,7 @@ pub(crate) fn tests() -> Vec<Test> {
         kernel_test("top_fits_any_size_that_the_terminal_gets", sizes),
         kernel_test("top_gives_the_terminal_back_when_it_is_quit", quit),
         kernel_test("top_gives_the_terminal_back_at_every_signal_but_sigkill", signals),
-        kernel_test("a_paste_of_20_kb_does_not_hang_top", pasted),
+        kernel_test("top_does_not_hang_at_a_paste_of_20_kb", pasted),
         kernel_test("top_looks_at_a_running_exporter_and_waits_for_one_that_has_ended", connected),
         kernel_test("top_without_privileges_shows_snapshots_and_says_so", unprivileged),
     ]
