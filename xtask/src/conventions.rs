@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use fs_err as fs;
 use regex::Regex;
 
 use crate::source::{self, Prose};
@@ -166,13 +167,13 @@ impl Checker {
 pub(crate) fn check(root: &Path) -> Result<Vec<String>> {
     let checker = Checker::new()?;
     let mut breaches = Vec::new();
-    let mut promised = promised_tests(&files::text(&root.join(PROMISES))?);
+    let mut promised = promised_tests(&fs::read_to_string(root.join(PROMISES))?);
     if promised.is_empty() {
         breaches.push(format!("{PROMISES}: no table begins with `{PROMISES_HEADER}`"));
     }
     let mut metrics = Vec::new();
     for file in rust_files(root)? {
-        let text = files::text(&file)?;
+        let text = fs::read_to_string(&file)?;
         let path = files::relative(root, &file);
         if path == METRIC_NAMES {
             metrics = metric_names(&text);

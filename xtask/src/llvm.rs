@@ -1,14 +1,15 @@
 //! The LLVM that bpf-linker is built against: Debian's, no older than the LLVM of the rustc whose
 //! bitcode it links, and of a version that bpf-linker knows.
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
 use crate::apt::Apt;
 
-/// The versions that bpf-linker has a feature for, with its name for them in llvm-sys's variable.
-const KNOWN: [(u32, &str); 3] = [(21, "211"), (22, "221"), (23, "231")];
+/// The versions that bpf-linker has a feature for.
+const KNOWN: RangeInclusive<u32> = 21..=23;
 
 /// An LLVM with what is needed to link against it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,8 +26,7 @@ impl Llvm {
         }
         let Some(apt) = apt else { return Ok(None) };
         let packages: Vec<String> = suitable(at_least).map(Self::package).collect();
-        let names: Vec<&str> = packages.iter().map(String::as_str).collect();
-        let offered = apt.offered(&names)?;
+        let offered = apt.offered(&packages)?;
         let Some(llvm) = nearest(at_least, |llvm| offered.contains(&llvm.package())) else {
             return Ok(None);
         };
@@ -49,9 +49,8 @@ impl Llvm {
 
     /// The variable that tells llvm-sys the prefix.
     pub(crate) fn sys_prefix_variable(self) -> String {
-        let number =
-            KNOWN.iter().find(|(major, _)| *major == self.major).map_or("", |known| known.1);
-        format!("LLVM_SYS_{number}_PREFIX")
+        // Releases of LLVM begin at 1, such as 22.1.
+        format!("LLVM_SYS_{}1_PREFIX", self.major)
     }
 
     /// Debian's package of it.
@@ -74,13 +73,13 @@ pub(crate) fn remedy(at_least: u32) -> String {
         Some(llvm) => format!("install {}", llvm.package()),
         None => format!(
             "bpf-linker knows LLVM up to {}, this rustc has {at_least}: use an older one",
-            KNOWN[KNOWN.len() - 1].0
+            KNOWN.end()
         ),
     }
 }
 
 fn suitable(at_least: u32) -> impl Iterator<Item = Llvm> {
-    KNOWN.into_iter().map(|(major, _)| Llvm { major }).filter(move |llvm| llvm.major >= at_least)
+    KNOWN.map(|major| Llvm { major }).filter(move |llvm| llvm.major >= at_least)
 }
 
 fn nearest(at_least: u32, accept: impl Fn(Llvm) -> bool) -> Option<Llvm> {
@@ -110,15 +109,6 @@ mod tests {
         assert!(!llvm.is_installed(prefixes.path()));
         fs::write(prefixes.path().join("llvm-22/lib/libLLVM.so"), "").unwrap();
         assert!(llvm.is_installed(prefixes.path()));
-    }
-
-    #[test]
-    fn names_follow_the_major() {
-        let llvm = Llvm { major: 22 };
-        assert_eq!(llvm.feature(), "llvm-22");
-        assert_eq!(llvm.package(), "llvm-22-dev");
-        assert_eq!(llvm.sys_prefix_variable(), "LLVM_SYS_221_PREFIX");
-        assert_eq!(llvm.prefix(), Path::new("/usr/lib/llvm-22"));
     }
 
     #[test]

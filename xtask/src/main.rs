@@ -14,7 +14,6 @@ use crate::target::Workspace;
 mod apt;
 mod bench;
 mod cargo;
-mod chromium;
 mod conventions;
 mod documents;
 mod failures;

@@ -2,7 +2,6 @@
 //! all output in a log, and shows the log's end on failure. [`probe`] is for quick questions.
 
 use std::collections::VecDeque;
-use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, IsTerminal, PipeReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -12,6 +11,7 @@ use std::time::{Duration, Instant};
 use std::{env, thread};
 
 use anyhow::{Context, Result, bail};
+use fs_err::{self as fs, File};
 
 /// How often a step that runs shows that it does: redrawn on a terminal, else a line.
 const TICK_TERMINAL: Duration = Duration::from_millis(250);
@@ -77,8 +77,7 @@ impl<'a> Step<'a> {
         loop {
             match lines.recv_timeout(if status.is_some() { LINGER } else { TICK_TERMINAL }) {
                 Ok(line) => {
-                    writeln!(log, "{line}")
-                        .with_context(|| format!("cannot write {}", self.log.display()))?;
+                    writeln!(log, "{line}")?;
                     if (self.shown)(&line) {
                         ticker.clear();
                         println!("{line}");
@@ -108,9 +107,9 @@ impl<'a> Step<'a> {
 
     fn open_log(&self) -> Result<File> {
         if let Some(dir) = self.log.parent() {
-            fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
+            fs::create_dir_all(dir)?;
         }
-        File::create(&self.log).with_context(|| format!("cannot create {}", self.log.display()))
+        Ok(File::create(&self.log)?)
     }
 }
 

@@ -2,20 +2,18 @@
 //! step that fails does not keep the next ones from running; a build that fails does.
 
 use std::env;
-use std::ffi::OsString;
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
+use fs_err as fs;
 
 use crate::apt::Privilege;
 use crate::losses::{self, Loss};
 use crate::process::{self, Step};
 use crate::report::Report;
 use crate::target::Workspace;
-use crate::toolchain::Version;
 use crate::tools::{self, Tools};
-use crate::{bench, cargo, conventions, matrix, object};
+use crate::{bench, cargo, conventions, files, matrix, object};
 
 const TRACEFS: &str = "/sys/kernel/tracing";
 
@@ -120,7 +118,6 @@ fn end_to_end(workspace: &Workspace, tools: &Tools, filter: &[String], bless: bo
     let mut command = object::host_cargo(workspace);
     command
         .args(["test", "--locked", "--no-fail-fast", "--package", "tcpstat-tests"])
-        .args(after_dashes(filter))
         .env("TCPSTAT_BIN", workspace.binary())
         .env("TCPSTAT_LOSING_BIN", workspace.losing_binary())
         .env("TCPSTAT_PROMTOOL", &tools.promtool)
@@ -129,25 +126,22 @@ fn end_to_end(workspace: &Workspace, tools: &Tools, filter: &[String], bless: bo
         .env("TCPSTAT_NODE_EXPORTER", &tools.node_exporter)
         .env("TCPSTAT_SCHEMAS_PYTHON", &tools.schemas_python)
         .env("TCPSTAT_ROOT", workspace.root())
-        .env("TCPSTAT_CHROMIUM", &tools.chromium.browser)
-        .env("TCPSTAT_CHROMEDRIVER", &tools.chromium.driver)
+        .env("TCPSTAT_CHROMIUM", &tools.chromium)
+        .env("TCPSTAT_CHROMEDRIVER", &tools.chromedriver)
         .env("TCPSTAT_FIXTURES", workspace.fixtures());
     if bless {
         command.env("TCPSTAT_BLESS", "1");
     }
-    let losses = workspace.log("losses");
-    if losses.exists() {
-        fs::remove_file(&losses).with_context(|| format!("cannot remove {}", losses.display()))?;
-    }
-    command.env("TCPSTAT_LOSSES", &losses);
-    if privilege == Privilege::Sudo
-        && let Some(version) = Version::of(Path::new("rustc"))
-    {
+    if privilege == Privilege::Sudo {
         println!("tests of the kernel run through sudo");
-        command.env(cargo::runner_variable(&version.host), "sudo -E");
+        command.args(cargo::runner("sudo -E"));
     }
-    let may = matches!(privilege, Privilege::Root | Privilege::Sudo);
-    if may || is_ci(env::var_os("CI")) {
+    command.args(after_dashes(filter));
+    let losses = workspace.log("losses");
+    files::remove(&losses)?;
+    command.env("TCPSTAT_LOSSES", &losses);
+    let is_ci = env::var("CI").is_ok_and(|value| value == "true" || value == "1");
+    if privilege.is_at_hand() || is_ci {
         command.env("TCPSTAT_REQUIRE_KERNEL", "1");
     }
     let ended = step(workspace, "end-to-end tests").run(&mut command);
@@ -167,8 +161,7 @@ fn print_losses(text: &str) {
 /// The tests of the classic tracepoint need tracefs; those say so themselves where it is missing.
 fn mount_tracefs(privilege: Privilege) {
     let mounted = Path::new(TRACEFS).join("events").exists();
-    let may = matches!(privilege, Privilege::Root | Privilege::Sudo);
-    if mounted || !may || !Path::new(TRACEFS).is_dir() {
+    if mounted || !privilege.is_at_hand() || !Path::new(TRACEFS).is_dir() {
         return;
     }
     let Some(mut mount) = privilege.command("mount") else { return };
@@ -182,10 +175,6 @@ fn after_dashes(filter: &[String]) -> Vec<&str> {
     }
     let words = filter.iter().map(String::as_str).filter(|word| *word != "--");
     ["--"].into_iter().chain(words).collect()
-}
-
-fn is_ci(value: Option<OsString>) -> bool {
-    value.is_some_and(|value| value == "true" || value == "1")
 }
 
 #[cfg(test)]
@@ -216,11 +205,5 @@ mod tests {
             after_dashes(&["a".into(), "--".into(), "--exact".into()]),
             ["--", "a", "--exact"]
         );
-    }
-
-    #[test]
-    fn ci_is_true_or_1() {
-        assert!(is_ci(Some("true".into())) && is_ci(Some("1".into())));
-        assert!(!is_ci(None) && !is_ci(Some("false".into())));
     }
 }

@@ -1,7 +1,5 @@
 //! Each rule on small files: what it must find, and what it must let pass.
 
-use std::fs;
-
 use super::*;
 
 /// The numbers of the lines that break a rule; 0 for the file as a whole.

@@ -4,9 +4,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
-use crate::apt::Apt;
+use crate::apt;
 use crate::matrix::variant::Boot;
 use crate::process::{self, Step};
 use crate::target::Workspace;
@@ -25,10 +25,7 @@ pub(crate) struct Qemu {
 /// Finds the emulator, or installs it.
 pub(crate) fn provide(workspace: &Workspace) -> Result<Qemu> {
     if process::on_path(PROGRAM).is_none() {
-        match Apt::find(workspace) {
-            Some(apt) => apt.install(&[PACKAGE], "")?,
-            None => bail!("no {PROGRAM}, and no apt-get: put it on PATH"),
-        }
+        apt::install(workspace, PROGRAM, &[PACKAGE])?;
     }
     let path = process::on_path(PROGRAM)
         .with_context(|| format!("{PACKAGE} is installed, but {PROGRAM} is not on PATH"))?;

@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 
 use crate::matrix::archive::Archive;
 use crate::matrix::choice::Wanted;
@@ -80,7 +80,7 @@ pub(crate) fn run(
     let table = format!("{}\n{}", report::table(&rows, &missing), report::losses(&rows));
     println!("\n{table}");
     let file = workspace.log("matrix").with_extension("md");
-    std::fs::write(&file, &table).with_context(|| format!("cannot write {}", file.display()))?;
+    fs_err::write(&file, &table)?;
     rows.iter().filter(|row| !row.passed()).for_each(Row::print_failures);
     verdict(&rows, obtained, &missing, names.is_empty())
 }
