@@ -30,17 +30,14 @@ impl Workspace {
         Ok(Self { root: root.to_owned(), target })
     }
 
-    /// The root of the repository.
     pub(crate) fn root(&self) -> &Path {
         &self.root
     }
 
-    /// The target directory of the host builds.
     pub(crate) fn target(&self) -> &Path {
         &self.target
     }
 
-    /// The release binary.
     pub(crate) fn binary(&self) -> PathBuf {
         self.target.join("release/tcpstat")
     }
@@ -70,7 +67,6 @@ impl Workspace {
         self.target.join("bpf-linker")
     }
 
-    /// Downloaded Debian packages.
     pub(crate) fn debs(&self) -> PathBuf {
         self.target.join("xtask/debs")
     }
@@ -95,7 +91,6 @@ impl Workspace {
         self.matrix().join("busybox/usr/bin/busybox")
     }
 
-    /// The test inputs.
     pub(crate) fn fixtures(&self) -> PathBuf {
         self.root.join("fixtures")
     }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use fs_err as fs;
 
 use crate::matrix::packages::{self, Package};
@@ -40,27 +40,20 @@ impl Archive {
         Ok(archive)
     }
 
-    /// Every kernel that a suite lists, with those of the packages it needs that one lists too: some
-    /// suites list a kernel without its linux-base, which then holds nothing but its configuration.
+    /// Every kernel that a suite lists.
     pub(crate) fn kernels(&self) -> Result<Vec<Package>> {
         let listed = process::probe(self.apt("apt-cache").args(["pkgnames", "linux-"]))
             .context("apt-cache tells no names of packages")?;
         let listed: HashSet<_> = listed.lines().collect();
-        let names: Vec<_> =
-            listed.iter().filter(|name| packages::is_cloud_kernel(name)).copied().collect();
-        ensure!(!names.is_empty(), "no suite lists a kernel");
+        let kernels = listed.iter().filter(|name| packages::is_cloud_kernel(name));
         let mut command = self.apt("apt-cache");
-        let shown = process::probe(command.args(["show", "--no-all-versions"]).args(&names))
-            .context("apt-cache shows no packages")?;
-        let mut kernels = packages::parse(&shown);
-        for kernel in &mut kernels {
-            kernel.depends.retain(|name| listed.contains(name.as_str()));
-        }
-        Ok(kernels)
+        command.args(["show", "--no-all-versions"]).args(kernels);
+        let shown = process::probe(&mut command).context("no suite lists a kernel")?;
+        Ok(packages::parse(&shown, &listed))
     }
 
     /// Downloads `packages`, which apt verifies, and unpacks them into the fresh folder `root`.
-    pub(crate) fn unpack(&self, packages: &[&str], root: &Path) -> Result<()> {
+    pub(crate) fn unpack(&self, packages: &[String], root: &Path) -> Result<()> {
         let debs = self.folder.join("debs");
         files::make_empty(&debs)?;
         files::make_empty(root)?;

@@ -41,7 +41,7 @@ impl Base {
     ) -> Result<Self> {
         let busybox = workspace.busybox();
         if !process::is_executable(&busybox) {
-            archive.unpack(&["busybox-static"], &workspace.matrix().join("busybox"))?;
+            archive.unpack(&["busybox-static".to_owned()], &workspace.matrix().join("busybox"))?;
         }
         let base = Self { folder: workspace.matrix().join("initramfs"), busybox };
         files::remove(&base.folder)?;

@@ -26,12 +26,10 @@ impl Kernel {
         self.package.series().unwrap_or_default()
     }
 
-    /// The version, such as `6.1.192`.
     pub(crate) fn version(&self) -> &str {
         self.package.upstream()
     }
 
-    /// The compressed image.
     pub(crate) fn image(&self) -> PathBuf {
         self.folder.join("vmlinuz")
     }
@@ -69,7 +67,7 @@ fn take(workspace: &Workspace, archive: &Archive, package: &Package) -> Result<K
         return Ok(kernel);
     }
     let root = kernels.join("unpacked");
-    archive.unpack(&package.parts(), &root)?;
+    archive.unpack(&package.parts, &root)?;
     let parts = kernels.join("unfinished");
     files::make_empty(&parts)?;
     let image = archive::find(&root, &|name| name == "vmlinuz" || name.starts_with("vmlinuz-"))?

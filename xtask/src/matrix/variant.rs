@@ -18,11 +18,8 @@ pub(crate) enum Variant {
 
 /// A kernel that is ready to be booted.
 pub(crate) struct Boot {
-    /// The kernel.
     pub(crate) kernel: Kernel,
-    /// How it is booted.
     pub(crate) variant: Variant,
-    /// What it finds.
     pub(crate) initramfs: PathBuf,
 }
 
