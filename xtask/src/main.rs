@@ -20,7 +20,6 @@ mod failures;
 mod files;
 mod instructions;
 mod linker;
-mod llvm;
 mod losses;
 mod matrix;
 mod object;

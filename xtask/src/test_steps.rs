@@ -25,23 +25,18 @@ pub(crate) fn run(
     kernels: Option<&[String]>,
 ) -> Result<bool> {
     let (tools, mut report) = build(workspace)?;
-    report.step("format", || {
-        run_cargo(workspace, "format", &["fmt", "--all", "--check"], &["--", "--color", "never"])
-    });
+    let cargo = |title, args: &str, rest: &[&str]| {
+        let mut command = object::host_cargo(workspace);
+        step(workspace, title).run(command.args(args.split(' ')).args(rest))
+    };
+    report.step("format", || cargo("format", "fmt --all --check -- --color never", &[]));
     report.step("clippy", || {
-        let lints = ["--", "-D", "warnings"];
-        run_cargo(
-            workspace,
-            "clippy",
-            &["clippy", "--workspace", "--all-targets", "--locked"],
-            &lints,
-        )
+        cargo("clippy", "clippy --workspace --all-targets --locked -- -D warnings", &[])
     });
     report.step("conventions", || check_conventions(workspace.root()));
     report.step("unit tests", || {
-        let all =
-            ["test", "--locked", "--no-fail-fast", "--workspace", "--exclude", "tcpstat-tests"];
-        run_cargo(workspace, "unit tests", &all, &after_dashes(filter))
+        let all = "test --locked --no-fail-fast --workspace --exclude tcpstat-tests";
+        cargo("unit tests", all, &after_dashes(filter))
     });
     report.step("end-to-end tests", || end_to_end(workspace, &tools, filter, false));
     if filter.is_empty() {
@@ -76,11 +71,6 @@ fn build(workspace: &Workspace) -> Result<(Tools, Report)> {
         object::build(workspace)
     })?;
     Ok((tools, report))
-}
-
-fn run_cargo(workspace: &Workspace, title: &str, args: &[&str], rest: &[&str]) -> Result<()> {
-    let mut command = object::host_cargo(workspace);
-    step(workspace, title).run(command.args(args).args(rest))
 }
 
 fn step<'a>(workspace: &Workspace, title: &'a str) -> Step<'a> {

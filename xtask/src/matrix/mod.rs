@@ -68,10 +68,10 @@ pub(crate) fn run(
     let boots = variant::all(&kernels, filter)
         .into_iter()
         .map(|(kernel, variant)| {
-            let filter = variant.filter().map_or_else(|| filter.to_vec(), |only| vec![only.into()]);
+            let filter = variant.filter.map_or_else(|| filter.to_vec(), |only| vec![only.into()]);
             let name = variant.name_of(kernel);
             let initramfs = base.for_kernel(kernel, &name, &filter)?;
-            Ok(Boot { kernel: kernel.clone(), variant, initramfs })
+            Ok(Boot { name, kernel: kernel.clone(), variant, initramfs })
         })
         .collect::<Result<_>>()?;
     left_out::announce();
@@ -136,9 +136,9 @@ fn boot_all(workspace: &Workspace, qemu: &machine::Qemu, boots: Vec<Boot>) -> Ve
 
 fn boot_one(workspace: &Workspace, qemu: &machine::Qemu, boot: &Boot) -> Row {
     let started = Instant::now();
-    let log = workspace.log(&format!("matrix-{}", boot.name().replace(' ', "-")));
+    let log = workspace.log(&format!("matrix-{}", boot.name.replace(' ', "-")));
     let ended = qemu.boot(boot, &log);
-    Row::new(boot.name(), ended, log, started.elapsed())
+    Row::new(boot.name.clone(), ended, log, started.elapsed())
 }
 
 fn verdict(rows: &[Row], obtained: usize, missing: &[String], whole_matrix: bool) -> Result<()> {
