@@ -35,7 +35,7 @@ impl Linker {
     /// The one on PATH, or the cached one, if it fits a rustc with LLVM `at_least`.
     pub(crate) fn find(workspace: &Workspace, at_least: u32) -> Option<Self> {
         let on_path = process::on_path("bpf-linker").map(|path| (path, "on PATH"));
-        let cached = (workspace.linker_root().join("bin/bpf-linker"), "cached");
+        let cached = (root(workspace).join("bin/bpf-linker"), "cached");
         on_path.into_iter().chain([cached]).find_map(|(path, source)| {
             let version = version(&path)?;
             let fits = leading_numbers(&version) >= leading_numbers(VERSION)
@@ -58,7 +58,7 @@ impl Linker {
         command
             .args(["install", "bpf-linker", "--version", VERSION, "--locked", "--force"])
             .args(["--no-default-features", "--features", &feature, "--root"])
-            .arg(workspace.linker_root())
+            .arg(root(workspace))
             // Both: bpf-linker's own build script reads the one, llvm-sys the other (22.1 is 221 there).
             .env("LLVM_PREFIX", prefix(llvm))
             .env(format!("LLVM_SYS_{llvm}1_PREFIX"), prefix(llvm))
@@ -66,7 +66,7 @@ impl Linker {
             .env_remove("CARGO_TARGET_DIR");
         Step::new(&title, workspace.log("bpf-linker")).run(&mut command)?;
 
-        let path = workspace.linker_root().join("bin/bpf-linker");
+        let path = root(workspace).join("bin/bpf-linker");
         match version(&path) {
             Some(version) => Ok(Some(Self { path, version, source: "built" })),
             None => bail!("{} was built, but does not run", path.display()),
@@ -86,6 +86,11 @@ impl fmt::Display for Linker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "bpf-linker {} ({})", self.version, self.source)
     }
+}
+
+/// Where the one that is built here is installed.
+fn root(workspace: &Workspace) -> PathBuf {
+    workspace.target().join("bpf-linker")
 }
 
 /// What to install by hand for a rustc with LLVM `at_least`, as one line.

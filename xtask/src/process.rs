@@ -58,7 +58,8 @@ impl<'a> Step<'a> {
         command: &mut Command,
         started: Instant,
     ) -> Result<(ExitStatus, VecDeque<String>)> {
-        let mut log = self.open_log()?;
+        fs::create_dir_all(self.log.parent().unwrap_or(&self.log))?;
+        let mut log = File::create(&self.log)?;
         let (reader, writer) = io::pipe().context("cannot make a pipe")?;
         let program = command.get_program().to_string_lossy().into_owned();
         let mut child = command
@@ -103,13 +104,6 @@ impl<'a> Step<'a> {
             None => child.wait().context("cannot wait")?,
         };
         Ok((status, tail))
-    }
-
-    fn open_log(&self) -> Result<File> {
-        if let Some(dir) = self.log.parent() {
-            fs::create_dir_all(dir)?;
-        }
-        Ok(File::create(&self.log)?)
     }
 }
 

@@ -16,7 +16,7 @@ use crate::{apt, files};
 pub(crate) fn provide(workspace: &Workspace) -> Result<PathBuf> {
     let requirements = workspace.root().join("tests/schemas/requirements.txt");
     let wanted = fs::read_to_string(&requirements)?;
-    let environment = workspace.schemas();
+    let environment = workspace.target().join("xtask/schemas");
     let python = environment.join("bin/python");
     let made_with = environment.join("requirements.txt");
     let runs = || process::probe(Command::new(&python).arg("--version")).is_some();

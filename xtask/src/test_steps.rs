@@ -118,7 +118,7 @@ fn end_to_end(workspace: &Workspace, tools: &Tools, filter: &[String], bless: bo
         .env("TCPSTAT_ROOT", workspace.root())
         .env("TCPSTAT_CHROMIUM", &tools.chromium)
         .env("TCPSTAT_CHROMEDRIVER", &tools.chromedriver)
-        .env("TCPSTAT_FIXTURES", workspace.fixtures());
+        .env("TCPSTAT_FIXTURES", workspace.root().join("fixtures"));
     if bless {
         command.env("TCPSTAT_BLESS", "1");
     }

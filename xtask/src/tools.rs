@@ -39,6 +39,9 @@ const SERVICES: [&[&str]; 4] = [
 
 const PACKAGES: [&str; 3] = ["prometheus", "prometheus-alertmanager", "prometheus-node-exporter"];
 
+/// Below the target directory: the root of what is unpacked.
+const UNPACKED: &str = "xtask/tools";
+
 const BROWSER: [&[&str]; 2] = [&["chromium"], &["chromedriver"]];
 
 /// Programs that are taken from PATH, and the packages that have them.
@@ -94,7 +97,7 @@ struct Tool {
 
 /// All of `programs`, in their order, if none is missing.
 fn find<const N: usize>(workspace: &Workspace, programs: [&[&str]; N]) -> Option<[Tool; N]> {
-    let unpacked = workspace.tools().join("usr/bin");
+    let unpacked = workspace.target().join(UNPACKED).join("usr/bin");
     let first_that_runs = |names: &[&str]| {
         let on_path = names.iter().filter_map(|name| process::on_path(name));
         let here = names.iter().map(|name| unpacked.join(name));
@@ -116,8 +119,9 @@ fn download(workspace: &Workspace) -> Result<()> {
         let names = SERVICES.map(|names| names[0]).join(", ");
         bail!("not all of {names} are here, and no apt-get: put them on PATH");
     };
-    apt.download(&PACKAGES, &workspace.debs())?;
-    apt::unpack(&workspace.debs(), &workspace.tools())
+    let debs = workspace.target().join("xtask/debs");
+    apt.download(&PACKAGES, &debs)?;
+    apt::unpack(&debs, &workspace.target().join(UNPACKED))
 }
 
 fn install_missing(workspace: &Workspace) -> Result<()> {
