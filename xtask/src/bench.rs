@@ -85,6 +85,6 @@ fn command(workspace: &Workspace, tools: &Tools, sockets: usize, folder: &Path) 
         .arg(sockets.to_string())
         .arg(folder)
         .env("TCPSTAT_BIN", workspace.binary())
-        .env("TCPSTAT_NODE_EXPORTER", &tools.node_exporter);
+        .env(tools::NODE_EXPORTER, &tools.node_exporter);
     Ok(command)
 }

@@ -27,9 +27,6 @@ type Documents = BTreeMap<String, Document>;
 
 /// The breaches in all Markdown files below `root`, each a line. `metrics` are the names of all metrics, as
 /// the code has them: counters without `_total`.
-///
-/// # Errors
-/// A file or folder that cannot be read.
 pub(crate) fn check(root: &Path, metrics: &[String]) -> Result<Vec<String>> {
     let mut documents = Documents::new();
     for file in files::with_extension(root, "md")? {

@@ -110,14 +110,8 @@ fn end_to_end(workspace: &Workspace, tools: &Tools, filter: &[String], bless: bo
         .args(["test", "--locked", "--no-fail-fast", "--package", "tcpstat-tests"])
         .env("TCPSTAT_BIN", workspace.binary())
         .env("TCPSTAT_LOSING_BIN", workspace.losing_binary())
-        .env("TCPSTAT_PROMTOOL", &tools.promtool)
-        .env("TCPSTAT_PROMETHEUS", &tools.prometheus)
-        .env("TCPSTAT_ALERTMANAGER", &tools.alertmanager)
-        .env("TCPSTAT_NODE_EXPORTER", &tools.node_exporter)
-        .env("TCPSTAT_SCHEMAS_PYTHON", &tools.schemas_python)
+        .envs(tools.variables.iter().cloned())
         .env("TCPSTAT_ROOT", workspace.root())
-        .env("TCPSTAT_CHROMIUM", &tools.chromium)
-        .env("TCPSTAT_CHROMEDRIVER", &tools.chromedriver)
         .env("TCPSTAT_FIXTURES", workspace.root().join("fixtures"));
     if bless {
         command.env("TCPSTAT_BLESS", "1");

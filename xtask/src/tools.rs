@@ -15,34 +15,36 @@ use crate::process;
 use crate::schemas;
 use crate::target::Workspace;
 
-/// The tools of the tests, by absolute path.
+/// The tools of the tests.
 #[derive(Debug)]
 pub(crate) struct Tools {
-    pub(crate) promtool: PathBuf,
-    pub(crate) prometheus: PathBuf,
-    pub(crate) alertmanager: PathBuf,
+    /// Where each is, by the variable that tells the tests.
+    pub(crate) variables: Vec<(&'static str, PathBuf)>,
     /// The exporter that the compatible metrics are compared with.
     pub(crate) node_exporter: PathBuf,
-    /// A Python that has the schemas of Kubernetes and Grafana.
-    pub(crate) schemas_python: PathBuf,
-    pub(crate) chromium: PathBuf,
-    pub(crate) chromedriver: PathBuf,
 }
 
-/// Each program by the names it goes by: upstream's first, then Debian's.
-const SERVICES: [&[&str]; 4] = [
-    &["promtool"],
-    &["prometheus"],
-    &["alertmanager", "prometheus-alertmanager"],
-    &["node_exporter", "prometheus-node-exporter"],
+/// A program: the variable that tells the tests where it is, and the names it goes by: upstream's first, then
+/// Debian's.
+type Program = (&'static str, &'static [&'static str]);
+
+const SERVICES: [Program; 4] = [
+    ("TCPSTAT_PROMTOOL", &["promtool"]),
+    ("TCPSTAT_PROMETHEUS", &["prometheus"]),
+    ("TCPSTAT_ALERTMANAGER", &["alertmanager", "prometheus-alertmanager"]),
+    (NODE_EXPORTER, &["node_exporter", "prometheus-node-exporter"]),
 ];
+
+/// Also told to the benchmark.
+pub(crate) const NODE_EXPORTER: &str = "TCPSTAT_NODE_EXPORTER";
 
 const PACKAGES: [&str; 3] = ["prometheus", "prometheus-alertmanager", "prometheus-node-exporter"];
 
 /// Below the target directory: the root of what is unpacked.
 const UNPACKED: &str = "xtask/tools";
 
-const BROWSER: [&[&str]; 2] = [&["chromium"], &["chromedriver"]];
+const BROWSER: [Program; 2] =
+    [("TCPSTAT_CHROMIUM", &["chromium"]), ("TCPSTAT_CHROMEDRIVER", &["chromedriver"])];
 
 /// Programs that are taken from PATH, and the packages that have them.
 const INSTALLED: [(&str, &str); 5] = [
@@ -70,23 +72,18 @@ pub(crate) fn provide(workspace: &Workspace) -> Result<Tools> {
         apt::install(workspace, "chromium or no chromedriver", &["chromium", "chromium-driver"])?;
         find(workspace, BROWSER).context("Chromium and its driver are installed, but do not run")?
     };
-    let shown = services.iter().zip(SERVICES).map(|(tool, names)| {
+    let shown = services.iter().zip(SERVICES).map(|(tool, (_, names))| {
         format!("{} {} ({})", names[0], tool.version, workspace.shown(&tool.path))
     });
     let shown = shown.collect::<Vec<_>>().join(", ");
     let installed = INSTALLED.map(|(program, _)| program).join(", ");
     println!("test tools: {shown}, chromium {}, {installed}", browser[0].version);
-    let [promtool, prometheus, alertmanager, node_exporter] = services.map(|tool| tool.path);
-    let [chromium, chromedriver] = browser.map(|tool| tool.path);
-    Ok(Tools {
-        promtool,
-        prometheus,
-        alertmanager,
-        node_exporter,
-        schemas_python,
-        chromium,
-        chromedriver,
-    })
+    let node_exporter = services[3].path.clone();
+    let programs = SERVICES.into_iter().chain(BROWSER).map(|(variable, _)| variable);
+    let paths = services.into_iter().chain(browser).map(|tool| tool.path);
+    let mut variables: Vec<_> = programs.zip(paths).collect();
+    variables.push(("TCPSTAT_SCHEMAS_PYTHON", schemas_python));
+    Ok(Tools { variables, node_exporter })
 }
 
 /// A program that runs.
@@ -96,9 +93,9 @@ struct Tool {
 }
 
 /// All of `programs`, in their order, if none is missing.
-fn find<const N: usize>(workspace: &Workspace, programs: [&[&str]; N]) -> Option<[Tool; N]> {
+fn find<const N: usize>(workspace: &Workspace, programs: [Program; N]) -> Option<[Tool; N]> {
     let unpacked = workspace.target().join(UNPACKED).join("usr/bin");
-    let first_that_runs = |names: &[&str]| {
+    let first_that_runs = |(_, names): Program| {
         let on_path = names.iter().filter_map(|name| process::on_path(name));
         let here = names.iter().map(|name| unpacked.join(name));
         on_path.chain(here).find_map(|path| {
@@ -116,7 +113,7 @@ fn version(text: &str) -> Option<&str> {
 
 fn download(workspace: &Workspace) -> Result<()> {
     let Some(apt) = Apt::find(workspace) else {
-        let names = SERVICES.map(|names| names[0]).join(", ");
+        let names = SERVICES.map(|(_, names)| names[0]).join(", ");
         bail!("not all of {names} are here, and no apt-get: put them on PATH");
     };
     let debs = workspace.target().join("xtask/debs");
