@@ -30,99 +30,64 @@ const METRIC_NAMES: &str = "tcpstat-user/src/metrics/names.rs";
 /// What the table of promises begins with.
 const PROMISES_HEADER: &str = "| state | promise | test";
 
-/// What may not stand in some files.
+/// What may not stand in the code of some files.
 struct Rule {
-    kind: Kind,
     pattern: &'static str,
     /// Whether it holds for the file of that path.
     holds: fn(&str) -> bool,
     message: &'static str,
 }
 
-#[derive(PartialEq, Eq)]
-enum Kind {
-    Code,
-    /// Code of files that import no `procfs` from the project.
-    CodeWithoutOwnProcfs,
-    Literal,
-    /// A literal of what is not `mod tests`.
-    ShippedLiteral,
-}
-
 /// The lint `unsafe_code` denies unsafe code except where code expects it; clippy sees no inner `allow`.
-const RULES: [Rule; 8] = [
+const RULES: [Rule; 5] = [
     Rule {
-        kind: Kind::Code,
         pattern: r"\baya(_log)?::|\buse\b[^;]*\baya(_log)?\b",
         holds: |path| !is_kernel_side(path),
         message: "names aya: only tcpstat-user/src/kernel/ may, go through it",
     },
     Rule {
-        kind: Kind::Code,
         pattern: r"\bunsafe_code\b",
         holds: |path| !is_kernel_side(path) && !UNSAFE_IN_TESTS.contains(&path),
         message: "unsafe code: only tcpstat-user/src/kernel/ may have it",
     },
     Rule {
-        kind: Kind::Code,
         pattern: r"#!?\[[^\]]*\ballow\(",
         holds: |_| true,
         message: "an `allow`: use #[expect(.., reason = \"..\")]",
     },
     Rule {
-        kind: Kind::Code,
         pattern: r"\b(tokio|aya|axum)\b|\bstd::(fs|io|net|time)\b|\bstd::\{[^;]*\b(fs|io|net|time)\b",
         holds: |path| is_module(path, "ledger"),
         message: "the ledger is plain arithmetic, pass values in",
     },
     Rule {
-        kind: Kind::Code,
         pattern: r"\b(use|extern crate) procfs\b|(^|[^\w>]|\buse )::procfs\b",
         holds: is_outside_procfs,
-        message: "uses the crate procfs: only tcpstat-user/src/procfs/ may",
-    },
-    Rule {
-        kind: Kind::CodeWithoutOwnProcfs,
-        pattern: r"(?m)(^|[^:.\w]) *procfs::",
-        holds: is_outside_procfs,
-        message: "uses the crate procfs: only tcpstat-user/src/procfs/ may",
-    },
-    Rule {
-        kind: Kind::Literal,
-        pattern: "^/proc",
-        holds: is_outside_procfs,
-        message: "paths of /proc belong to tcpstat-user/src/procfs/",
-    },
-    Rule {
-        kind: Kind::ShippedLiteral,
-        pattern: r"^(tcpstat|node_tcp)_",
-        // On the kernel's side such a literal names a BPF program.
-        holds: |path| {
-            let shipped = path.starts_with("tcpstat-") && path.contains("/src/");
-            let is_test = path.ends_with("/tests.rs") || path.contains("/tests/");
-            shipped && !is_test && !is_module(path, "metrics") && !is_kernel_side(path)
-        },
-        message: "metric names belong to tcpstat-user/src/metrics/",
+        message: PROCFS_CRATE,
     },
 ];
+
+const PROCFS_CRATE: &str = "uses the crate procfs: only tcpstat-user/src/procfs/ may";
 
 /// The rules, ready to be applied.
 struct Checker {
     rules: Vec<(Regex, &'static Rule)>,
+    /// A path into the crate, in a file that does not name the module of the project's own.
+    bare_procfs: Regex,
     own_procfs: Regex,
-    crates: Regex,
+    metric: Regex,
     tests: Regex,
 }
 
 impl Checker {
     fn new() -> Result<Self> {
+        let own = r"\bmod procfs\b|\buse (crate|super|self|tcpstat_user)::[^;]*\bprocfs\b";
         let rules = RULES.iter().map(|rule| Ok((Regex::new(rule.pattern)?, rule)));
         Ok(Self {
             rules: rules.collect::<Result<_>>()?,
-            own_procfs: Regex::new(
-                r"\bmod procfs\b|\buse (crate|super|self|tcpstat_user)::[^;]*\bprocfs\b",
-            )?,
-            crates: Regex::new(r"^tcpstat_(ebpf|user)\b")?,
+            bare_procfs: Regex::new(r"(?m)(^|[^:.\w]) *procfs::")?,
+            own_procfs: Regex::new(own)?,
+            metric: Regex::new(r"^(tcpstat|node_tcp)_\w*")?,
             tests: Regex::new(r"#\[cfg\(test\)\]\s*(pub(\(\w+\))? )?mod\b")?,
         })
     }
@@ -137,28 +102,34 @@ impl Checker {
             ));
         }
         let code = source::code(text);
-        let tests = self.tests.find(&code).map_or(usize::MAX, |tests| line(&code, tests.start()));
+        let mut forbid = |pattern: &Regex, message: &str| {
+            let places = pattern.find_iter(&code).map(|place| line(&code, place.end()));
+            found.extend(places.map(|line| format!("{path}:{line}: {message}")));
+        };
         for (pattern, rule) in self.rules.iter().filter(|(_, rule)| (rule.holds)(path)) {
-            if matches!(rule.kind, Kind::Code | Kind::CodeWithoutOwnProcfs) {
-                if rule.kind == Kind::CodeWithoutOwnProcfs && self.own_procfs.is_match(&code) {
-                    continue;
-                }
-                let places = pattern.find_iter(&code).map(|place| line(&code, place.end()));
-                found.extend(places.map(|line| format!("{path}:{line}: {}", rule.message)));
+            forbid(pattern, rule.message);
+        }
+        if is_outside_procfs(path) && !self.own_procfs.is_match(&code) {
+            forbid(&self.bare_procfs, PROCFS_CRATE);
+        }
+        let tests = self.tests.find(&code).map_or(usize::MAX, |tests| line(&code, tests.start()));
+        for Prose { line, text, .. } in source::prose(text).filter(|prose| prose.literal) {
+            let belongs = if is_outside_procfs(path) && text.starts_with("/proc") {
+                "paths of /proc belong to tcpstat-user/src/procfs/"
+            } else if names_no_metric(path) && line < tests && self.is_metric(text) {
+                "metric names belong to tcpstat-user/src/metrics/"
             } else {
-                let literals = source::prose(text).filter(|prose| prose.literal);
-                let applies = |prose: &Prose<'_>| match rule.kind {
-                    Kind::ShippedLiteral => prose.line < tests && !self.crates.is_match(prose.text),
-                    _ => true,
-                };
-                let breaches =
-                    literals.filter(applies).filter(|prose| pattern.is_match(prose.text));
-                found.extend(breaches.map(|Prose { line, text, .. }| {
-                    format!("{path}:{line}: \"{text}\": {}", rule.message)
-                }));
-            }
+                continue;
+            };
+            found.push(format!("{path}:{line}: \"{text}\": {belongs}"));
         }
         found
+    }
+
+    /// Whether a literal begins like a metric; the names of the crates do, too.
+    fn is_metric(&self, literal: &str) -> bool {
+        let name = self.metric.find(literal).map(|name| name.as_str());
+        name.is_some_and(|name| name != "tcpstat_ebpf" && name != "tcpstat_user")
     }
 }
 
@@ -218,6 +189,14 @@ fn names_test(text: &str, test: &str) -> bool {
 
 fn is_kernel_side(path: &str) -> bool {
     path.starts_with("tcpstat-ebpf/src/") || is_module(path, "kernel")
+}
+
+/// Whether the file ships, and belongs to no module that names metrics. On the kernel's side such a literal
+/// names a BPF program.
+fn names_no_metric(path: &str) -> bool {
+    let shipped = path.starts_with("tcpstat-") && path.contains("/src/");
+    let is_test = path.ends_with("/tests.rs") || path.contains("/tests/");
+    shipped && !is_test && !is_module(path, "metrics") && !is_kernel_side(path)
 }
 
 fn is_outside_procfs(path: &str) -> bool {
