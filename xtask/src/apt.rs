@@ -3,34 +3,34 @@
 //! Package lists are brought up to date at most once per run, and only before something is installed.
 
 use std::env;
-use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow};
+use fs_err as fs;
 
+use crate::files;
 use crate::process::{self, Step};
 use crate::target::Workspace;
 
 /// Whose rights this process can act with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Privilege {
-    /// This process is root.
     Root,
     /// `sudo` works without a password.
     Sudo,
     /// `sudo` is there and may ask for a password.
     SudoAsks,
-    /// Neither.
     None,
 }
 
 impl Privilege {
     /// What this process can do.
     pub(crate) fn current() -> Self {
-        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-        if effective_uid(&status) == Some(0) {
+        // The kernel makes the effective user the owner of it.
+        if fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0) {
             Self::Root
         } else if process::on_path("sudo").is_none() {
             Self::None
@@ -39,6 +39,11 @@ impl Privilege {
         } else {
             Self::SudoAsks
         }
+    }
+
+    /// Whether it can act as root without asking.
+    pub(crate) fn is_at_hand(self) -> bool {
+        matches!(self, Self::Root | Self::Sudo)
     }
 
     /// `program`, run as root; nothing if that takes more than this privilege.
@@ -63,6 +68,14 @@ pub(crate) struct Apt<'a> {
     workspace: &'a Workspace,
 }
 
+/// Installs `packages`, which have the program or feature that is `missing`.
+pub(crate) fn install(workspace: &Workspace, missing: &str, packages: &[&str]) -> Result<()> {
+    let apt = Apt::find(workspace).with_context(|| {
+        format!("no {missing}, and no apt-get: install {}, or what has it", packages.join(" "))
+    })?;
+    apt.install(packages, "")
+}
+
 impl<'a> Apt<'a> {
     /// The package manager, if this system has it.
     pub(crate) fn find(workspace: &'a Workspace) -> Option<Self> {
@@ -82,18 +95,18 @@ impl<'a> Apt<'a> {
 
     /// Those of `packages` that can be installed, going by package lists that are up to date if the
     /// rights allow.
-    pub(crate) fn offered(&self, packages: &[&str]) -> Result<Vec<String>> {
+    pub(crate) fn offered(&self, packages: &[String]) -> Result<Vec<String>> {
         if let Ok(privilege) = privilege(&packages.join(" "), "") {
             self.update(privilege)?;
         }
-        Ok(listed(packages))
+        Ok(packages.iter().filter(|package| is_listed(package)).cloned().collect())
     }
 
     /// Downloads `packages` into `dir` without installing them.
     pub(crate) fn download(&self, packages: &[&str], dir: &Path) -> Result<()> {
-        fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
+        fs::create_dir_all(dir)?;
         let names = packages.join(" ");
-        if listed(packages).len() < packages.len() {
+        if !packages.iter().all(|package| is_listed(package)) {
             self.update(privilege(&names, "")?)?;
         }
         let mut command = Command::new("apt-get");
@@ -126,26 +139,31 @@ impl<'a> Apt<'a> {
     }
 }
 
+/// Unpacks the packages that lie in `debs` into `root`, and removes them.
+pub(crate) fn unpack(debs: &Path, root: &Path) -> Result<()> {
+    for deb in files::entries(debs)? {
+        process::probe(Command::new("dpkg-deb").arg("-x").arg(&deb).arg(root))
+            .with_context(|| format!("dpkg-deb cannot unpack {}", deb.display()))?;
+    }
+    files::remove(debs)
+}
+
 /// Asks for sudo's password now, as a step cannot.
 fn privilege(packages: &str, otherwise: &str) -> Result<Privilege> {
+    let refused = |why: &str| {
+        let install = format!("apt-get install --no-install-recommends {packages}");
+        anyhow!("{why}: run `{install}` as root{otherwise}")
+    };
     let privilege = Privilege::current();
-    if privilege == Privilege::None {
-        bail!(
-            "not root and no sudo: run `apt-get install --no-install-recommends {packages}` \
-             as root{otherwise}"
-        );
-    }
-    if privilege == Privilege::SudoAsks && !is_updated() {
-        println!("installing {packages} takes sudo:");
-        let granted = Command::new("sudo").arg("-v").status().context("cannot run sudo")?;
-        if !granted.success() {
-            bail!(
-                "sudo refused: run `apt-get install --no-install-recommends {packages}` as \
-                 root{otherwise}"
-            );
+    match privilege {
+        Privilege::None => Err(refused("not root and no sudo")),
+        Privilege::SudoAsks if !is_updated() => {
+            println!("installing {packages} takes sudo:");
+            let granted = Command::new("sudo").arg("-v").status().context("cannot run sudo")?;
+            if granted.success() { Ok(privilege) } else { Err(refused("sudo refused")) }
         }
+        _ => Ok(privilege),
     }
-    Ok(privilege)
 }
 
 /// Waits for another package manager at work, and finds the tools that dpkg wants in sbin.
@@ -153,11 +171,8 @@ fn apt_get(privilege: Privilege) -> Result<Command> {
     let mut command = privilege.command("apt-get").context("apt-get takes root")?;
     let mut path = env::var_os("PATH").unwrap_or_default();
     path.push(":/usr/local/sbin:/usr/sbin:/sbin");
-    command.env("PATH", path).env("DEBIAN_FRONTEND", "noninteractive").args([
-        "-q",
-        "-o",
-        "DPkg::Lock::Timeout=300",
-    ]);
+    command.env("PATH", path).env("DEBIAN_FRONTEND", "noninteractive");
+    command.args(["-q", "-o", "DPkg::Lock::Timeout=300"]);
     Ok(command)
 }
 
@@ -165,63 +180,8 @@ fn is_updated() -> bool {
     UPDATED.load(Ordering::Relaxed)
 }
 
-/// Those of `packages` that the package lists have.
-fn listed(packages: &[&str]) -> Vec<String> {
-    let policy = process::probe(Command::new("apt-cache").arg("policy").args(packages));
-    candidates(&policy.unwrap_or_default())
-}
-
-/// The second number of the line `Uid:` of /proc/self/status.
-fn effective_uid(status: &str) -> Option<u32> {
-    status
-        .lines()
-        .find_map(|line| line.strip_prefix("Uid:"))?
-        .split_whitespace()
-        .nth(1)?
-        .parse()
-        .ok()
-}
-
-/// The packages with a candidate in the output of `apt-cache policy`.
-fn candidates(policy: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    let mut package = "";
-    for line in policy.lines() {
-        if let Some(name) = line.strip_suffix(':').filter(|name| !name.starts_with(' ')) {
-            package = name;
-        } else if let Some(version) = line.trim().strip_prefix("Candidate:")
-            && version.trim() != "(none)"
-        {
-            found.push(package.to_owned());
-        }
-    }
-    found
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn effective_uid_is_the_second_number() {
-        assert_eq!(effective_uid("Name:\tx\nUid:\t1000\t0\t0\t0\n"), Some(0));
-        assert_eq!(effective_uid("Uid:\t0\t1000\t0\t0\n"), Some(1000));
-        assert_eq!(effective_uid(""), None);
-    }
-
-    #[test]
-    fn only_packages_with_a_candidate_are_offered() {
-        let policy = "llvm-21-dev:\n  Installed: (none)\n  Candidate: (none)\n  Version table:\n\
-                      llvm-22-dev:\n  Installed: (none)\n  Candidate: 1:22.1.8-1\n  Version table:\n     \
-                      1:22.1.8-1 500\n        500 http://deb.debian.org/debian bookworm/main\n";
-        assert_eq!(candidates(policy), ["llvm-22-dev"]);
-        assert_eq!(candidates(""), Vec::<String>::new());
-    }
-
-    #[test]
-    fn nobody_gets_no_root_command() {
-        assert!(Privilege::None.command("mount").is_none());
-        assert_eq!(Privilege::Root.command("mount").unwrap().get_program(), "mount");
-        assert_eq!(Privilege::Sudo.command("mount").unwrap().get_program(), "sudo");
-    }
+/// Whether the package lists have a version of it that can be installed.
+fn is_listed(package: &str) -> bool {
+    let mut command = Command::new("apt-cache");
+    process::probe(command.args(["show", "--no-all-versions", package])).is_some()
 }

@@ -1,10 +1,10 @@
 //! What tcpstat costs, measured beside the tools that list every socket.
 
-use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
+use fs_err as fs;
 
 use crate::apt::Privilege;
 use crate::process::Step;
@@ -39,15 +39,15 @@ pub(crate) fn run(workspace: &Workspace, sockets: usize, parts: &[String]) -> Re
         let table = instructions::table(workspace)?;
         println!("{table}");
         let file = folder.join("instructions.md");
-        fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
-        fs::write(&file, table).with_context(|| file.display().to_string())?;
+        fs::create_dir_all(&folder)?;
+        fs::write(&file, table)?;
     }
     Ok(())
 }
 
 /// Runs all of it, small and short, with a binary that is built; its figures say nothing.
 pub(crate) fn smoke(workspace: &Workspace, tools: &Tools) -> Result<()> {
-    if !matches!(Privilege::current(), Privilege::Root | Privilege::Sudo) {
+    if !Privilege::current().is_at_hand() {
         println!("benchmark: left out, it needs root");
         return Ok(());
     }
@@ -85,6 +85,6 @@ fn command(workspace: &Workspace, tools: &Tools, sockets: usize, folder: &Path) 
         .arg(sockets.to_string())
         .arg(folder)
         .env("TCPSTAT_BIN", workspace.binary())
-        .env("TCPSTAT_NODE_EXPORTER", &tools.node_exporter);
+        .env(tools::NODE_EXPORTER, &tools.node_exporter);
     Ok(command)
 }

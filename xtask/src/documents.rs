@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Result;
+use fs_err as fs;
 
 use self::markdown::Document;
 use self::words::Words;
@@ -26,13 +27,10 @@ type Documents = BTreeMap<String, Document>;
 
 /// The breaches in all Markdown files below `root`, each a line. `metrics` are the names of all metrics, as
 /// the code has them: counters without `_total`.
-///
-/// # Errors
-/// A file or folder that cannot be read.
 pub(crate) fn check(root: &Path, metrics: &[String]) -> Result<Vec<String>> {
     let mut documents = Documents::new();
     for file in files::with_extension(root, "md")? {
-        let document = Document::parse(&files::text(&file)?);
+        let document = Document::parse(&fs::read_to_string(&file)?);
         documents.insert(files::relative(root, &file), document);
     }
     let mut breaches = links::check(root, &documents);
@@ -58,8 +56,6 @@ fn too_long(readme: &Document) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
 
     #[test]

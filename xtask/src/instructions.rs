@@ -2,15 +2,12 @@
 //! run, however busy the machine is.
 
 use std::fmt::Write as _;
-use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::apt::Apt;
 use crate::process;
 use crate::target::Workspace;
-use crate::toolchain::Version;
-use crate::{cargo, object};
+use crate::{apt, cargo, object};
 
 /// Parts of `benches/instructions.rs`, what one time of them is, and how many of these it does.
 const PARTS: [(&str, &str, u64); 6] = [
@@ -28,7 +25,9 @@ const MANY: u64 = 12;
 
 /// A table in Markdown. Installs valgrind where it is missing.
 pub(crate) fn table(workspace: &Workspace) -> Result<String> {
-    provide_valgrind(workspace)?;
+    if process::on_path("valgrind").is_none() {
+        apt::install(workspace, "valgrind", &["valgrind"])?;
+    }
     let mut table = "| part | instructions |\n| --- | ---: |\n".to_owned();
     for (part, what, units) in PARTS {
         let (few, many) = (count(workspace, part, FEW)?, count(workspace, part, MANY)?);
@@ -40,15 +39,11 @@ pub(crate) fn table(workspace: &Workspace) -> Result<String> {
 }
 
 fn count(workspace: &Workspace, part: &str, times: u64) -> Result<u64> {
-    let host = Version::of("rustc".as_ref()).context("no rustc")?.host;
     let mut command = object::host_cargo(workspace);
     command
         .args(["bench", "--locked", "--package", "tcpstat-user", "--bench", "instructions"])
-        .args(["--", part, &times.to_string()])
-        .env(
-            cargo::runner_variable(&host),
-            "valgrind --tool=callgrind --callgrind-out-file=/dev/null",
-        );
+        .args(cargo::runner("valgrind --tool=callgrind --callgrind-out-file=/dev/null"))
+        .args(["--", part, &times.to_string()]);
     let output = command.output().context("cannot run cargo bench")?;
     let told = String::from_utf8_lossy(&output.stderr);
     if !output.status.success() {
@@ -61,16 +56,6 @@ fn count(workspace: &Workspace, part: &str, times: u64) -> Result<u64> {
 fn collected(text: &str) -> Option<u64> {
     let (_, number) = text.lines().find_map(|line| line.split_once("Collected : "))?;
     number.trim().parse().ok()
-}
-
-fn provide_valgrind(workspace: &Workspace) -> Result<()> {
-    if process::probe(Command::new("valgrind").arg("--version")).is_some() {
-        return Ok(());
-    }
-    match Apt::find(workspace) {
-        Some(apt) => apt.install(&["valgrind"], ""),
-        None => bail!("no valgrind, and no apt-get: install valgrind"),
-    }
 }
 
 #[cfg(test)]

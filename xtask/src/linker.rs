@@ -1,21 +1,27 @@
-//! bpf-linker: one on PATH that fits, else one built once and cached under the target directory.
+//! bpf-linker: one on PATH that fits, else one built once, against Debian's LLVM, and cached under the
+//! target directory.
 //!
-//! It fits if it runs, is at least [`VERSION`], and is not linked to an LLVM older than rustc's.
+//! It fits if it runs, is at least [`VERSION`], and is not linked to an LLVM older than rustc's, whose
+//! bitcode it links.
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fmt};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
+use crate::apt::Apt;
 use crate::cargo;
-use crate::llvm::Llvm;
 use crate::process::{self, Step};
 use crate::target::Workspace;
 use crate::toolchain::leading_numbers;
 
 /// The version that is built here.
-pub(crate) const VERSION: &str = "0.13.0";
+const VERSION: &str = "0.13.0";
+
+/// The versions of LLVM that it has a feature for.
+const LLVMS: RangeInclusive<u32> = 21..=23;
 
 /// A bpf-linker that fits.
 #[derive(Debug)]
@@ -29,7 +35,7 @@ impl Linker {
     /// The one on PATH, or the cached one, if it fits a rustc with LLVM `at_least`.
     pub(crate) fn find(workspace: &Workspace, at_least: u32) -> Option<Self> {
         let on_path = process::on_path("bpf-linker").map(|path| (path, "on PATH"));
-        let cached = (workspace.linker_root().join("bin/bpf-linker"), "cached");
+        let cached = (root(workspace).join("bin/bpf-linker"), "cached");
         on_path.into_iter().chain([cached]).find_map(|(path, source)| {
             let version = version(&path)?;
             let fits = leading_numbers(&version) >= leading_numbers(VERSION)
@@ -38,25 +44,31 @@ impl Linker {
         })
     }
 
-    /// Builds one against `llvm` into the cache, in place of what is there.
-    pub(crate) fn build(workspace: &Workspace, llvm: Llvm) -> Result<Self> {
-        let title =
-            format!("building bpf-linker {VERSION} for {} (a minute or two)", llvm.feature());
+    /// Builds one into the cache, in place of what is there, for a rustc with LLVM `at_least`. Nothing if no
+    /// LLVM for it is installed or can be.
+    pub(crate) fn build(
+        workspace: &Workspace,
+        apt: Option<&Apt<'_>>,
+        at_least: u32,
+    ) -> Result<Option<Self>> {
+        let Some(llvm) = obtain_llvm(apt, at_least)? else { return Ok(None) };
+        let feature = format!("llvm-{llvm}");
+        let title = format!("building bpf-linker {VERSION} for {feature} (a minute or two)");
         let mut command = cargo::host(workspace);
         command
             .args(["install", "bpf-linker", "--version", VERSION, "--locked", "--force"])
-            .args(["--no-default-features", "--features", &llvm.feature(), "--root"])
-            .arg(workspace.linker_root())
-            // Both: llvm-sys reads the one, bpf-linker's own build script the other.
-            .env("LLVM_PREFIX", llvm.prefix())
-            .env(llvm.sys_prefix_variable(), llvm.prefix())
+            .args(["--no-default-features", "--features", &feature, "--root"])
+            .arg(root(workspace))
+            // Both: bpf-linker's own build script reads the one, llvm-sys the other (22.1 is 221 there).
+            .env("LLVM_PREFIX", prefix(llvm))
+            .env(format!("LLVM_SYS_{llvm}1_PREFIX"), prefix(llvm))
             // cargo then builds in a temporary directory, and removes it.
             .env_remove("CARGO_TARGET_DIR");
         Step::new(&title, workspace.log("bpf-linker")).run(&mut command)?;
 
-        let path = workspace.linker_root().join("bin/bpf-linker");
+        let path = root(workspace).join("bin/bpf-linker");
         match version(&path) {
-            Some(version) => Ok(Self { path, version, source: "built" }),
+            Some(version) => Ok(Some(Self { path, version, source: "built" })),
             None => bail!("{} was built, but does not run", path.display()),
         }
     }
@@ -74,6 +86,58 @@ impl fmt::Display for Linker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "bpf-linker {} ({})", self.version, self.source)
     }
+}
+
+/// Where the one that is built here is installed.
+fn root(workspace: &Workspace) -> PathBuf {
+    workspace.target().join("bpf-linker")
+}
+
+/// What to install by hand for a rustc with LLVM `at_least`, as one line.
+pub(crate) fn remedy(at_least: u32) -> String {
+    match suitable_llvms(at_least).next() {
+        Some(llvm) => format!("install {}", package(llvm)),
+        None => format!(
+            "bpf-linker knows LLVM up to {}, this rustc has {at_least}: use an older one",
+            LLVMS.end()
+        ),
+    }
+}
+
+/// The LLVM to build against, installed now if none is.
+fn obtain_llvm(apt: Option<&Apt<'_>>, at_least: u32) -> Result<Option<u32>> {
+    let is_installed = |llvm| prefix(llvm).join("lib/libLLVM.so").exists();
+    let mut suitable = suitable_llvms(at_least);
+    if let Some(llvm) = suitable.clone().find(|&llvm| is_installed(llvm)) {
+        return Ok(Some(llvm));
+    }
+    let Some(apt) = apt else { return Ok(None) };
+    let offered = apt.offered(&suitable.clone().map(package).collect::<Vec<_>>())?;
+    let Some(llvm) = suitable.find(|&llvm| offered.contains(&package(llvm))) else {
+        return Ok(None);
+    };
+    apt.install(&[&package(llvm)], "")?;
+    ensure!(
+        is_installed(llvm),
+        "{} is installed, but {} is not there",
+        package(llvm),
+        prefix(llvm).display()
+    );
+    Ok(Some(llvm))
+}
+
+/// The preferred first: the same as rustc's, else the nearest greater.
+fn suitable_llvms(at_least: u32) -> impl Iterator<Item = u32> + Clone {
+    LLVMS.filter(move |llvm| *llvm >= at_least)
+}
+
+/// Debian's package of it.
+fn package(llvm: u32) -> String {
+    format!("llvm-{llvm}-dev")
+}
+
+fn prefix(llvm: u32) -> PathBuf {
+    Path::new("/usr/lib").join(format!("llvm-{llvm}"))
 }
 
 /// What `--version` says; nothing if it does not run, as after an upgrade of the LLVM under it.
@@ -122,5 +186,13 @@ mod tests {
             fs::set_permissions(&linker, fs::Permissions::from_mode(0o755)).unwrap();
             assert_eq!(version(&linker).as_deref(), expected);
         }
+    }
+
+    #[test]
+    fn the_nearest_llvm_is_preferred_and_the_remedy_names_its_package_or_the_limit() {
+        assert_eq!(suitable_llvms(22).collect::<Vec<_>>(), [22, 23]);
+        assert_eq!(suitable_llvms(20).next(), Some(21));
+        assert_eq!(remedy(22), "install llvm-22-dev");
+        assert!(remedy(24).contains("up to 23"));
     }
 }

@@ -2,17 +2,16 @@
 
 use std::fmt::Write as _;
 
+/// The fields of a row, as a storm names them.
+const FIELDS: [&str; 5] = ["program", "events", "lost", "counted", "healed_seconds"];
+
 /// What one storm lost, as it tells it in a line of its own:
 /// `loss: kernel=6.1.0-56 program=tp_btf events=100 lost=0 counted=0 healed_seconds=0.3`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Loss {
     /// The kernel's own name for itself.
     pub(crate) kernel: String,
-    program: String,
-    events: String,
-    lost: String,
-    counted: String,
-    healed: String,
+    row: [String; FIELDS.len()],
 }
 
 impl Loss {
@@ -23,26 +22,19 @@ impl Loss {
             let mut fields = fields.split_whitespace().filter_map(|field| field.split_once('='));
             fields.find(|(key, _)| *key == name).map(|(_, value)| value.to_owned())
         };
-        Some(Self {
-            kernel: field("kernel")?,
-            program: field("program")?,
-            events: field("events")?,
-            lost: field("lost")?,
-            counted: field("counted")?,
-            healed: field("healed_seconds")?,
-        })
+        let row = FIELDS.into_iter().map(field).collect::<Option<Vec<_>>>()?.try_into().ok()?;
+        Some(Self { kernel: field("kernel")?, row })
     }
 }
 
 /// A table in Markdown, each loss with the name of its kernel; nothing for none.
 pub(crate) fn table<'a>(losses: impl IntoIterator<Item = (&'a str, &'a Loss)>) -> String {
     let mut text = String::new();
-    for (kernel, loss) in losses {
+    for (kernel, Loss { row: [program, events, lost, counted, healed], .. }) in losses {
         if text.is_empty() {
             text.push_str("| kernel | program | events | lost | counted | healed after |\n");
             text.push_str("| --- | --- | ---: | ---: | ---: | ---: |\n");
         }
-        let Loss { program, events, lost, counted, healed, .. } = loss;
         let unit = if healed == "never" { "" } else { " s" };
         // Writing to a String cannot fail.
         let _ = writeln!(

@@ -1,11 +1,11 @@
 //! The two builds, in their order: the BPF object, then the binary that embeds it.
 
-use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Error, Result};
+use anyhow::{Error, Result};
+use fs_err as fs;
 
 use crate::apt::Privilege;
 use crate::process::Step;
@@ -80,8 +80,7 @@ pub(crate) fn host_cargo(workspace: &Workspace) -> Command {
 
 /// Copies what the next build puts another file in the place of.
 pub(crate) fn keep(built: &Path, kept: &Path) -> Result<()> {
-    fs::copy(built, kept)
-        .with_context(|| format!("cannot copy {} to {}", built.display(), kept.display()))?;
+    fs::copy(built, kept)?;
     Ok(())
 }
 
@@ -117,7 +116,6 @@ fn is_warning(line: &str) -> bool {
 }
 
 fn size(file: &Path) -> Result<String> {
-    let bytes =
-        fs::metadata(file).with_context(|| format!("{} was not built", file.display()))?.len();
+    let bytes = fs::metadata(file)?.len();
     Ok(format!("{} KiB", bytes.div_ceil(1024)))
 }

@@ -2,16 +2,16 @@
 //! all output in a log, and shows the log's end on failure. [`probe`] is for quick questions.
 
 use std::collections::VecDeque;
-use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, IsTerminal, PipeReader, Write};
+use std::io::{self, BufRead, BufReader, IsTerminal, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 use std::{env, thread};
 
 use anyhow::{Context, Result, bail};
+use fs_err::{self as fs, File};
 
 /// How often a step that runs shows that it does: redrawn on a terminal, else a line.
 const TICK_TERMINAL: Duration = Duration::from_millis(250);
@@ -40,45 +40,16 @@ impl<'a> Step<'a> {
 
     /// Runs `command` to its end; an error unless it succeeds.
     pub(crate) fn run(&self, command: &mut Command) -> Result<()> {
-        let started = Instant::now();
+        fs::create_dir_all(self.log.parent().unwrap_or(&self.log))?;
+        let mut log = File::create(&self.log)?;
         println!("{} ...", self.title);
-        let (status, tail) = self.watch(command, started)?;
-        if status.success() {
-            println!("{}: done in {:.1} s", self.title, started.elapsed().as_secs_f64());
-            return Ok(());
-        }
-        for line in tail {
-            println!("    {line}");
-        }
-        bail!("{} failed ({status}); all of its output: {}", self.title, self.log.display())
-    }
-
-    fn watch(
-        &self,
-        command: &mut Command,
-        started: Instant,
-    ) -> Result<(ExitStatus, VecDeque<String>)> {
-        let mut log = self.open_log()?;
-        let (reader, writer) = io::pipe().context("cannot make a pipe")?;
-        let program = command.get_program().to_string_lossy().into_owned();
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(writer.try_clone().context("cannot share a pipe")?)
-            .stderr(writer)
-            .spawn()
-            .with_context(|| format!("cannot run {program}"))?;
-        // The command keeps the pipe's writing end; without this the pipe would never end.
-        command.stdout(Stdio::null()).stderr(Stdio::null());
-
-        let lines = read_lines(reader);
-        let mut tail = VecDeque::new();
-        let mut ticker = Ticker::new(self.title, started);
-        let (mut status, mut last) = (None, String::new());
+        let mut ticker = Ticker::new(self.title);
+        let (mut child, lines) = spawn(command)?;
+        let (mut status, mut last, mut tail) = (None, String::new(), VecDeque::new());
         loop {
             match lines.recv_timeout(if status.is_some() { LINGER } else { TICK_TERMINAL }) {
                 Ok(line) => {
-                    writeln!(log, "{line}")
-                        .with_context(|| format!("cannot write {}", self.log.display()))?;
+                    writeln!(log, "{line}")?;
                     if (self.shown)(&line) {
                         ticker.clear();
                         println!("{line}");
@@ -90,27 +61,24 @@ impl<'a> Step<'a> {
                     }
                     last = line;
                 }
-                Err(RecvTimeoutError::Timeout) if status.is_some() => break,
-                Err(RecvTimeoutError::Timeout) => {
-                    status = child.try_wait().context("cannot wait")?;
-                }
-                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) if status.is_none() => status = child.try_wait()?,
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
             }
             ticker.tick(&last);
         }
         ticker.clear();
         let status = match status {
             Some(status) => status,
-            None => child.wait().context("cannot wait")?,
+            None => child.wait()?,
         };
-        Ok((status, tail))
-    }
-
-    fn open_log(&self) -> Result<File> {
-        if let Some(dir) = self.log.parent() {
-            fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
+        if status.success() {
+            println!("{}: done in {:.1} s", self.title, ticker.started.elapsed().as_secs_f64());
+            return Ok(());
         }
-        File::create(&self.log).with_context(|| format!("cannot create {}", self.log.display()))
+        for line in tail {
+            println!("    {line}");
+        }
+        bail!("{} failed ({status}); all of its output: {}", self.title, self.log.display())
     }
 }
 
@@ -141,17 +109,21 @@ fn is_routine(line: &str) -> bool {
         || (line.starts_with("test ") && line.ends_with(" ok"))
 }
 
-fn read_lines(reader: PipeReader) -> Receiver<String> {
+/// Starts `command`, and reads both of its outputs line by line.
+fn spawn(command: &mut Command) -> Result<(Child, Receiver<String>)> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let (reader, writer) = io::pipe()?;
+    command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
+    let child = command.spawn().with_context(|| format!("cannot run {program}"))?;
+    // The command keeps the pipe's writing end; without this the pipe would never end.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
-        for line in BufReader::new(reader).split(b'\n') {
-            let Ok(line) = line else { break };
-            if sender.send(String::from_utf8_lossy(&line).trim_end().to_owned()).is_err() {
-                break;
-            }
-        }
+        let lines = BufReader::new(reader).split(b'\n').map_while(Result::ok);
+        let mut texts = lines.map(|line| String::from_utf8_lossy(&line).trim_end().to_owned());
+        texts.try_for_each(|line| sender.send(line))
     });
-    receiver
+    Ok((child, receiver))
 }
 
 /// Shows that a step is alive.
@@ -163,8 +135,9 @@ struct Ticker<'a> {
 }
 
 impl<'a> Ticker<'a> {
-    fn new(title: &'a str, started: Instant) -> Self {
-        Self { title, started, last: started, terminal: io::stdout().is_terminal() }
+    fn new(title: &'a str) -> Self {
+        let now = Instant::now();
+        Self { title, started: now, last: now, terminal: io::stdout().is_terminal() }
     }
 
     fn tick(&mut self, detail: &str) {
@@ -195,55 +168,50 @@ impl<'a> Ticker<'a> {
 mod tests {
     use super::*;
 
-    fn step(log: PathBuf) -> Step<'static> {
-        Step::new("a step", log)
-    }
-
-    fn sh(script: &str) -> Command {
-        let mut command = Command::new("sh");
-        command.args(["-c", script]);
-        command
+    /// What comes of a script, and the log of it.
+    fn run(program: &str, script: &str) -> (Result<()>, String) {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("new/step.log");
+        let result =
+            Step::new("a step", log.clone()).run(Command::new(program).args(["-c", script]));
+        (result, fs::read_to_string(log).unwrap())
     }
 
     #[test]
     fn both_outputs_reach_the_log() {
-        let dir = tempfile::tempdir().unwrap();
-        let log = dir.path().join("new/step.log");
-        step(log.clone()).run(&mut sh("echo out; echo err >&2")).unwrap();
-        assert_eq!(fs::read_to_string(log).unwrap(), "out\nerr\n");
+        let (result, log) = run("sh", "echo out; echo err >&2");
+        result.unwrap();
+        assert_eq!(log, "out\nerr\n");
     }
 
     #[test]
-    fn failure_names_title_status_and_log() {
-        let dir = tempfile::tempdir().unwrap();
-        let log = dir.path().join("step.log");
-        let error = step(log.clone()).run(&mut sh("exit 3")).unwrap_err().to_string();
+    fn failure_names_title_status_and_log_or_the_program_that_is_not_there() {
+        let error = run("sh", "exit 3").0.unwrap_err().to_string();
         assert!(error.contains("a step failed (exit status: 3)"), "{error}");
-        assert!(error.contains(log.to_str().unwrap()), "{error}");
-    }
-
-    #[test]
-    fn success_does_not_push_failure_out_of_the_tail() {
-        assert!(is_routine("   Compiling tokio v1.0.0"));
-        assert!(is_routine("test ledger::seed ... ok"));
-        assert!(is_routine("") && is_routine("running 132 tests") && is_routine("running 1 test"));
-        assert!(!is_routine("test ledger::seed ... FAILED"));
-        assert!(!is_routine("error: could not compile"));
+        assert!(error.contains("/new/step.log"), "{error}");
+        let error = run("no-such-program-here", "").0.unwrap_err();
+        assert!(format!("{error:#}").contains("cannot run no-such-program-here"));
     }
 
     #[test]
     fn a_process_left_behind_does_not_hold_the_step() {
-        let dir = tempfile::tempdir().unwrap();
         let started = Instant::now();
-        step(dir.path().join("step.log")).run(&mut sh("sleep 20 & echo done")).unwrap();
+        run("sh", "sleep 20 & echo done").0.unwrap();
         assert!(started.elapsed() < Duration::from_secs(10));
     }
 
     #[test]
-    fn a_program_that_is_not_there_is_named() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut command = Command::new("no-such-program-here");
-        let error = step(dir.path().join("step.log")).run(&mut command).unwrap_err();
-        assert!(format!("{error:#}").contains("cannot run no-such-program-here"));
+    fn success_does_not_push_failure_out_of_the_tail() {
+        for (line, expected) in [
+            ("   Compiling tokio v1.0.0", true),
+            ("test ledger::seed ... ok", true),
+            ("", true),
+            ("running 132 tests", true),
+            ("running 1 test", true),
+            ("test ledger::seed ... FAILED", false),
+            ("error: could not compile", false),
+        ] {
+            assert_eq!(is_routine(line), expected, "{line}");
+        }
     }
 }

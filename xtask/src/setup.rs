@@ -3,17 +3,14 @@
 use anyhow::{Result, bail};
 
 use crate::apt::Apt;
-use crate::linker::Linker;
-use crate::llvm::{self, Llvm};
+use crate::linker::{self, Linker};
 use crate::target::Workspace;
 use crate::toolchain::{DEBIAN_PACKAGES, RUSTUP_REMEDY, Toolchain};
 
 /// A rustc that builds for BPF, with a linker that fits it.
 #[derive(Debug)]
 pub(crate) struct Bpf {
-    /// The compiler.
     pub(crate) toolchain: Toolchain,
-    /// The linker.
     pub(crate) linker: Linker,
 }
 
@@ -36,8 +33,8 @@ fn find_or_install(workspace: &Workspace) -> Result<Bpf> {
     let apt = Apt::find(workspace);
     let mut obstacle = None;
     for toolchain in installed {
-        match Llvm::obtain(apt.as_ref(), toolchain.llvm())? {
-            Some(llvm) => return Ok(Bpf { toolchain, linker: Linker::build(workspace, llvm)? }),
+        match Linker::build(workspace, apt.as_ref(), toolchain.llvm())? {
+            Some(linker) => return Ok(Bpf { toolchain, linker }),
             None => obstacle = Some(toolchain),
         }
     }
@@ -47,12 +44,13 @@ fn find_or_install(workspace: &Workspace) -> Result<Bpf> {
     let Some(toolchain) = Toolchain::installed().into_iter().find(Toolchain::is_system) else {
         bail!("Debian's rustc is too old, or lacks the sources of core: {RUSTUP_REMEDY}");
     };
-    if let Some(linker) = Linker::find(workspace, toolchain.llvm()) {
-        return Ok(Bpf { toolchain, linker });
-    }
-    match Llvm::obtain(Some(&apt), toolchain.llvm())? {
-        Some(llvm) => Ok(Bpf { linker: Linker::build(workspace, llvm)?, toolchain }),
-        None => bail!("no LLVM for {toolchain}: {}", llvm::remedy(toolchain.llvm())),
+    let linker = match Linker::find(workspace, toolchain.llvm()) {
+        None => Linker::build(workspace, Some(&apt), toolchain.llvm())?,
+        found => found,
+    };
+    match linker {
+        Some(linker) => Ok(Bpf { toolchain, linker }),
+        None => bail!("no LLVM for {toolchain}: {}", linker::remedy(toolchain.llvm())),
     }
 }
 

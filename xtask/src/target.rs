@@ -1,4 +1,4 @@
-//! Where everything lies: the only place that knows a path inside the repository or the target directory.
+//! Where lies what more than one module needs. What one module downloads or caches, it names itself.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -30,17 +30,14 @@ impl Workspace {
         Ok(Self { root: root.to_owned(), target })
     }
 
-    /// The root of the repository.
     pub(crate) fn root(&self) -> &Path {
         &self.root
     }
 
-    /// The target directory of the host builds.
     pub(crate) fn target(&self) -> &Path {
         &self.target
     }
 
-    /// The release binary.
     pub(crate) fn binary(&self) -> PathBuf {
         self.target.join("release/tcpstat")
     }
@@ -65,26 +62,6 @@ impl Workspace {
         self.bpf_target().join(BPF_TARGET).join("release/tcpstat-ebpf")
     }
 
-    /// The installation root of the cached bpf-linker.
-    pub(crate) fn linker_root(&self) -> PathBuf {
-        self.target.join("bpf-linker")
-    }
-
-    /// Downloaded Debian packages.
-    pub(crate) fn debs(&self) -> PathBuf {
-        self.target.join("xtask/debs")
-    }
-
-    /// The root that downloaded packages are unpacked in.
-    pub(crate) fn tools(&self) -> PathBuf {
-        self.target.join("xtask/tools")
-    }
-
-    /// The Python environment that has the schemas of Kubernetes and Grafana.
-    pub(crate) fn schemas(&self) -> PathBuf {
-        self.target.join("xtask/schemas")
-    }
-
     /// What the kernel matrix downloads, builds and boots.
     pub(crate) fn matrix(&self) -> PathBuf {
         self.target.join("matrix")
@@ -93,11 +70,6 @@ impl Workspace {
     /// Debian's static busybox, unpacked there when the first guest is made.
     pub(crate) fn busybox(&self) -> PathBuf {
         self.matrix().join("busybox/usr/bin/busybox")
-    }
-
-    /// The test inputs.
-    pub(crate) fn fixtures(&self) -> PathBuf {
-        self.root.join("fixtures")
     }
 
     /// The log of a step.

@@ -2,20 +2,18 @@
 //! step that fails does not keep the next ones from running; a build that fails does.
 
 use std::env;
-use std::ffi::OsString;
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
+use fs_err as fs;
 
 use crate::apt::Privilege;
 use crate::losses::{self, Loss};
 use crate::process::{self, Step};
 use crate::report::Report;
 use crate::target::Workspace;
-use crate::toolchain::Version;
 use crate::tools::{self, Tools};
-use crate::{bench, cargo, conventions, matrix, object};
+use crate::{bench, cargo, conventions, files, matrix, object};
 
 const TRACEFS: &str = "/sys/kernel/tracing";
 
@@ -27,23 +25,18 @@ pub(crate) fn run(
     kernels: Option<&[String]>,
 ) -> Result<bool> {
     let (tools, mut report) = build(workspace)?;
-    report.step("format", || {
-        run_cargo(workspace, "format", &["fmt", "--all", "--check"], &["--", "--color", "never"])
-    });
+    let cargo = |title, args: &str, rest: &[&str]| {
+        let mut command = object::host_cargo(workspace);
+        step(workspace, title).run(command.args(args.split(' ')).args(rest))
+    };
+    report.step("format", || cargo("format", "fmt --all --check -- --color never", &[]));
     report.step("clippy", || {
-        let lints = ["--", "-D", "warnings"];
-        run_cargo(
-            workspace,
-            "clippy",
-            &["clippy", "--workspace", "--all-targets", "--locked"],
-            &lints,
-        )
+        cargo("clippy", "clippy --workspace --all-targets --locked -- -D warnings", &[])
     });
     report.step("conventions", || check_conventions(workspace.root()));
     report.step("unit tests", || {
-        let all =
-            ["test", "--locked", "--no-fail-fast", "--workspace", "--exclude", "tcpstat-tests"];
-        run_cargo(workspace, "unit tests", &all, &after_dashes(filter))
+        let all = "test --locked --no-fail-fast --workspace --exclude tcpstat-tests";
+        cargo("unit tests", all, &after_dashes(filter))
     });
     report.step("end-to-end tests", || end_to_end(workspace, &tools, filter, false));
     if filter.is_empty() {
@@ -78,11 +71,6 @@ fn build(workspace: &Workspace) -> Result<(Tools, Report)> {
         object::build(workspace)
     })?;
     Ok((tools, report))
-}
-
-fn run_cargo(workspace: &Workspace, title: &str, args: &[&str], rest: &[&str]) -> Result<()> {
-    let mut command = object::host_cargo(workspace);
-    step(workspace, title).run(command.args(args).args(rest))
 }
 
 fn step<'a>(workspace: &Workspace, title: &'a str) -> Step<'a> {
@@ -120,34 +108,24 @@ fn end_to_end(workspace: &Workspace, tools: &Tools, filter: &[String], bless: bo
     let mut command = object::host_cargo(workspace);
     command
         .args(["test", "--locked", "--no-fail-fast", "--package", "tcpstat-tests"])
-        .args(after_dashes(filter))
         .env("TCPSTAT_BIN", workspace.binary())
         .env("TCPSTAT_LOSING_BIN", workspace.losing_binary())
-        .env("TCPSTAT_PROMTOOL", &tools.promtool)
-        .env("TCPSTAT_PROMETHEUS", &tools.prometheus)
-        .env("TCPSTAT_ALERTMANAGER", &tools.alertmanager)
-        .env("TCPSTAT_NODE_EXPORTER", &tools.node_exporter)
-        .env("TCPSTAT_SCHEMAS_PYTHON", &tools.schemas_python)
+        .envs(tools.variables.iter().cloned())
         .env("TCPSTAT_ROOT", workspace.root())
-        .env("TCPSTAT_CHROMIUM", &tools.chromium.browser)
-        .env("TCPSTAT_CHROMEDRIVER", &tools.chromium.driver)
-        .env("TCPSTAT_FIXTURES", workspace.fixtures());
+        .env("TCPSTAT_FIXTURES", workspace.root().join("fixtures"));
     if bless {
         command.env("TCPSTAT_BLESS", "1");
     }
-    let losses = workspace.log("losses");
-    if losses.exists() {
-        fs::remove_file(&losses).with_context(|| format!("cannot remove {}", losses.display()))?;
-    }
-    command.env("TCPSTAT_LOSSES", &losses);
-    if privilege == Privilege::Sudo
-        && let Some(version) = Version::of(Path::new("rustc"))
-    {
+    if privilege == Privilege::Sudo {
         println!("tests of the kernel run through sudo");
-        command.env(cargo::runner_variable(&version.host), "sudo -E");
+        command.args(cargo::runner("sudo -E"));
     }
-    let may = matches!(privilege, Privilege::Root | Privilege::Sudo);
-    if may || is_ci(env::var_os("CI")) {
+    command.args(after_dashes(filter));
+    let losses = workspace.log("losses");
+    files::remove(&losses)?;
+    command.env("TCPSTAT_LOSSES", &losses);
+    let is_ci = env::var("CI").is_ok_and(|value| value == "true" || value == "1");
+    if privilege.is_at_hand() || is_ci {
         command.env("TCPSTAT_REQUIRE_KERNEL", "1");
     }
     let ended = step(workspace, "end-to-end tests").run(&mut command);
@@ -167,8 +145,7 @@ fn print_losses(text: &str) {
 /// The tests of the classic tracepoint need tracefs; those say so themselves where it is missing.
 fn mount_tracefs(privilege: Privilege) {
     let mounted = Path::new(TRACEFS).join("events").exists();
-    let may = matches!(privilege, Privilege::Root | Privilege::Sudo);
-    if mounted || !may || !Path::new(TRACEFS).is_dir() {
+    if mounted || !privilege.is_at_hand() || !Path::new(TRACEFS).is_dir() {
         return;
     }
     let Some(mut mount) = privilege.command("mount") else { return };
@@ -182,10 +159,6 @@ fn after_dashes(filter: &[String]) -> Vec<&str> {
     }
     let words = filter.iter().map(String::as_str).filter(|word| *word != "--");
     ["--"].into_iter().chain(words).collect()
-}
-
-fn is_ci(value: Option<OsString>) -> bool {
-    value.is_some_and(|value| value == "true" || value == "1")
 }
 
 #[cfg(test)]
@@ -216,11 +189,5 @@ mod tests {
             after_dashes(&["a".into(), "--".into(), "--exact".into()]),
             ["--", "a", "--exact"]
         );
-    }
-
-    #[test]
-    fn ci_is_true_or_1() {
-        assert!(is_ci(Some("true".into())) && is_ci(Some("1".into())));
-        assert!(!is_ci(None) && !is_ci(Some("false".into())));
     }
 }

@@ -1,48 +1,50 @@
-//! What the tests need beside the BPF toolchain: Prometheus and its kin, `ip`, a terminal, the shells that
-//! have completions, schemas, and Chromium.
+//! What the tests need beside the BPF toolchain: Prometheus and its kin, a browser, `ip`, a terminal, the
+//! shells that have completions, and schemas.
 //!
 //! Prometheus, Alertmanager and `node_exporter` are never installed, as Debian's packages start
 //! services: they are taken from PATH, else unpacked below the target directory. The others are
 //! installed.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::apt::Apt;
-use crate::chromium::{self, Chromium};
+use crate::apt::{self, Apt};
 use crate::process;
 use crate::schemas;
 use crate::target::Workspace;
 
-/// The tools of the tests, by absolute path.
+/// The tools of the tests.
 #[derive(Debug)]
 pub(crate) struct Tools {
-    /// Checks the text of a scrape, and rules.
-    pub(crate) promtool: PathBuf,
-    /// What scrapes, and evaluates rules.
-    pub(crate) prometheus: PathBuf,
-    /// What sends alerts on.
-    pub(crate) alertmanager: PathBuf,
+    /// Where each is, by the variable that tells the tests.
+    pub(crate) variables: Vec<(&'static str, PathBuf)>,
     /// The exporter that the compatible metrics are compared with.
     pub(crate) node_exporter: PathBuf,
-    /// A Python that has the schemas of Kubernetes and Grafana.
-    pub(crate) schemas_python: PathBuf,
-    /// The browser that the page is opened in.
-    pub(crate) chromium: Chromium,
 }
 
-/// Each program by the names it goes by: upstream's first, then Debian's.
-const PROGRAMS: [&[&str]; 4] = [
-    &["promtool"],
-    &["prometheus"],
-    &["alertmanager", "prometheus-alertmanager"],
-    &["node_exporter", "prometheus-node-exporter"],
+/// A program: the variable that tells the tests where it is, and the names it goes by: upstream's first, then
+/// Debian's.
+type Program = (&'static str, &'static [&'static str]);
+
+const SERVICES: [Program; 4] = [
+    ("TCPSTAT_PROMTOOL", &["promtool"]),
+    ("TCPSTAT_PROMETHEUS", &["prometheus"]),
+    ("TCPSTAT_ALERTMANAGER", &["alertmanager", "prometheus-alertmanager"]),
+    (NODE_EXPORTER, &["node_exporter", "prometheus-node-exporter"]),
 ];
 
+/// Also told to the benchmark.
+pub(crate) const NODE_EXPORTER: &str = "TCPSTAT_NODE_EXPORTER";
+
 const PACKAGES: [&str; 3] = ["prometheus", "prometheus-alertmanager", "prometheus-node-exporter"];
+
+/// Below the target directory: the root of what is unpacked.
+const UNPACKED: &str = "xtask/tools";
+
+const BROWSER: [Program; 2] =
+    [("TCPSTAT_CHROMIUM", &["chromium"]), ("TCPSTAT_CHROMEDRIVER", &["chromedriver"])];
 
 /// Programs that are taken from PATH, and the packages that have them.
 const INSTALLED: [(&str, &str); 5] = [
@@ -55,24 +57,33 @@ const INSTALLED: [(&str, &str); 5] = [
 
 /// Finds the tools, or downloads what is missing.
 pub(crate) fn provide(workspace: &Workspace) -> Result<Tools> {
-    let found = find(workspace);
-    let found = if let Some(found) = found {
+    let services = if let Some(found) = find(workspace, SERVICES) {
         found
     } else {
         download(workspace)?;
-        find(workspace).context("the packages are unpacked, but their programs do not run")?
+        find(workspace, SERVICES)
+            .context("the packages are unpacked, but their programs do not run")?
     };
     install_missing(workspace)?;
     let schemas_python = schemas::provide(workspace)?;
-    let chromium = chromium::provide(workspace)?;
-    let shown = found.iter().zip(PROGRAMS).map(|(tool, names)| {
+    let browser = if let Some(found) = find(workspace, BROWSER) {
+        found
+    } else {
+        apt::install(workspace, "chromium or no chromedriver", &["chromium", "chromium-driver"])?;
+        find(workspace, BROWSER).context("Chromium and its driver are installed, but do not run")?
+    };
+    let shown = services.iter().zip(SERVICES).map(|(tool, (_, names))| {
         format!("{} {} ({})", names[0], tool.version, workspace.shown(&tool.path))
     });
     let shown = shown.collect::<Vec<_>>().join(", ");
     let installed = INSTALLED.map(|(program, _)| program).join(", ");
-    println!("test tools: {shown}, chromium {}, {installed}", chromium.version);
-    let [promtool, prometheus, alertmanager, node_exporter] = found.map(|tool| tool.path);
-    Ok(Tools { promtool, prometheus, alertmanager, node_exporter, schemas_python, chromium })
+    println!("test tools: {shown}, chromium {}, {installed}", browser[0].version);
+    let node_exporter = services[3].path.clone();
+    let programs = SERVICES.into_iter().chain(BROWSER).map(|(variable, _)| variable);
+    let paths = services.into_iter().chain(browser).map(|tool| tool.path);
+    let mut variables: Vec<_> = programs.zip(paths).collect();
+    variables.push(("TCPSTAT_SCHEMAS_PYTHON", schemas_python));
+    Ok(Tools { variables, node_exporter })
 }
 
 /// A program that runs.
@@ -81,58 +92,42 @@ struct Tool {
     version: String,
 }
 
-/// All of [`PROGRAMS`], in their order, if none is missing.
-fn find(workspace: &Workspace) -> Option<[Tool; PROGRAMS.len()]> {
-    let unpacked = workspace.tools().join("usr/bin");
-    let found: Option<Vec<_>> =
-        PROGRAMS.into_iter().map(|names| first_that_runs(names, &unpacked)).collect();
-    found?.try_into().ok()
+/// All of `programs`, in their order, if none is missing.
+fn find<const N: usize>(workspace: &Workspace, programs: [Program; N]) -> Option<[Tool; N]> {
+    let unpacked = workspace.target().join(UNPACKED).join("usr/bin");
+    let first_that_runs = |(_, names): Program| {
+        let on_path = names.iter().filter_map(|name| process::on_path(name));
+        let here = names.iter().map(|name| unpacked.join(name));
+        on_path.chain(here).find_map(|path| {
+            let said = process::probe(Command::new(&path).arg("--version"))?;
+            Some(Tool { path, version: version(&said)?.to_owned() })
+        })
+    };
+    programs.into_iter().map(first_that_runs).collect::<Option<Vec<_>>>()?.try_into().ok()
 }
 
-fn first_that_runs(names: &[&str], unpacked: &Path) -> Option<Tool> {
-    let on_path = names.iter().filter_map(|name| process::on_path(name));
-    let here = names.iter().map(|name| unpacked.join(name));
-    on_path.chain(here).find_map(|path| {
-        let version = version(&process::probe(Command::new(&path).arg("--version"))?)?;
-        Some(Tool { path, version })
-    })
-}
-
-/// The third word of `promtool, version 2.42.0+ds (branch: ...)`.
-fn version(text: &str) -> Option<String> {
-    let mut words = text.split_whitespace().skip_while(|word| *word != "version");
-    words.nth(1).map(str::to_owned)
+/// The first word that begins with a digit.
+fn version(text: &str) -> Option<&str> {
+    text.split_whitespace().find(|word| word.starts_with(|first: char| first.is_ascii_digit()))
 }
 
 fn download(workspace: &Workspace) -> Result<()> {
     let Some(apt) = Apt::find(workspace) else {
-        let names = PROGRAMS.map(|names| names[0]).join(", ");
+        let names = SERVICES.map(|(_, names)| names[0]).join(", ");
         bail!("not all of {names} are here, and no apt-get: put them on PATH");
     };
-    let debs = workspace.debs();
+    let debs = workspace.target().join("xtask/debs");
     apt.download(&PACKAGES, &debs)?;
-    for deb in fs::read_dir(&debs).with_context(|| format!("cannot list {}", debs.display()))? {
-        let deb = deb.with_context(|| format!("cannot list {}", debs.display()))?.path();
-        if deb.extension().is_none_or(|extension| extension != "deb") {
-            continue;
-        }
-        process::probe(Command::new("dpkg-deb").arg("-x").arg(&deb).arg(workspace.tools()))
-            .with_context(|| format!("dpkg-deb cannot unpack {}", deb.display()))?;
-        fs::remove_file(&deb).with_context(|| format!("cannot remove {}", deb.display()))?;
-    }
-    Ok(())
+    apt::unpack(&debs, &workspace.target().join(UNPACKED))
 }
 
 fn install_missing(workspace: &Workspace) -> Result<()> {
     let missing = INSTALLED.iter().filter(|(program, _)| process::on_path(program).is_none());
-    let packages: Vec<_> = missing.map(|(_, package)| *package).collect();
+    let (programs, packages): (Vec<_>, Vec<_>) = missing.copied().unzip();
     if packages.is_empty() {
         return Ok(());
     }
-    match Apt::find(workspace) {
-        Some(apt) => apt.install(&packages, ""),
-        None => bail!("no apt-get: install {}", packages.join(", ")),
-    }
+    apt::install(workspace, &programs.join(", "), &packages)
 }
 
 #[cfg(test)]
@@ -140,9 +135,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_version_follows_its_word() {
-        let text = "promtool, version 2.42.0+ds (branch: debian/sid, revision: 2.42.0+ds-5)\n";
-        assert_eq!(version(text).as_deref(), Some("2.42.0+ds"));
-        assert_eq!(version("something else"), None);
+    fn the_version_is_the_first_number() {
+        for (text, expected) in [
+            ("promtool, version 2.42.0+ds (branch: debian/sid, revision: 2)\n", Some("2.42.0+ds")),
+            ("Chromium 156.0.8078.79 built on Debian GNU/Linux 12\n", Some("156.0.8078.79")),
+            ("something else", None),
+        ] {
+            assert_eq!(version(text), expected);
+        }
     }
 }

@@ -1,10 +1,12 @@
 //! Files taken from elsewhere are what their folder's `SHA512SUMS` says, and no file there is without a sum.
 
-use std::fs;
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result};
+use fs_err as fs;
+
+use crate::files;
 
 const SUMS: &str = "SHA512SUMS";
 
@@ -47,11 +49,8 @@ fn check_folder(folder: &Path) -> Result<Vec<String>> {
 }
 
 fn names(folder: &Path) -> Result<Vec<String>> {
-    let list = || format!("cannot list {}", folder.display());
-    let mut names = fs::read_dir(folder)
-        .with_context(list)?
-        .map(|entry| Ok(entry.with_context(list)?.file_name().to_string_lossy().into_owned()))
-        .collect::<Result<Vec<_>>>()?;
+    let entries = files::entries(folder)?;
+    let mut names: Vec<_> = entries.iter().map(|entry| files::relative(folder, entry)).collect();
     names.sort();
     Ok(names)
 }

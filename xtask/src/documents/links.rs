@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::Documents;
 use super::markdown::Link;
+use crate::files;
 
 /// The links and images that lead to no file or no heading, each a line. What leads out of the
 /// repository is not looked at.
@@ -24,40 +25,28 @@ fn follow(root: &Path, documents: &Documents, from: &str, target: &str) -> Resul
     if target.contains("://") || target.starts_with("mailto:") {
         return Ok(());
     }
+    if target.starts_with('/') {
+        return Err("begins with /: name the file from the document's folder".to_owned());
+    }
     let (file, anchor) = match target.split_once('#') {
         Some((file, anchor)) => (file, Some(anchor)),
         None => (target, None),
     };
-    let file = if file.is_empty() { from.to_owned() } else { resolve(from, file)? };
-    if !root.join(&file).exists() {
-        return Err(format!("leads to no file: there is no {file}"));
-    }
-    match (anchor, documents.get(&file)) {
+    let page = root.join(from);
+    let file = if file.is_empty() { page } else { page.with_file_name(file) };
+    let real = |path: &Path| path.canonicalize().ok();
+    let (Some(root), Some(file)) = (real(root), real(&file)) else {
+        return Err(format!("leads to no file: there is no {}", files::relative(root, &file)));
+    };
+    let file = file.strip_prefix(root).map_err(|_| "leads out of the repository")?;
+    let file = file.to_string_lossy();
+    match (anchor, documents.get(&*file)) {
         (None, _) => Ok(()),
         (Some(anchor), Some(document)) if document.anchors.iter().any(|known| known == anchor) => {
             Ok(())
         }
         (Some(anchor), _) => Err(format!("leads to no heading: {file} has no #{anchor}")),
     }
-}
-
-/// The path from the root of the repository to `file`, as the document `from` names it.
-fn resolve(from: &str, file: &str) -> Result<String, String> {
-    if file.starts_with('/') {
-        return Err("begins with /: name the file from the document's folder".to_owned());
-    }
-    let mut parts: Vec<&str> = from.split('/').collect();
-    parts.pop();
-    for part in file.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => {
-                parts.pop().ok_or("leads out of the repository")?;
-            }
-            part => parts.push(part),
-        }
-    }
-    Ok(parts.join("/"))
 }
 
 #[cfg(test)]

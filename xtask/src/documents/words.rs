@@ -3,9 +3,10 @@
 //! The patterns are over text without markup, with a space for each `_`: so they find a word in a
 //! sentence, and in the name of a test or a metric. They take no notice of case.
 
-use regex::{Regex, RegexBuilder};
+use std::ops::Range;
 
 use anyhow::{Context, Result};
+use regex::{Regex, RegexBuilder};
 
 use super::markdown::{Document, Passage};
 
@@ -62,20 +63,7 @@ const STILL_NAMED: [&str; 9] = [
 /// The retired words, ready to be searched for.
 pub(crate) struct Words(Vec<(Regex, &'static str)>);
 
-/// A retired word in a text.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Retired {
-    /// Where it begins.
-    pub(crate) at: usize,
-    /// Where it ends.
-    pub(crate) end: usize,
-    /// What to say instead.
-    pub(crate) instead: &'static str,
-}
-
 impl Words {
-    /// # Errors
-    /// A pattern that is no regular expression.
     pub(crate) fn compile() -> Result<Self> {
         let compile = |&(pattern, instead): &(&str, &'static str)| {
             let regex = RegexBuilder::new(pattern).case_insensitive(true).multi_line(true).build();
@@ -84,21 +72,15 @@ impl Words {
         RETIRED.iter().map(compile).collect::<Result<_>>().map(Self)
     }
 
-    /// The retired words in `text`: a passage, a string literal, a comment.
-    pub(crate) fn find(&self, text: &str) -> Vec<Retired> {
+    /// Where retired words are in `text` (a passage, a string literal, a comment), each with what to say
+    /// instead.
+    pub(crate) fn find(&self, text: &str) -> Vec<(Range<usize>, &'static str)> {
         let spaced = text.replace('_', " ");
-        let mut found: Vec<_> = self
-            .0
-            .iter()
-            .flat_map(|&(ref regex, instead)| {
-                regex.find_iter(&spaced).map(move |found| Retired {
-                    at: found.start(),
-                    end: found.end(),
-                    instead,
-                })
-            })
-            .collect();
-        found.sort_by_key(|found| found.at);
+        let found = self.0.iter().flat_map(|&(ref regex, instead)| {
+            regex.find_iter(&spaced).map(move |found| (found.range(), instead))
+        });
+        let mut found: Vec<_> = found.collect();
+        found.sort_by_key(|(place, _)| place.start);
         found
     }
 
@@ -106,9 +88,9 @@ impl Words {
     pub(super) fn check(&self, path: &str, document: &Document) -> Vec<String> {
         let mut breaches = Vec::new();
         for passage in &document.passages {
-            for Retired { at, end, instead } in self.find(&passage.text) {
-                if !is_still_named(passage, at) {
-                    let (line, word) = (passage.line(at), &passage.text[at..end]);
+            for (place, instead) in self.find(&passage.text) {
+                if !is_still_named(passage, place.start) {
+                    let (line, word) = (passage.line(place.start), &passage.text[place]);
                     breaches.push(format!("{path}:{line}: \"{word}\": say: {instead}"));
                 }
             }

@@ -81,20 +81,13 @@ mod tests {
     use super::*;
 
     fn offered() -> Vec<Package> {
-        [
-            "5.10.223-1",
-            "5.10.262-1",
-            "6.1.192-2",
-            "6.12.117-1~deb12u1",
-            "6.16.12-1",
-            "6.17.13-1",
-            "7.0.4-1",
-            "7.3.4-1~bpo13+1",
-            "6.12.90-2",
-            "7.2.13-1",
-        ]
-        .map(|version| Package::new(&format!("linux-image-{version}"), version))
-        .to_vec()
+        let versions = "5.10.223-1 5.10.262-1 6.1.192-2 6.12.117-1~deb12u1 6.16.12-1 6.17.13-1 \
+            7.0.4-1 7.3.4-1~bpo13+1 6.12.90-2 7.2.13-1";
+        let package = |version: &str| {
+            let name = format!("linux-image-{version}");
+            Package { name, version: version.to_owned(), parts: Vec::new() }
+        };
+        versions.split(' ').map(package).collect()
     }
 
     fn chosen(wanted: Wanted, taken: &[Series]) -> Vec<String> {

@@ -1,6 +1,5 @@
 //! The programs under test, linked statically: they bring all they need into a guest.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -56,8 +55,7 @@ pub(crate) fn build(workspace: &Workspace) -> Result<Programs> {
         .env("CARGO_PROFILE_DEV_STRIP", "symbols")
         .env("TCPSTAT_TEST_DEADLINE_SECONDS", DEADLINE_SECONDS);
     step.run(&mut command)?;
-    let messages = fs::read_to_string(&step.log)
-        .with_context(|| format!("cannot read {}", step.log.display()))?;
+    let messages = fs_err::read_to_string(&step.log)?;
     let find = |name| {
         executable(&messages, name).with_context(|| format!("cargo does not say where {name} is"))
     };

@@ -1,15 +1,17 @@
 //! What a guest finds: a base that all share, and a part for its kernel behind it. The kernel unpacks
 //! archives that follow one another as if they were one.
 
-use std::fs::{self, File};
+use std::fs::Permissions;
 use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
+use fs_err::{self as fs, File};
 
-use crate::matrix::archive::{self, Archive};
+use crate::files;
+use crate::matrix::archive::Archive;
 use crate::matrix::guest::Programs;
 use crate::matrix::kernel::Kernel;
 use crate::matrix::left_out;
@@ -39,17 +41,21 @@ impl Base {
     ) -> Result<Self> {
         let busybox = workspace.busybox();
         if !process::is_executable(&busybox) {
-            archive.unpack(&["busybox-static"], &workspace.matrix().join("busybox"))?;
+            archive.unpack(&["busybox-static".to_owned()], &workspace.matrix().join("busybox"))?;
         }
         let base = Self { folder: workspace.matrix().join("initramfs"), busybox };
-        archive::remove(&base.folder)?;
+        files::remove(&base.folder)?;
         let root = base.folder.join("base");
         copy(&base.busybox, &root.join("bin/busybox"))?;
         symlink("busybox", root.join("bin/sh")).context("cannot link sh to busybox")?;
-        copy(&programs.tcpstat, &root.join("bin/tcpstat"))?;
-        copy(&programs.losing, &root.join("bin/tcpstat-losing"))?;
-        copy(&programs.tests, &root.join("bin/tests"))?;
-        copy(&programs.storm, &root.join("bin/storm"))?;
+        for (program, name) in [
+            (&programs.tcpstat, "tcpstat"),
+            (&programs.losing, "tcpstat-losing"),
+            (&programs.tests, "tests"),
+            (&programs.storm, "storm"),
+        ] {
+            copy(program, &root.join("bin").join(name))?;
+        }
         let mut dynamic = vec![(tools.node_exporter.clone(), "node_exporter")];
         for name in MACHINES_OWN {
             let path = find(name).with_context(|| format!("the tests need {name}"))?;
@@ -63,9 +69,8 @@ impl Base {
                 copy(&library, &root.join(library.strip_prefix("/").unwrap_or(&library)))?;
             }
         }
-        write(&root.join("init"), INIT)?;
-        fs::set_permissions(root.join("init"), fs::Permissions::from_mode(0o755))
-            .context("cannot make init executable")?;
+        fs::write(root.join("init"), INIT)?;
+        fs::set_permissions(root.join("init"), Permissions::from_mode(0o755))?;
         base.pack("base")?;
         Ok(base)
     }
@@ -80,26 +85,19 @@ impl Base {
     ) -> Result<PathBuf> {
         let root = self.folder.join(name);
         let modules = kernel.modules();
-        for entry in
-            fs::read_dir(&modules).with_context(|| format!("cannot list {}", modules.display()))?
-        {
-            let entry = entry.with_context(|| format!("cannot list {}", modules.display()))?;
-            copy(&entry.path(), &root.join("modules").join(entry.file_name()))?;
+        for module in files::entries(&modules)? {
+            copy(&module, &root.join("modules").join(files::relative(&modules, &module)))?;
         }
         let mut arguments = vec!["--color".to_owned(), "never".to_owned()];
         arguments.extend(left_out::arguments(kernel.series()));
         arguments.extend(filter.iter().filter(|word| *word != "--").cloned());
-        write(&root.join("arguments"), &(arguments.join("\n") + "\n"))?;
+        fs::write(root.join("arguments"), arguments.join("\n") + "\n")?;
 
         let own = self.pack(name)?;
         let whole = self.folder.join(format!("{name}.whole.cpio"));
-        let mut target =
-            File::create(&whole).with_context(|| format!("cannot create {}", whole.display()))?;
+        let mut target = File::create(&whole)?;
         for part in [self.folder.join("base.cpio"), own] {
-            let mut part =
-                File::open(&part).with_context(|| format!("cannot read {}", part.display()))?;
-            io::copy(&mut part, &mut target)
-                .with_context(|| format!("cannot write {}", whole.display()))?;
+            io::copy(&mut File::open(part)?, &mut target)?;
         }
         Ok(whole)
     }
@@ -107,8 +105,7 @@ impl Base {
     /// Packs the folder of that name, all of it root's.
     fn pack(&self, name: &str) -> Result<PathBuf> {
         let file = self.folder.join(format!("{name}.cpio"));
-        let output =
-            File::create(&file).with_context(|| format!("cannot create {}", file.display()))?;
+        let output = File::create(&file)?.into_parts().0;
         let status = Command::new("sh")
             .args(["-c", "find . | \"$0\" cpio -o -H newc -R 0:0"])
             .arg(&self.busybox)
@@ -140,23 +137,11 @@ fn libraries(listed: &str) -> Vec<PathBuf> {
 
 /// Copies what a path leads to, mode included, unless it is there.
 fn copy(from: &Path, to: &Path) -> Result<()> {
-    if to.exists() {
-        return Ok(());
+    if !to.exists() {
+        fs::create_dir_all(to.parent().unwrap_or(to))?;
+        fs::copy(from, to)?;
     }
-    create_parent(to)?;
-    fs::copy(from, to)
-        .with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))?;
     Ok(())
-}
-
-fn write(file: &Path, text: &str) -> Result<()> {
-    create_parent(file)?;
-    fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
-}
-
-fn create_parent(file: &Path) -> Result<()> {
-    let parent = file.parent().unwrap_or(file);
-    fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))
 }
 
 #[cfg(test)]

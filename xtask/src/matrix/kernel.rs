@@ -1,10 +1,11 @@
 //! A kernel, taken out of its packages: the image, and the modules that the tests need.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow};
+use fs_err as fs;
 
+use crate::files;
 use crate::matrix::archive::{self, Archive};
 use crate::matrix::modules;
 use crate::matrix::packages::{Package, Series};
@@ -21,17 +22,14 @@ pub(crate) struct Kernel {
 }
 
 impl Kernel {
-    /// Major and minor number.
     pub(crate) fn series(&self) -> Series {
         self.package.series().unwrap_or_default()
     }
 
-    /// The version, such as `6.1.192`.
     pub(crate) fn version(&self) -> &str {
         self.package.upstream()
     }
 
-    /// The compressed image.
     pub(crate) fn image(&self) -> PathBuf {
         self.folder.join("vmlinuz")
     }
@@ -48,20 +46,17 @@ pub(crate) fn obtain(
     archive: &Archive,
     candidates: &[Package],
 ) -> Result<Kernel> {
-    let mut obstacle = None;
+    let mut obstacle = anyhow!("no suite lists it");
     for package in candidates.iter().take(ATTEMPTS) {
         match take(workspace, archive, package) {
             Ok(kernel) => return Ok(kernel),
             Err(error) => {
                 println!("{} cannot be had: {error:#}", package.name);
-                obstacle = Some(error);
+                obstacle = error;
             }
         }
     }
-    match obstacle {
-        Some(error) => Err(error),
-        None => bail!("no suite lists it"),
-    }
+    Err(obstacle)
 }
 
 fn take(workspace: &Workspace, archive: &Archive, package: &Package) -> Result<Kernel> {
@@ -72,21 +67,18 @@ fn take(workspace: &Workspace, archive: &Archive, package: &Package) -> Result<K
         return Ok(kernel);
     }
     let root = kernels.join("unpacked");
-    archive.unpack(&package.parts(), &root)?;
+    archive.unpack(&package.parts, &root)?;
     let parts = kernels.join("unfinished");
-    archive::remove(&parts)?;
-    fs::create_dir_all(&parts).with_context(|| format!("cannot create {}", parts.display()))?;
+    files::make_empty(&parts)?;
     let image = archive::find(&root, &|name| name == "vmlinuz" || name.starts_with("vmlinuz-"))?
         .with_context(|| format!("{} has no vmlinuz", package.name))?;
-    fs::copy(&image, parts.join("vmlinuz"))
-        .with_context(|| format!("cannot copy {}", image.display()))?;
+    fs::copy(&image, parts.join("vmlinuz"))?;
     let tree = archive::find(&root, &|name| name == "modules.builtin")?
         .and_then(|list| list.parent().map(Path::to_owned))
         .with_context(|| format!("{} has no modules", package.name))?;
     modules::extract(workspace, &tree, &parts.join("modules"))?;
-    archive::remove(&root)?;
+    files::remove(&root)?;
     // Only now: what is in the cache is complete.
-    fs::rename(&parts, &kernel.folder)
-        .with_context(|| format!("cannot create {}", kernel.folder.display()))?;
+    fs::rename(&parts, &kernel.folder)?;
     Ok(kernel)
 }

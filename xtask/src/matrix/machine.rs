@@ -4,9 +4,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
-use crate::apt::Apt;
+use crate::apt;
 use crate::matrix::variant::Boot;
 use crate::process::{self, Step};
 use crate::target::Workspace;
@@ -25,10 +25,7 @@ pub(crate) struct Qemu {
 /// Finds the emulator, or installs it.
 pub(crate) fn provide(workspace: &Workspace) -> Result<Qemu> {
     if process::on_path(PROGRAM).is_none() {
-        match Apt::find(workspace) {
-            Some(apt) => apt.install(&[PACKAGE], "")?,
-            None => bail!("no {PROGRAM}, and no apt-get: put it on PATH"),
-        }
+        apt::install(workspace, PROGRAM, &[PACKAGE])?;
     }
     let path = process::on_path(PROGRAM)
         .with_context(|| format!("{PACKAGE} is installed, but {PROGRAM} is not on PATH"))?;
@@ -44,7 +41,7 @@ impl Qemu {
         command
             .args(["--kill-after=10", TIMEOUT_SECONDS, "nice", "-n", "5"])
             .arg(&self.path)
-            .args(["-accel", "tcg,thread=single", "-smp", boot.variant.processors()])
+            .args(["-accel", "tcg,thread=single", "-smp", boot.variant.processors])
             .args(["-cpu", "max", "-M", "pc"])
             .args(["-m", "1024", "-display", "none", "-nodefaults", "-no-reboot"])
             .args(["-serial", "stdio"])
@@ -53,8 +50,8 @@ impl Qemu {
             .arg("-initrd")
             .arg(&boot.initramfs)
             .arg("-append")
-            .arg(format!("console=ttyS0 quiet oops=panic panic=-1 {}", boot.variant.arguments()));
-        if boot.variant.has_monitor() {
+            .arg(format!("console=ttyS0 quiet oops=panic panic=-1 {}", boot.variant.arguments));
+        if boot.variant.has_monitor {
             // Of no file: the path of one may be too long for a socket.
             let socket = format!("abstract=on,path=tcpstat-matrix-{}", std::process::id());
             command
@@ -64,7 +61,7 @@ impl Qemu {
                 .arg(format!("socket,id=guest,{socket}"))
                 .args(["-serial", "chardev:guest"]);
         }
-        let title = format!("kernel {}", boot.name());
+        let title = format!("kernel {}", boot.name);
         Step::new(&title, log.to_owned()).run(&mut command)
     }
 }

@@ -4,12 +4,11 @@
 //! own, and unpacked under the target directory. Each kernel boots into an initramfs that holds
 //! static builds of tcpstat and of the tests, and a few programs of this machine.
 
-use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
-use std::thread;
 use std::time::Instant;
+use std::{io, iter, thread};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 
 use crate::matrix::archive::Archive;
 use crate::matrix::choice::Wanted;
@@ -68,10 +67,10 @@ pub(crate) fn run(
     let boots = variant::all(&kernels, filter)
         .into_iter()
         .map(|(kernel, variant)| {
-            let filter = variant.filter().map_or_else(|| filter.to_vec(), |only| vec![only.into()]);
+            let filter = variant.filter.map_or_else(|| filter.to_vec(), |only| vec![only.into()]);
             let name = variant.name_of(kernel);
             let initramfs = base.for_kernel(kernel, &name, &filter)?;
-            Ok(Boot { kernel: kernel.clone(), variant, initramfs })
+            Ok(Boot { name, kernel: kernel.clone(), variant, initramfs })
         })
         .collect::<Result<_>>()?;
     left_out::announce();
@@ -80,7 +79,7 @@ pub(crate) fn run(
     let table = format!("{}\n{}", report::table(&rows, &missing), report::losses(&rows));
     println!("\n{table}");
     let file = workspace.log("matrix").with_extension("md");
-    std::fs::write(&file, &table).with_context(|| format!("cannot write {}", file.display()))?;
+    fs_err::write(&file, &table)?;
     rows.iter().filter(|row| !row.passed()).for_each(Row::print_failures);
     verdict(&rows, obtained, &missing, names.is_empty())
 }
@@ -112,33 +111,31 @@ fn obtain(
 /// Boots all, one per processor at a time; the rows are in the order of the kernels.
 fn boot_all(workspace: &Workspace, qemu: &machine::Qemu, boots: Vec<Boot>) -> Vec<Row> {
     let at_once = thread::available_parallelism().map_or(1, usize::from).min(AT_ONCE);
-    let queue = Mutex::new(boots.into_iter().enumerate().collect::<VecDeque<_>>());
-    let rows = Mutex::new(Vec::new());
-    thread::scope(|scope| {
-        for _ in 0..at_once {
-            scope.spawn(|| {
-                loop {
-                    let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-                    let Some((index, boot)) = next else { break };
-                    let row = boot_one(workspace, qemu, &boot);
-                    // Under the lock, so that what is printed of a kernel stays together.
-                    let mut rows = rows.lock().unwrap_or_else(PoisonError::into_inner);
-                    row.print(workspace);
-                    rows.push((index, row));
-                }
-            });
-        }
+    let queue = Mutex::new(boots.into_iter().enumerate());
+    let work = || {
+        let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let boot = |(index, boot)| (index, boot_one(workspace, qemu, boot));
+        iter::from_fn(next).map(boot).collect::<Vec<_>>()
+    };
+    let mut rows = thread::scope(|scope| {
+        let workers: Vec<_> = (0..at_once).map(|_| scope.spawn(work)).collect();
+        let rows =
+            workers.into_iter().flat_map(|worker| worker.join().expect("a boot does not panic"));
+        rows.collect::<Vec<_>>()
     });
-    let mut rows = rows.into_inner().unwrap_or_else(PoisonError::into_inner);
     rows.sort_by_key(|(index, _)| *index);
     rows.into_iter().map(|(_, row)| row).collect()
 }
 
-fn boot_one(workspace: &Workspace, qemu: &machine::Qemu, boot: &Boot) -> Row {
+fn boot_one(workspace: &Workspace, qemu: &machine::Qemu, boot: Boot) -> Row {
     let started = Instant::now();
-    let log = workspace.log(&format!("matrix-{}", boot.name().replace(' ', "-")));
-    let ended = qemu.boot(boot, &log);
-    Row::new(boot.name(), ended, log, started.elapsed())
+    let log = workspace.log(&format!("matrix-{}", boot.name.replace(' ', "-")));
+    let ended = qemu.boot(&boot, &log);
+    let row = Row::new(boot.name, ended, log, started.elapsed());
+    // Locked, so that what is printed of a kernel stays together.
+    let _console = io::stdout().lock();
+    row.print(workspace);
+    row
 }
 
 fn verdict(rows: &[Row], obtained: usize, missing: &[String], whole_matrix: bool) -> Result<()> {

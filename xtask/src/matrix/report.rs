@@ -9,7 +9,7 @@ use anyhow::Result;
 
 use crate::failures;
 use crate::losses;
-use crate::matrix::console::{Console, Serving};
+use crate::matrix::console::Console;
 use crate::target::Workspace;
 
 /// How many lines of a console are shown that has no orderly end.
@@ -40,7 +40,6 @@ impl Row {
         Self { version, console, obstacle, log, elapsed }
     }
 
-    /// The version of the kernel.
     pub(crate) fn version(&self) -> &str {
         &self.version
     }
@@ -53,13 +52,9 @@ impl Row {
     /// Prints what the steps of the other tests show: what runs, what failed, how it ended.
     pub(crate) fn print(&self, workspace: &Workspace) {
         println!("     Running kernel tests on {} ({})", self.version, workspace.shown(&self.log));
-        for line in &self.console.failed {
-            println!("{line}");
-        }
-        for line in self.console.failures.lines() {
-            println!("    {line}");
-        }
-        for line in &self.console.closing {
+        let Console { failed, failures, closing, .. } = &self.console;
+        let said = failures.lines().map(|line| format!("    {line}"));
+        for line in failed.iter().cloned().chain(said).chain(closing.iter().cloned()) {
             println!("{line}");
         }
         if let Some(obstacle) = &self.obstacle {
@@ -86,20 +81,18 @@ pub(crate) fn table(rows: &[Row], missing: &[String]) -> String {
         | |\n| --- | --- | --- | --- | --- | ---: | ---: | ---: | ---: | ---: | --- |\n"
             .to_owned();
     for row in rows {
-        let counts = row.console.summary.map_or_else(
-            || "? | ? | ? | ?".to_owned(),
-            |summary| {
-                let [passed, failed] = [summary.passed, summary.failed];
-                format!("{passed} | {failed} | {} | {}", summary.ignored, summary.filtered_out)
-            },
-        );
-        let Serving { program, snapshot, hooks } = row.console.serving.clone().unwrap_or_default();
+        let counts = row
+            .console
+            .counts
+            .map_or(["?"; 4].map(str::to_owned), |counts| counts.map(|count| count.to_string()));
         // Writing to a String cannot fail.
         let _ = writeln!(
             text,
-            "| {} | {program} | {snapshot} | {hooks} | {} | {counts} | {:.0} | {} |",
+            "| {} | {} | {} | {} | {:.0} | {} |",
             row.version,
+            row.console.serving.clone().unwrap_or_default().join(" | "),
             row.console.runs.join(", "),
+            counts.join(" | "),
             row.elapsed.as_secs_f64(),
             if row.passed() { "ok" } else { "FAILED" },
         );
@@ -122,21 +115,15 @@ pub(crate) fn losses(rows: &[Row]) -> String {
 mod tests {
     use super::*;
     use crate::losses::Loss;
-    use crate::matrix::console::Summary;
 
     #[test]
     fn the_table_has_a_row_for_each_kernel_and_names_the_missing() {
-        let summary = Summary { passed: 97, failed: 0, ignored: 0, filtered_out: 2 };
         let console = Console {
             tracer: Some("tp_btf".to_owned()),
             runs: vec!["tp_btf".to_owned(), "tracepoint".to_owned()],
-            serving: Some(Serving {
-                program: "tp_btf".to_owned(),
-                snapshot: "procfs".to_owned(),
-                hooks: "none".to_owned(),
-            }),
+            serving: Some(["tp_btf", "procfs", "none"].map(str::to_owned)),
             status: Some(0),
-            summary: Some(summary),
+            counts: Some([97, 0, 0, 2]),
             losses: Loss::parse(
                 "loss: kernel=5.10.0-46 program=tp_btf events=9 lost=0 counted=0 healed_seconds=0.1",
             )
