@@ -150,6 +150,9 @@ impl Report {
         for refusal in &tracer.hooks_refused {
             self.say("", &format!("{} refused: {refusal}", refusal.group));
         }
+        if !tracer.hooks_refused.is_empty() {
+            self.say("", "→ nothing to grant: not every kernel takes hooks, and none are required");
+        }
     }
 }
 

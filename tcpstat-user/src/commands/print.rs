@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
-use super::write_out;
+use super::{values, write_out};
 
 pub(super) const EXAMPLES: &str = "Examples:
   tcpstat print unit > /etc/systemd/system/tcpstat.service
@@ -34,7 +34,12 @@ enum Kind {
 struct RulesArgs {
     /// Where people find the runbook instead: each alert's runbook_url is this, # and the alert's name in
     /// lower case [default: what the tcpstat that the alert is about serves at /runbook]
-    #[arg(long = "runbook-url", value_name = "URL", env = "TCPSTAT_RUNBOOK_URL")]
+    #[arg(
+        long = "runbook-url",
+        value_name = "URL",
+        env = "TCPSTAT_RUNBOOK_URL",
+        value_parser = values::runbook_url
+    )]
     runbook_url: Option<String>,
 }
 

@@ -35,6 +35,16 @@ pub(super) fn switch(text: &str) -> Result<bool, String> {
     }
 }
 
+/// An address of HTTP without a fragment, of characters that stand unquoted in YAML.
+pub(super) fn runbook_url(text: &str) -> Result<String, String> {
+    let place = ["http://", "https://"].iter().find_map(|scheme| text.strip_prefix(scheme));
+    let fits = |c: char| c.is_ascii_alphanumeric() || "-._~:/?[]@!$&()*+,;=%".contains(c);
+    match place {
+        Some(place) if !place.is_empty() && place.chars().all(fits) => Ok(text.to_owned()),
+        _ => Err("write it like https://runbooks.example/tcpstat, without a #".to_owned()),
+    }
+}
+
 /// A path that the kernel takes. It need not be UTF-8.
 pub(super) fn path() -> impl TypedValueParser<Value = PathBuf> {
     PathBufValueParser::new().try_map(|path| {

@@ -21,7 +21,7 @@ pub(crate) fn tests() -> Vec<Test> {
 }
 
 fn nonsense_is_named() -> Result<()> {
-    let cases: [(&[&str], &str); 13] = [
+    let cases: [(&[&str], &str); 16] = [
         (&["serve", "--snapshot-interval=often"], "--snapshot-interval"),
         (&["--snapshot-interval=often"], "--snapshot-interval"),
         (&["serve", "--snapshot-interval=1ms"], "at least 100ms"),
@@ -33,6 +33,9 @@ fn nonsense_is_named() -> Result<()> {
         (&["serve", "--tracer=btf,off"], "--tracer: `off` goes with no other program"),
         (&["top", "--connect=web-1:10048"], "http://web-1:10048"),
         (&["top", "--interval=1ms"], "at least 100ms"),
+        (&["print", "rules", "--runbook-url=runbooks/tcp"], "https://runbooks.example/tcpstat"),
+        (&["print", "rules", "--runbook-url=https://a/b#c"], "without a #"),
+        (&["print", "rules", "--runbook-url=https://a/'\nb: c"], "without a #"),
         (&["print"], "unit"),
         (&["count"], "count"),
     ];

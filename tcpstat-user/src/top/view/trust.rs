@@ -132,7 +132,7 @@ fn untraced(status: &Status, theme: Theme, width: usize) -> Line<'static> {
             Span::raw(format!("{}{rest}", listed.as_deref().unwrap_or_default())),
         ])
     };
-    let full = line(": no rates (tcpstat check says why)");
+    let full = line(": no rates (--tracer off, or see tcpstat check)");
     if full.width() <= width { full } else { line("") }
 }
 
