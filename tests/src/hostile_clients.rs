@@ -16,6 +16,9 @@ use tokio::time::sleep;
 
 use crate::priority;
 
+/// How long an attack may take to get going: it is the last that gets a processor, by its own choice.
+pub const ATTACK_DEADLINE: Duration = Duration::from_secs(60);
+
 /// What each connection does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {

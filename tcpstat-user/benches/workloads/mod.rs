@@ -109,7 +109,7 @@ pub(crate) fn connections() -> u64 {
     transitions.add(Family::Ipv4, State::SynSent, State::Established, 990);
     let nothing = PerState::default();
     let ledger = Ledger::seeded(Hooks::default(), &Transitions::from_cells(|_| 0), &nothing);
-    ledger.connections(&transitions, 12)[(Family::Ipv4, State::Established)]
+    ledger.connections(&transitions, 12, 0)[(Family::Ipv4, State::Established)]
 }
 
 /// A scrape of a tracer that has seen much.

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
@@ -21,7 +21,7 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
-use super::log;
+use super::{log, resources::MORE_TASKS};
 
 /// Signals that end `serve`, which cleans up first. Ctrl-\ (SIGQUIT) too: a core would leave the textfile
 /// behind, and SIGABRT still makes one. SIGALRM is what wrappers that limit the time of a command set,
@@ -84,7 +84,9 @@ impl EndSignals {
                 // This fails only for a wrong argument.
                 let _ = signals.thread_unblock();
             })
-            .context("starting the thread that waits for signals")?;
+            .map_err(|error| {
+                anyhow!("starting the thread that waits for signals: {error}: {MORE_TASKS}")
+            })?;
         Ok(Self { first })
     }
 

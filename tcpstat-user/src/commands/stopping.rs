@@ -64,7 +64,7 @@ impl Parts {
         let graceful = why.is_ok();
         let connections = async {
             if graceful && hangs(server).await {
-                info!("connections whose other side does not read are cut off");
+                info!("closing the connections that are still open after 5 s");
             }
         };
         let recorder = hangs(recorder);

@@ -61,6 +61,9 @@ impl LoadError {
     pub fn remedy(&self, privileges: &Privileges) -> String {
         match self {
             Self::NoObject | Self::WrongObject(_) => "run `cargo xtask build`".to_owned(),
+            Self::Btf(BtfError::Unreadable { cause, .. }) if is_short_of_descriptors(cause) => {
+                "raise RLIMIT_NOFILE (`ulimit -n`, LimitNOFILE=)".to_owned()
+            }
             Self::Btf(BtfError::Unreadable { .. }) => {
                 "mount /sys, or run a kernel built with CONFIG_DEBUG_INFO_BTF=y".to_owned()
             }
@@ -98,6 +101,10 @@ impl LoadError {
             _ => false,
         }
     }
+}
+
+fn is_short_of_descriptors(cause: &io::Error) -> bool {
+    matches!(cause.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }
 
 /// What failed at `step`, from whatever aya reports.

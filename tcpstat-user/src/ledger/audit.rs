@@ -9,7 +9,7 @@ use crate::{
         reconcile::{Correction, Evidence, Reconciler, Verdict},
         rewind::AtCut,
         tripwire::Look,
-        witness::{Tripwires, Witness},
+        witness::{Readings, Tripwires, Witness},
     },
     snapshot::Tally,
     states::{Hooks, Object, PerState},
@@ -56,6 +56,8 @@ pub struct Audit {
     drift: PerState<i64>,
     consistent: bool,
     families_differ: bool,
+    /// Sockets that have changed their family since the ledger was right, when it could be told last.
+    changed_family: i64,
     agreements: u64,
     trips: u64,
 }
@@ -101,6 +103,7 @@ impl Audit {
                     drift: PerState::default(),
                     consistent: settled,
                     families_differ: false,
+                    changed_family: 0,
                     agreements: u64::from(settled),
                     trips: 0,
                 };
@@ -147,6 +150,7 @@ impl Audit {
     pub fn tripped<W: World>(&mut self, world: &mut W) -> bool {
         for _ in 0..ATTEMPTS {
             let readings = world.witness().readings(&self.ledger);
+            self.note_families(&readings);
             match self.tripwires.look(&readings) {
                 Look::Agrees => match self.tripwires.look_at_families(&readings) {
                     Look::Suspect => world.pause(),
@@ -199,6 +203,13 @@ impl Audit {
         self.families_differ
     }
 
+    /// How many sockets had changed to IPv4 since the ledger was right, at the last look or snapshot that
+    /// could tell.
+    #[must_use]
+    pub fn changed_family(&self) -> i64 {
+        self.changed_family
+    }
+
     /// How often a look or a listing agreed, or was made to agree.
     #[must_use]
     pub fn agreements(&self) -> u64 {
@@ -226,7 +237,7 @@ impl Audit {
             calm: witness.after == listing.cut,
             difference: self.tripwires.difference(Object::Full, &readings),
             minis_difference: self.tripwires.difference(Object::Mini, &readings),
-            changed_family: Tripwires::changed_family(&readings),
+            changed_family: self.tripwires.changed_family(&readings),
         };
         let verdict = self.reconciler.judge(&drift, evidence);
         if listing.exact() {
@@ -243,7 +254,14 @@ impl Audit {
             Verdict::Correct(Correction { whole: false, .. }) => self.consistent = false,
             Verdict::Undecided => {}
         }
+        self.note_families(&witness.readings(&self.ledger));
         verdict
+    }
+
+    fn note_families(&mut self, readings: &Readings) {
+        if let Some(changed) = self.tripwires.changed_family(readings) {
+            self.changed_family = changed;
+        }
     }
 
     fn agree(&mut self) {

@@ -11,10 +11,15 @@ use crate::states::{Family, PerState, State};
 const ENTERED: (Family, State) = (Family::Ipv4, State::Established);
 const LEFT: (Family, State) = (Family::Ipv6, State::Established);
 
-/// The gauges without those below zero: what one family lacks in a state is taken from the other, so
-/// that the sum over both is that of `counted`, or 0 where that is below zero.
+/// The gauges of `counted` when `changed` sockets have changed their family since it was right, none of
+/// them below zero: what one family lacks in a state is taken from the other, so that the sum over both
+/// is that of `counted`, or 0 where that is below zero.
 #[must_use]
-pub fn settled(counted: &PerState<i64>) -> PerState<u64> {
+pub fn settled(counted: &PerState<i64>, changed: i64) -> PerState<u64> {
+    let wrong = as_drift(changed.max(0));
+    let counted = PerState::from_fn(|family, state| {
+        counted[(family, state)].saturating_sub(wrong[(family, state)])
+    });
     PerState::from_fn(|family, state| {
         let own = counted[(family, state)];
         let other = counted[(family.other(), state)];
@@ -72,9 +77,22 @@ mod tests {
             ((-7, -3), (0, 0)),
             ((i64::MIN, i64::MIN), (0, 0)),
         ] {
-            let gauges = settled(&established(counted.0, counted.1));
+            let gauges = settled(&established(counted.0, counted.1), 0);
             let shown_gauges = (gauges[ENTERED], gauges[LEFT]);
             assert_eq!(shown_gauges, shown, "{counted:?}");
+        }
+    }
+
+    #[test]
+    fn each_gauge_is_right_where_it_is_known_how_many_have_changed() {
+        for (counted, changed, shown) in [
+            ((-300, 325), 310, (10, 15)),
+            ((50, 325), 300, (350, 25)),
+            ((5, 5), 9, (10, 0)),
+            ((5, 5), -9, (5, 5)),
+        ] {
+            let gauges = settled(&established(counted.0, counted.1), changed);
+            assert_eq!((gauges[ENTERED], gauges[LEFT]), shown, "{counted:?}, {changed} changed");
         }
     }
 

@@ -104,10 +104,11 @@ impl Ledger {
     /// Without the hooks on them, the sum of TIME_WAIT and the mini-sockets in FIN_WAIT2 is `tw`; how
     /// it divides is as fresh as the last snapshot. So are the half-open requests in SYN_RECV.
     ///
-    /// Sockets that change their family never show in the sum over both: see [`family`].
+    /// Sockets that change their family never show in the sum over both; nor in one family as far as it is
+    /// known that `changed` of them have: see [`family`].
     #[must_use]
-    pub fn connections(&self, now: &Transitions, tw: u64) -> PerState<u64> {
-        let counted = family::settled(&self.counted(now));
+    pub fn connections(&self, now: &Transitions, tw: u64, changed: i64) -> PerState<u64> {
+        let counted = family::settled(&self.counted(now), changed);
         let counted = |family, state| counted[(family, state)];
         let minis = self.divide(now, tw);
         PerState::from_fn(|family, state| {

@@ -23,11 +23,11 @@ fn what_stood_before_the_start_counts_and_moves_with_what_comes() {
     let at = transitions(&[(Family::Ipv4, State::Close, State::SynSent, 7)]);
     let ledger =
         Ledger::seeded(Hooks::default(), &at, &sockets(&[(Family::Ipv4, State::Established, 3)]));
-    assert_eq!(ledger.connections(&at, 0)[(Family::Ipv4, State::Established)], 3);
+    assert_eq!(ledger.connections(&at, 0, 0)[(Family::Ipv4, State::Established)], 3);
 
     let mut now = at.clone();
     now.add(Family::Ipv4, State::Established, State::CloseWait, 2);
-    let connections = ledger.connections(&now, 0);
+    let connections = ledger.connections(&now, 0, 0);
     assert_eq!(connections[(Family::Ipv4, State::Established)], 1);
     assert_eq!(connections[(Family::Ipv4, State::CloseWait)], 2);
 }
@@ -59,14 +59,14 @@ fn time_wait_and_the_mini_sockets_in_fin_wait2_add_up_to_tw_at_any_time() {
     };
     ledger.observe(&at, &tally);
 
-    let exact = ledger.connections(&at, 12);
+    let exact = ledger.connections(&at, 12, 0);
     assert_eq!(exact[(Family::Ipv4, State::TimeWait)], 6);
     assert_eq!(exact[(Family::Ipv6, State::TimeWait)], 2);
     assert_eq!(exact[(Family::Ipv4, State::FinWait2)], 2 + 3);
     assert_eq!(exact[(Family::Ipv6, State::FinWait2)], 1);
     assert_eq!(exact[(Family::Ipv4, State::SynRecv)], 4);
 
-    let fewer = ledger.connections(&at, 2);
+    let fewer = ledger.connections(&at, 2, 0);
     let both = |state| Family::ALL.map(|family| fewer[(family, state)]).iter().sum::<u64>();
     assert_eq!(both(State::FinWait2), 2 + 2, "never above tw");
     assert_eq!(both(State::TimeWait), 0);
@@ -78,15 +78,15 @@ fn mini_sockets_that_come_after_the_snapshot_go_to_the_family_that_closed() {
     let mut ledger = Ledger::seeded(Hooks::default(), &at, &PerState::default());
     ledger.observe(&at, &Tally::default());
     let now = transitions(&[(Family::Ipv6, State::FinWait2, State::Close, 9)]);
-    assert_eq!(ledger.connections(&now, 9)[(Family::Ipv6, State::TimeWait)], 9);
-    assert_eq!(ledger.connections(&now, 9)[(Family::Ipv4, State::TimeWait)], 0);
+    assert_eq!(ledger.connections(&now, 9, 0)[(Family::Ipv6, State::TimeWait)], 9);
+    assert_eq!(ledger.connections(&now, 9, 0)[(Family::Ipv4, State::TimeWait)], 0);
 }
 
 #[test]
 fn close_is_no_place_to_be() {
     let now = transitions(&[(Family::Ipv4, State::Established, State::Close, 4)]);
     let ledger = Ledger::seeded(Hooks::default(), &now, &PerState::default());
-    assert_eq!(ledger.connections(&now, 0), PerState::default());
+    assert_eq!(ledger.connections(&now, 0, 0), PerState::default());
 }
 
 const HOOKS: Hooks = Hooks { timewait: true, requests: true };
@@ -116,7 +116,7 @@ fn with_hooks_mini_sockets_and_requests_count_as_they_come_and_go() {
         (Family::Ipv6, State::FinWait2, 1 + 1),
         (Family::Ipv4, State::SynRecv, 1 + 1),
     ]);
-    assert_eq!(ledger.connections(&now, 77), expected, "whatever sockstat says");
+    assert_eq!(ledger.connections(&now, 77, 0), expected, "whatever sockstat says");
     let sum = |object| ledger.counted(&now).of(object).sum::<i64>();
     assert_eq!((sum(Object::Mini), sum(Object::Full), sum(Object::Request)), (3, 2, 1));
 }
@@ -170,7 +170,7 @@ proptest! {
             fin_wait2_mini: PerFamily(fin_wait2),
             ..Tally::default()
         });
-        let connections = ledger.connections(&at, tw);
+        let connections = ledger.connections(&at, tw, 0);
         let sum: u64 = Family::ALL.into_iter().flat_map(|family| {
             [State::TimeWait, State::FinWait2].map(|state| connections[(family, state)])
         }).sum();

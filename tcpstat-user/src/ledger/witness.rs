@@ -38,7 +38,8 @@ pub struct Readings {
 #[derive(Clone, Debug, Default)]
 pub struct Tripwires {
     full: Tripwire,
-    ipv4: Tripwire,
+    /// Whether sockets had changed their family at the last look that could tell.
+    families_suspected: bool,
     minis: Tripwire,
 }
 
@@ -92,9 +93,15 @@ impl Tripwires {
             .unwrap_or(looks[0])
     }
 
-    /// Judges the families by themselves. Snapshots put them right, so this trips nothing.
+    /// Judges the families by themselves. Snapshots put them right, so this trips nothing. The difference
+    /// may be another one at each look, as sockets go on changing.
     pub fn look_at_families(&mut self, readings: &Readings) -> Look {
-        self.ipv4.look(&readings.ipv4)
+        let Some(changed) = self.changed_family(readings) else { return Look::Moving };
+        match (changed, std::mem::replace(&mut self.families_suspected, changed > 0)) {
+            (..=0, _) => Look::Agrees,
+            (_, false) => Look::Suspect,
+            (_, true) => Look::Tripped,
+        }
     }
 
     /// Whether nothing gives cause to look again. So while sockets move.
@@ -121,11 +128,12 @@ impl Tripwires {
         reading.difference().map(|difference| difference - wire.excused())
     }
 
-    /// How many sockets have changed to IPv4 since the ledger was right, by sockstat; `None` while they
-    /// move, and where sockstat cannot be read.
+    /// How many sockets have changed to IPv4 since the ledger was right, by sockstat. `None` while they
+    /// move, where sockstat cannot be read, and where the sums are wrong too.
     #[must_use]
-    pub fn changed_family(readings: &Readings) -> Option<i64> {
-        readings.ipv4.difference().map(|difference| -difference)
+    pub fn changed_family(&self, readings: &Readings) -> Option<i64> {
+        let sums_agree = self.difference(Object::Full, readings)? == 0;
+        readings.ipv4.difference().filter(|_| sums_agree).map(|difference| -difference)
     }
 }
 
@@ -216,9 +224,13 @@ mod tests {
             let readings = changed(300, ended).readings(&ledger(Hooks::default()));
             assert_eq!(tripwires.look(&readings), Look::Agrees, "{ended} ended");
             assert!(tripwires.agrees(&readings), "{ended} ended");
-            assert_eq!(Tripwires::changed_family(&readings), Some(300));
-            let looks = [(); 2].map(|()| tripwires.look_at_families(&readings));
-            assert_eq!(looks, [Look::Suspect, Look::Tripped]);
+            assert_eq!(tripwires.changed_family(&readings), Some(300));
+            assert_eq!(tripwires.look_at_families(&readings), Look::Suspect);
+            // More have changed by the next look.
+            let more = changed(301, ended).readings(&ledger(Hooks::default()));
+            assert_eq!(tripwires.look_at_families(&more), Look::Tripped);
+            let none = changed(0, 0).readings(&ledger(Hooks::default()));
+            assert_eq!(tripwires.look_at_families(&none), Look::Agrees);
         }
     }
 

@@ -98,11 +98,17 @@ impl Textfile {
             .prefix(leftovers::PREFIX)
             .suffix(leftovers::SUFFIX)
             .tempfile_in(&self.folder)
-            // Its own error names the temporary file, which tells nobody anything.
-            .map_err(|error| error.raw_os_error().map_or(error, io::Error::from_raw_os_error))?;
+            .map_err(without_path)?;
         leftovers::claim(made.as_file());
         Ok(made)
     }
+}
+
+/// The system's own error: tempfile's names the temporary file, which tells nobody anything.
+fn without_path(error: io::Error) -> io::Error {
+    let inner = error.get_ref().and_then(|inner| inner.source());
+    let errno = inner.and_then(|inner| inner.downcast_ref::<io::Error>()?.raw_os_error());
+    errno.map_or(error, io::Error::from_raw_os_error)
 }
 
 impl Identity {

@@ -58,7 +58,9 @@ impl FromStr for Textfile {
 
     fn from_str(text: &str) -> Result<Self, TextfileError> {
         let path = PathBuf::from(text);
+        // A slash at its end would name a folder.
         let named = path.file_name().and_then(|name| name.to_str());
+        let named = named.filter(|_| !text.ends_with('/'));
         if !named.is_some_and(|name| name.len() > SUFFIX.len() && name.ends_with(SUFFIX)) {
             return Err(TextfileError::Suffix);
         }
@@ -95,7 +97,7 @@ mod tests {
 
     #[test]
     fn a_name_that_the_collector_passes_over_is_refused() {
-        for text in ["tcpstat", "tcpstat.txt", ".prom", "folder.prom/tcpstat", ""] {
+        for text in ["tcpstat", "tcpstat.txt", ".prom", "folder.prom/tcpstat", "a.prom/", ""] {
             assert!(text.parse::<Textfile>().is_err(), "{text}");
         }
         assert_eq!("tcpstat.prom".parse::<Textfile>().unwrap().folder, Path::new("."));

@@ -73,6 +73,8 @@ pub struct Live {
     pub carried: Transitions,
     /// What the ledger's readings are held against.
     pub tripwires: Tripwires,
+    /// Sockets that had changed their family since the ledger was right, when it could be told last.
+    pub changed_family: i64,
 }
 
 /// The last listing of all sockets.
@@ -126,7 +128,8 @@ impl Published {
         let readings = witness.readings(&live.ledger);
         let tw = sockstat.map_or_else(|| snapshot.tally.minis(), |sockstat| sockstat.tw);
         values.sockstat = sockstat;
-        values.connections = Some(live.ledger.connections(&witness.after, tw));
+        let changed = live.tripwires.changed_family(&readings).unwrap_or(live.changed_family);
+        values.connections = Some(live.ledger.connections(&witness.after, tw, changed));
         values.tracer = Some(TracerValues {
             program: live.program.word(),
             hooks: live.hooks.word(),
@@ -153,7 +156,7 @@ impl Published {
         let counted = live.counters.read();
         let sockstat = if live.hooks.timewait { None } else { files.sockstat() };
         let tw = sockstat.map_or_else(|| tally.minis(), |sockstat| sockstat.tw);
-        let connections = live.ledger.connections(&counted, tw);
+        let connections = live.ledger.connections(&counted, tw, live.changed_family);
         Some(Sample::new(at, &connections, Some(&live.carried.plus(&counted))))
     }
 }

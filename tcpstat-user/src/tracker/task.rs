@@ -307,6 +307,7 @@ impl Task {
                 ledger: audit.ledger().clone(),
                 carried: self.carried.clone(),
                 tripwires: audit.tripwires().clone(),
+                changed_family: audit.changed_family(),
             });
             self.state.drift = *audit.drift();
             self.state.health.consistent = audit.consistent();

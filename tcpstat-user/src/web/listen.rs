@@ -79,6 +79,9 @@ fn remedy(kind: io::ErrorKind) -> &'static str {
     match kind {
         io::ErrorKind::AddrNotAvailable => ": no interface of this host has that address",
         io::ErrorKind::PermissionDenied => ": a port below 1024 takes CAP_NET_BIND_SERVICE",
+        io::ErrorKind::InvalidInput => {
+            ": a link-local address needs its interface, as in [fe80::1%eth0]:10048; write an IPv4 address as such"
+        }
         _ => "",
     }
 }

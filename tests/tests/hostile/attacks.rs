@@ -10,7 +10,7 @@ use tcpstat_tests::deadline::{DEADLINE, Look, poll, wait_until};
 use tcpstat_tests::events::EventStream;
 use tcpstat_tests::exporter::Exporter;
 use tcpstat_tests::harness::{Test, kernel_test};
-use tcpstat_tests::hostile_clients::{Attack, Kind};
+use tcpstat_tests::hostile_clients::{ATTACK_DEADLINE, Attack, Kind};
 use tcpstat_tests::priority;
 use tcpstat_tests::scraper::Scraper;
 
@@ -56,7 +56,7 @@ fn attacked(kind: Kind, addresses: u8) -> Result<()> {
     let from_each = CONNECTIONS / sources.len();
     let attack = Attack::start(kind, sources, from_each, address)?;
     let enough = u64::try_from(CONNECTIONS)?;
-    wait_until("attack", DEADLINE, || {
+    wait_until("attack", ATTACK_DEADLINE, || {
         let opened = attack.opened();
         Ok(if opened >= enough { Look::Done(()) } else { Look::NotYet(opened.to_string()) })
     })?;

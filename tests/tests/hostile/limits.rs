@@ -15,7 +15,7 @@ use tcpstat_tests::deadline::{DEADLINE, Look, wait_until};
 use tcpstat_tests::exporter::{Exporter, Options};
 use tcpstat_tests::frozen::FrozenFs;
 use tcpstat_tests::harness::{Test, kernel_test};
-use tcpstat_tests::hostile_clients::{Attack, Kind};
+use tcpstat_tests::hostile_clients::{ATTACK_DEADLINE, Attack, Kind};
 use tcpstat_tests::mounts::PrivateMounts;
 use tcpstat_tests::scraper::{Scraper, connect_from};
 use tempfile::TempDir;
@@ -86,7 +86,7 @@ fn kept() -> Result<()> {
     let sources = (1..=250).map(|n| [127, 8, 0, n].into()).collect();
     let attack = Attack::start(Kind::Idle, sources, 2, exporter.address())?;
     for opened in [1_000, 2_000, 3_000] {
-        wait_until("attack", DEADLINE, || {
+        wait_until("attack", ATTACK_DEADLINE, || {
             let now = attack.opened();
             Ok(if now >= opened { Look::Done(()) } else { Look::NotYet(now.to_string()) })
         })?;

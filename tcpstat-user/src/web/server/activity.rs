@@ -99,6 +99,11 @@ impl Activity {
         self.locked().status
     }
 
+    /// Whether an answer is made or sent.
+    pub(super) fn is_answering(&self) -> bool {
+        matches!(self.status().phase, Phase::Answer | Phase::Stream)
+    }
+
     /// Bytes have come from the peer.
     pub(super) fn received(&self) {
         let mut state = self.locked();

@@ -155,20 +155,24 @@ async fn serve_connection(
         () = stop(&mut stopped) => return,
         readable = stream.readable() => if readable.is_err() { return },
     }
-    let service = answer::service(router, connection);
+    let service = answer::service(router, connection.clone());
     let http = http1::Builder::new()
         .timer(TokioTimer::new())
         // It would run between two requests too; the sweep has one that does not.
         .header_read_timeout(None)
         .max_buf_size(HEAD_BYTES)
+        // Whoever has asked all that he will ask may say so at once.
+        .half_close(true)
         .serve_connection(TokioIo::new(stream), service);
     pin!(http);
     // An error is the peer's, and ends the connection.
     select! {
         _ = http.as_mut() => {}
         () = stop(&mut stopped) => {
-            http.as_mut().graceful_shutdown();
-            let _ = http.await;
+            if connection.activity.is_answering() {
+                http.as_mut().graceful_shutdown();
+                let _ = http.await;
+            }
         }
     }
 }
