@@ -17,7 +17,7 @@ use tokio::time::sleep;
 use crate::priority;
 
 /// How long an attack may take to get going: it is the last that gets a processor, by its own choice.
-pub const ATTACK_DEADLINE: Duration = Duration::from_secs(60);
+pub const ATTACK_DEADLINE: Duration = Duration::from_mins(1);
 
 /// What each connection does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
