@@ -153,7 +153,7 @@ impl Watch {
         match &mut self.end {
             _ if number == Number::SIGHUP => {
                 info!(
-                    "SIGHUP is ignored: there is no file to read again; restart to change a setting"
+                    "SIGHUP is ignored: tcpstat has no configuration file; restart it to change a setting"
                 );
             }
             _ if HARMLESS.contains(&number) => info!("{number} is ignored"),
@@ -177,13 +177,13 @@ impl End {
 
     fn at_once(&self) -> ! {
         let status = if let Some(second) = self.second {
-            warn!("second {second}: ending at once");
+            warn!("second {second}: exiting immediately");
             128 + second as i32
         } else {
             let first = self.first;
             error!(
-                "not ended {LAST_RESORT:?} after {first}: a thread hangs in the kernel. Ending at once; \
-                 a --textfile may stay behind"
+                "still running {LAST_RESORT:?} after {first}: a thread hangs in the kernel. Exiting now; \
+                 a --textfile may not be removed"
             );
             1
         };
