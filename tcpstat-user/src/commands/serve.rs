@@ -144,7 +144,9 @@ async fn serve(args: &ServeArgs, mut signals: EndSignals, descriptors: u64) -> a
         procfs: procfs.clone(),
         node_exporter: !args.no_node_exporter,
     })
-    .context("starting the thread that reads the values of a scrape")?;
+    .map_err(|error| {
+        resources::not_started("the thread that reads the values of a scrape", &error)
+    })?;
     let (recorder, recording) = Recorder::new(tracking.published.clone(), scrapes.clone());
     let (stop, stopped) = watch::channel(false);
     let textfile = args.textfile.clone().map(|textfile| {

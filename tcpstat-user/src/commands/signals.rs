@@ -21,7 +21,7 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
-use super::log;
+use super::{log, resources::not_started};
 
 /// Signals that end `serve`, which cleans up first. Ctrl-\ (SIGQUIT) too: a core would leave the textfile
 /// behind, and SIGABRT still makes one. SIGALRM is what wrappers that limit the time of a command set,
@@ -84,7 +84,7 @@ impl EndSignals {
                 // This fails only for a wrong argument.
                 let _ = signals.thread_unblock();
             })
-            .context("starting the thread that waits for signals")?;
+            .map_err(|error| not_started("the thread that waits for signals", &error))?;
         Ok(Self { first })
     }
 
