@@ -1,4 +1,4 @@
-// The stream of the API, opened anew whenever it breaks off.
+// The stream of the API. It is opened again when it breaks.
 
 // Two samples are a second apart; without one for so long the other side is gone.
 const SILENCE_MS = 5000;

@@ -1,45 +1,45 @@
-// The status in plain words.
+// The status in words.
 
 import { count } from "./tables.js";
 
-/** Says how the numbers come about, and whether they are to be believed. */
+/** Shows how tcpstat counts, and whether its counts agree with the kernel. */
 export function tell(status) {
   const { tracer, snapshot } = status;
   const running = age(status.uptime_ms - status.started_uptime_ms);
   document.getElementById("running").textContent = `, revision ${status.revision}, running for ${running}`;
-  say("counted", tracer ? counted(tracer) : ["", "not in the kernel", "the numbers are those of the last listing"]);
-  say("proof", tracer ? proof(tracer) : ["", "none", "tcpstat check says what a tracer lacks"]);
-  say("drift", tracer ? drift(tracer) : ["", "unknown", "nothing to hold against the listing"]);
+  say("counted", tracer ? counted(tracer) : ["", "not in the kernel", "the numbers are those of the last snapshot"]);
+  say("proof", tracer ? proof(tracer) : ["", "none", "tcpstat check shows what the tracer needs"]);
+  say("drift", tracer ? drift(tracer) : ["", "unknown", "without a tracer there are no counts to compare"]);
   say("listing", snapshot ? listing(snapshot, status.snapshot_errors) : ["", "none yet", ""]);
 }
 
 function counted({ program, hooks, events_missed: missed, changes }) {
   const hooked = hooks.length > 0 ? ` with hooks on ${hooks.join(" and ")}` : "";
-  const skipped = missed > 0 ? `; the kernel skipped ${number(missed, "event")}` : "";
-  const changed = changes > 0 ? `; changed ${number(changes, "time")}` : "";
+  const skipped = missed > 0 ? `; missed ${number(missed, "event")}` : "";
+  const changed = changes > 0 ? `; switched programs ${number(changes, "time")}` : "";
   return ["good", "in the kernel", `by ${program}${hooked}${skipped}${changed}`];
 }
 
-function proof({ consistent, agreed_ms_ago: agreed, tripwire_trips: trips }) {
-  const when = agreed === null ? "not yet seen to agree" : `seen ${age(agreed)} ago`;
-  const before = trips > 0 ? `; has differed ${number(trips, "time")}` : "";
+function proof({ consistent, agreed_ms_ago: agreed, sockstat_mismatches: mismatches }) {
+  const when = agreed === null ? "no agreement yet" : `last agreement ${age(agreed)} ago`;
+  const before = mismatches > 0 ? `; ${number(mismatches, "failed sockstat check")}` : "";
   if (consistent) return ["good", "agrees with the kernel", `${when}${before}`];
-  return ["bad", "differs from the kernel", agreed === null ? when : `agreement ${when}`];
+  return ["bad", "differs from the kernel", `${when}${before}`];
 }
 
 function drift({ drift, corrections }) {
   const corrected = corrections.reduce((sum, { sockets }) => sum + sockets, 0);
-  const mended = corrected > 0 ? `${number(corrected, "socket")} corrected so far` : "nothing corrected so far";
-  if (drift.length === 0) return ["good", "none", `at the last exact listing; ${mended}`];
+  const soFar = corrected > 0 ? `${number(corrected, "socket")} corrected so far` : "nothing corrected so far";
+  if (drift.length === 0) return ["good", "none", `at the last exact snapshot; ${soFar}`];
   const sign = (sockets) => (sockets > 0 ? `+${count(sockets)}` : `−${count(-sockets)}`);
   const parts = drift.map(({ family, state, sockets }) => `${state} ${sign(sockets)} (${family})`);
-  return ["bad", parts.join(", "), `counted minus listed; ${mended}`];
+  return ["bad", parts.join(", "), `counts minus snapshot; ${soFar}`];
 }
 
 function listing({ source, ended_ms_ago: ended, took_ms: took, interval_ms: interval, sockets }, errors) {
   const lasted = took < 10 ? took.toFixed(1) : count(Math.round(took));
-  const failed = errors > 0 ? `; ${number(errors, "row")} or listings failed` : "";
-  const detail = `${number(sockets, "socket")} by ${source} in ${lasted} ms, every ${age(interval)}${failed}`;
+  const failed = errors > 0 ? `; ${number(errors, "row")} or snapshots failed` : "";
+  const detail = `${number(sockets, "socket")} from ${source} in ${lasted} ms, every ${age(interval)}${failed}`;
   return [errors > 0 ? "bad" : "", `${age(ended)} ago`, detail];
 }
 

@@ -9,7 +9,7 @@ import { Rows, count, fillMoves, fillStates, perSecond } from "./tables.js";
 
 const WORDS = {
   connecting: "connecting",
-  waiting: "waiting for the first listing",
+  waiting: "waiting for the first snapshot",
   live: "live",
   reconnecting: "reconnecting",
 };
@@ -75,7 +75,7 @@ document.addEventListener("visibilitychange", draw);
 connect({
   state: (state) => {
     const newest = series.newest();
-    const old = state === "reconnecting" && newest ? `; the numbers are of ${clock(series.time(newest))}` : "";
+    const old = state === "reconnecting" && newest ? `; the numbers are those of ${clock(series.time(newest))}` : "";
     document.body.dataset.connection = state;
     find("#connection").dataset.state = state;
     find("#connection").textContent = `${WORDS[state]}${old}`;

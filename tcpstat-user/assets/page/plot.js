@@ -32,7 +32,7 @@ export class Plot {
     new ResizeObserver(() => this.plot?.setSize(this.size())).observe(this.frame);
   }
 
-  /** Makes it anew, in the colours and the scale of now. */
+  /** Builds the plot again, with the current colours and scale. */
   build() {
     this.plot?.destroy();
     const series = [...this.lines].map(([key, { state, dash }]) => ({
@@ -96,9 +96,9 @@ export class Plot {
     const parts = this.visible().map(([key, column]) => {
       const values = column.filter((value) => value !== null);
       const [least, most] = [Math.min(...values), Math.max(...values)];
-      return `${key.replace(" ", " to ")} now ${this.words(column.at(-1))}, least ${this.words(least)}, most ${this.words(most)}`;
+      return `${key.replace(" ", " to ")} now ${this.words(column.at(-1))}, minimum ${this.words(least)}, maximum ${this.words(most)}`;
     });
-    this.text.textContent = parts.length > 0 ? `${parts.join("; ")}.` : "Nothing to be seen.";
+    this.text.textContent = parts.length > 0 ? `${parts.join("; ")}.` : "No data.";
   }
 
   place(key) {

@@ -1,4 +1,4 @@
-// The samples of the last ten minutes, and what the page reckons from them.
+// The samples of the last ten minutes, and what the page computes from them.
 
 export const SPAN_MS = 10 * 60 * 1000;
 

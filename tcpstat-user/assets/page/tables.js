@@ -56,7 +56,7 @@ export function fillStates(rows, series, families, moves) {
     row.classList.toggle("zero", all === 0);
     write(row, "total", count(all));
     for (const family of BOTH) write(row, family, count(sockets(sample, [family], state)));
-    // Mini-sockets make no transition of these; none of the moves tells of them.
+    // Mini-sockets make none of these transitions.
     const known = state !== "time_wait";
     write(row, "in", known ? perSecond(sum(series, families, moves.filter((move) => enters(move, state)))) : "–");
     write(row, "out", known ? perSecond(sum(series, families, moves.filter((move) => leaves(move, state)))) : "–");

@@ -13,8 +13,8 @@ use crate::{
 };
 
 pub(super) const EXAMPLES: &str = "Examples:
-  tcpstat check                                      what runs here, and what is missing for the rest
-  tcpstat check > /dev/null && echo a tracer runs    the exit status tells too";
+  tcpstat check                                      what can run here, and what is missing for the rest
+  tcpstat check > /dev/null && echo a tracer runs    use the exit status";
 
 /// Flags of `tcpstat check`.
 #[derive(Args, Debug)]
@@ -47,7 +47,7 @@ impl Verdict {
     fn words(&self) -> String {
         match self {
             Self::Runs(program) => format!("would run, with {}", program.word()),
-            Self::SnapshotsAlone => "would not run; snapshots alone would be served".to_owned(),
+            Self::SnapshotsAlone => "would not run; serve would use snapshots only".to_owned(),
             Self::NoStart(reason) => format!("would not run; serve would not start: {reason}"),
         }
     }
@@ -72,15 +72,15 @@ impl Report {
         if let Err(error) = procfs.check_namespace() {
             self.say("procfs", &error.to_string());
             return Verdict::NoStart(
-                "it would list another network namespace than it was asked for",
+                "--path.procfs shows a different network namespace from the one it promises",
             );
         }
         let by_procfs = tracker::take(procfs);
         self.say(
             "procfs",
             &match &by_procfs {
-                Ok(pass) => format!("{} below {}", listed(pass), procfs.root().display()),
-                Err(error) => format!("impossible: {error}"),
+                Ok(pass) => format!("{} from {}", listed(pass), procfs.root().display()),
+                Err(error) => format!("failed: {error}"),
             },
         );
         let by_iterator = iterator(procfs, &privileges);
@@ -88,7 +88,7 @@ impl Report {
         let program = self.programs(procfs, &privileges);
         match program {
             _ if by_procfs.is_err() && by_iterator.is_err() => {
-                Verdict::NoStart("no source lists the sockets")
+                Verdict::NoStart("no source of snapshots works")
             }
             Some(program) => Verdict::Runs(program),
             None => Verdict::SnapshotsAlone,
@@ -98,10 +98,10 @@ impl Report {
     /// What takes the effect of capabilities away, where there is something.
     fn obstacles(&mut self, privileges: &Privileges) {
         if privileges.initial_user_namespace == Some(false) {
-            self.say("user ns", "not the initial one: capabilities do not count for BPF");
+            self.say("user ns", "not the initial one: its capabilities have no effect on BPF");
         }
         if privileges.seccomp_filter == Some(true) {
-            self.say("seccomp", "a filter is in force");
+            self.say("seccomp", "a filter is active");
         }
         match privileges.lockdown {
             Some(Lockdown::Integrity) => self.say("lockdown", "integrity"),

@@ -16,20 +16,20 @@ use crate::{
 /// Which program counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum TracerChoice {
-    /// The one that loses least on this kernel, then the other
+    /// The program that misses the fewest events on this kernel, then the other one
     Auto,
-    /// tp_btf
+    /// The BTF tracepoint (tp_btf)
     Btf,
     /// The classic tracepoint
     Tracepoint,
-    /// None: snapshots alone
+    /// No program: snapshots only
     Off,
 }
 
 /// Flags of the commands that count.
 #[derive(Args, Clone, Debug)]
 pub(super) struct CountingArgs {
-    /// BPF program that counts; several, best first, with commas between
+    /// Program that counts in the kernel; tcpstat tries a comma-separated list in order
     #[arg(
         long = "tracer",
         default_value = "auto",
@@ -44,25 +44,25 @@ pub(super) struct CountingArgs {
     #[command(flatten)]
     procfs: ProcfsArgs,
 
-    /// Who lists all sockets
+    /// Source of snapshots
     #[arg(
         long = "snapshot",
         default_value = "auto",
         value_name = "SOURCE",
         env = "TCPSTAT_SNAPSHOT",
         value_enum,
-        help_heading = "Listing"
+        help_heading = "Snapshots"
     )]
     snapshot: SourceChoice,
 
-    /// Time between two listings of all sockets: the counts are held against each
+    /// Time between two snapshots; tcpstat compares the counts with each of them
     #[arg(
         long = "snapshot-interval",
         default_value = "15s",
         value_name = "TIME",
         env = "TCPSTAT_SNAPSHOT_INTERVAL",
         value_parser = snapshot_interval,
-        help_heading = "Listing"
+        help_heading = "Snapshots"
     )]
     pub(super) snapshot_interval: Duration,
 }
@@ -127,7 +127,7 @@ impl Counting {
 pub(super) fn described(namespace: &ListedNamespace) -> String {
     let ListedNamespace { inum, own, of_pid_1 } = *namespace;
     let number =
-        inum.map_or_else(|| "of unknown number".to_owned(), |inum| format!("net:[{inum}]"));
+        inum.map_or_else(|| "with unknown inode number".to_owned(), |inum| format!("net:[{inum}]"));
     let whose = match (own, of_pid_1) {
         (true, Some(true)) => "of this process and of process 1",
         (true, Some(false)) => "of this process, not that of process 1",
@@ -141,7 +141,8 @@ pub(super) fn described(namespace: &ListedNamespace) -> String {
 
 fn rungs(choices: &[TracerChoice]) -> Result<Vec<Program>, clap::Error> {
     if choices.contains(&TracerChoice::Off) && choices.len() > 1 {
-        let remedy = "--tracer: `off` goes with no other program; give it alone, or leave it out";
+        let remedy =
+            "--tracer: `off` cannot be combined with a program; use it alone, or leave it out";
         return Err(Cli::command().error(ErrorKind::ArgumentConflict, remedy));
     }
     let mut rungs = Vec::new();
@@ -164,13 +165,13 @@ fn rungs(choices: &[TracerChoice]) -> Result<Vec<Program>, clap::Error> {
 /// The first tracer that runs; without one a warning says what each rung lacks.
 fn find_tracer(rungs: &[Program], procfs: &Procfs) -> Option<Tracer> {
     if rungs.is_empty() {
-        info!("the tracer is off: snapshots alone");
+        info!("the tracer is off: using snapshots only");
         return None;
     }
     let netns_inum = match procfs.netns_inum() {
         Ok(inum) => inum,
         Err(error) => {
-            warn!("snapshots alone: {error}");
+            warn!("using snapshots only: {error}");
             return None;
         }
     };
@@ -186,7 +187,7 @@ fn find_tracer(rungs: &[Program], procfs: &Procfs) -> Option<Tracer> {
     let refused: Vec<_> = refused.iter().map(told).collect();
     if let Some(tracer) = &tracer {
         if !refused.is_empty() {
-            info!("not the first choice, which does not run: {}", refused.join("; "));
+            info!("the preferred program does not run: {}", refused.join("; "));
         }
         for refusal in &tracer.hooks_refused {
             debug!(hooks = refusal.group, "refused: {refusal}");
@@ -195,7 +196,7 @@ fn find_tracer(rungs: &[Program], procfs: &Procfs) -> Option<Tracer> {
         let hooks = tracer.hooks.word();
         info!(program = tracer.program.word(), hooks, "counting in the kernel");
     } else {
-        warn!("snapshots alone, no tracer runs: {}", refused.join("; "));
+        warn!("no tracer runs, using snapshots only: {}", refused.join("; "));
     }
     tracer
 }

@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Flags of every command.
 #[derive(Args, Clone, Debug)]
 pub(super) struct LogArgs {
-    /// Least that is logged to standard error
+    /// Minimum log level; logs to standard error
     #[arg(
         long = "log.level",
         global = true,

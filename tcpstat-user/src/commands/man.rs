@@ -20,7 +20,7 @@ pub(super) const EXAMPLES: &str = "Examples:
 /// Flags of `tcpstat man`.
 #[derive(Args, Debug)]
 pub(super) struct ManArgs {
-    /// Folder to write all pages to, one for each command, instead of printing the first
+    /// Directory to write all pages to, one for each command, instead of printing the main page
     #[arg(long, value_name = "DIR", value_parser = values::path(), value_hint = ValueHint::DirPath, help_heading = "Output")]
     directory: Option<PathBuf>,
 }

@@ -38,10 +38,10 @@ use serve::ServeArgs;
 
 /// What the exit status tells, in the help and in the manual page.
 const EXIT_STATUS: &str = "Exit status:
-  0  well; for check: a tracer would run
-  1  failed: one line on standard error says why; for check: no tracer would run
-  2  wrong usage: what, where and how it is written, on standard error
-  128 + the signal's number: serve was ended at once by a second SIGTERM, SIGINT or SIGQUIT";
+  0  success; for check: a tracer would run
+  1  failure: one line on standard error gives the reason; for check: no tracer would run
+  2  wrong usage: standard error names the argument and its correct form
+  128 + the signal's number: a second SIGTERM, SIGINT or SIGQUIT ended serve immediately";
 
 /// Does what the command line and the environment ask for; what failed is told on standard error. The
 /// first of `arguments` is the program's name.
@@ -72,17 +72,17 @@ fn failed(error: anyhow::Error, variables: &Variables) -> ExitCode {
 
 /// TCP sockets by state, counted in the kernel, served to Prometheus
 ///
-/// An eBPF program counts the transitions of TCP sockets; the counts are seeded from the kernel's own list,
-/// held against it every interval, and served to Prometheus. A scrape reads counters, not sockets: it costs
-/// the same with ten of them and with a million.
+/// An eBPF program counts the state transitions of TCP sockets. tcpstat seeds the counts from a snapshot of
+/// all sockets, compares them with a new snapshot at each interval, and serves them to Prometheus. A scrape
+/// reads counters, not sockets: it costs the same with ten sockets and with a million.
 ///
-/// Without a command, tcpstat is tcpstat serve. Without privileges it serves what listings tell.
+/// Without a command, tcpstat runs tcpstat serve. Without privileges it takes its numbers from snapshots.
 #[derive(Debug, Parser)]
 #[command(
     name = "tcpstat",
     version,
     args_conflicts_with_subcommands = true,
-    after_help = "Without a command, `tcpstat` is `tcpstat serve`. `tcpstat COMMAND --help` has examples.",
+    after_help = "Without a command, `tcpstat` runs `tcpstat serve`. `tcpstat COMMAND --help` has examples.",
     after_long_help = format!("{}\n\n{EXIT_STATUS}", serve::EXAMPLES)
 )]
 struct Cli {
@@ -104,17 +104,17 @@ enum Command {
     Top(top::TopArgs),
     /// Print the sockets by state once; needs no privileges
     ///
-    /// IPV4 and IPV6 are the sockets' families, not the packets': the connections of IPv4 clients of a
-    /// dual-stack listener are sockets of IPv6, as in /proc/net/tcp6.
+    /// IPV4 and IPV6 are the families of the sockets, not of the packets: a connection from an IPv4 client to
+    /// a dual-stack listener is an IPv6 socket, as in /proc/net/tcp6.
     #[command(after_long_help = show::EXAMPLES)]
     Show(show::ShowArgs),
-    /// Try what the tracer needs, and say what to grant
+    /// Check whether a tracer can run, and show which privileges are missing
     #[command(after_long_help = check::EXAMPLES)]
     Check(check::CheckArgs),
-    /// Print a file that goes with the binary
+    /// Print a file that is part of the binary
     #[command(after_long_help = print::EXAMPLES)]
     Print(print::PrintArgs),
-    /// Print completions for a shell
+    /// Print shell completions
     #[command(after_long_help = completions::EXAMPLES)]
     Completions(completions::CompletionsArgs),
     /// Print the manual page
@@ -125,7 +125,7 @@ enum Command {
 /// Where sockets are listed.
 #[derive(Args, Clone, Debug)]
 struct ProcfsArgs {
-    /// Where procfs is mounted; PATH/PID lists the network namespace of that process
+    /// Mount point of procfs; PATH/PID selects the network namespace of that process
     #[arg(
         long = "path.procfs",
         default_value = Procfs::DEFAULT_ROOT,
@@ -133,7 +133,7 @@ struct ProcfsArgs {
         env = "TCPSTAT_PATH_PROCFS",
         value_parser = values::path(),
         value_hint = ValueHint::DirPath,
-        help_heading = "Listing"
+        help_heading = "Snapshots"
     )]
     path: PathBuf,
 }

@@ -20,20 +20,20 @@ pub(super) struct PrintArgs {
 
 #[derive(Debug, Subcommand)]
 enum Kind {
-    /// The systemd unit: an unprivileged service with two capabilities
+    /// A systemd unit: an unprivileged service with two capabilities
     Unit,
-    /// The dashboard for Grafana 10 or later, to be imported or provisioned
+    /// A dashboard for Grafana 10 or later, to import or to provision
     Dashboard,
     /// Recording and alerting rules for Prometheus
     Rules(RulesArgs),
-    /// The runbook: what each alert means, how to confirm it, what to do
+    /// The runbook: what each alert means, how to confirm it, and what to do
     Runbook,
 }
 
 #[derive(Args, Debug)]
 struct RulesArgs {
-    /// Where people find the runbook instead: each alert's runbook_url is this, # and the alert's name in
-    /// lower case [default: what the tcpstat that the alert is about serves at /runbook]
+    /// URL of the runbook; the runbook_url of an alert is this URL, #, and the name of the alert in lower
+    /// case [default: the path /runbook of the tcpstat that the alert is about]
     #[arg(
         long = "runbook-url",
         value_name = "URL",

@@ -9,20 +9,24 @@ use std::{
 
 use anyhow::anyhow;
 
-/// What to do where a thread cannot be started.
-pub(super) const MORE_TASKS: &str = "raise the limit on tasks (RLIMIT_NPROC, TasksMax=, pids.max)";
-
 /// Takes so many of them at once, and gives them back.
 ///
 /// # Errors
 /// The kernel's answer, and what to raise.
 pub(super) fn check(threads: usize, descriptors: usize) -> anyhow::Result<()> {
-    start(threads).map_err(|error| anyhow!("starting {threads} threads: {error}: {MORE_TASKS}"))?;
+    start(threads).map_err(|error| not_started(&format!("{threads} threads"), &error))?;
     open(descriptors).map_err(|error| {
         anyhow!(
             "opening {descriptors} descriptors: {error}: raise RLIMIT_NOFILE (`ulimit -n`, LimitNOFILE=)"
         )
     })
+}
+
+/// The error for threads that the kernel does not start: the kernel's answer, and what to raise.
+pub(super) fn not_started(what: &str, error: &Error) -> anyhow::Error {
+    anyhow!(
+        "starting {what}: {error}: raise the limit on tasks (RLIMIT_NPROC, TasksMax=, pids.max)"
+    )
 }
 
 /// Threads that wait until all of them have started.

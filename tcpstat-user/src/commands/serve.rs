@@ -34,12 +34,12 @@ pub(super) const EXAMPLES: &str = "Examples:
   tcpstat                                             on port 10048 of every address
   tcpstat serve --web.listen-address 127.0.0.1:10048
   tcpstat serve --textfile /var/lib/prometheus/node-exporter/tcpstat.prom
-  tcpstat serve --tracer off --snapshot-interval 5s   listings alone";
+  tcpstat serve --tracer off --snapshot-interval 5s   snapshots only";
 
 /// Flags of `tcpstat serve`.
 #[derive(Args, Clone, Debug)]
 pub(super) struct ServeArgs {
-    /// Address to listen on: HOST:PORT, or :PORT for all; repeatable
+    /// Address to listen on: HOST:PORT, or :PORT for all addresses; can be repeated
     #[arg(
         long = "web.listen-address",
         default_value = ":10048",
@@ -51,7 +51,7 @@ pub(super) struct ServeArgs {
     )]
     listen_address: Vec<ListenAddress>,
 
-    /// Path of the metrics
+    /// Path under which the metrics are served
     #[arg(
         long = "web.telemetry-path",
         default_value = "/metrics",
@@ -63,7 +63,8 @@ pub(super) struct ServeArgs {
     )]
     telemetry_path: TelemetryPath,
 
-    /// Most answers under way at a time, streams aside; a further request waits a second, then gets 503
+    /// Maximum number of requests served at a time, without streams; one more waits a second, then gets
+    /// status 503
     #[arg(
         long = "web.max-requests",
         default_value = "40",
@@ -77,7 +78,7 @@ pub(super) struct ServeArgs {
     #[command(flatten)]
     counting: CountingArgs,
 
-    /// Do not serve node_exporter's node_tcp_connection_states
+    /// Do not export node_exporter's metric node_tcp_connection_states
     #[arg(
         long = "no-compat.node-exporter",
         env = "TCPSTAT_NO_COMPAT_NODE_EXPORTER",
@@ -92,7 +93,7 @@ pub(super) struct ServeArgs {
     )]
     no_node_exporter: bool,
 
-    /// File to write node_exporter's metric to, for its textfile collector; ends in .prom
+    /// File to write node_exporter's metric to, for its textfile collector; the name must end in .prom
     #[arg(
         long = "textfile",
         value_name = "PATH",
@@ -143,7 +144,9 @@ async fn serve(args: &ServeArgs, mut signals: EndSignals, descriptors: u64) -> a
         procfs: procfs.clone(),
         node_exporter: !args.no_node_exporter,
     })
-    .context("starting the thread that reads what a scrape tells")?;
+    .map_err(|error| {
+        resources::not_started("the thread that reads the values of a scrape", &error)
+    })?;
     let (recorder, recording) = Recorder::new(tracking.published.clone(), scrapes.clone());
     let (stop, stopped) = watch::channel(false);
     let textfile = args.textfile.clone().map(|textfile| {
@@ -168,7 +171,7 @@ async fn serve(args: &ServeArgs, mut signals: EndSignals, descriptors: u64) -> a
 
     let recorder = tokio::spawn(recorder.run());
     for listener in &listeners {
-        let address = listener.local_addr().context("asking for the address listened on")?;
+        let address = listener.local_addr().context("reading the address of a listening socket")?;
         info!("listening on http://{address}");
     }
     let server = Server::new(web::router(exporter), args.max_requests.into(), descriptors);

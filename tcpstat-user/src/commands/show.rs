@@ -41,7 +41,7 @@ pub(super) struct ShowArgs {
 pub(super) fn run(args: &ShowArgs) -> anyhow::Result<ExitCode> {
     let pass = tracker::take(&args.procfs.procfs()?)?;
     if let Some(broken) = &pass.first_broken {
-        tracing::warn!(rows = pass.broken_rows, "{broken}: such rows are left out");
+        tracing::warn!(rows = pass.broken_rows, "{broken}: rows like this are left out");
     }
     let text = if args.json {
         let mut json = serde_json::to_string_pretty(&Report::of(&pass))?;

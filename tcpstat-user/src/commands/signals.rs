@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
@@ -21,7 +21,7 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
-use super::{log, resources::MORE_TASKS};
+use super::{log, resources::not_started};
 
 /// Signals that end `serve`, which cleans up first. Ctrl-\ (SIGQUIT) too: a core would leave the textfile
 /// behind, and SIGABRT still makes one. SIGALRM is what wrappers that limit the time of a command set,
@@ -84,9 +84,7 @@ impl EndSignals {
                 // This fails only for a wrong argument.
                 let _ = signals.thread_unblock();
             })
-            .map_err(|error| {
-                anyhow!("starting the thread that waits for signals: {error}: {MORE_TASKS}")
-            })?;
+            .map_err(|error| not_started("the thread that waits for signals", &error))?;
         Ok(Self { first })
     }
 
@@ -155,7 +153,7 @@ impl Watch {
         match &mut self.end {
             _ if number == Number::SIGHUP => {
                 info!(
-                    "SIGHUP is ignored: there is no file to read again; restart to change a setting"
+                    "SIGHUP is ignored: tcpstat has no configuration file; restart it to change a setting"
                 );
             }
             _ if HARMLESS.contains(&number) => info!("{number} is ignored"),
@@ -179,13 +177,13 @@ impl End {
 
     fn at_once(&self) -> ! {
         let status = if let Some(second) = self.second {
-            warn!("second {second}: ending at once");
+            warn!("second {second}: exiting immediately");
             128 + second as i32
         } else {
             let first = self.first;
             error!(
-                "not ended {LAST_RESORT:?} after {first}: a thread hangs in the kernel. Ending at once; \
-                 a --textfile may stay behind"
+                "still running {LAST_RESORT:?} after {first}: a thread hangs in the kernel. Exiting now; \
+                 a --textfile may not be removed"
             );
             1
         };

@@ -126,7 +126,7 @@ impl Queue {
             // Writing to a Vec cannot fail.
             let _ = writeln!(
                 self.bytes,
-                "tcpstat: {lost} log lines lost here: standard error did not take them"
+                "tcpstat: {lost} log lines lost here: standard error did not accept them"
             );
             self.lines += lost;
         }

@@ -64,7 +64,7 @@ impl Parts {
         let graceful = why.is_ok();
         let connections = async {
             if graceful && hangs(server).await {
-                info!("closing the connections that are still open after 5 s");
+                info!("closing connections still open after {} s", PATIENCE.as_secs());
             }
         };
         let recorder = hangs(recorder);
@@ -81,7 +81,7 @@ impl Parts {
         }
         if let Some(path) = textfile {
             hanging.push(format!(
-                "the writer of --textfile {path} (its file system does not answer; the file may stay behind)"
+                "the writer of --textfile {path} (its file system does not answer; the file may not be removed)"
             ));
         }
         match flat(tracker) {
@@ -93,7 +93,7 @@ impl Parts {
         }
         why?;
         if !hanging.is_empty() {
-            bail!("not ended within {PATIENCE:?}, and not waited for: {}", hanging.join(", "));
+            bail!("still running after {PATIENCE:?}: {}", hanging.join(", "));
         }
         Ok(())
     }

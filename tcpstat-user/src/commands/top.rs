@@ -31,7 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Flags of `tcpstat top`.
 #[derive(Args, Debug)]
 pub(super) struct TopArgs {
-    /// Time between two looks; the keys + and - change it
+    /// Time between two updates; the keys + and - change it
     #[arg(
         long = "interval",
         default_value = "1s",
@@ -42,7 +42,7 @@ pub(super) struct TopArgs {
     )]
     interval: Duration,
 
-    /// Running exporter to look at, instead of counting here: http://HOST:PORT
+    /// Show a running exporter, http://HOST:PORT, instead of counting on this host
     #[arg(
         long = "connect",
         value_name = "URL",
@@ -61,7 +61,7 @@ pub(super) fn run(args: &TopArgs, log: &LogLines) -> anyhow::Result<ExitCode> {
     let drawable = env::var("TERM").is_ok_and(|kind| kind != "dumb");
     if !io::stdout().is_terminal() || !drawable {
         bail!(
-            "top needs a terminal on standard output, named by TERM; \
+            "top needs a terminal on standard output, and its type in TERM; \
              `tcpstat show` prints the numbers once"
         );
     }
@@ -116,7 +116,7 @@ fn exporter_url(text: &str) -> Result<String, String> {
         Some(_) if url.is_ascii() && url.len() <= LONGEST_URL && !url.contains('#') => {
             Ok(url.to_owned())
         }
-        _ => Err("write it like http://web-1:10048; there is no TLS".to_owned()),
+        _ => Err("write it like http://web-1:10048; TLS is not supported".to_owned()),
     }
 }
 

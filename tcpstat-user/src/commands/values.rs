@@ -50,7 +50,7 @@ pub(super) fn path() -> impl TypedValueParser<Value = PathBuf> {
     PathBufValueParser::new().try_map(|path| {
         let length = path.as_os_str().len();
         if length > LONGEST_PATH {
-            return Err(format!("{length} bytes: a path has {LONGEST_PATH} at most"));
+            return Err(format!("{length} bytes: a path has at most {LONGEST_PATH}"));
         }
         Ok(path)
     })

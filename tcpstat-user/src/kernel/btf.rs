@@ -37,10 +37,10 @@ pub enum BtfError {
         member: String,
     },
     /// The kernel has no such function, or one that was inlined everywhere.
-    #[error("kernel BTF has no function of that name")]
+    #[error("kernel BTF has no function with this name")]
     NoFunction,
     /// The function has another signature than the program expects.
-    #[error("it takes {parameters} parameters and gives {}", if *answers { "something" } else { "nothing" })]
+    #[error("the function has {parameters} parameters and returns {}", if *answers { "a value" } else { "nothing" })]
     Signature {
         /// How many it takes.
         parameters: usize,

@@ -12,7 +12,7 @@ pub(super) const POSSIBLE_CPUS: &str = "/sys/devices/system/cpu/possible";
 pub(super) fn cpu_ids() -> io::Result<u32> {
     let list = fs::read_to_string(POSSIBLE_CPUS)?;
     ids(&list).ok_or_else(|| {
-        let problem = format!("{:?} is no list of CPUs", list.trim());
+        let problem = format!("{:?} is not a list of CPUs", list.trim());
         io::Error::new(io::ErrorKind::InvalidData, problem)
     })
 }

@@ -18,7 +18,7 @@ use crate::procfs::Privileges;
 #[derive(Debug, Error)]
 pub enum LoadError {
     /// The build had no BPF object.
-    #[error("this binary was built without the tracer; `cargo xtask build` makes one with it")]
+    #[error("this binary was built without the tracer; `cargo xtask build` builds one with it")]
     NoObject,
     /// The object is not that of this version.
     #[error("the BPF object has no `{0}`")]
@@ -68,7 +68,7 @@ impl LoadError {
                 "mount /sys, or run a kernel built with CONFIG_DEBUG_INFO_BTF=y".to_owned()
             }
             Self::Btf(_) | Self::RecordLayout { .. } => {
-                format!("report it with the kernel's release, {}", remedy::kernel_release())
+                format!("report it with the kernel release, {}", remedy::kernel_release())
             }
             Self::Refused { refusal, .. } => refusal.remedy(privileges),
         }

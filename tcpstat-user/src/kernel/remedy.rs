@@ -54,13 +54,13 @@ impl Refusal {
     pub fn remedy(&self, privileges: &Privileges) -> String {
         self.decide(privileges, memlock_limits()).unwrap_or_else(|| match self.step {
             _ if self.kernel_log => {
-                "run with `--log.level debug` for all of the kernel's answer".to_owned()
+                "run with `--log.level debug` to see the complete answer of the kernel".to_owned()
             }
             Step::Load(asked) | Step::Attach(asked) => format!(
-                "the kernel gave no reason; report it with what was asked of it: {asked}, on {}",
+                "the kernel gave no reason; report it with the request ({asked}) and the kernel release, {}",
                 kernel_release()
             ),
-            _ => format!("report it with the kernel's release, {}", kernel_release()),
+            _ => format!("report it with the kernel release, {}", kernel_release()),
         })
     }
 
@@ -123,7 +123,7 @@ fn denied(step: Step, privileges: &Privileges, memlock: bool) -> String {
     let at_tracepoint = step == Step::Attach(Attachment::Tracepoint);
     if privileges.initial_user_namespace == Some(false) {
         return "run it in the initial user namespace: in another one (rootless container, userns-remap, \
-                hostUsers: false) capabilities do not count for BPF"
+                hostUsers: false) capabilities have no effect on BPF"
             .to_owned();
     }
     let raise_memlock = "raise RLIMIT_MEMLOCK (`ulimit -l unlimited`, LimitMEMLOCK=infinity)";
@@ -148,13 +148,13 @@ fn denied(step: Step, privileges: &Privileges, memlock: bool) -> String {
         let calls = if at_tracepoint { "bpf and perf_event_open" } else { "bpf" };
         return format!(
             "let the seccomp filter of this process allow {calls} (SystemCallFilter=bpf perf_event_open; \
-             the seccomp profile of the container): the capabilities are held"
+             the seccomp profile of the container): the process has the capabilities"
         );
     }
     if privileges.lockdown == Some(Lockdown::Confidentiality) {
         return UNLOCK.to_owned();
     }
-    "the capabilities are held, so a security module (AppArmor, SELinux) refuses it: see `dmesg` or the audit log"
+    "the process has the capabilities, so a security module (AppArmor, SELinux) refuses it: see `dmesg` or the audit log"
         .to_owned()
 }
 
@@ -219,16 +219,36 @@ mod tests {
             (attach, holding(BPF), false, "grant CAP_PERFMON, or run as root"),
             (maps, holding(NONE), true, "grant CAP_BPF and CAP_PERFMON and raise RLIMIT_MEMLOCK"),
             (maps, holding(TWO), true, "raise RLIMIT_MEMLOCK"),
-            (load, holding(TWO), true, "the capabilities are held, so a security module"),
+            (load, holding(TWO), true, "the process has the capabilities, so a security module"),
             (maps, filtered, false, "let the seccomp filter of this process allow bpf ("),
             (attach, filtered, false, "let the seccomp filter of this process allow bpf and perf_"),
             (maps, elsewhere, false, "run it in the initial user namespace"),
             (load, locked(Lockdown::Confidentiality), false, "the kernel is locked down"),
-            (load, locked(Lockdown::Integrity), false, "the capabilities are held, so a security"),
+            (
+                load,
+                locked(Lockdown::Integrity),
+                false,
+                "the process has the capabilities, so a security",
+            ),
             (attach, paranoid(TWO, 3), false, "set the sysctl kernel.perf_event_paranoid to 2"),
-            (attach, paranoid(TWO, 2), false, "the capabilities are held, so a security module"),
-            (attach, paranoid(ALL, 4), false, "the capabilities are held, so a security module"),
-            (load, paranoid(TWO, 4), false, "the capabilities are held, so a security module"),
+            (
+                attach,
+                paranoid(TWO, 2),
+                false,
+                "the process has the capabilities, so a security module",
+            ),
+            (
+                attach,
+                paranoid(ALL, 4),
+                false,
+                "the process has the capabilities, so a security module",
+            ),
+            (
+                load,
+                paranoid(TWO, 4),
+                false,
+                "the process has the capabilities, so a security module",
+            ),
             (maps, unknown, false, "grant CAP_BPF and CAP_PERFMON, or run as root"),
         ] {
             for errno in [Errno::EPERM, Errno::EACCES] {

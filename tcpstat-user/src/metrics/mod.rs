@@ -56,7 +56,7 @@ pub struct TracerValues {
     pub corrections: PerState<u64>,
     /// Events that the kernel skipped.
     pub events_missed: u64,
-    /// How often the tracer was changed for one that loses less.
+    /// Times that tcpstat switched to a program that misses fewer events.
     pub tracer_changes: u64,
     /// How the numbers prove themselves.
     pub health: HealthValues,
@@ -98,7 +98,7 @@ impl Reason {
     pub fn word(self) -> &'static str {
         match self {
             Self::Interval => "interval",
-            Self::Tripwire => "tripwire",
+            Self::Tripwire => "sockstat",
             Self::MissedEvents => "missed_events",
             Self::AfterChurn => "after_churn",
         }

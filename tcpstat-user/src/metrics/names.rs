@@ -23,88 +23,92 @@ const fn counter(name: &'static str, help: &'static str) -> Metric {
 
 pub(super) const CONNECTIONS: Metric = gauge(
     "tcpstat_connections",
-    "TCP sockets of this network namespace by family and state, now. The family is the socket's, not the packets': an IPv4 client of a dual-stack listener counts as ipv6.",
+    "TCP sockets in this network namespace, by family and state. The family is that of the socket, not of the packets: a connection from an IPv4 client to a dual-stack listener counts as ipv6.",
 );
 pub(super) const TRANSITIONS: Metric = counter(
     "tcpstat_transitions",
-    "TCP state transitions by the socket's family since the tracer started; from=\"listen\", to=\"syn_recv\" is an accepted child's birth.",
+    "TCP state transitions since the tracer started, by family of the socket. from=\"listen\", to=\"syn_recv\" is a new socket that a listener created.",
 );
 pub(super) const SNAPSHOT_CONNECTIONS: Metric = gauge(
     "tcpstat_snapshot_connections",
-    "TCP sockets by family (the socket's, not the packets') and state as the last snapshot listed them.",
+    "TCP sockets in the last snapshot, by family (of the socket, not of the packets) and state.",
 );
 pub(super) const DRIFT_CONNECTIONS: Metric = gauge(
     "tcpstat_drift_connections",
-    "Counted minus listed sockets at the last exact snapshot, before it was corrected.",
+    "Counted sockets minus sockets in the snapshot, at the last exact snapshot, before the correction.",
 );
 pub(super) const CORRECTIONS: Metric = counter(
     "tcpstat_corrections",
-    "Sockets that reconciling with a snapshot added to or took from a gauge.",
+    "Sockets that corrections added to a gauge or removed from it, by state.",
 );
 pub(super) const RECEIVE_QUEUE_BYTES: Metric = gauge(
     "tcpstat_receive_queue_bytes",
-    "Bytes received and not yet read at the last snapshot, listening sockets left out.",
+    "Bytes received but not yet read at the last snapshot, without listening sockets.",
 );
 pub(super) const SEND_QUEUE_BYTES: Metric = gauge(
     "tcpstat_send_queue_bytes",
-    "Bytes written and not yet acknowledged at the last snapshot, listening sockets left out.",
+    "Bytes written but not yet acknowledged at the last snapshot, without listening sockets.",
 );
 pub(super) const SNAPSHOT_TIMESTAMP_SECONDS: Metric = gauge(
     "tcpstat_snapshot_timestamp_seconds",
-    "When the last snapshot ended, in seconds since the epoch.",
+    "Time at which the last snapshot ended, in seconds since the epoch.",
 );
 pub(super) const SNAPSHOT_DURATION_SECONDS: Metric =
-    gauge("tcpstat_snapshot_duration_seconds", "How long the last snapshot took.");
+    gauge("tcpstat_snapshot_duration_seconds", "Duration of the last snapshot in seconds.");
 pub(super) const SNAPSHOT_INTERVAL_SECONDS: Metric = gauge(
     "tcpstat_snapshot_interval_seconds",
-    "Time between two snapshots: the one asked for, longer where snapshots would take too much of it.",
+    "Time between two snapshots: the configured interval, or more if snapshots would take too much of that time.",
 );
 pub(super) const SNAPSHOT_ROWS: Metric =
-    gauge("tcpstat_snapshot_rows", "Sockets that the last snapshot listed.");
+    gauge("tcpstat_snapshot_rows", "Number of sockets in the last snapshot.");
 pub(super) const SNAPSHOT_ERRORS: Metric = counter(
     "tcpstat_snapshot_errors",
-    "Rows of snapshots that could not be understood, and snapshots that failed.",
+    "Rows of snapshots that could not be parsed, and snapshots that failed.",
 );
 pub(super) const TIME_WAIT_LIMIT: Metric = gauge(
     "tcpstat_time_wait_limit",
-    "Timewait mini-sockets that the kernel allows here (net.ipv4.tcp_max_tw_buckets); sockstat's tw counts against it.",
+    "Maximum number of timewait mini-sockets (net.ipv4.tcp_max_tw_buckets). The tw value of sockstat counts towards it.",
 );
 pub(super) const EPHEMERAL_PORTS: Metric = gauge(
     "tcpstat_ephemeral_ports",
-    "Ports that connecting sockets choose from (the size of net.ipv4.ip_local_port_range).",
+    "Number of ephemeral ports (the size of net.ipv4.ip_local_port_range).",
 );
 pub(super) const SOCKSTAT_SOCKETS: Metric = gauge(
     "tcpstat_sockstat_sockets",
-    "TCP sockets by the kernel's own count: hashed full sockets (inuse), timewait mini-sockets (tw).",
+    "TCP sockets according to sockstat, the kernel's own count: hashed full sockets (inuse), timewait mini-sockets (tw).",
 );
 pub(super) const TRACER_UP: Metric = gauge(
     "tcpstat_tracer_up",
-    "1 while transitions are counted in the kernel, 0 while snapshots alone are served.",
+    "1 if a program counts transitions in the kernel, 0 if the numbers come from snapshots only.",
 );
 pub(super) const TRACER_INFO: Metric = gauge(
     "tcpstat_tracer_info",
-    "How sockets are counted: program, snapshot source, further hooks.",
+    "How tcpstat counts sockets: program, source of snapshots, additional hooks.",
 );
-pub(super) const EVENTS_MISSED: Metric =
-    counter("tcpstat_events_missed", "Events that the kernel says it did not run the tracer for.");
-pub(super) const TRACER_CHANGES: Metric =
-    counter("tcpstat_tracer_changes", "How often the tracer was changed for one that loses less.");
+pub(super) const EVENTS_MISSED: Metric = counter(
+    "tcpstat_events_missed",
+    "Events for which the kernel reports that it did not run the tracer.",
+);
+pub(super) const TRACER_CHANGES: Metric = counter(
+    "tcpstat_tracer_changes",
+    "Times that tcpstat switched to a program that misses fewer events.",
+);
 pub(super) const CONSISTENT: Metric = gauge(
     "tcpstat_consistent",
-    "1 when the sum of the gauges agreed with the kernel's own count when last it could be told.",
+    "1 if the sum of the gauges agreed with the kernel's own count (sockstat) at the last conclusive check, else 0.",
 );
 pub(super) const TRIPWIRE_TRIPS: Metric = counter(
-    "tcpstat_tripwire_trips",
-    "How often the sum of the gauges was seen to differ from the kernel's own count, twice in a row.",
+    "tcpstat_sockstat_mismatches",
+    "Failed sockstat checks: the sum of the gauges differed from the kernel's own count twice in a row.",
 );
 pub(super) const RECONCILES: Metric =
-    counter("tcpstat_reconciles", "Times the counts were held against a listing, by reason.");
+    counter("tcpstat_reconciles", "Comparisons of the counts with a snapshot, by reason.");
 pub(super) const LAST_AGREEMENT_TIMESTAMP_SECONDS: Metric = gauge(
     "tcpstat_last_agreement_timestamp_seconds",
-    "When counts and kernel were last seen to agree, in seconds since the epoch.",
+    "Time at which the counts last agreed with the kernel, in seconds since the epoch.",
 );
 pub(super) const BUILD_INFO: Metric =
-    gauge("tcpstat_build_info", "1, with the version and revision of this binary.");
+    gauge("tcpstat_build_info", "Constant 1, with the version and revision of this binary.");
 pub(super) const PROCESS_CPU_SECONDS: Metric =
     counter("process_cpu_seconds", "Total user and system CPU time spent in seconds.");
 pub(super) const PROCESS_RESIDENT_MEMORY_BYTES: Metric =

@@ -136,7 +136,7 @@ fn open(path: &Path) -> Result<(File, u64), ProcfsError> {
     } else if kind.is_block_device() {
         "a block device"
     } else {
-        "no file"
+        "a special file"
     };
     Err(ProcfsError::NotRegular { path: path.to_owned(), kind })
 }

@@ -49,7 +49,7 @@ pub enum ProcfsError {
         cause: io::Error,
     },
     /// The file does not say what it should.
-    #[error("{}: {field} is {value:?}", path.display())]
+    #[error("{}: invalid {field}: {value:?}", path.display())]
     Unexpected {
         /// The file.
         path: PathBuf,
@@ -59,7 +59,7 @@ pub enum ProcfsError {
         value: String,
     },
     /// Something else than a regular file stands at the path.
-    #[error("{}: this is {kind}, not a regular file: --path.procfs has to lead to a procfs", path.display())]
+    #[error("{}: this is {kind}, not a regular file: --path.procfs must be a procfs", path.display())]
     NotRegular {
         /// The path.
         path: PathBuf,
@@ -67,7 +67,7 @@ pub enum ProcfsError {
         kind: &'static str,
     },
     /// The file has more bytes than it can have.
-    #[error("{}: more than {limit} bytes: --path.procfs has to lead to a procfs", path.display())]
+    #[error("{}: more than {limit} bytes: --path.procfs must be a procfs", path.display())]
     TooLong {
         /// The file.
         path: PathBuf,
@@ -84,7 +84,7 @@ pub enum ProcfsError {
     },
     /// A table without a line, a header included: no kernel that knows its sockets writes that.
     #[error(
-        "{}: the file is empty, not even a header: this kernel does not list its sockets (WSL1, for one); \
+        "{}: the file is empty, not even a header: this kernel does not list its sockets (for example WSL1); \
          run tcpstat where the sockets are, or on WSL2",
         path.display()
     )]
@@ -93,14 +93,14 @@ pub enum ProcfsError {
         path: PathBuf,
     },
     /// The path is no procfs, so there is no namespace to count.
-    #[error("{}: this is no mounted procfs, so the network namespace to count is unknown", path.display())]
+    #[error("{}: this is not a mounted procfs, so the network namespace to count is unknown", path.display())]
     NotMounted {
         /// The path.
         path: PathBuf,
     },
     /// The process has gone to another namespace, or its number now belongs to another process.
     #[error(
-        "{}: this lists another network namespace than at the start: the process has changed its namespace, or has ended",
+        "{}: this lists a different network namespace from the one at the start: the process has changed its namespace, or has ended",
         path.display()
     )]
     Moved {
@@ -109,7 +109,7 @@ pub enum ProcfsError {
     },
     /// The procfs lists the namespace of other processes than this one.
     #[error(
-        "{}: this lists another network namespace than the one of this process, and a tracer counts no other",
+        "{}: this lists a different network namespace from that of this process, and a tracer counts only that of this process",
         path.display()
     )]
     ForeignNamespace {

@@ -53,8 +53,8 @@ pub enum WrongNamespace {
     /// It lists the namespace of this process, and its process 1 is in another one.
     #[error(
         "{root}: {root}/net shows the network namespace of this process, not that of process 1 there: \
-         run tcpstat in that namespace (hostNetwork: true, --network host), or give {root}/1 for snapshots \
-         of that namespace, or {root}/self for the own one"
+         run tcpstat in that namespace (hostNetwork: true, --network host), or use {root}/1 for snapshots \
+         of that namespace, or {root}/self for that of this process"
     )]
     NotOfPid1 {
         /// The path.
@@ -62,7 +62,7 @@ pub enum WrongNamespace {
     },
     /// It belongs to a PID namespace that this process is not in.
     #[error(
-        "{root}: this procfs does not show this process, so {root}/net leads nowhere: give {root}/1 for \
+        "{root}: this procfs does not show this process, so {root}/net does not exist: use {root}/1 for \
          snapshots of the network namespace of process 1 there"
     )]
     NotShown {

@@ -63,8 +63,8 @@ mod tests {
     #[test]
     fn a_missing_or_broken_number_is_named_with_file_field_and_value() {
         let message = |text| tcp_field(text, "tw").unwrap_err().to_string();
-        assert_eq!(message("TCP: inuse 2"), "sockstat: tw is \"\"");
-        assert_eq!(message("TCP: inuse 2 tw x"), "sockstat: tw is \"x\"");
-        assert_eq!(message("UDP: inuse 2 tw 3"), "sockstat: tw is \"\"");
+        assert_eq!(message("TCP: inuse 2"), "sockstat: invalid tw: \"\"");
+        assert_eq!(message("TCP: inuse 2 tw x"), "sockstat: invalid tw: \"x\"");
+        assert_eq!(message("UDP: inuse 2 tw 3"), "sockstat: invalid tw: \"\"");
     }
 }

@@ -38,11 +38,11 @@ pub enum TextfileError {
     #[error("node_exporter reads only files whose names end in {SUFFIX}")]
     Suffix,
     /// Something else has that name.
-    #[error("{}: is a folder: name the file in it", shown(.0))]
+    #[error("{}: is a directory: give the path of a file", shown(.0))]
     Folder(PathBuf),
     /// The folder takes no file.
     #[error(
-        "{}: {cause}: the file's folder must be there, and this user must be allowed to write to it",
+        "{}: {cause}: the directory of the file must exist, and this user must be able to write to it",
         shown(path)
     )]
     Unwritable {

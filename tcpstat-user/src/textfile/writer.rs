@@ -95,9 +95,12 @@ impl Writer {
         match removed {
             Ok(Found::Own | Found::Nothing) => {}
             Ok(Found::Foreign) => {
-                info!("--textfile {} stays: another process has written it since", self.textfile);
+                info!(
+                    "--textfile {} is not removed: another process has written it",
+                    self.textfile
+                );
             }
-            Err(cause) => warn!("--textfile {} stays behind: {cause}", self.textfile),
+            Err(cause) => warn!("--textfile {} cannot be removed: {cause}", self.textfile),
         }
     }
 
@@ -141,7 +144,7 @@ struct Told {
 impl Told {
     fn failed(&mut self, textfile: &Textfile, cause: &io::Error) {
         if !std::mem::replace(&mut self.failed, true) {
-            warn!("--textfile {textfile} cannot be written, and grows old: {cause}");
+            warn!("--textfile {textfile} cannot be written, and its values are stale: {cause}");
         }
     }
 
@@ -151,7 +154,7 @@ impl Told {
         }
         if shared && !std::mem::replace(&mut self.shared, true) {
             warn!(
-                "--textfile {textfile} is written by another process too: give each a file of its own"
+                "--textfile {textfile} is also written by another process: give each process its own file"
             );
         }
     }

@@ -59,7 +59,7 @@ pub(super) fn named(error: io::Error) -> io::Error {
     if io::stdin().is_terminal() {
         return error;
     }
-    let told = format!("{CONTROLLING}, since standard input is no terminal: {error}");
+    let told = format!("{CONTROLLING}, because standard input is not a terminal: {error}");
     io::Error::new(error.kind(), told)
 }
 

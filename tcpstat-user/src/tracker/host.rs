@@ -173,7 +173,7 @@ impl Notes<'_> {
             *self.broken_row_named = true;
             warn!(
                 rows = pass.broken_rows,
-                "{broken}: such rows are left out and counted (tcpstat_snapshot_errors_total)"
+                "{broken}: rows like this are left out and counted (tcpstat_snapshot_errors_total)"
             );
         }
         *self.snapshot = Some(Snapshot {

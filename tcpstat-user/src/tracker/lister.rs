@@ -38,7 +38,7 @@ pub enum SnapshotError {
     #[error("iter/tcp was refused: {0}")]
     Refused(String),
     /// By both sources, the preferred one first.
-    #[error("neither source lists the sockets: {first}; {second}")]
+    #[error("neither source of snapshots works: {first}; {second}")]
     Both {
         /// Of the preferred source.
         first: Box<SnapshotError>,
@@ -192,7 +192,7 @@ impl Lister {
                 Err(SnapshotError::Both { first: Box::new(first), second: Box::new(second) })
             }
             Ok(_) if !iterates && !std::mem::replace(&mut self.procfs_failed, true) => {
-                warn!("{first}: listing sockets by iter/tcp for now");
+                warn!("{first}: taking snapshots from iter/tcp for now");
                 second
             }
             second => second,
@@ -205,7 +205,7 @@ impl Lister {
     ) -> Result<T, SnapshotError> {
         let listed = list(Lists::Procfs(&self.procfs))?;
         if std::mem::take(&mut self.procfs_failed) {
-            info!("listing sockets by /proc again");
+            info!("taking snapshots from /proc again");
         }
         Ok(listed)
     }
@@ -217,7 +217,7 @@ impl Lister {
         let listed = list(Lists::Iterator(self.iterator()?));
         match &listed {
             Err(SnapshotError::Iter(error)) => self.put_off(error),
-            Ok(_) if self.iterator_failed.take().is_some() => info!("iter/tcp lists again"),
+            Ok(_) if self.iterator_failed.take().is_some() => info!("iter/tcp works again"),
             _ => {}
         }
         listed
@@ -240,7 +240,7 @@ impl Lister {
             None => match SocketIterator::load() {
                 Ok(iterator) => {
                     info!(
-                        "iter/tcp is loaded: it lists sockets where /proc takes too long or fails"
+                        "iter/tcp is loaded: it takes the snapshots when /proc is too slow or fails"
                     );
                     self.iterator = Iterate::Runs(Box::new(iterator));
                 }
@@ -258,7 +258,9 @@ impl Lister {
             Iterate::Waits { cause, .. } | Iterate::Refused(cause) => {
                 Err(SnapshotError::Refused(cause.clone()))
             }
-            Iterate::Untried | Iterate::Elsewhere => refused("it lists another namespace"),
+            Iterate::Untried | Iterate::Elsewhere => {
+                refused("it lists a different network namespace")
+            }
         }
     }
 
@@ -268,7 +270,7 @@ impl Lister {
         if self.is_news(&cause) {
             let until = if passing { "for now" } else { "from now on" };
             let told = error.with_remedy(&Privileges::read());
-            warn!("{told}: listing sockets by /proc {until}");
+            warn!("{told}: taking snapshots from /proc {until}");
         }
         let loaded = match std::mem::replace(&mut self.iterator, Iterate::Untried) {
             Iterate::Runs(iterator) if passing => Some(iterator),
@@ -286,7 +288,7 @@ impl Lister {
     fn tell_refusal(&self, error: &LoadError) {
         error.tell_kernel_log();
         let told = format!(
-            "listing sockets by /proc: iter/tcp: {}",
+            "taking snapshots from /proc: iter/tcp: {}",
             error.with_remedy(&Privileges::read())
         );
         if self.pace.choice() == SourceChoice::Iter {

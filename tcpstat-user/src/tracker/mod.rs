@@ -67,7 +67,7 @@ pub struct Nudge(SyncSender<Look>);
 #[derive(Debug, Error)]
 pub enum TrackerError {
     /// There was nothing to begin with.
-    #[error("no first snapshot: {0}")]
+    #[error("the first snapshot failed: {0}")]
     Seed(SnapshotError),
     /// The thread could not be started.
     #[error(
@@ -78,7 +78,7 @@ pub enum TrackerError {
     #[error("the tracker panicked")]
     Panicked,
     /// It was told to stop, and has not.
-    #[error("the tracker has not ended within {0:?}: its snapshot hangs")]
+    #[error("the tracker is still running after {0:?}: its snapshot hangs")]
     Hangs(Duration),
 }
 

@@ -9,8 +9,8 @@ use crate::snapshot::Source;
 /// Who is to list the sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum SourceChoice {
-    /// /proc while a listing takes less than 1 % of the interval, then the iterator; where that is
-    /// not enough, the interval stretches
+    /// /proc while a snapshot takes less than 1 % of the interval, else the BPF iterator; if that takes
+    /// longer too, the interval grows
     Auto,
     /// /proc/net/tcp and tcp6
     Procfs,

@@ -150,7 +150,7 @@ impl RowSink for Rows {
         self.broken += 1;
         self.first_broken.get_or_insert_with(|| {
             let BrokenRow { path, line, field, value } = row;
-            format!("{} line {line}: {field} is {value:?}", path.display())
+            format!("{} line {line}: invalid {field}: {value:?}", path.display())
         });
     }
 }

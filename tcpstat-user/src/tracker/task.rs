@@ -142,14 +142,16 @@ impl Task {
 
     fn seed(&mut self) -> Result<(), SnapshotError> {
         if let Err(error) = self.host.procfs.sockstat() {
-            warn!(%error, "the sum of the gauges cannot be checked between snapshots");
+            warn!(%error, "sockstat cannot be read: the gauges are checked at snapshots only");
         }
         match self.host.traced() {
             None => self.host.list_alone()?,
             Some(mut host) => {
                 let (audit, settled) = Audit::seed(host.tracer.hooks, &mut host)?;
                 if !settled {
-                    warn!("seeded with doubts: sockets moved too fast; a later snapshot will tell");
+                    warn!(
+                        "the seed is not exact: too many sockets changed state during it; a later snapshot corrects the counts"
+                    );
                 }
                 self.audit = Some(audit);
             }
@@ -175,7 +177,7 @@ impl Task {
                 missed_by_program = by_program;
                 self.state.events_missed = self.missed_before + by_program + by_hooks;
             }
-            Err(error) => debug!(%error, "events missed are unknown"),
+            Err(error) => debug!(%error, "the number of missed events is unknown"),
         }
         let counted = host.tracer.counters.read().total();
         if let Some(better) = self.rungs.judge(host.tracer.program, counted, missed_by_program) {
@@ -210,14 +212,17 @@ impl Task {
         let old = match self.host.load_tracer(program) {
             Ok(old) => old,
             Err(cause) => {
-                warn!(program = program.word(), "misses mount, and it cannot be changed: {cause}");
+                warn!(
+                    program = program.word(),
+                    "too many missed events, and switching programs failed: {cause}"
+                );
                 self.rungs.refused(program);
                 return;
             }
         };
         let seeded = self.host.traced().map(|mut host| audit.reseed(host.tracer.hooks, &mut host));
         if let Some(Err(error)) = seeded {
-            warn!(%error, "misses mount, and the better tracer could not be seeded");
+            warn!(%error, "too many missed events, and seeding the other program failed");
             self.host.tracer = old;
             return;
         }
@@ -226,7 +231,7 @@ impl Task {
                 from = old.program.word(),
                 to = program.word(),
                 missed = self.state.events_missed,
-                "misses mounted: counting by the tracer that loses less"
+                "too many missed events: switched to the program that misses fewer"
             );
             // The new one first: what comes between the two looks counts once at least, so that the
             // sum never goes back.
@@ -250,11 +255,11 @@ impl Task {
             _ => self.host.list_alone().map(|()| None),
         };
         self.state.health.reconciles[reason as usize] += 1;
-        debug!(?reason, ?outcome, "reconciled");
+        debug!(reason = reason.word(), ?outcome, "reconciled");
         match outcome {
             Err(error) => {
                 if !std::mem::replace(&mut self.snapshot_failed, true) {
-                    warn!("snapshot failed; the numbers of the last one stay: {error}");
+                    warn!("snapshot failed, the numbers of the last one are kept: {error}");
                 }
                 self.last_reconcile = Instant::now();
                 self.publish();
@@ -290,7 +295,7 @@ impl Task {
                 family = family_word(family),
                 state = state_word(state),
                 drift,
-                "corrected: the ledger had drifted from the kernel's list"
+                "corrected: the count had drifted from the kernel's list"
             );
         }
     }

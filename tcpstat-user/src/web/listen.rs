@@ -53,7 +53,7 @@ pub enum ListenError {
     },
     /// Another socket listens there.
     #[error(
-        "--web.listen-address {address}: {cause}: {}end what listens there, or choose another port",
+        "--web.listen-address {address}: {cause}: {}stop the process that listens there, or choose another port",
         if holders.is_empty() { String::new() } else { format!("{holders} is taken: ") }
     )]
     Taken {
@@ -78,7 +78,7 @@ pub enum ListenError {
 fn remedy(kind: io::ErrorKind) -> &'static str {
     match kind {
         io::ErrorKind::AddrNotAvailable => ": no interface of this host has that address",
-        io::ErrorKind::PermissionDenied => ": a port below 1024 takes CAP_NET_BIND_SERVICE",
+        io::ErrorKind::PermissionDenied => ": a port below 1024 needs CAP_NET_BIND_SERVICE",
         io::ErrorKind::InvalidInput => {
             ": a link-local address needs its interface, as in [fe80::1%eth0]:10048; write an IPv4 address as such"
         }
@@ -160,7 +160,7 @@ fn every(port: u16) -> io::Result<TcpListener> {
     let any = |any: IpAddr| SocketAddr::from((any, port));
     match listen(any(Ipv6Addr::UNSPECIFIED.into()), Some(Only::BothFamilies)) {
         Err(cause) if lacks_family(&cause) => {
-            info!("the kernel has no IPv6: port {port} is served over IPv4 alone");
+            info!("the kernel has no IPv6: port {port} is served over IPv4 only");
             listen(any(Ipv4Addr::UNSPECIFIED.into()), None)
         }
         bound => bound,

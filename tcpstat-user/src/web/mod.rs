@@ -102,7 +102,7 @@ async fn metrics(
     let coding = Coding::accepted(&headers);
     let told = exporter.scrapes.exposition(format, coding, connection.is_alone()).await;
     let Some(body) = told else {
-        let line = "the numbers cannot be read at present: the log says why\n";
+        let line = "the numbers cannot be read at the moment: the log gives the reason\n";
         return (StatusCode::SERVICE_UNAVAILABLE, line).into_response();
     };
     let headers =

@@ -156,14 +156,14 @@ impl Shared {
         let hanging = (state.thread, path.clone());
         let path = path.display();
         warn!(
-            "{path} has not been read for {READ_DEADLINE:?}: what it tells is left out until it is"
+            "{path} could not be read within {READ_DEADLINE:?}: its values are left out until it can be read"
         );
         state.reading = None;
         state.hanging.push(hanging);
         let in_hand = std::mem::take(&mut state.in_hand);
         state.waiting.extend(in_hand);
         if let Err(cause) = self.start_thread(&mut state) {
-            warn!("no thread can be started to answer without it: {cause}");
+            warn!("starting a thread that answers scrapes without it: {cause}");
             // Whoever waits is told so.
             state.waiting.clear();
         }
@@ -184,7 +184,7 @@ impl Shared {
         let mut state = self.locked();
         state.hanging.retain(|(thread, path)| {
             if *thread == number {
-                info!("{} has been read: nothing of it is left out any more", path.display());
+                info!("{} can be read again: its values are no longer left out", path.display());
             }
             *thread != number
         });

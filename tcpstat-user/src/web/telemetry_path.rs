@@ -19,15 +19,15 @@ pub struct TelemetryPath(String);
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum TelemetryPathError {
     /// No slash at its beginning.
-    #[error("a path begins with /")]
+    #[error("a path must begin with /")]
     Relative,
     /// More bytes than are taken.
-    #[error("{0} bytes: a path has {LONGEST} at most")]
+    #[error("{0} bytes: a path has at most {LONGEST}")]
     Long(usize),
     /// A character that no path has.
     #[error(
-        "a path has no {}: write it as {encoded}; letters, digits and - . _ ~ ! $ & ' ( ) * + , ; = : @ \
-         may stand as they are",
+        "a path cannot contain {}: write it as {encoded}; only letters, digits and - . _ ~ ! $ & ' ( ) * + , ; = : @ \
+         need no encoding",
         character.escape_debug()
     )]
     Character {
@@ -37,13 +37,15 @@ pub enum TelemetryPathError {
         encoded: String,
     },
     /// A percent sign without its two digits.
-    #[error("% comes with two hexadecimal digits, as in %20; itself it is written %25")]
+    #[error("% must be followed by two hexadecimal digits, as in %20; write % itself as %25")]
     Percent,
     /// An empty segment in between, or one that clients resolve.
-    #[error("a path has no //, and no . or .. between slashes: clients do not ask for such a path")]
+    #[error(
+        "a path cannot contain //, nor . or .. between slashes: clients do not request such a path"
+    )]
     Segment,
     /// Something else is served there.
-    #[error("/, /-/healthy, /-/ready, /api, /runbook and what is below /assets are taken")]
+    #[error("/, /-/healthy, /-/ready, /api, /runbook and paths below /assets are reserved")]
     Taken,
 }
 
@@ -163,7 +165,7 @@ mod tests {
             ("/a\\b", "\\", "%5C"),
         ] {
             let error = path.parse::<TelemetryPath>().unwrap_err().to_string();
-            let start = format!("a path has no {told}");
+            let start = format!("a path cannot contain {told}");
             assert!(error.starts_with(&start) && error.contains(encoded), "{path:?}: {error}");
         }
     }

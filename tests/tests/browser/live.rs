@@ -84,8 +84,10 @@ fn restart(_: &Namespace) -> Result<()> {
     assert_eq!(exporter.stop()?.code(), Some(0));
     // The numbers that were seen last stay, and are said to be old.
     let word = "return document.querySelector('#connection').textContent";
-    browser
-        .wait("word of it", &format!("{word}.startsWith('reconnecting; the numbers are of ')"))?;
+    browser.wait(
+        "word of it",
+        &format!("{word}.startsWith('reconnecting; the numbers are those of ')"),
+    )?;
     ensure!(browser.run(listening)?.as_u64() >= Some(2));
     let exporter = Exporter::start(&[])?;
     let page = Page { browser, exporter };

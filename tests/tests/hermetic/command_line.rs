@@ -27,10 +27,10 @@ fn nonsense_is_named() -> Result<()> {
         (&["serve", "--snapshot-interval=1ms"], "at least 100ms"),
         (&["serve", "--snapshot-interval=1year"], "at most 1day"),
         (&["serve", "--web.listen-address=10048"], "HOST:PORT"),
-        (&["serve", "--web.telemetry-path=metrics"], "begins with /"),
-        (&["serve", "--web.telemetry-path=/-/ready"], "are taken"),
+        (&["serve", "--web.telemetry-path=metrics"], "must begin with /"),
+        (&["serve", "--web.telemetry-path=/-/ready"], "are reserved"),
         (&["serve", "--tracer=kprobe"], "auto, btf, tracepoint, off"),
-        (&["serve", "--tracer=btf,off"], "--tracer: `off` goes with no other program"),
+        (&["serve", "--tracer=btf,off"], "--tracer: `off` cannot be combined with a program"),
         (&["top", "--connect=web-1:10048"], "http://web-1:10048"),
         (&["top", "--interval=1ms"], "at least 100ms"),
         (&["print", "rules", "--runbook-url=runbooks/tcp"], "https://runbooks.example/tcpstat"),
@@ -68,14 +68,14 @@ fn an_address_in_use_is_named() -> Result<()> {
     assert_eq!(run.status, Some(1));
     let line = format!(
         "tcpstat: --web.listen-address {address}: Address already in use (os error 98): \
-         {address} is taken: end what listens there, or choose another port\n"
+         {address} is taken: stop the process that listens there, or choose another port\n"
     );
     assert_eq!(run.stderr, line);
     Ok(())
 }
 
 fn no_terminal() -> Result<()> {
-    let line = "tcpstat: top needs a terminal on standard output, named by TERM; \
+    let line = "tcpstat: top needs a terminal on standard output, and its type in TERM; \
                 `tcpstat show` prints the numbers once";
     let run = tcpstat(["top"])?;
     assert_eq!((run.status, run.stdout.as_str()), (Some(1), ""));

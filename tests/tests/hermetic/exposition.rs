@@ -96,7 +96,7 @@ fn no_transitions() -> Result<()> {
     let warnings: Vec<_> =
         exporter.log().lines().filter(|l| l.contains("WARN")).map(str::to_owned).collect();
     assert_eq!(warnings.len(), 1, "{warnings:?}");
-    assert!(warnings[0].contains("snapshots alone"), "{warnings:?}");
+    assert!(warnings[0].contains("using snapshots only"), "{warnings:?}");
     Ok(())
 }
 

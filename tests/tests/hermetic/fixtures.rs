@@ -91,7 +91,7 @@ fn the_first_broken_row_is_named_once() -> Result<()> {
     let shown = show("broken-rows", &[])?;
     ensure!(shown.status == Some(0), "{shown:?}");
     assert_eq!(shown.stderr.lines().count(), 1, "{}", shown.stderr);
-    for part in ["broken-rows/net/tcp line 3: number of fields is", "rows=14"] {
+    for part in ["broken-rows/net/tcp line 3: invalid number of fields:", "rows=14"] {
         assert!(shown.stderr.contains(part), "{part}: {}", shown.stderr);
     }
     Ok(())

@@ -98,9 +98,9 @@ fn it_cannot_be() -> Result<()> {
     let cases = [
         (below("tcpstat.txt"), 2, "end in .prom"),
         (below("none/tcpstat.prom"), 1, "No such file or directory"),
-        (below("folder.prom"), 1, "is a folder"),
+        (below("folder.prom"), 1, "is a directory"),
         // Not even root may.
-        ("/sys/kernel/tcpstat.prom".to_owned(), 1, "must be allowed to write to it"),
+        ("/sys/kernel/tcpstat.prom".to_owned(), 1, "must be able to write to it"),
     ];
     for (path, status, reason) in cases {
         let run = tcpstat(["serve", "--web.listen-address=127.0.0.1:0", "--textfile", &path])?;
@@ -123,7 +123,7 @@ fn anothers_stays() -> Result<()> {
     assert_eq!(exporter.wait_end()?.code(), Some(0));
     assert_eq!(dropped.text()?, "another's\n");
     let log = exporter.log();
-    let named = format!("--textfile {} stays: another process", dropped.path.display());
+    let named = format!("--textfile {} is not removed: another process", dropped.path.display());
     assert!(log.contains(&named), "{log}");
     Ok(())
 }
@@ -135,7 +135,7 @@ fn two_writers() -> Result<()> {
     dropped.text()?;
     let rarely = dropped.options()?.args(["--snapshot-interval=1h"]).start()?;
     // Its only file has been replaced when the other one says so.
-    often.wait_log("is written by another process too")?;
+    often.wait_log("is also written by another process")?;
     await_listing(&mut often)?;
     assert_eq!(rarely.stop()?.code(), Some(0));
     assert!(dropped.path.exists(), "the file of the one that runs on");
@@ -143,7 +143,7 @@ fn two_writers() -> Result<()> {
     assert_eq!(often.wait_end()?.code(), Some(0));
     assert_eq!(fs::read_dir(dropped.folder.path())?.count(), 0);
     let log = often.log();
-    assert_eq!(log.matches("is written by another process too").count(), 1, "{log}");
+    assert_eq!(log.matches("is also written by another process").count(), 1, "{log}");
     Ok(())
 }
 
@@ -205,7 +205,7 @@ fn too_large() -> Result<()> {
     setrlimit(Resource::RLIMIT_FSIZE, 16, 16)?;
     let dropped = Dropped::new()?;
     let mut exporter = dropped.options()?.args(["--snapshot-interval=100ms"]).start()?;
-    exporter.wait_log("grows old: File too large")?;
+    exporter.wait_log("its values are stale: File too large")?;
     await_listing(&mut exporter)?;
     exporter.signal(Signal::SIGTERM)?;
     assert_eq!(exporter.wait_end()?.code(), Some(0));
@@ -219,14 +219,14 @@ fn told_once() -> Result<()> {
     dropped.text()?;
     let elsewhere = dropped.folder.path().with_extension("elsewhere");
     fs::rename(dropped.folder.path(), &elsewhere)?;
-    exporter.wait_log("grows old")?;
+    exporter.wait_log("values are stale")?;
     // It fails at every listing.
     await_listing(&mut exporter)?;
     await_listing(&mut exporter)?;
     fs::rename(&elsewhere, dropped.folder.path())?;
     exporter.wait_log("is written again")?;
     let log = exporter.log();
-    assert_eq!(log.matches("grows old").count(), 1, "{log}");
+    assert_eq!(log.matches("values are stale").count(), 1, "{log}");
     assert_eq!(log.matches("is written again").count(), 1, "{log}");
     Ok(())
 }

@@ -194,7 +194,7 @@ fn taken_paths() -> Result<()> {
     {
         let run = tcpstat(["serve", &format!("--web.telemetry-path={path}")])?;
         assert_eq!(run.status, Some(2), "{path}");
-        assert!(run.stderr.contains(path) && run.stderr.contains("taken"), "{}", run.stderr);
+        assert!(run.stderr.contains(path) && run.stderr.contains("reserved"), "{}", run.stderr);
     }
     Ok(())
 }

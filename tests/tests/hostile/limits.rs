@@ -67,7 +67,7 @@ fn few() -> Result<()> {
     let scrape = Scraper::connect_from(address_of(2), exporter.address())?.scrape()?;
     assert_eq!(scrape.value("tcpstat_snapshot_errors_total", &[])?, 0.0, "{}", exporter.log());
     ensure!(!exporter.log().contains("Too many open files"), "{}", exporter.log());
-    ensure!(exporter.log().contains("idle ones make room for others"), "{}", exporter.log());
+    ensure!(exporter.log().contains("closing idle ones for new ones"), "{}", exporter.log());
     Ok(())
 }
 
@@ -250,14 +250,15 @@ fn hanging() -> Result<()> {
         assert_eq!(told(&mut exporter)?, (false, true));
     }
     let log = exporter.log();
-    let lines: Vec<_> = log.lines().filter(|line| line.contains("has not been read")).collect();
+    let lines: Vec<_> =
+        log.lines().filter(|line| line.contains("could not be read within")).collect();
     ensure!(lines.len() == 1 && lines[0].contains(&*sockstat.to_string_lossy()), "{log}");
     fuse.thaw();
     wait_until("sockstat", DEADLINE, || {
         let told = told(&mut exporter)?;
         Ok(if told.0 { Look::Done(()) } else { Look::NotYet(format!("{told:?}")) })
     })?;
-    ensure!(exporter.log().contains("nothing of it is left out any more"), "{}", exporter.log());
+    ensure!(exporter.log().contains("its values are no longer left out"), "{}", exporter.log());
     // Its threads are no more than before.
     let threads = Command::new("ls").arg(format!("/proc/{}/task", exporter.pid())).output()?;
     ensure!(String::from_utf8_lossy(&threads.stdout).lines().count() < 8, "{threads:?}");

@@ -84,7 +84,7 @@ fn without_proc(_: &Namespace) -> Result<()> {
     check.args(["--mount", "sh", "-c", "mount -t tmpfs tmpfs /proc && exec \"$0\" \"$@\""]);
     let run = output(check.arg(&binary).arg("check"))?;
     ensure!(run.status == Some(1), "{run:?}");
-    ensure!(run.stdout.contains("snapshots alone would be served"), "{run:?}");
+    ensure!(run.stdout.contains("serve would use snapshots only"), "{run:?}");
     let within =
         ["unshare", "--mount", "sh", "-c", "mount -t tmpfs tmpfs /proc && exec \"$0\" \"$@\""];
     let mut exporter = Options::default()
@@ -95,7 +95,7 @@ fn without_proc(_: &Namespace) -> Result<()> {
     await_agreement(&mut exporter)?;
     assert_eq!(source(&exporter.scrape()?).as_deref(), Some("iter"));
     let log = exporter.log();
-    let told = log.lines().filter(|line| line.contains("listing sockets by iter/tcp for now"));
+    let told = log.lines().filter(|line| line.contains("taking snapshots from iter/tcp for now"));
     ensure!(told.count() == 1 && log.contains("No such file or directory"), "{log}");
     Ok(())
 }
@@ -110,7 +110,7 @@ fn without_any_source(_: &Namespace) -> Result<()> {
     }
     let run = binary.run(&["check"])?;
     ensure!(run.status == Some(1), "{run:?}");
-    ensure!(run.stdout.contains("serve would not start: no source lists the sockets"), "{run:?}");
+    ensure!(run.stdout.contains("serve would not start: no source of snapshots works"), "{run:?}");
     Ok(())
 }
 
@@ -266,7 +266,7 @@ fn descriptors_run_short(_: &Namespace) -> Result<()> {
             Look::NotYet(format!("{source:?}"))
         })
     })?;
-    ensure!(exporter.log().contains("iter/tcp lists again"), "{}", exporter.log());
+    ensure!(exporter.log().contains("iter/tcp works again"), "{}", exporter.log());
     ensure!(exporter.stop()?.success());
     Ok(())
 }

@@ -177,7 +177,7 @@ fn families_change_for_ever(snapshot: &str, pairs: usize) -> Result<()> {
     ensure!(changed > 200, "only {changed} changed");
 
     // What goes on trips nothing: the snapshots are those of the interval.
-    let tripped = exporter.scrape()?.value("tcpstat_tripwire_trips_total", &[])?;
+    let tripped = exporter.scrape()?.value("tcpstat_sockstat_mismatches_total", &[])?;
     ensure!(tripped == 0.0, "{tripped} trips");
     await_agreement(&mut exporter)?;
     await_consistent(&mut exporter, 1.0)

@@ -91,7 +91,7 @@ fn await_right(exporter: &mut Exporter) -> Result<Connections> {
     for sample in scrape.family("tcpstat_corrections_total") {
         ensure!(sample.value == 0.0, "{sample:?}\n{}", exporter.log());
     }
-    ensure!(scrape.value("tcpstat_tripwire_trips_total", &[])? == 0.0, "{}", exporter.log());
+    ensure!(scrape.value("tcpstat_sockstat_mismatches_total", &[])? == 0.0, "{}", exporter.log());
     Ok(told)
 }
 

@@ -80,11 +80,11 @@ fn holds_out(server: &Hostile, told: &str) -> Result<()> {
     let peak = peak_memory(&terminal)?;
     assert!(peak < MOST_MEMORY, "{peak} KiB");
     terminal.press("?")?;
-    terminal.await_screen("the help", |screen| screen.contains("stand still"))?;
+    terminal.await_screen("the help", |screen| screen.contains("pause and continue"))?;
     Ok(())
 }
 
-const TOO_LONG: &str = "no connection: an event of more than 1048576 bytes; trying again";
+const TOO_LONG: &str = "no connection: an event of more than 1048576 bytes; retrying";
 
 fn endless_event(_: &Namespace) -> Result<()> {
     let line = |path: &str, answer: &mut Answer| {
@@ -121,7 +121,7 @@ fn endless_events(_: &Namespace) -> Result<()> {
         sleep(Duration::from_millis(100));
     }
     terminal.press("?")?;
-    terminal.await_screen("the help", |screen| screen.contains("stand still"))?;
+    terminal.await_screen("the help", |screen| screen.contains("pause and continue"))?;
     Ok(())
 }
 
@@ -152,7 +152,7 @@ fn dripping_stream(_: &Namespace) -> Result<()> {
         })
     })?;
     let terminal = top(&server.url())?;
-    terminal.await_screen("word of silence", |screen| screen.contains("nothing heard for"))?;
+    terminal.await_screen("word of silence", |screen| screen.contains("no data for"))?;
     let given_up =
         || server.asked().iter().filter(|asked| asked.path.ends_with("stream")).count() > 1;
     let begun = Instant::now();
@@ -225,7 +225,7 @@ fn huge_numbers(_: &Namespace) -> Result<()> {
         screen.contains("events missed") && screen.contains("8589934590 sockets")
     })?;
     terminal.press("?")?;
-    terminal.await_screen("the help", |screen| screen.contains("stand still"))?;
+    terminal.await_screen("the help", |screen| screen.contains("pause and continue"))?;
     Ok(())
 }
 
@@ -253,7 +253,7 @@ fn refused(_: &Namespace) -> Result<()> {
     let cases: [(Answered, &str); 8] = [
         (
             |_, answer| answer.whole("200 OK", "text/html", "<html>\u{1b}[2J</html>"),
-            "this is no tcpstat",
+            "not a tcpstat exporter",
         ),
         (
             |_, answer| answer.whole("200 OK", JSON, &format!("{{\"x\":{}", "[".repeat(400_000))),

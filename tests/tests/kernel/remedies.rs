@@ -104,8 +104,8 @@ fn no_reason(_: &Namespace) -> Result<()> {
     refuse(&[BpfCommand::RawTracepointOpen, BpfCommand::LinkCreate], Errno::EINVAL)?;
     let run = tcpstat(["check"])?;
     for asked in [
-        "BPF_PROG_TYPE_TRACING, BPF_TRACE_RAW_TP, inet_sock_set_state, on ",
-        "BPF_PROG_TYPE_TRACING, BPF_TRACE_ITER, tcp, on ",
+        "BPF_PROG_TYPE_TRACING, BPF_TRACE_RAW_TP, inet_sock_set_state) and the kernel release, ",
+        "BPF_PROG_TYPE_TRACING, BPF_TRACE_ITER, tcp) and the kernel release, ",
     ] {
         ensure!(run.stdout.contains(asked), "{asked}: {}", run.stdout);
     }
@@ -121,7 +121,7 @@ fn verifier(_: &Namespace) -> Result<()> {
     let line = run.stdout.lines().skip_while(|line| !line.starts_with("tp_btf"));
     let told: Vec<_> = line.take(2).collect();
     ensure!(told[0].contains("loading the program: Permission denied"), "{}", run.stdout);
-    ensure!(told[1].contains("run with `--log.level debug` for all"), "{}", run.stdout);
+    ensure!(told[1].contains("run with `--log.level debug` to see"), "{}", run.stdout);
     let log = "loading the program: Permission denied (os error 13): the kernel's log:";
     ensure!(run.stderr.contains(log) && run.stderr.contains("sk_shutdown"), "{}", run.stderr);
 

@@ -82,7 +82,7 @@ fn process_1_is_listed(_: &Namespace) -> Result<()> {
     let log = exporter.log();
     ensure!(log.contains("of process 1, not that of this process"), "{log}");
     assert_eq!(log.matches(" WARN ").count(), 1, "{log}");
-    ensure!(log.contains("a tracer counts no other"), "{log}");
+    ensure!(log.contains("a tracer counts only that of this process"), "{log}");
     // sys/net is that of the container.
     assert!(scrape.family("tcpstat_time_wait_limit").is_empty());
     Ok(())
@@ -173,7 +173,7 @@ fn a_process_moves(_: &Namespace) -> Result<()> {
     })?;
     assert_eq!(exporter.scrape()?.connections()?, before);
     let log = exporter.log();
-    let told = "this lists another network namespace than at the start";
+    let told = "this lists a different network namespace from the one at the start";
     assert_eq!(log.matches(told).count(), 1, "{log}");
     process.kill()?;
     process.wait()?;

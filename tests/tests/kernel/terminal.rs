@@ -75,16 +75,16 @@ fn sockets_and_keys(_: &Namespace) -> Result<()> {
         !screen.contains("PAUSED") && sockets(screen, "established") == Some(14)
     })?;
     terminal.press("?")?;
-    terminal.await_screen("the help", |screen| screen.contains("stand still"))?;
+    terminal.await_screen("the help", |screen| screen.contains("pause and continue"))?;
     terminal.press("Escape")?;
-    terminal.await_screen("no help", |screen| !screen.contains("stand still"))?;
+    terminal.await_screen("no help", |screen| !screen.contains("pause and continue"))?;
     drop(pairs);
     Ok(())
 }
 
 fn rates(_: &Namespace) -> Result<()> {
     let terminal = top((80, 24))?;
-    terminal.await_screen("its start", |screen| screen.contains("none at this moment"))?;
+    terminal.await_screen("its start", |screen| screen.contains("none at the moment"))?;
     let churn = Churn { threads: 1, connections: 50_000, family: Family::Ipv4, resets: true };
     let churning = std::thread::spawn(move || {
         churn.run_until(std::time::Instant::now() + std::time::Duration::from_secs(2))
@@ -96,7 +96,7 @@ fn rates(_: &Namespace) -> Result<()> {
     let rates: Vec<_> = row.split_whitespace().skip(3).take(2).collect();
     assert!(rates.iter().all(|rate| *rate != "0" && *rate != "-"), "{screen}");
     churning.join().expect("no panic")?;
-    terminal.await_screen("calm", |screen| screen.contains("none at this moment"))?;
+    terminal.await_screen("calm", |screen| screen.contains("none at the moment"))?;
     Ok(())
 }
 
@@ -183,7 +183,8 @@ fn pasted(_: &Namespace) -> Result<()> {
     // As if typed, every character is a key.
     terminal.paste(&"fs+-pp".repeat(3_400), false)?;
     terminal.press("?")?;
-    let screen = terminal.await_screen("the help", |screen| screen.contains("stand still"))?;
+    let screen =
+        terminal.await_screen("the help", |screen| screen.contains("pause and continue"))?;
     assert!(!screen.contains("PAUSED"), "{screen}");
     terminal.press("q")?;
     terminal.await_screen("terminal as it was", |screen| is_given_back(screen, 0))?;
@@ -233,7 +234,7 @@ fn unprivileged(_: &Namespace) -> Result<()> {
     );
     let terminal = Terminal::open(&script, (100, 24))?;
     let screen = terminal.await_screen("its start", |screen| screen.contains("established"))?;
-    assert!(screen.contains("snapshots alone"), "{screen}");
+    assert!(screen.contains("snapshots only"), "{screen}");
     assert!(screen.contains("grant CAP_BPF and CAP_PERFMON"), "{screen}");
     let _pairs = Pairs::connect(4, Family::Ipv4)?;
     terminal.await_screen("the sockets", |screen| sockets(screen, "established") == Some(8))?;

@@ -181,7 +181,7 @@ fn agree(Way { within, flags }: Way<'_>, expected: Outcome) -> Result<()> {
             let up = scrape.value("tcpstat_tracer_up", &[])? == 1.0;
             match program {
                 Some(program) if up => (Traces, format!("would run, with {program}")),
-                _ => (ListsAlone, "would not run; snapshots alone would be served".to_owned()),
+                _ => (ListsAlone, "would not run; serve would use snapshots only".to_owned()),
             }
         }
     };

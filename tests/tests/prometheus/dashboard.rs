@@ -28,7 +28,7 @@ pub(crate) fn tests() -> Vec<Test> {
 
 /// What is zero where nothing is wrong; every other panel must show something of the traffic.
 const ZERO_WHEN_WELL: [&str; 3] =
-    ["Drift", "Missed events and corrections", "Failed listings and rows"];
+    ["Drift", "Missed events and corrections", "Failed snapshots and rows"];
 
 fn dashboard() -> Result<Value> {
     Ok(serde_json::from_str(&printed(&["dashboard"])?)?)

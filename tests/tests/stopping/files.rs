@@ -52,7 +52,10 @@ fn textfile_hangs(_: &Namespace) -> Result<()> {
     assert_eq!(exporter.wait_end()?.code(), Some(1));
     let log = exporter.log();
     let last = log.lines().last().unwrap_or_default();
-    assert!(last.contains(&format!("not waited for: the writer of --textfile {path} ")), "{log}");
+    assert!(
+        last.contains(&format!("still running after 5s: the writer of --textfile {path} ")),
+        "{log}"
+    );
     Ok(())
 }
 
@@ -66,7 +69,7 @@ fn second_signal(_: &Namespace) -> Result<()> {
     assert_eq!(exporter.wait_end()?.code(), Some(128 + 2));
     let log = exporter.log();
     assert!(
-        log.lines().last().unwrap_or_default().ends_with("second SIGINT: ending at once"),
+        log.lines().last().unwrap_or_default().ends_with("second SIGINT: exiting immediately"),
         "{log}"
     );
     Ok(())
@@ -95,7 +98,7 @@ fn snapshot_hangs(_: &Namespace) -> Result<()> {
     assert_eq!(exporter.wait_end()?.code(), Some(1));
     let log = exporter.log();
     assert!(
-        log.lines().last().unwrap_or_default().contains("not waited for: the tracker"),
+        log.lines().last().unwrap_or_default().contains("still running after 5s: the tracker"),
         "{log}"
     );
     Ok(())
@@ -143,7 +146,7 @@ fn full(_: &Namespace) -> Result<()> {
     let filled = File::create(&ballast)?.write_all(&vec![0; 1 << 16]);
     ensure!(filled.is_err_and(|error| error.kind() == ErrorKind::StorageFull), "it is not full");
     exporter.wait_log(&format!(
-        "--textfile {} cannot be written, and grows old: No space",
+        "--textfile {} cannot be written, and its values are stale: No space",
         path.display()
     ))?;
     // It fails each time.
@@ -151,7 +154,7 @@ fn full(_: &Namespace) -> Result<()> {
     await_listing(exporter.scraper())?;
     assert!(fs::read_to_string(&path)?.contains("node_tcp_connection_states{"));
     let log = exporter.log();
-    assert_eq!(log.matches("grows old").count(), 1, "{log}");
+    assert_eq!(log.matches("values are stale").count(), 1, "{log}");
     fs::remove_file(&ballast)?;
     exporter.wait_log(&format!("--textfile {} is written again", path.display()))?;
     exporter.signal(Signal::SIGTERM)?;

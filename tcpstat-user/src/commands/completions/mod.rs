@@ -17,7 +17,7 @@ pub(super) const EXAMPLES: &str = "Examples:
 /// Flags of `tcpstat completions`.
 #[derive(Args, Debug)]
 pub(super) struct CompletionsArgs {
-    /// The shell
+    /// Shell to print completions for
     #[arg(value_enum)]
     shell: Shell,
 }

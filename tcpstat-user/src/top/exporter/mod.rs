@@ -69,7 +69,7 @@ pub enum ExporterError {
         said: String,
     },
     /// Not what this asks for.
-    #[error("{path}: {cause}: this is no tcpstat, or one of another kind")]
+    #[error("{path}: {cause}: not a tcpstat exporter, or an incompatible version")]
     Unexpected {
         /// What was asked for.
         path: &'static str,
@@ -77,7 +77,7 @@ pub enum ExporterError {
         cause: serde_json::Error,
     },
     /// The other side ended the stream well.
-    #[error("it has ended")]
+    #[error("the exporter has closed the stream")]
     Ended,
 }
 
@@ -137,7 +137,7 @@ impl Exporter {
         thread::Builder::new().name("exporter".into()).spawn(move || {
             loop {
                 let Err(error) = client.follow(&told);
-                lock(&told).status.trouble = Some(format!("no connection: {error}; trying again"));
+                lock(&told).status.trouble = Some(format!("no connection: {error}; retrying"));
                 thread::sleep(RETRY);
             }
         })?;
@@ -150,7 +150,7 @@ impl Exporter {
         let mut status = told.status.clone();
         let silent = told.heard.elapsed();
         if status.trouble.is_none() && silent > SILENCE {
-            status.trouble = Some(format!("nothing heard for {} s", silent.as_secs()));
+            status.trouble = Some(format!("no data for {} s", silent.as_secs()));
         }
         Look { samples: std::mem::take(&mut told.samples), status }
     }

@@ -99,7 +99,7 @@ pub(super) fn message(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: T
 /// Before the first numbers.
 pub(super) fn waiting(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     let status = &model.shown().status;
-    let text = status.trouble.as_deref().unwrap_or("listing the sockets for the first time ...");
+    let text = status.trouble.as_deref().unwrap_or("taking the first snapshot ...");
     frame.render_widget(Paragraph::new(text).wrap(Wrap { trim: true }), area);
 }
 

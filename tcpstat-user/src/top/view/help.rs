@@ -11,21 +11,21 @@ use super::theme::{TITLE, Theme};
 
 const KEYS: [(&str, &str); 7] = [
     ("q", "quit; so does Ctrl-C"),
-    ("space", "stand still, go on; so does p"),
+    ("space", "pause and continue; so does p"),
     ("s", "sort: states, count, rate"),
     ("f", "family: all, ipv4, ipv6 sockets"),
-    ("+ -", "look less often, more often"),
-    ("?", "this, and away with it"),
+    ("+ -", "update less often, more often"),
+    ("?", "show and hide this help"),
     ("", ""),
 ];
 
 const COLUMNS: [(&str, &str); 6] = [
     ("1 MIN", "sockets more or fewer than a minute ago"),
-    ("IN OUT", "full sockets that came and went, in a second;"),
+    ("IN OUT", "full sockets that enter and leave, per second;"),
     ("", "mini-sockets and requests make no transition"),
-    ("bar", "the longest is the state with the most sockets"),
-    ("PAST", "a column a look, newest at the right, between its"),
-    ("", "own lowest and highest"),
+    ("bar", "longest for the state with the most sockets"),
+    ("PAST", "one column per update, newest at the right,"),
+    ("", "from its lowest to its highest value"),
 ];
 
 /// Over the middle; what there is no room for is left out from below.

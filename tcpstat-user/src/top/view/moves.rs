@@ -25,18 +25,18 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: Them
         Layout::vertical([Constraint::Length(u16::from(titled)), Constraint::Min(0)]).areas(area);
     let heading = Line::from(vec![
         Span::styled("TRANSITIONS", TITLE),
-        Span::styled("  of full sockets, the busiest first", FAINT),
+        Span::styled("  of full sockets, most frequent first", FAINT),
     ]);
     frame.render_widget(heading, title);
     if model.shown().status.tracing.is_none() {
-        let reason = "none are counted: without a tracer there are listings alone";
+        let reason = "not counted: without a tracer there are only snapshots";
         frame.render_widget(Text::styled(reason, FAINT), list);
         return;
     }
     let moves = model.shown().busiest(model.family());
     if moves.is_empty() {
         let known = model.shown().history.rates().is_some();
-        let why = if known { "none at this moment" } else { "known from the second look on" };
+        let why = if known { "none at the moment" } else { "known from the second update on" };
         frame.render_widget(Text::styled(why, FAINT), list);
     }
     let most = moves.first().map_or(0.0, |busiest| busiest.per_second);

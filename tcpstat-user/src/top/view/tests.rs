@@ -56,7 +56,7 @@ fn every_state_has_its_number_at_every_size_down_to_40_by_10() {
 #[test]
 fn no_view_is_too_small_to_be_drawn() {
     let mut model = model();
-    model.say(Some("snapshots alone".to_owned()));
+    model.say(Some("snapshots only".to_owned()));
     for help in [false, true] {
         for size in [(0, 0), (1, 1), (3, 40), (200, 1), (39, 9), (20, 4)] {
             let _ = backend(&model, size, COLOURED);
@@ -122,12 +122,12 @@ fn the_help_explains_every_key_that_the_footer_has() {
     press(&mut model, '?');
     for size in SIZES {
         let lines = lines(&model, size).join("\n");
-        for part in ["quit", "stand still", "sort:", "family:", "less often"] {
+        for part in ["quit", "pause and continue", "sort:", "family:", "less often"] {
             assert!(lines.contains(part), "{size:?} {part}: {lines}");
         }
     }
     press(&mut model, '?');
-    assert!(!lines(&model, (80, 24)).join("").contains("stand still"));
+    assert!(!lines(&model, (80, 24)).join("").contains("pause and continue"));
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn without_a_tracer_it_says_so_and_has_no_rates() {
     }
     model.say(Some(format!("no tracer runs: {} grant CAP_BPF", "reason, ".repeat(12))));
     let lines = lines(&model, (80, 24));
-    assert!(lines[1].starts_with("snapshots alone, listed 1s ago"), "{}", lines[1]);
+    assert!(lines[1].starts_with("snapshots only, taken 1s ago"), "{}", lines[1]);
     let row = lines.iter().find(|line| line.starts_with("listen")).unwrap();
     let cells: Vec<_> = row.split_whitespace().take(5).collect();
     assert_eq!(cells, ["listen", "2", "+1", "-", "-"]);
@@ -271,7 +271,7 @@ fn text_of_a_server_cannot_draw() {
 fn before_the_first_numbers_it_says_what_it_waits_for() {
     let model = Model::new(Duration::from_secs(1));
     for size in SIZES {
-        assert!(lines(&model, size).join("").contains("listing the sockets"), "{size:?}");
+        assert!(lines(&model, size).join("").contains("taking the first snapshot"), "{size:?}");
     }
     let mut model = model;
     let status = Status { trouble: Some("connection refused".to_owned()), ..Status::default() };

@@ -125,10 +125,10 @@ fn worth(tracing: &Tracing, words: usize, theme: Theme) -> Vec<Span<'static>> {
 }
 
 fn untraced(status: &Status, theme: Theme, width: usize) -> Line<'static> {
-    let listed = status.listed.map(|listed| format!(", listed {} ago", age(listed)));
+    let listed = status.listed.map(|listed| format!(", taken {} ago", age(listed)));
     let line = |rest: &str| {
         Line::from(vec![
-            Span::styled("snapshots alone", theme.alert()),
+            Span::styled("snapshots only", theme.alert()),
             Span::raw(format!("{}{rest}", listed.as_deref().unwrap_or_default())),
         ])
     };

@@ -96,7 +96,7 @@ async fn history(
     let coding = Coding::accepted(&headers);
     let failed = |line| Refused(StatusCode::INTERNAL_SERVER_ERROR, line);
     connection.become_large().await.ok_or_else(|| {
-        let line = "other histories are under way, which is the most: ask again later\n";
+        let line = "too many requests for the history: try again later\n";
         Refused(StatusCode::SERVICE_UNAVAILABLE, line.to_owned())
     })?;
     // Ten minutes take some milliseconds to write, in which scrapes are not to wait.

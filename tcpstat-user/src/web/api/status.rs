@@ -49,7 +49,7 @@ pub(super) struct Counting {
     /// How long ago they were last seen to agree.
     agreed_ms_ago: Option<u64>,
     /// How often the sum of the counts was seen to differ from the kernel's own.
-    tripwire_trips: u64,
+    sockstat_mismatches: u64,
     /// How often counts were held against a listing, by reason.
     reconciles: BTreeMap<&'static str, u64>,
     /// Counted minus listed, at the last exact listing; nothing where they were the same.
@@ -110,7 +110,7 @@ impl Counting {
             events_missed: published.events_missed,
             consistent: health.consistent,
             agreed_ms_ago: health.last_agreement.map(|agreed| ms_ago(agreed, now)),
-            tripwire_trips: health.trips,
+            sockstat_mismatches: health.trips,
             reconciles: Reason::ALL
                 .map(|reason| (reason.word(), health.reconciles[reason as usize]))
                 .into(),

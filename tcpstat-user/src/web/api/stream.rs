@@ -85,12 +85,12 @@ impl From<NoStream> for Refused {
         let line = match none {
             NoStream::All(most) => {
                 format!(
-                    "{most} streams are open, which is the most: close one, or ask for the history\n"
+                    "{most} streams are open, which is the maximum: close one, or request the history\n"
                 )
             }
             NoStream::OfClient(most) => format!(
-                "{most} streams to this address are open, which is the most for one: close one, or ask for \
-                 the history\n"
+                "{most} streams to this address are open, which is the maximum for one: close one, or \
+                 request the history\n"
             ),
         };
         Self(StatusCode::SERVICE_UNAVAILABLE, line)

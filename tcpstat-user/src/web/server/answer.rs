@@ -78,7 +78,7 @@ impl Drop for Tracked {
 
 fn too_many(answers: usize) -> Response<Body> {
     let line = format!(
-        "{answers} answers are under way, which is the most (--web.max-requests): ask again later\n"
+        "{answers} requests are being served, which is the maximum (--web.max-requests): try again later\n"
     );
     (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")], line).into_response()
 }

@@ -169,7 +169,7 @@ impl Connections {
         if dropped && let Some(times) = self.dropped.tell() {
             warn!(
                 connections = self.bounds.connections,
-                times, "as many connections are open as may be: idle ones make room for others"
+                times, "the maximum number of connections is open: closing idle ones for new ones"
             );
         }
         dropped
