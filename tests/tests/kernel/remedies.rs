@@ -39,9 +39,11 @@ fn check_with(binary: &ReachableBinary, capabilities: &str) -> Result<Run> {
     )
 }
 
-/// The remedies for tp_btf and for the classic tracepoint, and that of the iterator with its cause.
+/// The remedies for tp_btf and for the classic tracepoint, and that of the iterator with its cause. Hooks
+/// that are refused have a line of the same form, which names no remedy.
 fn remedies(report: &str) -> Vec<&str> {
-    let remedy = |line: &str| line.trim_start().starts_with('→') || line.starts_with("iter/tcp");
+    let for_program = |line: &str| line.starts_with('→') && !line.contains("nothing to grant");
+    let remedy = |line: &str| for_program(line.trim_start()) || line.starts_with("iter/tcp");
     report.lines().filter(|line| remedy(line)).collect()
 }
 
