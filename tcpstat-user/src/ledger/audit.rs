@@ -5,7 +5,7 @@
 
 use crate::{
     ledger::{
-        Ledger,
+        Ledger, family,
         reconcile::{Correction, Evidence, Reconciler, Verdict},
         rewind::AtCut,
         tripwire::Look,
@@ -245,6 +245,9 @@ impl Audit {
         }
         if let Verdict::Correct(Correction { drift, .. }) = &verdict {
             self.ledger.correct(drift);
+            // Of what was noted, that much is in the ledger now.
+            let (corrected, _) = family::split(drift, None);
+            self.changed_family = (self.changed_family - corrected).max(0);
         }
         match verdict {
             Verdict::Agrees | Verdict::Correct(Correction { whole: true, .. }) => {

@@ -90,6 +90,8 @@ fn live_with_changing_families(seed: u64) -> bool {
         }
         let since = model.family_changes - std::mem::replace(&mut before, begun);
         let wrong = model.error(audit.ledger()) / 2;
+        let noted = audit.changed_family().unsigned_abs();
+        assert!(noted <= wrong, "seed {seed}: gauges are shifted by {noted}, {wrong} are wrong");
         assert!(wrong <= since, "seed {seed}: {wrong} wrong, {since} changed since two snapshots");
     }
     true
