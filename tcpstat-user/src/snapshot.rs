@@ -133,14 +133,14 @@ pub struct BrokenRow<'a> {
 
 /// Where listings come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum SnapshotSource {
     /// /proc/net/tcp and tcp6
     Procfs,
     /// The BPF iterator over TCP sockets
     Iter,
 }
 
-impl Source {
+impl SnapshotSource {
     /// The word for it in metrics and reports.
     #[must_use]
     pub fn word(self) -> &'static str {

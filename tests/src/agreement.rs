@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::deadline::{DEADLINE, Look, wait_until};
+use crate::deadline::{DEADLINE, Progress, wait_until};
 use crate::exporter::Exporter;
 use crate::proc_view::{self, Connections};
 use crate::tcp::{Family, State};
@@ -51,9 +51,9 @@ fn await_equal(
         let told = of(exporter.scrape()?.connections()?);
         let shown = of(proc_view::connections()?);
         if told == shown {
-            return Ok(Look::Done(told));
+            return Ok(Progress::Done(told));
         }
-        Ok(Look::NotYet(difference(&told, &shown)))
+        Ok(Progress::NotYet(difference(&told, &shown)))
     })
 }
 

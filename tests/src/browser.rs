@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use tokio::runtime::{self, Runtime};
 
 use crate::binary::path_from;
-use crate::deadline::{DEADLINE, Look, wait_until};
+use crate::deadline::{DEADLINE, Progress, wait_until};
 
 /// Where chromedriver listens: every namespace has its own loopback.
 const DRIVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9515);
@@ -98,7 +98,7 @@ impl Browser {
         wait_until(what, DEADLINE, || {
             let value = self.run(script)?;
             let so = !matches!(value, Value::Null | Value::Bool(false)) && value != json!(0);
-            Ok(if so { Look::Done(value) } else { Look::NotYet(value.to_string()) })
+            Ok(if so { Progress::Done(value) } else { Progress::NotYet(value.to_string()) })
         })
     }
 
@@ -110,7 +110,7 @@ impl Browser {
         let script = format!("return document.querySelector({}).textContent", json!(selector));
         wait_until(&format!("{text:?} in {selector}"), DEADLINE, || {
             let found = self.run(&script)?;
-            Ok(if found == text { Look::Done(()) } else { Look::NotYet(found.to_string()) })
+            Ok(if found == text { Progress::Done(()) } else { Progress::NotYet(found.to_string()) })
         })
     }
 
@@ -233,8 +233,8 @@ impl Driver {
         let driver = Self(driver);
         wait_until("chromedriver that listens", DEADLINE, || {
             Ok(match TcpStream::connect(DRIVER) {
-                Ok(_) => Look::Done(()),
-                Err(error) => Look::NotYet(error.to_string()),
+                Ok(_) => Progress::Done(()),
+                Err(error) => Progress::NotYet(error.to_string()),
             })
         })?;
         Ok(driver)

@@ -23,7 +23,7 @@ const fn seconds(given: Option<&str>) -> u64 {
 
 /// One look at a condition.
 #[derive(Debug)]
-pub enum Look<T> {
+pub enum Progress<T> {
     /// It holds; this came of it.
     Done(T),
     /// Not yet; what was seen instead goes into the message if the deadline passes.
@@ -37,7 +37,7 @@ pub enum Look<T> {
 pub fn wait_until<T>(
     what: &str,
     deadline: Duration,
-    look: impl FnMut() -> Result<Look<T>>,
+    look: impl FnMut() -> Result<Progress<T>>,
 ) -> Result<T> {
     poll(what, deadline, POLL_INTERVAL, look)
 }
@@ -50,16 +50,16 @@ pub fn poll<T>(
     what: &str,
     deadline: Duration,
     pause: Duration,
-    mut look: impl FnMut() -> Result<Look<T>>,
+    mut look: impl FnMut() -> Result<Progress<T>>,
 ) -> Result<T> {
     let end = Instant::now() + deadline;
     loop {
         match look()? {
-            Look::Done(value) => return Ok(value),
-            Look::NotYet(seen) if Instant::now() >= end => {
+            Progress::Done(value) => return Ok(value),
+            Progress::NotYet(seen) if Instant::now() >= end => {
                 bail!("no {what} within {deadline:?}; last seen: {seen}")
             }
-            Look::NotYet(_) => sleep(pause),
+            Progress::NotYet(_) => sleep(pause),
         }
     }
 }

@@ -14,7 +14,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::binary::{BINARY_VARIABLE, path_from};
-use crate::deadline::{DEADLINE, Look, wait_until};
+use crate::deadline::{DEADLINE, Progress, wait_until};
 use crate::exposition::Scrape;
 use crate::scraper::{Response, Scraper};
 
@@ -227,8 +227,8 @@ impl Exporter {
         let ready = wait_until("200 from /-/ready", DEADLINE, || {
             let response = self.scraper.get("/-/ready")?;
             Ok(match response.status {
-                200 => Look::Done(()),
-                status => Look::NotYet(format!("{status} {}", response.body)),
+                200 => Progress::Done(()),
+                status => Progress::NotYet(format!("{status} {}", response.body)),
             })
         });
         ready.with_context(|| self.process.log.to_string())
@@ -249,7 +249,7 @@ impl Exporter {
     pub fn wait_log(&self, words: &str) -> Result<()> {
         wait_until(words, DEADLINE, || {
             let log = self.log();
-            Ok(if log.contains(words) { Look::Done(()) } else { Look::NotYet(log) })
+            Ok(if log.contains(words) { Progress::Done(()) } else { Progress::NotYet(log) })
         })
     }
 
@@ -260,8 +260,8 @@ impl Exporter {
     pub fn wait_end(&mut self) -> Result<ExitStatus> {
         let ended = wait_until("end of the process", DEADLINE, || {
             Ok(match self.process.child.try_wait()? {
-                Some(status) => Look::Done(status),
-                None => Look::NotYet("it runs on".to_owned()),
+                Some(status) => Progress::Done(status),
+                None => Progress::NotYet("it runs on".to_owned()),
             })
         });
         let ended = ended.with_context(|| self.process.log.to_string())?;
@@ -299,12 +299,12 @@ impl Process {
             }
             // Its log spares the sockets of refused attempts, which tracers would see.
             let Some(address) = self.log.address() else {
-                return Ok(Look::NotYet(format!("no word of {wanted} in its log")));
+                return Ok(Progress::NotYet(format!("no word of {wanted} in its log")));
             };
             if !enough(&self.log) {
-                return Ok(Look::NotYet("it is not ready".to_owned()));
+                return Ok(Progress::NotYet("it is not ready".to_owned()));
             }
-            Ok(Look::Done((address, Scraper::connect(address)?)))
+            Ok(Progress::Done((address, Scraper::connect(address)?)))
         });
         connected.with_context(|| self.log.to_string())
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 
-use crate::deadline::{DEADLINE, Look, wait_until};
+use crate::deadline::{DEADLINE, Progress, wait_until};
 use crate::exporter::Exporter;
 use crate::exposition::Scrape;
 use crate::proc_view::{self, Connections};
@@ -36,10 +36,10 @@ impl Rest {
         wait_until("rest of the sockets", DEADLINE, || {
             let now = Self::look(exporter)?;
             if now == before {
-                return Ok(Look::Done(now));
+                return Ok(Progress::Done(now));
             }
             before = now;
-            Ok(Look::NotYet(format!("{:?}", before.full)))
+            Ok(Progress::NotYet(format!("{:?}", before.full)))
         })
     }
 

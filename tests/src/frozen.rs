@@ -16,7 +16,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tempfile::TempDir;
 
-use crate::deadline::{DEADLINE, Look, wait_until};
+use crate::deadline::{DEADLINE, Progress, wait_until};
 use crate::mounts::PrivateMounts;
 
 const DEVICE: &str = "/dev/fuse";
@@ -113,7 +113,7 @@ impl FrozenFs {
     pub fn wait_asked(&self) -> Result<()> {
         wait_until("request to the frozen file system", DEADLINE, || {
             let asked = locked(&self.shared).asked;
-            Ok(if asked { Look::Done(()) } else { Look::NotYet("none".to_owned()) })
+            Ok(if asked { Progress::Done(()) } else { Progress::NotYet("none".to_owned()) })
         })
     }
 }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
 use anyhow::{Context, Result};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::deadline::{DEADLINE, Look, wait_until};
+use crate::deadline::{DEADLINE, Progress, wait_until};
 use crate::proc_view::{Row, rows};
 use crate::segment::Flags;
 use crate::silent_peer::Remote;
@@ -130,9 +130,9 @@ impl Held {
         wait_until(what, DEADLINE, || {
             let row = self.row()?;
             if wanted(row.as_ref()) {
-                return Ok(Look::Done(()));
+                return Ok(Progress::Done(()));
             }
-            Ok(Look::NotYet(format!("{row:?}")))
+            Ok(Progress::NotYet(format!("{row:?}")))
         })
     }
 

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context, Result};
 
 use crate::binary::path_from;
-use crate::deadline::{DEADLINE, Look, wait_until};
+use crate::deadline::{DEADLINE, Progress, wait_until};
 use crate::scraper::Scraper;
 
 /// node_exporter with one collector, on its own port of the namespace. Dropping it kills it.
@@ -38,8 +38,8 @@ impl NodeExporter {
         // A connect that is refused leaves no socket behind.
         let scraper = wait_until("node_exporter that listens", DEADLINE, || {
             Ok(match Scraper::connect(address) {
-                Ok(scraper) => Look::Done(scraper),
-                Err(error) => Look::NotYet(error.to_string()),
+                Ok(scraper) => Progress::Done(scraper),
+                Err(error) => Progress::NotYet(error.to_string()),
             })
         })?;
         let child = started.0.take().context("it was started")?;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::deadline::{Look, wait_until};
+use crate::deadline::{Progress, wait_until};
 use crate::tcp::{Family, State};
 
 /// Number of sockets per family and state; what [`connections`] returns has all 22 of them.
@@ -143,11 +143,11 @@ pub fn await_quiet(deadline: Duration) -> Result<View> {
         let now = view()?;
         equal = if now == last { equal + 1 } else { 1 };
         if equal == 10 {
-            return Ok(Look::Done(now));
+            return Ok(Progress::Done(now));
         }
         let seen = format!("{last:?}, then {now:?}");
         last = now;
-        Ok(Look::NotYet(seen))
+        Ok(Progress::NotYet(seen))
     })
 }
 
@@ -163,10 +163,10 @@ pub fn await_connections(
     wait_until(what, deadline, || {
         let now = connections()?;
         if wanted(&now) {
-            return Ok(Look::Done(now));
+            return Ok(Progress::Done(now));
         }
         let some: Vec<_> = now.iter().filter(|(_, count)| **count > 0).collect();
-        Ok(Look::NotYet(format!("{some:?}")))
+        Ok(Progress::NotYet(format!("{some:?}")))
     })
 }
 

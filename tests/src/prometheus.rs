@@ -8,7 +8,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use crate::binary::path_from;
-use crate::deadline::{Look, poll};
+use crate::deadline::{Progress, poll};
 use crate::server::{REQUEST_INTERVAL, Server};
 
 /// Where it listens: every namespace has its own loopback.
@@ -70,9 +70,9 @@ impl Prometheus {
         poll(&format!("answer to {expression}"), deadline, REQUEST_INTERVAL, || {
             let answer = self.query(expression)?;
             if enough(&answer) {
-                return Ok(Look::Done(answer));
+                return Ok(Progress::Done(answer));
             }
-            Ok(Look::NotYet(format!("{answer:?}")))
+            Ok(Progress::NotYet(format!("{answer:?}")))
         })
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
-use crate::deadline::{DEADLINE, Look, poll};
+use crate::deadline::{DEADLINE, Progress, poll};
 use crate::scraper::{Response, Scraper};
 
 /// Pause between two requests that ask for the same.
@@ -81,8 +81,8 @@ impl Server {
                 bail!("it ended: {status}");
             }
             Ok(match self.get("/-/ready") {
-                Ok(response) if response.status == 200 => Look::Done(()),
-                other => Look::NotYet(format!("{other:?}")),
+                Ok(response) if response.status == 200 => Progress::Done(()),
+                other => Progress::NotYet(format!("{other:?}")),
             })
         })
     }

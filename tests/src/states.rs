@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
 use socket2::Socket;
 
-use crate::deadline::{DEADLINE, Look, wait_until};
+use crate::deadline::{DEADLINE, Progress, wait_until};
 use crate::held::{Addressing, Held};
 use crate::tcp::State;
 use crate::wire::Wire;
@@ -101,8 +101,10 @@ pub fn accepted(wire: &Wire, addressing: Addressing) -> Result<Held> {
     let listener = held.listener.take().context("the listener")?;
     listener.set_nonblocking(true)?;
     let socket = wait_until("connection to accept", DEADLINE, || match listener.accept() {
-        Ok((socket, _)) => Ok(Look::Done(socket)),
-        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(Look::NotYet(error.to_string())),
+        Ok((socket, _)) => Ok(Progress::Done(socket)),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => {
+            Ok(Progress::NotYet(error.to_string()))
+        }
         Err(error) => Err(error.into()),
     })?;
     held.socket = Some(socket);

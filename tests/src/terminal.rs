@@ -8,7 +8,7 @@ use anyhow::{Result, ensure};
 use tempfile::TempDir;
 
 use crate::binary::output;
-use crate::deadline::{DEADLINE, Look, wait_until};
+use crate::deadline::{DEADLINE, Progress, wait_until};
 
 /// A terminal in the network namespace of the thread that opened it. Dropping it ends what runs in it.
 #[derive(Debug)]
@@ -89,7 +89,7 @@ impl Terminal {
     pub fn await_screen(&self, what: &str, is: impl Fn(&str) -> bool) -> Result<String> {
         wait_until(what, DEADLINE, || {
             let screen = self.screen()?;
-            Ok(if is(&screen) { Look::Done(screen) } else { Look::NotYet(screen) })
+            Ok(if is(&screen) { Progress::Done(screen) } else { Progress::NotYet(screen) })
         })
     }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use crate::deadline::{DEADLINE, Look, wait_until};
+use crate::deadline::{DEADLINE, Progress, wait_until};
 use crate::netns::Namespace;
 use crate::segment::Segment;
 use crate::silent_peer::Remote;
@@ -118,8 +118,8 @@ fn await_local_route(namespace: &Namespace) -> Result<()> {
     wait_until("local IPv6 route", DEADLINE, || {
         let routes = fs::read_to_string(&path).context("the IPv6 routes")?;
         if routes.lines().any(|route| route.starts_with(&destination)) {
-            return Ok(Look::Done(()));
+            return Ok(Progress::Done(()));
         }
-        Ok(Look::NotYet(routes))
+        Ok(Progress::NotYet(routes))
     })
 }

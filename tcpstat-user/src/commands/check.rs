@@ -9,7 +9,7 @@ use super::{ProcfsArgs, counting::described, write_out};
 use crate::{
     kernel::{Program, SocketIterator, Tracer},
     procfs::{Lockdown, Privileges, Procfs, ProcfsError},
-    tracker::{self, Pass},
+    tracker::{self, Snapshot},
 };
 
 pub(super) const EXAMPLES: &str = "Examples:
@@ -125,7 +125,7 @@ impl Report {
             Err(_) => return None,
         };
         let mut found = None;
-        for program in Program::ladder() {
+        for program in Program::in_order() {
             match Tracer::load(program, inum) {
                 Ok(tracer) => {
                     self.say(program.word(), "runs");
@@ -194,6 +194,6 @@ fn iterator(procfs: &Procfs, privileges: &Privileges) -> Result<String, String> 
     }
 }
 
-fn listed(pass: &Pass) -> String {
+fn listed(pass: &Snapshot) -> String {
     format!("{} sockets in {:.1} ms", pass.tally.rows, pass.duration.as_secs_f64() * 1e3)
 }

@@ -79,24 +79,24 @@ impl CountingArgs {
     ///
     /// # Errors
     /// Wrong usage: `off` goes with no other program.
-    pub(super) fn rungs(&self) -> Result<Vec<Program>, clap::Error> {
-        rungs(&self.tracer)
+    pub(super) fn programs(&self) -> Result<Vec<Program>, clap::Error> {
+        programs(&self.tracer)
     }
 
-    /// Loads the first of `rungs` that runs. Why one does not is logged, and which namespace is counted.
+    /// Loads the first of `programs` that runs. Why one does not is logged, and which namespace is counted.
     ///
     /// # Errors
     /// As [`ProcfsArgs::procfs`].
-    pub(super) fn load(&self, rungs: Vec<Program>) -> anyhow::Result<Counting> {
+    pub(super) fn load(&self, programs: Vec<Program>) -> anyhow::Result<Counting> {
         let procfs = self.procfs.procfs()?;
         if let Ok(namespace) = procfs.namespace() {
             info!("counting the sockets of network namespace {}", described(&namespace));
         }
-        let tracer = find_tracer(&rungs, &procfs);
+        let tracer = find_tracer(&programs, &procfs);
         let tracker = Tracker {
             procfs: procfs.clone(),
             tracer,
-            rungs,
+            programs,
             source: self.snapshot,
             snapshot_interval: self.snapshot_interval,
         };
@@ -139,32 +139,32 @@ pub(super) fn described(namespace: &ListedNamespace) -> String {
     format!("{number}, {whose}")
 }
 
-fn rungs(choices: &[TracerChoice]) -> Result<Vec<Program>, clap::Error> {
+fn programs(choices: &[TracerChoice]) -> Result<Vec<Program>, clap::Error> {
     if choices.contains(&TracerChoice::Off) && choices.len() > 1 {
         let remedy =
             "--tracer: `off` cannot be combined with a program; use it alone, or leave it out";
         return Err(Cli::command().error(ErrorKind::ArgumentConflict, remedy));
     }
-    let mut rungs = Vec::new();
+    let mut programs = Vec::new();
     for choice in choices {
-        let programs: &[Program] = match choice {
-            TracerChoice::Auto => &Program::ladder(),
+        let chosen: &[Program] = match choice {
+            TracerChoice::Auto => &Program::in_order(),
             TracerChoice::Btf => &[Program::TpBtf],
             TracerChoice::Tracepoint => &[Program::Tracepoint],
             TracerChoice::Off => &[],
         };
-        for program in programs {
-            if !rungs.contains(program) {
-                rungs.push(*program);
+        for program in chosen {
+            if !programs.contains(program) {
+                programs.push(*program);
             }
         }
     }
-    Ok(rungs)
+    Ok(programs)
 }
 
-/// The first tracer that runs; without one a warning says what each rung lacks.
-fn find_tracer(rungs: &[Program], procfs: &Procfs) -> Option<Tracer> {
-    if rungs.is_empty() {
+/// The first tracer that runs; without one a warning says what each candidate lacks.
+fn find_tracer(programs: &[Program], procfs: &Procfs) -> Option<Tracer> {
+    if programs.is_empty() {
         info!("the tracer is off: using snapshots only");
         return None;
     }
@@ -175,7 +175,7 @@ fn find_tracer(rungs: &[Program], procfs: &Procfs) -> Option<Tracer> {
             return None;
         }
     };
-    let (tracer, refused) = kernel::climb(rungs, netns_inum);
+    let (tracer, refused) = kernel::climb(programs, netns_inum);
     for Attempt { program, error } in &refused {
         debug!(program = program.word(), "refused: {error}");
         error.tell_kernel_log();

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     clock, kernel,
     textfile::{self, Textfile},
-    web::{self, Exporter, ListenAddress, Recorder, Scrapes, Server, Source, TelemetryPath},
+    web::{self, AppState, ListenAddress, Recorder, ScrapeSource, Scrapes, Server, TelemetryPath},
 };
 
 /// Threads that answer requests.
@@ -127,7 +127,7 @@ pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
 
 async fn serve(args: &ServeArgs, mut signals: EndSignals, descriptors: u64) -> anyhow::Result<()> {
     let started = clock::now();
-    let rungs = args.counting.rungs()?;
+    let programs = args.counting.programs()?;
     if let Some(textfile) = &args.textfile {
         check(textfile).await?;
     }
@@ -135,10 +135,10 @@ async fn serve(args: &ServeArgs, mut signals: EndSignals, descriptors: u64) -> a
     for address in &args.listen_address {
         listeners.extend(web::bind(address).await?);
     }
-    let counting = args.counting.load(rungs)?;
+    let counting = args.counting.load(programs)?;
     let procfs = counting.procfs.clone();
     let tracking = counting.start()?;
-    let scrapes = Scrapes::start(Source {
+    let scrapes = Scrapes::start(ScrapeSource {
         published: tracking.published.clone(),
         nudge: tracking.nudge(),
         procfs: procfs.clone(),
@@ -160,7 +160,7 @@ async fn serve(args: &ServeArgs, mut signals: EndSignals, descriptors: u64) -> a
         };
         (name, tokio::spawn(writer.run(stopped.clone())))
     });
-    let exporter = Exporter {
+    let exporter = AppState {
         published: tracking.published.clone(),
         scrapes,
         telemetry_path: args.telemetry_path.to_string(),

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{ProcfsArgs, values, write_out};
 use crate::{
     states::{Family, PerFamily, State, family_word, state_word},
-    tracker::{self, Pass},
+    tracker::{self, Snapshot},
 };
 
 pub(super) const EXAMPLES: &str = "Examples:
@@ -67,7 +67,7 @@ struct Report {
 }
 
 impl Report {
-    fn of(pass: &Pass) -> Self {
+    fn of(pass: &Snapshot) -> Self {
         let connections = pass.tally.connections();
         let states = |family| {
             State::ALL.map(|state| (state_word(state), connections[(family, state)])).into()
@@ -87,7 +87,7 @@ impl Report {
     }
 }
 
-fn table(pass: &Pass) -> String {
+fn table(pass: &Snapshot) -> String {
     let connections = pass.tally.connections();
     let mut lines = vec![("STATE", ["IPV4", "IPV6", "TOTAL"].map(str::to_owned))];
     let mut sums = [0; 2];

@@ -136,7 +136,7 @@ mod tests {
         let tracker = Tracker {
             procfs: Procfs::new(procfs.path()),
             tracer: None,
-            rungs: Vec::new(),
+            programs: Vec::new(),
             source: SourceChoice::Procfs,
             snapshot_interval: Duration::from_hours(1),
         };

@@ -14,7 +14,7 @@ use ureq::http::Uri;
 use super::{counting::CountingArgs, log::colours_wanted, signals::StopSignals};
 use crate::{
     text::without_password,
-    top::{Exporter, Here, LogLines, Model, Source, screen, view::Theme},
+    top::{Feed, LogLines, Model, OwnTracker, RemoteExporter, screen, view::Theme},
 };
 
 pub(super) const EXAMPLES: &str = "Examples:
@@ -66,21 +66,21 @@ pub(super) fn run(args: &TopArgs, log: &LogLines) -> anyhow::Result<ExitCode> {
         );
     }
     if let Some(url) = &args.connect {
-        let exporter = Exporter::connect(url)
+        let exporter = RemoteExporter::connect(url)
             .with_context(|| format!("--connect {}", without_password(url)))?;
-        return show(args, log, Source::Exporter(exporter));
+        return show(args, log, Feed::RemoteExporter(exporter));
     }
-    let rungs = args.counting.rungs()?;
-    let counting = args.counting.load(rungs)?.listing_every(args.interval);
+    let programs = args.counting.programs()?;
+    let counting = args.counting.load(programs)?.listing_every(args.interval);
     let procfs = counting.procfs.clone();
     let tracking = counting.start()?;
-    let here = Here { published: tracking.published.clone(), procfs };
-    let shown = show(args, log, Source::Here(here));
+    let here = OwnTracker { published: tracking.published.clone(), procfs };
+    let shown = show(args, log, Feed::OwnTracker(here));
     tracking.stop(PATIENCE)?;
     shown
 }
 
-fn show(args: &TopArgs, log: &LogLines, source: Source) -> anyhow::Result<ExitCode> {
+fn show(args: &TopArgs, log: &LogLines, source: Feed) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

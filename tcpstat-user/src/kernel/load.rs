@@ -30,7 +30,7 @@ use crate::states::Hooks;
 
 /// A tracer that counts; it stops when this is dropped.
 pub struct Tracer {
-    /// The rung it stands on.
+    /// The candidate it stands on.
     pub program: Program,
     /// Its counters.
     pub counters: Arc<Counters>,
@@ -117,20 +117,20 @@ impl Tracer {
     }
 }
 
-/// A rung that was tried and refused.
+/// A candidate that was tried and refused.
 #[derive(Debug)]
 pub struct Attempt {
-    /// The rung.
+    /// The candidate.
     pub program: Program,
     /// Why not.
     pub error: LoadError,
 }
 
-/// Tries `rungs` in their order; gives the first tracer that runs, and what was refused before it.
+/// Tries `programs` in their order; gives the first tracer that runs, and what was refused before it.
 #[must_use]
-pub fn climb(rungs: &[Program], netns_inum: u32) -> (Option<Tracer>, Vec<Attempt>) {
+pub fn climb(programs: &[Program], netns_inum: u32) -> (Option<Tracer>, Vec<Attempt>) {
     let mut refused = Vec::new();
-    for &program in rungs {
+    for &program in programs {
         match Tracer::load(program, netns_inum) {
             Ok(tracer) => return (Some(tracer), refused),
             Err(error) => refused.push(Attempt { program, error }),

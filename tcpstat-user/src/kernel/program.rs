@@ -2,7 +2,7 @@
 
 use aya::util::KernelVersion;
 
-/// A rung of the ladder.
+/// A candidate of the ladder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Program {
     /// `tp_btf/inet_sock_set_state`
@@ -21,13 +21,13 @@ impl Program {
         }
     }
 
-    /// The rungs in the order in which they lose least on the running kernel.
+    /// The programs in the order in which they lose least on the running kernel.
     ///
     /// Up to 6.18 that is `tp_btf`, the cheaper one. From 7.0 on tracepoints run preemptible and the
     /// recursion guard of `tp_btf` skips one event in a hundred under churn; the classic tracepoint
     /// still runs with preemption off and loses none.
     #[must_use]
-    pub fn ladder() -> [Self; 2] {
+    pub fn in_order() -> [Self; 2] {
         match KernelVersion::current() {
             Ok(version) if version >= KernelVersion::new(7, 0, 0) => {
                 [Self::Tracepoint, Self::TpBtf]

@@ -8,8 +8,8 @@ use crate::{
         Ledger, family,
         reconcile::{Correction, Evidence, Reconciler, Verdict},
         rewind::AtCut,
-        tripwire::Look,
-        witness::{Readings, Tripwires, Witness},
+        sockstat_check::Finding,
+        sockstat_sample::{Readings, SockstatChecks, SockstatSample},
     },
     snapshot::Tally,
     states::{Hooks, Object, PerState},
@@ -25,10 +25,10 @@ pub trait World {
     ///
     /// # Errors
     /// Whatever kept it from doing so.
-    fn list(&mut self) -> Result<Listing, Self::Error>;
+    fn list(&mut self) -> Result<RewoundSnapshot, Self::Error>;
 
     /// Looks at the counters, at the kernel's own count, and at the counters again.
-    fn witness(&mut self) -> Witness;
+    fn sample(&mut self) -> SockstatSample;
 
     /// Lets the time pass that lies between two looks or listings that are to confirm one another.
     fn pause(&mut self);
@@ -36,7 +36,7 @@ pub trait World {
 
 /// Every socket, listed and rewound.
 #[derive(Clone, Debug)]
-pub struct Listing {
+pub struct RewoundSnapshot {
     /// What was listed.
     pub tally: Tally,
     /// What had been counted when the listing began.
@@ -52,14 +52,14 @@ pub struct Listing {
 pub struct Audit {
     ledger: Ledger,
     reconciler: Reconciler,
-    tripwires: Tripwires,
+    checks: SockstatChecks,
     drift: PerState<i64>,
     consistent: bool,
     families_differ: bool,
     /// Sockets that have changed their family since the ledger was right, when it could be told last.
     changed_family: i64,
     agreements: u64,
-    trips: u64,
+    mismatches: u64,
 }
 
 /// Listings taken at most for one seed.
@@ -67,7 +67,7 @@ pub const SEED_ATTEMPTS: u32 = 5;
 /// Listings, or looks, taken at most for one decision.
 pub const ATTEMPTS: u32 = 3;
 
-impl Listing {
+impl RewoundSnapshot {
     /// Whether nothing is known that could make it wrong.
     #[must_use]
     pub fn exact(&self) -> bool {
@@ -82,30 +82,30 @@ impl Audit {
     /// # Errors
     /// That of the first listing that fails.
     pub fn seed<W: World>(hooks: Hooks, world: &mut W) -> Result<(Self, bool), W::Error> {
-        let mut tripwires = Tripwires::default();
+        let mut checks = SockstatChecks::default();
         let mut attempt = 1;
         loop {
             let listing = world.list()?;
             let mut ledger = Ledger::seeded(hooks, &listing.cut, &listing.at_cut.sockets);
-            let witness = world.witness();
-            let readings = witness.readings(&ledger);
-            let looks = [tripwires.look(&readings), tripwires.look_at_families(&readings)];
-            let settled = listing.exact() && !looks.contains(&Look::Suspect);
+            let sample = world.sample();
+            let readings = sample.readings(&ledger);
+            let looks = [checks.check(&readings), checks.check_families(&readings)];
+            let settled = listing.exact() && !looks.contains(&Finding::Suspect);
             if settled || attempt == SEED_ATTEMPTS {
                 if settled {
-                    tripwires.excuse(&readings);
+                    checks.excuse(&readings);
                 }
-                ledger.observe(&witness.after, &listing.tally);
+                ledger.observe(&sample.after, &listing.tally);
                 let audit = Self {
                     ledger,
                     reconciler: Reconciler::default(),
-                    tripwires,
+                    checks,
                     drift: PerState::default(),
                     consistent: settled,
                     families_differ: false,
                     changed_family: 0,
                     agreements: u64::from(settled),
-                    trips: 0,
+                    mismatches: 0,
                 };
                 return Ok((audit, settled));
             }
@@ -121,7 +121,11 @@ impl Audit {
     /// That of the first listing that fails; everything stays as it was.
     pub fn reseed<W: World>(&mut self, hooks: Hooks, world: &mut W) -> Result<bool, W::Error> {
         let (fresh, settled) = Self::seed(hooks, world)?;
-        *self = Self { agreements: self.agreements + fresh.agreements, trips: self.trips, ..fresh };
+        *self = Self {
+            agreements: self.agreements + fresh.agreements,
+            mismatches: self.mismatches,
+            ..fresh
+        };
         Ok(settled)
     }
 
@@ -133,7 +137,7 @@ impl Audit {
         let mut verdict = Verdict::Undecided;
         for attempt in 1..=ATTEMPTS {
             let listing = world.list()?;
-            verdict = verdict.then(self.judge(&listing, &world.witness()));
+            verdict = verdict.then(self.judge(&listing, &world.sample()));
             if verdict.is_final() {
                 break;
             }
@@ -147,33 +151,33 @@ impl Audit {
     /// Whether one of the kernel's counts differs from the ledger's, seen twice. Sockets that change
     /// their family trip nothing, as any user can have them do so for ever: the ledger is inconsistent
     /// until snapshots have put the families right. See [`Self::families_differ`].
-    pub fn tripped<W: World>(&mut self, world: &mut W) -> bool {
+    pub fn sockstat_differs<W: World>(&mut self, world: &mut W) -> bool {
         for _ in 0..ATTEMPTS {
-            let readings = world.witness().readings(&self.ledger);
+            let readings = world.sample().readings(&self.ledger);
             self.note_families(&readings);
-            match self.tripwires.look(&readings) {
-                Look::Agrees => match self.tripwires.look_at_families(&readings) {
-                    Look::Suspect => world.pause(),
-                    Look::Tripped => {
+            match self.checks.check(&readings) {
+                Finding::Agrees => match self.checks.check_families(&readings) {
+                    Finding::Suspect => world.pause(),
+                    Finding::Mismatch => {
                         self.consistent = false;
                         self.families_differ = true;
                         return false;
                     }
-                    Look::Agrees | Look::Moving => {
+                    Finding::Agrees | Finding::Moving => {
                         self.agree();
                         return false;
                     }
                 },
-                Look::Tripped => {
+                Finding::Mismatch => {
                     self.consistent = false;
-                    self.trips += 1;
+                    self.mismatches += 1;
                     return true;
                 }
-                Look::Suspect => {
+                Finding::Suspect => {
                     self.consistent = false;
                     world.pause();
                 }
-                Look::Moving => world.pause(),
+                Finding::Moving => world.pause(),
             }
         }
         false
@@ -216,28 +220,28 @@ impl Audit {
         self.agreements
     }
 
-    /// How often the wire was tripped.
+    /// How often the wire was sockstat_differs.
     #[must_use]
-    pub fn trips(&self) -> u64 {
-        self.trips
+    pub fn mismatches(&self) -> u64 {
+        self.mismatches
     }
 
     /// What readings are held against.
     #[must_use]
-    pub fn tripwires(&self) -> &Tripwires {
-        &self.tripwires
+    pub fn checks(&self) -> &SockstatChecks {
+        &self.checks
     }
 
-    fn judge(&mut self, listing: &Listing, witness: &Witness) -> Verdict {
-        self.ledger.observe(&witness.after, &listing.tally);
-        let readings = witness.readings(&self.ledger);
+    fn judge(&mut self, listing: &RewoundSnapshot, sample: &SockstatSample) -> Verdict {
+        self.ledger.observe(&sample.after, &listing.tally);
+        let readings = sample.readings(&self.ledger);
         let drift = self.ledger.drift(&listing.cut, &listing.at_cut.sockets);
         let evidence = Evidence {
             exact: listing.exact(),
-            calm: witness.after == listing.cut,
-            difference: self.tripwires.difference(Object::Full, &readings),
-            minis_difference: self.tripwires.difference(Object::Mini, &readings),
-            changed_family: self.tripwires.changed_family(&readings),
+            calm: sample.after == listing.cut,
+            difference: self.checks.difference(Object::Full, &readings),
+            minis_difference: self.checks.difference(Object::Mini, &readings),
+            changed_family: self.checks.changed_family(&readings),
         };
         let verdict = self.reconciler.judge(&drift, evidence);
         if listing.exact() {
@@ -251,18 +255,18 @@ impl Audit {
         }
         match verdict {
             Verdict::Agrees | Verdict::Correct(Correction { whole: true, .. }) => {
-                self.tripwires.excuse(&witness.readings(&self.ledger));
+                self.checks.excuse(&sample.readings(&self.ledger));
                 self.agree();
             }
             Verdict::Correct(Correction { whole: false, .. }) => self.consistent = false,
             Verdict::Undecided => {}
         }
-        self.note_families(&witness.readings(&self.ledger));
+        self.note_families(&sample.readings(&self.ledger));
         verdict
     }
 
     fn note_families(&mut self, readings: &Readings) {
-        if let Some(changed) = self.tripwires.changed_family(readings) {
+        if let Some(changed) = self.checks.changed_family(readings) {
             self.changed_family = changed;
         }
     }

@@ -7,8 +7,8 @@ pub mod family;
 pub mod reconcile;
 pub mod rewind;
 pub mod rules;
-pub mod tripwire;
-pub mod witness;
+pub mod sockstat_check;
+pub mod sockstat_sample;
 
 use crate::{
     snapshot::Tally,

@@ -37,13 +37,13 @@ fn drift_is_ledger_minus_witness_and_correcting_it_ends_it() {
     let at = Transitions::default();
     let mut ledger =
         Ledger::seeded(Hooks::default(), &at, &sockets(&[(Family::Ipv6, State::Established, 5)]));
-    let witness =
+    let sample =
         sockets(&[(Family::Ipv6, State::Established, 3), (Family::Ipv6, State::CloseWait, 1)]);
-    let drift = ledger.drift(&at, &witness);
+    let drift = ledger.drift(&at, &sample);
     assert_eq!(drift[(Family::Ipv6, State::Established)], 2);
     assert_eq!(drift[(Family::Ipv6, State::CloseWait)], -1);
     ledger.correct(&drift);
-    assert_eq!(ledger.drift(&at, &witness), PerState::default());
+    assert_eq!(ledger.drift(&at, &sample), PerState::default());
 }
 
 #[test]

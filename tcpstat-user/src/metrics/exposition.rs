@@ -8,8 +8,8 @@ use prometheus_client::{
 };
 
 use super::{
-    HealthValues, Reason, SnapshotValues, TracerValues, Values, names, names::Metric,
-    node_exporter::ConnectionStates, page::Page,
+    HealthValues, Reason, SnapshotValues, TracerValues, Values, family_writer::FamilyWriter, names,
+    names::Metric, node_exporter::ConnectionStates,
 };
 use crate::{
     history::Moment,
@@ -20,39 +20,39 @@ use crate::{
 
 impl Collector for Values {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let mut page = Page { encoder };
+        let mut writer = FamilyWriter { encoder };
         if let Some(connections) = &self.connections {
-            page.by_state(names::CONNECTIONS, connections)?;
+            writer.by_state(names::CONNECTIONS, connections)?;
         }
         if let Some(tracer) = &self.tracer {
-            page.tracer(tracer)?;
+            writer.tracer(tracer)?;
         }
         if let Some(snapshot) = &self.snapshot {
-            page.snapshot(snapshot)?;
+            writer.snapshot(snapshot)?;
         }
-        page.single_counter(names::SNAPSHOT_ERRORS, self.snapshot_errors)?;
+        writer.single_counter(names::SNAPSHOT_ERRORS, self.snapshot_errors)?;
         if let Some(sockstat) = &self.sockstat {
-            page.sockstat(sockstat)?;
+            writer.sockstat(sockstat)?;
         }
         let program = self.tracer.as_ref().map_or("none", |tracer| tracer.program);
         let source = self.snapshot.as_ref().map_or("none", |snapshot| snapshot.source);
         let hooks = self.tracer.as_ref().map_or("none", |tracer| tracer.hooks);
         let info = [("program", program), ("snapshot", source), ("hooks", hooks)];
-        page.single(names::TRACER_UP, u64::from(self.tracer.is_some()))?;
-        page.gauges(names::TRACER_INFO, [(info, 1_u64)])?;
+        writer.single(names::TRACER_UP, u64::from(self.tracer.is_some()))?;
+        writer.gauges(names::TRACER_INFO, [(info, 1_u64)])?;
         if self.node_exporter
             && let Some(states) = ConnectionStates::of(self)
         {
-            states.write(&mut page)?;
+            states.write(&mut writer)?;
         }
         let build =
             [("version", env!("CARGO_PKG_VERSION")), ("revision", env!("TCPSTAT_REVISION"))];
-        page.gauges(names::BUILD_INFO, [(build, 1_u64)])?;
-        self.process.as_ref().map_or(Ok(()), |process| page.process(process))
+        writer.gauges(names::BUILD_INFO, [(build, 1_u64)])?;
+        self.process.as_ref().map_or(Ok(()), |process| writer.process(process))
     }
 }
 
-impl Page<'_> {
+impl FamilyWriter<'_> {
     fn by_state<V: EncodeGaugeValue + Copy>(
         &mut self,
         metric: Metric,

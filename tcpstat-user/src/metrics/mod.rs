@@ -5,9 +5,9 @@
 
 mod classic;
 mod exposition;
+mod family_writer;
 mod names;
 mod node_exporter;
-mod page;
 
 use std::time::Duration;
 
@@ -50,7 +50,7 @@ pub struct TracerValues {
     pub hooks: &'static str,
     /// Transitions since it was attached.
     pub transitions: Transitions,
-    /// Ledger − witness at the last exact snapshot.
+    /// Ledger − sample at the last exact snapshot.
     pub drift: PerState<i64>,
     /// Sockets by which gauges were corrected.
     pub corrections: PerState<u64>,
@@ -65,7 +65,7 @@ pub struct TracerValues {
 /// How the numbers prove themselves.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct HealthValues {
-    /// Whether the last look at the tripwire, or the last snapshot since, agreed.
+    /// Whether the last look at the check, or the last snapshot since, agreed.
     pub consistent: bool,
     /// How often the wire was tripped.
     pub trips: u64,
@@ -81,7 +81,7 @@ pub enum Reason {
     /// It was time.
     Interval,
     /// The sum of the gauges differed from the kernel's count.
-    Tripwire,
+    SockstatCheck,
     /// The kernel said that it had skipped events.
     MissedEvents,
     /// So many transitions had come that some may have been lost unnoticed, and now it is calm.
@@ -91,14 +91,14 @@ pub enum Reason {
 impl Reason {
     /// All of them, in their order.
     pub const ALL: [Self; 4] =
-        [Self::Interval, Self::Tripwire, Self::MissedEvents, Self::AfterChurn];
+        [Self::Interval, Self::SockstatCheck, Self::MissedEvents, Self::AfterChurn];
 
     /// The value of the label `reason`.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
             Self::Interval => "interval",
-            Self::Tripwire => "sockstat",
+            Self::SockstatCheck => "sockstat",
             Self::MissedEvents => "missed_events",
             Self::AfterChurn => "after_churn",
         }

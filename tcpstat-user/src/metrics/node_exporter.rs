@@ -7,7 +7,7 @@ use std::fmt;
 
 use prometheus_client::{collector::Collector, encoding::DescriptorEncoder};
 
-use super::{Values, names, page::Page};
+use super::{Values, family_writer::FamilyWriter, names};
 use crate::states::{Family, State, state_word};
 
 /// The values of the label with theirs.
@@ -31,14 +31,14 @@ impl ConnectionStates {
     }
 
     /// Writes the one family.
-    pub(super) fn write(&self, page: &mut Page<'_>) -> fmt::Result {
+    pub(super) fn write(&self, writer: &mut FamilyWriter<'_>) -> fmt::Result {
         let samples = self.0.iter().map(|&(state, value)| ([("state", state)], value));
-        page.gauges(names::NODE_TCP_CONNECTION_STATES, samples)
+        writer.gauges(names::NODE_TCP_CONNECTION_STATES, samples)
     }
 }
 
 impl Collector for ConnectionStates {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        self.write(&mut Page { encoder })
+        self.write(&mut FamilyWriter { encoder })
     }
 }

@@ -59,7 +59,7 @@ impl Writer {
             let write = move || {
                 let (values, suspicious) = published.scrape(&procfs, true);
                 if suspicious {
-                    nudge.look();
+                    nudge.check();
                 }
                 let text = values.encode_node_exporter();
                 text.map(|text| write(&textfile, &text, own)).transpose()
@@ -190,15 +190,15 @@ mod tests {
     use super::*;
     use crate::{
         procfs::Limits,
-        snapshot::{Source, Tally},
-        tracker::Snapshot,
+        snapshot::{SnapshotSource, Tally},
+        tracker::LastSnapshot,
     };
 
     #[test]
     fn a_listing_is_written_once_and_an_old_one_never_again() {
         let listed = |seconds: u64| Published {
-            snapshot: Some(Snapshot {
-                source: Source::Procfs,
+            snapshot: Some(LastSnapshot {
+                source: SnapshotSource::Procfs,
                 tally: Tally::default(),
                 finished: Moment { unix_ms: 1_000 * seconds, uptime_ms: 1_000 * seconds },
                 duration: Duration::ZERO,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::numbers::{Look, Numbers, Row};
+use super::numbers::{Numbers, Row, Update};
 use crate::{
     states::Family,
     text::{self, plain},
@@ -73,7 +73,7 @@ impl Model {
     }
 
     /// Takes what a look has found. While paused it is kept, and shown afterwards.
-    pub fn take(&mut self, look: Look) {
+    pub fn take(&mut self, look: Update) {
         for sample in look.samples {
             self.live.history.push(sample);
         }

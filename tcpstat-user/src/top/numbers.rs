@@ -15,7 +15,7 @@ const CHANGE_SPAN: Duration = Duration::from_mins(1);
 
 /// One look: the numbers, where there are any, and how they come about.
 #[derive(Clone, Debug, Default)]
-pub struct Look {
+pub struct Update {
     /// Samples since the last look, the oldest first.
     pub samples: Vec<Sample>,
     /// How they come about.

@@ -21,7 +21,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{Flow, LogLines, Model, Source, keys, view::Theme};
+use super::{Feed, Flow, LogLines, Model, keys, view::Theme};
 use crate::kernel::TerminalGuard;
 
 /// Time from one frame to the next at least: however much is typed or pasted, there is time for the rest.
@@ -104,7 +104,7 @@ fn end_at_a_panic() {
 /// # Errors
 /// What the terminal says.
 pub async fn run(
-    mut source: Source,
+    mut source: Feed,
     mut model: Model,
     theme: Theme,
     log: &LogLines,
@@ -115,7 +115,7 @@ pub async fn run(
     let mut resized = signal(SignalKind::window_change())?;
     let mut stopped = std::pin::pin!(stopped);
     let mut looked = Instant::now();
-    model.take(source.look());
+    model.take(source.update());
     // When the next frame is due; none where nothing has changed.
     let mut frame = Some(looked);
     let mut drawn = looked;
@@ -139,7 +139,7 @@ pub async fn run(
             _ = resized.recv() => frame = frame.or(Some(drawn + FRAME)),
             () = sleep_until(next) => {
                 looked = Instant::now();
-                model.take(source.look());
+                model.take(source.update());
                 frame = frame.or(Some(drawn + FRAME));
             }
             () = sleep_until(frame.unwrap_or(next)), if frame.is_some() => {

@@ -14,7 +14,7 @@ const V6: Family = Family::Ipv6;
 
 /// A look at sockets, by family and state, in that second of uptime; `closed` connections have been
 /// closed by the other side since the start.
-pub(super) fn look(second: u64, sockets: &[(Family, State, u64)], closed: u64) -> Look {
+pub(super) fn look(second: u64, sockets: &[(Family, State, u64)], closed: u64) -> Update {
     let at = Moment { unix_ms: 1_700_000_000_000 + second * 1_000, uptime_ms: second * 1_000 };
     let mut connections = PerState::default();
     for &(family, state, count) in sockets {
@@ -37,7 +37,7 @@ pub(super) fn look(second: u64, sockets: &[(Family, State, u64)], closed: u64) -
         listed: Some(Duration::from_secs(4)),
         ..Status::default()
     };
-    Look { samples: vec![sample], status }
+    Update { samples: vec![sample], status }
 }
 
 /// Two seconds in which 10 connections a second were closed by the other side.

@@ -4,12 +4,12 @@ use std::{thread, time::Duration};
 
 use tracing::{debug, warn};
 
-use super::{Files, Pass, Snapshot, SnapshotError, lister::Lister};
+use super::{Files, LastSnapshot, Snapshot, SnapshotError, sources::Sources};
 use crate::{
     kernel::{Counters, LoadError, Program, Tracer},
     ledger::{
-        audit::{Listing, World},
-        witness::Witness,
+        audit::{RewoundSnapshot, World},
+        sockstat_sample::SockstatSample,
     },
     procfs::{Limits, Privileges, Procfs, ProcfsError, Sockstat},
 };
@@ -25,27 +25,34 @@ pub(super) struct Host {
     /// Where the kernel's own counts are read.
     pub(super) procfs: Procfs,
     /// Who lists.
-    pub(super) lister: Lister,
+    pub(super) sources: Sources,
     /// Who counts.
     pub(super) tracer: Option<Tracer>,
     /// The last listing.
-    pub(super) snapshot: Option<Snapshot>,
+    pub(super) snapshot: Option<LastSnapshot>,
     /// Rows that did not parse and listings that failed.
     pub(super) snapshot_errors: u64,
     broken_row_named: bool,
 }
 
 impl Host {
-    pub(super) fn new(procfs: Procfs, lister: Lister, tracer: Option<Tracer>) -> Self {
-        Self { procfs, lister, tracer, snapshot: None, snapshot_errors: 0, broken_row_named: false }
+    pub(super) fn new(procfs: Procfs, sources: Sources, tracer: Option<Tracer>) -> Self {
+        Self {
+            procfs,
+            sources,
+            tracer,
+            snapshot: None,
+            snapshot_errors: 0,
+            broken_row_named: false,
+        }
     }
 
     /// The host with its tracer, where it has one.
     pub(super) fn traced(&mut self) -> Option<TracedHost<'_>> {
-        let Self { procfs, lister, tracer, snapshot, snapshot_errors, broken_row_named } = self;
+        let Self { procfs, sources, tracer, snapshot, snapshot_errors, broken_row_named } = self;
         let tracer = tracer.as_mut()?;
         let notes = Notes { snapshot, snapshot_errors, broken_row_named };
-        Some(TracedHost { procfs, lister, tracer, notes })
+        Some(TracedHost { procfs, sources, tracer, notes })
     }
 
     /// Loads `program` in the place of the tracer, which is returned and goes on counting.
@@ -67,8 +74,8 @@ impl Host {
     /// # Errors
     /// [`SnapshotError`].
     pub(super) fn list_alone(&mut self) -> Result<(), SnapshotError> {
-        let Self { procfs, lister, snapshot, snapshot_errors, broken_row_named, .. } = self;
-        let pass = lister.list().inspect_err(|_| *snapshot_errors += 1)?;
+        let Self { procfs, sources, snapshot, snapshot_errors, broken_row_named, .. } = self;
+        let pass = sources.list().inspect_err(|_| *snapshot_errors += 1)?;
         Notes { snapshot, snapshot_errors, broken_row_named }.note(&pass, limits(procfs));
         Ok(())
     }
@@ -77,7 +84,7 @@ impl Host {
 /// A [`Host`] that has a tracer.
 pub(super) struct TracedHost<'a> {
     procfs: &'a Procfs,
-    lister: &'a mut Lister,
+    sources: &'a mut Sources,
     /// Who counts.
     pub(super) tracer: &'a mut Tracer,
     notes: Notes<'a>,
@@ -114,16 +121,16 @@ impl TracedHost<'_> {
 impl World for TracedHost<'_> {
     type Error = SnapshotError;
 
-    fn list(&mut self) -> Result<Listing, SnapshotError> {
-        let listed = self.lister.list_logged(&mut self.tracer.log, self.tracer.hooks);
+    fn list(&mut self) -> Result<RewoundSnapshot, SnapshotError> {
+        let listed = self.sources.list_logged(&mut self.tracer.log, self.tracer.hooks);
         let (pass, listing) = listed.inspect_err(|_| *self.notes.snapshot_errors += 1)?;
         self.notes.note(&pass, limits(self.procfs));
         Ok(listing)
     }
 
     /// Under churn a moment without a transition takes some tries to find.
-    fn witness(&mut self) -> Witness {
-        let look = || witness(&self.tracer.counters, self.procfs).0;
+    fn sample(&mut self) -> SockstatSample {
+        let look = || sample(&self.tracer.counters, self.procfs).0;
         let mut found = look();
         for _ in 1..WITNESS_TRIES {
             if found.before == found.after {
@@ -140,12 +147,15 @@ impl World for TracedHost<'_> {
 }
 
 /// Sockstat between two looks at the counters. No other system call.
-pub(super) fn witness(counters: &Counters, files: &impl Files) -> (Witness, Option<Sockstat>) {
+pub(super) fn sample(
+    counters: &Counters,
+    files: &impl Files,
+) -> (SockstatSample, Option<Sockstat>) {
     let before = counters.read();
     let sockstat = files.sockstat();
     let inuse = sockstat.map(|sockstat| sockstat.inuse);
     let tw = sockstat.map(|sockstat| sockstat.tw);
-    (Witness { before, inuse, tw, after: counters.read() }, sockstat)
+    (SockstatSample { before, inuse, tw, after: counters.read() }, sockstat)
 }
 
 /// The limits that can be read; a folder that only looks like a procfs has none.
@@ -161,13 +171,13 @@ fn limits(procfs: &Procfs) -> Limits {
 
 /// What listings leave behind for the metrics.
 struct Notes<'a> {
-    snapshot: &'a mut Option<Snapshot>,
+    snapshot: &'a mut Option<LastSnapshot>,
     snapshot_errors: &'a mut u64,
     broken_row_named: &'a mut bool,
 }
 
 impl Notes<'_> {
-    fn note(&mut self, pass: &Pass, limits: Limits) {
+    fn note(&mut self, pass: &Snapshot, limits: Limits) {
         *self.snapshot_errors += pass.broken_rows;
         if let (Some(broken), false) = (&pass.first_broken, *self.broken_row_named) {
             *self.broken_row_named = true;
@@ -176,7 +186,7 @@ impl Notes<'_> {
                 "{broken}: rows like this are left out and counted (tcpstat_snapshot_errors_total)"
             );
         }
-        *self.snapshot = Some(Snapshot {
+        *self.snapshot = Some(LastSnapshot {
             source: pass.source,
             tally: pass.tally,
             finished: pass.finished,

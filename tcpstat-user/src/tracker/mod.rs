@@ -1,15 +1,15 @@
 //! The one thread that owns the ledger: it seeds it, holds it against snapshots, and publishes it.
 //!
 //! Every interval it takes a snapshot and reconciles. Every second, and when a scrape asks, it looks
-//! at the tripwire and at the events that the kernel skipped; either makes it reconcile at once. So does
+//! at the check and at the events that the kernel skipped; either makes it reconcile at once. So does
 //! calm after many transitions. Where misses mount, it lets another program count.
 
 mod host;
-mod lister;
 mod pace;
-mod pass;
+mod programs;
 mod published;
-mod rungs;
+mod snapshot;
+mod sources;
 mod task;
 
 use std::{
@@ -25,11 +25,11 @@ use std::{
 use thiserror::Error;
 use tokio::sync::watch;
 
-pub use lister::SnapshotError;
 pub use pace::SourceChoice;
-pub use pass::{Pass, take, take_by_iterator};
-pub use published::{Files, Health, Live, Published, Snapshot};
-use task::{Look, Task};
+pub use published::{Files, Health, LastSnapshot, Live, Published};
+pub use snapshot::{Snapshot, take, take_by_iterator};
+pub use sources::SnapshotError;
+use task::{Task, Wake};
 
 use crate::{
     kernel::{Program, Tracer},
@@ -43,7 +43,7 @@ pub struct Tracker {
     /// Who counts; `None` for snapshots alone.
     pub tracer: Option<Tracer>,
     /// Who may count in its place.
-    pub rungs: Vec<Program>,
+    pub programs: Vec<Program>,
     /// Who lists the sockets.
     pub source: SourceChoice,
     /// Time between two snapshots.
@@ -54,14 +54,14 @@ pub struct Tracker {
 pub struct Tracking {
     /// What it tells. Closed when it has ended.
     pub published: watch::Receiver<Published>,
-    wake: SyncSender<Look>,
+    wake: SyncSender<Wake>,
     stopping: Arc<AtomicBool>,
     ended: Receiver<Result<(), TrackerError>>,
 }
 
 /// Asks the tracker to look now; without effect while one request is waiting.
 #[derive(Clone, Debug)]
-pub struct Nudge(SyncSender<Look>);
+pub struct Nudge(SyncSender<Wake>);
 
 /// Why the tracker ended.
 #[derive(Debug, Error)]
@@ -122,7 +122,7 @@ impl Tracking {
     /// What it ended with, or [`TrackerError::Hangs`].
     pub fn stop(self, patience: Duration) -> Result<(), TrackerError> {
         self.stopping.store(true, Ordering::Release);
-        self.nudge().look();
+        self.nudge().check();
         self.ended.recv_timeout(patience).unwrap_or_else(|none| match none {
             RecvTimeoutError::Timeout => Err(TrackerError::Hangs(patience)),
             RecvTimeoutError::Disconnected => Err(TrackerError::Panicked),
@@ -132,8 +132,8 @@ impl Tracking {
 
 impl Nudge {
     /// See the type.
-    pub fn look(&self) {
+    pub fn check(&self) {
         // Full: a request waits already. Disconnected: the tracker has ended.
-        let _ = self.0.try_send(Look);
+        let _ = self.0.try_send(Wake);
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
-use crate::snapshot::Source;
+use crate::snapshot::SnapshotSource;
 
 /// Who is to list the sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -50,20 +50,20 @@ impl Pace {
     }
 
     /// The source to list about so many `sockets` with.
-    pub(super) fn source(&self, sockets: u64) -> Source {
+    pub(super) fn source(&self, sockets: u64) -> SnapshotSource {
         match self.choice {
-            SourceChoice::Iter => Source::Iter,
+            SourceChoice::Iter => SnapshotSource::Iter,
             SourceChoice::Auto if self.expected(sockets) * self.share > self.interval => {
-                Source::Iter
+                SnapshotSource::Iter
             }
-            SourceChoice::Procfs | SourceChoice::Auto => Source::Procfs,
+            SourceChoice::Procfs | SourceChoice::Auto => SnapshotSource::Procfs,
         }
     }
 
     /// Notes what a listing took.
-    pub(super) fn took(&mut self, source: Source, rows: u64, duration: Duration) {
+    pub(super) fn took(&mut self, source: SnapshotSource, rows: u64, duration: Duration) {
         self.last = duration;
-        if source == Source::Procfs {
+        if source == SnapshotSource::Procfs {
             self.procfs = Some((rows, duration));
         }
     }
@@ -101,26 +101,26 @@ mod tests {
 
     #[test]
     fn few_sockets_are_listed_by_procfs_and_many_by_the_iterator_from_the_first_listing_on() {
-        assert_eq!(pace(SourceChoice::Auto).source(1000), Source::Procfs);
-        assert_eq!(pace(SourceChoice::Auto).source(1_000_000), Source::Iter);
+        assert_eq!(pace(SourceChoice::Auto).source(1000), SnapshotSource::Procfs);
+        assert_eq!(pace(SourceChoice::Auto).source(1_000_000), SnapshotSource::Iter);
     }
 
     #[test]
     fn a_listing_by_procfs_that_took_more_than_one_percent_of_the_interval_was_the_last() {
         let mut pace = pace(SourceChoice::Auto);
-        pace.took(Source::Procfs, 1000, INTERVAL / 100);
-        assert_eq!(pace.source(1000), Source::Procfs);
-        pace.took(Source::Procfs, 1000, INTERVAL / 99);
-        assert_eq!(pace.source(1000), Source::Iter);
+        pace.took(SnapshotSource::Procfs, 1000, INTERVAL / 100);
+        assert_eq!(pace.source(1000), SnapshotSource::Procfs);
+        pace.took(SnapshotSource::Procfs, 1000, INTERVAL / 99);
+        assert_eq!(pace.source(1000), SnapshotSource::Iter);
     }
 
     #[test]
     fn procfs_comes_back_when_the_sockets_have_gone() {
         let mut pace = pace(SourceChoice::Auto);
-        pace.took(Source::Procfs, 200_000, Duration::from_millis(400));
-        pace.took(Source::Iter, 200_000, Duration::from_millis(80));
-        assert_eq!(pace.source(200_000), Source::Iter);
-        assert_eq!(pace.source(20_000), Source::Procfs);
+        pace.took(SnapshotSource::Procfs, 200_000, Duration::from_millis(400));
+        pace.took(SnapshotSource::Iter, 200_000, Duration::from_millis(80));
+        assert_eq!(pace.source(200_000), SnapshotSource::Iter);
+        assert_eq!(pace.source(20_000), SnapshotSource::Procfs);
     }
 
     #[test]
@@ -128,7 +128,7 @@ mod tests {
         let slow = Duration::from_millis(400);
         let stretched = |choice, traced| {
             let mut pace = Pace::new(choice, INTERVAL, traced);
-            pace.took(Source::Iter, 1_000_000, slow);
+            pace.took(SnapshotSource::Iter, 1_000_000, slow);
             pace.interval()
         };
         assert_eq!(stretched(SourceChoice::Auto, true), slow * 100);

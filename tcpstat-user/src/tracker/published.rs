@@ -2,14 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::host::witness;
+use super::host::sample;
 use crate::{
     history::{Moment, Sample},
     kernel::{Counters, Program},
-    ledger::{Ledger, witness::Tripwires},
+    ledger::{Ledger, sockstat_sample::SockstatChecks},
     metrics::{HealthValues, SnapshotValues, TracerValues, Values},
     procfs::{Limits, ProcessStatus, Procfs, Sockstat},
-    snapshot::{Source, Tally},
+    snapshot::{SnapshotSource, Tally},
     states::{Hooks, PerState},
     transitions::Transitions,
 };
@@ -38,12 +38,12 @@ pub struct Published {
     /// The live part, once it is seeded; `None` while there is no tracer.
     pub live: Option<Live>,
     /// The last snapshot; `None` before the first.
-    pub snapshot: Option<Snapshot>,
+    pub snapshot: Option<LastSnapshot>,
     /// Time between two snapshots at present.
     pub snapshot_interval: Duration,
     /// Rows that did not parse and passes that failed, since the start.
     pub snapshot_errors: u64,
-    /// Ledger − witness at the last snapshot that was exact.
+    /// Ledger − sample at the last snapshot that was exact.
     pub drift: PerState<i64>,
     /// Sockets that corrections added to or took from each gauge, since the start.
     pub corrections: PerState<u64>,
@@ -72,16 +72,16 @@ pub struct Live {
     /// Transitions that an earlier tracer counted.
     pub carried: Transitions,
     /// What the ledger's readings are held against.
-    pub tripwires: Tripwires,
+    pub checks: SockstatChecks,
     /// Sockets that had changed their family since the ledger was right, when it could be told last.
     pub changed_family: i64,
 }
 
 /// The last listing of all sockets.
 #[derive(Clone, Debug)]
-pub struct Snapshot {
+pub struct LastSnapshot {
     /// Where the rows came from.
-    pub source: Source,
+    pub source: SnapshotSource,
     /// What it listed.
     pub tally: Tally,
     /// When it ended.
@@ -99,7 +99,7 @@ impl Published {
         self.snapshot.is_some()
     }
 
-    /// The values of a scrape, now, and whether they give cause to look at the tripwire.
+    /// The values of a scrape, now, and whether they give cause to look at the check.
     ///
     /// Reads the counters, sockstat and this process' status; lists no socket.
     #[must_use]
@@ -124,23 +124,23 @@ impl Published {
             values.sockstat = files.sockstat();
             return (values, false);
         };
-        let (witness, sockstat) = witness(&live.counters, files);
-        let readings = witness.readings(&live.ledger);
+        let (sample, sockstat) = sample(&live.counters, files);
+        let readings = sample.readings(&live.ledger);
         let tw = sockstat.map_or_else(|| snapshot.tally.minis(), |sockstat| sockstat.tw);
         values.sockstat = sockstat;
-        let changed = live.tripwires.changed_family(&readings).unwrap_or(live.changed_family);
-        values.connections = Some(live.ledger.connections(&witness.after, tw, changed));
+        let changed = live.checks.changed_family(&readings).unwrap_or(live.changed_family);
+        values.connections = Some(live.ledger.connections(&sample.after, tw, changed));
         values.tracer = Some(TracerValues {
             program: live.program.word(),
             hooks: live.hooks.word(),
-            transitions: live.carried.plus(&witness.after),
+            transitions: live.carried.plus(&sample.after),
             drift: self.drift.merged(),
             corrections: self.corrections.merged(),
             events_missed: self.events_missed,
             tracer_changes: self.tracer_changes,
             health: self.health,
         });
-        (values, !live.tripwires.agrees(&readings))
+        (values, !live.checks.agrees(&readings))
     }
 
     /// The numbers now, which is `at`; `None` before the first snapshot.

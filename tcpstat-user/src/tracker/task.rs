@@ -14,8 +14,8 @@ use tracing::{debug, info, warn};
 use super::{
     Live, Published, SnapshotError, Tracker, TrackerError,
     host::{EventsMissed, Host},
-    lister::Lister,
-    rungs::Rungs,
+    programs::Programs,
+    sources::Sources,
 };
 use crate::{
     clock,
@@ -29,10 +29,10 @@ use crate::{
     transitions::Transitions,
 };
 
-/// How often the tripwire is looked at between snapshots.
-const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// How often the check is looked at between snapshots.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// The same while ledger and kernel are known to differ, or may.
-const ANXIOUS_LOOK_INTERVAL: Duration = Duration::from_millis(250);
+const DOUBTFUL_CHECK_INTERVAL: Duration = Duration::from_millis(250);
 /// Transitions of which one may have been lost unnoticed: of the kernels that are known, the worst
 /// loses one in a million so. After so many a listing is due when it is calm.
 const MANY_TRANSITIONS: u64 = 10_000;
@@ -41,8 +41,8 @@ const CALM: u64 = 100;
 /// While sockets move, snapshots out of turn take at most one part in this of the time.
 const BUDGET: u32 = 10;
 
-/// Wakes the thread: look at the tripwire, and whether to stop.
-pub(super) struct Look;
+/// Wakes the thread: look at the check, and whether to stop.
+pub(super) struct Wake;
 
 /// What the thread owns.
 pub(super) struct Task {
@@ -59,7 +59,7 @@ pub(super) struct Task {
     counted_then: u64,
     /// The same when a listing last agreed, or was made to agree.
     counted_verified: u64,
-    rungs: Rungs,
+    programs: Programs,
     /// Whether a snapshot was taken because families differed, since the last one of the interval. Sockets
     /// may change their family for ever.
     families_listed: bool,
@@ -73,10 +73,10 @@ pub(super) struct Task {
 
 impl Task {
     pub(super) fn new(tracker: Tracker, publish: watch::Sender<Published>) -> Self {
-        let Tracker { procfs, tracer, rungs, source, snapshot_interval } = tracker;
-        let lister = Lister::new(procfs.clone(), source, snapshot_interval, tracer.is_some());
+        let Tracker { procfs, tracer, programs, source, snapshot_interval } = tracker;
+        let sources = Sources::new(procfs.clone(), source, snapshot_interval, tracer.is_some());
         Self {
-            host: Host::new(procfs, lister, tracer),
+            host: Host::new(procfs, sources, tracer),
             audit: None,
             state: Published::default(),
             publish,
@@ -85,7 +85,7 @@ impl Task {
             agreements_told: 0,
             counted_then: 0,
             counted_verified: 0,
-            rungs: Rungs::new(&rungs),
+            programs: Programs::new(&programs),
             families_listed: false,
             snapshot_failed: false,
             carried: Transitions::default(),
@@ -99,40 +99,40 @@ impl Task {
     /// [`TrackerError::Seed`].
     pub(super) fn run(
         &mut self,
-        woken: &Receiver<Look>,
+        woken: &Receiver<Wake>,
         stopping: &AtomicBool,
     ) -> Result<(), TrackerError> {
         self.seed().map_err(TrackerError::Seed)?;
-        let mut next_snapshot = Instant::now() + self.host.lister.interval();
-        let mut next_look = self.next_look();
+        let mut next_snapshot = Instant::now() + self.host.sources.interval();
+        let mut next_check = self.next_check();
         loop {
             let due =
-                if self.audit.is_some() { next_look.min(next_snapshot) } else { next_snapshot };
+                if self.audit.is_some() { next_check.min(next_snapshot) } else { next_snapshot };
             let woken = woken.recv_timeout(due.saturating_duration_since(Instant::now()));
             if stopping.load(Ordering::Acquire) {
                 return Ok(());
             }
             match woken {
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
-                Ok(Look) => self.look(),
+                Ok(Wake) => self.check(),
                 Err(RecvTimeoutError::Timeout) if Instant::now() >= next_snapshot => {
                     self.reconcile(Reason::Interval);
                     self.families_listed = false;
-                    next_snapshot = Instant::now() + self.host.lister.interval();
-                    next_look = self.next_look();
+                    next_snapshot = Instant::now() + self.host.sources.interval();
+                    next_check = self.next_check();
                 }
                 Err(RecvTimeoutError::Timeout) => {
-                    self.look();
-                    next_look = self.next_look();
+                    self.check();
+                    next_check = self.next_check();
                 }
             }
         }
     }
 
-    fn next_look(&self) -> Instant {
+    fn next_check(&self) -> Instant {
         let differs = self.audit.as_ref().is_some_and(|audit| !audit.consistent());
         let anxious = differs || self.unverified() >= MANY_TRANSITIONS;
-        Instant::now() + if anxious { ANXIOUS_LOOK_INTERVAL } else { LOOK_INTERVAL }
+        Instant::now() + if anxious { DOUBTFUL_CHECK_INTERVAL } else { CHECK_INTERVAL }
     }
 
     /// Transitions at the last look since a listing agreed.
@@ -168,7 +168,7 @@ impl Task {
     }
 
     /// Looks at what the kernel tells at no cost, and reconciles at once where it tells of a fault.
-    fn look(&mut self) {
+    fn check(&mut self) {
         let (Some(audit), Some(mut host)) = (&mut self.audit, self.host.traced()) else { return };
         host.tracer.flush_log();
         let mut missed_by_program = 0;
@@ -180,21 +180,21 @@ impl Task {
             Err(error) => debug!(%error, "the number of missed events is unknown"),
         }
         let counted = host.tracer.counters.read().total();
-        if let Some(better) = self.rungs.judge(host.tracer.program, counted, missed_by_program) {
+        if let Some(better) = self.programs.judge(host.tracer.program, counted, missed_by_program) {
             self.change_tracer(better);
             return;
         }
         let moved = counted.abs_diff(std::mem::replace(&mut self.counted_then, counted));
         let since = self.last_reconcile.elapsed();
         let budget = host.last_duration() * BUDGET;
-        let reason = if moved > 0 && since < budget.max(LOOK_INTERVAL) {
+        let reason = if moved > 0 && since < budget.max(CHECK_INTERVAL) {
             None
-        } else if audit.tripped(&mut host) {
-            Some(Reason::Tripwire)
+        } else if audit.sockstat_differs(&mut host) {
+            Some(Reason::SockstatCheck)
         } else if self.state.events_missed > self.missed_then {
             Some(Reason::MissedEvents)
         } else if audit.families_differ() && !std::mem::replace(&mut self.families_listed, true) {
-            Some(Reason::Tripwire)
+            Some(Reason::SockstatCheck)
         } else {
             let due = moved <= CALM && since >= budget && self.unverified() >= MANY_TRANSITIONS;
             due.then_some(Reason::AfterChurn)
@@ -216,7 +216,7 @@ impl Task {
                     program = program.word(),
                     "too many missed events, and switching programs failed: {cause}"
                 );
-                self.rungs.refused(program);
+                self.programs.refused(program);
                 return;
             }
         };
@@ -239,7 +239,7 @@ impl Task {
             self.counted_then = counted.total();
             self.carried = self.carried.plus(&old.counters.read()).since(&counted);
         }
-        self.rungs.changed();
+        self.programs.changed();
         self.counted_verified = self.counted_then;
         self.missed_before = self.state.events_missed;
         self.missed_then = self.state.events_missed;
@@ -302,7 +302,7 @@ impl Task {
 
     fn publish(&mut self) {
         self.state.snapshot.clone_from(&self.host.snapshot);
-        self.state.snapshot_interval = self.host.lister.interval();
+        self.state.snapshot_interval = self.host.sources.interval();
         self.state.snapshot_errors = self.host.snapshot_errors;
         if let (Some(audit), Some(tracer)) = (&self.audit, &self.host.tracer) {
             self.state.live = Some(Live {
@@ -311,12 +311,12 @@ impl Task {
                 counters: tracer.counters.clone(),
                 ledger: audit.ledger().clone(),
                 carried: self.carried.clone(),
-                tripwires: audit.tripwires().clone(),
+                checks: audit.checks().clone(),
                 changed_family: audit.changed_family(),
             });
             self.state.drift = *audit.drift();
             self.state.health.consistent = audit.consistent();
-            self.state.health.trips = audit.trips();
+            self.state.health.trips = audit.mismatches();
             if audit.agreements() != self.agreements_told {
                 self.agreements_told = audit.agreements();
                 self.state.health.last_agreement = Some(clock::now());

@@ -30,7 +30,7 @@ use coding::Coding;
 pub use listen::{ListenAddress, ListenError, bind};
 use page::Page;
 pub use recorder::{Recorder, Recording};
-pub use scrapes::{Scrapes, Source};
+pub use scrapes::{ScrapeSource, Scrapes};
 use server::Connection;
 pub use server::{DescriptorError, Server, raise_descriptor_limit};
 pub use telemetry_path::{TelemetryPath, TelemetryPathError};
@@ -39,7 +39,7 @@ use crate::{history::Moment, tracker::Published};
 
 /// What the handlers need.
 #[derive(Clone, Debug)]
-pub struct Exporter {
+pub struct AppState {
     /// What the tracker tells.
     pub published: watch::Receiver<Published>,
     /// Who tells the metrics.
@@ -64,7 +64,7 @@ pub fn is_taken(path: &str) -> bool {
 }
 
 /// All routes. Anything else is 404, and any method but GET and HEAD is 405.
-pub fn router(exporter: Exporter) -> Router {
+pub fn router(exporter: AppState) -> Router {
     let host = host();
     let page = Arc::new(Page::numbers(&exporter.telemetry_path, &host));
     let runbook = Arc::new(Page::runbook(&host));
@@ -94,7 +94,7 @@ fn host() -> String {
 }
 
 async fn metrics(
-    State(exporter): State<Arc<Exporter>>,
+    State(exporter): State<Arc<AppState>>,
     Extension(connection): Extension<Arc<Connection>>,
     headers: HeaderMap,
 ) -> Response {
@@ -111,7 +111,7 @@ async fn metrics(
 }
 
 /// Ready means seeded: the first numbers are right.
-async fn ready(State(exporter): State<Arc<Exporter>>) -> Response {
+async fn ready(State(exporter): State<Arc<AppState>>) -> Response {
     if exporter.published.borrow().ready() {
         "ready\n".into_response()
     } else {

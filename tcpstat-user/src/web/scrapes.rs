@@ -38,7 +38,7 @@ const ANSWER_DEADLINE: Duration = Duration::from_secs(8);
 
 /// Where the numbers are read.
 #[derive(Debug)]
-pub struct Source {
+pub struct ScrapeSource {
     /// What the tracker tells.
     pub published: watch::Receiver<Published>,
     /// Who is told where they look wrong.
@@ -55,7 +55,7 @@ pub struct Scrapes(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    source: Source,
+    source: ScrapeSource,
     /// Whether the kernel gives all files, so that whoever asks reads them.
     at_once: bool,
     state: Mutex<State>,
@@ -87,7 +87,7 @@ impl Scrapes {
     ///
     /// # Errors
     /// That of the thread's creation.
-    pub fn start(source: Source) -> std::io::Result<Self> {
+    pub fn start(source: ScrapeSource) -> std::io::Result<Self> {
         let at_once = source.procfs.sockstat_is_the_kernels();
         let shared = Shared { source, at_once, state: Mutex::default(), asked: Condvar::new() };
         let scrapes = Self(Arc::new(shared));
@@ -233,7 +233,7 @@ impl Shared {
         let values = wanted.exposition.then(|| {
             let (values, suspicious) = published.scrape(files, self.source.node_exporter);
             if suspicious {
-                self.source.nudge.look();
+                self.source.nudge.check();
             }
             values
         });

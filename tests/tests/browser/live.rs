@@ -1,7 +1,7 @@
 //! What the page shows is what there is, at once and again after a break.
 
 use anyhow::{Result, ensure};
-use tcpstat_tests::deadline::{DEADLINE, Look, wait_until};
+use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
 use tcpstat_tests::exporter::Exporter;
 use tcpstat_tests::harness::{Test, kernel_test};
 use tcpstat_tests::held::Addressing;
@@ -36,7 +36,11 @@ fn draws(_: &Namespace) -> Result<()> {
         wait_until(&format!("line of {state} in {plot}"), DEADLINE, || {
             stir()?;
             let inked = page.number(&Page::inked(plot, state))?;
-            Ok(if inked > 8 { Look::Done(()) } else { Look::NotYet(format!("{inked} points")) })
+            Ok(if inked > 8 {
+                Progress::Done(())
+            } else {
+                Progress::NotYet(format!("{inked} points"))
+            })
         })?;
     }
     let described = "return document.querySelector('#states-plot figcaption').textContent";
@@ -68,7 +72,7 @@ fn numbers_follow(namespace: &Namespace) -> Result<()> {
     assert_eq!(page.browser.run(dimmed)?, false);
     wait_until("three more transitions", DEADLINE, || {
         let seen = page.number(SEEN)?;
-        Ok(if seen >= before + 3 { Look::Done(()) } else { Look::NotYet(seen.to_string()) })
+        Ok(if seen >= before + 3 { Progress::Done(()) } else { Progress::NotYet(seen.to_string()) })
     })?;
     drop(held);
     page.browser.wait_for_text(&cell("total"), "0")?;

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tcpstat_tests::binary::{fixture, path_from};
-use tcpstat_tests::deadline::{DEADLINE, Look, wait_until};
+use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
 use tcpstat_tests::events::{Event, EventStream};
 use tcpstat_tests::exporter::Exporter;
 use tcpstat_tests::harness::{Test, hermetic_test};
@@ -40,7 +40,7 @@ fn recorded(case: &str) -> Result<(Exporter, Value)> {
     let history = wait_until("first sample", DEADLINE, || {
         let history = json(&mut exporter, "/api/v1/history")?;
         let samples = history["unix_ms"].as_array().context("no times")?.len();
-        Ok(if samples > 0 { Look::Done(history) } else { Look::NotYet("none".to_owned()) })
+        Ok(if samples > 0 { Progress::Done(history) } else { Progress::NotYet("none".to_owned()) })
     })?;
     Ok((exporter, history))
 }
@@ -90,8 +90,8 @@ fn history_since() -> Result<()> {
     let later = wait_until("second sample", DEADLINE, || {
         let later = json(&mut exporter, &path)?;
         Ok(match later["uptime_ms"][0].as_u64() {
-            Some(uptime) => Look::Done(uptime),
-            None => Look::NotYet("none".to_owned()),
+            Some(uptime) => Progress::Done(uptime),
+            None => Progress::NotYet("none".to_owned()),
         })
     })?;
     assert!(later > first);
@@ -165,7 +165,7 @@ fn streams_are_bounded() -> Result<()> {
     drop(streams);
     wait_until("place", DEADLINE, || {
         let status = open(1)?.status;
-        Ok(if status == 200 { Look::Done(()) } else { Look::NotYet(status.to_string()) })
+        Ok(if status == 200 { Progress::Done(()) } else { Progress::NotYet(status.to_string()) })
     })
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 
 use anyhow::Result;
 use nix::sys::signal::Signal;
-use tcpstat_tests::deadline::{DEADLINE, Look, wait_until};
+use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
 use tcpstat_tests::harness::{Test, hermetic_test};
 use tempfile::TempDir;
 
@@ -77,6 +77,6 @@ fn sent_twice() -> Result<()> {
 fn wait_for_textfile(folder: &TempDir) -> Result<()> {
     let path = folder.path().join("tcpstat.prom");
     wait_until("textfile", DEADLINE, || {
-        Ok(if path.exists() { Look::Done(()) } else { Look::NotYet("none".to_owned()) })
+        Ok(if path.exists() { Progress::Done(()) } else { Progress::NotYet("none".to_owned()) })
     })
 }

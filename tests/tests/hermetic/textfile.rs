@@ -9,7 +9,7 @@ use anyhow::Result;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::Signal;
 use tcpstat_tests::binary::tcpstat;
-use tcpstat_tests::deadline::{DEADLINE, Look, wait_until};
+use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
 use tcpstat_tests::exporter::{Exporter, Options};
 use tcpstat_tests::harness::{Test, hermetic_test};
 use tempfile::TempDir;
@@ -53,8 +53,8 @@ impl Dropped {
     fn text(&self) -> Result<String> {
         wait_until("textfile", DEADLINE, || {
             Ok(match fs::read_to_string(&self.path) {
-                Ok(text) => Look::Done(text),
-                Err(error) => Look::NotYet(error.to_string()),
+                Ok(text) => Progress::Done(text),
+                Err(error) => Progress::NotYet(error.to_string()),
             })
         })
     }
@@ -239,6 +239,6 @@ fn await_listing(exporter: &mut Exporter) -> Result<()> {
     let before = finished(exporter)?;
     wait_until("another listing", DEADLINE, || {
         let now = finished(exporter)?;
-        Ok(if now > before { Look::Done(()) } else { Look::NotYet(now.to_string()) })
+        Ok(if now > before { Progress::Done(()) } else { Progress::NotYet(now.to_string()) })
     })
 }

@@ -6,7 +6,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use tcpstat_tests::deadline::{DEADLINE, Look, poll, wait_until};
+use tcpstat_tests::deadline::{DEADLINE, Progress, poll, wait_until};
 use tcpstat_tests::events::EventStream;
 use tcpstat_tests::exporter::Exporter;
 use tcpstat_tests::harness::{Test, kernel_test};
@@ -58,7 +58,7 @@ fn attacked(kind: Kind, addresses: u8) -> Result<()> {
     let enough = u64::try_from(CONNECTIONS)?;
     wait_until("attack", ATTACK_DEADLINE, || {
         let opened = attack.opened();
-        Ok(if opened >= enough { Look::Done(()) } else { Look::NotYet(opened.to_string()) })
+        Ok(if opened >= enough { Progress::Done(()) } else { Progress::NotYet(opened.to_string()) })
     })?;
 
     priority::set(priority::HIGHEST)?;
@@ -87,7 +87,11 @@ fn attacked(kind: Kind, addresses: u8) -> Result<()> {
     drop(attack);
     poll("end of every hostile connection", DEADLINE, PAUSE, || {
         let now = descriptors(pid)?;
-        Ok(if now <= before { Look::Done(()) } else { Look::NotYet(format!("{now} of {before}")) })
+        Ok(if now <= before {
+            Progress::Done(())
+        } else {
+            Progress::NotYet(format!("{now} of {before}"))
+        })
     })?;
     kept.scrape()?;
     Ok(())

@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use nix::sys::resource::{Resource, setrlimit};
 use tcpstat_tests::binary::{fixture, output};
-use tcpstat_tests::deadline::{DEADLINE, Look, wait_until};
+use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
 use tcpstat_tests::exporter::{Exporter, Options};
 use tcpstat_tests::frozen::FrozenFs;
 use tcpstat_tests::harness::{Test, kernel_test};
@@ -61,7 +61,7 @@ fn few() -> Result<()> {
     for _ in 0..3 {
         wait_until("later snapshot", DEADLINE, || {
             let later = snapshot(&mut exporter)?;
-            Ok(if later > first { Look::Done(()) } else { Look::NotYet(later.to_string()) })
+            Ok(if later > first { Progress::Done(()) } else { Progress::NotYet(later.to_string()) })
         })?;
     }
     let scrape = Scraper::connect_from(address_of(2), exporter.address())?.scrape()?;
@@ -88,7 +88,7 @@ fn kept() -> Result<()> {
     for opened in [1_000, 2_000, 3_000] {
         wait_until("attack", ATTACK_DEADLINE, || {
             let now = attack.opened();
-            Ok(if now >= opened { Look::Done(()) } else { Look::NotYet(now.to_string()) })
+            Ok(if now >= opened { Progress::Done(()) } else { Progress::NotYet(now.to_string()) })
         })?;
         kept.scrape()?;
     }
@@ -158,9 +158,9 @@ fn busy() -> Result<()> {
     let refused = wait_until("refusal", DEADLINE, || {
         let response = Scraper::connect_from(address_of(2), address)?.get("/-/healthy")?;
         Ok(if response.status == 503 {
-            Look::Done(response)
+            Progress::Done(response)
         } else {
-            Look::NotYet(response.status.to_string())
+            Progress::NotYet(response.status.to_string())
         })
     })?;
     assert_eq!(refused.header("retry-after"), Some("1"));
@@ -168,7 +168,7 @@ fn busy() -> Result<()> {
     // It comes to its end, and others to their turn.
     wait_until("answer", DEADLINE, || {
         let status = Scraper::connect_from(address_of(2), address)?.get("/-/healthy")?.status;
-        Ok(if status == 200 { Look::Done(()) } else { Look::NotYet(status.to_string()) })
+        Ok(if status == 200 { Progress::Done(()) } else { Progress::NotYet(status.to_string()) })
     })
 }
 
@@ -216,7 +216,7 @@ fn shared() -> Result<()> {
         let queued = |line: &&str| line.split_whitespace().nth(1) != Some("0");
         let waiting = run.stdout.lines().filter(queued).count();
         let all = run.stdout.lines().count() > usize::from(SCRAPERS) && waiting == 0;
-        Ok(if all { Look::Done(()) } else { Look::NotYet(run.stdout) })
+        Ok(if all { Progress::Done(()) } else { Progress::NotYet(run.stdout) })
     })?;
     fuse.thaw();
     let mut answer = String::new();
@@ -256,7 +256,7 @@ fn hanging() -> Result<()> {
     fuse.thaw();
     wait_until("sockstat", DEADLINE, || {
         let told = told(&mut exporter)?;
-        Ok(if told.0 { Look::Done(()) } else { Look::NotYet(format!("{told:?}")) })
+        Ok(if told.0 { Progress::Done(()) } else { Progress::NotYet(format!("{told:?}")) })
     })?;
     ensure!(exporter.log().contains("its values are no longer left out"), "{}", exporter.log());
     // Its threads are no more than before.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use tcpstat_tests::binary::output;
-use tcpstat_tests::deadline::{Look, poll};
+use tcpstat_tests::deadline::{Progress, poll};
 use tcpstat_tests::exporter::Exporter;
 use tcpstat_tests::harness::{Test, kernel_test};
 use tcpstat_tests::hostile_clients::{Kind, hold};
@@ -69,8 +69,8 @@ fn trickle() -> Result<()> {
     let begun = Instant::now();
     poll("end", REQUEST_TIMEOUT + LATE, Duration::from_millis(500), || {
         Ok(match half.write_all(b"x") {
-            Ok(()) => Look::NotYet("it goes on".to_owned()),
-            Err(_) => Look::Done(()),
+            Ok(()) => Progress::NotYet("it goes on".to_owned()),
+            Err(_) => Progress::Done(()),
         })
     })?;
     ensure!(begun.elapsed() >= REQUEST_TIMEOUT, "after {:?}", begun.elapsed());
@@ -121,6 +121,6 @@ fn stalled_stream() -> Result<()> {
     assert_eq!(connections()?, 1);
     poll("end of the stream", Duration::from_mins(2), Duration::from_millis(500), || {
         let now = connections()?;
-        Ok(if now == 0 { Look::Done(()) } else { Look::NotYet(now.to_string()) })
+        Ok(if now == 0 { Progress::Done(()) } else { Progress::NotYet(now.to_string()) })
     })
 }

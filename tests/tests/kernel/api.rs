@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use serde_json::Value;
-use tcpstat_tests::deadline::{DEADLINE, Look, wait_until};
+use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
 use tcpstat_tests::exporter::Exporter;
 use tcpstat_tests::exposition::Scrape;
 use tcpstat_tests::harness::{Test, kernel_test};
@@ -27,7 +27,7 @@ fn history_is_the_metrics(_: &Namespace) -> Result<()> {
     wait_until("history that ends as the metrics say", DEADLINE, || {
         let history = json(&mut exporter, "/api/v1/history")?;
         let difference = difference(&history, &exporter.scrape()?)?;
-        Ok(difference.map_or(Look::Done(()), Look::NotYet))
+        Ok(difference.map_or(Progress::Done(()), Progress::NotYet))
     })
 }
 
@@ -63,7 +63,7 @@ fn status_tells(_: &Namespace) -> Result<()> {
     let status = wait_until("agreement with the kernel", DEADLINE, || {
         let status = json(&mut exporter, "/api/v1/status")?;
         let agreed = status["tracer"]["agreed_ms_ago"].is_u64();
-        Ok(if agreed { Look::Done(status) } else { Look::NotYet(status.to_string()) })
+        Ok(if agreed { Progress::Done(status) } else { Progress::NotYet(status.to_string()) })
     })?;
     let tracer = &status["tracer"];
     assert_eq!(tracer["program"], "tp_btf");

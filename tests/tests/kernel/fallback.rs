@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 use tcpstat_tests::agreement::await_agreement;
 use tcpstat_tests::binary::{Run, output, path_from};
-use tcpstat_tests::deadline::{DEADLINE, Look, wait_until};
+use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
 use tcpstat_tests::exporter::{Exporter, Options};
 use tcpstat_tests::harness::{Test, kernel_test};
 use tcpstat_tests::loopback::Pairs;
@@ -123,9 +123,9 @@ fn until_ready(command: &mut Command) -> Result<(Option<i32>, String)> {
         let status = child.try_wait()?;
         let text = fs::read_to_string(log.path())?;
         Ok(match status {
-            Some(status) => Look::Done((status.code(), text)),
-            None if text.contains(": ready") => Look::Done((None, text)),
-            None => Look::NotYet(text),
+            Some(status) => Progress::Done((status.code(), text)),
+            None if text.contains(": ready") => Progress::Done((None, text)),
+            None => Progress::NotYet(text),
         })
     });
     child.kill()?;
@@ -250,9 +250,9 @@ fn descriptors_run_short(_: &Namespace) -> Result<()> {
         limit(ROOT, pid, &format!("--nofile={}:", room_for_one(pid)?))?;
         let source = source(&exporter.scrape()?);
         Ok(if source.as_deref() == Some("procfs") {
-            Look::Done(())
+            Progress::Done(())
         } else {
-            Look::NotYet(format!("{source:?}"))
+            Progress::NotYet(format!("{source:?}"))
         })
     })?;
     ensure!(exporter.log().contains("opening iter/tcp: Too many open files"), "{}", exporter.log());
@@ -261,9 +261,9 @@ fn descriptors_run_short(_: &Namespace) -> Result<()> {
     wait_until("listing by the iterator", 3 * DEADLINE, || {
         let source = source(&exporter.scrape()?);
         Ok(if source.as_deref() == Some("iter") {
-            Look::Done(())
+            Progress::Done(())
         } else {
-            Look::NotYet(format!("{source:?}"))
+            Progress::NotYet(format!("{source:?}"))
         })
     })?;
     ensure!(exporter.log().contains("iter/tcp works again"), "{}", exporter.log());
@@ -294,7 +294,7 @@ fn threads_run_short(_: &Namespace) -> Result<()> {
     limit(USER, pid, "--nproc=1:")?;
     let told = |exporter: &Exporter, line: &str| {
         let log = exporter.log();
-        Ok(if log.contains(line) { Look::Done(()) } else { Look::NotYet(log) })
+        Ok(if log.contains(line) { Progress::Done(()) } else { Progress::NotYet(log) })
     };
     wait_until("word of the failure", DEADLINE, || {
         told(&exporter, "starting the thread that drains the event log: ")

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use tcpstat_tests::addrform::become_ipv4;
 use tcpstat_tests::agreement::{assert_agreement, await_agreement};
-use tcpstat_tests::deadline::{DEADLINE, Look, wait_until};
+use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
 use tcpstat_tests::exporter::Exporter;
 use tcpstat_tests::exposition::Scrape;
 use tcpstat_tests::harness::{Test, kernel_test};
@@ -53,7 +53,7 @@ fn put_right_once(_: &Namespace) -> Result<()> {
     assert_agreement(&mut exporter)?;
     wait_until("snapshot", DEADLINE, || {
         let taken = reconciles(&exporter.scrape()?)?;
-        Ok(if taken == 1.0 { Look::Done(()) } else { Look::NotYet(taken.to_string()) })
+        Ok(if taken == 1.0 { Progress::Done(()) } else { Progress::NotYet(taken.to_string()) })
     })?;
     await_consistent(&mut exporter, 1.0)?;
 
@@ -68,7 +68,11 @@ fn put_right_once(_: &Namespace) -> Result<()> {
 fn await_consistent(exporter: &mut Exporter, expected: f64) -> Result<()> {
     wait_until("consistency", DEADLINE, || {
         let consistent = exporter.scrape()?.value("tcpstat_consistent", &[])?;
-        Ok(if consistent == expected { Look::Done(()) } else { Look::NotYet(exporter.log()) })
+        Ok(if consistent == expected {
+            Progress::Done(())
+        } else {
+            Progress::NotYet(exporter.log())
+        })
     })
 }
 

@@ -7,7 +7,7 @@ use tcpstat_tests::addrform::become_ipv4;
 use tcpstat_tests::agreement::{
     assert_agreement, await_agreement, await_agreement_between_snapshots,
 };
-use tcpstat_tests::deadline::{DEADLINE, Look, wait_until};
+use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
 use tcpstat_tests::exporter::Exporter;
 use tcpstat_tests::exposition::Scrape;
 use tcpstat_tests::harness::{Test, kernel_test};
@@ -89,7 +89,11 @@ fn churn_under_misses(
         Churn { threads: 4, connections: 100, family: Family::Ipv4, resets: true }.run()?;
         let scrape = exporter.scrape()?;
         let missed = scrape.value("tcpstat_events_missed_total", &[])?;
-        Ok(if enough(&scrape) { Look::Done(scrape) } else { Look::NotYet(missed.to_string()) })
+        Ok(if enough(&scrape) {
+            Progress::Done(scrape)
+        } else {
+            Progress::NotYet(missed.to_string())
+        })
     })
 }
 
@@ -120,7 +124,7 @@ fn a_changed_family_is_corrected(_: &Namespace) -> Result<()> {
     let corrected = [("state", "established")];
     wait_until("correction", DEADLINE, || {
         let sockets = exporter.scrape()?.value("tcpstat_corrections_total", &corrected)?;
-        Ok(if sockets == 2.0 { Look::Done(()) } else { Look::NotYet(sockets.to_string()) })
+        Ok(if sockets == 2.0 { Progress::Done(()) } else { Progress::NotYet(sockets.to_string()) })
     })?;
     assert_eq!(exporter.log().matches("corrected").count(), 2, "{}", exporter.log());
     // The next snapshot finds nothing to mend.
@@ -128,7 +132,7 @@ fn a_changed_family_is_corrected(_: &Namespace) -> Result<()> {
         let drift = exporter.scrape()?;
         let drift = drift.family("tcpstat_drift_connections");
         let left: Vec<_> = drift.iter().filter(|sample| sample.value != 0.0).collect();
-        Ok(if left.is_empty() { Look::Done(()) } else { Look::NotYet(format!("{left:?}")) })
+        Ok(if left.is_empty() { Progress::Done(()) } else { Progress::NotYet(format!("{left:?}")) })
     })?;
     assert_eq!(exporter.scrape()?.value("tcpstat_corrections_total", &corrected)?, 2.0);
     Ok(())

@@ -9,7 +9,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use anyhow::{Context, Result, ensure};
 use tcpstat_tests::agreement::await_agreement;
 use tcpstat_tests::binary::tcpstat;
-use tcpstat_tests::deadline::{DEADLINE, Look, wait_until};
+use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
 use tcpstat_tests::exporter::Exporter;
 use tcpstat_tests::harness::{Test, kernel_test};
 use tcpstat_tests::held::{Addressing, Held};
@@ -184,9 +184,9 @@ fn ports_used_again(namespace: &Namespace) -> Result<()> {
 /// A port is free again a second after the connection that had it.
 fn connect_when_a_port_is_free(address: SocketAddr) -> Result<TcpStream> {
     wait_until("a free port", DEADLINE, || match TcpStream::connect(address) {
-        Ok(client) => Ok(Look::Done(client)),
+        Ok(client) => Ok(Progress::Done(client)),
         Err(error) if error.kind() == std::io::ErrorKind::AddrNotAvailable => {
-            Ok(Look::NotYet(error.to_string()))
+            Ok(Progress::NotYet(error.to_string()))
         }
         Err(error) => Err(error.into()),
     })

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tcpstat_tests::agreement::await_agreement;
-use tcpstat_tests::deadline::{DEADLINE, Look, wait_until};
+use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
 use tcpstat_tests::exporter::Exporter;
 use tcpstat_tests::exposition::Scrape;
 use tcpstat_tests::harness::{Test, kernel_test};
@@ -60,9 +60,9 @@ fn same_values_as_node_exporter(namespace: &Namespace) -> Result<()> {
             expected == theirs
         });
         Ok(if agrees {
-            Look::Done(ours)
+            Progress::Done(ours)
         } else {
-            Look::NotYet(format!("ours {ours:?}, theirs {theirs:?}, limits {limits}"))
+            Progress::NotYet(format!("ours {ours:?}, theirs {theirs:?}, limits {limits}"))
         })
     })?;
     assert_eq!(told.len(), 13);
@@ -88,9 +88,9 @@ fn textfile_is_taken(namespace: &Namespace) -> Result<()> {
         let theirs = peer.scraper.get("/metrics")?.body;
         let after = fs::read_to_string(&path)?;
         Ok(if before == after {
-            Look::Done((theirs, after))
+            Progress::Done((theirs, after))
         } else {
-            Look::NotYet(format!("before {before}, after {after}"))
+            Progress::NotYet(format!("before {before}, after {after}"))
         })
     })?;
     let lines = theirs.split_inclusive('\n');
@@ -109,7 +109,7 @@ fn await_acknowledgement(bytes: f64) -> Result<()> {
     wait_until("acknowledgement of every answer", DEADLINE, || {
         let queued: u64 = proc_view::queues()?.values().map(|queues| queues.send).sum();
         let all = f64::from(u32::try_from(queued)?) <= bytes;
-        Ok(if all { Look::Done(()) } else { Look::NotYet(format!("{queued} bytes")) })
+        Ok(if all { Progress::Done(()) } else { Progress::NotYet(format!("{queued} bytes")) })
     })
 }
 

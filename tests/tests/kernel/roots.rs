@@ -8,7 +8,7 @@ use std::sync::mpsc::channel;
 use anyhow::{Context, Result, ensure};
 use tcpstat_tests::agreement::await_agreement;
 use tcpstat_tests::binary::{output, path_from, tcpstat};
-use tcpstat_tests::deadline::{DEADLINE, Look, wait_until};
+use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
 use tcpstat_tests::exporter::Options;
 use tcpstat_tests::harness::{Test, kernel_test};
 use tcpstat_tests::loopback::Pairs;
@@ -169,7 +169,7 @@ fn a_process_moves(_: &Namespace) -> Result<()> {
     process.stdin.take().context("stdin")?.write_all(b"go\n")?;
     wait_until("snapshots that failed", DEADLINE, || {
         let failed = exporter.scrape()?.value("tcpstat_snapshot_errors_total", &[])?;
-        Ok(if failed >= 3.0 { Look::Done(()) } else { Look::NotYet(failed.to_string()) })
+        Ok(if failed >= 3.0 { Progress::Done(()) } else { Progress::NotYet(failed.to_string()) })
     })?;
     assert_eq!(exporter.scrape()?.connections()?, before);
     let log = exporter.log();

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use anyhow::{Result, ensure};
 use tcpstat_tests::agreement::{assert_agreement, await_agreement};
-use tcpstat_tests::deadline::{DEADLINE, Look, wait_until};
+use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
 use tcpstat_tests::exporter::{Exporter, Options};
 use tcpstat_tests::exposition::Scrape;
 use tcpstat_tests::harness::{Test, kernel_test};
@@ -59,7 +59,11 @@ fn both_sources_list_the_same(namespace: &Namespace) -> Result<()> {
         let differ = by_procfs.iter().filter(|(key, value)| by_iterator.get(*key) != Some(value));
         let differ: Vec<_> = differ.collect();
         ensure!(by_procfs.len() == 2 * 11 + 4, "{by_procfs:?}");
-        Ok(if differ.is_empty() { Look::Done(()) } else { Look::NotYet(format!("{differ:?}")) })
+        Ok(if differ.is_empty() {
+            Progress::Done(())
+        } else {
+            Progress::NotYet(format!("{differ:?}"))
+        })
     })
 }
 
@@ -105,7 +109,7 @@ fn a_named_source_keeps_the_interval(_: &Namespace) -> Result<()> {
             assert_eq!(source(&scrape).as_deref(), Some(named));
             assert_eq!(scrape.value("tcpstat_snapshot_interval_seconds", &[])?, 0.1);
             let made = scrape.value("tcpstat_reconciles_total", &[("reason", "interval")])?;
-            Ok(if made >= 3.0 { Look::Done(()) } else { Look::NotYet(made.to_string()) })
+            Ok(if made >= 3.0 { Progress::Done(()) } else { Progress::NotYet(made.to_string()) })
         })?;
     }
     Ok(())
@@ -145,6 +149,10 @@ fn await_limits(exporter: &mut Exporter, expected: [f64; 2]) -> Result<()> {
         let scrape = exporter.scrape()?;
         let value = |name| scrape.value(name, &[]);
         let told = [value("tcpstat_time_wait_limit")?, value("tcpstat_ephemeral_ports")?];
-        Ok(if told == expected { Look::Done(()) } else { Look::NotYet(format!("{told:?}")) })
+        Ok(if told == expected {
+            Progress::Done(())
+        } else {
+            Progress::NotYet(format!("{told:?}"))
+        })
     })
 }

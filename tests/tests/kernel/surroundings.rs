@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, ensure};
 use tcpstat_tests::agreement::{assert_agreement, await_agreement};
 use tcpstat_tests::binary::{output, tcpstat};
-use tcpstat_tests::deadline::{DEADLINE, Look, wait_until};
+use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
 use tcpstat_tests::exporter::{Exporter, Options};
 use tcpstat_tests::harness::{Test, kernel_test};
 use tcpstat_tests::loopback::{Churn, Pairs};
@@ -111,7 +111,7 @@ fn a_process_that_ends(_: &Namespace) -> Result<()> {
     sleep.wait()?;
     wait_until("snapshots that failed", DEADLINE, || {
         let failed = exporter.scrape()?.value("tcpstat_snapshot_errors_total", &[])?;
-        Ok(if failed >= 3.0 { Look::Done(()) } else { Look::NotYet(failed.to_string()) })
+        Ok(if failed >= 3.0 { Progress::Done(()) } else { Progress::NotYet(failed.to_string()) })
     })?;
     // Not before: a listing that had begun goes on, and would show sockets that are ending.
     drop(elsewhere);

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use tcpstat_tests::binary::{output, path_from, printed, source};
-use tcpstat_tests::deadline::{Look, poll};
+use tcpstat_tests::deadline::{Progress, poll};
 use tcpstat_tests::exporter::{Exporter, Options};
 use tcpstat_tests::harness::{Test, hermetic_test, kernel_test};
 use tcpstat_tests::loopback::Pairs;
@@ -87,9 +87,9 @@ impl Fleet {
         poll("sums of the sockets of all hosts", DEADLINE, REQUEST_INTERVAL, || {
             let (recorded, shown) = (self.recorded()?, self.shown()?);
             if recorded == shown && wanted(&shown) {
-                return Ok(Look::Done(shown));
+                return Ok(Progress::Done(shown));
             }
-            Ok(Look::NotYet(format!("recorded {recorded:?}, shown {shown:?}")))
+            Ok(Progress::NotYet(format!("recorded {recorded:?}, shown {shown:?}")))
         })
     }
 }

@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use anyhow::{Result, ensure};
 use nix::sys::signal::Signal;
 use tcpstat_tests::binary::{fixture, tcpstat};
-use tcpstat_tests::deadline::{DEADLINE, Look, wait_until};
+use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
 use tcpstat_tests::exporter::Exporter;
 use tcpstat_tests::frozen::FrozenFs;
 use tcpstat_tests::harness::{Test, kernel_test};
@@ -36,7 +36,7 @@ fn hanging_textfile(fuse: &FrozenFs) -> Result<(Exporter, String)> {
     let flag = format!("--textfile={}", path.display());
     let exporter = Exporter::start(&["--tracer=off", "--snapshot-interval=100ms", &flag])?;
     wait_until("textfile", DEADLINE, || {
-        Ok(if path.exists() { Look::Done(()) } else { Look::NotYet(exporter.log()) })
+        Ok(if path.exists() { Progress::Done(()) } else { Progress::NotYet(exporter.log()) })
     })?;
     fuse.freeze();
     fuse.wait_asked()?;
@@ -140,7 +140,7 @@ fn full(_: &Namespace) -> Result<()> {
     let flag = format!("--textfile={}", path.display());
     let mut exporter = Exporter::start(&["--tracer=off", "--snapshot-interval=100ms", &flag])?;
     wait_until("textfile", DEADLINE, || {
-        Ok(if path.exists() { Look::Done(()) } else { Look::NotYet(exporter.log()) })
+        Ok(if path.exists() { Progress::Done(()) } else { Progress::NotYet(exporter.log()) })
     })?;
     let ballast = folder.path().join("ballast");
     let filled = File::create(&ballast)?.write_all(&vec![0; 1 << 16]);

@@ -15,7 +15,7 @@ use nix::libc::O_NONBLOCK;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tcpstat_tests::binary::path_from;
-use tcpstat_tests::deadline::{DEADLINE, Look, poll, wait_until};
+use tcpstat_tests::deadline::{DEADLINE, Progress, poll, wait_until};
 use tcpstat_tests::harness::{Test, kernel_test};
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::scraper::Scraper;
@@ -63,7 +63,7 @@ impl Logging {
                 scraper = Some(connected);
                 Ok(())
             });
-            Ok(ready.map_or_else(|error| Look::NotYet(error.to_string()), Look::Done))
+            Ok(ready.map_or_else(|error| Progress::NotYet(error.to_string()), Progress::Done))
         });
         connected?;
         Ok(Self { child, scraper: scraper.context("no connection")?, log: Some(log), pipe })
@@ -88,7 +88,7 @@ impl Logging {
             let pending = status.lines().find_map(|line| line.strip_prefix("ShdPnd:"));
             let pending = u64::from_str_radix(pending.context("no ShdPnd")?.trim(), 16)?;
             yield_now();
-            Ok(if pending == 0 { Look::Done(()) } else { Look::NotYet(status) })
+            Ok(if pending == 0 { Progress::Done(()) } else { Progress::NotYet(status) })
         })
     }
 
@@ -102,8 +102,8 @@ impl Killed {
     fn wait_end(&mut self) -> Result<ExitStatus> {
         wait_until("end of the process", DEADLINE, || {
             Ok(match self.0.try_wait()? {
-                Some(status) => Look::Done(status),
-                None => Look::NotYet("it runs on".to_owned()),
+                Some(status) => Progress::Done(status),
+                None => Progress::NotYet("it runs on".to_owned()),
             })
         })
     }
@@ -197,8 +197,8 @@ fn lost_lines(_: &Namespace) -> Result<()> {
             rest.contains("reconciled").then(|| lost.parse())
         });
         Ok(match counted {
-            Some(lost) => Look::Done(lost?),
-            None => Look::NotYet(format!("{} bytes", text.len())),
+            Some(lost) => Progress::Done(lost?),
+            None => Progress::NotYet(format!("{} bytes", text.len())),
         })
     })?;
     // The names of modules in it have no space behind them, so the first match is the notice.

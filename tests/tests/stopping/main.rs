@@ -7,7 +7,7 @@ mod log;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use tcpstat_tests::deadline::{DEADLINE, Look, wait_until};
+use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
 use tcpstat_tests::harness::run;
 use tcpstat_tests::scraper::Scraper;
 
@@ -24,6 +24,6 @@ pub(crate) fn await_listing(scraper: &mut Scraper) -> Result<()> {
     let before = finished(scraper)?;
     wait_until("another listing", DEADLINE, || {
         let now = finished(scraper)?;
-        Ok(if now > before { Look::Done(()) } else { Look::NotYet(now.to_string()) })
+        Ok(if now > before { Progress::Done(()) } else { Progress::NotYet(now.to_string()) })
     })
 }

@@ -5,7 +5,7 @@ use std::{env, fs};
 
 use anyhow::{Context, Result};
 use tcpstat_tests::agreement::{await_agreement, await_agreement_between_snapshots};
-use tcpstat_tests::deadline::{DEADLINE, Look, wait_until};
+use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
 use tcpstat_tests::exporter::Exporter;
 use tcpstat_tests::flow::Rest;
 use tcpstat_tests::harness::{Test, kernel_test};
@@ -48,9 +48,9 @@ fn a_processor_comes(monitor: &Path, cpu: usize, tracer: &str) -> Result<()> {
     fs::write(monitor, &command).with_context(|| monitor.display().to_string())?;
     wait_until("the processor's device", DEADLINE, || {
         Ok(if device.exists() {
-            Look::Done(())
+            Progress::Done(())
         } else {
-            Look::NotYet(format!("possible {}", processors("possible")?))
+            Progress::NotYet(format!("possible {}", processors("possible")?))
         })
     })?;
     let online = device.join("online");

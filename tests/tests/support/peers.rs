@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 
 use anyhow::{Result, ensure};
-use tcpstat_tests::deadline::{DEADLINE, Look, wait_until};
+use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
 use tcpstat_tests::harness::{Test, kernel_test};
 use tcpstat_tests::held::Addressing;
 use tcpstat_tests::netns::Namespace;
@@ -103,9 +103,9 @@ fn queued_bytes_are_seen(namespace: &Namespace) -> Result<()> {
     wait_until("the queued bytes", DEADLINE, || {
         let queues = proc_view::queues()?;
         if queues[&Family::Ipv6] == wanted && queues[&Family::Ipv4] == Queues::default() {
-            return Ok(Look::Done(()));
+            return Ok(Progress::Done(()));
         }
-        Ok(Look::NotYet(format!("{queues:?}")))
+        Ok(Progress::NotYet(format!("{queues:?}")))
     })
 }
 
@@ -116,7 +116,7 @@ fn a_refused_connection_is_gone(namespace: &Namespace) -> Result<()> {
         held.remote()?.rst()?;
         let error = wait_until("error of the socket", DEADLINE, || {
             let error = held.socket()?.take_error()?;
-            Ok(error.map_or(Look::NotYet("none".to_owned()), Look::Done))
+            Ok(error.map_or(Progress::NotYet("none".to_owned()), Progress::Done))
         })?;
         assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
         assert_eq!(held.row()?, None);

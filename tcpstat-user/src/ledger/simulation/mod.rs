@@ -10,7 +10,7 @@ use crate::{
         rewind::{ByAddress, ByTuple, Rewind},
         rules::effect,
     },
-    snapshot::{Identity, Kind, Row, Source, Tuple},
+    snapshot::{Identity, Kind, Row, SnapshotSource, Tuple},
     states::{Family, Hooks, Object, PerFamily, State},
     transitions::{Event, moved},
 };
@@ -72,7 +72,7 @@ struct Socket {
 struct Model {
     random: Random,
     faults: Faults,
-    source: Source,
+    source: SnapshotSource,
     hooks: Hooks,
     /// Transitions while one thing is looked at; 0 when quiet.
     pace: u64,
@@ -101,11 +101,11 @@ impl Model {
             sockstat_behind: rate(&mut random, &[0, 0, 30, 300]),
             family_changed: rate(&mut random, &[0, 0, 2, 20]),
         };
-        let source = if random.once_in(2) { Source::Procfs } else { Source::Iter };
+        let source = if random.once_in(2) { SnapshotSource::Procfs } else { SnapshotSource::Iter };
         Self::with(random, faults, source)
     }
 
-    fn with(mut random: Random, faults: Faults, source: Source) -> Self {
+    fn with(mut random: Random, faults: Faults, source: SnapshotSource) -> Self {
         let [timewait, requests] = [(); 2].map(|()| random.once_in(2));
         let mut model = Self {
             random,
@@ -231,7 +231,7 @@ impl Model {
 }
 
 impl Model {
-    fn listing<R: Rewind>(&mut self) -> Listing {
+    fn listing<R: Rewind>(&mut self) -> RewoundSnapshot {
         let cut = self.counted.clone();
         self.cuts.push((cut.clone(), self.truth()));
         self.log = Some(Vec::new());
@@ -250,8 +250,8 @@ impl Model {
             let Some((&skaddr, &Socket { state, tuple })) = next else { break };
             listed = Some(skaddr);
             let identity = match self.source {
-                Source::Procfs => Identity::Tuple { tuple, inode: skaddr + 1 },
-                Source::Iter => Identity::Address(skaddr * 4096),
+                SnapshotSource::Procfs => Identity::Tuple { tuple, inode: skaddr + 1 },
+                SnapshotSource::Iter => Identity::Address(skaddr * 4096),
             };
             let (family, kind) = (tuple.family, Kind::in_state(state));
             let rewound = self.hooks.tell_of(Object::in_state(state));
@@ -271,7 +271,7 @@ impl Model {
         for event in self.log.take().unwrap_or_default() {
             rewind.event(&Event { skaddr: event.skaddr * 4096, ..event });
         }
-        Listing { tally, cut, at_cut: rewind.at_cut(), log_complete: self.log_complete }
+        RewoundSnapshot { tally, cut, at_cut: rewind.at_cut(), log_complete: self.log_complete }
     }
 }
 
@@ -293,20 +293,20 @@ impl Model {
 impl World for Model {
     type Error = Infallible;
 
-    fn list(&mut self) -> Result<Listing, Infallible> {
+    fn list(&mut self) -> Result<RewoundSnapshot, Infallible> {
         Ok(match self.source {
-            Source::Procfs => self.listing::<ByTuple>(),
-            Source::Iter => self.listing::<ByAddress>(),
+            SnapshotSource::Procfs => self.listing::<ByTuple>(),
+            SnapshotSource::Iter => self.listing::<ByAddress>(),
         })
     }
 
-    fn witness(&mut self) -> Witness {
+    fn sample(&mut self) -> SockstatSample {
         let before = self.counted.clone();
         let moves = if self.pace == 0 { 0 } else { self.random.below(self.pace) };
         self.run(moves);
         let inuse = PerFamily(Family::ALL.map(|family| self.hashed(Object::Full, Some(family))));
         let tw = self.hashed(Object::Mini, None);
-        Witness { before, inuse: Some(inuse), tw: Some(tw), after: self.counted.clone() }
+        SockstatSample { before, inuse: Some(inuse), tw: Some(tw), after: self.counted.clone() }
     }
 
     fn pause(&mut self) {

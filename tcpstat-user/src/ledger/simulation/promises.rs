@@ -42,18 +42,18 @@ fn live_through(seed: u64) {
     for _ in 0..model.random.below(12) {
         model.pace = model.random.below(8);
         model.run(model.pace * 20);
-        if audit.tripped(&mut model) || model.random.once_in(3) {
+        if audit.sockstat_differs(&mut model) || model.random.once_in(3) {
             reconcile(&mut audit, &mut model, seed);
         }
     }
     model.pace = 0;
-    // One interval at most: a drift that leaves the sum trips no wire.
-    if audit.tripped(&mut model) {
+    // One interval at most: a drift that leaves the sum mismatches no wire.
+    if audit.sockstat_differs(&mut model) {
         reconcile(&mut audit, &mut model, seed);
     }
     reconcile(&mut audit, &mut model, seed);
     assert_eq!(audit.ledger().counted(&model.counted), model.truth(), "seed {seed} stays wrong");
-    assert!(!audit.tripped(&mut model), "seed {seed}: a wire trips at rest");
+    assert!(!audit.sockstat_differs(&mut model), "seed {seed}: a wire mismatches at rest");
     assert!(audit.consistent());
 }
 
@@ -65,7 +65,7 @@ fn sums<T: Copy + std::iter::Sum>(sockets: &PerState<T>) -> [T; State::EVERY.len
 /// Sockets change their family for ever, and nothing else goes wrong. Whether it was seeded without a
 /// doubt, and so was tried.
 fn live_with_changing_families(seed: u64) -> bool {
-    let source = if seed.is_multiple_of(2) { Source::Procfs } else { Source::Iter };
+    let source = if seed.is_multiple_of(2) { SnapshotSource::Procfs } else { SnapshotSource::Iter };
     let faults = Faults { family_changed: 1 + seed % 3, ..FAULTLESS };
     let mut model = Model::with(Random(seed), faults, source);
     let Ok((mut audit, settled)) = Audit::seed(model.hooks, &mut model);
@@ -76,10 +76,13 @@ fn live_with_changing_families(seed: u64) -> bool {
     for _ in 0..20 {
         model.pace = 1 + model.random.below(8);
         model.run(model.pace * 20);
-        assert!(!audit.tripped(&mut model), "seed {seed}: any user could make it list for ever");
+        assert!(
+            !audit.sockstat_differs(&mut model),
+            "seed {seed}: any user could make it list for ever"
+        );
         let families_differ = model.error(audit.ledger()) != 0;
         model.pace = 0;
-        audit.tripped(&mut model);
+        audit.sockstat_differs(&mut model);
         assert_eq!(audit.consistent(), !families_differ, "seed {seed}");
         let counted = audit.ledger().counted(&model.counted);
         assert_eq!(sums(&counted), sums(&model.truth()), "seed {seed}: the sums show it");

@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 use ureq::{Agent, Body, http::Response};
 
-use super::numbers::{Look, Status};
+use super::numbers::{Status, Update};
 use crate::{
     history::{CAPACITY, Sample},
     text::without_password,
@@ -45,7 +45,7 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// An exporter that is listened to by a thread, which connects anew when the connection breaks.
 #[derive(Debug)]
-pub struct Exporter {
+pub struct RemoteExporter {
     told: Arc<Mutex<Told>>,
 }
 
@@ -110,7 +110,7 @@ struct Client {
     agent: Agent,
 }
 
-impl Exporter {
+impl RemoteExporter {
     /// Connects to the exporter at `url`, which has no slash at its end.
     ///
     /// # Errors
@@ -145,14 +145,14 @@ impl Exporter {
     }
 
     /// What has come since the last look.
-    pub(super) fn look(&self) -> Look {
+    pub(super) fn update(&self) -> Update {
         let mut told = lock(&self.told);
         let mut status = told.status.clone();
         let silent = told.heard.elapsed();
         if status.trouble.is_none() && silent > SILENCE {
             status.trouble = Some(format!("no data for {} s", silent.as_secs()));
         }
-        Look { samples: std::mem::take(&mut told.samples), status }
+        Update { samples: std::mem::take(&mut told.samples), status }
     }
 }
 

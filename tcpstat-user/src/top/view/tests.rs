@@ -10,7 +10,7 @@ use super::*;
 use crate::{
     states::{Family, state_word},
     top::{
-        Look, Status, Tracing,
+        Status, Tracing, Update,
         tests::{look, model, press},
     },
 };
@@ -135,7 +135,7 @@ fn without_a_tracer_it_says_so_and_has_no_rates() {
     let status = Status { listed: Some(Duration::from_secs(1)), ..Status::default() };
     let mut model = Model::new(Duration::from_secs(1));
     for second in [1, 2] {
-        let Look { samples, .. } = look(second, &[(Family::Ipv4, State::Listen, second)], 0);
+        let Update { samples, .. } = look(second, &[(Family::Ipv4, State::Listen, second)], 0);
         let samples = samples
             .iter()
             .map(|sample| {
@@ -145,7 +145,7 @@ fn without_a_tracer_it_says_so_and_has_no_rates() {
                 crate::history::Sample::new(sample.at, &shown, None)
             })
             .collect();
-        model.take(Look { samples, status: status.clone() });
+        model.take(Update { samples, status: status.clone() });
     }
     model.say(Some(format!("no tracer runs: {} grant CAP_BPF", "reason, ".repeat(12))));
     let lines = lines(&model, (80, 24));
@@ -163,7 +163,7 @@ fn a_difference_from_the_kernel_and_missed_events_are_told_in_words() {
     let mut status = model.shown().status.clone();
     let tracing = Tracing { consistent: false, missed: 7, ..status.tracing.unwrap() };
     status.tracing = Some(tracing);
-    model.take(Look { samples: Vec::new(), status });
+    model.take(Update { samples: Vec::new(), status });
     let header = &lines(&model, (120, 40))[1];
     assert!(header.contains("INCONSISTENT") && header.contains("7 events missed"), "{header}");
 }
@@ -188,7 +188,7 @@ fn crowded() -> Model {
         listed: Some(Duration::from_secs(4)),
         ..Status::default()
     };
-    model.take(Look { samples: Vec::new(), status });
+    model.take(Update { samples: Vec::new(), status });
     press(&mut model, ' ');
     model
 }
@@ -234,7 +234,7 @@ fn a_long_name_of_a_host_costs_no_number() {
     let mut status = model.shown().status.clone();
     status.host = "h".repeat(64);
     status.exporter = Some(format!("http://{}:10048", "e".repeat(100)));
-    model.take(Look { samples: Vec::new(), status });
+    model.take(Update { samples: Vec::new(), status });
     for size in [(120, 40), (80, 24), (60, 16)] {
         let first = &lines(&model, size)[0];
         assert!(first.contains("hhhhh") && first.contains('…'), "{first}");
@@ -256,7 +256,7 @@ fn text_of_a_server_cannot_draw() {
     model.say(Some(evil.to_owned()));
     for trouble in [None, Some(evil.repeat(1_000))] {
         let status = Status { trouble, ..status.clone() };
-        model.take(Look { samples: Vec::new(), status });
+        model.take(Update { samples: Vec::new(), status });
         let shown = model.shown().status.clone();
         assert!(shown.trouble.is_none_or(|trouble| trouble.chars().count() < 1_100));
         for size in SIZES {
@@ -275,7 +275,7 @@ fn before_the_first_numbers_it_says_what_it_waits_for() {
     }
     let mut model = model;
     let status = Status { trouble: Some("connection refused".to_owned()), ..Status::default() };
-    model.take(Look { samples: Vec::new(), status });
+    model.take(Update { samples: Vec::new(), status });
     assert!(lines(&model, (40, 10)).join("").contains("connection refused"));
 }
 

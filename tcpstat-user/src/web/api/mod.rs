@@ -21,14 +21,14 @@ use status::Status;
 pub use stream::Newest;
 
 use super::{
-    Exporter,
+    AppState,
     coding::{Coded, Coding},
     server::Connection,
 };
 use crate::clock;
 
 /// Routes below `/api`.
-pub(super) fn router() -> Router<Arc<Exporter>> {
+pub(super) fn router() -> Router<Arc<AppState>> {
     Router::new()
         .route("/api", get(document))
         .route("/api/v1/status", get(status))
@@ -78,7 +78,7 @@ async fn document(headers: HeaderMap) -> Response {
 }
 
 async fn status(
-    State(exporter): State<Arc<Exporter>>,
+    State(exporter): State<Arc<AppState>>,
     asked: Asked<Nothing>,
 ) -> Result<Response, Refused> {
     asked?;
@@ -87,7 +87,7 @@ async fn status(
 }
 
 async fn history(
-    State(exporter): State<Arc<Exporter>>,
+    State(exporter): State<Arc<AppState>>,
     Extension(connection): Extension<Arc<Connection>>,
     headers: HeaderMap,
     asked: Asked<Part>,

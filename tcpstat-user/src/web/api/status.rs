@@ -9,7 +9,7 @@ use crate::{
     history::Moment,
     metrics::Reason,
     states::{PerState, family_word, state_word},
-    tracker::{Live, Published, Snapshot},
+    tracker::{LastSnapshot, Live, Published},
 };
 
 /// What a person needs to know before believing the numbers.
@@ -121,7 +121,7 @@ impl Counting {
 }
 
 impl Listing {
-    fn of(snapshot: &Snapshot, interval: Duration, now: Moment) -> Self {
+    fn of(snapshot: &LastSnapshot, interval: Duration, now: Moment) -> Self {
         let milliseconds = |duration: Duration| duration.as_secs_f64() * 1e3;
         Self {
             source: snapshot.source.word(),
@@ -155,15 +155,15 @@ mod tests {
     use super::*;
     use crate::{
         procfs::Limits,
-        snapshot::{Source, Tally},
+        snapshot::{SnapshotSource, Tally},
     };
 
     /// Three hours by the wall clock, in either direction, and five seconds by the uptime.
     #[test]
     fn an_age_is_that_of_the_uptime_when_the_wall_clock_steps() {
         let then = Moment { unix_ms: 1_700_000_000_000, uptime_ms: 60_000 };
-        let snapshot = Snapshot {
-            source: Source::Procfs,
+        let snapshot = LastSnapshot {
+            source: SnapshotSource::Procfs,
             tally: Tally::default(),
             finished: then,
             duration: Duration::ZERO,

@@ -23,7 +23,7 @@ use crate::{
     clock,
     history::Sample,
     web::{
-        Exporter,
+        AppState,
         server::{Connection, NoStream},
     },
 };
@@ -37,7 +37,7 @@ pub struct Newest(Mutex<Option<(u64, Bytes)>>);
 
 /// Ends when the recorder does. A reader who is late misses samples: none is kept for him.
 pub(super) async fn stream(
-    State(exporter): State<Arc<Exporter>>,
+    State(exporter): State<Arc<AppState>>,
     Extension(connection): Extension<Arc<Connection>>,
     method: Method,
     asked: Asked<Nothing>,
@@ -66,7 +66,7 @@ pub(super) async fn stream(
 
 impl Newest {
     /// The events of `sample`: itself, and the status when the first stream asked for them.
-    fn of(&self, exporter: &Exporter, sample: &Sample) -> Bytes {
+    fn of(&self, exporter: &AppState, sample: &Sample) -> Bytes {
         // A panic leaves what was there before.
         let mut newest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match &*newest {
@@ -97,7 +97,7 @@ impl From<NoStream> for Refused {
     }
 }
 
-fn events(exporter: &Exporter, sample: &Sample) -> Bytes {
+fn events(exporter: &AppState, sample: &Sample) -> Bytes {
     let status = Status::of(&exporter.published.borrow(), exporter.started, clock::now());
     let mut text = Vec::new();
     event(&mut text, "sample", &Numbers::of(sample));

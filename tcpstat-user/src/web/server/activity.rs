@@ -36,7 +36,7 @@ pub(super) enum Phase {
 
 /// What one connection is doing now.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Status {
+pub(super) struct ConnectionStatus {
     pub(super) phase: Phase,
     /// Since when.
     pub(super) since: Instant,
@@ -48,7 +48,7 @@ pub(super) struct Status {
     pub(super) large: bool,
 }
 
-impl Status {
+impl ConnectionStatus {
     pub(super) fn new(now: Instant) -> Self {
         Self { phase: Phase::Idle, since: now, stalled: None, served: false, large: false }
     }
@@ -77,7 +77,7 @@ pub(super) struct Activity {
 
 #[derive(Debug)]
 struct State {
-    status: Status,
+    status: ConnectionStatus,
     /// Whether bytes have come since the request that is being answered.
     more: bool,
     /// Whether all of the answer has been handed over to be written.
@@ -90,12 +90,12 @@ struct State {
 
 impl Activity {
     pub(super) fn new() -> Self {
-        let status = Status::new(Instant::now());
+        let status = ConnectionStatus::new(Instant::now());
         let state = State { status, more: false, handed_over: false, place: None, large: None };
         Self { state: Mutex::new(state), reset: AtomicBool::new(false) }
     }
 
-    pub(super) fn status(&self) -> Status {
+    pub(super) fn status(&self) -> ConnectionStatus {
         self.locked().status
     }
 
@@ -201,7 +201,7 @@ mod tests {
     fn overdue(phase: Phase, stalled: Option<u64>, seconds: u64) -> bool {
         let start = Instant::now();
         let after = |seconds| start + Duration::from_secs(seconds);
-        let status = Status {
+        let status = ConnectionStatus {
             phase,
             since: start,
             stalled: stalled.map(after),

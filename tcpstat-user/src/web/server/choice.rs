@@ -2,7 +2,7 @@
 
 use std::{cmp::Reverse, time::Instant};
 
-use super::activity::{Phase, Status};
+use super::activity::{ConnectionStatus, Phase};
 
 /// A connection that could be dropped.
 #[derive(Clone, Copy, Debug)]
@@ -12,7 +12,7 @@ pub(super) struct Candidate {
     /// Connections, or streams, that its client has.
     pub(super) of_client: usize,
     /// What it is doing.
-    pub(super) status: Status,
+    pub(super) status: ConnectionStatus,
 }
 
 /// Who makes room for `wanted` new connections, fewer where there are not so many: idle ones of the clients
@@ -25,7 +25,7 @@ pub(super) fn for_connections(
     wanted: usize,
 ) -> Vec<u64> {
     let ranked = |candidate: Candidate| {
-        let Status { phase, since, stalled, served, .. } = candidate.status;
+        let ConnectionStatus { phase, since, stalled, served, .. } = candidate.status;
         let rank = match (phase, stalled) {
             (Phase::Idle | Phase::Request, None) => 0_u8,
             (_, Some(_)) => 1,
@@ -89,7 +89,7 @@ mod tests {
         Candidate {
             id,
             of_client,
-            status: Status { phase, since, stalled: None, served: false, large: false },
+            status: ConnectionStatus { phase, since, stalled: None, served: false, large: false },
         }
     }
 

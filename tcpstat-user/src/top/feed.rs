@@ -6,53 +6,53 @@ use nix::sys::utsname::uname;
 use tokio::sync::watch;
 
 use super::{
-    Exporter,
-    numbers::{Look, Status, Tracing},
+    RemoteExporter,
+    numbers::{Status, Tracing, Update},
 };
 use crate::{clock, history::Moment, procfs::Procfs, tracker::Published};
 
 /// Whoever can be looked at.
 #[derive(Debug)]
-pub enum Source {
+pub enum Feed {
     /// The tracker of this process.
-    Here(Here),
+    OwnTracker(OwnTracker),
     /// Another one, over HTTP.
-    Exporter(Exporter),
+    RemoteExporter(RemoteExporter),
 }
 
 /// The tracker of this process.
 #[derive(Debug)]
-pub struct Here {
+pub struct OwnTracker {
     /// What it tells.
     pub published: watch::Receiver<Published>,
     /// Where sockstat is.
     pub procfs: Procfs,
 }
 
-impl Source {
+impl Feed {
     /// What there is now.
-    pub fn look(&mut self) -> Look {
+    pub fn update(&mut self) -> Update {
         match self {
-            Self::Here(here) => here.look(),
-            Self::Exporter(exporter) => exporter.look(),
+            Self::OwnTracker(here) => here.update(),
+            Self::RemoteExporter(exporter) => exporter.update(),
         }
     }
 
     /// Returns when there will be nothing new any more.
     pub async fn ended(&mut self) {
         match self {
-            Self::Here(here) => while here.published.changed().await.is_ok() {},
-            Self::Exporter(_) => std::future::pending().await,
+            Self::OwnTracker(here) => while here.published.changed().await.is_ok() {},
+            Self::RemoteExporter(_) => std::future::pending().await,
         }
     }
 }
 
-impl Here {
-    fn look(&self) -> Look {
+impl OwnTracker {
+    fn update(&self) -> Update {
         // The tracker waits while this is borrowed: some microseconds.
         let published = self.published.borrow();
         let sample = published.sample(&self.procfs, clock::now());
-        Look { samples: sample.into_iter().collect(), status: status(&published) }
+        Update { samples: sample.into_iter().collect(), status: status(&published) }
     }
 }
 

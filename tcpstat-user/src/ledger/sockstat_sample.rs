@@ -3,7 +3,7 @@
 use crate::{
     ledger::{
         Ledger, family,
-        tripwire::{Look, Reading, Tripwire},
+        sockstat_check::{Finding, Reading, SockstatCheck},
     },
     states::{Family, Object, PerFamily},
     transitions::Transitions,
@@ -11,7 +11,7 @@ use crate::{
 
 /// The kernel's own counts, between two looks at the counters.
 #[derive(Clone, Debug)]
-pub struct Witness {
+pub struct SockstatSample {
     /// The first look.
     pub before: Transitions,
     /// sockstat `inuse`, full sockets; `None` where it cannot be read.
@@ -36,14 +36,14 @@ pub struct Readings {
 
 /// A wire for each of the kernel's counts.
 #[derive(Clone, Debug, Default)]
-pub struct Tripwires {
-    full: Tripwire,
+pub struct SockstatChecks {
+    full: SockstatCheck,
     /// Whether sockets had changed their family at the last look that could tell.
     families_suspected: bool,
-    minis: Tripwire,
+    minis: SockstatCheck,
 }
 
-impl Witness {
+impl SockstatSample {
     /// What the wires judge of `ledger`.
     #[must_use]
     pub fn readings(&self, ledger: &Ledger) -> Readings {
@@ -83,24 +83,24 @@ impl Witness {
     }
 }
 
-impl Tripwires {
+impl SockstatChecks {
     /// Judges both: the worse of the two looks. Where mini-sockets move, full ones decide.
-    pub fn look(&mut self, readings: &Readings) -> Look {
-        let looks = [self.full.look(&readings.full), self.minis.look(&readings.minis)];
-        [Look::Tripped, Look::Suspect]
+    pub fn check(&mut self, readings: &Readings) -> Finding {
+        let looks = [self.full.check(&readings.full), self.minis.check(&readings.minis)];
+        [Finding::Mismatch, Finding::Suspect]
             .into_iter()
             .find(|worse| looks.contains(worse))
             .unwrap_or(looks[0])
     }
 
-    /// Judges the families by themselves. Snapshots put them right, so this trips nothing. The difference
+    /// Judges the families by themselves. Snapshots put them right, so this mismatches nothing. The difference
     /// may be another one at each look, as sockets go on changing.
-    pub fn look_at_families(&mut self, readings: &Readings) -> Look {
-        let Some(changed) = self.changed_family(readings) else { return Look::Moving };
+    pub fn check_families(&mut self, readings: &Readings) -> Finding {
+        let Some(changed) = self.changed_family(readings) else { return Finding::Moving };
         match (changed, std::mem::replace(&mut self.families_suspected, changed > 0)) {
-            (..=0, _) => Look::Agrees,
-            (_, false) => Look::Suspect,
-            (_, true) => Look::Tripped,
+            (..=0, _) => Finding::Agrees,
+            (_, false) => Finding::Suspect,
+            (_, true) => Finding::Mismatch,
         }
     }
 
@@ -110,7 +110,7 @@ impl Tripwires {
         self.full.agrees(&readings.full) && self.minis.agrees(&readings.minis)
     }
 
-    /// A snapshot agreed with the ledger: see [`Tripwire::excuse`].
+    /// A snapshot agreed with the ledger: see [`SockstatCheck::excuse`].
     pub fn excuse(&mut self, readings: &Readings) {
         self.full.excuse(&readings.full);
         self.minis.excuse(&readings.minis);
@@ -156,7 +156,7 @@ mod tests {
         let mut after = before.clone();
         after.add(Family::Ipv6, State::FinWait2Mini, State::TimeWait, moved[0]);
         after.add(Family::Ipv4, State::Established, State::CloseWait, moved[1]);
-        Witness { before, inuse: Some(PerFamily([2, 0])), tw: Some(tw), after }
+        SockstatSample { before, inuse: Some(PerFamily([2, 0])), tw: Some(tw), after }
             .readings(&ledger(hooks))
     }
 
@@ -165,82 +165,82 @@ mod tests {
 
     #[test]
     fn mini_sockets_that_differ_from_tw_trip_a_wire_of_their_own() {
-        let mut tripwires = Tripwires::default();
-        assert_eq!(tripwires.look(&readings(TIMEWAIT, 4, STILL)), Look::Agrees);
+        let mut checks = SockstatChecks::default();
+        assert_eq!(checks.check(&readings(TIMEWAIT, 4, STILL)), Finding::Agrees);
         let differing = readings(TIMEWAIT, 5, STILL);
-        assert!(!tripwires.agrees(&differing));
-        assert_eq!(tripwires.difference(Object::Mini, &differing), Some(-1));
-        assert_eq!(tripwires.difference(Object::Full, &differing), Some(0));
-        assert_eq!(tripwires.look(&differing), Look::Suspect);
-        assert_eq!(tripwires.look(&differing), Look::Tripped);
+        assert!(!checks.agrees(&differing));
+        assert_eq!(checks.difference(Object::Mini, &differing), Some(-1));
+        assert_eq!(checks.difference(Object::Full, &differing), Some(0));
+        assert_eq!(checks.check(&differing), Finding::Suspect);
+        assert_eq!(checks.check(&differing), Finding::Mismatch);
     }
 
     #[test]
     fn mini_sockets_that_are_not_counted_trip_none() {
-        let mut tripwires = Tripwires::default();
+        let mut checks = SockstatChecks::default();
         let differing = readings(Hooks::default(), 5, STILL);
-        assert!(tripwires.agrees(&differing));
-        assert_eq!(tripwires.look(&differing), Look::Agrees);
-        assert_eq!(tripwires.difference(Object::Mini, &differing), None);
+        assert!(checks.agrees(&differing));
+        assert_eq!(checks.check(&differing), Finding::Agrees);
+        assert_eq!(checks.difference(Object::Mini, &differing), None);
     }
 
     #[test]
     fn full_sockets_are_judged_while_mini_sockets_move_and_the_other_way_round() {
-        let mut tripwires = Tripwires::default();
-        assert_eq!(tripwires.look(&readings(TIMEWAIT, 5, [1, 0])), Look::Agrees);
-        assert_eq!(tripwires.look(&readings(TIMEWAIT, 4, [0, 1])), Look::Moving);
-        assert_eq!(tripwires.look(&readings(TIMEWAIT, 5, [0, 1])), Look::Suspect);
+        let mut checks = SockstatChecks::default();
+        assert_eq!(checks.check(&readings(TIMEWAIT, 5, [1, 0])), Finding::Agrees);
+        assert_eq!(checks.check(&readings(TIMEWAIT, 4, [0, 1])), Finding::Moving);
+        assert_eq!(checks.check(&readings(TIMEWAIT, 5, [0, 1])), Finding::Suspect);
     }
 
     #[test]
     fn a_request_below_zero_gives_cause_to_look() {
-        let mut witness_of_loss = Witness {
+        let mut witness_of_loss = SockstatSample {
             before: Transitions::default(),
             inuse: Some(PerFamily([2, 0])),
             tw: Some(4),
             after: Transitions::default(),
         };
         let hooks = Hooks { timewait: true, requests: true };
-        assert!(Tripwires::default().agrees(&witness_of_loss.readings(&ledger(hooks))));
+        assert!(SockstatChecks::default().agrees(&witness_of_loss.readings(&ledger(hooks))));
         for look in [&mut witness_of_loss.before, &mut witness_of_loss.after] {
             look.add(Family::Ipv4, State::NewSynRecv, State::Close, 1);
         }
-        assert!(!Tripwires::default().agrees(&witness_of_loss.readings(&ledger(hooks))));
+        assert!(!SockstatChecks::default().agrees(&witness_of_loss.readings(&ledger(hooks))));
     }
 
     /// Sockets that have changed their family, some of which have ended since.
-    fn changed(sockets: u64, ended: u64) -> Witness {
+    fn changed(sockets: u64, ended: u64) -> SockstatSample {
         let mut after = Transitions::default();
         after.add(Family::Ipv6, State::Close, State::Established, sockets);
         after.add(Family::Ipv4, State::Established, State::Close, ended);
         let inuse = PerFamily([2 + sockets - ended, 0]);
-        Witness { before: after.clone(), inuse: Some(inuse), tw: Some(4), after }
+        SockstatSample { before: after.clone(), inuse: Some(inuse), tw: Some(4), after }
     }
 
     #[test]
     fn changes_of_family_are_seen_and_trip_no_wire() {
         for ended in [0, 3, 300] {
-            let mut tripwires = Tripwires::default();
+            let mut checks = SockstatChecks::default();
             let readings = changed(300, ended).readings(&ledger(Hooks::default()));
-            assert_eq!(tripwires.look(&readings), Look::Agrees, "{ended} ended");
-            assert!(tripwires.agrees(&readings), "{ended} ended");
-            assert_eq!(tripwires.changed_family(&readings), Some(300));
-            assert_eq!(tripwires.look_at_families(&readings), Look::Suspect);
+            assert_eq!(checks.check(&readings), Finding::Agrees, "{ended} ended");
+            assert!(checks.agrees(&readings), "{ended} ended");
+            assert_eq!(checks.changed_family(&readings), Some(300));
+            assert_eq!(checks.check_families(&readings), Finding::Suspect);
             // More have changed by the next look.
             let more = changed(301, ended).readings(&ledger(Hooks::default()));
-            assert_eq!(tripwires.look_at_families(&more), Look::Tripped);
+            assert_eq!(checks.check_families(&more), Finding::Mismatch);
             let none = changed(0, 0).readings(&ledger(Hooks::default()));
-            assert_eq!(tripwires.look_at_families(&none), Look::Agrees);
+            assert_eq!(checks.check_families(&none), Finding::Agrees);
         }
     }
 
     #[test]
     fn a_gauge_below_zero_that_no_change_of_family_explains_gives_cause_to_look() {
-        let mut witness = changed(0, 0);
-        for look in [&mut witness.before, &mut witness.after] {
+        let mut sample = changed(0, 0);
+        for look in [&mut sample.before, &mut sample.after] {
             look.add(Family::Ipv4, State::Established, State::CloseWait, 3);
         }
-        let readings = witness.readings(&ledger(Hooks::default()));
-        assert!(!Tripwires::default().agrees(&readings), "{readings:?}");
+        let readings = sample.readings(&ledger(Hooks::default()));
+        assert!(!SockstatChecks::default().agrees(&readings), "{readings:?}");
     }
 }

@@ -13,17 +13,17 @@ use crate::{
     clock,
     history::Moment,
     kernel::{EventLog, IterError, SocketIterator},
-    ledger::{audit::Listing, rewind::Rewind},
+    ledger::{audit::RewoundSnapshot, rewind::Rewind},
     procfs::{Procfs, ProcfsError},
-    snapshot::{BrokenRow, Identity, Kind, Row, RowSink, Source, Tally, Tuple},
+    snapshot::{BrokenRow, Identity, Kind, Row, RowSink, SnapshotSource, Tally, Tuple},
     states::{Hooks, Object},
 };
 
 /// What a pass found.
 #[derive(Debug)]
-pub struct Pass {
+pub struct Snapshot {
     /// Where the rows came from.
-    pub source: Source,
+    pub source: SnapshotSource,
     /// What was listed.
     pub tally: Tally,
     /// Rows that did not parse.
@@ -40,23 +40,26 @@ pub struct Pass {
 ///
 /// # Errors
 /// Those of [`Procfs::each_socket`].
-pub fn take(procfs: &Procfs) -> Result<Pass, ProcfsError> {
-    alone(Source::Procfs, |rows| procfs.each_socket(rows))
+pub fn take(procfs: &Procfs) -> Result<Snapshot, ProcfsError> {
+    alone(SnapshotSource::Procfs, |rows| procfs.each_socket(rows))
 }
 
 /// Lists every socket that the iterator shows.
 ///
 /// # Errors
 /// Those of [`SocketIterator::each_socket`].
-pub fn take_by_iterator(iterator: &mut SocketIterator) -> Result<Pass, IterError> {
-    alone(Source::Iter, |rows| iterator.each_socket(rows))
+pub fn take_by_iterator(iterator: &mut SocketIterator) -> Result<Snapshot, IterError> {
+    alone(SnapshotSource::Iter, |rows| iterator.each_socket(rows))
 }
 
 /// Adds up the rows that `list` hands over.
 ///
 /// # Errors
 /// That of `list`.
-fn alone<E>(source: Source, list: impl FnOnce(&mut Rows) -> Result<(), E>) -> Result<Pass, E> {
+fn alone<E>(
+    source: SnapshotSource,
+    list: impl FnOnce(&mut Rows) -> Result<(), E>,
+) -> Result<Snapshot, E> {
     let started = Instant::now();
     let mut rows = Rows::default();
     list(&mut rows)?;
@@ -71,11 +74,11 @@ fn alone<E>(source: Source, list: impl FnOnce(&mut Rows) -> Result<(), E>) -> Re
 /// # Errors
 /// That of `list`, [`SnapshotError::Log`], or [`SnapshotError::Thread`].
 pub(super) fn logged<R: Rewind, E: Into<SnapshotError>>(
-    source: Source,
+    source: SnapshotSource,
     log: &mut EventLog,
     hooks: Hooks,
     list: impl FnOnce(&mut LoggedRows<R>) -> Result<(), E>,
-) -> Result<(Pass, Listing), SnapshotError> {
+) -> Result<(Snapshot, RewoundSnapshot), SnapshotError> {
     let started = Instant::now();
     let mut log = log.open()?;
     let cut = log.cut().clone();
@@ -99,7 +102,7 @@ pub(super) fn logged<R: Rewind, E: Into<SnapshotError>>(
     let closed = log.close(|event| rewind.event(&event));
     listed.map_err(Into::into)?;
     let LoggedRows { rows, rewind: rewind_rows, .. } = logged;
-    let listing = Listing {
+    let listing = RewoundSnapshot {
         tally: rows.tally,
         cut,
         at_cut: rewind.with_rows_of(rewind_rows).at_cut(),
@@ -123,8 +126,8 @@ pub(super) struct Rows {
 }
 
 impl Rows {
-    fn finish(self, source: Source, started: Instant) -> Pass {
-        Pass {
+    fn finish(self, source: SnapshotSource, started: Instant) -> Snapshot {
+        Snapshot {
             source,
             tally: self.tally,
             broken_rows: self.broken,

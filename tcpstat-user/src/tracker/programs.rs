@@ -4,14 +4,14 @@ use crate::kernel::Program;
 
 /// What is known of the programs that may be used.
 #[derive(Debug)]
-pub(super) struct Rungs {
-    rungs: Vec<Rung>,
+pub(super) struct Programs {
+    programs: Vec<Candidate>,
     /// Counted and missed when the last judgement was made.
     judged: (u64, u64),
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Rung {
+struct Candidate {
     program: Program,
     /// Misses in a million events at the last judgement; `None` before it was tried.
     missed_per_million: Option<u64>,
@@ -26,11 +26,11 @@ const EVENTS_TO_JUDGE: u64 = 1_000_000;
 /// misses about ten, from 7.0 on ten thousand.
 const MOUNTING: u64 = 100;
 
-impl Rungs {
+impl Programs {
     /// `programs` may be used.
     pub(super) fn new(programs: &[Program]) -> Self {
-        let rung = |&program| Rung { program, missed_per_million: None, refused: false };
-        Self { rungs: programs.iter().map(rung).collect(), judged: (0, 0) }
+        let candidate = |&program| Candidate { program, missed_per_million: None, refused: false };
+        Self { programs: programs.iter().map(candidate).collect(), judged: (0, 0) }
     }
 
     /// Takes what `current` has counted and missed since it was attached. Gives the program to change
@@ -43,16 +43,16 @@ impl Rungs {
         }
         self.judged = (counted, missed);
         let rate = misses.saturating_mul(1_000_000) / (events + misses);
-        let rung = self.rungs.iter_mut().find(|rung| rung.program == current)?;
-        rung.missed_per_million = Some(rate);
+        let candidate = self.programs.iter_mut().find(|candidate| candidate.program == current)?;
+        candidate.missed_per_million = Some(rate);
         if rate < MOUNTING {
             return None;
         }
-        self.rungs
+        self.programs
             .iter()
-            .filter(|rung| rung.program != current && !rung.refused)
-            .find(|rung| rung.missed_per_million.is_none_or(|known| known < rate / 2))
-            .map(|rung| rung.program)
+            .filter(|candidate| candidate.program != current && !candidate.refused)
+            .find(|candidate| candidate.missed_per_million.is_none_or(|known| known < rate / 2))
+            .map(|candidate| candidate.program)
     }
 
     /// Another program counts from now on.
@@ -62,8 +62,8 @@ impl Rungs {
 
     /// `program` does not run here.
     pub(super) fn refused(&mut self, program: Program) {
-        for rung in &mut self.rungs {
-            rung.refused |= rung.program == program;
+        for candidate in &mut self.programs {
+            candidate.refused |= candidate.program == program;
         }
     }
 }
@@ -75,42 +75,42 @@ mod tests {
 
     #[test]
     fn a_program_whose_misses_mount_is_left_for_one_that_was_not_tried() {
-        let mut rungs = Rungs::new(&[TpBtf, Tracepoint]);
-        assert_eq!(rungs.judge(TpBtf, 5_000, 50), None, "too few to tell");
-        assert_eq!(rungs.judge(TpBtf, 10_000, 100), Some(Tracepoint));
+        let mut programs = Programs::new(&[TpBtf, Tracepoint]);
+        assert_eq!(programs.judge(TpBtf, 5_000, 50), None, "too few to tell");
+        assert_eq!(programs.judge(TpBtf, 10_000, 100), Some(Tracepoint));
     }
 
     #[test]
     fn a_few_misses_in_a_million_are_left_to_the_listings() {
-        let mut rungs = Rungs::new(&[TpBtf, Tracepoint]);
+        let mut programs = Programs::new(&[TpBtf, Tracepoint]);
         for million in 1..100 {
-            assert_eq!(rungs.judge(TpBtf, million * 1_000_000, million * 12), None);
+            assert_eq!(programs.judge(TpBtf, million * 1_000_000, million * 12), None);
         }
     }
 
     #[test]
     fn it_comes_back_where_the_other_misses_more_and_stays_there() {
-        let mut rungs = Rungs::new(&[Tracepoint, TpBtf]);
-        assert_eq!(rungs.judge(Tracepoint, 100_000, 100), Some(TpBtf));
-        rungs.changed();
-        assert_eq!(rungs.judge(TpBtf, 10_000, 100), Some(Tracepoint));
-        rungs.changed();
-        assert_eq!(rungs.judge(Tracepoint, 100_000, 100), None);
-        assert_eq!(rungs.judge(Tracepoint, 200_000, 200), None);
+        let mut programs = Programs::new(&[Tracepoint, TpBtf]);
+        assert_eq!(programs.judge(Tracepoint, 100_000, 100), Some(TpBtf));
+        programs.changed();
+        assert_eq!(programs.judge(TpBtf, 10_000, 100), Some(Tracepoint));
+        programs.changed();
+        assert_eq!(programs.judge(Tracepoint, 100_000, 100), None);
+        assert_eq!(programs.judge(Tracepoint, 200_000, 200), None);
     }
 
     #[test]
     fn misses_that_begin_late_count_by_the_rate_since() {
-        let mut rungs = Rungs::new(&[TpBtf, Tracepoint]);
-        assert_eq!(rungs.judge(TpBtf, 50_000_000, 0), None);
-        assert_eq!(rungs.judge(TpBtf, 50_010_000, 100), Some(Tracepoint));
+        let mut programs = Programs::new(&[TpBtf, Tracepoint]);
+        assert_eq!(programs.judge(TpBtf, 50_000_000, 0), None);
+        assert_eq!(programs.judge(TpBtf, 50_010_000, 100), Some(Tracepoint));
     }
 
     #[test]
     fn a_program_that_was_named_is_kept_and_one_that_was_refused_is_not_tried() {
-        assert_eq!(Rungs::new(&[TpBtf]).judge(TpBtf, 10_000, 1_000), None);
-        let mut rungs = Rungs::new(&[TpBtf, Tracepoint]);
-        rungs.refused(Tracepoint);
-        assert_eq!(rungs.judge(TpBtf, 10_000, 1_000), None);
+        assert_eq!(Programs::new(&[TpBtf]).judge(TpBtf, 10_000, 1_000), None);
+        let mut programs = Programs::new(&[TpBtf, Tracepoint]);
+        programs.refused(Tracepoint);
+        assert_eq!(programs.judge(TpBtf, 10_000, 1_000), None);
     }
 }

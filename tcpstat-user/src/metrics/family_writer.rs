@@ -13,12 +13,12 @@ use prometheus_client::{
 use super::names::Metric;
 
 /// Where families are written to.
-pub(super) struct Page<'a> {
+pub(super) struct FamilyWriter<'a> {
     /// Where the encoder writes them.
     pub(super) encoder: DescriptorEncoder<'a>,
 }
 
-impl Page<'_> {
+impl FamilyWriter<'_> {
     /// A gauge without labels.
     pub(super) fn single<V: EncodeGaugeValue + Copy>(
         &mut self,

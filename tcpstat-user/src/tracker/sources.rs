@@ -10,18 +10,18 @@ use thiserror::Error;
 use tracing::{info, warn};
 
 use super::{
-    Pass,
+    Snapshot,
     pace::{Pace, SourceChoice},
-    pass::{logged, take, take_by_iterator},
+    snapshot::{logged, take, take_by_iterator},
 };
 use crate::{
     kernel::{EventLog, IterError, LoadError, LogError, SocketIterator, release_memory},
     ledger::{
-        audit::Listing,
+        audit::RewoundSnapshot,
         rewind::{ByAddress, ByTuple},
     },
     procfs::{Privileges, Procfs, ProcfsError},
-    snapshot::{Source, Tally},
+    snapshot::{SnapshotSource, Tally},
     states::Hooks,
 };
 
@@ -73,7 +73,7 @@ const MANY_ROWS: u64 = 50_000;
 const RETRY_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Procfs and the iterator.
-pub(super) struct Lister {
+pub(super) struct Sources {
     procfs: Procfs,
     iterator: Iterate,
     /// Whether the last try of procfs failed: that is told once.
@@ -107,7 +107,7 @@ enum Lists<'a> {
     Iterator(&'a mut SocketIterator),
 }
 
-impl Lister {
+impl Sources {
     /// `traced` as [`Pace::new`] takes it.
     pub(super) fn new(
         procfs: Procfs,
@@ -130,7 +130,7 @@ impl Lister {
     ///
     /// # Errors
     /// [`SnapshotError`], where no source lists.
-    pub(super) fn list(&mut self) -> Result<Pass, SnapshotError> {
+    pub(super) fn list(&mut self) -> Result<Snapshot, SnapshotError> {
         let pass = self.by_either(|lists| match lists {
             Lists::Procfs(procfs) => Ok(take(procfs)?),
             Lists::Iterator(iterator) => Ok(take_by_iterator(iterator)?),
@@ -148,20 +148,24 @@ impl Lister {
         &mut self,
         log: &mut EventLog,
         hooks: Hooks,
-    ) -> Result<(Pass, Listing), SnapshotError> {
+    ) -> Result<(Snapshot, RewoundSnapshot), SnapshotError> {
         let (pass, listing) = self.by_either(|lists| match lists {
             Lists::Procfs(procfs) => {
-                logged::<ByTuple, _>(Source::Procfs, log, hooks, |rows| procfs.each_socket(rows))
+                logged::<ByTuple, _>(SnapshotSource::Procfs, log, hooks, |rows| {
+                    procfs.each_socket(rows)
+                })
             }
             Lists::Iterator(iterator) => {
-                logged::<ByAddress, _>(Source::Iter, log, hooks, |rows| iterator.each_socket(rows))
+                logged::<ByAddress, _>(SnapshotSource::Iter, log, hooks, |rows| {
+                    iterator.each_socket(rows)
+                })
             }
         })?;
         self.note(pass.source, &pass.tally, pass.duration);
         Ok((pass, listing))
     }
 
-    fn note(&mut self, source: Source, tally: &Tally, duration: Duration) {
+    fn note(&mut self, source: SnapshotSource, tally: &Tally, duration: Duration) {
         if tally.rows > MANY_ROWS {
             release_memory();
         }
@@ -179,8 +183,8 @@ impl Lister {
             self.procfs.sockstat().map_or(self.rows, |count| count.inuse.total() + count.tw);
         let (first, iterates) = match (self.pace.source(sockets), &self.iterator) {
             (_, Iterate::Elsewhere) => return self.by_procfs(&mut list),
-            (Source::Procfs, _) => (self.by_procfs(&mut list), false),
-            (Source::Iter, _) => (self.by_iterator(&mut list), true),
+            (SnapshotSource::Procfs, _) => (self.by_procfs(&mut list), false),
+            (SnapshotSource::Iter, _) => (self.by_iterator(&mut list), true),
         };
         let first = match first {
             Err(error) if error.is_of_source() => error,
