@@ -1,11 +1,15 @@
 //! Processors that go and come while the tracer counts on each of them.
 
+use std::fs::File;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use std::{env, fs};
 
 use anyhow::{Context, Result};
 use tcpstat_tests::agreement::{await_agreement, await_agreement_between_snapshots};
-use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
+use tcpstat_tests::deadline::{DEADLINE, Progress, poll};
 use tcpstat_tests::exporter::Exporter;
 use tcpstat_tests::flow::Rest;
 use tcpstat_tests::harness::{Test, kernel_test};
@@ -18,6 +22,9 @@ const PROCESSORS: &str = "/sys/devices/system/cpu";
 
 /// The terminal behind which QEMU takes commands, where there is one.
 const MONITOR_VARIABLE: &str = "TCPSTAT_MONITOR";
+
+/// From one command to its repetition.
+const COMMAND_INTERVAL: Duration = Duration::from_secs(3);
 
 pub(crate) fn tests() -> Vec<Test> {
     if let Some(monitor) = env::var_os(MONITOR_VARIABLE) {
@@ -44,14 +51,19 @@ fn a_processor_comes(monitor: &Path, cpu: usize, tracer: &str) -> Result<()> {
     let mut exporter = Exporter::start(&["--tracer", tracer, "--snapshot-interval=1h"])?;
     let before = Rest::await_with(&mut exporter)?;
 
-    let command = format!("device_add max-x86_64-cpu,socket-id={cpu},core-id=0,thread-id=0\n");
-    fs::write(monitor, &command).with_context(|| monitor.display().to_string())?;
-    wait_until("the processor's device", DEADLINE, || {
-        Ok(if device.exists() {
-            Progress::Done(())
-        } else {
-            Progress::NotYet(format!("possible {}", processors("possible")?))
-        })
+    let command = format!("device_add max-x86_64-cpu,socket-id={cpu},core-id=0,thread-id=0");
+    let mut monitor = Monitor::open(monitor)?;
+    poll("processor's device", DEADLINE, COMMAND_INTERVAL, || {
+        if device.exists() {
+            return Ok(Progress::Done(()));
+        }
+        // A serial line may lose bytes. QEMU refuses a processor that is there already.
+        monitor.command(&command)?;
+        Ok(Progress::NotYet(format!(
+            "possible {}, QEMU's answers {:?}",
+            processors("possible")?,
+            monitor.answers()
+        )))
     })?;
     let online = device.join("online");
     fs::write(&online, "1").with_context(|| online.display().to_string())?;
@@ -87,6 +99,41 @@ fn a_processor_goes_and_comes(tracer: &str) -> Result<()> {
     assert_eq!(after.counted_since(&before), made);
     assert_eq!(exporter.scrape()?.value("tcpstat_consistent", &[])?, 1.0);
     Ok(())
+}
+
+/// QEMU's monitor, behind a serial port.
+struct Monitor {
+    port: File,
+    answers: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Monitor {
+    /// Opens the port and reads what comes, until the process ends.
+    fn open(path: &Path) -> Result<Self> {
+        let port = File::options().read(true).write(true).open(path);
+        let port = port.with_context(|| path.display().to_string())?;
+        let answers = Arc::new(Mutex::new(Vec::new()));
+        let (mut reader, taken) = (port.try_clone()?, Arc::clone(&answers));
+        std::thread::spawn(move || {
+            let mut buffer = [0; 256];
+            while let Ok(length @ 1..) = reader.read(&mut buffer) {
+                taken.lock().unwrap().extend_from_slice(&buffer[..length]);
+            }
+        });
+        Ok(Self { port, answers })
+    }
+
+    /// Sends one line. The line break before it ends what an earlier line left unfinished.
+    fn command(&mut self, line: &str) -> Result<()> {
+        write!(self.port, "\n{line}\n").with_context(|| format!("{line}: to QEMU's monitor"))
+    }
+
+    /// The end of what QEMU has answered.
+    fn answers(&self) -> String {
+        let answers = self.answers.lock().unwrap();
+        let from = answers.len().saturating_sub(1_000);
+        String::from_utf8_lossy(&answers[from..]).into_owned()
+    }
 }
 
 /// The list of the processors that are `possible` or `online`.
