@@ -18,7 +18,7 @@ pub struct Event {
 }
 
 /// The moves that a full socket can make, after net/ipv4/tcp*.c.
-pub const MOVES: [(State, State); 25] = [
+pub const TCP_TRANSITIONS: [(State, State); 25] = [
     (State::Close, State::SynSent),
     (State::Close, State::Listen),
     (State::SynSent, State::Established),

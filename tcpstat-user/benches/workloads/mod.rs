@@ -8,11 +8,12 @@ use tcpstat_user::{
         Ledger,
         rewind::{ByAddress, ByTuple, Rewind},
     },
-    metrics::{Format, HealthValues, SnapshotValues, TracerValues, Values},
+    metrics::{Format, SnapshotValues, TracerValues, Values},
     procfs::{Limits, ProcessStatus, Procfs, Sockstat},
     snapshot::{BrokenRow, Identity, Kind, Row, RowSink, Tally, Tuple},
     states::{Family, Hooks, PerFamily, PerState, State},
-    transitions::{MOVES, Transitions},
+    tracker::Health,
+    transitions::{TCP_TRANSITIONS, Transitions},
 };
 use tempfile::TempDir;
 
@@ -124,7 +125,7 @@ pub(crate) fn values() -> Values {
             corrections: PerState::default(),
             events_missed: 3,
             tracer_changes: 0,
-            health: HealthValues { consistent: true, ..HealthValues::default() },
+            health: Health { consistent: true, ..Health::default() },
         }),
         snapshot: Some(SnapshotValues {
             source: "procfs",
@@ -145,7 +146,7 @@ pub(crate) fn values() -> Values {
 fn all_moves() -> Transitions {
     let mut transitions = Transitions::from_cells(|_| 0);
     for family in Family::ALL {
-        for (times, (old, new)) in (1..).zip(MOVES) {
+        for (times, (old, new)) in (1..).zip(TCP_TRANSITIONS) {
             transitions.add(family, old, new, times * 1_234);
         }
     }

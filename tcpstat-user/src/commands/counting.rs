@@ -26,6 +26,28 @@ enum TracerChoice {
     Off,
 }
 
+/// Source of snapshots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum SnapshotChoice {
+    /// /proc while a snapshot takes less than 1 % of the interval, else the BPF iterator; if that takes
+    /// longer too, the interval grows
+    Auto,
+    /// /proc/net/tcp and tcp6
+    Procfs,
+    /// The BPF iterator
+    Iter,
+}
+
+impl From<SnapshotChoice> for SourceChoice {
+    fn from(choice: SnapshotChoice) -> Self {
+        match choice {
+            SnapshotChoice::Auto => Self::Auto,
+            SnapshotChoice::Procfs => Self::Procfs,
+            SnapshotChoice::Iter => Self::Iter,
+        }
+    }
+}
+
 /// Flags of the commands that count.
 #[derive(Args, Clone, Debug)]
 pub(super) struct CountingArgs {
@@ -53,7 +75,7 @@ pub(super) struct CountingArgs {
         value_enum,
         help_heading = "Snapshots"
     )]
-    snapshot: SourceChoice,
+    snapshot: SnapshotChoice,
 
     /// Time between two snapshots; tcpstat compares the counts with each of them
     #[arg(
@@ -97,7 +119,7 @@ impl CountingArgs {
             procfs: procfs.clone(),
             tracer,
             programs,
-            source: self.snapshot,
+            source: self.snapshot.into(),
             snapshot_interval: self.snapshot_interval,
         };
         Ok(Counting { procfs, tracker })

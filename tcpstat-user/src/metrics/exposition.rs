@@ -8,14 +8,15 @@ use prometheus_client::{
 };
 
 use super::{
-    HealthValues, Reason, SnapshotValues, TracerValues, Values, family_writer::FamilyWriter, names,
-    names::Metric, node_exporter::ConnectionStates,
+    SnapshotValues, TracerValues, Values, family_writer::FamilyWriter, names, names::Metric,
+    node_exporter::ConnectionStates,
 };
 use crate::{
     history::Moment,
     procfs::{Limits, ProcessStatus, Sockstat},
     states::{Family, Object, PerFamily, PerState, State, family_word, state_word},
-    transitions::{MOVES, Transitions, moved},
+    tracker::{Health, Reason},
+    transitions::{TCP_TRANSITIONS, Transitions, moved},
 };
 
 impl Collector for Values {
@@ -80,9 +81,9 @@ impl FamilyWriter<'_> {
         self.health(&tracer.health)
     }
 
-    fn health(&mut self, health: &HealthValues) -> fmt::Result {
+    fn health(&mut self, health: &Health) -> fmt::Result {
         self.single(names::CONSISTENT, u64::from(health.consistent))?;
-        self.single_counter(names::TRIPWIRE_TRIPS, health.trips)?;
+        self.single_counter(names::SOCKSTAT_MISMATCHES, health.mismatches)?;
         let reconciles = Reason::ALL
             .map(|reason| ([("reason", reason.word())], health.reconciles[reason as usize]));
         self.counters(names::RECONCILES, reconciles)?;
@@ -147,12 +148,12 @@ type Labels<const N: usize> = [(&'static str, &'static str); N];
 /// is none.
 fn moves(transitions: &Transitions) -> impl Iterator<Item = (Labels<3>, u64)> + '_ {
     let expected = Family::ALL.into_iter().flat_map(move |family| {
-        MOVES
+        TCP_TRANSITIONS
             .into_iter()
             .map(move |(old, new)| (family, old, new, transitions.get(family, old, new)))
     });
     let others = transitions.seen().filter(|&(_, old, new, _)| {
-        old != new && moved(old, new) == Object::Full && !MOVES.contains(&(old, new))
+        old != new && moved(old, new) == Object::Full && !TCP_TRANSITIONS.contains(&(old, new))
     });
     expected.chain(others).map(|(family, old, new, count)| {
         let labels =

@@ -97,7 +97,7 @@ pub(super) const CONSISTENT: Metric = gauge(
     "tcpstat_consistent",
     "1 if the sum of the gauges agreed with the kernel's own count (sockstat) at the last conclusive check, else 0.",
 );
-pub(super) const TRIPWIRE_TRIPS: Metric = counter(
+pub(super) const SOCKSTAT_MISMATCHES: Metric = counter(
     "tcpstat_sockstat_mismatches",
     "Failed sockstat checks: the sum of the gauges differed from the kernel's own count twice in a row.",
 );

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -18,6 +19,7 @@ use super::{
 };
 use crate::{
     history::Moment,
+    metrics::Values,
     procfs::Procfs,
     tracker::{Nudge, Published},
 };
@@ -31,7 +33,7 @@ pub struct Writer {
     /// Where to.
     pub textfile: Textfile,
     /// What the tracker tells.
-    pub published: watch::Receiver<Published>,
+    pub published: watch::Receiver<Arc<Published>>,
     /// Who is told of a tripped wire.
     pub nudge: Nudge,
     /// Where sockstat is.
@@ -57,11 +59,11 @@ impl Writer {
             let (textfile, procfs, nudge) =
                 (self.textfile.clone(), self.procfs.clone(), self.nudge.clone());
             let write = move || {
-                let (values, suspicious) = published.scrape(&procfs, true);
-                if suspicious {
+                let scrape = published.scrape(&procfs);
+                if scrape.suspicious {
                     nudge.check();
                 }
-                let text = values.encode_node_exporter();
+                let text = Values::new(&published, scrape, true).encode_node_exporter();
                 text.map(|text| write(&textfile, &text, own)).transpose()
             };
             match self.wait_for(write, "is being written").await {
@@ -79,13 +81,12 @@ impl Writer {
     }
 
     /// What is to be written now, if anything is.
-    fn due(&mut self, written: &mut Written) -> Option<Published> {
+    fn due(&mut self, written: &mut Written) -> Option<Arc<Published>> {
         let published = self.published.borrow_and_update();
         let due = written.is_due(&published, self.interval);
         due.then(|| {
             written.note(&published);
-            // The tracker waits while this is borrowed.
-            published.clone()
+            Arc::clone(&published)
         })
     }
 

@@ -1,6 +1,6 @@
 //! Where looks come from.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use nix::sys::utsname::uname;
 use tokio::sync::watch;
@@ -24,7 +24,7 @@ pub enum Feed {
 #[derive(Debug)]
 pub struct OwnTracker {
     /// What it tells.
-    pub published: watch::Receiver<Published>,
+    pub published: watch::Receiver<Arc<Published>>,
     /// Where sockstat is.
     pub procfs: Procfs,
 }
@@ -49,8 +49,7 @@ impl Feed {
 
 impl OwnTracker {
     fn update(&self) -> Update {
-        // The tracker waits while this is borrowed: some microseconds.
-        let published = self.published.borrow();
+        let published = Arc::clone(&self.published.borrow());
         let sample = published.sample(&self.procfs, clock::now());
         Update { samples: sample.into_iter().collect(), status: status(&published) }
     }

@@ -4,10 +4,12 @@
 //! at the check and at the events that the kernel skipped; either makes it reconcile at once. So does
 //! calm after many transitions. Where misses mount, it lets another program count.
 
+mod health;
 mod host;
 mod pace;
 mod programs;
 mod published;
+mod scrape;
 mod snapshot;
 mod sources;
 mod task;
@@ -25,8 +27,10 @@ use std::{
 use thiserror::Error;
 use tokio::sync::watch;
 
+pub use health::{Health, Reason};
 pub use pace::SourceChoice;
-pub use published::{Files, Health, LastSnapshot, Live, Published};
+pub use published::{LastSnapshot, Live, Published};
+pub use scrape::{Files, Scrape};
 pub use snapshot::{Snapshot, take, take_by_iterator};
 pub use sources::SnapshotError;
 use task::{Task, Wake};
@@ -53,7 +57,7 @@ pub struct Tracker {
 /// The tracker at work.
 pub struct Tracking {
     /// What it tells. Closed when it has ended.
-    pub published: watch::Receiver<Published>,
+    pub published: watch::Receiver<Arc<Published>>,
     wake: SyncSender<Wake>,
     stopping: Arc<AtomicBool>,
     ended: Receiver<Result<(), TrackerError>>,
@@ -88,7 +92,7 @@ impl Tracker {
     /// # Errors
     /// [`TrackerError::Spawn`].
     pub fn start(self) -> Result<Tracking, TrackerError> {
-        let (publish, published) = watch::channel(Published::default());
+        let (publish, published) = watch::channel(Arc::default());
         let (wake, woken) = sync_channel(1);
         let (report, ended) = channel();
         let stopping = Arc::new(AtomicBool::new(false));

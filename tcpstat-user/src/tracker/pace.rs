@@ -2,19 +2,17 @@
 
 use std::time::Duration;
 
-use clap::ValueEnum;
-
 use crate::snapshot::SnapshotSource;
 
-/// Who is to list the sockets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+/// Which source takes the snapshots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SourceChoice {
-    /// /proc while a snapshot takes less than 1 % of the interval, else the BPF iterator; if that takes
-    /// longer too, the interval grows
+    /// /proc while a snapshot takes less than 1 % of the interval, else the BPF iterator. If that takes
+    /// longer too, the interval grows.
     Auto,
-    /// /proc/net/tcp and tcp6
+    /// /proc/net/tcp and tcp6.
     Procfs,
-    /// The BPF iterator
+    /// The BPF iterator over TCP sockets.
     Iter,
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     sync::{
+        Arc,
         atomic::{AtomicBool, Ordering},
         mpsc::{Receiver, RecvTimeoutError},
     },
@@ -12,7 +13,7 @@ use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
 use super::{
-    Live, Published, SnapshotError, Tracker, TrackerError,
+    Live, Published, Reason, SnapshotError, Tracker, TrackerError,
     host::{EventsMissed, Host},
     programs::Programs,
     sources::Sources,
@@ -24,7 +25,6 @@ use crate::{
         audit::Audit,
         reconcile::{Correction, Verdict},
     },
-    metrics::Reason,
     states::{PerState, family_word, state_word},
     transitions::Transitions,
 };
@@ -50,7 +50,7 @@ pub(super) struct Task {
     /// `None` without a tracer, and before the seed.
     audit: Option<Audit>,
     state: Published,
-    publish: watch::Sender<Published>,
+    publish: watch::Sender<Arc<Published>>,
     last_reconcile: Instant,
     /// Events missed when the last reconcile was made.
     missed_then: u64,
@@ -66,13 +66,13 @@ pub(super) struct Task {
     /// Whether the last listing failed: that is told once.
     snapshot_failed: bool,
     /// Of the tracers before this one.
-    carried: Transitions,
+    carried: Arc<Transitions>,
     /// Likewise.
     missed_before: u64,
 }
 
 impl Task {
-    pub(super) fn new(tracker: Tracker, publish: watch::Sender<Published>) -> Self {
+    pub(super) fn new(tracker: Tracker, publish: watch::Sender<Arc<Published>>) -> Self {
         let Tracker { procfs, tracer, programs, source, snapshot_interval } = tracker;
         let sources = Sources::new(procfs.clone(), source, snapshot_interval, tracer.is_some());
         Self {
@@ -88,7 +88,7 @@ impl Task {
             programs: Programs::new(&programs),
             families_listed: false,
             snapshot_failed: false,
-            carried: Transitions::default(),
+            carried: Arc::default(),
             missed_before: 0,
         }
     }
@@ -237,7 +237,7 @@ impl Task {
             // sum never goes back.
             let counted = new.counters.read();
             self.counted_then = counted.total();
-            self.carried = self.carried.plus(&old.counters.read()).since(&counted);
+            self.carried = Arc::new(self.carried.plus(&old.counters.read()).since(&counted));
         }
         self.programs.changed();
         self.counted_verified = self.counted_then;
@@ -305,7 +305,7 @@ impl Task {
         self.state.snapshot_interval = self.host.sources.interval();
         self.state.snapshot_errors = self.host.snapshot_errors;
         if let (Some(audit), Some(tracer)) = (&self.audit, &self.host.tracer) {
-            self.state.live = Some(Live {
+            self.state.live = Some(Arc::new(Live {
                 program: tracer.program,
                 hooks: tracer.hooks,
                 counters: tracer.counters.clone(),
@@ -313,15 +313,15 @@ impl Task {
                 carried: self.carried.clone(),
                 checks: audit.checks().clone(),
                 changed_family: audit.changed_family(),
-            });
+            }));
             self.state.drift = *audit.drift();
             self.state.health.consistent = audit.consistent();
-            self.state.health.trips = audit.mismatches();
+            self.state.health.mismatches = audit.mismatches();
             if audit.agreements() != self.agreements_told {
                 self.agreements_told = audit.agreements();
                 self.state.health.last_agreement = Some(clock::now());
             }
         }
-        self.publish.send_replace(self.state.clone());
+        self.publish.send_replace(Arc::new(self.state.clone()));
     }
 }

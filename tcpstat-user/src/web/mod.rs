@@ -41,7 +41,7 @@ use crate::{history::Moment, tracker::Published};
 #[derive(Clone, Debug)]
 pub struct AppState {
     /// What the tracker tells.
-    pub published: watch::Receiver<Published>,
+    pub published: watch::Receiver<Arc<Published>>,
     /// Who tells the metrics.
     pub scrapes: Scrapes,
     /// Path of the metrics, which no path of [`is_taken`] is.

@@ -19,7 +19,7 @@ use crate::{
 /// Who takes the samples.
 #[derive(Debug)]
 pub struct Recorder {
-    published: watch::Receiver<Published>,
+    published: watch::Receiver<Arc<Published>>,
     scrapes: Scrapes,
     history: Arc<Mutex<History>>,
     tell: watch::Sender<Option<Arc<Sample>>>,
@@ -35,7 +35,7 @@ pub struct Recording {
 impl Recorder {
     /// A recorder of what `published` counts, and what it will have recorded.
     #[must_use]
-    pub fn new(published: watch::Receiver<Published>, scrapes: Scrapes) -> (Self, Recording) {
+    pub fn new(published: watch::Receiver<Arc<Published>>, scrapes: Scrapes) -> (Self, Recording) {
         let (tell, newest) = watch::channel(None);
         let history = Arc::new(Mutex::new(History::default()));
         let recording = Recording { history: history.clone(), newest };
@@ -44,7 +44,7 @@ impl Recorder {
 
     /// Records from the first snapshot on, until it is dropped: then every [`Recording::newest`] closes.
     pub async fn run(mut self) {
-        if self.published.wait_for(Published::ready).await.is_err() {
+        if self.published.wait_for(|published| published.ready()).await.is_err() {
             return;
         }
         let mut ticks = interval(Duration::from_millis(INTERVAL_MS));

@@ -40,7 +40,7 @@ const ANSWER_DEADLINE: Duration = Duration::from_secs(8);
 #[derive(Debug)]
 pub struct ScrapeSource {
     /// What the tracker tells.
-    pub published: watch::Receiver<Published>,
+    pub published: watch::Receiver<Arc<Published>>,
     /// Who is told where they look wrong.
     pub nudge: Nudge,
     /// Where sockstat is.
@@ -227,15 +227,15 @@ impl Shared {
     }
 
     fn read(&self, wanted: Wanted, files: &impl Files) -> Read {
-        // A copy: the tracker would wait as long as it is borrowed, which a file could make for ever.
-        let published = self.source.published.borrow().clone();
+        // No borrow while files are read: a file can hang, and the tracker would wait.
+        let published = Arc::clone(&self.source.published.borrow());
         let sample = if wanted.sample { published.sample(files, clock::now()) } else { None };
         let values = wanted.exposition.then(|| {
-            let (values, suspicious) = published.scrape(files, self.source.node_exporter);
-            if suspicious {
+            let scrape = published.scrape(files);
+            if scrape.suspicious {
                 self.source.nudge.check();
             }
-            values
+            Values::new(&published, scrape, self.source.node_exporter)
         });
         Read { sample, values }
     }

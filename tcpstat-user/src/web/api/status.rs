@@ -7,9 +7,8 @@ use serde::Serialize;
 
 use crate::{
     history::Moment,
-    metrics::Reason,
     states::{PerState, family_word, state_word},
-    tracker::{LastSnapshot, Live, Published},
+    tracker::{LastSnapshot, Live, Published, Reason},
 };
 
 /// What a person needs to know before believing the numbers.
@@ -110,7 +109,7 @@ impl Counting {
             events_missed: published.events_missed,
             consistent: health.consistent,
             agreed_ms_ago: health.last_agreement.map(|agreed| ms_ago(agreed, now)),
-            sockstat_mismatches: health.trips,
+            sockstat_mismatches: health.mismatches,
             reconciles: Reason::ALL
                 .map(|reason| (reason.word(), health.reconciles[reason as usize]))
                 .into(),
