@@ -1,24 +1,24 @@
-//! One look at the numbers, and the rates between two.
+//! One sample of the numbers, and the rates between two samples.
 
 use crate::{
     states::{Family, PerState, State},
     transitions::{TCP_TRANSITIONS, Transitions},
 };
 
-/// When something was, by both clocks.
+/// A time, by both clocks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Moment {
     /// The wall clock: milliseconds since the epoch. It may step.
     pub unix_ms: u64,
-    /// The host's uptime in milliseconds, time in suspend included (`CLOCK_BOOTTIME`). It never steps,
-    /// and goes on when tcpstat is started anew.
+    /// The host's uptime in milliseconds, including suspend (`CLOCK_BOOTTIME`). It never steps, and a restart of
+    /// tcpstat does not reset it.
     pub uptime_ms: u64,
 }
 
 /// The numbers at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sample {
-    /// When they were read.
+    /// When the numbers were read.
     pub at: Moment,
     /// By family and by [`State::ALL`].
     connections: [[u32; State::ALL.len()]; Family::ALL.len()],
@@ -27,8 +27,8 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// `connections` are sockets by the states that they are shown in, `transitions` those since the
-    /// tracer's start; `None` without a tracer.
+    /// `connections` are the sockets by state, as /proc/net/tcp shows them; `transitions` are those since the start,
+    /// `None` without a tracer. A count above [`u32::MAX`] is stored as that.
     #[must_use]
     pub fn new(at: Moment, connections: &PerState<u64>, transitions: Option<&Transitions>) -> Self {
         let sockets =
@@ -44,22 +44,22 @@ impl Sample {
         }
     }
 
-    /// Sockets in `state`, as /proc/net/tcp shows them: half-open requests are in `SynRecv`, mini-sockets
-    /// in `FinWait2` and `TimeWait`, and none is in the states that are not of [`State::ALL`].
+    /// Sockets in `state`, as /proc/net/tcp shows them: half-open requests are in `SynRecv`, mini-sockets in
+    /// `FinWait2` and `TimeWait`. A state that is not in [`State::ALL`] has none.
     #[must_use]
     pub fn connections(&self, family: Family, state: State) -> u64 {
         let place = State::ALL.iter().position(|&shown| shown == state);
         place.map_or(0, |place| u64::from(self.connections[family as usize][place]))
     }
 
-    /// Whether a tracer counted.
+    /// Whether the sample has transitions of a tracer.
     #[must_use]
     pub fn traced(&self) -> bool {
         self.transitions.is_some()
     }
 
-    /// How often sockets had gone from `old` to `new` since the tracer's start; `None` without a tracer,
-    /// and for what is none of [`TCP_TRANSITIONS`].
+    /// Transitions from `old` to `new` since the start; `None` without a tracer, and if the transition is not in
+    /// [`TCP_TRANSITIONS`].
     #[must_use]
     pub fn transitions(&self, family: Family, old: State, new: State) -> Option<u64> {
         let place = TCP_TRANSITIONS.iter().position(|&listed| listed == (old, new))?;
@@ -67,13 +67,13 @@ impl Sample {
     }
 }
 
-/// Transitions a second, on the average between two samples.
+/// Average transitions per second between two samples.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rates([[f64; TCP_TRANSITIONS.len()]; Family::ALL.len()]);
 
 impl Rates {
-    /// `None` without a tracer at both, without time between them, and where a count has gone back: it
-    /// is another tracer's then.
+    /// The rates between two samples. `None` if one of them has no transitions, if no time has passed, and if a
+    /// count is lower in the later one: then another run of tcpstat counted it.
     #[must_use]
     pub fn between(earlier: &Sample, later: &Sample) -> Option<Self> {
         let elapsed_ms = later.at.uptime_ms.checked_sub(earlier.at.uptime_ms)?;
@@ -89,7 +89,7 @@ impl Rates {
         Some(rates)
     }
 
-    /// Sockets a second that went from `old` to `new`; 0 for what is none of [`TCP_TRANSITIONS`].
+    /// Transitions from `old` to `new` per second; 0 if the transition is not in [`TCP_TRANSITIONS`].
     #[must_use]
     pub fn per_second(&self, family: Family, old: State, new: State) -> f64 {
         let place = TCP_TRANSITIONS.iter().position(|&listed| listed == (old, new));
@@ -97,7 +97,7 @@ impl Rates {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "what comes between two samples is below 2^53")]
+#[expect(clippy::cast_precision_loss, reason = "differences between two samples are below 2^53")]
 fn precise(number: u64) -> f64 {
     number as f64
 }

@@ -1,4 +1,4 @@
-//! The values of a scrape as metric families, in the order in which they are written.
+//! Writes the values of a scrape as metric families, in their order.
 
 use std::{fmt, time::Duration};
 
@@ -16,7 +16,7 @@ use crate::{
     procfs::{Limits, ProcessStatus, Sockstat},
     states::{Family, Object, PerFamily, PerState, State, family_word, state_word},
     tracker::{Health, Reason},
-    transitions::{TCP_TRANSITIONS, Transitions, moved},
+    transitions::{TCP_TRANSITIONS, Transitions, object_of},
 };
 
 impl Collector for Values {
@@ -68,7 +68,7 @@ impl FamilyWriter<'_> {
     }
 
     fn tracer(&mut self, tracer: &TracerValues) -> fmt::Result {
-        self.counters(names::TRANSITIONS, moves(&tracer.transitions))?;
+        self.counters(names::TRANSITIONS, transitions(&tracer.transitions))?;
         self.by_state(names::DRIFT_CONNECTIONS, &tracer.drift)?;
         let corrections = State::ALL.into_iter().map(|state| {
             let sockets: u64 =
@@ -136,24 +136,24 @@ impl FamilyWriter<'_> {
     }
 }
 
-/// Seconds, by the wall clock as it stood then.
+/// Seconds since the epoch, by the wall clock at that time.
 fn since_epoch(moment: Moment) -> f64 {
     Duration::from_millis(moment.unix_ms).as_secs_f64()
 }
 
-/// A label set of `N` labels.
+/// `N` labels, each a name and a value.
 type Labels<const N: usize> = [(&'static str, &'static str); N];
 
-/// The moves that full sockets can make, and any other that was seen; a transition to the same state
-/// is none.
-fn moves(transitions: &Transitions) -> impl Iterator<Item = (Labels<3>, u64)> + '_ {
+/// The transitions that TCP makes, also at zero, and all others that were counted. Transitions to the same state
+/// are left out.
+fn transitions(transitions: &Transitions) -> impl Iterator<Item = (Labels<3>, u64)> + '_ {
     let expected = Family::ALL.into_iter().flat_map(move |family| {
         TCP_TRANSITIONS
             .into_iter()
             .map(move |(old, new)| (family, old, new, transitions.get(family, old, new)))
     });
     let others = transitions.seen().filter(|&(_, old, new, _)| {
-        old != new && moved(old, new) == Object::Full && !TCP_TRANSITIONS.contains(&(old, new))
+        old != new && object_of(old, new) == Object::Full && !TCP_TRANSITIONS.contains(&(old, new))
     });
     expected.chain(others).map(|(family, old, new, count)| {
         let labels =

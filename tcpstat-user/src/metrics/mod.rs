@@ -1,7 +1,6 @@
-//! What is exposed: the values of one scrape, and the two text formats they are written in.
+//! The metrics: the values of one scrape, and the two text formats.
 //!
-//! Label sets are bounded, every series is written at every scrape even at zero, and nothing is kept
-//! between two scrapes.
+//! Label sets are bounded. Every scrape has every series, also at zero. Nothing is kept between two scrapes.
 
 mod classic;
 mod exposition;
@@ -15,17 +14,17 @@ use prometheus_client::{collector::Collector, encoding::text, registry::Registry
 
 pub use values::{SnapshotValues, TracerValues, Values};
 
-/// A text format of an exposition.
+/// A text format for metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Format {
-    /// Prometheus' text format 0.0.4, what a scraper gets that does not ask.
+    /// Prometheus text format 0.0.4: the default.
     Classic,
     /// OpenMetrics 1.0.0.
     OpenMetrics,
 }
 
 impl Format {
-    /// The value of the header Content-Type.
+    /// The value of the HTTP header Content-Type.
     #[must_use]
     pub fn content_type(self) -> &'static str {
         match self {
@@ -36,14 +35,13 @@ impl Format {
 }
 
 impl Values {
-    /// The whole exposition.
+    /// All metrics as text.
     #[must_use]
     pub fn encode(self, format: Format) -> String {
         encode(Box::new(self), format)
     }
 
-    /// The part of the classic exposition that node_exporter's metric is; `None` before there are
-    /// numbers.
+    /// The metric of node_exporter alone, in the classic format; `None` before the first snapshot.
     #[must_use]
     pub fn encode_node_exporter(&self) -> Option<String> {
         let collector = ConnectionStates::of(self)?;
@@ -55,7 +53,7 @@ fn encode(collector: Box<dyn Collector>, format: Format) -> String {
     let mut registry = Registry::default();
     registry.register_collector(collector);
     let mut openmetrics = String::with_capacity(32 * 1024);
-    // Writing to a String cannot fail, and the collectors add no failure of their own.
+    // Writing to a String cannot fail, and the collectors return no other error.
     let _ = text::encode(&mut openmetrics, &registry);
     match format {
         Format::OpenMetrics => openmetrics,

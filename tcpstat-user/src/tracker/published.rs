@@ -50,7 +50,7 @@ pub struct Live {
     /// Transitions that earlier tracers counted.
     pub carried: Arc<Transitions>,
     /// The state of the sockstat checks.
-    pub checks: SockstatChecks,
+    pub(crate) checks: SockstatChecks,
     /// Sockets that changed their family since the ledger was right, at the last conclusive check.
     pub changed_family: i64,
 }
