@@ -12,7 +12,7 @@ use tcpstat_user::{
     procfs::{Limits, ProcessStatus, Procfs, Sockstat},
     snapshot::{BrokenRow, Identity, Kind, Row, RowSink, Tally, Tuple},
     states::{Family, Hooks, PerFamily, PerState, State},
-    transitions::{MOVES, Transitions},
+    transitions::{TRANSITIONS, Transitions},
 };
 use tempfile::TempDir;
 
@@ -145,7 +145,7 @@ pub(crate) fn values() -> Values {
 fn all_moves() -> Transitions {
     let mut transitions = Transitions::from_cells(|_| 0);
     for family in Family::ALL {
-        for (times, (old, new)) in (1..).zip(MOVES) {
+        for (times, (old, new)) in (1..).zip(TRANSITIONS) {
             transitions.add(family, old, new, times * 1_234);
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::{
     states::{Family, PerState, State},
-    transitions::{MOVES, Transitions},
+    transitions::{TRANSITIONS, Transitions},
 };
 
 /// When something was, by both clocks.
@@ -22,8 +22,8 @@ pub struct Sample {
     pub at: Moment,
     /// By family and by [`State::ALL`].
     connections: [[u32; State::ALL.len()]; Family::ALL.len()],
-    /// By family and by [`MOVES`].
-    transitions: Option<[[u64; MOVES.len()]; Family::ALL.len()]>,
+    /// By family and by [`TRANSITIONS`].
+    transitions: Option<[[u64; TRANSITIONS.len()]; Family::ALL.len()]>,
 }
 
 impl Sample {
@@ -37,7 +37,8 @@ impl Sample {
             at,
             connections: Family::ALL.map(|family| State::ALL.map(|state| sockets(family, state))),
             transitions: transitions.map(|transitions| {
-                Family::ALL.map(|family| MOVES.map(|(old, new)| transitions.get(family, old, new)))
+                Family::ALL
+                    .map(|family| TRANSITIONS.map(|(old, new)| transitions.get(family, old, new)))
             }),
         }
     }
@@ -57,17 +58,17 @@ impl Sample {
     }
 
     /// How often sockets had gone from `old` to `new` since the tracer's start; `None` without a tracer,
-    /// and for what is none of [`MOVES`].
+    /// and for what is none of [`TRANSITIONS`].
     #[must_use]
     pub fn transitions(&self, family: Family, old: State, new: State) -> Option<u64> {
-        let place = MOVES.iter().position(|&listed| listed == (old, new))?;
+        let place = TRANSITIONS.iter().position(|&listed| listed == (old, new))?;
         Some(self.transitions.as_ref()?[family as usize][place])
     }
 }
 
 /// Transitions a second, on the average between two samples.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Rates([[f64; MOVES.len()]; Family::ALL.len()]);
+pub struct Rates([[f64; TRANSITIONS.len()]; Family::ALL.len()]);
 
 impl Rates {
     /// `None` without a tracer at both, without time between them, and where a count has gone back: it
@@ -79,7 +80,7 @@ impl Rates {
         if elapsed_ms == 0 {
             return None;
         }
-        let mut rates = Self([[0.0; MOVES.len()]; Family::ALL.len()]);
+        let mut rates = Self([[0.0; TRANSITIONS.len()]; Family::ALL.len()]);
         let counts = before.as_flattened().iter().zip(after.as_flattened());
         for (rate, (before, after)) in rates.0.as_flattened_mut().iter_mut().zip(counts) {
             *rate = precise(after.checked_sub(*before)?) * 1e3 / precise(elapsed_ms);
@@ -87,10 +88,10 @@ impl Rates {
         Some(rates)
     }
 
-    /// Sockets a second that went from `old` to `new`; 0 for what is none of [`MOVES`].
+    /// Sockets a second that went from `old` to `new`; 0 for what is none of [`TRANSITIONS`].
     #[must_use]
     pub fn per_second(&self, family: Family, old: State, new: State) -> f64 {
-        let place = MOVES.iter().position(|&listed| listed == (old, new));
+        let place = TRANSITIONS.iter().position(|&listed| listed == (old, new));
         place.map_or(0.0, |place| self.0[family as usize][place])
     }
 }

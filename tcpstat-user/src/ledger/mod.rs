@@ -75,7 +75,7 @@ impl Ledger {
     /// Whether such objects are counted.
     #[must_use]
     pub fn counts(&self, object: Object) -> bool {
-        self.hooks.tell_of(object)
+        self.hooks.counts(object)
     }
 
     /// By how much the ledger is above a snapshot of `sockets` taken when `at` had been counted; 0 for

@@ -15,7 +15,7 @@ use crate::{
     history::Moment,
     procfs::{Limits, ProcessStatus, Sockstat},
     states::{Family, Object, PerFamily, PerState, State, family_word, state_word},
-    transitions::{MOVES, Transitions, moved},
+    transitions::{TRANSITIONS, Transitions, object_of},
 };
 
 impl Collector for Values {
@@ -147,12 +147,12 @@ type Labels<const N: usize> = [(&'static str, &'static str); N];
 /// is none.
 fn moves(transitions: &Transitions) -> impl Iterator<Item = (Labels<3>, u64)> + '_ {
     let expected = Family::ALL.into_iter().flat_map(move |family| {
-        MOVES
+        TRANSITIONS
             .into_iter()
             .map(move |(old, new)| (family, old, new, transitions.get(family, old, new)))
     });
     let others = transitions.seen().filter(|&(_, old, new, _)| {
-        old != new && moved(old, new) == Object::Full && !MOVES.contains(&(old, new))
+        old != new && object_of(old, new) == Object::Full && !TRANSITIONS.contains(&(old, new))
     });
     expected.chain(others).map(|(family, old, new, count)| {
         let labels =

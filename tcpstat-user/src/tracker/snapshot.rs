@@ -175,7 +175,7 @@ impl<R: Rewind> RowSink for LoggedRows<R> {
         if self.rows.seam.doubles(row) {
             return;
         }
-        let logged = self.hooks.tell_of(Object::in_state(row.kind.state()));
+        let logged = self.hooks.counts(Object::in_state(row.kind.state()));
         if !logged || self.rewind.row(row) {
             self.rows.tally.add(row);
         }

@@ -88,7 +88,7 @@ impl Scrapes {
     /// # Errors
     /// That of the thread's creation.
     pub fn start(source: ScrapeSource) -> std::io::Result<Self> {
-        let at_once = source.procfs.sockstat_is_the_kernels();
+        let at_once = source.procfs.sockstat_is_on_procfs();
         let shared = Shared { source, at_once, state: Mutex::default(), asked: Condvar::new() };
         let scrapes = Self(Arc::new(shared));
         if !at_once {

@@ -20,7 +20,7 @@ use crate::{
     ledger::rules::effect,
     snapshot::{Identity, Row, Tuple},
     states::{Family, Object, PerState, State},
-    transitions::{Event, moved},
+    transitions::{Event, object_of},
 };
 
 /// See [`Rewind`].
@@ -64,7 +64,7 @@ impl Rewind for ByTuple {
                 } else {
                     Owner::Connection
                 };
-                let object = moved(event.old, event.new);
+                let object = object_of(event.old, event.new);
                 self.tuples.insert(hash(object, &event.tuple), owner);
             }
             (true, false) => {

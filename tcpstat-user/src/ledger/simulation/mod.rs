@@ -12,7 +12,7 @@ use crate::{
     },
     snapshot::{Identity, Kind, Row, SnapshotSource, Tuple},
     states::{Family, Hooks, Object, PerFamily, State},
-    transitions::{Event, moved},
+    transitions::{Event, object_of},
 };
 use State::{
     Close, CloseWait, Closing, Established, FinWait1, FinWait2, FinWait2Mini, LastAck, Listen,
@@ -131,7 +131,7 @@ impl Model {
     fn truth(&self) -> PerState<i64> {
         let mut truth = PerState::default();
         for Socket { state, tuple } in self.sockets.values() {
-            let counted = self.hooks.tell_of(Object::in_state(*state));
+            let counted = self.hooks.counts(Object::in_state(*state));
             truth[(tuple.family, *state)] += i64::from(counted);
         }
         truth
@@ -213,7 +213,7 @@ impl Model {
 
     /// The tracer counts and logs the event, unless it has no hook for it or the kernel skips it.
     fn tell(&mut self, event: Event) {
-        if !self.hooks.tell_of(moved(event.old, event.new)) {
+        if !self.hooks.counts(object_of(event.old, event.new)) {
             return;
         }
         if self.pace > 0 && self.random.once_in(self.faults.event_lost) {
@@ -254,7 +254,7 @@ impl Model {
                 SnapshotSource::Iter => Identity::Address(skaddr * 4096),
             };
             let (family, kind) = (tuple.family, Kind::in_state(state));
-            let rewound = self.hooks.tell_of(Object::in_state(state));
+            let rewound = self.hooks.counts(Object::in_state(state));
             let row = Row { family, identity, kind, receive_queue: 0, send_queue: 0 };
             let times = match (self.pace, &self.faults) {
                 (0, _) => 1,
