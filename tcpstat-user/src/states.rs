@@ -1,8 +1,8 @@
-//! States, families and kernel objects: their words, and values for each of them.
+//! States, families and kernel objects: their label values, and tables indexed by them.
 
 pub use tcpstat_ebpf::{Family, State};
 
-/// The value of the label `state`: node_exporter's word.
+/// The value of the label `state`, as node_exporter writes it. States that /proc/net/tcp shows alike share one.
 #[must_use]
 pub const fn state_word(state: State) -> &'static str {
     match state {
@@ -29,7 +29,7 @@ pub const fn family_word(family: Family) -> &'static str {
     }
 }
 
-/// The kernel structure that represents a socket.
+/// A kind of kernel object that counts as a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Object {
     /// `struct sock`
@@ -41,7 +41,7 @@ pub enum Object {
 }
 
 impl Object {
-    /// The structure of a socket in `state`.
+    /// The kind of object that can be in `state`.
     #[must_use]
     pub const fn in_state(state: State) -> Self {
         match state {
@@ -52,19 +52,20 @@ impl Object {
     }
 }
 
-/// Which objects are counted besides full sockets: those whose hooks are attached.
+/// Which groups of hooks are attached. Each counts the transitions of one kind of object; the tracer always counts
+/// those of full sockets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Hooks {
-    /// Mini-sockets, by substate.
+    /// The hooks of mini-sockets.
     pub timewait: bool,
-    /// Half-open requests.
+    /// The hooks of half-open requests.
     pub requests: bool,
 }
 
 impl Hooks {
-    /// Whether `object` is counted.
+    /// Whether the transitions of `object` are counted.
     #[must_use]
-    pub const fn count(self, object: Object) -> bool {
+    pub const fn counts(self, object: Object) -> bool {
         match object {
             Object::Full => true,
             Object::Mini => self.timewait,
@@ -72,14 +73,14 @@ impl Hooks {
         }
     }
 
-    /// The words for the groups of hooks that are attached.
+    /// The names of the attached groups.
     #[must_use]
     pub fn words(self) -> Vec<&'static str> {
         let each = [(self.timewait, "timewait"), (self.requests, "requests")];
         each.into_iter().filter_map(|(counted, word)| counted.then_some(word)).collect()
     }
 
-    /// One word for all groups, as the value of a label.
+    /// The names of the attached groups in metrics and reports, joined by a comma; `none` if there are none.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match (self.timewait, self.requests) {
@@ -109,14 +110,14 @@ impl<T> std::ops::IndexMut<Family> for PerFamily<T> {
 }
 
 impl<T: Copy + std::iter::Sum> PerFamily<T> {
-    /// The sum of both families.
+    /// The sum over both families.
     #[must_use]
     pub fn total(&self) -> T {
         self.0.iter().copied().sum()
     }
 }
 
-/// One value for each family and each state of [`State::EVERY`].
+/// One value for each family and each of [`State::EVERY`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PerState<T>([[T; State::EVERY.len()]; 2]);
 
@@ -134,22 +135,22 @@ impl<T> std::ops::IndexMut<(Family, State)> for PerState<T> {
 }
 
 impl<T: Copy> PerState<T> {
-    /// Calls `f` for the value of each family and state.
+    /// Calls `f` for each family and state.
     pub fn from_fn(mut f: impl FnMut(Family, State) -> T) -> Self {
         Self(Family::ALL.map(|family| State::EVERY.map(|state| f(family, state))))
     }
 
-    /// Each family, state and value, in the order of [`Family::ALL`] and [`State::EVERY`].
+    /// All values with family and state, in the order of [`Family::ALL`] and [`State::EVERY`].
     pub fn iter(&self) -> impl Iterator<Item = (Family, State, T)> + '_ {
         self.among(State::EVERY)
     }
 
-    /// The same for the states that /proc/net/tcp shows: [`State::ALL`].
+    /// The values of the states in [`State::ALL`], with family and state.
     pub fn shown(&self) -> impl Iterator<Item = (Family, State, T)> + '_ {
         self.among(State::ALL)
     }
 
-    /// The values of both families in the states of such objects.
+    /// The values of both families for the states of this kind of object.
     pub fn of(&self, object: Object) -> impl Iterator<Item = T> + '_ {
         self.iter()
             .filter(move |&(_, state, _)| Object::in_state(state) == object)
@@ -167,8 +168,8 @@ impl<T: Copy> PerState<T> {
 }
 
 impl<T: Copy + Default + std::ops::AddAssign> PerState<T> {
-    /// The values as /proc/net/tcp shows them: mini-sockets in FIN_WAIT2 are part of FIN_WAIT2, requests are part of
-    /// SYN_RECV.
+    /// The values as /proc/net/tcp shows them: mini-sockets in FIN_WAIT2 are added to the full sockets in that
+    /// state, and requests to SYN_RECV.
     #[must_use]
     pub fn merged(&self) -> Self {
         let mut merged = *self;
@@ -184,7 +185,7 @@ impl<T: Copy + Default + std::ops::AddAssign> PerState<T> {
     }
 }
 
-/// The kernel's numbers start at 1; `FinWait2Mini` has the last place.
+/// The index of a state. The kernel's numbers begin at 1; `FinWait2Mini` follows them.
 const fn slot(state: State) -> usize {
     match state {
         State::FinWait2Mini => State::NewSynRecv as usize,
@@ -197,7 +198,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_state_has_its_own_place() {
+    fn every_state_has_its_own_index() {
         let numbers = PerState::from_fn(|family, state| (family as u8) << 4 | state.number());
         for (family, state, number) in numbers.iter() {
             assert_eq!(number, (family as u8) << 4 | state.number());
@@ -208,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn merged_values_have_the_states_of_proc() {
+    fn merged_values_are_those_of_the_states_that_are_shown() {
         let merged = PerState::from_fn(|_, state| u64::from(state.number())).merged();
         assert_eq!(merged[(Family::Ipv4, State::FinWait2)], 5 + 14);
         assert_eq!(merged[(Family::Ipv6, State::SynRecv)], 3 + 12);

@@ -1,4 +1,4 @@
-//! Transitions: one event of one socket, and the counts of all transitions.
+//! Transitions: an event of one socket, and the number of events of each kind.
 
 use tcpstat_ebpf::{BANK_CELLS, Bank, Family, State, cell};
 
@@ -7,18 +7,18 @@ use crate::{snapshot::Tuple, states::Object};
 /// One transition of one socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// The kernel address, which identifies a socket from its birth to its end.
+    /// The socket's kernel address. It identifies the socket from its birth to its death.
     pub skaddr: u64,
-    /// The state before.
+    /// State before the transition.
     pub old: State,
-    /// The state after.
+    /// State after the transition.
     pub new: State,
-    /// Addresses and ports; may be wrong at a birth (`tcpstat_ebpf::EventRecord`).
+    /// Its ends. They are unreliable at its birth (`tcpstat_ebpf::EventRecord`).
     pub tuple: Tuple,
 }
 
 /// The transitions that a full socket can make, from net/ipv4/tcp*.c.
-pub const TCP_TRANSITIONS: [(State, State); 25] = [
+pub const TRANSITIONS: [(State, State); 25] = [
     (State::Close, State::SynSent),
     (State::Close, State::Listen),
     (State::SynSent, State::Established),
@@ -41,13 +41,13 @@ pub const TCP_TRANSITIONS: [(State, State); 25] = [
     (State::CloseWait, State::Close),
     (State::LastAck, State::Close),
     (State::Closing, State::Close),
-    // TCP_REPAIR, and data with a FIN in Fast Open.
+    // A socket that TCP_REPAIR restores, and Fast Open data with a FIN.
     (State::Close, State::Established),
     (State::Established, State::FinWait2),
     (State::SynRecv, State::Closing),
 ];
 
-/// Number of transitions by family, old state, and new state. Arithmetic wraps, as in the kernel.
+/// Number of transitions by family, old state and new state. Arithmetic wraps, as in the kernel.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Transitions {
     cells: Box<[u64; BANK_CELLS]>,
@@ -66,25 +66,25 @@ impl Transitions {
         *count = count.wrapping_add(times);
     }
 
-    /// The sum of all counts.
+    /// The sum over all families and states.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.cells.iter().fold(0, |sum, count| sum.wrapping_add(*count))
     }
 
-    /// The transitions since `earlier`.
+    /// The number of transitions since `earlier`.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         self.zip(earlier, u64::wrapping_sub)
     }
 
-    /// The sums of both.
+    /// The sum of both.
     #[must_use]
     pub fn plus(&self, other: &Self) -> Self {
         self.zip(other, u64::wrapping_add)
     }
 
-    /// Whether no such object made a transition since `earlier`.
+    /// Whether no object of this kind has made a transition since `earlier`.
     #[must_use]
     pub fn still(&self, object: Object, earlier: &Self) -> bool {
         pairs()
@@ -92,14 +92,14 @@ impl Transitions {
             .all(|(family, old, new)| self.get(family, old, new) == earlier.get(family, old, new))
     }
 
-    /// Each transition whose count is not 0, with the count.
+    /// Family, old state, new state and number of each transition whose number is not 0.
     pub fn seen(&self) -> impl Iterator<Item = (Family, State, State, u64)> + '_ {
         pairs()
             .map(|(family, old, new)| (family, old, new, self.get(family, old, new)))
             .filter(|&(.., count)| count != 0)
     }
 
-    /// The counts of one bank; `cells` gives the value of each cell.
+    /// The numbers in one bank of counters. `cells` returns the value at an index of `tcpstat_ebpf::cell`.
     #[must_use]
     pub fn from_cells(cells: impl Fn(usize) -> u64) -> Self {
         let mut counts = Self::default();
@@ -114,10 +114,10 @@ impl Transitions {
     }
 }
 
-/// The kind of object that makes the transition.
+/// The kind of object that makes this transition.
 #[must_use]
 pub const fn object_of(old: State, new: State) -> Object {
-    // All objects are born from CLOSE.
+    // Every object comes from CLOSE.
     Object::in_state(if matches!(old, State::Close) { new } else { old })
 }
 

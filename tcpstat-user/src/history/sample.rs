@@ -2,7 +2,7 @@
 
 use crate::{
     states::{Family, PerState, State},
-    transitions::{TCP_TRANSITIONS, Transitions},
+    transitions::{TRANSITIONS, Transitions},
 };
 
 /// A time, by both clocks.
@@ -22,8 +22,8 @@ pub struct Sample {
     pub at: Moment,
     /// By family and by [`State::ALL`].
     connections: [[u32; State::ALL.len()]; Family::ALL.len()],
-    /// By family and by [`TCP_TRANSITIONS`].
-    transitions: Option<[[u64; TCP_TRANSITIONS.len()]; Family::ALL.len()]>,
+    /// By family and by [`TRANSITIONS`].
+    transitions: Option<[[u64; TRANSITIONS.len()]; Family::ALL.len()]>,
 }
 
 impl Sample {
@@ -37,9 +37,8 @@ impl Sample {
             at,
             connections: Family::ALL.map(|family| State::ALL.map(|state| sockets(family, state))),
             transitions: transitions.map(|transitions| {
-                Family::ALL.map(|family| {
-                    TCP_TRANSITIONS.map(|(old, new)| transitions.get(family, old, new))
-                })
+                Family::ALL
+                    .map(|family| TRANSITIONS.map(|(old, new)| transitions.get(family, old, new)))
             }),
         }
     }
@@ -59,17 +58,17 @@ impl Sample {
     }
 
     /// Transitions from `old` to `new` since the start; `None` without a tracer, and if the transition is not in
-    /// [`TCP_TRANSITIONS`].
+    /// [`TRANSITIONS`].
     #[must_use]
     pub fn transitions(&self, family: Family, old: State, new: State) -> Option<u64> {
-        let place = TCP_TRANSITIONS.iter().position(|&listed| listed == (old, new))?;
+        let place = TRANSITIONS.iter().position(|&listed| listed == (old, new))?;
         Some(self.transitions.as_ref()?[family as usize][place])
     }
 }
 
 /// Average transitions per second between two samples.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Rates([[f64; TCP_TRANSITIONS.len()]; Family::ALL.len()]);
+pub struct Rates([[f64; TRANSITIONS.len()]; Family::ALL.len()]);
 
 impl Rates {
     /// The rates between two samples. `None` if one of them has no transitions, if no time has passed, and if a
@@ -81,7 +80,7 @@ impl Rates {
         if elapsed_ms == 0 {
             return None;
         }
-        let mut rates = Self([[0.0; TCP_TRANSITIONS.len()]; Family::ALL.len()]);
+        let mut rates = Self([[0.0; TRANSITIONS.len()]; Family::ALL.len()]);
         let counts = before.as_flattened().iter().zip(after.as_flattened());
         for (rate, (before, after)) in rates.0.as_flattened_mut().iter_mut().zip(counts) {
             *rate = precise(after.checked_sub(*before)?) * 1e3 / precise(elapsed_ms);
@@ -89,10 +88,10 @@ impl Rates {
         Some(rates)
     }
 
-    /// Transitions from `old` to `new` per second; 0 if the transition is not in [`TCP_TRANSITIONS`].
+    /// Transitions from `old` to `new` per second; 0 if the transition is not in [`TRANSITIONS`].
     #[must_use]
     pub fn per_second(&self, family: Family, old: State, new: State) -> f64 {
-        let place = TCP_TRANSITIONS.iter().position(|&listed| listed == (old, new));
+        let place = TRANSITIONS.iter().position(|&listed| listed == (old, new));
         place.map_or(0.0, |place| self.0[family as usize][place])
     }
 }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     states::{Family, PerState, State},
-    transitions::{TCP_TRANSITIONS, Transitions},
+    transitions::{TRANSITIONS, Transitions},
 };
 
 const V4: Family = Family::Ipv4;
@@ -30,7 +30,7 @@ fn a_sample_returns_the_counts_it_was_made_of() {
     let connections =
         PerState::from_fn(|family, state| 100 * family as u64 + u64::from(state.number()));
     let mut transitions = Transitions::default();
-    for (place, (old, new)) in TCP_TRANSITIONS.into_iter().enumerate() {
+    for (place, (old, new)) in TRANSITIONS.into_iter().enumerate() {
         transitions.add(Family::Ipv6, old, new, place as u64);
     }
     let sample = Sample::new(Moment::default(), &connections, Some(&transitions));
@@ -38,7 +38,7 @@ fn a_sample_returns_the_counts_it_was_made_of() {
         assert_eq!(sample.connections(family, state), sockets);
     }
     assert_eq!(sample.connections(V4, State::NewSynRecv), 0);
-    for (place, (old, new)) in TCP_TRANSITIONS.into_iter().enumerate() {
+    for (place, (old, new)) in TRANSITIONS.into_iter().enumerate() {
         assert_eq!(sample.transitions(Family::Ipv6, old, new), Some(place as u64));
         assert_eq!(sample.transitions(V4, old, new), Some(0));
     }

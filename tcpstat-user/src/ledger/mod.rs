@@ -79,7 +79,7 @@ impl Ledger {
 
     /// Whether such objects are counted.
     pub(crate) fn counts(&self, object: Object) -> bool {
-        self.hooks.count(object)
+        self.hooks.counts(object)
     }
 
     /// Ledger minus `sockets`, which were in a snapshot when the counters were `at`; 0 for objects that are not

@@ -152,7 +152,7 @@ proptest! {
         let ledger = Ledger::seeded(hooks, &at, &rows);
         prop_assert_eq!(ledger.drift(&at, &rows), PerState::default());
         for (family, state, count) in rows.iter() {
-            let count = if hooks.count(Object::in_state(state)) { count } else { 0 };
+            let count = if hooks.counts(Object::in_state(state)) { count } else { 0 };
             prop_assert_eq!(ledger.counted(&at)[(family, state)], count.cast_signed());
         }
     }

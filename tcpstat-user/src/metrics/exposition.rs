@@ -16,7 +16,7 @@ use crate::{
     procfs::{Limits, ProcessStatus, Sockstat},
     states::{Family, Object, PerFamily, PerState, State, family_word, state_word},
     tracker::{Health, Reason},
-    transitions::{TCP_TRANSITIONS, Transitions, object_of},
+    transitions::{TRANSITIONS, Transitions, object_of},
 };
 
 impl Collector for Values {
@@ -148,12 +148,12 @@ type Labels<const N: usize> = [(&'static str, &'static str); N];
 /// are left out.
 fn transitions(transitions: &Transitions) -> impl Iterator<Item = (Labels<3>, u64)> + '_ {
     let expected = Family::ALL.into_iter().flat_map(move |family| {
-        TCP_TRANSITIONS
+        TRANSITIONS
             .into_iter()
             .map(move |(old, new)| (family, old, new, transitions.get(family, old, new)))
     });
     let others = transitions.seen().filter(|&(_, old, new, _)| {
-        old != new && object_of(old, new) == Object::Full && !TCP_TRANSITIONS.contains(&(old, new))
+        old != new && object_of(old, new) == Object::Full && !TRANSITIONS.contains(&(old, new))
     });
     expected.chain(others).map(|(family, old, new, count)| {
         let labels =

@@ -7,7 +7,7 @@ use crate::{
     ledger::rules::effect,
     states::{Family, State},
     text::{self, plain},
-    transitions::TCP_TRANSITIONS,
+    transitions::TRANSITIONS,
 };
 
 /// A change of a gauge is told over this much time.
@@ -141,11 +141,8 @@ impl Numbers {
             new,
             per_second: families(family).map(|family| rates.per_second(family, old, new)).sum(),
         };
-        let mut moves: Vec<_> = TCP_TRANSITIONS
-            .into_iter()
-            .map(per_second)
-            .filter(|made| made.per_second > 0.0)
-            .collect();
+        let mut moves: Vec<_> =
+            TRANSITIONS.into_iter().map(per_second).filter(|made| made.per_second > 0.0).collect();
         moves.sort_by(|one, other| other.per_second.total_cmp(&one.per_second));
         moves
     }
@@ -173,7 +170,7 @@ fn flow(
     family: Option<Family>,
     counts: impl Fn(Option<State>, Option<State>) -> bool,
 ) -> Option<f64> {
-    let moves = TCP_TRANSITIONS.into_iter().filter(|&(old, new)| {
+    let moves = TRANSITIONS.into_iter().filter(|&(old, new)| {
         let (from, to) = effect(old, new);
         counts(from, to)
     });

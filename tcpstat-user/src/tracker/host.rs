@@ -55,7 +55,7 @@ impl LoadTracerError {
         match self {
             Self::Namespace(error) => error.to_string(),
             Self::Load(error) => {
-                error.tell_kernel_log();
+                error.write_kernel_log();
                 error.with_remedy(&Privileges::read())
             }
         }
@@ -121,8 +121,8 @@ impl TracedHost<'_> {
     pub(super) fn events_missed(&self) -> Result<EventsMissed, ProcfsError> {
         let missed = |fd| Ok(Procfs::recursion_misses(fd)?.unwrap_or(0));
         Ok(EventsMissed {
-            by_program: missed(self.tracer.program_fd())?,
-            by_hooks: self.tracer.hook_fds().iter().map(|&fd| missed(fd)).sum::<Result<_, _>>()?,
+            by_program: self.tracer.program_fd().map(missed).sum::<Result<_, ProcfsError>>()?,
+            by_hooks: self.tracer.hook_fds().map(missed).sum::<Result<_, ProcfsError>>()?,
         })
     }
 

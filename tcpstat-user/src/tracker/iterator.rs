@@ -65,7 +65,7 @@ impl LazyIterator {
                 if self.is_new(&cause) {
                     self.log_refusal(&error);
                 }
-                self.refuse(cause.clone(), error.is_passing());
+                self.refuse(cause.clone(), error.is_temporary());
                 Err(SnapshotError::Refused(cause))
             }
         }
@@ -80,20 +80,20 @@ impl LazyIterator {
 
     /// Notes that a snapshot by the iterator failed.
     pub(super) fn failed(&mut self, error: &IterError) {
-        let (cause, passing) = (error.to_string(), error.is_passing());
+        let (cause, temporary) = (error.to_string(), error.is_temporary());
         if self.is_new(&cause) {
-            let until = if passing { "for now" } else { "from now on" };
+            let until = if temporary { "for now" } else { "from now on" };
             let error = error.with_remedy(&Privileges::read());
             warn!("{error}: taking snapshots from /proc {until}");
         }
-        if !passing {
+        if !temporary {
             self.loaded = None;
         }
-        self.refuse(cause, passing);
+        self.refuse(cause, temporary);
     }
 
-    fn refuse(&mut self, cause: String, passing: bool) {
-        let retry_at = passing.then(|| Instant::now() + RETRY_INTERVAL);
+    fn refuse(&mut self, cause: String, temporary: bool) {
+        let retry_at = temporary.then(|| Instant::now() + RETRY_INTERVAL);
         self.refusal = Some(Refusal { cause, retry_at });
     }
 
@@ -103,7 +103,7 @@ impl LazyIterator {
 
     /// Warns only a user who chose the iterator: without it snapshots are slower, and nothing else.
     fn log_refusal(&self, error: &LoadError) {
-        error.tell_kernel_log();
+        error.write_kernel_log();
         let refusal = format!(
             "taking snapshots from /proc: iter/tcp: {}",
             error.with_remedy(&Privileges::read())

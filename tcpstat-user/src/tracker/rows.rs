@@ -75,7 +75,7 @@ impl<R: Rewind> RowSink for LoggedRows<R> {
         if self.rows.repeated.is_repeated(row) {
             return;
         }
-        let logged = self.hooks.count(Object::in_state(row.kind.state()));
+        let logged = self.hooks.counts(Object::in_state(row.kind.state()));
         if !logged || self.rewind.row(row) {
             self.rows.tally.add(row);
         }

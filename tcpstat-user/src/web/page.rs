@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     states::{State, state_word},
-    transitions::TCP_TRANSITIONS,
+    transitions::TRANSITIONS,
 };
 
 /// Scripts, styles and data from here alone, none of them inline, and no frame around it.
@@ -98,7 +98,7 @@ fn state_rows() -> String {
 
 fn move_rows() -> String {
     rows(
-        TCP_TRANSITIONS.map(|(old, new)| {
+        TRANSITIONS.map(|(old, new)| {
             let (old, new) = (state_word(old), state_word(new));
             (format!("{old} {new}"), format!("{old} <span class=\"arrow\">→</span> {new}"))
         }),
@@ -153,10 +153,7 @@ mod tests {
     #[test]
     fn every_state_and_every_move_has_a_row() {
         let html = Page::numbers("/metrics", "on web-3").html;
-        assert_eq!(
-            html.matches("<tr data-series=").count(),
-            State::ALL.len() + TCP_TRANSITIONS.len()
-        );
+        assert_eq!(html.matches("<tr data-series=").count(), State::ALL.len() + TRANSITIONS.len());
         assert!(html.contains("data-series=\"close_wait\""));
         assert!(html.contains("data-series=\"listen syn_recv\""));
     }

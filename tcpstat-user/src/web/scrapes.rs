@@ -88,7 +88,7 @@ impl Scrapes {
     /// # Errors
     /// That of the thread's creation.
     pub fn start(source: ScrapeSource) -> std::io::Result<Self> {
-        let at_once = source.procfs.sockstat_is_the_kernels();
+        let at_once = source.procfs.sockstat_is_on_procfs();
         let shared = Shared { source, at_once, state: Mutex::default(), asked: Condvar::new() };
         let scrapes = Self(Arc::new(shared));
         if !at_once {
@@ -179,7 +179,7 @@ impl Shared {
 
     /// The thread `number`: answers as long as it is the one that is to.
     fn answer(&self, number: u64) {
-        kernel::ask_for_short_turns();
+        kernel::request_short_slices();
         while self.take_in_hand(number) && self.answer_those_in_hand(number) {}
         let mut state = self.locked();
         state.hanging.retain(|(thread, path)| {

@@ -131,7 +131,7 @@ impl Model {
     fn truth(&self) -> PerState<i64> {
         let mut truth = PerState::default();
         for Socket { state, tuple } in self.sockets.values() {
-            let counted = self.hooks.count(Object::in_state(*state));
+            let counted = self.hooks.counts(Object::in_state(*state));
             truth[(tuple.family, *state)] += i64::from(counted);
         }
         truth
@@ -219,7 +219,7 @@ impl Model {
 
     /// Counts and logs the event, unless no hook reports it or the kernel skips it.
     fn report(&mut self, event: Event) {
-        if !self.hooks.count(object_of(event.old, event.new)) {
+        if !self.hooks.counts(object_of(event.old, event.new)) {
             return;
         }
         if self.pace > 0 && self.random.once_in(self.faults.event_lost) {
@@ -259,7 +259,7 @@ impl Model {
                 SnapshotSource::Iter => Identity::Address(skaddr * 4096),
             };
             let (family, kind) = (tuple.family, Kind::in_state(state));
-            let rewound = self.hooks.count(Object::in_state(state));
+            let rewound = self.hooks.counts(Object::in_state(state));
             let row = Row { family, identity, kind, receive_queue: 0, send_queue: 0 };
             let times = match (self.pace, &self.faults) {
                 (0, _) => 1,

@@ -105,8 +105,7 @@ fn run_with_changing_families(seed: u64) -> bool {
 }
 
 #[test]
-fn sockets_that_change_their_family_for_ever_leave_the_sums_right_and_each_family_two_snapshots_late()
- {
+fn endless_changes_of_family_leave_the_sums_right_and_each_family_two_snapshots_late() {
     let tried = (0..200).filter(|&seed| run_with_changing_families(seed)).count();
     assert!(tried > 100, "{tried} of 200");
 }

@@ -8,7 +8,7 @@ use crate::{
     history::{CAPACITY, Moment, Sample},
     states::{Family, PerState, State, family_word, state_word},
     top::numbers::{Status, Tracing},
-    transitions::{TCP_TRANSITIONS, Transitions},
+    transitions::{TRANSITIONS, Transitions},
 };
 
 /// The last millisecond that RFC 3339 can write.
@@ -124,7 +124,7 @@ fn sample(
     let transitions = moves.map(|moves| {
         let mut transitions = Transitions::default();
         for family in Family::ALL {
-            for (old, new) in TCP_TRANSITIONS {
+            for (old, new) in TRANSITIONS {
                 let count = moves(family_word(family), state_word(old), state_word(new));
                 transitions.add(family, old, new, count.unwrap_or_default());
             }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::{
     history::{History, Sample},
     states::{Family, State, family_word, state_word},
-    transitions::TCP_TRANSITIONS,
+    transitions::TRANSITIONS,
 };
 
 /// Values by family and state.
@@ -95,7 +95,7 @@ fn by_move<T>(mut value: impl FnMut(Family, State, State) -> Option<T>) -> ByMov
     let mut all = ByMove::new();
     for family in Family::ALL {
         let moves = all.entry(family_word(family)).or_default();
-        for (old, new) in TCP_TRANSITIONS {
+        for (old, new) in TRANSITIONS {
             if let Some(value) = value(family, old, new) {
                 moves.entry(state_word(old)).or_default().insert(state_word(new), value);
             }
