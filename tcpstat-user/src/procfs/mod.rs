@@ -18,10 +18,11 @@ use nix::sys::statfs::{PROC_SUPER_MAGIC, statfs};
 use thiserror::Error;
 
 pub use limits::Limits;
-pub use privileges::{Lockdown, Privileges};
-pub use process::{Capabilities, ProcessStatus};
+pub(crate) use privileges::{Lockdown, Privileges};
+pub(crate) use process::Capabilities;
+pub use process::ProcessStatus;
+pub(crate) use root::ListedNamespace;
 use root::{Kind, inode};
-pub use root::{ListedNamespace, WrongNamespace};
 pub use sockstat::Sockstat;
 
 use crate::{snapshot::RowSink, states::Family};
@@ -120,7 +121,7 @@ pub enum ProcfsError {
 
 impl Procfs {
     /// The default of `--path.procfs`.
-    pub const DEFAULT_ROOT: &str = "/proc";
+    pub(crate) const DEFAULT_ROOT: &str = "/proc";
 
     /// The procfs at `root`. What kind it is (see [`Procfs`]) is decided now.
     pub fn new(root: impl Into<PathBuf>) -> Self {
@@ -134,7 +135,7 @@ impl Procfs {
 
     /// The path that [`Procfs::new`] got.
     #[must_use]
-    pub fn root(&self) -> &Path {
+    pub(crate) fn root(&self) -> &Path {
         &self.root
     }
 
@@ -164,7 +165,7 @@ impl Procfs {
     ///
     /// # Errors
     /// [`ProcfsError`], [`ProcfsError::Unexpected`] if a total is missing.
-    pub fn sockstat(&self) -> Result<Sockstat, ProcfsError> {
+    pub(crate) fn sockstat(&self) -> Result<Sockstat, ProcfsError> {
         self.check_process()?;
         sockstat::read(&self.sockstat_path(), &self.net.join("sockstat6"))
     }
@@ -172,7 +173,7 @@ impl Procfs {
     /// Whether net/sockstat is on procfs. Then reading it takes microseconds; another file system may never
     /// answer.
     #[must_use]
-    pub fn sockstat_is_on_procfs(&self) -> bool {
+    pub(crate) fn sockstat_is_on_procfs(&self) -> bool {
         let is_on_procfs =
             |path: &Path| statfs(path).is_ok_and(|fs| fs.filesystem_type() == PROC_SUPER_MAGIC);
         let path = self.sockstat_path();
@@ -181,7 +182,7 @@ impl Procfs {
 
     /// The path of net/sockstat; sockstat6 is in the same directory.
     #[must_use]
-    pub fn sockstat_path(&self) -> PathBuf {
+    pub(crate) fn sockstat_path(&self) -> PathBuf {
         self.net.join("sockstat")
     }
 }

@@ -38,18 +38,18 @@ impl Kind {
 
 /// The network namespace that a procfs lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ListedNamespace {
+pub(crate) struct ListedNamespace {
     /// Its inode number, the one in `net:[NUMBER]`; `None` if it cannot be read.
-    pub inum: Option<u32>,
+    pub(crate) inum: Option<u32>,
     /// Whether it is the namespace of this process, the only one that tracer and iterator see.
-    pub own: bool,
+    pub(crate) own: bool,
     /// Whether process 1 of this procfs is in it; `None` if that cannot be read.
-    pub of_pid_1: Option<bool>,
+    pub(crate) of_pid_1: Option<bool>,
 }
 
 /// A procfs that lists another network namespace than its path suggests.
 #[derive(Debug, Error)]
-pub enum WrongNamespace {
+pub(crate) enum WrongNamespace {
     /// The procfs lists the namespace of this process, and its process 1 is in another one.
     #[error(
         "{root}: {root}/net shows the network namespace of this process, not that of process 1 there: \
@@ -78,7 +78,7 @@ impl Procfs {
     ///
     /// # Errors
     /// [`WrongNamespace`].
-    pub fn check_namespace(&self) -> Result<(), WrongNamespace> {
+    pub(crate) fn check_namespace(&self) -> Result<(), WrongNamespace> {
         let default = Path::new(Self::DEFAULT_ROOT);
         let is_default =
             self.root == default || fs::canonicalize(&self.root).is_ok_and(|path| path == default);
@@ -103,7 +103,7 @@ impl Procfs {
     ///
     /// # Errors
     /// [`ProcfsError::NotMounted`] for a folder that is not a procfs, [`ProcfsError::Unreadable`].
-    pub fn namespace(&self) -> Result<ListedNamespace, ProcfsError> {
+    pub(crate) fn namespace(&self) -> Result<ListedNamespace, ProcfsError> {
         let own = own_process();
         let (process, is_own) = match self.kind {
             Kind::Folder => return Err(ProcfsError::NotMounted { path: self.root.clone() }),
@@ -126,7 +126,7 @@ impl Procfs {
     /// # Errors
     /// Those of [`Procfs::namespace`]; [`ProcfsError::ForeignNamespace`] if it is another namespace;
     /// [`ProcfsError::Unexpected`] if the number cannot be read.
-    pub fn netns_inum(&self) -> Result<u32, ProcfsError> {
+    pub(crate) fn netns_inum(&self) -> Result<u32, ProcfsError> {
         let namespace = self.namespace()?;
         if !namespace.own {
             return Err(ProcfsError::ForeignNamespace { path: self.root.clone() });
@@ -141,7 +141,7 @@ impl Procfs {
     /// Whether this procfs lists the namespace of this process, as the iterator does. True if nothing is mounted at
     /// the default path.
     #[must_use]
-    pub fn lists_own_namespace(&self) -> bool {
+    pub(crate) fn lists_own_namespace(&self) -> bool {
         match self.namespace() {
             Ok(namespace) => namespace.own,
             Err(_) => self.root == Path::new(Self::DEFAULT_ROOT),
@@ -189,7 +189,7 @@ impl Procfs {
     ///
     /// # Errors
     /// [`ProcfsError`], [`ProcfsError::Unreadable`] if procfs is mounted with `subset=pid`, which hides sys.
-    pub fn kernel_setting(name: &str) -> Result<i64, ProcfsError> {
+    pub(crate) fn kernel_setting(name: &str) -> Result<i64, ProcfsError> {
         number(own_sys().join("kernel").join(name))
     }
 }
