@@ -28,7 +28,7 @@ struct Cut {
 
 /// Whether a closed log is complete, and why not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct LogClosed {
+pub(crate) struct ClosedLog {
     /// Events that the tracer counted while the log was open.
     pub(crate) counted: u64,
     /// Records that were read and are valid.
@@ -37,7 +37,7 @@ pub(crate) struct LogClosed {
     pub(crate) torn: bool,
 }
 
-impl LogClosed {
+impl ClosedLog {
     /// Whether the log has every event after the cut, and the cut is exact.
     #[must_use]
     pub(crate) fn complete(&self) -> bool {
@@ -106,13 +106,13 @@ impl OpenLog<'_> {
     }
 
     /// Closes the log, and passes the remaining events to `each`. Blocks as [`EventLog::open`] does.
-    pub(crate) fn close(mut self, each: impl FnMut(Event)) -> LogClosed {
+    pub(crate) fn close(mut self, each: impl FnMut(Event)) -> ClosedLog {
         let torn = self.counters.bank(Bank::Plain) != self.cut.plain;
         self.switch.set_log_open(false);
         await_running_programs();
         self.drain(each);
         let counted = self.counters.bank(Bank::Logged).since(&self.cut.logged).total();
-        LogClosed { counted, read: self.read, torn }
+        ClosedLog { counted, read: self.read, torn }
     }
 }
 
@@ -126,7 +126,7 @@ impl Drop for OpenLog<'_> {
 ///
 /// A program runs inside an RCU read-side critical section, and membarrier(2) waits for a grace period. If the
 /// call is refused (seccomp, nohz_full), this waits two milliseconds, which is longer than a run that is not
-/// preempted. [`LogClosed::torn`] shows a run that was preempted.
+/// preempted. [`ClosedLog::torn`] shows a run that was preempted.
 fn await_running_programs() {
     // SAFETY: MEMBARRIER_CMD_GLOBAL takes no pointers, and only waits.
     let result = unsafe { libc::syscall(libc::SYS_membarrier, libc::MEMBARRIER_CMD_GLOBAL, 0, 0) };

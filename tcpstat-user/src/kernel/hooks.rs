@@ -31,12 +31,12 @@ pub(crate) struct HookRefusal {
 }
 
 /// Both groups, each with the globals that its programs need, or the reason why it cannot attach.
-pub(super) struct Hookable {
+pub(super) struct FoundHooks {
     timewait: Result<Globals, HookRefusal>,
     requests: Result<Globals, HookRefusal>,
 }
 
-impl Hookable {
+impl FoundHooks {
     pub(super) fn find(types: &KernelTypes) -> Self {
         Self { timewait: TIMEWAIT.find(types), requests: REQUESTS.find(types) }
     }

@@ -1,7 +1,6 @@
 //! Loads and attaches the tracer.
 
 use std::{
-    error::Error,
     os::fd::{AsFd, BorrowedFd},
     path::Path,
     sync::Arc,
@@ -72,30 +71,29 @@ impl Tracer {
         }
         let types = KernelTypes::read(Path::new(KERNEL_BTF))?;
         let mut globals = globals(&types, program, netns_inum)?;
-        let hookable = hooks::Hookable::find(&types);
-        globals.extend(hookable.globals());
+        let found_hooks = hooks::FoundHooks::find(&types);
+        globals.extend(found_hooks.globals());
         drop(types);
-        let refused = |step| move |source: Box<dyn Error + Send + Sync>| refusal(step, source);
         let cpus = cpu_ids().map_err(|error| refusal(Step::CountCpus, error.into()))?;
 
         let mut loader = loader(&globals);
         loader.map_max_entries("MATRIX", cpus);
         let mut ebpf =
-            loader.load(OBJECT).map_err(|error| refused(Step::CreateMaps)(error.into()))?;
+            loader.load(OBJECT).map_err(|error| refusal(Step::CreateMaps, error.into()))?;
 
         let counters = Counters::map(map(&ebpf, "MATRIX")?, cpus as usize)
-            .map_err(|error| refused(Step::MapMemory("the counters"))(error.into()))?;
+            .map_err(|error| refusal(Step::MapMemory("the counters"), error.into()))?;
         let switch = Switch::map(map(&ebpf, "CONTROL")?)
-            .map_err(|error| refused(Step::MapMemory("the control page"))(error.into()))?;
+            .map_err(|error| refusal(Step::MapMemory("the control page"), error.into()))?;
         let ring = ebpf.take_map("EVENTS").ok_or(LoadError::WrongObject("EVENTS"))?;
         let counters = Arc::new(counters);
         let log = EventLog::new(ring, switch, Arc::clone(&counters));
 
         let logger = EbpfLogger::init(&mut ebpf)
-            .map_err(|error| refused(Step::MapMemory("the tracer's log"))(error.into()))?;
-        let btf = Btf::from_sys_fs().map_err(|error| refused(Step::ReadTypes)(error.into()))?;
+            .map_err(|error| refusal(Step::MapMemory("the tracer's log"), error.into()))?;
+        let btf = Btf::from_sys_fs().map_err(|error| refusal(Step::ReadTypes, error.into()))?;
         attach(&mut ebpf, program, &btf)?;
-        let (hooks, hooks_refused) = hookable.attach(&mut ebpf, &btf);
+        let (hooks, hooks_refused) = found_hooks.attach(&mut ebpf, &btf);
         drop(btf);
         release_memory();
         Ok(Self { program, counters, log, hooks, hooks_refused, logger, ebpf })

@@ -22,7 +22,7 @@ pub(crate) use privileges::{Lockdown, Privileges};
 pub(crate) use process::Capabilities;
 pub use process::ProcessStatus;
 pub(crate) use root::ListedNamespace;
-use root::{Kind, inode};
+use root::{RootKind, inode};
 pub use sockstat::Sockstat;
 
 use crate::{snapshot::RowSink, states::Family};
@@ -31,7 +31,7 @@ use crate::{snapshot::RowSink, states::Family};
 #[derive(Clone, Debug)]
 pub struct Procfs {
     root: PathBuf,
-    kind: Kind,
+    kind: RootKind,
     /// The directory with the files of one network namespace.
     net: PathBuf,
     /// For the directory of a process: the inode of net/tcp when this was created.
@@ -104,7 +104,7 @@ pub enum ProcfsError {
         "{}: this lists a different network namespace from the one at the start: the process has changed its namespace, or has ended",
         path.display()
     )]
-    Moved {
+    NamespaceChanged {
         /// The path.
         path: PathBuf,
     },
@@ -126,10 +126,10 @@ impl Procfs {
     /// The procfs at `root`. What kind it is (see [`Procfs`]) is decided now.
     pub fn new(root: impl Into<PathBuf>) -> Self {
         let root = root.into();
-        let kind = Kind::of(&root);
+        let kind = RootKind::of(&root);
         // A mount has `net` as a link to `self/net`; with subset=pid it has no `net`.
-        let net = root.join(if kind == Kind::Mount { "self/net" } else { "net" });
-        let listed = if kind == Kind::Process { inode(&net.join("tcp")).ok() } else { None };
+        let net = root.join(if kind == RootKind::Mount { "self/net" } else { "net" });
+        let listed = if kind == RootKind::Process { inode(&net.join("tcp")).ok() } else { None };
         Self { root, kind, net, listed }
     }
 
@@ -142,7 +142,7 @@ impl Procfs {
     /// Passes every socket of net/tcp and net/tcp6 to `sink`. Without tcp6 there are no IPv6 sockets.
     ///
     /// # Errors
-    /// [`ProcfsError::Unreadable`] if net/tcp is missing or a read fails, [`ProcfsError::Moved`];
+    /// [`ProcfsError::Unreadable`] if net/tcp is missing or a read fails, [`ProcfsError::NamespaceChanged`];
     /// `NotRegular`, `TooLong`, `TooSlow` or `Empty` if a file is no such table. `sink` has the rows before the
     /// error.
     pub fn each_socket(&self, sink: &mut impl RowSink) -> Result<(), ProcfsError> {
