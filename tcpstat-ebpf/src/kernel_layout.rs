@@ -81,6 +81,11 @@ macro_rules! members {
     };
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "no type here has more than 16 bytes")]
+const fn bytes_of<T>() -> u32 {
+    size_of::<T>() as u32
+}
+
 macro_rules! rows {
     ($($global:ident: $type:ty = $structure:literal, $member:literal, [$($reader:ident),*];)*) => {
         /// The members whose offsets the programs get from user space; those of one structure follow one
@@ -89,7 +94,7 @@ macro_rules! rows {
             global: stringify!($global),
             structure: $structure,
             member: $member,
-            bytes: size_of::<$type>() as u32,
+            bytes: bytes_of::<$type>(),
             readers: &[$(Reader::$reader),*],
         }),*];
     };
@@ -121,7 +126,7 @@ macro_rules! record {
             structure: RECORD,
             member: $field,
             offset: $offset,
-            bytes: Some(size_of::<$type>() as u32),
+            bytes: Some(bytes_of::<$type>()),
             readers: &[Reader::Tracepoint],
         }),*];
     };
@@ -163,6 +168,6 @@ const fn first(
 }
 
 const fn pointer(structure: &'static str, member: &'static str, offset: u32) -> FixedMember {
-    let bytes = Some(size_of::<*const u8>() as u32);
+    let bytes = Some(bytes_of::<*const u8>());
     FixedMember { structure, member, offset, bytes, readers: &[Reader::Iterator] }
 }

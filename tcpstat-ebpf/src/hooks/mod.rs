@@ -29,7 +29,7 @@ unsafe fn counted_family(common: *const u8) -> Option<Family> {
     }
 }
 
-/// Writes the object's address, and the ends of `common`.
+/// Writes the object's kernel address, and the addresses and ports of `common`.
 ///
 /// # Safety
 /// `common` begins with a `struct sock_common` of this family, and the kernel passed it.

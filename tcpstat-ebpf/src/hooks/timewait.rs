@@ -29,7 +29,7 @@ pub(crate) fn tcpstat_twsk_alloc(ctx: FExitContext) -> i32 {
     }
     let substate: u32 = ctx.arg(2);
     // SAFETY: `sk` is the `struct sock` that the mini-socket replaces, and the offsets are from BTF. The record
-    // gets the ends of `sk`, which are the same: the mini-socket has no IPv6 addresses yet.
+    // gets addresses and ports of `sk`, which are the same: the mini-socket has no IPv6 addresses yet.
     unsafe {
         if SOCK_PROTOCOL.read(sk) != IPPROTO_TCP {
             return 0;

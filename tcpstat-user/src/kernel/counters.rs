@@ -35,7 +35,7 @@ impl Counters {
     /// The cells are read one after the other while the programs count. A socket that changes state meanwhile
     /// can be counted in the new state and not out of the old one, or the other way round.
     #[must_use]
-    pub fn read(&self) -> Transitions {
+    pub(crate) fn read(&self) -> Transitions {
         self.bank(Bank::Plain).plus(&self.bank(Bank::Logged))
     }
 

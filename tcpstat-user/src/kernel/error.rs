@@ -42,13 +42,13 @@ pub enum LoadError {
 impl LoadError {
     /// Cause and remedy in one line, as [`LoadError::remedy`] describes it.
     #[must_use]
-    pub fn with_remedy(&self, privileges: &Privileges) -> String {
+    pub(crate) fn with_remedy(&self, privileges: &Privileges) -> String {
         format!("{self}; {}", self.remedy(privileges))
     }
 
     /// What to do, in one line. It asks for nothing that `privileges` already have.
     #[must_use]
-    pub fn remedy(&self, privileges: &Privileges) -> String {
+    pub(crate) fn remedy(&self, privileges: &Privileges) -> String {
         match self {
             Self::NoObject | Self::WrongObject(_) => "run `cargo xtask build`".to_owned(),
             Self::Btf(BtfError::Unreadable { cause, .. }) if is_short_of_descriptors(cause) => {
@@ -72,7 +72,7 @@ impl LoadError {
     }
 
     /// Writes the verifier's log to this process' log, at level debug. Does nothing if there is none.
-    pub fn write_kernel_log(&self) {
+    pub(crate) fn write_kernel_log(&self) {
         if let Some(log) = self.kernel_log() {
             debug!("{self}: the kernel's log:\n{log}");
         }
@@ -80,7 +80,7 @@ impl LoadError {
 
     /// Whether the same can succeed later: the kernel lacked memory or descriptors.
     #[must_use]
-    pub fn is_temporary(&self) -> bool {
+    pub(crate) fn is_temporary(&self) -> bool {
         match self {
             Self::Refused { refusal, .. } => refusal.errno.is_some_and(remedy::is_temporary),
             // Reading the types needs a descriptor.

@@ -28,19 +28,19 @@ struct Cut {
 
 /// Whether a closed log is complete, and why not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LogClosed {
+pub(crate) struct ClosedLog {
     /// Events that the tracer counted while the log was open.
-    pub counted: u64,
+    pub(crate) counted: u64,
     /// Records that were read and are valid.
-    pub read: u64,
+    pub(crate) read: u64,
     /// Whether an event after the cut did not see the log open. Then the cut is not exact.
-    pub torn: bool,
+    pub(crate) torn: bool,
 }
 
-impl LogClosed {
+impl ClosedLog {
     /// Whether the log has every event after the cut, and the cut is exact.
     #[must_use]
-    pub fn complete(&self) -> bool {
+    pub(crate) fn complete(&self) -> bool {
         self.counted == self.read && !self.torn
     }
 }
@@ -51,7 +51,7 @@ impl LogClosed {
 pub struct LogError(#[from] MapError);
 
 /// The closed event log. The ring buffer is mapped, and its 2 MiB are resident, only while the log is open.
-pub struct EventLog {
+pub(crate) struct EventLog {
     ring: Map,
     switch: Switch,
     counters: Arc<Counters>,
@@ -67,7 +67,7 @@ impl EventLog {
     ///
     /// # Errors
     /// [`LogError`]. Then the log stays closed.
-    pub fn open(&mut self) -> Result<OpenLog<'_>, LogError> {
+    pub(crate) fn open(&mut self) -> Result<OpenLog<'_>, LogError> {
         let mut ring = RingBuf::try_from(&self.ring)?;
         while ring.next().is_some() {}
         let logged = self.counters.bank(Bank::Logged);
@@ -80,7 +80,7 @@ impl EventLog {
 }
 
 /// The open event log. Dropping it closes the log.
-pub struct OpenLog<'a> {
+pub(crate) struct OpenLog<'a> {
     ring: RingBuf<&'a MapData>,
     switch: &'a Switch,
     counters: &'a Counters,
@@ -91,12 +91,12 @@ pub struct OpenLog<'a> {
 impl OpenLog<'_> {
     /// All transitions until the moment the log opened.
     #[must_use]
-    pub fn cut(&self) -> &Transitions {
+    pub(crate) fn cut(&self) -> &Transitions {
         &self.cut.transitions
     }
 
     /// Removes all events from the log and passes them to `each`, oldest first.
-    pub fn drain(&mut self, mut each: impl FnMut(Event)) {
+    pub(crate) fn drain(&mut self, mut each: impl FnMut(Event)) {
         while let Some(item) = self.ring.next() {
             if let Some(event) = decode(&item) {
                 self.read += 1;
@@ -106,13 +106,13 @@ impl OpenLog<'_> {
     }
 
     /// Closes the log, and passes the remaining events to `each`. Blocks as [`EventLog::open`] does.
-    pub fn close(mut self, each: impl FnMut(Event)) -> LogClosed {
+    pub(crate) fn close(mut self, each: impl FnMut(Event)) -> ClosedLog {
         let torn = self.counters.bank(Bank::Plain) != self.cut.plain;
         self.switch.set_log_open(false);
         await_running_programs();
         self.drain(each);
         let counted = self.counters.bank(Bank::Logged).since(&self.cut.logged).total();
-        LogClosed { counted, read: self.read, torn }
+        ClosedLog { counted, read: self.read, torn }
     }
 }
 
@@ -126,7 +126,7 @@ impl Drop for OpenLog<'_> {
 ///
 /// A program runs inside an RCU read-side critical section, and membarrier(2) waits for a grace period. If the
 /// call is refused (seccomp, nohz_full), this waits two milliseconds, which is longer than a run that is not
-/// preempted. [`LogClosed::torn`] shows a run that was preempted.
+/// preempted. [`ClosedLog::torn`] shows a run that was preempted.
 fn await_running_programs() {
     // SAFETY: MEMBARRIER_CMD_GLOBAL takes no pointers, and only waits.
     let result = unsafe { libc::syscall(libc::SYS_membarrier, libc::MEMBARRIER_CMD_GLOBAL, 0, 0) };

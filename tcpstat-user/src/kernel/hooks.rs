@@ -21,23 +21,22 @@ use crate::states::Hooks;
 /// Why a group of hooks is not attached.
 #[derive(Debug, Error)]
 #[error("{function}: {error}")]
-pub struct HookRefusal {
+pub(crate) struct HookRefusal {
     /// The group: `timewait` or `requests`.
-    pub group: &'static str,
+    pub(crate) group: &'static str,
     /// The kernel function of the program that failed; that of the group's first program if a structure of the
     /// kernel does not fit.
-    pub function: &'static str,
-    /// The cause.
-    pub error: LoadError,
+    pub(crate) function: &'static str,
+    pub(crate) error: LoadError,
 }
 
 /// Both groups, each with the globals that its programs need, or the reason why it cannot attach.
-pub(super) struct Hookable {
+pub(super) struct FoundHooks {
     timewait: Result<Globals, HookRefusal>,
     requests: Result<Globals, HookRefusal>,
 }
 
-impl Hookable {
+impl FoundHooks {
     pub(super) fn find(types: &KernelTypes) -> Self {
         Self { timewait: TIMEWAIT.find(types), requests: REQUESTS.find(types) }
     }

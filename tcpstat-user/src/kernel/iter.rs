@@ -48,7 +48,7 @@ pub enum IterError {
 impl IterError {
     /// Cause and remedy in one line. The remedy asks for nothing that `privileges` already have.
     #[must_use]
-    pub fn with_remedy(&self, privileges: &Privileges) -> String {
+    pub(crate) fn with_remedy(&self, privileges: &Privileges) -> String {
         match self {
             Self::Open(error) => error.with_remedy(privileges),
             Self::Read(_) => self.to_string(),
@@ -57,7 +57,7 @@ impl IterError {
 
     /// Whether the next snapshot can succeed: the kernel lacked memory or descriptors.
     #[must_use]
-    pub fn is_temporary(&self) -> bool {
+    pub(crate) fn is_temporary(&self) -> bool {
         match self {
             Self::Open(error) => error.is_temporary(),
             Self::Read(error) => {
@@ -72,7 +72,7 @@ impl SocketIterator {
     ///
     /// # Errors
     /// [`LoadError`]. Then nothing stays loaded.
-    pub fn load() -> Result<Self, LoadError> {
+    pub(crate) fn load() -> Result<Self, LoadError> {
         if OBJECT.is_empty() {
             return Err(LoadError::NoObject);
         }
@@ -98,7 +98,7 @@ impl SocketIterator {
     ///
     /// # Errors
     /// [`IterError`]. `sink` has the rows before the error.
-    pub fn each_socket(&mut self, sink: &mut impl RowSink) -> Result<(), IterError> {
+    pub(crate) fn each_socket(&mut self, sink: &mut impl RowSink) -> Result<(), IterError> {
         let mut file = self.open()?;
         // The kernel returns at most eight pages at once.
         let mut buffer = vec![0; 64 * 1024];

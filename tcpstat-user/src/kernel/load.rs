@@ -1,7 +1,6 @@
 //! Loads and attaches the tracer.
 
 use std::{
-    error::Error,
     os::fd::{AsFd, BorrowedFd},
     path::Path,
     sync::Arc,
@@ -31,16 +30,12 @@ use crate::states::Hooks;
 
 /// A loaded program that counts, with its counters and its event log. Dropping it stops the count.
 pub struct Tracer {
-    /// The program that counts full sockets.
-    pub program: Program,
+    pub(crate) program: Program,
     /// The counters, in memory that the kernel shares.
-    pub counters: Arc<Counters>,
-    /// The log of single events.
-    pub log: EventLog,
-    /// The hooks that are attached.
-    pub hooks: Hooks,
-    /// The groups of hooks that are not attached, each with the cause.
-    pub hooks_refused: Vec<HookRefusal>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) log: EventLog,
+    pub(crate) hooks: Hooks,
+    pub(crate) hooks_refused: Vec<HookRefusal>,
     logger: EbpfLogger<&'static dyn log::Log>,
     /// Owns maps, programs and links.
     ebpf: Ebpf,
@@ -48,12 +43,12 @@ pub struct Tracer {
 
 impl Tracer {
     /// The descriptor of [`Tracer::program`]. Its fdinfo has the number of events that the kernel skipped.
-    pub fn program_fd(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+    pub(crate) fn program_fd(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.fds(std::iter::once(self.program.symbol()))
     }
 
     /// The descriptors of the attached hooks. Their fdinfo has the number of events that the kernel skipped.
-    pub fn hook_fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+    pub(crate) fn hook_fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.fds(hooks::symbols(self.hooks))
     }
 
@@ -70,60 +65,57 @@ impl Tracer {
     ///
     /// # Errors
     /// [`LoadError`] if `program` cannot run. Then nothing stays loaded.
-    pub fn load(program: Program, netns_inum: u32) -> Result<Self, LoadError> {
+    pub(crate) fn load(program: Program, netns_inum: u32) -> Result<Self, LoadError> {
         if OBJECT.is_empty() {
             return Err(LoadError::NoObject);
         }
         let types = KernelTypes::read(Path::new(KERNEL_BTF))?;
         let mut globals = globals(&types, program, netns_inum)?;
-        let hookable = hooks::Hookable::find(&types);
-        globals.extend(hookable.globals());
+        let found_hooks = hooks::FoundHooks::find(&types);
+        globals.extend(found_hooks.globals());
         drop(types);
-        let refused = |step| move |source: Box<dyn Error + Send + Sync>| refusal(step, source);
         let cpus = cpu_ids().map_err(|error| refusal(Step::CountCpus, error.into()))?;
 
         let mut loader = loader(&globals);
         loader.map_max_entries("MATRIX", cpus);
         let mut ebpf =
-            loader.load(OBJECT).map_err(|error| refused(Step::CreateMaps)(error.into()))?;
+            loader.load(OBJECT).map_err(|error| refusal(Step::CreateMaps, error.into()))?;
 
         let counters = Counters::map(map(&ebpf, "MATRIX")?, cpus as usize)
-            .map_err(|error| refused(Step::MapMemory("the counters"))(error.into()))?;
+            .map_err(|error| refusal(Step::MapMemory("the counters"), error.into()))?;
         let switch = Switch::map(map(&ebpf, "CONTROL")?)
-            .map_err(|error| refused(Step::MapMemory("the control page"))(error.into()))?;
+            .map_err(|error| refusal(Step::MapMemory("the control page"), error.into()))?;
         let ring = ebpf.take_map("EVENTS").ok_or(LoadError::WrongObject("EVENTS"))?;
         let counters = Arc::new(counters);
         let log = EventLog::new(ring, switch, Arc::clone(&counters));
 
         let logger = EbpfLogger::init(&mut ebpf)
-            .map_err(|error| refused(Step::MapMemory("the tracer's log"))(error.into()))?;
-        let btf = Btf::from_sys_fs().map_err(|error| refused(Step::ReadTypes)(error.into()))?;
+            .map_err(|error| refusal(Step::MapMemory("the tracer's log"), error.into()))?;
+        let btf = Btf::from_sys_fs().map_err(|error| refusal(Step::ReadTypes, error.into()))?;
         attach(&mut ebpf, program, &btf)?;
-        let (hooks, hooks_refused) = hookable.attach(&mut ebpf, &btf);
+        let (hooks, hooks_refused) = found_hooks.attach(&mut ebpf, &btf);
         drop(btf);
         release_memory();
         Ok(Self { program, counters, log, hooks, hooks_refused, logger, ebpf })
     }
 
     /// Writes what the programs have logged (impossible state numbers) to this process' log.
-    pub fn flush_log(&mut self) {
+    pub(crate) fn flush_log(&mut self) {
         self.logger.flush();
     }
 }
 
 /// A program that does not run.
 #[derive(Debug)]
-pub struct Attempt {
-    /// The program that was tried.
-    pub program: Program,
-    /// Why it does not run.
-    pub error: LoadError,
+pub(crate) struct Attempt {
+    pub(crate) program: Program,
+    pub(crate) error: LoadError,
 }
 
 /// Tries `programs` in their order. Returns the first tracer that runs, and the programs that were refused
 /// before it.
 #[must_use]
-pub fn load_first(programs: &[Program], netns_inum: u32) -> (Option<Tracer>, Vec<Attempt>) {
+pub(crate) fn load_first(programs: &[Program], netns_inum: u32) -> (Option<Tracer>, Vec<Attempt>) {
     let mut refused = Vec::new();
     for &program in programs {
         match Tracer::load(program, netns_inum) {

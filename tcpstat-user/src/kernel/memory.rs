@@ -13,7 +13,7 @@ pub fn one_arena() {
 }
 
 /// Returns freed memory that the allocator keeps: megabytes after reading the kernel's BTF or a large snapshot.
-pub fn release_memory() {
+pub(crate) fn release_memory() {
     #[cfg(target_env = "gnu")]
     // SAFETY: the function has no preconditions.
     unsafe {

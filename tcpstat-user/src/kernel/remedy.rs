@@ -17,20 +17,18 @@ use crate::procfs::{Capabilities, Lockdown, Privileges};
 /// A step that the kernel refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// The step that was refused.
-    pub step: Step,
+    pub(super) step: Step,
     /// The kernel's error number, if the error has one.
-    pub errno: Option<Errno>,
+    pub(super) errno: Option<Errno>,
     /// What is wrong with tracefs, if that was the cause.
-    pub tracefs: Option<Tracefs>,
+    pub(super) tracefs: Option<Tracefs>,
     /// Whether the verifier has written a log.
-    pub kernel_log: bool,
+    pub(super) kernel_log: bool,
 }
 
 /// What is wrong with tracefs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tracefs {
-    /// tracefs is not mounted.
+pub(crate) enum Tracefs {
     Missing,
     /// This user may not read it.
     Denied,
@@ -51,7 +49,7 @@ impl Tracefs {
 impl Refusal {
     /// What to do, in one line. It asks for nothing that `privileges` already have.
     #[must_use]
-    pub fn remedy(&self, privileges: &Privileges) -> String {
+    pub(super) fn remedy(&self, privileges: &Privileges) -> String {
         self.decide(privileges, memlock_limits()).unwrap_or_else(|| match self.step {
             _ if self.kernel_log => {
                 "run with `--log.level debug` to see the complete answer of the kernel".to_owned()

@@ -12,7 +12,7 @@ const SHORTEST_SLICE: u64 = 100_000;
 ///
 /// Since 6.12 the fair scheduler prefers the thread with the shortest slice among those that wait for their
 /// share. Earlier kernels ignore the request. A seccomp filter can refuse it; then nothing changes.
-pub fn request_short_slices() {
+pub(crate) fn request_short_slices() {
     // SAFETY: all members are numbers, for which zero is valid.
     let mut attributes: sched_attr = unsafe { zeroed() };
     let bytes = size_of::<sched_attr>();

@@ -6,12 +6,10 @@ use super::cpus::POSSIBLE_CPUS;
 
 /// A step of loading a program that the kernel can refuse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub(crate) enum Step {
     /// Reading the list of possible CPUs.
     CountCpus,
-    /// Reading the BTF of the kernel.
     ReadTypes,
-    /// Creating all maps of the BPF object.
     CreateMaps,
     /// Mapping one map into memory: what the map is, in words.
     MapMemory(&'static str),
@@ -23,7 +21,7 @@ pub enum Step {
 
 /// Where in the kernel a program is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Attachment {
+pub(crate) enum Attachment {
     /// The tracepoint, with typed arguments.
     TpBtf,
     /// The tracepoint, with its record.

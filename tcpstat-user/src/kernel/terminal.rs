@@ -40,8 +40,7 @@ const FAULTS: [c_int; 4] = [libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGS
 /// Standard input and output.
 const DESCRIPTORS: [c_int; 2] = [libc::STDIN_FILENO, libc::STDOUT_FILENO];
 
-/// Whether the terminal has to be restored.
-static TAKEN: AtomicBool = AtomicBool::new(false);
+static MUST_RESTORE: AtomicBool = AtomicBool::new(false);
 
 /// What the handler needs. Never freed, because a handler can run at any moment.
 static SAVED: AtomicPtr<Saved> = AtomicPtr::new(null_mut());
@@ -55,12 +54,12 @@ struct Saved {
 
 /// While it lives, a signal that ends the process first restores the terminal. SIGKILL cannot do that.
 #[derive(Debug)]
-pub struct TerminalGuard(());
+pub(crate) struct TerminalGuard(());
 
 impl TerminalGuard {
     /// Saves the settings of the terminal, and handles the signals. A process has at most one guard at a time.
     #[must_use]
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let saved = Saved {
             settings: DESCRIPTORS.map(settings),
             actions: FATAL.map(|signal| {
@@ -73,7 +72,7 @@ impl TerminalGuard {
         };
         let ignored = saved.actions.map(|action| action.sa_sigaction == libc::SIG_IGN);
         SAVED.store(Box::into_raw(Box::new(saved)), Ordering::Release);
-        TAKEN.store(true, Ordering::Release);
+        MUST_RESTORE.store(true, Ordering::Release);
         for (signal, _) in FATAL.into_iter().zip(ignored).filter(|(_, ignored)| !ignored) {
             // SAFETY: as above.
             let mut action: sigaction = unsafe { zeroed() };
@@ -100,7 +99,7 @@ impl Default for TerminalGuard {
 impl Drop for TerminalGuard {
     /// The caller has restored the terminal. The handlers stay, and only end the process.
     fn drop(&mut self) {
-        TAKEN.store(false, Ordering::Release);
+        MUST_RESTORE.store(false, Ordering::Release);
     }
 }
 
@@ -117,7 +116,7 @@ extern "C" fn on_signal(signal: c_int, info: *mut siginfo_t, _: *mut c_void) {
     // SAFETY: the pointer is null, or from Box::into_raw and never freed.
     let saved = unsafe { SAVED.load(Ordering::Acquire).as_ref() };
     if let Some(saved) = saved
-        && TAKEN.swap(false, Ordering::AcqRel)
+        && MUST_RESTORE.swap(false, Ordering::AcqRel)
     {
         restore(saved);
     }

@@ -19,7 +19,7 @@ impl Procfs {
     /// # Errors
     /// [`ProcfsError`], [`ProcfsError::Unexpected`] for a negative value: some kernels read it as no limit, others
     /// as 0.
-    pub fn time_wait_limit(&self) -> Result<u64, ProcfsError> {
+    pub(crate) fn time_wait_limit(&self) -> Result<u64, ProcfsError> {
         let path = self.sys_net()?.join("ipv4/tcp_max_tw_buckets");
         let limit = number(path.clone())?;
         u64::try_from(limit).map_err(|_| ProcfsError::Unexpected {
@@ -34,7 +34,7 @@ impl Procfs {
     ///
     /// # Errors
     /// [`ProcfsError`], [`ProcfsError::Unexpected`] if the text is not a range.
-    pub fn ephemeral_ports(&self) -> Result<u64, ProcfsError> {
+    pub(crate) fn ephemeral_ports(&self) -> Result<u64, ProcfsError> {
         let path = self.sys_net()?.join("ipv4/ip_local_port_range");
         let text = read_to_string(&path)?;
         ports(&text).ok_or_else(|| ProcfsError::Unexpected {

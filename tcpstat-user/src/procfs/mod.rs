@@ -18,10 +18,11 @@ use nix::sys::statfs::{PROC_SUPER_MAGIC, statfs};
 use thiserror::Error;
 
 pub use limits::Limits;
-pub use privileges::{Lockdown, Privileges};
-pub use process::{Capabilities, ProcessStatus};
-use root::{Kind, inode};
-pub use root::{ListedNamespace, WrongNamespace};
+pub(crate) use privileges::{Lockdown, Privileges};
+pub(crate) use process::Capabilities;
+pub use process::ProcessStatus;
+pub(crate) use root::ListedNamespace;
+use root::{RootKind, inode};
 pub use sockstat::Sockstat;
 
 use crate::{snapshot::RowSink, states::Family};
@@ -30,7 +31,7 @@ use crate::{snapshot::RowSink, states::Family};
 #[derive(Clone, Debug)]
 pub struct Procfs {
     root: PathBuf,
-    kind: Kind,
+    kind: RootKind,
     /// The directory with the files of one network namespace.
     net: PathBuf,
     /// For the directory of a process: the inode of net/tcp when this was created.
@@ -103,7 +104,7 @@ pub enum ProcfsError {
         "{}: this lists a different network namespace from the one at the start: the process has changed its namespace, or has ended",
         path.display()
     )]
-    Moved {
+    NamespaceChanged {
         /// The path.
         path: PathBuf,
     },
@@ -120,28 +121,28 @@ pub enum ProcfsError {
 
 impl Procfs {
     /// The default of `--path.procfs`.
-    pub const DEFAULT_ROOT: &str = "/proc";
+    pub(crate) const DEFAULT_ROOT: &str = "/proc";
 
     /// The procfs at `root`. What kind it is (see [`Procfs`]) is decided now.
     pub fn new(root: impl Into<PathBuf>) -> Self {
         let root = root.into();
-        let kind = Kind::of(&root);
+        let kind = RootKind::of(&root);
         // A mount has `net` as a link to `self/net`; with subset=pid it has no `net`.
-        let net = root.join(if kind == Kind::Mount { "self/net" } else { "net" });
-        let listed = if kind == Kind::Process { inode(&net.join("tcp")).ok() } else { None };
+        let net = root.join(if kind == RootKind::Mount { "self/net" } else { "net" });
+        let listed = if kind == RootKind::Process { inode(&net.join("tcp")).ok() } else { None };
         Self { root, kind, net, listed }
     }
 
     /// The path that [`Procfs::new`] got.
     #[must_use]
-    pub fn root(&self) -> &Path {
+    pub(crate) fn root(&self) -> &Path {
         &self.root
     }
 
     /// Passes every socket of net/tcp and net/tcp6 to `sink`. Without tcp6 there are no IPv6 sockets.
     ///
     /// # Errors
-    /// [`ProcfsError::Unreadable`] if net/tcp is missing or a read fails, [`ProcfsError::Moved`];
+    /// [`ProcfsError::Unreadable`] if net/tcp is missing or a read fails, [`ProcfsError::NamespaceChanged`];
     /// `NotRegular`, `TooLong`, `TooSlow` or `Empty` if a file is no such table. `sink` has the rows before the
     /// error.
     pub fn each_socket(&self, sink: &mut impl RowSink) -> Result<(), ProcfsError> {
@@ -164,7 +165,7 @@ impl Procfs {
     ///
     /// # Errors
     /// [`ProcfsError`], [`ProcfsError::Unexpected`] if a total is missing.
-    pub fn sockstat(&self) -> Result<Sockstat, ProcfsError> {
+    pub(crate) fn sockstat(&self) -> Result<Sockstat, ProcfsError> {
         self.check_process()?;
         sockstat::read(&self.sockstat_path(), &self.net.join("sockstat6"))
     }
@@ -172,7 +173,7 @@ impl Procfs {
     /// Whether net/sockstat is on procfs. Then reading it takes microseconds; another file system may never
     /// answer.
     #[must_use]
-    pub fn sockstat_is_on_procfs(&self) -> bool {
+    pub(crate) fn sockstat_is_on_procfs(&self) -> bool {
         let is_on_procfs =
             |path: &Path| statfs(path).is_ok_and(|fs| fs.filesystem_type() == PROC_SUPER_MAGIC);
         let path = self.sockstat_path();
@@ -181,7 +182,7 @@ impl Procfs {
 
     /// The path of net/sockstat; sockstat6 is in the same directory.
     #[must_use]
-    pub fn sockstat_path(&self) -> PathBuf {
+    pub(crate) fn sockstat_path(&self) -> PathBuf {
         self.net.join("sockstat")
     }
 }

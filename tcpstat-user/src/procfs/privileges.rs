@@ -10,25 +10,25 @@ use super::{
 
 /// Capabilities and settings; `None` for one that cannot be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Privileges {
+pub(crate) struct Privileges {
     /// The effective capabilities of this process.
-    pub capabilities: Option<Capabilities>,
+    pub(crate) capabilities: Option<Capabilities>,
     /// Whether this process has a seccomp filter (mode 2; in mode 1 it could not run).
-    pub seccomp_filter: Option<bool>,
+    pub(crate) seccomp_filter: Option<bool>,
     /// Whether the user namespace of this process is the initial one. bpf(2) and perf_event_open(2) require
     /// capabilities in that one (`capable` in kernel/capability.c).
-    pub initial_user_namespace: Option<bool>,
+    pub(crate) initial_user_namespace: Option<bool>,
     /// The level of kernel lockdown.
-    pub lockdown: Option<Lockdown>,
+    pub(crate) lockdown: Option<Lockdown>,
     /// The sysctl `kernel.unprivileged_bpf_disabled`.
-    pub unprivileged_bpf_disabled: Option<i64>,
+    pub(crate) unprivileged_bpf_disabled: Option<i64>,
     /// The sysctl `kernel.perf_event_paranoid`.
-    pub perf_event_paranoid: Option<i64>,
+    pub(crate) perf_event_paranoid: Option<i64>,
 }
 
 /// A level of kernel lockdown (kernel_lockdown.7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lockdown {
+pub(crate) enum Lockdown {
     /// The kernel is not locked down.
     None,
     /// Root cannot change the running kernel.
@@ -40,7 +40,7 @@ pub enum Lockdown {
 impl Privileges {
     /// Reads those of this process and of the running kernel.
     #[must_use]
-    pub fn read() -> Self {
+    pub(crate) fn read() -> Self {
         let status = read_to_string(&own_process().join("status")).ok();
         let lockdown = read_to_string(Path::new("/sys/kernel/security/lockdown")).ok();
         Self {

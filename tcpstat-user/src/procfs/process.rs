@@ -54,52 +54,51 @@ impl ProcessStatus {
 
     /// The directory that [`ProcessStatus::read`] uses, for error messages.
     #[must_use]
-    pub fn path() -> PathBuf {
+    pub(crate) fn path() -> PathBuf {
         Path::new(Procfs::DEFAULT_ROOT).join("self")
     }
 }
 
 /// A set of capabilities.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Capabilities(u64);
+pub(crate) struct Capabilities(u64);
 
 impl Capabilities {
     /// The effective capabilities of this process.
     ///
     /// # Errors
     /// [`ProcfsError::Unreadable`].
-    pub fn effective() -> Result<Self, ProcfsError> {
+    pub(crate) fn effective() -> Result<Self, ProcfsError> {
         let status = Process::myself().and_then(|process| process.status()).map_err(unreadable)?;
         Ok(Self(status.capeff))
     }
 
     /// The capabilities in a bit mask such as `CapEff` in /proc/PID/status.
-    #[must_use]
-    pub const fn from_bits(bits: u64) -> Self {
+    #[cfg(test)]
+    pub(crate) const fn from_bits(bits: u64) -> Self {
         Self(bits)
     }
 
     /// Whether it has CAP_BPF, or CAP_SYS_ADMIN, which includes it.
     #[must_use]
-    pub fn bpf(self) -> bool {
+    pub(crate) fn bpf(self) -> bool {
         self.has(CAP_BPF) || self.sys_admin()
     }
 
     /// Whether it has CAP_PERFMON, or CAP_SYS_ADMIN, which includes it.
     #[must_use]
-    pub fn perfmon(self) -> bool {
+    pub(crate) fn perfmon(self) -> bool {
         self.has(CAP_PERFMON) || self.sys_admin()
     }
 
-    /// Whether it has CAP_SYS_ADMIN.
     #[must_use]
-    pub fn sys_admin(self) -> bool {
+    pub(crate) fn sys_admin(self) -> bool {
         self.has(CAP_SYS_ADMIN)
     }
 
     /// Whether it has CAP_DAC_OVERRIDE or CAP_DAC_READ_SEARCH: the process can read files of other users.
     #[must_use]
-    pub fn reads_all(self) -> bool {
+    pub(crate) fn reads_all(self) -> bool {
         self.has(CAP_DAC_OVERRIDE) || self.has(CAP_DAC_READ_SEARCH)
     }
 
@@ -114,7 +113,7 @@ impl Procfs {
     ///
     /// # Errors
     /// [`ProcfsError::Unreadable`], [`ProcfsError::Unexpected`].
-    pub fn recursion_misses(program: BorrowedFd<'_>) -> Result<Option<u64>, ProcfsError> {
+    pub(crate) fn recursion_misses(program: BorrowedFd<'_>) -> Result<Option<u64>, ProcfsError> {
         let path = own_process().join(format!("fdinfo/{}", program.as_raw_fd()));
         let text = read_to_string(&path)?;
         let Some(value) = text.lines().find_map(|line| line.strip_prefix("recursion_misses:"))

@@ -13,7 +13,7 @@ use super::{Procfs, ProcfsError, file::read_to_string};
 
 /// What a path leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum RootKind {
     /// A mounted procfs. Its `net` is a link to `self/net`: the namespace of the reading process.
     Mount,
     /// The directory of one process in a mounted procfs. It lists the namespace of that process.
@@ -22,7 +22,7 @@ pub(super) enum Kind {
     Folder,
 }
 
-impl Kind {
+impl RootKind {
     /// With `subset=pid` a mount has `self` and no `net`.
     pub(super) fn of(root: &Path) -> Self {
         // A symbolic link, which is dangling if the procfs does not show this process.
@@ -38,18 +38,18 @@ impl Kind {
 
 /// The network namespace that a procfs lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ListedNamespace {
+pub(crate) struct ListedNamespace {
     /// Its inode number, the one in `net:[NUMBER]`; `None` if it cannot be read.
-    pub inum: Option<u32>,
+    pub(crate) inum: Option<u32>,
     /// Whether it is the namespace of this process, the only one that tracer and iterator see.
-    pub own: bool,
+    pub(crate) own: bool,
     /// Whether process 1 of this procfs is in it; `None` if that cannot be read.
-    pub of_pid_1: Option<bool>,
+    pub(crate) of_pid_1: Option<bool>,
 }
 
 /// A procfs that lists another network namespace than its path suggests.
 #[derive(Debug, Error)]
-pub enum WrongNamespace {
+pub(crate) enum WrongNamespace {
     /// The procfs lists the namespace of this process, and its process 1 is in another one.
     #[error(
         "{root}: {root}/net shows the network namespace of this process, not that of process 1 there: \
@@ -78,11 +78,11 @@ impl Procfs {
     ///
     /// # Errors
     /// [`WrongNamespace`].
-    pub fn check_namespace(&self) -> Result<(), WrongNamespace> {
+    pub(crate) fn check_namespace(&self) -> Result<(), WrongNamespace> {
         let default = Path::new(Self::DEFAULT_ROOT);
         let is_default =
             self.root == default || fs::canonicalize(&self.root).is_ok_and(|path| path == default);
-        if self.kind != Kind::Mount || is_default {
+        if self.kind != RootKind::Mount || is_default {
             return Ok(());
         }
         let root = self.root.display().to_string();
@@ -103,15 +103,17 @@ impl Procfs {
     ///
     /// # Errors
     /// [`ProcfsError::NotMounted`] for a folder that is not a procfs, [`ProcfsError::Unreadable`].
-    pub fn namespace(&self) -> Result<ListedNamespace, ProcfsError> {
+    pub(crate) fn namespace(&self) -> Result<ListedNamespace, ProcfsError> {
         let own = own_process();
         let (process, is_own) = match self.kind {
-            Kind::Folder => return Err(ProcfsError::NotMounted { path: self.root.clone() }),
-            Kind::Mount => (self.root.join("self"), true),
-            Kind::Process if inode(&self.root.join("net/tcp"))? == inode(&own.join("net/tcp"))? => {
+            RootKind::Folder => return Err(ProcfsError::NotMounted { path: self.root.clone() }),
+            RootKind::Mount => (self.root.join("self"), true),
+            RootKind::Process
+                if inode(&self.root.join("net/tcp"))? == inode(&own.join("net/tcp"))? =>
+            {
                 (own, true)
             }
-            Kind::Process => (self.root.clone(), false),
+            RootKind::Process => (self.root.clone(), false),
         };
         let inum = inode(&process.join("ns/net")).ok();
         Ok(ListedNamespace {
@@ -126,7 +128,7 @@ impl Procfs {
     /// # Errors
     /// Those of [`Procfs::namespace`]; [`ProcfsError::ForeignNamespace`] if it is another namespace;
     /// [`ProcfsError::Unexpected`] if the number cannot be read.
-    pub fn netns_inum(&self) -> Result<u32, ProcfsError> {
+    pub(crate) fn netns_inum(&self) -> Result<u32, ProcfsError> {
         let namespace = self.namespace()?;
         if !namespace.own {
             return Err(ProcfsError::ForeignNamespace { path: self.root.clone() });
@@ -141,7 +143,7 @@ impl Procfs {
     /// Whether this procfs lists the namespace of this process, as the iterator does. True if nothing is mounted at
     /// the default path.
     #[must_use]
-    pub fn lists_own_namespace(&self) -> bool {
+    pub(crate) fn lists_own_namespace(&self) -> bool {
         match self.namespace() {
             Ok(namespace) => namespace.own,
             Err(_) => self.root == Path::new(Self::DEFAULT_ROOT),
@@ -153,7 +155,7 @@ impl Procfs {
     pub(super) fn check_process(&self) -> Result<(), ProcfsError> {
         match self.listed {
             Some(listed) if inode(&self.net.join("tcp"))? != listed => {
-                Err(ProcfsError::Moved { path: self.root.clone() })
+                Err(ProcfsError::NamespaceChanged { path: self.root.clone() })
             }
             _ => Ok(()),
         }
@@ -163,13 +165,13 @@ impl Procfs {
     /// live namespace has its own, and reading it needs no privileges, unlike that of `ns/net`.
     fn lists_pid_1(&self) -> Result<bool, ProcfsError> {
         let pid_1 = match self.kind {
-            Kind::Process => fs::canonicalize(&self.root).ok().and_then(|process| {
+            RootKind::Process => fs::canonicalize(&self.root).ok().and_then(|process| {
                 // PID or PID/task/TID.
                 let mount = process.ancestors().find(|path| path.join("self").is_symlink())?;
                 Some(mount.join("1"))
             }),
-            Kind::Mount => Some(self.root.join("1")),
-            Kind::Folder => None,
+            RootKind::Mount => Some(self.root.join("1")),
+            RootKind::Folder => None,
         };
         let pid_1 = pid_1.ok_or_else(|| ProcfsError::NotMounted { path: self.root.clone() })?;
         Ok(inode(&pid_1.join("net/tcp"))? == inode(&self.net.join("tcp"))?)
@@ -178,10 +180,10 @@ impl Procfs {
     /// The directory with the network settings of the namespace that net/tcp lists.
     pub(super) fn sys_net(&self) -> Result<PathBuf, ProcfsError> {
         match self.kind {
-            Kind::Mount | Kind::Folder => Ok(self.root.join("sys/net")),
+            RootKind::Mount | RootKind::Folder => Ok(self.root.join("sys/net")),
             // sys/net shows the namespace of the reader (`net_ctl_root` in net/sysctl_net.c).
-            Kind::Process if self.namespace()?.own => Ok(own_sys().join("net")),
-            Kind::Process => Err(ProcfsError::ForeignNamespace { path: self.root.clone() }),
+            RootKind::Process if self.namespace()?.own => Ok(own_sys().join("net")),
+            RootKind::Process => Err(ProcfsError::ForeignNamespace { path: self.root.clone() }),
         }
     }
 
@@ -189,7 +191,7 @@ impl Procfs {
     ///
     /// # Errors
     /// [`ProcfsError`], [`ProcfsError::Unreadable`] if procfs is mounted with `subset=pid`, which hides sys.
-    pub fn kernel_setting(name: &str) -> Result<i64, ProcfsError> {
+    pub(crate) fn kernel_setting(name: &str) -> Result<i64, ProcfsError> {
         number(own_sys().join("kernel").join(name))
     }
 }

@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_row_has_ends_state_queues_and_inode() {
+    fn a_full_row_has_tuple_state_queues_and_inode() {
         let row = parse(Family::Ipv4, FULL).unwrap();
         let (tuple, inode) = identity(&row);
         assert_eq!(tuple.saddr[..4], [127, 0, 0, 1]);

@@ -11,7 +11,7 @@ mod tests;
 
 use std::path::Path;
 
-pub use error::BtfError;
+pub(super) use error::BtfError;
 
 /// What a function takes and returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -252,7 +252,7 @@ impl Structure<'_> {
             let bits = found.bits.checked_add(inner.bits).ok_or_else(missing)?;
             found = Member { bits, ..inner };
         }
-        if found.is_bit_field || found.bits % 8 != 0 {
+        if found.is_bit_field || !found.bits.is_multiple_of(8) {
             return Err(BtfError::BitField { structure, member });
         }
         let size = self.types.size(found.type_number).ok_or_else(missing)?;

@@ -5,7 +5,7 @@ use super::{
 
 /// `struct outer { u32 plain; union { struct inner { u32 plain, deep; }; }; const struct inner inner;
 /// u16 port; void *pointer; u8 bytes[16]; volatile u8 state; }`, `struct flags { u32 low : 8, high : 24; }`,
-/// `u32 give(u32, u32)` and `void take(u32)`
+/// `u32 add(u32, u32)` and `void log(u32)`
 fn sample() -> Sample {
     let mut sample = Sample::new();
     let [u8_, u16_, u32_] = [1, 2, 4].map(|bytes| sample.int(bytes));
@@ -28,8 +28,8 @@ fn sample() -> Sample {
         ],
     );
     sample.bit_fields("flags", u32_, &[("low", 8), ("high", 24)]);
-    sample.function("give", u32_, &[u32_, u32_]);
-    sample.function("take", 0, &[u32_]);
+    sample.function("add", u32_, &[u32_, u32_]);
+    sample.function("log", 0, &[u32_]);
     sample
 }
 
@@ -74,8 +74,8 @@ fn a_bit_field_is_refused_even_at_the_beginning_of_a_byte() {
 fn a_function_has_its_number_of_parameters_and_may_return_nothing() {
     let types = sample().types();
     let signature = |name| types.signature(name).ok().map(|it| (it.parameters, it.returns_value));
-    assert_eq!(signature("give"), Some((2, true)));
-    assert_eq!(signature("take"), Some((1, false)));
+    assert_eq!(signature("add"), Some((2, true)));
+    assert_eq!(signature("log"), Some((1, false)));
     assert_eq!(signature("outer"), None);
 }
 
@@ -92,7 +92,7 @@ fn damaged_data_is_an_error_at_any_length_and_never_a_panic() {
             for member in ["inner.deep", "bytes", "pointer", "state"] {
                 let _ = place(&types, "outer", member);
             }
-            let _ = types.signature("give");
+            let _ = types.signature("add");
         }
     }
 }
