@@ -21,6 +21,10 @@ use crate::scraper::{Response, Scraper};
 /// Where the exporter listens unless told otherwise: every namespace has its own loopback.
 const ADDRESS: &str = "127.0.0.1:10048";
 
+/// Flags for ten snapshots a second. The source is named, because the interval of a source that tcpstat
+/// chooses is stretched to a hundred times the duration of a snapshot: to seconds on a slow machine.
+pub const FREQUENT_SNAPSHOTS: [&str; 2] = ["--snapshot=procfs", "--snapshot-interval=100ms"];
+
 /// The user and group "nobody".
 const NOBODY: &str = "65534";
 

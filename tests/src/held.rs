@@ -80,6 +80,12 @@ pub struct Held {
 }
 
 impl Held {
+    /// How it is addressed.
+    #[must_use]
+    pub fn addressing(&self) -> Addressing {
+        self.addressing
+    }
+
     /// The socket's descriptor.
     ///
     /// # Errors

@@ -12,6 +12,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::deadline::DEADLINE;
+use crate::skip::Skip;
 use crate::tcp::{Family, State};
 
 /// Connections to one listening port, well below the 28,232 ephemeral ports of the kernel.
@@ -185,39 +186,30 @@ impl Churn {
     }
 }
 
-/// What came of asking for MPTCP.
+/// An MPTCP connection: its subflows are TCP sockets, one ESTABLISHED at each end and one LISTEN. The MPTCP
+/// sockets above them are not TCP.
 #[derive(Debug)]
-pub enum Mptcp {
-    /// An MPTCP connection: its subflows are TCP sockets, one ESTABLISHED at each end and one
-    /// LISTEN, while the MPTCP sockets above them are not TCP.
-    Pair {
-        /// The listening socket.
-        listener: Socket,
-        /// The connecting socket.
-        client: Socket,
-        /// The accepted socket.
-        accepted: Socket,
-    },
-    /// The kernel has no MPTCP; this is why.
-    Unavailable(String),
+pub struct Mptcp {
+    _listener: Socket,
+    _client: Socket,
+    _accepted: Socket,
 }
 
 /// Connects two MPTCP sockets over IPv4.
 ///
 /// # Errors
-/// Fails when the kernel has MPTCP but the connection fails.
+/// A [`Skip`] if the kernel has no MPTCP; fails if it has MPTCP but the connection fails.
 pub fn mptcp_pair() -> Result<Mptcp> {
     let socket = || Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::MPTCP));
-    let listener = match socket() {
-        Ok(listener) => listener,
-        Err(error) => return Ok(Mptcp::Unavailable(format!("socket(IPPROTO_MPTCP): {error}"))),
-    };
+    let missing =
+        |error| Skip::because(format!("there is no MPTCP: socket(IPPROTO_MPTCP): {error}"));
+    let listener = socket().map_err(missing)?;
     listener.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;
     listener.listen(1)?;
     let client = socket()?;
     client.connect(&listener.local_addr()?).context("connect over MPTCP")?;
     let (accepted, _) = listener.accept().context("accept over MPTCP")?;
-    Ok(Mptcp::Pair { listener, client, accepted })
+    Ok(Mptcp { _listener: listener, _client: client, _accepted: accepted })
 }
 
 #[derive(Clone, Copy)]

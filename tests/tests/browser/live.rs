@@ -3,8 +3,9 @@
 use anyhow::{Result, ensure};
 use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
 use tcpstat_tests::exporter::Exporter;
-use tcpstat_tests::harness::{Test, kernel_test};
+use tcpstat_tests::harness::Test;
 use tcpstat_tests::held::Addressing;
+use tcpstat_tests::kernel_tests;
 use tcpstat_tests::loopback::Pairs;
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::states;
@@ -21,15 +22,15 @@ const SEEN: &str =
     "return +document.querySelector('[data-series=\"established close_wait\"] .total').textContent";
 
 pub(crate) fn tests() -> Vec<Test> {
-    vec![
-        kernel_test("the_page_draws_asks_nobody_else_and_has_no_complaint", draws),
-        kernel_test("numbers_follow_the_sockets", numbers_follow),
-        kernel_test("a_restart_shows_and_mends_by_itself", restart),
-        kernel_test("without_a_tracer_the_page_says_so_and_shows_no_rates", without_tracer),
+    kernel_tests![
+        the_page_draws_its_plots_without_messages_and_without_other_hosts,
+        the_numbers_follow_the_sockets,
+        the_page_shows_a_restart_and_reconnects,
+        without_a_tracer_the_page_says_so_and_shows_no_rates
     ]
 }
 
-fn draws(_: &Namespace) -> Result<()> {
+fn the_page_draws_its_plots_without_messages_and_without_other_hosts(_: &Namespace) -> Result<()> {
     let page = Page::open(&[])?;
     let stir = || Pairs::connect(3, Family::Ipv4)?.close();
     for (plot, state) in [(STATES, "established"), (MOVES, "syn_sent")] {
@@ -55,7 +56,7 @@ fn draws(_: &Namespace) -> Result<()> {
     Ok(())
 }
 
-fn numbers_follow(namespace: &Namespace) -> Result<()> {
+fn the_numbers_follow_the_sockets(namespace: &Namespace) -> Result<()> {
     let page = Page::open(&[])?;
     let wire = Wire::open(namespace)?;
     let cell = |family: &str| format!("[data-series='close_wait'] .{family}");
@@ -81,7 +82,7 @@ fn numbers_follow(namespace: &Namespace) -> Result<()> {
     page.browser.wait_for_text("#proof strong", "agrees with the kernel")
 }
 
-fn restart(_: &Namespace) -> Result<()> {
+fn the_page_shows_a_restart_and_reconnects(_: &Namespace) -> Result<()> {
     let Page { browser, exporter } = Page::open(&[])?;
     let listening = "return +document.querySelector('[data-series=listen] .total').textContent";
     browser.wait("the exporter and the driver that listen", &format!("{listening} >= 2"))?;
@@ -102,7 +103,7 @@ fn restart(_: &Namespace) -> Result<()> {
     page.browser.wait_for_text("#connection", "live")
 }
 
-fn without_tracer(_: &Namespace) -> Result<()> {
+fn without_a_tracer_the_page_says_so_and_shows_no_rates(_: &Namespace) -> Result<()> {
     let pairs = Pairs::connect(2, Family::Ipv6)?;
     let page = Page::open(&["--tracer=off", "--snapshot-interval=200ms"])?;
     page.browser.wait_for_text("#counted strong", "not in the kernel")?;

@@ -2,13 +2,14 @@
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
-use tcpstat_tests::harness::{Test, kernel_test};
+use tcpstat_tests::harness::Test;
+use tcpstat_tests::kernel_tests;
 use tcpstat_tests::netns::Namespace;
 
 use crate::page::Page;
 
 pub(crate) fn tests() -> Vec<Test> {
-    vec![kernel_test("earlier_runs_stay_in_the_plots_behind_a_gap", gaps_and_runs)]
+    kernel_tests![plots_keep_earlier_runs_before_a_gap]
 }
 
 /// What stands before each script: the module, and samples of a second whose established sockets and
@@ -28,7 +29,7 @@ const PRELUDE: &str = "
     const series = new Series();
 ";
 
-fn gaps_and_runs(_: &Namespace) -> Result<()> {
+fn plots_keep_earlier_runs_before_a_gap(_: &Namespace) -> Result<()> {
     let page = Page::open(&[])?;
     let run = |script: &str| -> Result<Value> {
         let value = page.browser.run(&format!("return (async () => {{ {PRELUDE} {script} }})()"));

@@ -2,17 +2,18 @@
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use tcpstat_tests::harness::{Test, kernel_test};
+use tcpstat_tests::harness::Test;
+use tcpstat_tests::kernel_tests;
 use tcpstat_tests::netns::Namespace;
 
 use crate::page::Page;
 
 pub(crate) fn tests() -> Vec<Test> {
-    vec![
-        kernel_test("it_fits_a_phone_of_360_pixels", fits_a_phone),
-        kernel_test("both_themes_have_contrast_and_differ", both_themes),
-        kernel_test("nothing_moves_when_the_numbers_come", nothing_moves),
-        kernel_test("where_less_motion_is_wanted_nothing_pulses", reduced_motion),
+    kernel_tests![
+        the_page_fits_a_phone_of_360_pixels,
+        both_themes_have_contrast_and_differ,
+        the_layout_does_not_shift_when_the_numbers_arrive,
+        nothing_pulses_with_reduced_motion
     ]
 }
 
@@ -30,7 +31,7 @@ const LINES: [&str; 10] = [
     "closing",
 ];
 
-fn fits_a_phone(_: &Namespace) -> Result<()> {
+fn the_page_fits_a_phone_of_360_pixels(_: &Namespace) -> Result<()> {
     let page = Page::open(&[])?;
     let phone = json!({ "width": 360, "height": 740, "deviceScaleFactor": 2, "mobile": true });
     page.browser.devtools("Emulation.setDeviceMetricsOverride", &phone)?;
@@ -50,7 +51,7 @@ fn fits_a_phone(_: &Namespace) -> Result<()> {
     Ok(())
 }
 
-fn both_themes(_: &Namespace) -> Result<()> {
+fn both_themes_have_contrast_and_differ(_: &Namespace) -> Result<()> {
     let page = Page::open(&[])?;
     let mut grounds = Vec::new();
     for theme in ["light", "dark"] {
@@ -79,7 +80,7 @@ fn both_themes(_: &Namespace) -> Result<()> {
     Ok(())
 }
 
-fn nothing_moves(_: &Namespace) -> Result<()> {
+fn the_layout_does_not_shift_when_the_numbers_arrive(_: &Namespace) -> Result<()> {
     let page = Page::open(&[])?;
     page.browser.wait_for_text("#proof strong", "agrees with the kernel")?;
     page.browser.wait("line", &Page::inked("#states-plot", "established"))?;
@@ -96,7 +97,7 @@ fn nothing_moves(_: &Namespace) -> Result<()> {
     Ok(())
 }
 
-fn reduced_motion(_: &Namespace) -> Result<()> {
+fn nothing_pulses_with_reduced_motion(_: &Namespace) -> Result<()> {
     let page = Page::open(&[])?;
     let pulse = "const element = document.querySelector('#connection');
                  element.dataset.state = 'reconnecting';

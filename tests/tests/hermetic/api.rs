@@ -6,7 +6,8 @@ use tcpstat_tests::binary::{fixture, path_from};
 use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
 use tcpstat_tests::events::{Event, EventStream};
 use tcpstat_tests::exporter::Exporter;
-use tcpstat_tests::harness::{Test, hermetic_test};
+use tcpstat_tests::harness::Test;
+use tcpstat_tests::hermetic_tests;
 
 use crate::web::anywhere;
 
@@ -19,18 +20,15 @@ const STREAMS: usize = 64;
 const STREAMS_OF_CLIENT: usize = 8;
 
 pub(crate) fn tests() -> Vec<Test> {
-    vec![
-        hermetic_test("the_status_says_that_listings_alone_are_served", status_without_tracer),
-        hermetic_test("the_history_has_the_numbers_of_the_listing", history_has_the_listing),
-        hermetic_test("the_history_tells_only_what_came_after_since", history_since),
-        hermetic_test("a_stream_tells_a_sample_and_the_status_each_second", stream_tells),
-        hermetic_test("a_stream_ends_when_the_exporter_does", stream_ends),
-        hermetic_test(
-            "a_client_has_a_share_of_the_streams_and_locks_out_no_other",
-            streams_are_bounded,
-        ),
-        hermetic_test("what_is_not_understood_is_400_with_a_line", bad_queries),
-        hermetic_test("the_api_is_served_with_its_document", document),
+    hermetic_tests![
+        the_status_reports_snapshots_only,
+        the_history_has_the_numbers_of_the_snapshot,
+        the_history_returns_only_samples_after_since,
+        a_stream_sends_a_sample_and_the_status_each_second,
+        a_stream_ends_with_the_exporter,
+        one_client_cannot_take_all_streams,
+        an_invalid_query_is_400_with_one_line,
+        the_api_serves_its_documentation
     ]
 }
 
@@ -53,7 +51,7 @@ fn json(exporter: &mut Exporter, path: &str) -> Result<Value> {
     Ok(serde_json::from_str(&response.body)?)
 }
 
-fn status_without_tracer() -> Result<()> {
+fn the_status_reports_snapshots_only() -> Result<()> {
     let mut exporter = anywhere("broken-rows")?.start()?;
     let status = json(&mut exporter, "/api/v1/status")?;
     assert_eq!(status["ready"], true);
@@ -68,7 +66,7 @@ fn status_without_tracer() -> Result<()> {
     Ok(())
 }
 
-fn history_has_the_listing() -> Result<()> {
+fn the_history_has_the_numbers_of_the_snapshot() -> Result<()> {
     let (_exporter, history) = recorded("debian-7.2")?;
     let expected = std::fs::read_to_string(fixture("proc/debian-7.2/expected.json")?)?;
     let expected: Value = serde_json::from_str(&expected)?;
@@ -83,7 +81,7 @@ fn history_has_the_listing() -> Result<()> {
     Ok(())
 }
 
-fn history_since() -> Result<()> {
+fn the_history_returns_only_samples_after_since() -> Result<()> {
     let (mut exporter, history) = recorded("empty")?;
     let first = history["uptime_ms"][0].as_u64().context("no uptime")?;
     let path = format!("/api/v1/history?since={first}");
@@ -100,7 +98,7 @@ fn history_since() -> Result<()> {
     Ok(())
 }
 
-fn stream_tells() -> Result<()> {
+fn a_stream_sends_a_sample_and_the_status_each_second() -> Result<()> {
     let exporter = anywhere("debian-6.1")?.start()?;
     let mut stream = EventStream::open(exporter.address(), STREAM)?;
     assert_eq!(stream.status, 200);
@@ -115,7 +113,7 @@ fn stream_tells() -> Result<()> {
     Ok(())
 }
 
-fn stream_ends() -> Result<()> {
+fn a_stream_ends_with_the_exporter() -> Result<()> {
     let exporter = anywhere("debian-6.1")?.start()?;
     let mut streams = [
         EventStream::open(exporter.address(), STREAM)?,
@@ -131,7 +129,7 @@ fn stream_ends() -> Result<()> {
     Ok(())
 }
 
-fn streams_are_bounded() -> Result<()> {
+fn one_client_cannot_take_all_streams() -> Result<()> {
     let exporter = anywhere("empty")?.start()?;
     let open = |client: usize| {
         let client = u8::try_from(client)?;
@@ -169,7 +167,7 @@ fn streams_are_bounded() -> Result<()> {
     })
 }
 
-fn bad_queries() -> Result<()> {
+fn an_invalid_query_is_400_with_one_line() -> Result<()> {
     let mut exporter = anywhere("empty")?.start()?;
     for (path, named) in [
         ("/api/v1/history?since=yesterday", "since"),
@@ -186,7 +184,7 @@ fn bad_queries() -> Result<()> {
     Ok(())
 }
 
-fn document() -> Result<()> {
+fn the_api_serves_its_documentation() -> Result<()> {
     let mut exporter = anywhere("empty")?.start()?;
     let document = exporter.get("/api")?;
     assert_eq!(document.header("content-type"), Some("text/plain; charset=utf-8"));

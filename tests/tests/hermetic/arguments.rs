@@ -9,22 +9,23 @@ use anyhow::{Context, Result, ensure};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use tcpstat_tests::binary::{Run, fixture, output, path_from, tcpstat};
-use tcpstat_tests::harness::{Test, hermetic_test};
+use tcpstat_tests::harness::Test;
+use tcpstat_tests::hermetic_tests;
 
 use crate::help::{flags, helps};
 use crate::web::anywhere;
 
 pub(crate) fn tests() -> Vec<Test> {
-    vec![
-        hermetic_test("no_argument_makes_it_panic_or_reaches_the_terminal_raw", unfit_arguments),
-        hermetic_test("no_variable_makes_it_panic_or_reaches_the_terminal_raw", unfit_variables),
-        hermetic_test("an_empty_variable_is_an_unset_one", empty_variables),
-        hermetic_test("a_switch_takes_every_word_for_yes_and_no", switches),
-        hermetic_test("an_error_names_the_variable_that_the_value_came_from", variables_are_named),
-        hermetic_test("variables_of_other_commands_are_not_looked_at", other_commands),
-        hermetic_test("a_password_is_in_no_error_and_no_help", passwords),
-        hermetic_test("every_path_that_is_taken_for_the_metrics_is_answered", accepted_paths),
-        hermetic_test("a_path_that_no_client_asks_for_is_refused_with_its_remedy", refused_paths),
+    hermetic_tests![
+        no_argument_causes_a_panic_or_is_printed_unescaped,
+        no_variable_causes_a_panic_or_is_printed_unescaped,
+        an_empty_variable_counts_as_unset,
+        a_switch_accepts_every_word_for_yes_and_no,
+        an_error_names_the_variable_that_the_value_came_from,
+        variables_of_other_commands_are_ignored,
+        no_error_and_no_help_shows_a_password,
+        every_accepted_path_for_the_metrics_is_served,
+        a_path_that_no_client_can_request_is_refused_with_a_remedy
     ]
 }
 
@@ -84,7 +85,7 @@ fn is_fit(run: &Run, what: &str) {
     }
 }
 
-fn unfit_arguments() -> Result<()> {
+fn no_argument_causes_a_panic_or_is_printed_unescaped() -> Result<()> {
     for (command, flag, _) in flags_with_values()? {
         for value in unfit() {
             let mut argument = OsString::from(format!("{flag}="));
@@ -110,7 +111,7 @@ fn unfit_arguments() -> Result<()> {
     Ok(())
 }
 
-fn unfit_variables() -> Result<()> {
+fn no_variable_causes_a_panic_or_is_printed_unescaped() -> Result<()> {
     for (command, flag, variable) in flags_with_values()? {
         let Some(variable) = variable else { continue };
         // An empty variable is another test's: the flag's default would be served.
@@ -127,7 +128,7 @@ fn unfit_variables() -> Result<()> {
     Ok(())
 }
 
-fn empty_variables() -> Result<()> {
+fn an_empty_variable_counts_as_unset() -> Result<()> {
     let variables = flags_with_values()?.into_iter().filter_map(|(_, _, variable)| variable);
     let empty = variables.map(|variable| (variable, ""));
     let options = empty
@@ -137,7 +138,7 @@ fn empty_variables() -> Result<()> {
     Ok(())
 }
 
-fn switches() -> Result<()> {
+fn a_switch_accepts_every_word_for_yes_and_no() -> Result<()> {
     let served = |value: &str| -> Result<bool> {
         let options = anywhere("debian-7.2")?.env("TCPSTAT_NO_COMPAT_NODE_EXPORTER", value);
         Ok(options.start()?.get("/metrics")?.body.contains("node_tcp_connection_states{"))
@@ -163,7 +164,7 @@ fn switches() -> Result<()> {
     Ok(())
 }
 
-fn variables_are_named() -> Result<()> {
+fn an_error_names_the_variable_that_the_value_came_from() -> Result<()> {
     let cases = [
         ("serve", "TCPSTAT_SNAPSHOT_INTERVAL", "often", "TIME"),
         ("", "TCPSTAT_SNAPSHOT_INTERVAL", "often", "TIME"),
@@ -204,7 +205,7 @@ fn variables_are_named() -> Result<()> {
     Ok(())
 }
 
-fn other_commands() -> Result<()> {
+fn variables_of_other_commands_are_ignored() -> Result<()> {
     let procfs = format!("--path.procfs={}", fixture("proc/debian-7.2")?.display());
     let commands: [&[&str]; 5] =
         [&["show", &procfs], &["print", "unit"], &["completions", "zsh"], &["man"], &["--version"]];
@@ -222,7 +223,7 @@ fn other_commands() -> Result<()> {
     Ok(())
 }
 
-fn passwords() -> Result<()> {
+fn no_error_and_no_help_shows_a_password() -> Result<()> {
     let urls = ["https://me:sesame@web-1", "me:sesame@web-1:1", "http://me:sesame@web-1:1 /x"];
     for url in urls {
         for by_variable in [false, true] {
@@ -273,7 +274,7 @@ fn path() -> impl Strategy<Value = String> {
     })
 }
 
-fn accepted_paths() -> Result<()> {
+fn every_accepted_path_for_the_metrics_is_served() -> Result<()> {
     let answers = |path: &str| -> Result<()> {
         let argument = format!("--web.telemetry-path={path}");
         let mut exporter =
@@ -305,7 +306,7 @@ fn accepted_paths() -> Result<()> {
     Ok(())
 }
 
-fn refused_paths() -> Result<()> {
+fn a_path_that_no_client_can_request_is_refused_with_a_remedy() -> Result<()> {
     for (path, remedy) in [
         ("/a b", "%20"),
         ("/é", "%C3%A9"),

@@ -6,18 +6,19 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use tcpstat_tests::binary::{output, tcpstat};
-use tcpstat_tests::harness::{Test, hermetic_test};
+use tcpstat_tests::harness::Test;
+use tcpstat_tests::hermetic_tests;
 use tcpstat_tests::terminal::Terminal;
 use tempfile::TempDir;
 
 use crate::help::{flags, helps};
 
 pub(crate) fn tests() -> Vec<Test> {
-    vec![
-        hermetic_test("bash_completes_flags_commands_and_values", bash),
-        hermetic_test("fish_completes_flags_commands_and_values", fish),
-        hermetic_test("zsh_completes_flags_commands_and_values", zsh),
-        hermetic_test("no_other_shell_is_offered", no_other_shell),
+    hermetic_tests![
+        bash_completes_flags_commands_and_values,
+        fish_completes_flags_commands_and_values,
+        zsh_completes_flags_commands_and_values,
+        other_shells_are_refused
     ]
 }
 
@@ -62,7 +63,7 @@ fn completes(offered: impl Fn(&str) -> Result<Vec<String>>) -> Result<()> {
     Ok(())
 }
 
-fn bash() -> Result<()> {
+fn bash_completes_flags_commands_and_values() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let script = script(&folder, "bash", "tcpstat")?;
     // As readline asks: the words, the last of which is completed.
@@ -81,7 +82,7 @@ fn bash() -> Result<()> {
     })
 }
 
-fn fish() -> Result<()> {
+fn fish_completes_flags_commands_and_values() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let script = script(&folder, "fish", "tcpstat.fish")?;
     completes(|typed| {
@@ -96,7 +97,7 @@ fn fish() -> Result<()> {
 }
 
 /// By its line editor, in a terminal: there is no other way to ask it.
-fn zsh() -> Result<()> {
+fn zsh_completes_flags_commands_and_values() -> Result<()> {
     let folder = tempfile::tempdir()?;
     script(&folder, "zsh", "_tcpstat")?;
     let start = format!(
@@ -130,7 +131,7 @@ fn zsh() -> Result<()> {
     Ok(())
 }
 
-fn no_other_shell() -> Result<()> {
+fn other_shells_are_refused() -> Result<()> {
     for shell in ["elvish", "powershell", "nushell", ""] {
         let run = tcpstat(["completions", shell])?;
         assert_eq!(run.status, Some(2), "{run:?}");

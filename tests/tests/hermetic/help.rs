@@ -7,17 +7,18 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use tcpstat_tests::binary::{fixture, output, path_from, tcpstat};
-use tcpstat_tests::harness::{Test, hermetic_test};
+use tcpstat_tests::harness::Test;
+use tcpstat_tests::hermetic_tests;
 
 pub(crate) fn tests() -> Vec<Test> {
-    vec![
-        hermetic_test("every_flag_has_an_environment_variable_or_a_reason", flags_have_variables),
-        hermetic_test("every_flag_is_in_the_manual_page_of_its_command", flags_are_in_pages),
-        hermetic_test("every_command_has_examples_and_the_exit_status_is_told", examples),
-        hermetic_test("the_unit_drops_all_but_two_capabilities", the_unit),
-        hermetic_test("a_reader_that_has_seen_enough_ends_it_quietly", broken_pipe),
-        hermetic_test("a_full_disk_is_one_line_and_a_failure", full_disk),
-        hermetic_test("colours_are_for_terminals_whose_users_want_them", colours),
+    hermetic_tests![
+        every_flag_has_an_environment_variable_or_a_reason,
+        every_flag_is_in_the_manual_page_of_its_command,
+        every_command_has_examples_and_the_help_explains_the_exit_status,
+        the_unit_drops_all_but_two_capabilities,
+        a_closed_pipe_ends_a_command_without_an_error,
+        a_full_disk_is_an_error_of_one_line,
+        colours_are_used_on_terminals_unless_no_color_is_set
     ]
 }
 
@@ -73,7 +74,7 @@ pub(crate) fn flags(help: &str) -> Vec<(String, String)> {
     flags
 }
 
-fn flags_have_variables() -> Result<()> {
+fn every_flag_has_an_environment_variable_or_a_reason() -> Result<()> {
     for (command, help) in helps()? {
         let flags = flags(&help);
         assert!(flags.iter().any(|(flag, _)| flag == "--log.level"), "{command}: {flags:?}");
@@ -89,7 +90,7 @@ fn flags_have_variables() -> Result<()> {
     Ok(())
 }
 
-fn flags_are_in_pages() -> Result<()> {
+fn every_flag_is_in_the_manual_page_of_its_command() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let run = tcpstat(["man".as_ref(), "--directory".as_ref(), folder.path().as_os_str()])?;
     ensure!(run.status == Some(0), "{run:?}");
@@ -124,7 +125,7 @@ fn flags_are_in_pages() -> Result<()> {
     Ok(())
 }
 
-fn examples() -> Result<()> {
+fn every_command_has_examples_and_the_help_explains_the_exit_status() -> Result<()> {
     let helps = helps()?;
     for (command, help) in helps.iter().filter(|(command, _)| !command.contains(' ')) {
         let examples = help.split_once("\nExamples:\n").with_context(|| command.clone())?.1;
@@ -140,7 +141,7 @@ fn examples() -> Result<()> {
     Ok(())
 }
 
-fn the_unit() -> Result<()> {
+fn the_unit_drops_all_but_two_capabilities() -> Result<()> {
     let unit = tcpstat(["print", "unit"])?.stdout;
     for line in [
         "DynamicUser=yes",
@@ -172,7 +173,7 @@ fn printing() -> Result<Vec<Vec<String>>> {
     Ok(args.iter().map(|args| args.iter().map(ToString::to_string).collect()).collect())
 }
 
-fn broken_pipe() -> Result<()> {
+fn a_closed_pipe_ends_a_command_without_an_error() -> Result<()> {
     for args in printing()? {
         let (reader, writer) = pipe()?;
         drop(reader);
@@ -187,7 +188,7 @@ fn broken_pipe() -> Result<()> {
     Ok(())
 }
 
-fn full_disk() -> Result<()> {
+fn a_full_disk_is_an_error_of_one_line() -> Result<()> {
     for args in printing()?.into_iter().filter(|args| args[0] != "--help") {
         let full = fs::OpenOptions::new().write(true).open("/dev/full")?;
         let mut command = Command::new(path_from("TCPSTAT_BIN")?);
@@ -200,7 +201,7 @@ fn full_disk() -> Result<()> {
 }
 
 /// Help, an error, and a line of the log, each on a terminal that `script` makes.
-fn colours() -> Result<()> {
+fn colours_are_used_on_terminals_unless_no_color_is_set() -> Result<()> {
     let binary = path_from("TCPSTAT_BIN")?.display().to_string();
     let broken = fixture("proc/broken-rows")?.display().to_string();
     for args in ["--help", "--nonsense", &format!("show --path.procfs={broken}")] {

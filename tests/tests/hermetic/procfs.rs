@@ -10,26 +10,26 @@ use nix::unistd::mkfifo;
 use tcpstat_tests::binary::{fixture, tcpstat};
 use tcpstat_tests::exporter::Options;
 use tcpstat_tests::harness::{Test, hermetic_test};
+use tcpstat_tests::hermetic_tests;
 use tempfile::TempDir;
 
 pub(crate) fn tests() -> Vec<Test> {
     let mut tests = Vec::new();
     for (what, put, _) in INTRUDERS {
         for file in ["tcp", "tcp6"] {
-            tests.push(hermetic_test(
-                format!("{what}_in_the_place_of_{file}_is_named"),
-                move || is_named(what, put, file),
-            ));
+            tests.push(hermetic_test(format!("{what}_in_place_of_{file}_is_named"), move || {
+                is_named(what, put, file)
+            }));
         }
         for file in ["sockstat", "sockstat6"] {
             tests.push(hermetic_test(
-                format!("{what}_in_the_place_of_{file}_holds_nothing_up"),
+                format!("{what}_in_place_of_{file}_delays_nothing"),
                 move || holds_nothing_up(what, put, file),
             ));
         }
     }
-    tests.push(hermetic_test("a_sockstat_without_end_is_read_to_a_bound", endless_sockstat));
-    tests.push(hermetic_test("show_keeps_wide_numbers_apart", wide_numbers));
+    tests.extend(hermetic_tests![an_endless_sockstat_is_read_up_to_a_limit]);
+    tests.extend(hermetic_tests![show_separates_wide_numbers]);
     tests
 }
 
@@ -106,7 +106,7 @@ fn over(root: &Path) -> Options {
     Options::default().listen(([127, 0, 0, 1], 0).into()).args([procfs])
 }
 
-fn endless_sockstat() -> Result<()> {
+fn an_endless_sockstat_is_read_up_to_a_limit() -> Result<()> {
     let folder = copy()?;
     let path = folder.path().join("net/sockstat");
     // Sparse: a gigabyte that takes no room.
@@ -120,7 +120,7 @@ fn endless_sockstat() -> Result<()> {
 }
 
 /// Three queues full to the last bit of their field add up to eleven digits.
-fn wide_numbers() -> Result<()> {
+fn show_separates_wide_numbers() -> Result<()> {
     let folder = tempfile::tempdir()?;
     fs::create_dir(folder.path().join("net"))?;
     for (file, address) in [("tcp", "0".repeat(8)), ("tcp6", "0".repeat(32))] {

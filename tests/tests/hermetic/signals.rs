@@ -6,14 +6,15 @@ use anyhow::Result;
 use nix::sys::signal::Signal;
 use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
 use tcpstat_tests::harness::{Test, hermetic_test};
+use tcpstat_tests::hermetic_tests;
 use tempfile::TempDir;
 
 use crate::web::anywhere;
 
 pub(crate) fn tests() -> Vec<Test> {
-    let mut tests = vec![
-        hermetic_test("sighup_and_other_notices_do_not_end_it", notices),
-        hermetic_test("two_signals_that_a_wrapper_sends_for_one_end_it_well", sent_twice),
+    let mut tests = hermetic_tests![
+        sighup_and_sigusr_do_not_stop_the_exporter,
+        a_signal_that_a_wrapper_sends_twice_stops_the_exporter_cleanly
     ];
     for signal in [
         Signal::SIGTERM,
@@ -24,7 +25,9 @@ pub(crate) fn tests() -> Vec<Test> {
         Signal::SIGPWR,
     ] {
         let name = signal.as_str().to_ascii_lowercase();
-        tests.push(hermetic_test(format!("{name}_ends_it_well"), move || ends_it_well(signal)));
+        tests.push(hermetic_test(format!("{name}_stops_the_exporter_cleanly"), move || {
+            ends_it_well(signal)
+        }));
     }
     tests
 }
@@ -48,7 +51,7 @@ fn ends_it_well(signal: Signal) -> Result<()> {
     Ok(())
 }
 
-fn notices() -> Result<()> {
+fn sighup_and_sigusr_do_not_stop_the_exporter() -> Result<()> {
     let mut exporter = anywhere("debian-6.1")?.start()?;
     exporter.signal(Signal::SIGPIPE)?;
     for signal in [Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2] {
@@ -61,7 +64,7 @@ fn notices() -> Result<()> {
 }
 
 /// As coreutils' `timeout` does: to its child, and to the group of its child.
-fn sent_twice() -> Result<()> {
+fn a_signal_that_a_wrapper_sends_twice_stops_the_exporter_cleanly() -> Result<()> {
     let (folder, flag) = textfile()?;
     let mut exporter = anywhere("debian-6.1")?.args([flag]).start()?;
     wait_for_textfile(&folder)?;

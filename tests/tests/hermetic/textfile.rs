@@ -11,24 +11,25 @@ use nix::sys::signal::Signal;
 use tcpstat_tests::binary::tcpstat;
 use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
 use tcpstat_tests::exporter::{Exporter, Options};
-use tcpstat_tests::harness::{Test, hermetic_test};
+use tcpstat_tests::harness::Test;
+use tcpstat_tests::hermetic_tests;
 use tempfile::TempDir;
 
 use crate::web::anywhere;
 
 pub(crate) fn tests() -> Vec<Test> {
-    vec![
-        hermetic_test("the_textfile_is_what_metrics_say_and_any_user_may_read_it", what_it_is),
-        hermetic_test("the_textfile_is_there_without_the_metric_of_that_name", alone),
-        hermetic_test("the_textfile_goes_when_the_exporter_ends", it_goes),
-        hermetic_test("a_textfile_that_cannot_be_stops_the_start", it_cannot_be),
-        hermetic_test("the_textfile_of_another_process_stays", anothers_stays),
-        hermetic_test("of_two_processes_the_last_writer_removes_the_textfile", two_writers),
-        hermetic_test("an_exporter_that_was_never_ready_removes_no_textfile", never_ready),
-        hermetic_test("what_killed_runs_left_goes_at_the_next_start", killed_runs),
-        hermetic_test("errors_name_the_textfile_that_the_user_named", named_as_given),
-        hermetic_test("a_limit_on_the_size_of_files_costs_the_textfile_alone", too_large),
-        hermetic_test("a_folder_that_goes_and_comes_back_is_told_once_each", told_once),
+    hermetic_tests![
+        the_textfile_equals_the_metrics_and_is_readable_by_all,
+        the_textfile_is_written_although_the_metric_is_not_served,
+        the_textfile_is_removed_when_the_exporter_stops,
+        a_textfile_that_cannot_be_written_prevents_the_start,
+        the_textfile_of_another_process_is_not_removed,
+        of_two_processes_the_last_writer_removes_the_textfile,
+        an_exporter_that_was_never_ready_removes_no_textfile,
+        the_next_start_removes_temporary_files_of_killed_runs,
+        errors_name_the_textfile_as_the_user_gave_it,
+        a_limit_on_file_size_affects_only_the_textfile,
+        a_folder_that_disappears_and_returns_is_logged_once_each
     ]
 }
 
@@ -60,7 +61,7 @@ impl Dropped {
     }
 }
 
-fn what_it_is() -> Result<()> {
+fn the_textfile_equals_the_metrics_and_is_readable_by_all() -> Result<()> {
     let dropped = Dropped::new()?;
     let mut exporter = dropped.options()?.start()?;
     let text = dropped.text()?;
@@ -74,7 +75,7 @@ fn what_it_is() -> Result<()> {
     Ok(())
 }
 
-fn alone() -> Result<()> {
+fn the_textfile_is_written_although_the_metric_is_not_served() -> Result<()> {
     let dropped = Dropped::new()?;
     let mut exporter = dropped.options()?.args(["--no-compat.node-exporter"]).start()?;
     assert!(dropped.text()?.contains("node_tcp_connection_states{state=\"listen\"}"));
@@ -82,7 +83,7 @@ fn alone() -> Result<()> {
     Ok(())
 }
 
-fn it_goes() -> Result<()> {
+fn the_textfile_is_removed_when_the_exporter_stops() -> Result<()> {
     let dropped = Dropped::new()?;
     let exporter = dropped.options()?.start()?;
     dropped.text()?;
@@ -91,7 +92,7 @@ fn it_goes() -> Result<()> {
     Ok(())
 }
 
-fn it_cannot_be() -> Result<()> {
+fn a_textfile_that_cannot_be_written_prevents_the_start() -> Result<()> {
     let folder = tempfile::tempdir()?;
     fs::create_dir(folder.path().join("folder.prom"))?;
     let below = |name: &str| folder.path().join(name).display().to_string();
@@ -112,7 +113,7 @@ fn it_cannot_be() -> Result<()> {
     Ok(())
 }
 
-fn anothers_stays() -> Result<()> {
+fn the_textfile_of_another_process_is_not_removed() -> Result<()> {
     let dropped = Dropped::new()?;
     let mut exporter = dropped.options()?.args(["--snapshot-interval=1h"]).start()?;
     dropped.text()?;
@@ -129,7 +130,7 @@ fn anothers_stays() -> Result<()> {
 }
 
 /// Whichever of the two ends first: only the file of the last writer goes with its writer.
-fn two_writers() -> Result<()> {
+fn of_two_processes_the_last_writer_removes_the_textfile() -> Result<()> {
     let dropped = Dropped::new()?;
     let mut often = dropped.options()?.args(["--snapshot-interval=100ms"]).start()?;
     dropped.text()?;
@@ -147,7 +148,7 @@ fn two_writers() -> Result<()> {
     Ok(())
 }
 
-fn never_ready() -> Result<()> {
+fn an_exporter_that_was_never_ready_removes_no_textfile() -> Result<()> {
     let dropped = Dropped::new()?;
     fs::write(&dropped.path, "another's\n")?;
     let empty = tempfile::tempdir()?;
@@ -165,7 +166,7 @@ fn never_ready() -> Result<()> {
 }
 
 /// A file of that form which nobody has locked is one of a run that was killed.
-fn killed_runs() -> Result<()> {
+fn the_next_start_removes_temporary_files_of_killed_runs() -> Result<()> {
     let dropped = Dropped::new()?;
     let beside = |name: &str| dropped.folder.path().join(name);
     for name in [".tcpstat-aaaaaa.tmp", ".tcpstat-bbbbbb.tmp", "mine.tmp"] {
@@ -184,7 +185,7 @@ fn killed_runs() -> Result<()> {
     Ok(())
 }
 
-fn named_as_given() -> Result<()> {
+fn errors_name_the_textfile_as_the_user_gave_it() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("none\n\u{1b}[31m").join("tcpstat.prom");
     let run = tcpstat([
@@ -201,7 +202,7 @@ fn named_as_given() -> Result<()> {
 }
 
 /// RLIMIT_FSIZE, of which the kernel tells by SIGXFSZ too.
-fn too_large() -> Result<()> {
+fn a_limit_on_file_size_affects_only_the_textfile() -> Result<()> {
     setrlimit(Resource::RLIMIT_FSIZE, 16, 16)?;
     let dropped = Dropped::new()?;
     let mut exporter = dropped.options()?.args(["--snapshot-interval=100ms"]).start()?;
@@ -213,7 +214,7 @@ fn too_large() -> Result<()> {
     Ok(())
 }
 
-fn told_once() -> Result<()> {
+fn a_folder_that_disappears_and_returns_is_logged_once_each() -> Result<()> {
     let dropped = Dropped::new()?;
     let mut exporter = dropped.options()?.args(["--snapshot-interval=100ms"]).start()?;
     dropped.text()?;

@@ -8,22 +8,23 @@ use anyhow::{Context, Result, bail};
 use tcpstat_tests::binary::{fixture, printed, tcpstat};
 use tcpstat_tests::deadline::DEADLINE;
 use tcpstat_tests::exporter::Options;
-use tcpstat_tests::harness::{Test, hermetic_test};
+use tcpstat_tests::harness::Test;
+use tcpstat_tests::hermetic_tests;
 use tcpstat_tests::scraper::Scraper;
 
 pub(crate) fn tests() -> Vec<Test> {
-    vec![
-        hermetic_test("health_and_readiness_answer", health_and_readiness_answer),
-        hermetic_test("the_page_leads_to_the_metrics_the_api_and_health", the_page_leads),
-        hermetic_test("the_page_may_load_nothing_from_elsewhere", strict_policy),
-        hermetic_test("the_page_is_sent_again_only_when_it_has_changed", page_is_cached),
-        hermetic_test("all_files_of_the_page_are_there_and_may_be_kept", files_of_the_page),
-        hermetic_test("the_runbook_is_served_with_a_section_for_each_alert", runbook),
-        hermetic_test("text_is_compressed_for_those_who_accept_it_and_streams_never", compressed),
-        hermetic_test("a_path_that_is_taken_is_refused_for_the_metrics", taken_paths),
-        hermetic_test("elsewhere_is_404_and_other_methods_are_405", elsewhere_is_404),
-        hermetic_test("several_addresses_are_served", several_addresses_are_served),
-        hermetic_test("a_reader_who_does_not_read_holds_up_no_end", stalled_reader),
+    hermetic_tests![
+        health_and_readiness_answer,
+        the_page_links_to_metrics_api_and_health,
+        the_page_may_not_load_from_other_hosts,
+        the_page_is_sent_again_only_when_it_has_changed,
+        all_files_of_the_page_are_served_and_cacheable,
+        the_runbook_is_served_with_a_section_for_each_alert,
+        text_is_compressed_if_the_client_accepts_it_and_streams_never_are,
+        a_reserved_path_is_refused_for_the_metrics,
+        other_paths_are_404_and_other_methods_are_405,
+        several_addresses_are_served,
+        a_client_that_does_not_read_does_not_delay_the_stop
     ]
 }
 
@@ -42,7 +43,7 @@ fn health_and_readiness_answer() -> Result<()> {
     Ok(())
 }
 
-fn the_page_leads() -> Result<()> {
+fn the_page_links_to_metrics_api_and_health() -> Result<()> {
     let mut exporter = anywhere("debian-6.1")?.args(["--web.telemetry-path=/numbers"]).start()?;
     let page = exporter.get("/")?;
     assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
@@ -54,7 +55,7 @@ fn the_page_leads() -> Result<()> {
     Ok(())
 }
 
-fn strict_policy() -> Result<()> {
+fn the_page_may_not_load_from_other_hosts() -> Result<()> {
     let page = anywhere("debian-6.1")?.start()?.get("/")?;
     let policy = page.header("content-security-policy").context("no policy")?;
     let directives: Vec<_> = policy.split(';').map(str::trim).collect();
@@ -71,7 +72,7 @@ fn strict_policy() -> Result<()> {
     Ok(())
 }
 
-fn page_is_cached() -> Result<()> {
+fn the_page_is_sent_again_only_when_it_has_changed() -> Result<()> {
     let mut exporter = anywhere("debian-6.1")?.start()?;
     let etag = exporter.get("/")?.header("etag").context("no etag")?.to_owned();
     for (known, status) in
@@ -85,7 +86,7 @@ fn page_is_cached() -> Result<()> {
     Ok(())
 }
 
-fn files_of_the_page() -> Result<()> {
+fn all_files_of_the_page_are_served_and_cacheable() -> Result<()> {
     let mut exporter = anywhere("debian-6.1")?.start()?;
     let page = exporter.get("/")?.body;
     let files: Vec<_> = page.split(['"']).filter(|path| path.starts_with("assets/")).collect();
@@ -112,7 +113,7 @@ fn files_of_the_page() -> Result<()> {
 
 /// The anchor of an alert's runbook_url is there, as the alert is named and in lower case, and what the page
 /// may load is as little as elsewhere.
-fn runbook() -> Result<()> {
+fn the_runbook_is_served_with_a_section_for_each_alert() -> Result<()> {
     let mut exporter = anywhere("debian-6.1")?.start()?;
     let page = exporter.get("/runbook")?;
     assert_eq!(page.status, 200);
@@ -148,7 +149,7 @@ fn gzip(bytes: &[u8]) -> Result<Vec<u8>> {
     Ok(text)
 }
 
-fn compressed() -> Result<()> {
+fn text_is_compressed_if_the_client_accepts_it_and_streams_never_are() -> Result<()> {
     let mut exporter = anywhere("debian-6.1")?.start()?;
     let page = exporter.get("/")?.body;
     let script = page.split('"').find(|path| path.ends_with("uplot.js")).context("no script")?;
@@ -188,7 +189,7 @@ fn compressed() -> Result<()> {
     Ok(())
 }
 
-fn taken_paths() -> Result<()> {
+fn a_reserved_path_is_refused_for_the_metrics() -> Result<()> {
     for path in
         ["/", "/runbook", "/-/healthy", "/-/ready", "/api", "/api/v1/stream", "/assets/1/main.js"]
     {
@@ -199,7 +200,7 @@ fn taken_paths() -> Result<()> {
     Ok(())
 }
 
-fn elsewhere_is_404() -> Result<()> {
+fn other_paths_are_404_and_other_methods_are_405() -> Result<()> {
     let mut exporter = anywhere("debian-6.1")?.start()?;
     for path in ["/metric", "/metrics/", "/-/reload", "/favicon.ico", "/api/", "/api/v2/status"] {
         assert_eq!(exporter.get(path)?.status, 404, "{path}");
@@ -219,7 +220,7 @@ fn several_addresses_are_served() -> Result<()> {
     Ok(())
 }
 
-fn stalled_reader() -> Result<()> {
+fn a_client_that_does_not_read_does_not_delay_the_stop() -> Result<()> {
     let exporter = anywhere("debian-6.1")?.start()?;
     let mut reader = TcpStream::connect(exporter.address())?;
     reader.set_write_timeout(Some(Duration::from_secs(1)))?;

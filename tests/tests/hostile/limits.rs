@@ -14,22 +14,24 @@ use tcpstat_tests::binary::{fixture, output};
 use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
 use tcpstat_tests::exporter::{Exporter, Options};
 use tcpstat_tests::frozen::FrozenFs;
-use tcpstat_tests::harness::{Test, kernel_test};
+use tcpstat_tests::harness::Test;
 use tcpstat_tests::hostile_clients::{ATTACK_DEADLINE, Attack, Kind};
+use tcpstat_tests::kernel_tests;
 use tcpstat_tests::mounts::PrivateMounts;
+use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::scraper::{Scraper, connect_from};
 use tempfile::TempDir;
 
 pub(crate) fn tests() -> Vec<Test> {
-    vec![
-        kernel_test("with_64_descriptors_it_serves_and_lists_whatever_others_hold", |_| few()),
-        kernel_test("the_soft_limit_on_descriptors_is_raised_to_the_hard_one", |_| raised()),
-        kernel_test("a_scraper_that_keeps_its_connection_is_not_pushed_out", |_| kept()),
-        kernel_test("more_requests_than_may_be_answered_at_once_are_503_with_the_flag", |_| busy()),
-        kernel_test("an_answer_that_nobody_reads_makes_room_for_another", |_| unread()),
-        kernel_test("histories_that_nobody_reads_make_room_for_others", |_| histories()),
-        kernel_test("scrapes_that_wait_for_the_same_reading_share_it", |_| shared()),
-        kernel_test("a_file_that_does_not_answer_is_left_out_named_and_read_again", |_| hanging()),
+    kernel_tests![
+        with_64_descriptors_it_serves_and_takes_snapshots_while_clients_hold_connections,
+        the_soft_limit_on_descriptors_is_raised_to_the_hard_limit,
+        a_scraper_that_keeps_its_connection_is_not_disconnected,
+        requests_above_the_limit_are_503_and_name_the_flag,
+        an_unread_answer_is_dropped_for_a_new_request,
+        unread_histories_do_not_block_other_clients,
+        waiting_scrapes_share_one_reading,
+        a_file_that_hangs_is_omitted_named_and_read_again_later
     ]
 }
 
@@ -42,7 +44,9 @@ fn address_of(last: u8) -> IpAddr {
     [127, 9, 0, last].into()
 }
 
-fn few() -> Result<()> {
+fn with_64_descriptors_it_serves_and_takes_snapshots_while_clients_hold_connections(
+    _: &Namespace,
+) -> Result<()> {
     limit_descriptors(64, 64)?;
     let mut exporter = Exporter::start(&["--snapshot=procfs", "--snapshot-interval=100ms"])?;
     // Of another process, which may have as many as it is given: this one has 64 too.
@@ -71,14 +75,14 @@ fn few() -> Result<()> {
     Ok(())
 }
 
-fn raised() -> Result<()> {
+fn the_soft_limit_on_descriptors_is_raised_to_the_hard_limit(_: &Namespace) -> Result<()> {
     limit_descriptors(80, 300)?;
     let mut exporter = Exporter::start(&[])?;
     assert_eq!(exporter.scrape()?.value("process_max_fds", &[])?, 300.0);
     Ok(())
 }
 
-fn kept() -> Result<()> {
+fn a_scraper_that_keeps_its_connection_is_not_disconnected(_: &Namespace) -> Result<()> {
     let exporter = Exporter::start(&[])?;
     let mut kept = Scraper::connect_from(address_of(1), exporter.address())?;
     kept.scrape()?;
@@ -109,7 +113,7 @@ fn ask_without_reading(source: IpAddr, address: SocketAddr) -> Result<TcpStream>
     Ok(stream)
 }
 
-fn unread() -> Result<()> {
+fn an_unread_answer_is_dropped_for_a_new_request(_: &Namespace) -> Result<()> {
     let mut exporter = Exporter::start(&["--web.max-requests=2"])?;
     let held = (1..=2)
         .map(|n| ask_without_reading(address_of(n), exporter.address()))
@@ -148,7 +152,7 @@ fn over_a_folder(folder: &TempDir, more: &str) -> Result<(Exporter, FrozenFs, Pa
     Ok((Options::default().args(args).start()?, fuse, sockstat))
 }
 
-fn busy() -> Result<()> {
+fn requests_above_the_limit_are_503_and_name_the_flag(_: &Namespace) -> Result<()> {
     let folder = TempDir::new()?;
     let (exporter, fuse, _) = over_a_folder(&folder, "--web.max-requests=1")?;
     fuse.freeze();
@@ -173,7 +177,7 @@ fn busy() -> Result<()> {
 }
 
 /// More histories than may be under way are asked for, over and over, and none of them is read.
-fn histories() -> Result<()> {
+fn unread_histories_do_not_block_other_clients(_: &Namespace) -> Result<()> {
     let exporter = Exporter::start(&[])?;
     let request = b"GET /api/v1/history HTTP/1.1\r\nHost: tcpstat\r\n\r\n";
     // No more than the socket takes: the exporter stops reading.
@@ -195,7 +199,7 @@ fn histories() -> Result<()> {
 }
 
 /// While one reading is under way, many ask: one more reading answers them all.
-fn shared() -> Result<()> {
+fn waiting_scrapes_share_one_reading(_: &Namespace) -> Result<()> {
     const SCRAPERS: u8 = 30;
     const REQUEST: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: tcpstat\r\nConnection: close\r\n\r\n";
     let folder = TempDir::new()?;
@@ -234,7 +238,7 @@ fn shared() -> Result<()> {
     Ok(())
 }
 
-fn hanging() -> Result<()> {
+fn a_file_that_hangs_is_omitted_named_and_read_again_later(_: &Namespace) -> Result<()> {
     let folder = TempDir::new()?;
     let (mut exporter, fuse, sockstat) = over_a_folder(&folder, "--web.max-requests=40")?;
     let told = |exporter: &mut Exporter| -> Result<(bool, bool)> {

@@ -9,8 +9,10 @@ use anyhow::{Context, Result, ensure};
 use tcpstat_tests::binary::output;
 use tcpstat_tests::deadline::{Progress, poll};
 use tcpstat_tests::exporter::Exporter;
-use tcpstat_tests::harness::{Test, kernel_test};
+use tcpstat_tests::harness::Test;
 use tcpstat_tests::hostile_clients::{Kind, hold};
+use tcpstat_tests::kernel_tests;
+use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::scraper::{Scraper, connect_from};
 
 /// From the first byte of a request to its last.
@@ -20,15 +22,12 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 const LATE: Duration = Duration::from_secs(5);
 
 pub(crate) fn tests() -> Vec<Test> {
-    vec![
-        kernel_test(
-            "half_a_request_ends_after_ten_seconds_and_an_idle_connection_does_not",
-            |_| half_a_request(),
-        ),
-        kernel_test("a_request_that_trickles_ends_after_ten_seconds_too", |_| trickle()),
-        kernel_test("a_head_of_more_than_16_kilobytes_is_refused", |_| long_head()),
-        kernel_test("a_peer_that_vanishes_is_noticed_by_the_kernel", |_| keepalive()),
-        kernel_test("a_stream_that_nobody_reads_ends", |_| stalled_stream()),
+    kernel_tests![
+        half_a_request_times_out_and_an_idle_connection_does_not,
+        a_request_that_trickles_times_out,
+        a_head_of_more_than_16_kilobytes_is_refused,
+        keepalive_is_on_for_every_connection,
+        a_stream_that_nobody_reads_times_out
     ]
 }
 
@@ -38,7 +37,7 @@ fn source() -> IpAddr {
     [127, 9, 0, 1].into()
 }
 
-fn half_a_request() -> Result<()> {
+fn half_a_request_times_out_and_an_idle_connection_does_not(_: &Namespace) -> Result<()> {
     let exporter = Exporter::start(&[])?;
     let mut kept = Scraper::connect(exporter.address())?;
     kept.scrape()?;
@@ -62,7 +61,7 @@ fn half_a_request() -> Result<()> {
 }
 
 /// Each byte gives it no more time.
-fn trickle() -> Result<()> {
+fn a_request_that_trickles_times_out(_: &Namespace) -> Result<()> {
     let exporter = Exporter::start(&[])?;
     let mut half = connect_from(source(), exporter.address())?;
     half.write_all(HALF)?;
@@ -77,7 +76,7 @@ fn trickle() -> Result<()> {
     Ok(())
 }
 
-fn long_head() -> Result<()> {
+fn a_head_of_more_than_16_kilobytes_is_refused(_: &Namespace) -> Result<()> {
     let exporter = Exporter::start(&[])?;
     for (bytes, status) in [(12_000, 200), (40_000, 431)] {
         let mut scraper = Scraper::connect(exporter.address())?;
@@ -89,7 +88,7 @@ fn long_head() -> Result<()> {
 }
 
 /// Waiting for a peer to vanish would take the kernel most of a minute: it is asked what it is set to do.
-fn keepalive() -> Result<()> {
+fn keepalive_is_on_for_every_connection(_: &Namespace) -> Result<()> {
     let exporter = Exporter::start(&["--web.listen-address=[::1]:10049"])?;
     for address in ["127.0.0.1:10048".parse()?, "[::1]:10049".parse()?] {
         let mut scraper = Scraper::connect(address)?;
@@ -111,7 +110,7 @@ fn keepalive() -> Result<()> {
 }
 
 /// First the buffers fill, one event a second; then the timeout passes.
-fn stalled_stream() -> Result<()> {
+fn a_stream_that_nobody_reads_times_out(_: &Namespace) -> Result<()> {
     let exporter = Exporter::start(&[])?;
     let _held = hold(Kind::StalledStream, source(), exporter.address())?;
     let connections = || -> Result<usize> {

@@ -9,7 +9,8 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use tcpstat_tests::binary::{path_from, printed};
 use tcpstat_tests::exporter::Exporter;
-use tcpstat_tests::harness::{Test, kernel_test};
+use tcpstat_tests::harness::Test;
+use tcpstat_tests::kernel_tests;
 use tcpstat_tests::mounts::PrivateMounts;
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::prometheus::Prometheus;
@@ -20,7 +21,7 @@ use tcpstat_tests::webhook::Webhook;
 use crate::scene::{DEADLINE, DIVISOR, config, leak};
 
 pub(crate) fn tests() -> Vec<Test> {
-    vec![kernel_test("a_leak_in_close_wait_reaches_the_webhook", a_leak_reaches_the_webhook)]
+    kernel_tests![a_leak_in_close_wait_reaches_the_webhook]
 }
 
 const ALERTMANAGER: &str = "127.0.0.1:9093";
@@ -28,7 +29,7 @@ const ALERTMANAGER: &str = "127.0.0.1:9093";
 /// Time between two leaked sockets.
 const LEAK_INTERVAL: Duration = Duration::from_millis(100);
 
-fn a_leak_reaches_the_webhook(_: &Namespace) -> Result<()> {
+fn a_leak_in_close_wait_reaches_the_webhook(_: &Namespace) -> Result<()> {
     let webhook = Webhook::listen()?;
     let _alertmanager = start_alertmanager(&webhook)?;
     let exporter = Exporter::start(&["--snapshot-interval=1s"])?;

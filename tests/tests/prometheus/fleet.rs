@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use tcpstat_tests::binary::{output, path_from, printed, source};
 use tcpstat_tests::deadline::{Progress, poll};
 use tcpstat_tests::exporter::{Exporter, Options};
-use tcpstat_tests::harness::{Test, hermetic_test, kernel_test};
+use tcpstat_tests::harness::Test;
 use tcpstat_tests::loopback::Pairs;
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::network::{Host, Network};
@@ -18,19 +18,18 @@ use tcpstat_tests::prometheus::Prometheus;
 use tcpstat_tests::rules::scaled;
 use tcpstat_tests::server::REQUEST_INTERVAL;
 use tcpstat_tests::tcp::Family;
+use tcpstat_tests::{hermetic_tests, kernel_tests};
 use tempfile::TempDir;
 
 use crate::scene::{DEADLINE, DIVISOR, config, is_data};
 
 pub(crate) fn tests() -> Vec<Test> {
-    vec![
-        kernel_test(
-            "the_numbers_of_the_fleet_are_the_sums_of_all_hosts_sockets",
-            sums_of_all_hosts,
-        ),
-        kernel_test("a_host_that_falls_silent_is_told_of_by_name", a_host_falls_silent),
-        hermetic_test("promtool_accepts_the_configurations_in_fleet_md", configurations),
-    ]
+    let mut tests = kernel_tests![
+        the_numbers_of_the_fleet_are_the_sums_over_all_hosts,
+        an_alert_names_a_host_that_stops_answering
+    ];
+    tests.extend(hermetic_tests![promtool_accepts_the_configurations_in_fleet_md]);
+    tests
 }
 
 /// Sockets by state, of all hosts and both families.
@@ -94,7 +93,7 @@ impl Fleet {
     }
 }
 
-fn sums_of_all_hosts(namespace: &Namespace) -> Result<()> {
+fn the_numbers_of_the_fleet_are_the_sums_over_all_hosts(namespace: &Namespace) -> Result<()> {
     let fleet = Fleet::start(namespace)?;
     let all = "job:tcpstat_tracer_up:count == 3 and job:tcpstat_tracer_up:sum == 3";
     fleet.prometheus.await_query(all, DEADLINE, is_data)?;
@@ -124,7 +123,7 @@ fn sums_of_all_hosts(namespace: &Namespace) -> Result<()> {
     Ok(())
 }
 
-fn a_host_falls_silent(namespace: &Namespace) -> Result<()> {
+fn an_alert_names_a_host_that_stops_answering(namespace: &Namespace) -> Result<()> {
     let mut fleet = Fleet::start(namespace)?;
     fleet.prometheus.await_query("job:tcpstat_tracer_up:count == 3", DEADLINE, is_data)?;
     let silent = fleet.exporters.remove(1);
@@ -138,7 +137,7 @@ fn a_host_falls_silent(namespace: &Namespace) -> Result<()> {
     Ok(())
 }
 
-fn configurations() -> Result<()> {
+fn promtool_accepts_the_configurations_in_fleet_md() -> Result<()> {
     let document = fs::read_to_string(source("tcpstat-user/docs/fleet.md")?)?;
     let blocks: Vec<_> = document
         .split("```yaml\n")

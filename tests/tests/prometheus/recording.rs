@@ -6,17 +6,15 @@ use std::fs;
 use anyhow::{Context, Result, ensure};
 use tcpstat_tests::binary::{printed, source};
 use tcpstat_tests::exporter::Exporter;
-use tcpstat_tests::harness::{Test, kernel_test};
+use tcpstat_tests::harness::Test;
+use tcpstat_tests::kernel_tests;
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::rules::shipped;
 
 use crate::scene::{DEADLINE, Scene, is_data};
 
 pub(crate) fn tests() -> Vec<Test> {
-    vec![
-        kernel_test("every_recording_rule_has_data", every_recording_rule_has_data),
-        kernel_test("every_metric_that_is_named_is_there", every_metric_named_is_there),
-    ]
+    kernel_tests![every_recording_rule_has_data, every_metric_that_is_named_is_exported]
 }
 
 fn every_recording_rule_has_data(namespace: &Namespace) -> Result<()> {
@@ -34,7 +32,7 @@ fn every_recording_rule_has_data(namespace: &Namespace) -> Result<()> {
     Ok(())
 }
 
-fn every_metric_named_is_there(_: &Namespace) -> Result<()> {
+fn every_metric_that_is_named_is_exported(_: &Namespace) -> Result<()> {
     let scrape = Exporter::start(&[])?.scrape()?;
     let told: BTreeSet<_> = scrape.samples.iter().map(|sample| sample.name.as_str()).collect();
     let recorded: BTreeSet<_> = shipped()?.into_iter().filter_map(|rule| rule.record).collect();

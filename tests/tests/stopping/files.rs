@@ -10,23 +10,21 @@ use tcpstat_tests::binary::{fixture, tcpstat};
 use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
 use tcpstat_tests::exporter::Exporter;
 use tcpstat_tests::frozen::FrozenFs;
-use tcpstat_tests::harness::{Test, kernel_test};
+use tcpstat_tests::harness::Test;
+use tcpstat_tests::kernel_tests;
 use tcpstat_tests::mounts::PrivateMounts;
 use tcpstat_tests::netns::Namespace;
 
 use crate::await_listing;
 
 pub(crate) fn tests() -> Vec<Test> {
-    vec![
-        kernel_test(
-            "a_textfile_whose_file_system_hangs_holds_up_no_scrape_and_no_end",
-            textfile_hangs,
-        ),
-        kernel_test("a_second_sigterm_ends_it_at_once_though_the_first_end_hangs", second_signal),
-        kernel_test("a_snapshot_that_hangs_holds_up_no_end", snapshot_hangs),
-        kernel_test("it_ends_though_all_files_of_proc_hang", all_hangs),
-        kernel_test("a_start_that_hangs_says_so_and_ends", start_hangs),
-        kernel_test("a_full_file_system_keeps_the_old_textfile_and_no_half_one", full),
+    kernel_tests![
+        a_textfile_that_hangs_delays_no_scrape_and_no_stop,
+        a_second_signal_exits_at_once_while_the_stop_hangs,
+        a_snapshot_that_hangs_does_not_delay_the_stop,
+        it_stops_although_all_files_of_proc_hang,
+        a_start_that_hangs_exits_with_an_error,
+        a_full_file_system_keeps_the_old_textfile_and_leaves_no_partial_one
     ]
 }
 
@@ -43,7 +41,7 @@ fn hanging_textfile(fuse: &FrozenFs) -> Result<(Exporter, String)> {
     Ok((exporter, path.display().to_string()))
 }
 
-fn textfile_hangs(_: &Namespace) -> Result<()> {
+fn a_textfile_that_hangs_delays_no_scrape_and_no_stop(_: &Namespace) -> Result<()> {
     let fuse = FrozenFs::mount(&PrivateMounts::enter()?)?;
     let (mut exporter, path) = hanging_textfile(&fuse)?;
     exporter.wait_log(&format!("--textfile {path} is being written for more than 5s"))?;
@@ -59,7 +57,7 @@ fn textfile_hangs(_: &Namespace) -> Result<()> {
     Ok(())
 }
 
-fn second_signal(_: &Namespace) -> Result<()> {
+fn a_second_signal_exits_at_once_while_the_stop_hangs(_: &Namespace) -> Result<()> {
     let fuse = FrozenFs::mount(&PrivateMounts::enter()?)?;
     let (mut exporter, _) = hanging_textfile(&fuse)?;
     exporter.signal(Signal::SIGTERM)?;
@@ -89,7 +87,7 @@ fn hanging_procfs(mounts: &PrivateMounts, fuse: &FrozenFs, files: &[&str]) -> Re
     Ok(exporter)
 }
 
-fn snapshot_hangs(_: &Namespace) -> Result<()> {
+fn a_snapshot_that_hangs_does_not_delay_the_stop(_: &Namespace) -> Result<()> {
     let mounts = PrivateMounts::enter()?;
     let fuse = FrozenFs::mount(&mounts)?;
     let mut exporter = hanging_procfs(&mounts, &fuse, &["tcp"])?;
@@ -104,7 +102,7 @@ fn snapshot_hangs(_: &Namespace) -> Result<()> {
     Ok(())
 }
 
-fn all_hangs(_: &Namespace) -> Result<()> {
+fn it_stops_although_all_files_of_proc_hang(_: &Namespace) -> Result<()> {
     let mounts = PrivateMounts::enter()?;
     let fuse = FrozenFs::mount(&mounts)?;
     let mut exporter = hanging_procfs(&mounts, &fuse, &["tcp", "tcp6", "sockstat", "sockstat6"])?;
@@ -120,7 +118,7 @@ fn all_hangs(_: &Namespace) -> Result<()> {
     Ok(())
 }
 
-fn start_hangs(_: &Namespace) -> Result<()> {
+fn a_start_that_hangs_exits_with_an_error(_: &Namespace) -> Result<()> {
     let fuse = FrozenFs::mount(&PrivateMounts::enter()?)?;
     fs::metadata(fuse.path())?;
     fuse.freeze();
@@ -133,7 +131,9 @@ fn start_hangs(_: &Namespace) -> Result<()> {
     Ok(())
 }
 
-fn full(_: &Namespace) -> Result<()> {
+fn a_full_file_system_keeps_the_old_textfile_and_leaves_no_partial_one(
+    _: &Namespace,
+) -> Result<()> {
     let folder = tempfile::tempdir()?;
     PrivateMounts::enter()?.tmpfs(folder.path(), "size=64k")?;
     let path = folder.path().join("tcpstat.prom");

@@ -16,18 +16,19 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tcpstat_tests::binary::path_from;
 use tcpstat_tests::deadline::{DEADLINE, Progress, poll, wait_until};
-use tcpstat_tests::harness::{Test, kernel_test};
+use tcpstat_tests::harness::Test;
+use tcpstat_tests::kernel_tests;
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::scraper::Scraper;
 
 use crate::await_listing;
 
 pub(crate) fn tests() -> Vec<Test> {
-    vec![
-        kernel_test("a_log_that_nobody_reads_holds_up_nothing", unread_log),
-        kernel_test("a_log_whose_reader_is_gone_holds_up_nothing", log_without_reader),
-        kernel_test("lines_that_nobody_read_are_counted_when_somebody_reads_again", lost_lines),
-        kernel_test("an_error_that_nobody_reads_holds_up_no_end", unread_error),
+    kernel_tests![
+        a_log_that_nobody_reads_blocks_nothing,
+        a_log_whose_reader_is_gone_blocks_nothing,
+        lost_log_lines_are_counted_when_somebody_reads_again,
+        an_error_that_nobody_reads_does_not_delay_the_exit
     ]
 }
 
@@ -146,7 +147,7 @@ fn fill(pipe: &mut File) -> Result<()> {
     }
 }
 
-fn unread_error(_: &Namespace) -> Result<()> {
+fn an_error_that_nobody_reads_does_not_delay_the_exit(_: &Namespace) -> Result<()> {
     let _holder = TcpListener::bind(ADDRESS)?;
     let (_reader, writer) = pipe()?;
     fill(&mut opened_again(&writer)?)?;
@@ -155,7 +156,7 @@ fn unread_error(_: &Namespace) -> Result<()> {
     Ok(())
 }
 
-fn unread_log(_: &Namespace) -> Result<()> {
+fn a_log_that_nobody_reads_blocks_nothing(_: &Namespace) -> Result<()> {
     let mut exporter = Logging::start()?;
     exporter.fill_pipe()?;
     for _ in 0..5 {
@@ -166,7 +167,7 @@ fn unread_log(_: &Namespace) -> Result<()> {
     Ok(())
 }
 
-fn log_without_reader(_: &Namespace) -> Result<()> {
+fn a_log_whose_reader_is_gone_blocks_nothing(_: &Namespace) -> Result<()> {
     let mut exporter = Logging::start()?;
     drop(exporter.log.take());
     for _ in 0..5 {
@@ -177,7 +178,7 @@ fn log_without_reader(_: &Namespace) -> Result<()> {
     Ok(())
 }
 
-fn lost_lines(_: &Namespace) -> Result<()> {
+fn lost_log_lines_are_counted_when_somebody_reads_again(_: &Namespace) -> Result<()> {
     // More than a MiB of lines, of which the shortest have 70 bytes.
     const ROUNDS: usize = 7_000;
     let mut exporter = Logging::start()?;
