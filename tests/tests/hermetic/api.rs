@@ -1,4 +1,4 @@
-//! The API: what it tells, what it refuses, and how its streams begin and end.
+//! The API: its answers, its errors, and how its streams begin and end.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
@@ -13,10 +13,10 @@ use crate::web::anywhere;
 
 const STREAM: &str = "/api/v1/stream";
 
-/// The streams that may be open at a time.
+/// Limit of open streams.
 const STREAMS: usize = 64;
 
-/// Those of one client.
+/// Limit of open streams of one client.
 const STREAMS_OF_CLIENT: usize = 8;
 
 pub(crate) fn tests() -> Vec<Test> {
@@ -32,7 +32,7 @@ pub(crate) fn tests() -> Vec<Test> {
     ]
 }
 
-/// An exporter of which the first sample has been taken.
+/// An exporter that has taken its first sample, and its history.
 fn recorded(case: &str) -> Result<(Exporter, Value)> {
     let mut exporter = anywhere(case)?.start()?;
     let history = wait_until("first sample", DEADLINE, || {
@@ -151,17 +151,17 @@ fn one_client_cannot_take_all_streams() -> Result<()> {
         assert_eq!(line.lines().count(), 1, "{line}");
     }
     assert!(streams.iter().all(|stream| stream.status == 200));
-    // Another client is not locked out: one of those who have eight gives way, and no other.
+    // Another client gets a stream: exactly one stream of the others is closed.
     let other = open(clients + 1)?;
     assert_eq!(other.status, 200);
-    // What it was sent before may still be read: a second later it is not.
+    // Events that were sent earlier can still be read, but end soon.
     for _ in 0..3 {
         streams.retain_mut(|stream| matches!(stream.next_event(), Ok(Some(_))));
     }
     assert_eq!(streams.len(), STREAMS - 1);
-    // A place is free again once its reader has gone.
+    // A client that disconnects makes room.
     drop(streams);
-    wait_until("place", DEADLINE, || {
+    wait_until("stream", DEADLINE, || {
         let status = open(1)?.status;
         Ok(if status == 200 { Progress::Done(()) } else { Progress::NotYet(status.to_string()) })
     })
@@ -190,8 +190,10 @@ fn the_api_serves_its_documentation() -> Result<()> {
     assert_eq!(document.header("content-type"), Some("text/plain; charset=utf-8"));
     let source = path_from("TCPSTAT_FIXTURES")?.join("../tcpstat-user/docs/api.md");
     assert_eq!(document.body, std::fs::read_to_string(source)?);
-    // What it shows is there.
-    for route in document.body.lines().filter_map(|line| line.strip_prefix("## ")) {
+    let routes: Vec<_> =
+        document.body.lines().filter_map(|line| line.strip_prefix("## ")).collect();
+    assert_eq!(routes, ["/api/v1/status", "/api/v1/history", "/api/v1/stream"]);
+    for route in routes {
         let response = exporter.scraper().request("HEAD", route, &[])?;
         assert_eq!(response.status, 200, "{route}");
         assert_eq!(exporter.scraper().request("POST", route, &[])?.status, 405, "{route}");

@@ -1,5 +1,4 @@
-//! Arguments and variables of every kind, fit and unfit: what is taken works, the rest is told in a
-//! few words.
+//! Valid and invalid arguments and variables: valid ones work, invalid ones cause a short error.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -29,10 +28,10 @@ pub(crate) fn tests() -> Vec<Test> {
     ]
 }
 
-/// Longer than a line that anybody reads, with some space for what is quoted.
-const LONGEST_TOLD: usize = 2_000;
+/// Limit of an error in bytes, with space for a quoted value.
+const MAX_ERROR: usize = 2_000;
 
-fn unfit() -> Vec<OsString> {
+fn invalid_values() -> Vec<OsString> {
     let text =
         ["", " ", ",", "\u{1b}[2J", "\u{1b}]0;title\u{7}", "\u{9b}2J", "a\nb", "é", "\u{202e}x"];
     let mut all: Vec<OsString> = text.into_iter().map(OsString::from).collect();
@@ -57,7 +56,7 @@ fn flags_with_values() -> Result<Vec<(String, String, Option<String>)>> {
     Ok(all)
 }
 
-/// There is nothing that it would serve or show, so it ends by itself, or at the latest by SIGKILL.
+/// There is nothing to serve or show, so the command ends by itself, or at the latest by SIGKILL.
 fn run(command: &str, flag: &str) -> Result<Command> {
     let mut run = Command::new("timeout");
     run.args(["--signal=KILL", "10"]).arg(path_from("TCPSTAT_BIN")?);
@@ -74,11 +73,11 @@ fn run(command: &str, flag: &str) -> Result<Command> {
     Ok(run)
 }
 
-fn is_fit(run: &Run, what: &str) {
+fn assert_handled(run: &Run, what: &str) {
     assert!(matches!(run.status, Some(0..=2)), "{what}: {run:?}");
     let raw = |c: char| c != '\n' && (c.is_control() || c == '\u{202e}');
     assert!(!run.stderr.contains(raw), "{what}: {run:?}");
-    assert!(run.stderr.len() < LONGEST_TOLD, "{what}: {} bytes", run.stderr.len());
+    assert!(run.stderr.len() < MAX_ERROR, "{what}: {} bytes", run.stderr.len());
     assert!(!run.stderr.contains("panicked"), "{what}: {run:?}");
     if run.status == Some(2) {
         assert!(run.stderr.starts_with("error: "), "{what}: {run:?}");
@@ -87,24 +86,24 @@ fn is_fit(run: &Run, what: &str) {
 
 fn no_argument_causes_a_panic_or_is_printed_unescaped() -> Result<()> {
     for (command, flag, _) in flags_with_values()? {
-        for value in unfit() {
+        for value in invalid_values() {
             let mut argument = OsString::from(format!("{flag}="));
             argument.push(&value);
             let run = output(run(&command, &flag)?.arg(&argument))?;
-            is_fit(&run, &format!("{command} {flag} {:.20}", value.display().to_string()));
+            assert_handled(&run, &format!("{command} {flag} {:.20}", value.display().to_string()));
         }
     }
-    // In the place of a flag, a command, and what else stands without a flag.
+    // In place of a flag, a command, or another argument.
     for command in ["", "serve", "print", "completions", "help"] {
         for start in ["", "--", "-"] {
-            for value in unfit() {
+            for value in invalid_values() {
                 let mut argument = OsString::from(start);
                 argument.push(&value);
                 if command.is_empty() && (argument.is_empty() || argument == "--") {
                     continue;
                 }
                 let run = output(run(command, "")?.arg(&argument))?;
-                is_fit(&run, &format!("{command} {:.20}", argument.display().to_string()));
+                assert_handled(&run, &format!("{command} {:.20}", argument.display().to_string()));
             }
         }
     }
@@ -112,17 +111,20 @@ fn no_argument_causes_a_panic_or_is_printed_unescaped() -> Result<()> {
 }
 
 fn no_variable_causes_a_panic_or_is_printed_unescaped() -> Result<()> {
-    for (command, flag, variable) in flags_with_values()? {
-        let Some(variable) = variable else { continue };
-        // An empty variable is another test's: the flag's default would be served.
-        for value in unfit().into_iter().filter(|value| !value.is_empty()) {
+    let all = flags_with_values()?.into_iter();
+    let all: Vec<_> =
+        all.filter_map(|(command, flag, variable)| Some((command, flag, variable?))).collect();
+    ensure!(all.len() > 20, "{all:?}");
+    for (command, flag, variable) in all {
+        // Another test sets empty variables: with the flag's default the exporter would run.
+        for value in invalid_values().into_iter().filter(|value| !value.is_empty()) {
             let run = output(run(&command, &flag)?.env(&variable, &value))?;
             let what = format!("{variable}={:.20} {command}", value.display().to_string());
             if run.status == Some(2) {
                 assert!(run.stderr.contains(&variable), "{what}: {run:?}");
                 assert!(!run.stderr.contains(&format!("{flag} ")), "{what}: {run:?}");
             }
-            is_fit(&run, &what);
+            assert_handled(&run, &what);
         }
     }
     Ok(())
@@ -130,8 +132,10 @@ fn no_variable_causes_a_panic_or_is_printed_unescaped() -> Result<()> {
 
 fn an_empty_variable_counts_as_unset() -> Result<()> {
     let variables = flags_with_values()?.into_iter().filter_map(|(_, _, variable)| variable);
-    let empty = variables.map(|variable| (variable, ""));
+    let empty: Vec<_> = variables.map(|variable| (variable, "")).collect();
+    ensure!(empty.len() > 20, "{empty:?}");
     let options = empty
+        .into_iter()
         .fold(anywhere("debian-7.2")?, |options, (variable, value)| options.env(variable, value));
     let mut exporter = options.start()?;
     assert!(exporter.get("/metrics")?.body.contains("node_tcp_connection_states{"));
@@ -150,11 +154,11 @@ fn a_switch_accepts_every_word_for_yes_and_no() -> Result<()> {
     for value in ["2", "y", "enabled", "yes please", "true,false"] {
         let mut command = Command::new(path_from("TCPSTAT_BIN")?);
         let run = output(command.arg("serve").env("TCPSTAT_NO_COMPAT_NODE_EXPORTER", value))?;
-        let told = format!(
+        let error = format!(
             "error: invalid value '{value}' for 'TCPSTAT_NO_COMPAT_NODE_EXPORTER': \
              write 1 or 0, true or false, yes or no, on or off"
         );
-        assert_eq!((run.status, run.stderr.lines().next()), (Some(2), Some(told.as_str())));
+        assert_eq!((run.status, run.stderr.lines().next()), (Some(2), Some(error.as_str())));
     }
     let procfs = format!("--path.procfs={}", fixture("proc/debian-7.2")?.display());
     for (flag, json) in [("--json", true), ("--json=yes", true), ("--json=off", false)] {
@@ -181,9 +185,9 @@ fn an_error_names_the_variable_that_the_value_came_from() -> Result<()> {
         let mut run = Command::new(path_from("TCPSTAT_BIN")?);
         let run = output(run.args(command.split_whitespace()).env(variable, value))?;
         assert_eq!(run.status, Some(2), "{variable}={value} {command}: {run:?}");
-        let line = run.stderr.lines().next().context("nothing is told")?;
+        let line = run.stderr.lines().next().context("no error")?;
         assert!(line.contains(variable) && !line.contains("--"), "{line}");
-        // The flag is named where the value came from it, although the variable is set too.
+        // An error about the flag's value names the flag, although the variable is set too.
         let flag = variable.trim_start_matches("TCPSTAT_").to_lowercase();
         let flag = match flag.as_str() {
             "snapshot_interval" => "--snapshot-interval",
@@ -195,10 +199,10 @@ fn an_error_names_the_variable_that_the_value_came_from() -> Result<()> {
         let mut run = Command::new(path_from("TCPSTAT_BIN")?);
         run.args(command.split_whitespace()).arg(format!("{flag}={value}"));
         let run = output(run.env(variable, value))?;
-        let line = run.stderr.lines().next().context("nothing is told")?;
+        let line = run.stderr.lines().next().context("no error")?;
         assert!(line.contains(flag) && !line.contains(variable), "{kind}: {line}");
     }
-    // What goes wrong later too.
+    // The same for an error after the start.
     let mut run = Command::new(path_from("TCPSTAT_BIN")?);
     let run = output(run.args(["serve"]).env("TCPSTAT_TEXTFILE", "/nonexistent/x.prom"))?;
     assert!(run.stderr.starts_with("tcpstat: TCPSTAT_TEXTFILE: "), "{run:?}");
@@ -246,7 +250,7 @@ fn no_error_and_no_help_shows_a_password() -> Result<()> {
     Ok(())
 }
 
-/// What a segment may be made of, with what the router and clients might take for something else.
+/// Paths of all valid characters, and of sequences with a meaning for routers or clients.
 fn path() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         4 => "[A-Za-z0-9]",
@@ -299,7 +303,7 @@ fn every_accepted_path_for_the_metrics_is_served() -> Result<()> {
             &format!("--web.telemetry-path={path}"),
         ])
         .map_err(|error| TestCaseError::fail(format!("{error:?}")))?;
-        // Those that are refused are not many: `.`, `..` and what is taken.
+        // Only few are refused: `.`, `..` and reserved paths.
         prop_assume!(refused.status != Some(2));
         answers(&path).map_err(|error| TestCaseError::fail(format!("{error:?}")))
     })?;
@@ -321,7 +325,7 @@ fn a_path_that_no_client_can_request_is_refused_with_a_remedy() -> Result<()> {
     ] {
         let run = tcpstat(["serve", &format!("--web.telemetry-path={path}")])?;
         assert_eq!(run.status, Some(2), "{path:?}: {run:?}");
-        let line = run.stderr.lines().next().context("nothing is told")?;
+        let line = run.stderr.lines().next().context("no error")?;
         assert!(line.contains("--web.telemetry-path") && line.contains(remedy), "{path:?}: {line}");
     }
     Ok(())

@@ -10,7 +10,7 @@ use tcpstat_tests::hermetic_tests;
 
 use crate::web::anywhere;
 
-/// Has everything that is there without a tracer, limits too.
+/// A fixture with everything that exists without a tracer, with limits.
 const CASE: &str = "host-6.18";
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0";
@@ -53,14 +53,13 @@ fn promtool_reports_no_problem() -> Result<()> {
         .context("start promtool")?;
     promtool.stdin.take().context("its standard input")?.write_all(body.as_bytes())?;
     let output = promtool.wait_with_output()?;
-    let said = String::from_utf8_lossy(&output.stderr).into_owned()
+    let text = String::from_utf8_lossy(&output.stderr).into_owned()
         + &String::from_utf8_lossy(&output.stdout);
-    ensure!(output.status.success() && said.is_empty(), "{}: {said}", output.status);
+    ensure!(output.status.success() && text.is_empty(), "{}: {text}", output.status);
     Ok(())
 }
 
-/// What node_exporter's collector tcpstat prints, but for the states that have no socket, which it
-/// leaves out.
+/// The output of node_exporter's collector tcpstat, plus the states without sockets, which it omits.
 fn node_exporters_metric_is_exported_byte_for_byte() -> Result<()> {
     let body = anywhere("debian-7.2")?.start()?.get("/metrics")?.body;
     let expected = "\
@@ -83,7 +82,7 @@ node_tcp_connection_states{state=\"tx_queued_bytes\"} 24642
     let start = body.find("# HELP node_tcp_connection_states").context("no such metric")?;
     assert_eq!(&body[start..start + expected.len()], expected);
     let after = body[start + expected.len()..].contains("node_tcp_connection_states");
-    assert!(!after, "more of it further down");
+    assert!(!after, "the metric appears twice");
     Ok(())
 }
 
@@ -121,7 +120,7 @@ fn a_broken_sockstat_removes_only_its_own_metrics() -> Result<()> {
     Ok(())
 }
 
-/// The exposition with what no two runs share replaced by `*`.
+/// The exposition with `*` for the values that differ between two runs.
 fn masked(body: &str) -> String {
     let varies = [
         "process_",

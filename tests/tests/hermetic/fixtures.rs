@@ -1,4 +1,4 @@
-//! What the parser makes of /proc as real kernels write it, and as none does.
+//! How tcpstat reads /proc as real kernels write it, and as none does.
 
 use std::fs;
 
@@ -26,7 +26,7 @@ const CASES: [&str; 14] = [
     "no-ipv6",
 ];
 
-/// Those that have none, with the file that is the matter and what is said of it.
+/// The cases without sockets, each with the file that is wrong and the error.
 const ERRORS: [(&str, &str, &str); 2] = [
     ("no-tcp", "net/tcp", "No such file or directory"),
     ("wsl1", "net/tcp", "the file is empty, not even a header"),
@@ -72,7 +72,8 @@ fn counted_as_expected(case: &str) -> Result<()> {
 fn every_fixture_is_tested() -> Result<()> {
     let mut folders = Vec::new();
     for entry in fs::read_dir(fixture("proc")?)? {
-        folders.push(entry?.file_name().into_string().unwrap_or_default());
+        let name = entry?.file_name().into_string();
+        folders.push(name.ok().context("a name in UTF-8")?);
     }
     folders.sort();
     let mut cases = CASES.to_vec();

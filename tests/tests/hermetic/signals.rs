@@ -1,4 +1,4 @@
-//! Signals: which of them end the exporter, and that it cleans up then.
+//! Signals: which of them stop the exporter, and that it cleans up then.
 
 use std::fs;
 
@@ -26,20 +26,20 @@ pub(crate) fn tests() -> Vec<Test> {
     ] {
         let name = signal.as_str().to_ascii_lowercase();
         tests.push(hermetic_test(format!("{name}_stops_the_exporter_cleanly"), move || {
-            ends_it_well(signal)
+            stops_it_cleanly(signal)
         }));
     }
     tests
 }
 
-/// A folder for the textfile, which an end that cleans up leaves empty.
+/// A folder for the textfile, which is empty after a clean stop.
 fn textfile() -> Result<(TempDir, String)> {
     let folder = tempfile::tempdir()?;
     let flag = format!("--textfile={}", folder.path().join("tcpstat.prom").display());
     Ok((folder, flag))
 }
 
-fn ends_it_well(signal: Signal) -> Result<()> {
+fn stops_it_cleanly(signal: Signal) -> Result<()> {
     let (folder, flag) = textfile()?;
     let mut exporter = anywhere("debian-6.1")?.args([flag]).start()?;
     wait_for_textfile(&folder)?;
@@ -63,14 +63,14 @@ fn sighup_and_sigusr_do_not_stop_the_exporter() -> Result<()> {
     Ok(())
 }
 
-/// As coreutils' `timeout` does: to its child, and to the group of its child.
+/// As `timeout` of coreutils does: once to its child, and once to the process group of its child.
 fn a_signal_that_a_wrapper_sends_twice_stops_the_exporter_cleanly() -> Result<()> {
     let (folder, flag) = textfile()?;
     let mut exporter = anywhere("debian-6.1")?.args([flag]).start()?;
     wait_for_textfile(&folder)?;
     exporter.signal(Signal::SIGTERM)?;
     exporter.wait_log("stopping")?;
-    // It may have ended meanwhile, but has not been waited for.
+    // It may have ended, but nobody has waited for it.
     exporter.signal(Signal::SIGTERM)?;
     assert_eq!(exporter.wait_end()?.code(), Some(0), "{}", exporter.log());
     assert_eq!(fs::read_dir(folder.path())?.count(), 0);

@@ -1,11 +1,11 @@
-//! The file for node_exporter's textfile collector: when it is written, and when it goes.
+//! The file for node_exporter's textfile collector: when it is written, and when it is removed.
 
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::Signal;
 use tcpstat_tests::binary::tcpstat;
@@ -71,7 +71,7 @@ fn the_textfile_equals_the_metrics_and_is_readable_by_all() -> Result<()> {
     assert_eq!(text, expected);
     assert_eq!(text.lines().count(), 2 + 13);
     assert_eq!(fs::metadata(&dropped.path)?.permissions().mode() & 0o777, 0o644);
-    assert_eq!(fs::read_dir(dropped.folder.path())?.count(), 1, "nothing else stays in the folder");
+    assert_eq!(fs::read_dir(dropped.folder.path())?.count(), 1, "other files are in the folder");
     Ok(())
 }
 
@@ -106,7 +106,7 @@ fn a_textfile_that_cannot_be_written_prevents_the_start() -> Result<()> {
     for (path, status, reason) in cases {
         let run = tcpstat(["serve", "--web.listen-address=127.0.0.1:0", "--textfile", &path])?;
         assert_eq!(run.status, Some(status), "{path}: {run:?}");
-        let line = run.stderr.lines().next().unwrap_or_default();
+        let line = run.stderr.lines().next().context("no error")?;
         assert!(line.contains("--textfile") && line.contains(reason), "{path}: {}", run.stderr);
         assert!(status == 2 || run.stderr.lines().count() == 1, "{path}: {}", run.stderr);
     }
@@ -129,17 +129,17 @@ fn the_textfile_of_another_process_is_not_removed() -> Result<()> {
     Ok(())
 }
 
-/// Whichever of the two ends first: only the file of the last writer goes with its writer.
+/// Only the last writer removes the file when it stops, whichever of the two stops first.
 fn of_two_processes_the_last_writer_removes_the_textfile() -> Result<()> {
     let dropped = Dropped::new()?;
     let mut often = dropped.options()?.args(["--snapshot-interval=100ms"]).start()?;
     dropped.text()?;
     let rarely = dropped.options()?.args(["--snapshot-interval=1h"]).start()?;
-    // Its only file has been replaced when the other one says so.
+    // When the other one logs this, it has replaced the only file of this one.
     often.wait_log("is also written by another process")?;
-    await_listing(&mut often)?;
+    await_snapshot(&mut often)?;
     assert_eq!(rarely.stop()?.code(), Some(0));
-    assert!(dropped.path.exists(), "the file of the one that runs on");
+    assert!(dropped.path.exists(), "the file of the running exporter is gone");
     often.signal(Signal::SIGTERM)?;
     assert_eq!(often.wait_end()?.code(), Some(0));
     assert_eq!(fs::read_dir(dropped.folder.path())?.count(), 0);
@@ -165,7 +165,7 @@ fn an_exporter_that_was_never_ready_removes_no_textfile() -> Result<()> {
     Ok(())
 }
 
-/// A file of that form which nobody has locked is one of a run that was killed.
+/// A temporary file that no process has locked belongs to a run that was killed.
 fn the_next_start_removes_temporary_files_of_killed_runs() -> Result<()> {
     let dropped = Dropped::new()?;
     let beside = |name: &str| dropped.folder.path().join(name);
@@ -201,13 +201,13 @@ fn errors_name_the_textfile_as_the_user_gave_it() -> Result<()> {
     Ok(())
 }
 
-/// RLIMIT_FSIZE, of which the kernel tells by SIGXFSZ too.
+/// RLIMIT_FSIZE, at which the kernel also sends SIGXFSZ.
 fn a_limit_on_file_size_affects_only_the_textfile() -> Result<()> {
     setrlimit(Resource::RLIMIT_FSIZE, 16, 16)?;
     let dropped = Dropped::new()?;
     let mut exporter = dropped.options()?.args(["--snapshot-interval=100ms"]).start()?;
     exporter.wait_log("its values are stale: File too large")?;
-    await_listing(&mut exporter)?;
+    await_snapshot(&mut exporter)?;
     exporter.signal(Signal::SIGTERM)?;
     assert_eq!(exporter.wait_end()?.code(), Some(0));
     assert_eq!(fs::read_dir(dropped.folder.path())?.count(), 0);
@@ -221,9 +221,9 @@ fn a_folder_that_disappears_and_returns_is_logged_once_each() -> Result<()> {
     let elsewhere = dropped.folder.path().with_extension("elsewhere");
     fs::rename(dropped.folder.path(), &elsewhere)?;
     exporter.wait_log("values are stale")?;
-    // It fails at every listing.
-    await_listing(&mut exporter)?;
-    await_listing(&mut exporter)?;
+    // It fails at every snapshot.
+    await_snapshot(&mut exporter)?;
+    await_snapshot(&mut exporter)?;
     fs::rename(&elsewhere, dropped.folder.path())?;
     exporter.wait_log("is written again")?;
     let log = exporter.log();
@@ -232,13 +232,13 @@ fn a_folder_that_disappears_and_returns_is_logged_once_each() -> Result<()> {
     Ok(())
 }
 
-/// Waits until the sockets have been listed once more.
-fn await_listing(exporter: &mut Exporter) -> Result<()> {
+/// Waits for another snapshot.
+fn await_snapshot(exporter: &mut Exporter) -> Result<()> {
     let finished = |exporter: &mut Exporter| {
         exporter.scrape()?.value("tcpstat_snapshot_timestamp_seconds", &[])
     };
     let before = finished(exporter)?;
-    wait_until("another listing", DEADLINE, || {
+    wait_until("another snapshot", DEADLINE, || {
         let now = finished(exporter)?;
         Ok(if now > before { Progress::Done(()) } else { Progress::NotYet(now.to_string()) })
     })

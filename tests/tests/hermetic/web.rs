@@ -1,4 +1,4 @@
-//! What is served beside the metrics, and how serving ends.
+//! What the exporter serves besides the metrics, and how serving ends.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -28,7 +28,7 @@ pub(crate) fn tests() -> Vec<Test> {
     ]
 }
 
-/// An exporter over a fixture, on a free port of the machine's loopback.
+/// An exporter over a fixture, on a free port of the loopback.
 pub(crate) fn anywhere(case: &str) -> Result<Options> {
     let mut procfs = std::ffi::OsString::from("--path.procfs=");
     procfs.push(fixture(format!("proc/{case}"))?);
@@ -47,7 +47,7 @@ fn the_page_links_to_metrics_api_and_health() -> Result<()> {
     let mut exporter = anywhere("debian-6.1")?.args(["--web.telemetry-path=/numbers"]).start()?;
     let page = exporter.get("/")?;
     assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
-    // Relative, so that a proxy may put it below a path.
+    // Relative, so that it works below any path of a proxy.
     for link in ["numbers", "api", "runbook", "-/healthy"] {
         assert!(page.body.contains(&format!("<a href=\"{link}\">")), "{link}: {}", page.body);
         assert_eq!(exporter.get(&format!("/{link}"))?.status, 200, "{link}");
@@ -105,14 +105,14 @@ fn all_files_of_the_page_are_served_and_cacheable() -> Result<()> {
         let kept = answer.header("cache-control").context("no cache-control")?;
         assert!(kept.contains("immutable"), "{file}: {kept}");
     }
-    // Of another version there are none.
+    // Files of another version are not served.
     let name = files[0].rsplit('/').next().context("no name")?;
     assert_eq!(exporter.get(&format!("/assets/0123456789abcdef/{name}"))?.status, 404);
     Ok(())
 }
 
-/// The anchor of an alert's runbook_url is there, as the alert is named and in lower case, and what the page
-/// may load is as little as elsewhere.
+/// The page has the anchor of every alert's runbook_url, as the alert is named and in lower case, and the same
+/// policy as the main page.
 fn the_runbook_is_served_with_a_section_for_each_alert() -> Result<()> {
     let mut exporter = anywhere("debian-6.1")?.start()?;
     let page = exporter.get("/runbook")?;
@@ -131,9 +131,12 @@ fn the_runbook_is_served_with_a_section_for_each_alert() -> Result<()> {
             assert_eq!(page.body.matches(&format!(" id=\"{id}\"")).count(), 1, "{id}");
         }
     }
-    // No link leads to what is not served.
-    for link in page.body.split("<a ").skip(1).filter_map(|link| link.split_once("href=\"")) {
-        let target = link.1.split('"').next().unwrap_or_default();
+    // Every link leads to something that is served.
+    let links: Vec<_> =
+        page.body.split("<a ").skip(1).filter_map(|link| link.split_once("href=\"")).collect();
+    assert!(!links.is_empty(), "{}", page.body);
+    for link in links {
+        let target = link.1.split_once('"').context("an open href")?.0;
         let anchor = target.strip_prefix('#');
         assert!(
             target == "./" || anchor.is_some_and(|id| page.body.contains(&format!(" id=\"{id}\""))),
@@ -157,7 +160,7 @@ fn text_is_compressed_if_the_client_accepts_it_and_streams_never_are() -> Result
     for path in ["/metrics", "/", "/runbook", "/api", &script] {
         let plain = exporter.get(path)?;
         assert_eq!(plain.header("content-encoding"), None, "{path}");
-        let vary = plain.header("vary").unwrap_or_default().to_owned();
+        let vary = plain.header("vary").context("no vary")?.to_owned();
         assert!(vary.contains("accept-encoding"), "{path}: {vary}");
         let mut ask = |accepted: &str| {
             exporter.scraper().raw_request("GET", path, &[("Accept-Encoding", accepted)])
@@ -171,7 +174,7 @@ fn text_is_compressed_if_the_client_accepts_it_and_streams_never_are() -> Result
         assert_eq!(headers.get("vary"), Some(&vary), "{path}");
         assert!(body.len() * 3 < plain.body.len() * 2, "{path}: {} bytes", body.len());
         let text = String::from_utf8(gzip(&body)?)?;
-        // The numbers of a scrape are those of its moment; their names are the same.
+        // The numbers may differ between two scrapes; the names are the same.
         let first = |text: &str| text.lines().next().map(str::to_owned);
         assert_eq!(first(&text), first(&plain.body), "{path}");
         assert_eq!(text.lines().count(), plain.body.lines().count(), "{path}");
@@ -224,7 +227,7 @@ fn a_client_that_does_not_read_does_not_delay_the_stop() -> Result<()> {
     let exporter = anywhere("debian-6.1")?.start()?;
     let mut reader = TcpStream::connect(exporter.address())?;
     reader.set_write_timeout(Some(Duration::from_secs(1)))?;
-    // Until the answers that nobody reads have filled every buffer, and the requests too.
+    // Until unread answers and requests fill every buffer.
     while reader.write_all(b"GET /metrics HTTP/1.1\r\nHost: tcpstat\r\n\r\n").is_ok() {}
     assert_eq!(exporter.stop()?.code(), Some(0));
     Ok(())

@@ -6,6 +6,7 @@ use std::fs;
 use anyhow::{Context, Result};
 use tcpstat_tests::binary::path_from;
 
+use crate::attack;
 use crate::load::IDLE_SOCKETS;
 use crate::samples::Samples;
 
@@ -30,6 +31,7 @@ pub(crate) fn table(samples: &Samples, sockets: usize) -> Result<String> {
     let mut rows = sizes(samples, sockets).unwrap_or_default();
     rows.extend(per_transition(samples));
     rows.extend(under_load(samples));
+    rows.extend(under_attack(samples));
     rows.push(binary()?);
     for row in rows {
         let met = if row.met { "yes" } else { "no" };
@@ -195,6 +197,21 @@ fn under_load(samples: &Samples) -> Vec<Row> {
         });
     }
     rows
+}
+
+fn under_attack(samples: &Samples) -> Vec<Row> {
+    let p99 = |name| samples.quantile(name, 0, 0.99);
+    let Some(without) = p99(attack::WITHOUT) else { return Vec::new() };
+    let row = |kind: attack::Measured| {
+        let late = p99(kind.name)?;
+        Some(Row {
+            what: kind.what,
+            measured: format!("{:.1} ms: {:.1}", late * 1e3, late / without),
+            target: "50 ms",
+            met: late <= 0.05,
+        })
+    };
+    attack::KINDS.into_iter().filter_map(row).collect()
 }
 
 fn binary() -> Result<Row> {
