@@ -1,8 +1,8 @@
-//! What the end-to-end tests stand on: network namespaces, TCP sockets held in any state, an
+//! The library of the end-to-end tests: network namespaces, TCP sockets held in any state, an
 //! independent reader of `/proc`, and the tcpstat binary with an HTTP client for it.
 //!
-//! Everything that touches sockets works in the network namespace of the calling thread, so
-//! tests that each own a [`netns::Namespace`] run side by side.
+//! Everything that touches sockets works in the network namespace of the calling thread, so tests with a
+//! [`netns::Namespace`] each run in parallel.
 
 pub mod addrform;
 pub mod agreement;

@@ -16,7 +16,7 @@ pub(crate) fn tests() -> Vec<Test> {
     ]
 }
 
-/// Goes on by Tab until the focus is on what `selector` finds; it must be seen to be there.
+/// Presses Tab until an element of `selector` has the focus; its outline must be visible.
 fn tab_to(page: &Page, selector: &str) -> Result<()> {
     let there = format!("return document.activeElement.matches({selector:?})");
     for _ in 0..60 {
@@ -60,13 +60,13 @@ fn arrow_keys_read_out_the_values_of_a_plot(_: &Namespace) -> Result<()> {
     tab_to(&page, "#states-plot .plot")?;
     let said = "return document.querySelector('#states-plot .readout').textContent";
     page.browser.press(&[Key::Home])?;
-    let first = page.browser.wait("word", said)?;
+    let first = page.browser.wait("text", said)?;
     ensure!(first.as_str().context("no text")?.contains(" listen "), "{first}");
     page.browser.press(&[Key::Right])?;
-    let second = page.browser.wait("word", said)?;
+    let second = page.browser.wait("text", said)?;
     assert_ne!(first.as_str().map(|text| &text[..8]), second.as_str().map(|text| &text[..8]));
     page.browser.press(&[Key::Tab])?;
-    page.browser.wait("end of it", &format!("{said} === ''"))?;
+    page.browser.wait("end of the text", &format!("{said} === ''"))?;
     Ok(())
 }
 

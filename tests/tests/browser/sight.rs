@@ -1,4 +1,4 @@
-//! How the page looks: on a phone, in both themes, and while it loads.
+//! The look of the page: on a phone, in both themes, and while it loads.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ pub(crate) fn tests() -> Vec<Test> {
     ]
 }
 
-/// Lines of the plots, which are held to WCAG's contrast for graphics.
+/// Lines of the plots, which need WCAG's contrast for graphics.
 const LINES: [&str; 10] = [
     "established",
     "syn_sent",
@@ -55,7 +55,7 @@ fn both_themes_have_contrast_and_differ(_: &Namespace) -> Result<()> {
     let page = Page::open(&[])?;
     let mut grounds = Vec::new();
     for theme in ["light", "dark"] {
-        page.pretend(&[("prefers-color-scheme", theme)])?;
+        page.emulate(&[("prefers-color-scheme", theme)])?;
         let colour = |name: &str| luminance(&page, name);
         let panel = colour("panel")?;
         for line in LINES {
@@ -72,7 +72,7 @@ fn both_themes_have_contrast_and_differ(_: &Namespace) -> Result<()> {
             let found = contrast(colour(text)?, panel);
             ensure!(found >= 4.5, "{text} has a contrast of {found:.2} in the {theme} theme");
         }
-        // The plot is drawn anew in the colours of the theme.
+        // The plot is drawn again in the colours of the theme.
         page.browser.wait("line", &Page::inked("#states-plot", "established"))?;
         grounds.push(page.browser.run("return getComputedStyle(document.body).backgroundColor")?);
     }
@@ -103,7 +103,7 @@ fn nothing_pulses_with_reduced_motion(_: &Namespace) -> Result<()> {
                  element.dataset.state = 'reconnecting';
                  return getComputedStyle(element, '::before').animationName";
     assert_eq!(page.browser.run(pulse)?, "pulse");
-    page.pretend(&[("prefers-reduced-motion", "reduce")])?;
+    page.emulate(&[("prefers-reduced-motion", "reduce")])?;
     assert_eq!(page.browser.run(pulse)?, "none");
     Ok(())
 }

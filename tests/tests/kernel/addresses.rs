@@ -1,16 +1,19 @@
 //! `--web.listen-address`: the exporter listens on every address that it means, or fails.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpListener, ToSocketAddrs};
+use std::fs;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpListener};
+use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use socket2::{Domain, Socket, Type};
 use tcpstat_tests::binary::tcpstat;
 use tcpstat_tests::exporter::{Exporter, Options};
 use tcpstat_tests::harness::Test;
 use tcpstat_tests::kernel_tests;
+use tcpstat_tests::mounts::PrivateMounts;
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::scraper::Scraper;
-use tcpstat_tests::skip::Skip;
+use tempfile::NamedTempFile;
 
 pub(crate) fn tests() -> Vec<Test> {
     kernel_tests![
@@ -83,18 +86,18 @@ fn a_port_that_is_taken_on_one_address_is_an_error_that_names_the_address(
 }
 
 fn a_host_name_listens_on_all_its_addresses(_: &Namespace) -> Result<()> {
-    let addresses: Vec<_> = ("localhost", PORT).to_socket_addrs()?.collect();
-    if addresses.len() < 2 {
-        bail!(Skip::because(format!("localhost has only {addresses:?}: /etc/hosts needs ::1 too")));
-    }
-    let exporter = listening(&format!("localhost:{PORT}"))?;
+    let hosts = NamedTempFile::new()?;
+    fs::write(hosts.path(), "127.0.0.2 tcpstat-host\n::1 tcpstat-host\n")?;
+    PrivateMounts::enter()?.replace(Path::new("/etc/hosts"), hosts.path())?;
+    let addresses: [SocketAddr; 2] = ["127.0.0.2:10048".parse()?, "[::1]:10048".parse()?];
+    let exporter = listening(&format!("tcpstat-host:{PORT}"))?;
     for address in &addresses {
         answers(*address)?;
     }
     drop(exporter);
     for address in &addresses {
         let _occupant = occupy(&address.to_string(), true)?;
-        let run = tcpstat(["serve", "--web.listen-address=localhost:10048"])?;
+        let run = tcpstat(["serve", "--web.listen-address=tcpstat-host:10048"])?;
         assert_eq!(run.status, Some(1), "{address}: {run:?}");
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! From real sockets to the one who is called: an alert, sent by Alertmanager.
+//! An alert about real sockets, sent by Alertmanager.
 
 use std::path::Path;
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -59,7 +59,7 @@ fn a_leak_in_close_wait_reaches_the_webhook(_: &Namespace) -> Result<()> {
     assert_eq!(alert["labels"]["severity"], "warning");
     let summary = format!("Sockets leak in CLOSE_WAIT on {instance}.");
     assert_eq!(alert["annotations"]["summary"], *summary);
-    // Enough for the alert to be about them and no accident.
+    // Enough for the alert to be about them.
     assert!(leaked > 50, "{leaked}");
     Ok(())
 }
@@ -69,8 +69,8 @@ fn alert(body: &Value) -> Option<&Value> {
     alerts.iter().find(|alert| alert["labels"]["alertname"] == "TcpCloseWaitLeak")
 }
 
-/// Debian's reads its templates from /usr/share, where there are none if its package is not installed but
-/// unpacked elsewhere.
+/// Debian's Alertmanager reads its templates from /usr/share. They are missing there if its package is unpacked in
+/// another folder.
 fn show_templates(mounts: &PrivateMounts, program: &Path) -> Result<()> {
     let prefix = program.parent().and_then(Path::parent).context("no bin directory")?;
     let unpacked = prefix.join("share");
@@ -97,7 +97,7 @@ receivers:
         "--config.file=alertmanager.yml",
         "--storage.path=data",
         &format!("--web.listen-address={ALERTMANAGER}"),
-        // It is alone.
+        // No cluster.
         "--cluster.listen-address=",
     ];
     let program = path_from("TCPSTAT_ALERTMANAGER")?;

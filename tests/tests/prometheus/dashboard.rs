@@ -1,4 +1,4 @@
-//! The dashboards: tcpstat's own, and the one that node_exporter's users have.
+//! The dashboards: tcpstat's own, and the usual one for node_exporter.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -30,7 +30,7 @@ pub(crate) fn tests() -> Vec<Test> {
     tests
 }
 
-/// What is zero where nothing is wrong; every other panel must show something of the traffic.
+/// The panels that are zero if nothing is wrong. Every other panel must show the traffic.
 const ZERO_WHEN_WELL: [&str; 3] =
     ["Drift", "Missed events and corrections", "Failed snapshots and rows"];
 
@@ -42,9 +42,12 @@ fn list<'a>(value: &'a Value, key: &str) -> Result<&'a Vec<Value>> {
     value[key].as_array().with_context(|| format!("no list {key}"))
 }
 
-/// The panels that show something: all but the rows.
+/// All panels without the rows.
 fn panels(dashboard: &Value) -> Result<Vec<&Value>> {
-    Ok(list(dashboard, "panels")?.iter().filter(|panel| panel["type"] != "row").collect())
+    let panels = list(dashboard, "panels")?.iter().filter(|panel| panel["type"] != "row");
+    let panels: Vec<_> = panels.collect();
+    ensure!(!panels.is_empty(), "no panel");
+    Ok(panels)
 }
 
 /// Panels' titles and queries.
@@ -103,7 +106,7 @@ fn grafana_can_import_the_dashboard() -> Result<()> {
     Ok(())
 }
 
-/// By the models that Grafana publishes of its dashboards and panels.
+/// Validates it with the models that Grafana publishes.
 fn grafana_knows_every_field_of_the_dashboard() -> Result<()> {
     let file = NamedTempFile::new()?;
     fs::write(file.path(), printed(&["dashboard"])?)?;
@@ -186,7 +189,7 @@ fn every_variable_of_the_dashboard_finds_the_instance(namespace: &Namespace) -> 
     Ok(())
 }
 
-/// "Node Exporter Full" asks so, unaggregated: a further label would double its legends.
+/// "Node Exporter Full" has these queries, without aggregation: another label would double its legends.
 fn a_panel_of_dashboard_1860_gets_exactly_one_series(namespace: &Namespace) -> Result<()> {
     let scene = Scene::start(namespace)?;
     let instance = scene.exporter.address();

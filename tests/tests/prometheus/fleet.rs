@@ -44,7 +44,7 @@ struct Fleet {
 
 impl Fleet {
     fn start(namespace: &Namespace) -> Result<Self> {
-        let mut network = Network::lay(namespace)?;
+        let mut network = Network::create(namespace)?;
         let hosts = [network.host()?, network.host()?, network.host()?];
         let start = |host: &Host| {
             let address = SocketAddr::from((host.address, 10048));
@@ -59,8 +59,8 @@ impl Fleet {
         Ok(Self { hosts: hosts.into(), exporters, prometheus })
     }
 
-    /// As /proc shows them.
-    fn shown(&self) -> Result<Sums> {
+    /// The sums in /proc.
+    fn in_proc(&self) -> Result<Sums> {
         let mut sums = Sums::new();
         for host in &self.hosts {
             for ((_, state), count) in host.inside.run(proc_view::connections)? {
@@ -71,7 +71,7 @@ impl Fleet {
         Ok(sums)
     }
 
-    /// As the recording rule has them.
+    /// The sums of the recording rule.
     fn recorded(&self) -> Result<Sums> {
         let series = self.prometheus.query("job_state:tcpstat_connections:sum{job=\"tcpstat\"}")?;
         let state = |labels: &BTreeMap<String, String>| labels.get("state").cloned();
@@ -81,14 +81,14 @@ impl Fleet {
             .collect()
     }
 
-    /// Waits until the sockets of all hosts are as `wanted`, and recorded so.
+    /// Waits until the recorded sums equal those in /proc, and `wanted` accepts them.
     fn await_sums(&self, wanted: impl Fn(&Sums) -> bool) -> Result<Sums> {
         poll("sums of the sockets of all hosts", DEADLINE, REQUEST_INTERVAL, || {
-            let (recorded, shown) = (self.recorded()?, self.shown()?);
-            if recorded == shown && wanted(&shown) {
-                return Ok(Progress::Done(shown));
+            let (recorded, in_proc) = (self.recorded()?, self.in_proc()?);
+            if recorded == in_proc && wanted(&in_proc) {
+                return Ok(Progress::Done(in_proc));
             }
-            Ok(Progress::NotYet(format!("recorded {recorded:?}, shown {shown:?}")))
+            Ok(Progress::NotYet(format!("recorded {recorded:?}, in /proc {in_proc:?}")))
         })
     }
 }
@@ -117,7 +117,7 @@ fn the_numbers_of_the_fleet_are_the_sums_over_all_hosts(namespace: &Namespace) -
             && more("fin_wait2") == 15.0
             && more("listen") == 3.0 * 3.0
     })?;
-    // They end by reset: nothing stays behind.
+    // A reset leaves no socket.
     drop(kept);
     fleet.await_sums(|back| *back == before)?;
     Ok(())
@@ -128,7 +128,7 @@ fn an_alert_names_a_host_that_stops_answering(namespace: &Namespace) -> Result<(
     fleet.prometheus.await_query("job:tcpstat_tracer_up:count == 3", DEADLINE, is_data)?;
     let silent = fleet.exporters.remove(1);
     let instance = silent.address().to_string();
-    ensure!(silent.stop()?.success(), "it did not end well");
+    ensure!(silent.stop()?.success(), "the exporter failed");
     fleet.prometheus.await_query("job:tcpstat_tracer_up:count == 2", DEADLINE, is_data)?;
     let firing = "ALERTS{alertname=\"TcpstatDown\",alertstate=\"firing\"}";
     let alerts = fleet.prometheus.await_query(firing, DEADLINE, is_data)?;
@@ -145,7 +145,11 @@ fn promtool_accepts_the_configurations_in_fleet_md() -> Result<()> {
         .filter_map(|rest| rest.split("```").next())
         .filter(|block| block.starts_with("global:"))
         .collect();
-    assert_eq!(blocks.len(), 2, "the fleet's Prometheus, and one above it");
+    assert_eq!(
+        blocks.len(),
+        2,
+        "one for the fleet's Prometheus, and one for a Prometheus above it"
+    );
     for block in blocks {
         let folder = TempDir::new()?;
         fs::write(folder.path().join("prometheus.yml"), block)?;

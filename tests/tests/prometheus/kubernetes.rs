@@ -1,5 +1,5 @@
-//! The manifests for Kubernetes, against its schemas. There is no cluster here, and no kustomize: what the
-//! kustomizations list is read from them.
+//! The manifests for Kubernetes, validated with its schemas. There is no cluster and no kustomize: the tests read the
+//! kustomizations themselves.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -44,7 +44,7 @@ fn manifest(path: &str) -> Result<Value> {
     read(&source(KUBERNETES)?.join(path))
 }
 
-/// The files that the kustomization of `folder` lists, those of the folders it lists among them.
+/// The files that the kustomization of `folder` lists, including those of the folders that it lists.
 fn listed(folder: &Path) -> Result<BTreeSet<PathBuf>> {
     let kustomization = read(&folder.join(KUSTOMIZATION))?;
     let mut files = BTreeSet::new();
@@ -78,7 +78,7 @@ fn kubernetes_accepts_the_manifests() -> Result<()> {
     Ok(())
 }
 
-/// What is not refused here would not be in the test above.
+/// Without this, the test above could not fail.
 fn a_manifest_with_an_unknown_field_is_refused() -> Result<()> {
     for (path, right, wrong) in [
         ("base/daemonset.yaml", "readOnlyRootFilesystem", "readOnlyRootFileSystem"),
@@ -107,7 +107,7 @@ fn every_manifest_is_in_a_kustomization() -> Result<()> {
     Ok(())
 }
 
-/// Put together as the README says.
+/// Assembled as in the README.
 fn the_rules_are_valid_in_a_prometheus_rule() -> Result<()> {
     let rules: Value = serde_saphyr::from_str(&printed(&["rules"])?)?;
     let manifest = json!({

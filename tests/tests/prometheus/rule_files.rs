@@ -1,4 +1,4 @@
-//! The rules as promtool sees them, and what each alert must come with.
+//! The rules in promtool, and what each alert must have.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,7 +12,7 @@ use tcpstat_tests::hermetic_tests;
 use tcpstat_tests::rules::{Rule, shipped};
 use tempfile::TempDir;
 
-/// A file for `promtool test rules`, as far as it is looked at here.
+/// The parts of a file for `promtool test rules` that the tests use.
 #[derive(Deserialize)]
 struct TestFile {
     tests: Vec<TestGroup>,
@@ -59,10 +59,13 @@ fn promtool_accepts_the_rules() -> Result<()> {
 
 fn alerts() -> Result<BTreeMap<String, Rule>> {
     let rules = shipped()?.into_iter();
-    Ok(rules.filter_map(|rule| Some((rule.alert.clone()?, rule))).collect())
+    let alerts: BTreeMap<_, _> =
+        rules.filter_map(|rule| Some((rule.alert.clone()?, rule))).collect();
+    ensure!(!alerts.is_empty(), "no alert");
+    Ok(alerts)
 }
 
-/// The files of fixtures/rules by their names without the ending: those of alerts.
+/// The files of fixtures/rules by the names of their alerts.
 fn test_files() -> Result<BTreeMap<String, String>> {
     let mut files = BTreeMap::new();
     for entry in fs::read_dir(fixture("rules")?)? {
@@ -98,7 +101,7 @@ fn every_alert_has_test_cases_that_fire_and_that_do_not() -> Result<()> {
         }
         let fires = |group: &Vec<Case>| group.iter().any(|case| !case.exp_alerts.is_empty());
         assert!(groups.iter().copied().any(fires), "{name}: no case fires");
-        // Not only before it fires: some series must leave it silent throughout.
+        // Some case must not fire at all, not only not yet.
         assert!(!groups.iter().copied().all(fires), "{name}: every case fires");
     }
     Ok(())
@@ -106,8 +109,9 @@ fn every_alert_has_test_cases_that_fire_and_that_do_not() -> Result<()> {
 
 fn every_alert_has_severity_summary_description_and_runbook() -> Result<()> {
     for (name, rule) in alerts()? {
-        let severity = rule.labels.get("severity").map(String::as_str).unwrap_or_default();
-        assert!(["info", "warning", "critical"].contains(&severity), "{name}: {severity}");
+        let severity =
+            rule.labels.get("severity").with_context(|| format!("{name}: no severity"))?;
+        assert!(["info", "warning", "critical"].contains(&severity.as_str()), "{name}: {severity}");
         for annotation in ["summary", "description", "runbook_url"] {
             assert!(rule.annotations.contains_key(annotation), "{name}: no {annotation}");
         }

@@ -1,4 +1,4 @@
-//! Starting, scraping and stopping an exporter, against a stand-in that this program itself plays.
+//! Starting, scraping and stopping an exporter. This program itself plays the exporter.
 
 use std::env;
 use std::io::{BufRead, BufReader, Write};
@@ -87,7 +87,7 @@ fn a_free_port_is_read_from_the_log() -> Result<()> {
 }
 
 fn an_exporter_that_ends_is_reported() -> Result<()> {
-    let error = anywhere()?.args(["--play.end"]).start().expect_err("it ends");
+    let error = anywhere()?.args(["--play.end"]).start().expect_err("the process ends");
     let error = format!("{error:#}");
     assert!(error.contains("exit status: 1") && error.contains("cannot go on"), "{error}");
     Ok(())

@@ -1,4 +1,4 @@
-//! A namespace is the thread's own, and gone when dropped.
+//! A namespace belongs to one thread, and is left when it is dropped.
 
 use std::net::{TcpListener, TcpStream};
 use std::process::Command;
@@ -97,7 +97,7 @@ fn work_runs_in_another_namespace_repeatedly(_: &Namespace) -> Result<()> {
     let kept = elsewhere(|_| Ok(()))?;
     assert_eq!(kept.run(current_inum)?, kept.inum());
     let listener = kept.run(|| Ok(TcpListener::bind("127.0.0.1:0")?))?;
-    // It is kept here, and stands there.
+    // This thread holds the listener; the socket is in the other namespace.
     assert_eq!(kept.run(proc_view::connections)?[&(Family::Ipv4, State::Listen)], 1);
     assert_eq!(proc_view::connections()?, proc_view::no_connections());
     drop(listener);
@@ -108,7 +108,7 @@ fn work_runs_in_another_namespace_repeatedly(_: &Namespace) -> Result<()> {
 }
 
 fn the_hosts_of_a_network_reach_one_another(namespace: &Namespace) -> Result<()> {
-    let mut network = Network::lay(namespace)?;
+    let mut network = Network::create(namespace)?;
     let (first, second) = (network.host()?, network.host()?);
     let bind = first.address;
     let listener = first.inside.run(move || Ok(TcpListener::bind((bind, 0))?))?;

@@ -1,4 +1,4 @@
-//! Every state, in every way to address a socket, is one socket in that state and no other.
+//! Every function of [`states`], with every kind of address, makes one socket in its state and no other.
 
 use std::io::{Read, Write};
 
@@ -139,7 +139,7 @@ fn data_and_end_arrive_in_order(namespace: &Namespace) -> Result<()> {
         assert_eq!(text, "all of it");
         socket.write_all(b"answer")?;
         socket.shutdown(std::net::Shutdown::Write)?;
-        // The answer may come in one segment with the end.
+        // The FIN may be in the same segment as the answer.
         let mut answer = Vec::new();
         while answer.len() < 6 {
             answer.extend(held.remote()?.wait_for(Flags::ACK)?.payload);

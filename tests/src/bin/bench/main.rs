@@ -1,7 +1,6 @@
-//! `bench SOCKETS FOLDER [--short] [--part PART]...`: what tcpstat costs with 10, 100, … SOCKETS
-//! established sockets, beside the tools that list them, in a network namespace of its own. Prints a
-//! table in Markdown, and writes it, the raw samples and a plot to FOLDER. Progress goes to standard
-//! error.
+//! `bench SOCKETS FOLDER [--short] [--part PART]...`: the costs of tcpstat with 10, 100, … SOCKETS
+//! established sockets, beside tools that list every socket, in a private network namespace. Prints a table in
+//! Markdown, and writes it, the raw samples and a plot to FOLDER. Progress goes to standard error.
 
 #![expect(clippy::cast_precision_loss, reason = "figures are far below 2^52")]
 

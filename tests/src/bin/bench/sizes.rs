@@ -1,4 +1,4 @@
-//! Scrapes, listings and memory, with ever more sockets.
+//! Scrapes, snapshots and memory, with more and more sockets.
 
 use std::env;
 use std::fs;
@@ -84,7 +84,7 @@ pub(crate) fn get(scraper: &mut Scraper, path: &str) -> Result<f64> {
     Ok(seconds)
 }
 
-/// The same of a scrape as Prometheus asks for it, and the length of its body.
+/// The same for a scrape as Prometheus requests it, and the length of its body.
 fn get_compressed(scraper: &mut Scraper) -> Result<(f64, f64)> {
     let started = Instant::now();
     let accepts = [("Accept-Encoding", "gzip")];

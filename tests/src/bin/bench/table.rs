@@ -1,4 +1,4 @@
-//! Measured beside the targets.
+//! The measured values beside their targets.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -20,10 +20,10 @@ struct Row {
     met: bool,
 }
 
-/// A table in Markdown of the medians; what was not measured is not in it.
+/// A table in Markdown of the medians, without the values that were not measured.
 ///
 /// # Errors
-/// Fails where there is no binary.
+/// Fails if there is no binary.
 pub(crate) fn table(samples: &Samples, sockets: usize) -> Result<String> {
     let mut text = format!(
         "{sockets} sockets, medians\n\n| what | measured | target | met |\n| --- | --- | --- | --- |\n"
@@ -65,7 +65,7 @@ pub(crate) fn table(samples: &Samples, sockets: usize) -> Result<String> {
     Ok(text)
 }
 
-/// `None` where nothing of it was measured.
+/// `None` if the sizes were not measured.
 fn sizes(samples: &Samples, sockets: usize) -> Option<Vec<Row>> {
     let at = |what| samples.median(what, sockets);
     let few = |what| samples.median(what, 10);
