@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use std::{env, fs};
 
@@ -118,7 +118,10 @@ impl Monitor {
         std::thread::spawn(move || {
             let mut buffer = [0; 256];
             while let Ok(length @ 1..) = reader.read(&mut buffer) {
-                taken.lock().unwrap().extend_from_slice(&buffer[..length]);
+                taken
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .extend_from_slice(&buffer[..length]);
             }
         });
         Ok(Self { port, answers })
@@ -131,7 +134,7 @@ impl Monitor {
 
     /// The end of QEMU's answers.
     fn answers(&self) -> String {
-        let answers = self.answers.lock().unwrap();
+        let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         let from = answers.len().saturating_sub(1_000);
         String::from_utf8_lossy(&answers[from..]).into_owned()
     }
