@@ -16,7 +16,7 @@ use tokio::time::sleep;
 
 use crate::priority;
 
-/// How long an attack may take to open its connections: it has a low priority.
+/// How long an attack may take to open its connections, and the server to notice their end: a loaded machine is slow.
 pub const ATTACK_DEADLINE: Duration = Duration::from_mins(1);
 
 /// What each connection does.

@@ -17,14 +17,14 @@ const PRELUDE: &str = "
     const script = document.querySelector('script[type=module]').src;
     const { Series, rate, sockets } = await import(script.replace('main.js', 'series.js'));
     const tree = (n) => ({ ipv4: { established: n }, ipv6: { established: 0 } });
-    const moves = (n) => ({ ipv4: { close: { syn_sent: n } } });
-    const sample = (n) => ({ unix_ms: 5e6 + 1e3 * n, uptime_ms: 1e3 * n, connections: tree(n), transitions: moves(n) });
+    const transitions = (n) => ({ ipv4: { close: { syn_sent: n } } });
+    const sample = (n) => ({ unix_ms: 5e6 + 1e3 * n, uptime_ms: 1e3 * n, connections: tree(n), transitions: transitions(n) });
     const history = (...all) => ({
       unix_ms: all.map((n) => 5e6 + 1e3 * n), uptime_ms: all.map((n) => 1e3 * n),
-      connections: tree(all), transitions: moves(all),
+      connections: tree(all), transitions: transitions(all),
     });
     const counts = (series) => series.columns(['established'], (state, _, sample) => sockets(sample, ['ipv4'], state));
-    const rates = (series) => series.columns(['close syn_sent'], (move, before, sample) => rate(before, sample, ['ipv4', 'ipv6'], move));
+    const rates = (series) => series.columns(['close syn_sent'], (transition, before, sample) => rate(before, sample, ['ipv4', 'ipv6'], transition));
     const series = new Series();
 ";
 

@@ -85,12 +85,12 @@ fn the_layout_does_not_shift_when_the_numbers_arrive(_: &Namespace) -> Result<()
     page.browser.wait_for_text("#proof strong", "agrees with the kernel")?;
     page.browser.wait("line", &Page::inked("#states-plot", "established"))?;
     let shifts = page.browser.run(
-        "return new Promise((tell) => {
+        "return new Promise((resolve) => {
            new PerformanceObserver((list) => {
-             tell(list.getEntries().map(({ entryType, value, sources }) =>
+             resolve(list.getEntries().map(({ entryType, value, sources }) =>
                [entryType, value, ...(sources ?? []).map(({ node }) => node?.outerHTML?.slice(0, 80))]));
            }).observe({ type: 'layout-shift', buffered: true });
-           setTimeout(() => tell([]), 500);
+           setTimeout(() => resolve([]), 500);
          })",
     )?;
     assert_eq!(shifts, json!([]));

@@ -80,7 +80,7 @@ fn attacked(kind: Kind, addresses: u8) -> Result<()> {
     }
 
     drop(attack);
-    poll("end of every hostile connection", DEADLINE, PAUSE, || {
+    poll("end of every hostile connection", ATTACK_DEADLINE, PAUSE, || {
         let now = descriptors(pid)?;
         Ok(if now <= before {
             Progress::Done(())

@@ -109,15 +109,15 @@ fn sizes(samples: &Samples, sockets: usize) -> Option<Vec<Row>> {
             met: memory_growth <= 1.1,
         },
     ];
-    for (what, pass, told, target) in [
-        ("a procfs pass, against `cat` of tcp and tcp6", "pass_procfs", "1.1", 1.1),
-        ("an iterator pass, against `cat` of tcp and tcp6", "pass_iter", "0.3", 0.3),
+    for (what, pass, shown, target) in [
+        ("a procfs snapshot, against `cat` of tcp and tcp6", "pass_procfs", "1.1", 1.1),
+        ("an iterator snapshot, against `cat` of tcp and tcp6", "pass_iter", "0.3", 0.3),
     ] {
         let pass = at(pass)?;
         rows.push(Row {
             what,
             measured: format!("{:.0} ms, {:.0} ms: {:.2}", pass * 1e3, cat * 1e3, pass / cat),
-            target: told,
+            target: shown,
             met: pass / cat <= target,
         });
     }
@@ -128,8 +128,8 @@ fn sizes(samples: &Samples, sockets: usize) -> Option<Vec<Row>> {
         let (start, pass) = (at(start)?, at(pass)?);
         rows.push(Row {
             what,
-            measured: format!("{start:.2} s: {:.2} passes", start / pass),
-            target: "1.5 passes",
+            measured: format!("{start:.2} s: {:.2} snapshots", start / pass),
+            target: "1.5 snapshots",
             met: start / pass <= 1.5,
         });
     }
