@@ -1,4 +1,4 @@
-//! The one way a socket changes its family without a transition.
+//! The only way in which a socket changes its family without a transition.
 
 use std::net::TcpStream;
 
@@ -7,7 +7,7 @@ use nix::sys::socket::setsockopt;
 use nix::{libc, setsockopt_impl, sockopt_impl};
 
 sockopt_impl!(
-    /// The option's value is the family to become: `AF_INET`, nothing else.
+    /// The option's value is the new family, which must be `AF_INET`.
     AddrForm,
     SetOnly,
     libc::IPPROTO_IPV6,
@@ -15,11 +15,11 @@ sockopt_impl!(
     i32
 );
 
-/// Turns a connected AF_INET6 socket that talks IPv4 into an AF_INET one (ipv6(7)). No state changes,
-/// so no tracepoint tells of it.
+/// Turns a connected AF_INET6 socket that uses IPv4 into an AF_INET one (ipv6(7)). No state changes,
+/// so no tracepoint shows it.
 ///
 /// # Errors
-/// Fails where the kernel does.
+/// Fails if the kernel refuses it.
 pub fn become_ipv4(stream: &TcpStream) -> Result<()> {
     setsockopt(stream, AddrForm, &libc::AF_INET).context("IPV6_ADDRFORM")
 }

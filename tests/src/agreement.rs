@@ -1,4 +1,4 @@
-//! The exporter's numbers against those of `/proc`.
+//! Compares the exporter's numbers with those of `/proc`.
 
 use anyhow::Result;
 
@@ -7,16 +7,16 @@ use crate::exporter::Exporter;
 use crate::proc_view::{self, Connections};
 use crate::tcp::{Family, State};
 
-/// Waits until the exporter tells, for every family and state, what `/proc` shows.
+/// Waits until the exporter agrees with `/proc` for every family and state.
 ///
 /// # Errors
-/// Fails after [`DEADLINE`] with the counts that differ.
+/// Fails after [`DEADLINE`] with the differences.
 pub fn await_agreement(exporter: &mut Exporter) -> Result<Connections> {
     await_equal(exporter, |connections| connections)
 }
 
-/// The same; where no hooks tell of mini-sockets with both families' TIME_WAIT taken together: how it
-/// divides is then as fresh as the last snapshot, its sum is exact at rest without one.
+/// As [`await_agreement`]; without hooks for mini-sockets it compares the sum of TIME_WAIT over both families: how
+/// the sum divides is then as old as the last snapshot.
 ///
 /// # Errors
 /// As [`await_agreement`].
@@ -27,14 +27,14 @@ pub fn await_agreement_between_snapshots(exporter: &mut Exporter) -> Result<Conn
     await_equal(exporter, time_wait_together)
 }
 
-/// What is not yet as [`await_agreement_between_snapshots`] awaits it; `None` where all is.
+/// The differences that [`await_agreement_between_snapshots`] waits for; `None` if there are none.
 ///
 /// # Errors
-/// Fails when the exporter or `/proc` cannot be read.
+/// Fails if the exporter or `/proc` cannot be read.
 pub fn difference_between_snapshots(exporter: &mut Exporter) -> Result<Option<String>> {
-    let told = time_wait_together(exporter.scrape()?.connections()?);
+    let exported = time_wait_together(exporter.scrape()?.connections()?);
     let shown = time_wait_together(proc_view::connections()?);
-    Ok((told != shown).then(|| difference(&told, &shown)))
+    Ok((exported != shown).then(|| difference(&exported, &shown)))
 }
 
 fn time_wait_together(mut connections: Connections) -> Connections {
@@ -48,32 +48,32 @@ fn await_equal(
     of: impl Fn(Connections) -> Connections,
 ) -> Result<Connections> {
     wait_until("agreement with /proc", DEADLINE, || {
-        let told = of(exporter.scrape()?.connections()?);
+        let exported = of(exporter.scrape()?.connections()?);
         let shown = of(proc_view::connections()?);
-        if told == shown {
-            return Ok(Progress::Done(told));
+        if exported == shown {
+            return Ok(Progress::Done(exported));
         }
-        Ok(Progress::NotYet(difference(&told, &shown)))
+        Ok(Progress::NotYet(difference(&exported, &shown)))
     })
 }
 
-/// Fails unless the exporter tells now, for every family and state, what `/proc` shows.
+/// Fails unless the exporter agrees with `/proc` now for every family and state.
 ///
 /// # Errors
 /// As [`await_agreement`], at once.
 pub fn assert_agreement(exporter: &mut Exporter) -> Result<Connections> {
-    let told = exporter.scrape()?.connections()?;
+    let exported = exporter.scrape()?.connections()?;
     let shown = proc_view::connections()?;
-    anyhow::ensure!(told == shown, "{}", difference(&told, &shown));
-    Ok(told)
+    anyhow::ensure!(exported == shown, "{}", difference(&exported, &shown));
+    Ok(exported)
 }
 
-fn difference(told: &Connections, shown: &Connections) -> String {
-    let differing = shown.iter().filter(|(key, count)| told.get(key) != Some(count));
+fn difference(exported: &Connections, shown: &Connections) -> String {
+    let differing = shown.iter().filter(|(key, count)| exported.get(key) != Some(count));
     let lines: Vec<_> = differing
         .map(|((family, state), count)| {
-            let told = told.get(&(*family, *state));
-            format!("{} {}: told {told:?}, shown {count}", family.word(), state.word())
+            let exported = exported.get(&(*family, *state));
+            format!("{} {}: exported {exported:?}, in /proc {count}", family.word(), state.word())
         })
         .collect();
     lines.join("; ")

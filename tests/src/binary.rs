@@ -27,10 +27,10 @@ pub struct Run {
     pub stderr: String,
 }
 
-/// The path that the variable `name` holds.
+/// The path in the variable `name`.
 ///
 /// # Errors
-/// Fails, saying how the tests are run, when it is unset.
+/// Fails if it is unset, with the command that sets it.
 pub fn path_from(name: &str) -> Result<PathBuf> {
     let path = env::var_os(name)
         .with_context(|| format!("{name} is not set: run the tests through `cargo xtask test`"))?;
@@ -40,7 +40,7 @@ pub fn path_from(name: &str) -> Result<PathBuf> {
 /// Runs `tcpstat` with `args` to its end, in the network namespace of the calling thread.
 ///
 /// # Errors
-/// Fails when there is no binary, or when it writes what is not UTF-8.
+/// Fails if there is no binary, or if its output is not UTF-8.
 pub fn tcpstat<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Result<Run> {
     output(Command::new(path_from(BINARY_VARIABLE)?).args(args))
 }
@@ -48,7 +48,7 @@ pub fn tcpstat<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Result<Run
 /// Runs `command` to its end.
 ///
 /// # Errors
-/// Fails when it cannot be started, or writes what is not UTF-8.
+/// Fails if it cannot be started, or if its output is not UTF-8.
 pub fn output(command: &mut Command) -> Result<Run> {
     let output =
         command.stdin(Stdio::null()).output().with_context(|| format!("start {command:?}"))?;
@@ -62,15 +62,15 @@ pub fn output(command: &mut Command) -> Result<Run> {
 /// The path of a fixture.
 ///
 /// # Errors
-/// Fails when the folder of the fixtures is not known.
+/// Fails if the folder of the fixtures is not known.
 pub fn fixture(path: impl AsRef<Path>) -> Result<PathBuf> {
     Ok(path_from(FIXTURES_VARIABLE)?.join(path))
 }
 
-/// What `tcpstat print` gives for `args`.
+/// The output of `tcpstat print` with `args`.
 ///
 /// # Errors
-/// Fails unless it succeeds and is silent otherwise.
+/// Fails if the command fails or writes to standard error.
 pub fn printed(args: &[&str]) -> Result<String> {
     let run = tcpstat([&["print"], args].concat())?;
     ensure!(run.status == Some(0) && run.stderr.is_empty(), "print {args:?}: {run:?}");
@@ -80,7 +80,7 @@ pub fn printed(args: &[&str]) -> Result<String> {
 /// The path of a file of the repository.
 ///
 /// # Errors
-/// Fails when the repository is not known.
+/// Fails if the repository is not known.
 pub fn source(path: impl AsRef<Path>) -> Result<PathBuf> {
     Ok(path_from(ROOT_VARIABLE)?.join(path))
 }

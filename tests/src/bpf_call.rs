@@ -10,11 +10,11 @@ use nix::libc;
 /// Calls it.
 ///
 /// # Errors
-/// What the kernel says.
+/// The error of the kernel.
 ///
 /// # Safety
-/// `attributes` is laid out as `union bpf_attr` is for that command; what it points to is as large as the
-/// command takes it to be, and outlives the call.
+/// `attributes` is laid out as `union bpf_attr` is for that command; the memory that it points to is as large as
+/// the command expects, and outlives the call.
 pub(crate) unsafe fn call<A>(command: i32, attributes: &A) -> Result<i64, Error> {
     let attributes: *const A = attributes;
     // SAFETY: the function's own contract.
@@ -22,17 +22,17 @@ pub(crate) unsafe fn call<A>(command: i32, attributes: &A) -> Result<i64, Error>
     if answer < 0 { Err(Error::last_os_error()) } else { Ok(answer) }
 }
 
-/// As [`call`], for commands that give a descriptor.
+/// As [`call`], for commands that return a descriptor.
 ///
 /// # Errors
-/// What the kernel says.
+/// The error of the kernel.
 ///
 /// # Safety
-/// As [`call`]; the command gives a descriptor.
+/// As [`call`]; the command returns a descriptor.
 pub(crate) unsafe fn open<A>(command: i32, attributes: &A) -> Result<OwnedFd, Error> {
     // SAFETY: the function's own contract.
     let answer = unsafe { call(command, attributes) }?;
     let fd = RawFd::try_from(answer).map_err(Error::other)?;
-    // SAFETY: the kernel has just made it for us.
+    // SAFETY: the kernel has just created it for this process.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }

@@ -22,10 +22,10 @@ use crate::deadline::{DEADLINE, Progress, wait_until};
 /// Where chromedriver listens: every namespace has its own loopback.
 const DRIVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9515);
 
-/// How addresses begin that are in the browser itself, such as that of the page it starts with.
+/// The prefixes of addresses inside the browser, such as that of its start page.
 const OWN_PAGES: &str = "chrome://";
 
-/// No window, no graphics card, no user namespace, and nothing that asks for anything by itself.
+/// No window, no graphics card, no user namespace, and no requests of the browser's own.
 const FLAGS: [&str; 9] = [
     "--headless",
     "--no-sandbox",
@@ -52,8 +52,8 @@ impl Browser {
     /// Starts it with a fresh profile.
     ///
     /// # Errors
-    /// Fails where `TCPSTAT_CHROMEDRIVER` and `TCPSTAT_CHROMIUM` do not say what to run, and when it does
-    /// not run within [`DEADLINE`].
+    /// Fails if `TCPSTAT_CHROMEDRIVER` or `TCPSTAT_CHROMIUM` is not set, and if the browser does not run within
+    /// [`DEADLINE`].
     pub fn start() -> Result<Self> {
         let profile = tempfile::tempdir()?;
         let mut args = vec![format!("--user-data-dir={}", profile.path().display())];
@@ -73,7 +73,7 @@ impl Browser {
         Ok(Self { session: Some(session), runtime, driver, _profile: profile })
     }
 
-    /// Goes to `url` and waits until it is loaded.
+    /// Opens `url` and waits until the page is loaded.
     ///
     /// # Errors
     /// Fails when it cannot be loaded.
@@ -81,10 +81,10 @@ impl Browser {
         Ok(self.runtime.block_on(self.session()?.goto(url))?)
     }
 
-    /// What the body of a function, `script`, returns in the page; a promise is awaited.
+    /// Runs `script`, the body of a function, in the page, and returns its result; awaits a promise.
     ///
     /// # Errors
-    /// Fails with what it throws.
+    /// Fails with the exception that it throws.
     pub fn run(&self, script: &str) -> Result<Value> {
         let run = self.session()?.execute(script, Vec::new());
         self.runtime.block_on(run).with_context(|| script.to_owned())
@@ -114,10 +114,10 @@ impl Browser {
         })
     }
 
-    /// Presses keys, one after the other, where the focus is.
+    /// Presses keys in the focused element, one after the other.
     ///
     /// # Errors
-    /// Fails when the browser does not take them.
+    /// Fails if the browser refuses them.
     pub fn press(&self, keys: &[Key]) -> Result<()> {
         let strokes = keys
             .iter()
@@ -135,11 +135,11 @@ impl Browser {
         self.issue("goog/cdp/execute", json!({ "cmd": command, "params": parameters }))
     }
 
-    /// What has been said on the console since the last look, as `LEVEL: MESSAGE`; a message begins with
-    /// the address of who said it. What the browser's own pages say is left out.
+    /// The messages on the console since the last call, as `LEVEL: MESSAGE`. A message begins with the address of
+    /// its source; those of the browser's own pages are omitted.
     ///
     /// # Errors
-    /// Fails when the browser does not tell.
+    /// Fails if the browser returns no log.
     pub fn console(&self) -> Result<Vec<String>> {
         let mut said = Vec::new();
         for entry in self.log("browser")? {
@@ -151,10 +151,10 @@ impl Browser {
         Ok(said)
     }
 
-    /// Addresses that have been asked for over the network since the last look.
+    /// Addresses that the browser has requested over the network since the last call.
     ///
     /// # Errors
-    /// Fails when the browser does not tell.
+    /// Fails if the browser returns no log.
     pub fn requests(&self) -> Result<Vec<String>> {
         let mut urls = Vec::new();
         for entry in self.log("performance")? {
@@ -188,7 +188,7 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // Closing the session ends Chromium; where it fails, so does the driver's end.
+        // Closing the session ends Chromium; otherwise the end of the driver does.
         if let Some(Err(error)) = self.session.take().map(|it| self.runtime.block_on(it.close())) {
             eprintln!("closing the browser: {error}; {:?}", self.driver);
         }

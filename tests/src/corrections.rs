@@ -1,24 +1,34 @@
-//! The corrections that an exporter told of in its log, and whether they can all have been true.
+//! The corrections that an exporter reports, and whether all of them can have been right.
 
 use anyhow::{Context, Result};
 
+use crate::exposition::Scrape;
 use crate::flow::Balance;
 use crate::tcp::{Family, State};
 
-/// What the log of an exporter at `--log.level=debug` says of its reconciles.
+/// The sum of `tcpstat_corrections_total` over all states.
+///
+/// # Errors
+/// Fails if a state has no such sample.
+pub fn corrections(scrape: &Scrape) -> Result<f64> {
+    let of = |state: State| scrape.value("tcpstat_corrections_total", &[("state", state.word())]);
+    State::ALL.into_iter().map(of).sum()
+}
+
+/// What the log of an exporter at `--log.level=debug` reports of its reconciles.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reconciles {
-    /// How many there were.
+    /// Their number.
     pub count: u64,
-    /// What was taken out of the gauges by each that corrected them, in their order.
+    /// What each correction removed from the gauges, in order.
     pub corrections: Vec<Balance>,
 }
 
 impl Reconciles {
-    /// Reads the log: a reconcile is told first, then what it corrected, gauge by gauge.
+    /// Reads the log. A reconcile has a line of its own, followed by a line for each gauge that it corrected.
     ///
     /// # Errors
-    /// Fails for a correction without a family, a state or a drift, or without its reconcile.
+    /// Fails if a correction has no family, state or drift, or follows no reconcile.
     pub fn read(log: &str) -> Result<Self> {
         let mut reconciles = Self::default();
         let mut fresh = false;
@@ -38,7 +48,7 @@ impl Reconciles {
         Ok(reconciles)
     }
 
-    /// The sum of all corrections, each gauge by itself.
+    /// The sum of all corrections for each gauge.
     #[must_use]
     pub fn net(&self) -> Balance {
         let mut net = Balance::new();
@@ -49,20 +59,19 @@ impl Reconciles {
         net
     }
 
-    /// By how many sockets the gauges of that state were corrected, whichever way.
+    /// By how many sockets the gauges of that state were corrected, up and down.
     #[must_use]
     pub fn sockets(&self, state: State) -> u64 {
         let drifts = self.corrections.iter().flatten();
         drifts.filter(|((_, of), _)| *of == state).map(|(_, drift)| drift.unsigned_abs()).sum()
     }
 
-    /// A correction and a later one that takes back just that, if there are two such.
+    /// A correction and a later one that is its exact opposite, if there are two such: one of them was false.
     ///
-    /// One of them was false. That a gauge is corrected up and later down is no proof of it, for one
-    /// event may be lost that raises the gauge, and later another that lowers it. But a lost event
-    /// takes a socket out of one state and puts it into the next, and TCP leads from no state back to
-    /// an earlier one but through CLOSE: what undoes a loss in every gauge, and does nothing else, is
-    /// no other loss but a row of them, all of one life, that nothing makes likely.
+    /// A single gauge that is corrected up and later down proves nothing: the kernel may lose an event that
+    /// raises the gauge, and later one that lowers it. But a lost event affects two states, and TCP returns to
+    /// an earlier state only through CLOSE. So only a series of losses in the life of one socket could undo a
+    /// loss in every gauge and change nothing else, and that is unlikely.
     #[must_use]
     pub fn taken_back(&self) -> Option<(&Balance, &Balance)> {
         self.corrections.iter().enumerate().find_map(|(number, first)| {

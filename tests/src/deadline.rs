@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-/// How long any single wait of the tests may take before it fails: ten seconds, or as many as
-/// `TCPSTAT_TEST_DEADLINE_SECONDS` said when the tests were built (for slow machines).
+/// The limit of a single wait: ten seconds, or the value of `TCPSTAT_TEST_DEADLINE_SECONDS` when the tests were
+/// built (for slow machines).
 pub const DEADLINE: Duration =
     Duration::from_secs(seconds(option_env!("TCPSTAT_TEST_DEADLINE_SECONDS")));
 
-/// Pause between two looks at a condition that nothing announces.
+/// Pause between two checks of a condition.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 const fn seconds(given: Option<&str>) -> u64 {
@@ -21,28 +21,28 @@ const fn seconds(given: Option<&str>) -> u64 {
     }
 }
 
-/// One look at a condition.
+/// The result of one check of a condition.
 #[derive(Debug)]
 pub enum Progress<T> {
-    /// It holds; this came of it.
+    /// The condition holds, with this result.
     Done(T),
-    /// Not yet; what was seen instead goes into the message if the deadline passes.
+    /// It does not hold yet; the text is part of the error if the deadline passes.
     NotYet(String),
 }
 
-/// Looks at a condition until it holds, at least once.
+/// Checks a condition until it holds, at least once.
 ///
 /// # Errors
-/// Fails at once when `look` fails, and after `deadline` with `what` and the last thing seen.
+/// Fails at once if `check` fails, and after `deadline` with `what` and the last text.
 pub fn wait_until<T>(
     what: &str,
     deadline: Duration,
-    look: impl FnMut() -> Result<Progress<T>>,
+    check: impl FnMut() -> Result<Progress<T>>,
 ) -> Result<T> {
-    poll(what, deadline, POLL_INTERVAL, look)
+    poll(what, deadline, POLL_INTERVAL, check)
 }
 
-/// The same with a pause of one's own between two looks, for those that cost something.
+/// As [`wait_until`], with another pause between two checks.
 ///
 /// # Errors
 /// As [`wait_until`].
@@ -50,11 +50,11 @@ pub fn poll<T>(
     what: &str,
     deadline: Duration,
     pause: Duration,
-    mut look: impl FnMut() -> Result<Progress<T>>,
+    mut check: impl FnMut() -> Result<Progress<T>>,
 ) -> Result<T> {
     let end = Instant::now() + deadline;
     loop {
-        match look()? {
+        match check()? {
             Progress::Done(value) => return Ok(value),
             Progress::NotYet(seen) if Instant::now() >= end => {
                 bail!("no {what} within {deadline:?}; last seen: {seen}")

@@ -1,5 +1,5 @@
-//! A BPF program that does nothing at every event of a tracepoint, and what the kernel says that
-//! programs take: the difference is what a program does.
+//! A BPF program that does nothing at every event of a tracepoint, and the time that the kernel measures for
+//! programs: the difference is the time of a program's own work.
 
 #![expect(unsafe_code, reason = "bpf(2) has no safe wrapper here")]
 
@@ -20,14 +20,14 @@ const INSTRUCTIONS: [u64; 2] = [0xb7, 0x95];
 
 const STATISTICS: &str = "/proc/sys/kernel/bpf_stats_enabled";
 
-/// Attached until it is dropped.
+/// The program is attached until this is dropped.
 #[derive(Debug)]
 pub struct EmptyProgram {
     program: OwnedFd,
     _link: OwnedFd,
 }
 
-/// `union bpf_attr` for `BPF_PROG_LOAD`, as far as it is used.
+/// `union bpf_attr` for `BPF_PROG_LOAD`, only the fields in use.
 #[repr(C)]
 struct Load {
     prog_type: u32,
@@ -48,7 +48,7 @@ impl EmptyProgram {
     /// Attaches one to the tracepoint of TCP's transitions.
     ///
     /// # Errors
-    /// Fails where bpf(2) is refused.
+    /// Fails if bpf(2) is refused.
     pub fn attach() -> Result<Self> {
         let load = Load {
             prog_type: BPF_PROG_TYPE_RAW_TRACEPOINT,
@@ -68,7 +68,7 @@ impl EmptyProgram {
         Ok(Self { program, _link: link.context("BPF_RAW_TRACEPOINT_OPEN")? })
     }
 
-    /// What it has taken so far.
+    /// Its runs so far.
     ///
     /// # Errors
     /// As [`Runs::of`].
@@ -77,21 +77,20 @@ impl EmptyProgram {
     }
 }
 
-/// Runs of a program while they were counted, and the nanoseconds that they took, the clock's own
-/// among them.
+/// The runs of a program while the kernel counts them, and their nanoseconds, including the reading of the clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Runs {
-    /// How many.
+    /// Their number.
     pub count: u64,
-    /// How long.
+    /// Their duration.
     pub nanoseconds: u64,
 }
 
 impl Runs {
-    /// Of the program of that process that has run most often.
+    /// The runs of the program that runs most often in that process.
     ///
     /// # Errors
-    /// Fails where the process runs no program, or is not ours to look at.
+    /// Fails if the process has no program, or if its descriptors are not readable.
     pub fn of_process(pid: u32) -> Result<Self> {
         let folder = format!("/proc/{pid}/fdinfo");
         let mut most: Option<Self> = None;
@@ -104,7 +103,7 @@ impl Runs {
         most.with_context(|| format!("no program in {folder}"))
     }
 
-    /// Of the descriptor whose fdinfo that is; `None` where it is no program's.
+    /// Parses an fdinfo; `None` if it does not belong to a program.
     fn of(path: &str) -> Result<Option<Self>> {
         let text = fs::read_to_string(path).with_context(|| path.to_owned())?;
         let field = |name| {
@@ -118,7 +117,7 @@ impl Runs {
     /// Nanoseconds of one run since `earlier`.
     ///
     /// # Errors
-    /// Fails where there was none.
+    /// Fails if there was no run.
     #[expect(clippy::cast_precision_loss, reason = "figures are far below 2^52")]
     pub fn each_since(self, earlier: Self) -> Result<f64> {
         let count = self.count - earlier.count;
@@ -129,7 +128,7 @@ impl Runs {
     }
 }
 
-/// Has the kernel count what programs take, until it is dropped.
+/// Makes the kernel measure the time of programs until this is dropped.
 #[derive(Debug)]
 pub struct Statistics {
     before: String,

@@ -27,35 +27,35 @@ pub struct Event {
 }
 
 impl EventStream {
-    /// Asks for `path` and reads the head of the answer.
+    /// Requests `path` and reads the head of the answer.
     ///
     /// # Errors
-    /// Fails when nobody listens there, or answers no HTTP.
+    /// Fails if no server listens there, or if it does not answer in HTTP.
     pub fn open(address: SocketAddr, path: &str) -> Result<Self> {
         Self::open_from(Ipv4Addr::UNSPECIFIED.into(), address, path)
     }
 
-    /// The same from `source`, an address of this host.
+    /// As [`EventStream::open`], from `source`, an address of this host.
     ///
     /// # Errors
-    /// As [`EventStream::open`], and when `source` is no address of this host.
+    /// As [`EventStream::open`], and if `source` is not an address of this host.
     pub fn open_from(source: IpAddr, address: SocketAddr, path: &str) -> Result<Self> {
         let stream = connect_from(source, address)?;
         stream.set_read_timeout(Some(DEADLINE))?;
         let mut stream = BufReader::new(stream);
-        // To HTTP/1.0 nothing is sent in chunks.
+        // The server sends no chunks to HTTP/1.0.
         write!(stream.get_mut(), "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
         let head = line(&mut stream)?.context("no answer")?;
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
         let status = status.with_context(|| format!("status line {head:?}"))?;
-        while !line(&mut stream)?.context("the head breaks off")?.is_empty() {}
+        while !line(&mut stream)?.context("the connection ended within the head")?.is_empty() {}
         Ok(Self { stream, status })
     }
 
     /// The next event; `None` when the stream has ended.
     ///
     /// # Errors
-    /// Fails when none comes within [`DEADLINE`], and for data that is no JSON.
+    /// Fails if there is none within [`DEADLINE`], and if its data is not JSON.
     pub fn next_event(&mut self) -> Result<Option<Event>> {
         let mut name = String::new();
         while let Some(line) = line(&mut self.stream)? {
@@ -64,13 +64,13 @@ impl EventStream {
             } else if let Some(data) = line.strip_prefix("data: ") {
                 return Ok(Some(Event { name, data: serde_json::from_str(data)? }));
             } else {
-                ensure!(line.is_empty() || line.starts_with(':'), "no event: {line}");
+                ensure!(line.is_empty() || line.starts_with(':'), "not an event: {line}");
             }
         }
         Ok(None)
     }
 
-    /// What is left of the answer.
+    /// The rest of the answer.
     ///
     /// # Errors
     /// Fails when it does not end within [`DEADLINE`].
@@ -81,7 +81,7 @@ impl EventStream {
     }
 }
 
-/// The next line without its end; `None` at the end of all.
+/// The next line without its end; `None` at the end of the answer.
 fn line(stream: &mut impl BufRead) -> Result<Option<String>> {
     let mut line = String::new();
     if stream.read_line(&mut line)? == 0 {

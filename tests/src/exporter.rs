@@ -18,13 +18,17 @@ use crate::deadline::{DEADLINE, Progress, wait_until};
 use crate::exposition::Scrape;
 use crate::scraper::{Response, Scraper};
 
-/// Where the exporter listens unless told otherwise: every namespace has its own loopback.
+/// The default address: every namespace has its own loopback.
 const ADDRESS: &str = "127.0.0.1:10048";
+
+/// Flags for ten snapshots a second. The source is named, because the interval of a source that tcpstat
+/// chooses is stretched to a hundred times the duration of a snapshot: to seconds on a slow machine.
+pub const FREQUENT_SNAPSHOTS: [&str; 2] = ["--snapshot=procfs", "--snapshot-interval=100ms"];
 
 /// The user and group "nobody".
 const NOBODY: &str = "65534";
 
-/// How an exporter is to be started.
+/// How to start an exporter.
 #[derive(Clone, Debug)]
 pub struct Options {
     binary: Option<PathBuf>,
@@ -79,15 +83,15 @@ impl Options {
         self
     }
 
-    /// Runs by this command, which runs what stands behind it. SIGTERM may reach that command alone.
+    /// Runs through this command, which runs its arguments. SIGTERM may reach only that command.
     #[must_use]
     pub fn within<A: Into<OsString>>(mut self, command: impl IntoIterator<Item = A>) -> Self {
         self.within.extend(command.into_iter().map(Into::into));
         self
     }
 
-    /// Runs as nobody without capabilities, and with no way to gain any. That user must be able
-    /// to reach the binary.
+    /// Runs as nobody without capabilities, and without a way to gain any. That user must be able to read the
+    /// binary.
     #[must_use]
     pub fn unprivileged(mut self) -> Self {
         self.unprivileged = true;
@@ -99,7 +103,7 @@ impl Options {
     /// # Errors
     /// Fails, with its log, when it is not ready within [`DEADLINE`], and when there is no binary.
     pub fn start(self) -> Result<Exporter> {
-        // A connection that is made while it seeds may be listed half-open.
+        // A connection during the seed may appear as half-open.
         let mut exporter = self.spawn_until(Log::is_ready)?;
         exporter.wait_ready()?;
         Ok(exporter)
@@ -202,10 +206,10 @@ impl Exporter {
         self.scraper.scrape()
     }
 
-    /// The hooks that count beside its tracer, by its own word: `none`, or the groups that attached.
+    /// The label `hooks` of `tcpstat_tracer_info`: `none`, or the groups that are attached.
     ///
     /// # Errors
-    /// Fails when it tells nothing of them.
+    /// Fails if there is no such label.
     pub fn hooks(&mut self) -> Result<String> {
         let scrape = self.scrape()?;
         let info = scrape.family("tcpstat_tracer_info");
@@ -242,10 +246,10 @@ impl Exporter {
         kill(Pid::from_raw(self.pid().try_into()?), signal).with_context(|| signal.to_string())
     }
 
-    /// Waits until `words` are in its log.
+    /// Waits until its log contains `words`.
     ///
     /// # Errors
-    /// Fails, with its log, when they are not within [`DEADLINE`].
+    /// Fails, with its log, if that takes longer than [`DEADLINE`].
     pub fn wait_log(&self, words: &str) -> Result<()> {
         wait_until(words, DEADLINE, || {
             let log = self.log();
@@ -261,7 +265,7 @@ impl Exporter {
         let ended = wait_until("end of the process", DEADLINE, || {
             Ok(match self.process.child.try_wait()? {
                 Some(status) => Progress::Done(status),
-                None => Progress::NotYet("it runs on".to_owned()),
+                None => Progress::NotYet("it is running".to_owned()),
             })
         });
         let ended = ended.with_context(|| self.process.log.to_string())?;
@@ -297,9 +301,9 @@ impl Process {
                 self.join_drain();
                 bail!("it ended: {status}");
             }
-            // Its log spares the sockets of refused attempts, which tracers would see.
+            // The address comes from the log: a refused attempt would make sockets that the tracer counts.
             let Some(address) = self.log.address() else {
-                return Ok(Progress::NotYet(format!("no word of {wanted} in its log")));
+                return Ok(Progress::NotYet(format!("its log does not name {wanted}")));
             };
             if !enough(&self.log) {
                 return Ok(Progress::NotYet("it is not ready".to_owned()));
@@ -345,7 +349,7 @@ impl Log {
         self.text.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether it has said that its first numbers are right.
+    /// Whether the log has the line `ready`.
     fn is_ready(&self) -> bool {
         self.text().lines().any(|line| line.contains(": ready"))
     }

@@ -32,7 +32,7 @@ impl Sample {
     }
 }
 
-/// Everything one scrape said.
+/// All samples of one scrape.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Scrape {
     /// In the order of the text.
@@ -44,10 +44,10 @@ pub struct Scrape {
 }
 
 impl Scrape {
-    /// Parses the text; `# EOF` and other comments are passed over.
+    /// Parses the text and ignores comments, `# EOF` too.
     ///
     /// # Errors
-    /// Fails with the first line that is none of the format, and for a sample given twice.
+    /// Fails with the first line that is not valid, and if a sample appears twice.
     pub fn parse(text: &str) -> Result<Self> {
         let mut scrape = Self::default();
         for (number, line) in (1..).zip(text.lines()) {
@@ -59,7 +59,7 @@ impl Scrape {
     /// The value of the one sample of that name that has (at least) these labels.
     ///
     /// # Errors
-    /// Fails when there is none, or more than one, with those that come near.
+    /// Fails if there is none, with similar ones, or more than one.
     pub fn value(&self, name: &str, labels: &[(&str, &str)]) -> Result<f64> {
         let family = self.family(name);
         let found: Vec<_> = family.iter().filter(|sample| sample.has(labels)).collect();
@@ -68,7 +68,7 @@ impl Scrape {
             [] if family.is_empty() => {
                 let names = self.samples.iter().map(|sample| sample.name.as_str());
                 let near: Vec<_> = names.filter(|other| comes_near(name, other)).collect();
-                bail!("no sample of {name}; near: {near:?}")
+                bail!("no sample of {name}; similar names: {near:?}")
             }
             [] => bail!("no {name} with {labels:?}, but {family:#?}"),
             _ => bail!("more than one {name} with {labels:?}: {found:#?}"),
@@ -81,11 +81,10 @@ impl Scrape {
         self.samples.iter().filter(|sample| sample.name == name).collect()
     }
 
-    /// The gauges `tcpstat_connections`, as many as there are.
+    /// All gauges `tcpstat_connections`.
     ///
     /// # Errors
-    /// Fails for an unknown family or state, for labels beside these two, and for a value that is
-    /// no count.
+    /// Fails if a family or state is unknown, if there are other labels, and if a value is not a count.
     pub fn connections(&self) -> Result<Connections> {
         self.counts_by_family_and_state("tcpstat_connections")
     }
@@ -118,11 +117,11 @@ impl Scrape {
             };
             let name = name.context("no metric name")?.to_owned();
             let repeated = texts.insert(name, rest.unwrap_or_default().to_owned());
-            ensure!(repeated.is_none(), "said before for the same metric");
+            ensure!(repeated.is_none(), "a second such comment for the same metric");
         } else if !line.trim().is_empty() {
             let sample = parse_sample(line)?;
             let same = |other: &&Sample| other.name == sample.name && other.labels == sample.labels;
-            ensure!(!self.samples.iter().any(|other| same(&other)), "the same sample again");
+            ensure!(!self.samples.iter().any(|other| same(&other)), "a sample appears twice");
             self.samples.push(sample);
         }
         Ok(())
@@ -142,7 +141,7 @@ fn count(value: f64) -> Option<u64> {
     (count as f64 == value).then_some(count)
 }
 
-/// Whether a name may be what was meant by another: the same, but for one of the words.
+/// Whether two names differ in one word only.
 fn comes_near(wanted: &str, name: &str) -> bool {
     let words = |name: &str| name.split('_').map(str::to_owned).collect::<Vec<_>>();
     let (wanted, name) = (words(wanted), words(name));
@@ -164,7 +163,7 @@ fn parse_sample(line: &str) -> Result<Sample> {
     Ok(Sample { name, labels, value })
 }
 
-/// What follows the opening brace, up to and including the closing one.
+/// Parses the labels after the opening brace, up to and including the closing one.
 fn labels(rest: &mut Peekable<Chars<'_>>) -> Result<BTreeMap<String, String>> {
     let mut labels = BTreeMap::new();
     while rest.next_if_eq(&'}').is_none() {
@@ -172,7 +171,7 @@ fn labels(rest: &mut Peekable<Chars<'_>>) -> Result<BTreeMap<String, String>> {
         ensure!(rest.next() == Some('=') && rest.next() == Some('"'), "label {name} has no value");
         let value = quoted(rest)?;
         ensure!(rest.peek() == Some(&'}') || rest.next() == Some(','), "no comma after {name}");
-        ensure!(labels.insert(name, value).is_none(), "a label given twice");
+        ensure!(labels.insert(name, value).is_none(), "a label appears twice");
     }
     Ok(labels)
 }
@@ -188,7 +187,7 @@ fn metric_name(rest: &mut Peekable<Chars<'_>>) -> Result<String> {
     Ok(name)
 }
 
-/// What follows the opening quote, up to and including the closing one.
+/// Parses a value after the opening quote, up to and including the closing one.
 fn quoted(rest: &mut Peekable<Chars<'_>>) -> Result<String> {
     let mut value = String::new();
     loop {

@@ -1,9 +1,9 @@
-//! The flow of sockets through the states, as `tcpstat_transitions_total` tells it, held against
-//! what there really is. Written apart from the product's own ledger.
+//! The flow of sockets through the states: `tcpstat_transitions_total` compared with the sockets that exist.
+//! Independent of the product's ledger.
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::deadline::{DEADLINE, Progress, wait_until};
 use crate::exporter::Exporter;
@@ -11,18 +11,18 @@ use crate::exposition::Scrape;
 use crate::proc_view::{self, Connections};
 use crate::tcp::{Family, State};
 
-/// How often sockets of a family have moved from one state to another.
-pub type Moves = BTreeMap<(Family, State, State), u64>;
+/// How many transitions the sockets of a family have made from one state to another.
+pub type Transitions = BTreeMap<(Family, State, State), u64>;
 
-/// By how much something is above what it should be.
+/// By how much the number of sockets is too high (or, negative, too low).
 pub type Balance = BTreeMap<(Family, State), i64>;
 
-/// What had been counted, and what there was, at a moment when no socket moved.
+/// The counters and the sockets at a moment when no socket changed its state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rest {
     /// Counted since the start of the exporter.
-    pub moves: Moves,
-    /// The full sockets of `/proc`: no transition tells of mini-sockets.
+    pub transitions: Transitions,
+    /// The full sockets in `/proc`: mini-sockets make no transitions.
     pub full: Connections,
 }
 
@@ -30,11 +30,11 @@ impl Rest {
     /// Waits for such a moment.
     ///
     /// # Errors
-    /// Fails when there is none within [`DEADLINE`].
+    /// Fails if there is none within [`DEADLINE`].
     pub fn await_with(exporter: &mut Exporter) -> Result<Self> {
-        let mut before = Self::look(exporter)?;
+        let mut before = Self::read(exporter)?;
         wait_until("rest of the sockets", DEADLINE, || {
-            let now = Self::look(exporter)?;
+            let now = Self::read(exporter)?;
             if now == before {
                 return Ok(Progress::Done(now));
             }
@@ -43,24 +43,24 @@ impl Rest {
         })
     }
 
-    fn look(exporter: &mut Exporter) -> Result<Self> {
-        let moves = moves(&exporter.scrape()?)?;
+    fn read(exporter: &mut Exporter) -> Result<Self> {
+        let transitions = transitions(&exporter.scrape()?)?;
         let mut full = proc_view::no_connections();
         for row in proc_view::rows()?.into_iter().filter(|row| row.full) {
             *full.entry((row.family, row.state)).or_default() += 1;
         }
-        Ok(Self { moves, full })
+        Ok(Self { transitions, full })
     }
 
-    /// How many moves were counted since `earlier`.
+    /// How many transitions were counted since `earlier`.
     #[must_use]
     pub fn counted_since(&self, earlier: &Self) -> u64 {
-        let total = |moves: &Moves| moves.values().sum::<u64>();
-        total(&self.moves) - total(&earlier.moves)
+        let total = |transitions: &Transitions| transitions.values().sum::<u64>();
+        total(&self.transitions) - total(&earlier.transitions)
     }
 
-    /// For every family and state, by how much what was there at `earlier` and what has come and gone
-    /// since is above what is there now. All zero when every move was counted.
+    /// For every family and state: the sockets at `earlier`, plus those that entered and minus those that
+    /// left since, minus the sockets now. All zero if every transition was counted.
     #[must_use]
     pub fn imbalance_since(&self, earlier: &Self) -> Balance {
         let mut balance = Balance::new();
@@ -68,10 +68,10 @@ impl Rest {
             let is = self.full.get(key).copied().unwrap_or_default();
             balance.insert(*key, was.cast_signed() - is.cast_signed());
         }
-        for (&(family, from, to), count) in &self.moves {
-            let before = earlier.moves.get(&(family, from, to)).copied().unwrap_or_default();
+        for (&(family, from, to), count) in &self.transitions {
+            let before = earlier.transitions.get(&(family, from, to)).copied().unwrap_or_default();
             let count = (count - before).cast_signed();
-            // A child is born with its listener's state; what is in CLOSE is in no table.
+            // A child starts in its listener's state; a socket in CLOSE is in no table.
             let born = from == State::Close || (from, to) == (State::Listen, State::SynRecv);
             if !born {
                 *balance.entry((family, from)).or_default() -= count;
@@ -84,8 +84,8 @@ impl Rest {
     }
 }
 
-/// The fewest moves that must have been lost to leave that imbalance: a lost move leaves the state
-/// it came from one too high, and the one it went to one too low.
+/// The smallest number of lost transitions that explains an imbalance: a lost transition leaves the old state
+/// one too high, and the new state one too low.
 #[must_use]
 pub fn lost_at_least(imbalance: &Balance) -> u64 {
     let of = |family: Family| {
@@ -103,10 +103,10 @@ pub fn lost_at_least(imbalance: &Balance) -> u64 {
 /// The samples of `tcpstat_transitions_total`.
 ///
 /// # Errors
-/// Fails for labels or values that are none of a move, and where there is no sample.
-pub fn moves(scrape: &Scrape) -> Result<Moves> {
+/// Fails if a label or a value is invalid, and if there is no sample.
+pub fn transitions(scrape: &Scrape) -> Result<Transitions> {
     let samples = scrape.family("tcpstat_transitions_total");
-    anyhow::ensure!(!samples.is_empty(), "no tcpstat_transitions_total");
+    ensure!(!samples.is_empty(), "no tcpstat_transitions_total");
     samples
         .into_iter()
         .map(|sample| {
@@ -117,11 +117,24 @@ pub fn moves(scrape: &Scrape) -> Result<Moves> {
                 .zip(state("from"))
                 .zip(state("to"))
                 .map(|((family, from), to)| (family, from, to));
-            let key = key.with_context(|| format!("no move: {sample:?}"))?;
-            let count = sample.count().with_context(|| format!("no count: {sample:?}"))?;
+            let key = key.with_context(|| format!("not a transition: {sample:?}"))?;
+            let count = sample.count().with_context(|| format!("not a count: {sample:?}"))?;
             Ok((key, count))
         })
         .collect()
+}
+
+/// Fails unless `after` has every counter of `before`, with the same or a greater value: a counter never
+/// falls, not even by a correction, a new seed, or another program.
+///
+/// # Errors
+/// Names the first counter that is smaller or missing.
+pub fn assert_grown(before: &Transitions, after: &Transitions) -> Result<()> {
+    for (key, earlier) in before {
+        let now = after.get(key);
+        ensure!(now.is_some_and(|now| now >= earlier), "{key:?}: {now:?} after {earlier}");
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -131,11 +144,11 @@ mod tests {
 
     const V4: Family = Family::Ipv4;
 
-    fn rest(moves: &[(State, State, u64)], full: &[(State, u64)]) -> Rest {
+    fn rest(transitions: &[(State, State, u64)], full: &[(State, u64)]) -> Rest {
         let mut all = proc_view::no_connections();
         all.extend(full.iter().map(|(state, count)| ((V4, *state), *count)));
-        let moves = moves.iter().map(|(from, to, count)| ((V4, *from, *to), *count)).collect();
-        Rest { moves, full: all }
+        let transitions = transitions.iter().map(|(from, to, count)| ((V4, *from, *to), *count));
+        Rest { transitions: transitions.collect(), full: all }
     }
 
     const TEN_CONNECTIONS: [(State, State, u64); 5] = [
@@ -153,36 +166,47 @@ mod tests {
     }
 
     #[test]
-    fn a_flow_that_is_whole_is_balanced() {
+    fn a_complete_flow_is_balanced() {
         let after = rest(&TEN_CONNECTIONS, &[(Listen, 1), (Established, 4)]);
         assert_eq!(lost(&after), (0, Balance::new()));
         assert_eq!(after.counted_since(&rest(&[], &[])), 56);
     }
 
     #[test]
-    fn a_lost_move_is_one_too_many_where_it_left_and_one_too_few_where_it_arrived() {
-        let mut moves = TEN_CONNECTIONS;
-        moves[1].2 -= 1;
-        let after = rest(&moves, &[(Listen, 1), (Established, 4)]);
+    fn a_lost_transition_is_one_too_many_in_the_old_state_and_one_too_few_in_the_new() {
+        let mut transitions = TEN_CONNECTIONS;
+        transitions[1].2 -= 1;
+        let after = rest(&transitions, &[(Listen, 1), (Established, 4)]);
         let expected = Balance::from([((V4, SynSent), 1), ((V4, Established), -1)]);
         assert_eq!(lost(&after), (1, expected));
     }
 
     #[test]
     fn a_lost_birth_and_a_lost_death_are_one_loss_each() {
-        let mut moves = TEN_CONNECTIONS;
-        moves[2].2 -= 1;
-        let after = rest(&moves, &[(Listen, 1), (Established, 4)]);
+        let mut transitions = TEN_CONNECTIONS;
+        transitions[2].2 -= 1;
+        let after = rest(&transitions, &[(Listen, 1), (Established, 4)]);
         assert_eq!(lost(&after), (1, Balance::from([((V4, SynRecv), -1)])));
-        let mut moves = TEN_CONNECTIONS;
-        moves[4].2 -= 3;
-        let after = rest(&moves, &[(Listen, 1), (Established, 4)]);
+        let mut transitions = TEN_CONNECTIONS;
+        transitions[4].2 -= 3;
+        let after = rest(&transitions, &[(Listen, 1), (Established, 4)]);
         assert_eq!(lost(&after), (3, Balance::from([((V4, Established), 3)])));
     }
 
     #[test]
-    fn what_is_there_and_was_never_told_of_is_a_loss() {
+    fn sockets_that_exist_without_a_transition_are_a_loss() {
         let after = rest(&TEN_CONNECTIONS, &[(Listen, 1), (Established, 4), (CloseWait, 2)]);
         assert_eq!(lost(&after).0, 2);
+    }
+
+    #[test]
+    fn a_counter_that_falls_or_disappears_is_found() {
+        let before = rest(&TEN_CONNECTIONS, &[]).transitions;
+        assert!(assert_grown(&before, &before).is_ok());
+        let mut fallen = before.clone();
+        *fallen.get_mut(&(V4, Close, SynSent)).unwrap() -= 1;
+        assert!(assert_grown(&before, &fallen).is_err());
+        fallen.remove(&(V4, Close, SynSent));
+        assert!(assert_grown(&before, &fallen).is_err());
     }
 }

@@ -1,5 +1,5 @@
 //! A file system that stops answering: a FUSE server (linux/fuse.h) that keeps one folder in memory, and
-//! leaves requests unread while it is frozen. To the kernel that is a network file system whose server is gone.
+//! leaves requests unread while it is frozen. To the kernel it is a network file system whose server is gone.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -21,10 +21,10 @@ use crate::mounts::PrivateMounts;
 
 const DEVICE: &str = "/dev/fuse";
 
-/// The kernel refuses reads with less than a write and its header take.
+/// The kernel refuses reads with a buffer smaller than a write and its header.
 const BUFFER: usize = 1 << 20;
 
-/// Between two looks whether the file system goes.
+/// The pause between two checks whether the file system ends.
 const PAUSE_MS: u16 = 20;
 
 const ROOT: u64 = 1;
@@ -32,7 +32,7 @@ const ROOT: u64 = 1;
 /// The request that opens a file.
 const OPEN: u32 = 14;
 
-/// See the module. Dropping it fails whatever waits for it.
+/// See the module. Dropping it makes all waiting calls fail.
 #[derive(Debug)]
 pub struct FrozenFs {
     folder: TempDir,
@@ -49,10 +49,10 @@ struct Shared {
 }
 
 impl FrozenFs {
-    /// Mounts it where the calling thread and its children see it. It answers until it is frozen.
+    /// Mounts it for the calling thread and its children. It answers until it is frozen.
     ///
     /// # Errors
-    /// Fails where the kernel has no FUSE.
+    /// Fails if the kernel has no FUSE.
     pub fn mount(_: &PrivateMounts) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let device = OpenOptions::new()
@@ -78,7 +78,7 @@ impl FrozenFs {
         self.folder.path()
     }
 
-    /// Puts a file with the content of `other` into it.
+    /// Copies `other` into it, and returns the path.
     ///
     /// # Errors
     /// Fails when `other` cannot be read.
@@ -88,28 +88,28 @@ impl FrozenFs {
         Ok(path)
     }
 
-    /// Answers nothing from now on.
+    /// Stops answering.
     pub fn freeze(&self) {
         locked(&self.shared).frozen = true;
     }
 
-    /// Answers again, what was asked meanwhile too.
+    /// Answers again, also the requests of the meantime.
     pub fn thaw(&self) {
         let mut shared = locked(&self.shared);
         shared.frozen = false;
         shared.asked = false;
     }
 
-    /// How often its files have been opened.
+    /// The number of times that files have been opened.
     #[must_use]
     pub fn opened(&self) -> usize {
         locked(&self.shared).opened
     }
 
-    /// Waits until somebody waits for an answer.
+    /// Waits until a process waits for an answer.
     ///
     /// # Errors
-    /// Fails when nobody does within [`DEADLINE`].
+    /// Fails if none does within [`DEADLINE`].
     pub fn wait_asked(&self) -> Result<()> {
         wait_until("request to the frozen file system", DEADLINE, || {
             let asked = locked(&self.shared).asked;
@@ -148,7 +148,7 @@ impl Server {
             let mut device = [PollFd::new(self.device.as_fd(), PollFlags::POLLIN)];
             poll(&mut device, PollTimeout::from(PAUSE_MS))?;
             let waiting = device[0].any().unwrap_or(false);
-            // Held until the answer is written: after freeze() nothing is read any more.
+            // Held until the answer is written: after freeze() no request is read.
             let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
             if shared.gone {
                 return Ok(());
@@ -168,7 +168,7 @@ impl Server {
                     shared.opened += usize::from(u32_at(&buffer, 4) == OPEN);
                     if let Some(answer) = self.files.answer(&buffer[..bytes]) {
                         let written = (&self.device).write(&answer);
-                        // ENOENT: whoever asked has been interrupted.
+                        // ENOENT: the request was interrupted.
                         if let Err(error) = written
                             && error.kind() != ErrorKind::NotFound
                         {
@@ -195,7 +195,7 @@ struct Files {
 struct Node {
     data: Vec<u8>,
     mode: u32,
-    /// Of the last write: a count, which is as good as a time.
+    /// Of the last write: a count, which serves as a time.
     modified: u64,
 }
 
@@ -210,7 +210,7 @@ fn answer(unique: u64, result: Result<Vec<u8>, Errno>) -> Vec<u8> {
 }
 
 impl Files {
-    /// The answer to a request, if it gets one.
+    /// The answer to a request, if it has one.
     fn answer(&mut self, request: &[u8]) -> Option<Vec<u8>> {
         let (header, body) = request.split_at(40);
         let (opcode, unique, node) = (u32_at(header, 4), u64_at(header, 8), u64_at(header, 16));
@@ -299,13 +299,13 @@ impl Files {
         }
     }
 
-    /// `fuse_entry_out`; nothing of it may be kept.
+    /// `fuse_entry_out`; the kernel may not cache it.
     fn entry(&self, node: u64) -> Result<Vec<u8>, Errno> {
         let head: Vec<u8> = [node, 0, 0, 0, 0].into_iter().flat_map(u64::to_ne_bytes).collect();
         Ok([head, self.attribute(node)?].concat())
     }
 
-    /// `fuse_attr_out`, likewise.
+    /// `fuse_attr_out`; the kernel may not cache it.
     fn attributes(&self, node: u64) -> Result<Vec<u8>, Errno> {
         Ok([vec![0; 16], self.attribute(node)?].concat())
     }
@@ -326,7 +326,7 @@ impl Files {
     }
 }
 
-/// Up to the zero behind it.
+/// The bytes up to the terminating zero.
 fn first_name(bytes: &[u8]) -> &[u8] {
     bytes.split(|&byte| byte == 0).next().unwrap_or_default()
 }

@@ -1,31 +1,46 @@
-//! A test runner that gives each test a process and, if it asks for one, a network namespace.
+//! A test runner that gives each test a process and, if the test needs one, a network namespace.
 //!
-//! A process of its own, because between `fork` and `exec` a child shares every descriptor: while
-//! one test starts a program, the sockets another test closes stay open. And the main thread of
-//! it, because `/proc/self/net` is the main thread's.
+//! Each test has its own process because a child shares every descriptor between `fork` and `exec`:
+//! while one test starts a program, sockets that another test closes would stay open. The test runs on
+//! the main thread of its process, because `/proc/self/net` belongs to the main thread.
+//!
+//! [`kernel_tests!`](crate::kernel_tests) and [`hermetic_tests!`](crate::hermetic_tests) register
+//! functions under their own names. A function that no list contains is dead code, which is an error in
+//! `cargo xtask test`.
 
 use std::env;
 use std::process::{Command, ExitCode, Stdio};
 
-use anyhow::Result;
-use libtest_mimic::{Arguments, Failed, Trial};
+use anyhow::{Error, Result, anyhow};
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
-use crate::kernel_gate::kernel_gate;
+use crate::kernel_gate::{is_required, kernel_gate};
 use crate::netns::Namespace;
+use crate::skip::Skip;
 
-/// Names the one test this process is to run.
+/// Names the one test that this process runs.
 const TEST_VARIABLE: &str = "TCPSTAT_TEST";
 
-/// A test in its namespace, which the thread it runs on is in.
-pub type KernelTest = fn(&Namespace) -> Result<()>;
+/// The exit status of a process whose test was skipped; the reason is its standard output.
+const SKIPPED: u8 = 77;
 
-/// The `main` of a test target of kernel tests alone: see [`kernel_test`] and [`run`].
-#[must_use]
-pub fn kernel_tests(tests: Vec<(&'static str, KernelTest)>) -> ExitCode {
-    run(tests.into_iter().map(|(name, test)| kernel_test(name, test)).collect())
+/// The tests of functions that take a `&Namespace`, each named after its function; see [`kernel_test`].
+#[macro_export]
+macro_rules! kernel_tests {
+    ($($test:ident),+ $(,)?) => {
+        vec![$($crate::harness::kernel_test(stringify!($test), $test)),+]
+    };
 }
 
-/// A test that runs in a fresh network namespace, and is ignored where the gate is shut.
+/// The tests of functions without an argument, each named after its function; see [`hermetic_test`].
+#[macro_export]
+macro_rules! hermetic_tests {
+    ($($test:ident),+ $(,)?) => {
+        vec![$($crate::harness::hermetic_test(stringify!($test), $test)),+]
+    };
+}
+
+/// A test that runs in a fresh network namespace. It is ignored if the kernel tests cannot run here.
 #[must_use]
 pub fn kernel_test<F>(name: impl Into<String>, test: F) -> Test
 where
@@ -35,7 +50,7 @@ where
     Test { name: name.into(), body, needs_kernel: true }
 }
 
-/// A test that needs nothing of the machine.
+/// A test that needs no privileges and no kernel feature.
 #[must_use]
 pub fn hermetic_test<F>(name: impl Into<String>, test: F) -> Test
 where
@@ -51,15 +66,17 @@ pub struct Test {
     needs_kernel: bool,
 }
 
-/// Runs the tests as the command line asks for, which is that of libtest. Where the gate is shut,
-/// says why once and reports the kernel tests as ignored. To be called first in `main`, or after
-/// what is to be done in the process of every test too.
+/// Runs the tests that the command line selects; it takes the arguments of libtest. `main` calls it
+/// first, or after whatever the process of every test must do.
+///
+/// A test that returns a [`Skip`] is reported as ignored, with its reason. Where
+/// `TCPSTAT_REQUIRE_KERNEL=1` it fails.
 #[must_use]
 pub fn run(tests: Vec<Test>) -> ExitCode {
     run_as(tests, Arguments::from_args)
 }
 
-/// The same, never two at once: for tests that each want the whole machine.
+/// As [`run`], one test at a time: for tests that each need the whole machine.
 #[must_use]
 pub fn run_in_turn(tests: Vec<Test>) -> ExitCode {
     run_as(tests, || Arguments { test_threads: Some(1), ..Arguments::from_args() })
@@ -81,15 +98,18 @@ fn run_as(tests: Vec<Test>, arguments: impl FnOnce() -> Arguments) -> ExitCode {
     let trials = tests
         .into_iter()
         .map(|Test { name, needs_kernel, .. }| {
-            let trial = Trial::test(name.clone(), move || run_alone(&name, captured));
-            trial.with_ignored_flag(needs_kernel && gate.is_err())
+            let runner = {
+                let name = name.clone();
+                move || run_in_process(&name, captured)
+            };
+            Trial::ignorable_test(name, runner).with_ignored_flag(needs_kernel && gate.is_err())
         })
         .collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
-/// Runs a test in another process; its output is shown when it fails, or is not captured.
-fn run_alone(name: &str, captured: bool) -> Result<(), Failed> {
+/// Runs a test in another process. Its output is shown if it fails, or if it is not captured.
+fn run_in_process(name: &str, captured: bool) -> Result<Completion, Failed> {
     let mut command = Command::new(env::current_exe()?);
     command.env(TEST_VARIABLE, name).stdin(Stdio::null());
     if !captured {
@@ -97,10 +117,14 @@ fn run_alone(name: &str, captured: bool) -> Result<(), Failed> {
     }
     let output = command.output()?;
     if output.status.success() {
-        return Ok(());
+        return Ok(Completion::Completed);
     }
     let text = [output.stdout, output.stderr].concat();
-    Err(format!("{}{}", String::from_utf8_lossy(&text), output.status).into())
+    let text = String::from_utf8_lossy(&text);
+    if output.status.code() == Some(SKIPPED.into()) {
+        return Ok(Completion::ignored_with(text.trim_end()));
+    }
+    Err(format!("{text}{}", output.status).into())
 }
 
 fn run_here(name: &str, tests: Vec<Test>) -> ExitCode {
@@ -108,11 +132,45 @@ fn run_here(name: &str, tests: Vec<Test>) -> ExitCode {
         eprintln!("{TEST_VARIABLE}={name}: there is no such test");
         return ExitCode::FAILURE;
     };
-    match (test.body)() {
+    match (test.body)().map_err(|error| refuse_skip(error, is_required())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            if let Some(skip) = error.downcast_ref::<Skip>() {
+                println!("{skip}");
+                return ExitCode::from(SKIPPED);
+            }
             eprintln!("{error:?}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Turns a skip into a failure where every test must run.
+fn refuse_skip(error: Error, all_must_run: bool) -> Error {
+    match error.downcast::<Skip>() {
+        Ok(skip) if all_must_run => anyhow!("this test must not be skipped here: {skip}"),
+        Ok(skip) => skip.into(),
+        Err(error) => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn skipped() -> Error {
+        Skip::because("there is no tmux").into()
+    }
+
+    #[test]
+    fn a_skip_is_a_failure_only_where_every_test_must_run() {
+        assert!(refuse_skip(skipped(), false).is::<Skip>());
+        let refused = refuse_skip(skipped().context("the terminal"), true);
+        assert!(!refused.is::<Skip>() && refused.to_string().contains("no tmux"), "{refused:#}");
+    }
+
+    #[test]
+    fn another_error_stays_as_it_is() {
+        assert_eq!(refuse_skip(anyhow!("broken"), true).to_string(), "broken");
     }
 }

@@ -1,4 +1,4 @@
-//! A kernel socket and whoever is at the other end of its connection.
+//! A kernel socket and the peer at the other end of its connection.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
 
@@ -16,9 +16,9 @@ use crate::tcp::{Family, State};
 pub enum Addressing {
     /// An `AF_INET` socket.
     Ipv4,
-    /// An `AF_INET6` socket that talks IPv6.
+    /// An `AF_INET6` socket that uses IPv6.
     Ipv6,
-    /// An `AF_INET6` socket that talks IPv4, to a v4-mapped address.
+    /// An `AF_INET6` socket that uses IPv4, with a v4-mapped address.
     Ipv4Mapped,
 }
 
@@ -26,7 +26,7 @@ impl Addressing {
     /// All three.
     pub const ALL: [Self; 3] = [Self::Ipv4, Self::Ipv6, Self::Ipv4Mapped];
 
-    /// The family of the socket: what it counts as.
+    /// The family of the socket, as in `/proc` and in the metrics.
     #[must_use]
     pub fn family(self) -> Family {
         match self {
@@ -74,12 +74,18 @@ pub struct Held {
     pub(crate) addressing: Addressing,
     pub(crate) local_port: u16,
     pub(crate) socket: Option<Socket>,
-    /// Only beside a half-open request.
+    /// The listener of a half-open request.
     pub(crate) listener: Option<Socket>,
     pub(crate) remote: Option<Remote>,
 }
 
 impl Held {
+    /// How it is addressed.
+    #[must_use]
+    pub fn addressing(&self) -> Addressing {
+        self.addressing
+    }
+
     /// The socket's descriptor.
     ///
     /// # Errors
@@ -96,7 +102,7 @@ impl Held {
         self.remote.as_mut().context("no remote in this state")
     }
 
-    /// Closes the descriptor, and so a FIN is sent if none was; the remote has yet to see it.
+    /// Closes the descriptor; the kernel sends a FIN if it has sent none. Does not wait for the remote.
     pub fn close(&mut self) {
         self.socket = None;
     }
@@ -113,8 +119,7 @@ impl Held {
         }))
     }
 
-    /// Waits until `/proc` shows the socket in `state`, where something has been done to bring
-    /// it there.
+    /// Waits until `/proc` shows the socket in `state`.
     ///
     /// # Errors
     /// Fails with its row if it does not within [`DEADLINE`].
@@ -136,8 +141,8 @@ impl Held {
         })
     }
 
-    /// Ends the connection by a reset from the other side, closes what is open, and returns when
-    /// `/proc` has no row of it.
+    /// Resets the connection from the other side, closes the descriptors, and waits until `/proc` has no row of
+    /// the socket.
     ///
     /// # Errors
     /// Fails when the row is still there after [`DEADLINE`].
@@ -155,7 +160,7 @@ impl Held {
         Ok(())
     }
 
-    /// Sends the kernel's FIN and lets the remote see it.
+    /// Makes the kernel send a FIN, and waits until the remote receives it.
     pub(crate) fn shutdown(&mut self) -> Result<()> {
         self.socket()?.shutdown(Shutdown::Write)?;
         self.remote()?.wait_for(Flags::FIN)?;
@@ -170,7 +175,7 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        // Where the device is gone the kernel's timers will do it.
+        // If the device is gone, the kernel's timers end the connection.
         let _ = self.reset();
     }
 }

@@ -1,4 +1,4 @@
-//! Clients that mean ill: many connections that take what there is and give nothing back.
+//! Hostile clients: many connections that use up the resources of a server.
 
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
@@ -16,19 +16,19 @@ use tokio::time::sleep;
 
 use crate::priority;
 
-/// How long an attack may take to get going: it is the last that gets a processor, by its own choice.
+/// How long an attack may take to open its connections, and the server to notice their end: a loaded machine is slow.
 pub const ATTACK_DEADLINE: Duration = Duration::from_mins(1);
 
 /// What each connection does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// It asks nothing.
+    /// It sends no request.
     Idle,
-    /// It sends a request that does not end, 360 KB of it.
+    /// It sends 360 KB of a request that does not end.
     HalfRequest,
-    /// It asks much and reads nothing.
+    /// It sends many requests and reads no answer.
     SlowReader,
-    /// It opens a stream of events and reads nothing of it.
+    /// It opens a stream of events and does not read it.
     StalledStream,
 }
 
@@ -44,11 +44,10 @@ const REQUESTS: usize = 200;
 const METRICS: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: tcpstat\r\n\r\n";
 const STREAM: &[u8] = b"GET /api/v1/stream HTTP/1.1\r\nHost: tcpstat\r\n\r\n";
 
-/// The least that the kernel receives for a peer that does not read.
+/// The smallest receive buffer of the kernel.
 const SMALL_RECEIVE_BUFFER: u32 = 4096;
 
-/// Hostile connections, each opened again when it is dropped, by a thread of their own. Dropping it closes
-/// them all.
+/// Hostile connections of one thread, each opened again when the server closes it. Dropping this closes them all.
 #[derive(Debug)]
 pub struct Attack {
     opened: Arc<AtomicU64>,
@@ -57,18 +56,18 @@ pub struct Attack {
 }
 
 impl Attack {
-    /// Attacks `address` by so many connections from each of `sources`, in the network namespace of the
-    /// calling thread.
+    /// Attacks `address` by `from_each` connections from each of `sources`, in the network namespace of the calling
+    /// thread.
     ///
     /// # Errors
-    /// Fails when there can be no thread or runtime.
+    /// Fails if no thread or runtime can be started.
     pub fn start(
         kind: Kind,
         sources: Vec<IpAddr>,
         from_each: usize,
         address: SocketAddr,
     ) -> Result<Self> {
-        // The attackers' own; what was started before keeps its limit.
+        // For the attackers; processes that were started before keep their limit.
         let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
         setrlimit(Resource::RLIMIT_NOFILE, hard, hard).context("setrlimit(RLIMIT_NOFILE)")?;
         let opened = Arc::new(AtomicU64::new(0));
@@ -76,12 +75,12 @@ impl Attack {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let count = opened.clone();
         let thread = thread::Builder::new().name("attack".into()).spawn(move || {
-            // Refused, the attack is only the harder.
+            // Without it, the attack is only harder.
             let _ = priority::set(priority::LOW);
             runtime.block_on(async {
                 for source in sources {
                     for _ in 0..from_each {
-                        tokio::spawn(again_and_again(kind, source, address, count.clone()));
+                        tokio::spawn(repeat(kind, source, address, count.clone()));
                     }
                 }
                 // An error means that the attack is dropped.
@@ -108,10 +107,10 @@ impl Drop for Attack {
     }
 }
 
-/// One connection of that kind, which is not opened again. Its request has been sent.
+/// Opens one connection of that kind and sends its request.
 ///
 /// # Errors
-/// Fails when nobody listens there.
+/// Fails if no server listens there.
 pub fn hold(kind: Kind, source: IpAddr, address: SocketAddr) -> Result<socket2::Socket> {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
     socket.set_recv_buffer_size(SMALL_RECEIVE_BUFFER as usize)?;
@@ -127,9 +126,9 @@ pub fn hold(kind: Kind, source: IpAddr, address: SocketAddr) -> Result<socket2::
     Ok(socket)
 }
 
-async fn again_and_again(kind: Kind, source: IpAddr, address: SocketAddr, opened: Arc<AtomicU64>) {
+async fn repeat(kind: Kind, source: IpAddr, address: SocketAddr, opened: Arc<AtomicU64>) {
     loop {
-        // However it ends, another follows.
+        // Another connection follows, however this one ends.
         let _ = once(kind, source, address, &opened).await;
         sleep(PAUSE).await;
     }
@@ -154,14 +153,14 @@ async fn once(kind: Kind, source: IpAddr, address: SocketAddr, opened: &AtomicU6
             let mut status = [0; 12];
             stream.readable().await?;
             let read = stream.try_read(&mut status)?;
-            // Refused: it tries again.
+            // Refused: another connection follows.
             if &status[..read] != b"HTTP/1.1 200" {
                 return Ok(());
             }
         }
     }
     if matches!(kind, Kind::Idle | Kind::HalfRequest) {
-        // An answer, or the end.
+        // An answer, or the end of the connection.
         stream.readable().await?;
     } else {
         stream.ready(Interest::ERROR).await?;
@@ -178,7 +177,7 @@ async fn connect(kind: Kind, source: IpAddr, address: SocketAddr) -> Result<TcpS
     socket.connect(address).await.context("connect")
 }
 
-/// Writes all of it, however long that takes; what comes meanwhile stays unread.
+/// Writes all bytes, however long that takes, and reads nothing.
 async fn write(stream: &TcpStream, mut bytes: &[u8]) -> Result<()> {
     while !bytes.is_empty() {
         stream.writable().await?;

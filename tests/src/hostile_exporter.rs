@@ -1,4 +1,4 @@
-//! An HTTP server that answers as it likes: for clients that trust nobody.
+//! An HTTP server with invalid or endless answers, to test clients that must not trust a server.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -8,54 +8,54 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-/// Bytes that one connection gets at most, whatever it takes.
-const MOST: usize = 128 << 20;
+/// Limit of the bytes for one connection.
+const MAX_BYTES: usize = 128 << 20;
 
-/// How long one connection is answered at most.
-const LONGEST: Duration = Duration::from_secs(20);
+/// Limit of the duration of one connection.
+const MAX_DURATION: Duration = Duration::from_secs(20);
 
-/// A request's path and header fields, as they came.
+/// The path and the header fields of a request.
 #[derive(Clone, Debug, Default)]
-pub struct Asked {
+pub struct Request {
     /// The path.
     pub path: String,
     /// The lines after the first.
     pub fields: Vec<String>,
 }
 
-/// A server on a port of its own of the loopback, in the network namespace of the thread that started it.
+/// A server on a free port of the loopback, in the network namespace of the thread that started it.
 #[derive(Debug)]
 pub struct Hostile {
     address: SocketAddr,
-    asked: Arc<Mutex<Vec<Asked>>>,
+    requests: Arc<Mutex<Vec<Request>>>,
 }
 
 impl Hostile {
-    /// Answers every connection's first request by `answer`, and closes it then. It goes on until the
-    /// process ends.
+    /// Answers the first request of every connection with `answer`, then closes the connection. The server
+    /// runs until the process ends.
     ///
     /// # Errors
-    /// Fails when there is no loopback.
+    /// Fails if it cannot listen on the loopback.
     pub fn start(answer: fn(&str, &mut Answer) -> std::io::Result<()>) -> Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0))?;
-        let server = Self { address: listener.local_addr()?, asked: Arc::default() };
-        let asked = Arc::clone(&server.asked);
+        let server = Self { address: listener.local_addr()?, requests: Arc::default() };
+        let requests = Arc::clone(&server.requests);
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let asked = Arc::clone(&asked);
+                let requests = Arc::clone(&requests);
                 thread::spawn(move || {
                     let Ok(request) = read(&stream) else { return };
-                    asked.lock().unwrap_or_else(PoisonError::into_inner).push(request.clone());
-                    let until = Instant::now() + LONGEST;
-                    // It fails when the client has had enough.
-                    let _ = answer(&request.path, &mut Answer { stream, left: MOST, until });
+                    requests.lock().unwrap_or_else(PoisonError::into_inner).push(request.clone());
+                    let until = Instant::now() + MAX_DURATION;
+                    // It fails when the client closes the connection.
+                    let _ = answer(&request.path, &mut Answer { stream, left: MAX_BYTES, until });
                 });
             }
         });
         Ok(server)
     }
 
-    /// Where it is.
+    /// Its address, as a URL.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
@@ -67,24 +67,24 @@ impl Hostile {
         self.address.port()
     }
 
-    /// What it has been asked for so far.
+    /// The requests so far.
     #[must_use]
-    pub fn asked(&self) -> Vec<Asked> {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn requests(&self) -> Vec<Request> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-fn read(stream: &TcpStream) -> Result<Asked> {
-    stream.set_read_timeout(Some(LONGEST))?;
-    stream.set_write_timeout(Some(LONGEST))?;
+fn read(stream: &TcpStream) -> Result<Request> {
+    stream.set_read_timeout(Some(MAX_DURATION))?;
+    stream.set_write_timeout(Some(MAX_DURATION))?;
     let lines = BufReader::new(stream).lines().map_while(Result::ok);
     let mut lines = lines.take_while(|line| !line.is_empty());
     let first = lines.next().unwrap_or_default();
     let path = first.split(' ').nth(1).unwrap_or_default().to_owned();
-    Ok(Asked { path, fields: lines.collect() })
+    Ok(Request { path, fields: lines.collect() })
 }
 
-/// What a client gets.
+/// The answer to a client.
 #[derive(Debug)]
 pub struct Answer {
     stream: TcpStream,
@@ -96,7 +96,7 @@ impl Answer {
     /// Sends `bytes`.
     ///
     /// # Errors
-    /// Fails when the client has gone, or has had as much as a test may take.
+    /// Fails if the client has closed the connection, or after the limits of one connection.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
         let bytes = bytes.as_ref();
         self.left = self.left.checked_sub(bytes.len()).ok_or(std::io::ErrorKind::Other)?;
@@ -106,7 +106,7 @@ impl Answer {
         self.stream.write_all(bytes)
     }
 
-    /// A whole answer.
+    /// Sends a complete answer.
     ///
     /// # Errors
     /// As [`Answer::send`].
@@ -118,7 +118,7 @@ impl Answer {
         ))
     }
 
-    /// The beginning of a body that ends with the connection.
+    /// Sends the head of an answer whose body ends with the connection.
     ///
     /// # Errors
     /// As [`Answer::send`].
@@ -129,8 +129,8 @@ impl Answer {
     /// Sends `bytes` again and again.
     ///
     /// # Errors
-    /// Always, in the end, as [`Answer::send`].
-    pub fn for_ever(&mut self, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
+    /// Always, as [`Answer::send`].
+    pub fn repeat(&mut self, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
         loop {
             self.send(bytes.as_ref())?;
         }

@@ -1,4 +1,4 @@
-//! Whether this machine can run the tests that need its kernel.
+//! Whether this machine can run the kernel tests.
 
 use std::env;
 use std::path::Path;
@@ -8,30 +8,35 @@ use nix::unistd::geteuid;
 
 use crate::netns::Namespace;
 
-/// Set to `1` it turns a skip of the kernel tests into running them, and so into a failure.
+/// If this is `1`, no test may be skipped: a test that cannot run fails.
 const REQUIRE_VARIABLE: &str = "TCPSTAT_REQUIRE_KERNEL";
 
 const BTF: &str = "/sys/kernel/btf/vmlinux";
 
+/// Whether every test must run here.
+pub(crate) fn is_required() -> bool {
+    env::var_os(REQUIRE_VARIABLE).is_some_and(|value| value == "1")
+}
+
 /// Whether the kernel tests can run here, or must.
 ///
 /// # Errors
-/// Says why they cannot.
-pub fn kernel_gate() -> Result<(), String> {
-    if env::var_os(REQUIRE_VARIABLE).is_some_and(|value| value == "1") {
+/// Returns the reason why they cannot.
+pub(crate) fn kernel_gate() -> Result<(), String> {
+    if is_required() {
         return Ok(());
     }
     if !geteuid().is_root() {
-        return Err("needs root".to_owned());
+        return Err("they need root".to_owned());
     }
     if !Path::new(BTF).exists() {
         return Err(format!("{BTF} is missing: the kernel was built without BTF"));
     }
-    // On a thread of its own, which keeps the caller's namespace out of it.
+    // A thread of its own, so that the caller stays in its namespace.
     let entered = thread::spawn(|| Namespace::enter().map(drop)).join();
     match entered {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(format!("no network namespace to be had: {error:#}")),
-        Err(_) => Err("no network namespace to be had".to_owned()),
+        Ok(Err(error)) => Err(format!("creating a network namespace: {error:#}")),
+        Err(_) => Err("creating a network namespace: the thread panicked".to_owned()),
     }
 }

@@ -1,8 +1,8 @@
-//! What the end-to-end tests stand on: network namespaces, TCP sockets held in any state, an
+//! The library of the end-to-end tests: network namespaces, TCP sockets held in any state, an
 //! independent reader of `/proc`, and the tcpstat binary with an HTTP client for it.
 //!
-//! Everything that touches sockets works in the network namespace of the calling thread, so
-//! tests that each own a [`netns::Namespace`] run side by side.
+//! Everything that touches sockets works in the network namespace of the calling thread, so tests with a
+//! [`netns::Namespace`] each run in parallel.
 
 pub mod addrform;
 pub mod agreement;
@@ -21,7 +21,7 @@ pub mod harness;
 pub mod held;
 pub mod hostile_clients;
 pub mod hostile_exporter;
-pub mod kernel_gate;
+mod kernel_gate;
 pub mod loopback;
 pub mod map_reader;
 pub mod mounts;
@@ -39,6 +39,7 @@ pub mod seccomp;
 pub mod segment;
 pub mod server;
 pub mod silent_peer;
+pub mod skip;
 pub mod states;
 pub mod tcp;
 pub mod terminal;

@@ -12,6 +12,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::deadline::DEADLINE;
+use crate::skip::Skip;
 use crate::tcp::{Family, State};
 
 /// Connections to one listening port, well below the 28,232 ephemeral ports of the kernel.
@@ -77,13 +78,13 @@ impl Pairs {
 impl Drop for Pairs {
     fn drop(&mut self) {
         for (client, _) in &self.pairs {
-            // It fails only where there is nothing to reset.
+            // It fails only if there is nothing to reset.
             let _ = reset_on_close(client);
         }
     }
 }
 
-/// Connections made, accepted and closed one after the other by each of some threads.
+/// Threads that each make, accept and close connections one after the other.
 #[derive(Clone, Copy, Debug)]
 pub struct Churn {
     /// Threads, each with a listener of its own.
@@ -97,7 +98,7 @@ pub struct Churn {
     pub resets: bool,
 }
 
-/// What a [`Churn`] has done, which its settings alone decide.
+/// What a [`Churn`] has done. It depends on the settings only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Churned {
     /// Listeners opened and closed.
@@ -109,8 +110,8 @@ pub struct Churned {
 }
 
 impl Churned {
-    /// How often `inet_sock_set_state` fires for each (oldstate, newstate). The last of them may
-    /// come shortly after the churn: see [`crate::proc_view::await_quiet`].
+    /// How often `inet_sock_set_state` fires for each (oldstate, newstate). The last events may follow shortly after
+    /// the churn: see [`crate::proc_view::await_quiet`].
     #[must_use]
     pub fn transitions(&self) -> BTreeMap<(State, State), u64> {
         use State::{
@@ -126,7 +127,7 @@ impl Churned {
             ((SynRecv, Established), connections),
             ((Established, FinWait1), self.orderly),
             ((FinWait1, FinWait2), self.orderly),
-            // The full socket gives way to a timewait mini-socket.
+            // A timewait mini-socket replaces the full socket.
             ((FinWait2, Close), self.orderly),
             ((Established, CloseWait), self.orderly),
             ((CloseWait, LastAck), self.orderly),
@@ -138,15 +139,15 @@ impl Churned {
 }
 
 impl Churn {
-    /// Does it; returns when every descriptor is closed.
+    /// Runs it; returns when every descriptor is closed.
     ///
     /// # Errors
-    /// Fails when a connection does or its end is not seen within [`DEADLINE`].
+    /// Fails if a connection fails, or if its end is not seen within [`DEADLINE`].
     pub fn run(self) -> Result<Churned> {
         self.run_while(|| true)
     }
 
-    /// The same until `end`, if that comes first.
+    /// As [`Churn::run`], until `end` at the latest.
     ///
     /// # Errors
     /// As [`Churn::run`].
@@ -154,10 +155,10 @@ impl Churn {
         self.run_while(move || Instant::now() < end)
     }
 
-    fn run_while(self, goes_on: impl Fn() -> bool + Copy + Send + 'static) -> Result<Churned> {
+    fn run_while(self, continues: impl Fn() -> bool + Copy + Send + 'static) -> Result<Churned> {
         // Threads inherit the network namespace.
         let threads: Vec<_> =
-            (0..self.threads).map(|_| thread::spawn(move || self.run_thread(goes_on))).collect();
+            (0..self.threads).map(|_| thread::spawn(move || self.run_thread(continues))).collect();
         let mut total = Churned { listeners: 0, orderly: 0, reset: 0 };
         for thread in threads {
             let done = thread.join().unwrap_or_else(|_| bail!("a thread panicked"))?;
@@ -168,10 +169,10 @@ impl Churn {
         Ok(total)
     }
 
-    fn run_thread(self, goes_on: impl Fn() -> bool) -> Result<Churned> {
+    fn run_thread(self, continues: impl Fn() -> bool) -> Result<Churned> {
         let listener = listen(self.family)?;
         let mut done = Churned { listeners: 1, orderly: 0, reset: 0 };
-        for number in (0..self.connections).take_while(|_| goes_on()) {
+        for number in (0..self.connections).take_while(|_| continues()) {
             let pair = connect(&listener)?;
             if self.resets && number % 2 == 1 {
                 close(pair, Closing::Reset)?;
@@ -185,39 +186,30 @@ impl Churn {
     }
 }
 
-/// What came of asking for MPTCP.
+/// An MPTCP connection: its subflows are TCP sockets, one ESTABLISHED at each end and one LISTEN. The MPTCP
+/// sockets above them are not TCP.
 #[derive(Debug)]
-pub enum Mptcp {
-    /// An MPTCP connection: its subflows are TCP sockets, one ESTABLISHED at each end and one
-    /// LISTEN, while the MPTCP sockets above them are not TCP.
-    Pair {
-        /// The listening socket.
-        listener: Socket,
-        /// The connecting socket.
-        client: Socket,
-        /// The accepted socket.
-        accepted: Socket,
-    },
-    /// The kernel has no MPTCP; this is why.
-    Unavailable(String),
+pub struct Mptcp {
+    _listener: Socket,
+    _client: Socket,
+    _accepted: Socket,
 }
 
 /// Connects two MPTCP sockets over IPv4.
 ///
 /// # Errors
-/// Fails when the kernel has MPTCP but the connection fails.
+/// A [`Skip`] if the kernel has no MPTCP; fails if it has MPTCP but the connection fails.
 pub fn mptcp_pair() -> Result<Mptcp> {
     let socket = || Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::MPTCP));
-    let listener = match socket() {
-        Ok(listener) => listener,
-        Err(error) => return Ok(Mptcp::Unavailable(format!("socket(IPPROTO_MPTCP): {error}"))),
-    };
+    let missing =
+        |error| Skip::because(format!("there is no MPTCP: socket(IPPROTO_MPTCP): {error}"));
+    let listener = socket().map_err(missing)?;
     listener.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;
     listener.listen(1)?;
     let client = socket()?;
     client.connect(&listener.local_addr()?).context("connect over MPTCP")?;
     let (accepted, _) = listener.accept().context("accept over MPTCP")?;
-    Ok(Mptcp::Pair { listener, client, accepted })
+    Ok(Mptcp { _listener: listener, _client: client, _accepted: accepted })
 }
 
 #[derive(Clone, Copy)]
@@ -240,8 +232,8 @@ fn connect(listener: &TcpListener) -> Result<(TcpStream, TcpStream)> {
     Ok((client, accepted))
 }
 
-/// Closes the client; the accepted side only when it has seen that end, so that each side always
-/// takes the same states.
+/// Closes the client, and the accepted side after it has seen that end, so that both sides always go through the
+/// same states.
 fn close((client, mut accepted): (TcpStream, TcpStream), closing: Closing) -> Result<()> {
     if matches!(closing, Closing::Reset) {
         reset_on_close(&client)?;

@@ -1,5 +1,5 @@
-//! A thread that reads a BPF map over and over. While it does, the kernel runs no program of a classic
-//! tracepoint on that processor, and counts the events it skipped (`trace_call_bpf`, since 6.7).
+//! A thread that reads a BPF map repeatedly. Meanwhile the kernel runs no program of a classic tracepoint on that
+//! processor, and counts the skipped events (`trace_call_bpf`, since 6.7).
 
 #![expect(unsafe_code, reason = "bpf(2) has no safe wrapper here")]
 
@@ -15,14 +15,14 @@ use crate::bpf_call;
 use crate::receive_processor::run_on;
 use anyhow::{Context, Result};
 
-/// It reads until it is dropped.
+/// The thread reads until this is dropped.
 #[derive(Debug)]
 pub struct MapReader {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// Copying this much is long enough to be interrupted in the midst of it.
+/// Copying this takes long enough to be interrupted.
 const VALUE_BYTES: u32 = 1 << 20;
 
 // include/uapi/linux/bpf.h
@@ -30,7 +30,7 @@ const BPF_MAP_CREATE: i32 = 0;
 const BPF_MAP_LOOKUP_ELEM: i32 = 1;
 const BPF_MAP_TYPE_ARRAY: u32 = 2;
 
-/// `union bpf_attr` for `BPF_MAP_CREATE`, as far as it is used.
+/// `union bpf_attr` for `BPF_MAP_CREATE`, only the fields in use.
 #[repr(C)]
 struct Create {
     map_type: u32,
@@ -53,23 +53,23 @@ impl MapReader {
     /// Starts it on processor `cpu`.
     ///
     /// # Errors
-    /// Fails where bpf(2) is refused, and where there is no such processor.
+    /// Fails if bpf(2) is refused, and if there is no such processor.
     pub fn start(cpu: usize) -> Result<Self> {
         let map = create_map().context("BPF_MAP_CREATE")?;
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
-        let (bound, told) = channel();
+        let (report, reported) = channel();
         let thread = thread::spawn(move || {
             let done = run_on(cpu);
             let reads = done.is_ok();
-            // The receiver waits for just this.
-            let _ = bound.send(done);
+            // The receiver waits for this.
+            let _ = report.send(done);
             let mut value = vec![0; VALUE_BYTES as usize];
             while reads && !stopped.load(Ordering::Relaxed) {
-                look_up(&map, &mut value);
+                lookup(&map, &mut value);
             }
         });
-        told.recv().context("the thread ended early")??;
+        reported.recv().context("the thread ended early")??;
         Ok(Self { stop, thread: Some(thread) })
     }
 }
@@ -94,7 +94,7 @@ fn create_map() -> Result<OwnedFd, Error> {
     unsafe { bpf_call::open(BPF_MAP_CREATE, &attr) }
 }
 
-fn look_up(map: &OwnedFd, value: &mut [u8]) {
+fn lookup(map: &OwnedFd, value: &mut [u8]) {
     let key = 0_u32;
     let attr = Lookup {
         map_fd: map.as_raw_fd().unsigned_abs(),
@@ -103,7 +103,7 @@ fn look_up(map: &OwnedFd, value: &mut [u8]) {
         value: value.as_mut_ptr() as u64,
         flags: 0,
     };
-    // A look-up that fails is made again.
+    // A lookup that fails is repeated.
     // SAFETY: key and value are as large as the map's, and outlive the call.
     let _ = unsafe { bpf_call::call(BPF_MAP_LOOKUP_ELEM, &attr) };
 }

@@ -1,4 +1,4 @@
-//! Another /proc, another /sys: mounts that this process and its children alone see.
+//! Private mounts: a different /proc or /sys for this process and its children.
 
 use std::path::Path;
 
@@ -9,12 +9,13 @@ use nix::sched::{CloneFlags, unshare};
 
 const TRACEFS: &str = "/sys/kernel/tracing";
 
-/// The mounts of the calling thread, and of what it starts from now on. They go with the last of them.
+/// The mounts of the calling thread, and of the threads and processes that it starts later. The kernel removes them
+/// with the last of these.
 #[derive(Debug)]
 pub struct PrivateMounts(());
 
 impl PrivateMounts {
-    /// Takes a copy of the mounts there are; what is done to it stays in it.
+    /// Enters a mount namespace with a copy of all mounts. Changes stay inside it.
     ///
     /// # Errors
     /// Fails without `CAP_SYS_ADMIN`.
@@ -29,7 +30,7 @@ impl PrivateMounts {
     /// Mounts a procfs with `options` over /proc.
     ///
     /// # Errors
-    /// Fails for options that the kernel does not know.
+    /// Fails if the kernel does not know the options.
     pub fn proc(&self, options: &str) -> Result<()> {
         mount(Some("proc"), "/proc", Some("proc"), MsFlags::empty(), Some(options))
             .with_context(|| format!("mount a procfs with {options}"))
@@ -38,30 +39,30 @@ impl PrivateMounts {
     /// Mounts an empty file system over `path`.
     ///
     /// # Errors
-    /// Fails where the kernel does.
+    /// Fails if the kernel refuses the mount.
     pub fn empty(&self, path: &Path) -> Result<()> {
         let none: Option<&str> = None;
         mount(Some("tmpfs"), path, Some("tmpfs"), MsFlags::empty(), none)
             .with_context(|| format!("mount a tmpfs over {}", path.display()))
     }
 
-    /// Has tracefs mounted where it belongs.
+    /// Mounts tracefs at its usual path, unless it is mounted.
     ///
     /// # Errors
-    /// Fails for a kernel without it.
+    /// Fails if the kernel has no tracefs.
     pub fn tracefs(&self) -> Result<()> {
         let none: Option<&str> = None;
         match mount(Some("tracefs"), TRACEFS, Some("tracefs"), MsFlags::empty(), none) {
-            // It is there.
+            // It is mounted.
             Ok(()) | Err(Errno::EBUSY) => Ok(()),
             Err(error) => Err(error).context("mount tracefs"),
         }
     }
 
-    /// Has no tracefs where it belongs.
+    /// Hides tracefs at its usual path.
     ///
     /// # Errors
-    /// Fails where the kernel does.
+    /// Fails if the kernel refuses the mount.
     pub fn no_tracefs(&self) -> Result<()> {
         self.empty(Path::new(TRACEFS))
     }
@@ -69,26 +70,26 @@ impl PrivateMounts {
     /// Mounts an empty file system in memory at `path`.
     ///
     /// # Errors
-    /// Fails for options that the kernel does not know.
+    /// Fails if the kernel does not know the options.
     pub fn tmpfs(&self, path: &Path, options: &str) -> Result<()> {
         mount(Some("tmpfs"), path, Some("tmpfs"), MsFlags::empty(), Some(options))
             .with_context(|| format!("mount a tmpfs with {options}"))
     }
 
-    /// Mounts the sysfs of the calling thread's network namespace at `path`, which is returned.
+    /// Mounts the sysfs of the calling thread's network namespace at `path`, and returns `path`.
     ///
     /// # Errors
-    /// Fails where the kernel does.
+    /// Fails if the kernel refuses the mount.
     pub fn sysfs<'a>(&self, path: &'a Path) -> Result<&'a Path> {
         let none: Option<&str> = None;
         mount(Some("sysfs"), path, Some("sysfs"), MsFlags::empty(), none).context("mount sysfs")?;
         Ok(path)
     }
 
-    /// Has `path` show the file or folder at `other`.
+    /// Bind-mounts the file or folder `other` over `path`.
     ///
     /// # Errors
-    /// Fails when one of the two is missing.
+    /// Fails if one of the two is missing.
     pub fn replace(&self, path: &Path, other: &Path) -> Result<()> {
         let none: Option<&str> = None;
         mount(Some(other), path, none, MsFlags::MS_BIND, none)

@@ -18,9 +18,8 @@ const THREAD_NETNS: &str = "/proc/thread-self/ns/net";
 
 /// A fresh network namespace that the current thread is in.
 ///
-/// Threads and processes started from this thread inherit it. Dropping it takes the thread back
-/// to the namespace it came from; the kernel destroys the fresh one, its sockets included, when
-/// the last thread, process and socket in it are gone.
+/// Threads and processes started from this thread inherit it. Dropping it returns the thread to its previous
+/// namespace. The kernel destroys the new one, with its sockets, after the last thread, process and socket in it.
 #[derive(Debug)]
 pub struct Namespace {
     origin: File,
@@ -30,18 +29,18 @@ pub struct Namespace {
 }
 
 impl Namespace {
-    /// Moves the calling thread into a fresh network namespace and brings its `lo` up.
+    /// Enters a new network namespace with the calling thread, and sets its `lo` up.
     ///
     /// # Errors
     /// Fails without `CAP_SYS_ADMIN`, or when `ip` (iproute2) is missing.
     pub fn enter() -> Result<Self> {
         let origin = File::open(THREAD_NETNS).context(THREAD_NETNS)?;
         unshare(CloneFlags::CLONE_NEWNET).context("unshare(CLONE_NEWNET)")?;
-        // From here on dropping `namespace` leads back, also when a later step fails.
+        // From here dropping `namespace` returns to the previous one, also if a later step fails.
         let mut namespace = Self { origin, inum: 0, thread_bound: PhantomData };
         namespace.inum = current_inum()?;
         if Path::new("/proc/sys/net/ipv6").exists() {
-            // Addresses are usable at once and no neighbour hears of them.
+            // Addresses are usable at once, without any packet to neighbours.
             for scope in ["all", "default"] {
                 namespace.set_sysctl(&format!("net.ipv6.conf.{scope}.accept_dad"), 0)?;
                 namespace.set_sysctl(&format!("net.ipv6.conf.{scope}.router_solicitations"), 0)?;
@@ -63,7 +62,7 @@ impl Namespace {
         Path::new("/proc/thread-self/net").join(file)
     }
 
-    /// Sets a `net.*` sysctl, dots between the parts, of this namespace alone.
+    /// Sets a `net.*` sysctl of this namespace; dots separate the parts of the name.
     ///
     /// # Errors
     /// Fails for a name outside `net.` (those are the machine's), and when the kernel refuses it.
@@ -110,7 +109,7 @@ impl Namespace {
 
 impl Drop for Namespace {
     fn drop(&mut self) {
-        // A thread left in the wrong namespace would falsify whatever it does next.
+        // A thread in the wrong namespace would falsify everything that follows.
         setns(&self.origin, CloneFlags::CLONE_NEWNET).expect("return to the namespace of origin");
     }
 }
@@ -126,7 +125,7 @@ pub fn current_inum() -> Result<u64> {
 /// Work for the thread in another network namespace.
 type Job = Box<dyn FnOnce() + Send>;
 
-/// Something kept alive in another network namespace, by a thread of its own.
+/// A thread that keeps something alive in another network namespace.
 #[derive(Debug)]
 pub struct Elsewhere {
     inum: u64,
@@ -152,7 +151,7 @@ impl Elsewhere {
         F: FnOnce() -> Result<T> + Send + 'static,
     {
         let (report, reported) = channel();
-        // Whoever waits for the report waits until there is one.
+        // The receiver waits for the report.
         let job: Job = Box::new(move || drop(report.send(work())));
         let jobs = self.jobs.as_ref().context("it is being dropped")?;
         jobs.send(job).ok().context("earlier work in another namespace panicked")?;
@@ -173,7 +172,7 @@ impl Drop for Elsewhere {
 /// say) alive there until the guard is dropped.
 ///
 /// # Errors
-/// Fails when `work` fails or panics, or when there can be no other namespace.
+/// Fails if `work` fails or panics, or if no other namespace can be created.
 pub fn elsewhere<T, F>(work: F) -> Result<Elsewhere>
 where
     T: 'static,
@@ -186,7 +185,7 @@ where
             let kept = work(&namespace)?;
             Ok((namespace, kept))
         });
-        // Whoever waits for the report waits until there is one.
+        // The receiver waits for the report.
         let _ = match started {
             Err(error) => report.send(Err(error)),
             // Dropped from the last to the first: what is kept, then the namespace.

@@ -16,7 +16,7 @@ pub struct Network<'a> {
     hosts: u8,
 }
 
-/// A namespace with an address on the network. Work is done in it by [`Elsewhere::run`].
+/// A namespace with an address on the network. [`Elsewhere::run`] runs work in it.
 #[derive(Debug)]
 pub struct Host {
     /// The namespace.
@@ -29,11 +29,11 @@ impl<'a> Network<'a> {
     /// The address of the namespace that has the bridge.
     pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 88, 0, 254);
 
-    /// Lays the network; there can be one in each namespace.
+    /// Creates the network; each namespace can have one.
     ///
     /// # Errors
-    /// Fails where the kernel has no bridges.
-    pub fn lay(namespace: &'a Namespace) -> Result<Self> {
+    /// Fails if the kernel has no bridges.
+    pub fn create(namespace: &'a Namespace) -> Result<Self> {
         namespace.ip(&[
             &format!("link add {BRIDGE} type bridge"),
             &format!("address add {}/24 dev {BRIDGE}", Self::ADDRESS),
@@ -45,7 +45,7 @@ impl<'a> Network<'a> {
     /// Another host, at most 253.
     ///
     /// # Errors
-    /// Fails when there are that many, and where the kernel has no veth devices.
+    /// Fails if there are that many, and if the kernel has no veth devices.
     pub fn host(&mut self) -> Result<Host> {
         self.hosts =
             self.hosts.checked_add(1).filter(|&n| n < 254).context("the network is full")?;

@@ -19,10 +19,10 @@ pub struct NodeExporter {
 }
 
 impl NodeExporter {
-    /// Starts it with no collector but those that `args` turn on, and waits until it listens.
+    /// Starts it with the collectors that `args` turn on only, and waits until it listens.
     ///
     /// # Errors
-    /// Fails when there is no such program, and when it does not listen within [`DEADLINE`].
+    /// Fails if there is no such program, and if it does not listen within [`DEADLINE`].
     pub fn start<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Result<Self> {
         let address: SocketAddr = "127.0.0.1:9100".parse()?;
         let child = Command::new(path_from("TCPSTAT_NODE_EXPORTER")?)
@@ -35,7 +35,7 @@ impl NodeExporter {
             .spawn()
             .context("start node_exporter")?;
         let mut started = Started(Some(child));
-        // A connect that is refused leaves no socket behind.
+        // A refused connection leaves no socket.
         let scraper = wait_until("node_exporter that listens", DEADLINE, || {
             Ok(match Scraper::connect(address) {
                 Ok(scraper) => Progress::Done(scraper),
@@ -59,7 +59,7 @@ impl Drop for NodeExporter {
     }
 }
 
-/// Ends the process where the start fails half-way.
+/// Kills the process if the start fails.
 struct Started(Option<Child>);
 
 impl Drop for Started {
@@ -71,7 +71,7 @@ impl Drop for Started {
 }
 
 fn end(child: &mut Child) {
-    // It may have ended by itself; there is nothing to do about any other failure.
+    // It fails if the process has ended.
     let _ = child.kill();
     let _ = child.wait();
 }

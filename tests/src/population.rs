@@ -37,7 +37,7 @@ impl Population {
 impl Drop for Population {
     fn drop(&mut self) {
         drop(self.process.stdin.take());
-        // It has nothing more to say.
+        // Its exit status does not matter.
         let _ = self.process.wait();
     }
 }

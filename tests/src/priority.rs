@@ -1,4 +1,4 @@
-//! Who goes first on a processor.
+//! Scheduling priorities.
 
 use anyhow::{Context, Result};
 use rustix::process::setpriority_process;
@@ -6,26 +6,26 @@ use rustix::thread::gettid;
 
 use crate::binary::tcpstat;
 
-/// For those who stand for other machines and are waited for: they do not wait for a processor here.
+/// For threads that play another machine and must not wait for a processor of this one.
 pub const HIGHEST: i32 = -20;
 
-/// For those who stand for other machines and are a nuisance: they take no processor from who needs it.
+/// For hostile threads that play other machines: they take no processor from the exporter.
 pub const LOW: i32 = 10;
 
-/// Sets that of the calling thread, which what is started from it inherits: from -20, which goes first, to
-/// 19.
+/// Sets the nice value of the calling thread, from -20 (highest priority) to 19. Threads and processes that it
+/// starts inherit it.
 ///
 /// # Errors
 /// Fails without the privilege to raise it.
 pub fn set(nice: i32) -> Result<()> {
-    // To setpriority(2) a thread is a process.
+    // setpriority(2) treats a thread as a process.
     setpriority_process(Some(gettid()), nice).with_context(|| format!("setpriority({nice})"))
 }
 
-/// What `tcpstat print unit` gives the service.
+/// The nice value of the service in `tcpstat print unit`.
 ///
 /// # Errors
-/// Fails when the unit has none.
+/// Fails if the unit has none.
 pub fn of_unit() -> Result<i32> {
     let unit = tcpstat(["print", "unit"])?.stdout;
     let nice = unit.lines().find_map(|line| line.strip_prefix("Nice="));

@@ -1,6 +1,6 @@
-//! What `/proc/thread-self/net` says: the witness of the tests.
+//! The sockets in `/proc/thread-self/net`, with which the tests compare the exporter.
 //!
-//! Written for being obviously right, not fast, and apart from the product's own parser.
+//! Simple rather than fast, and independent of the product's own parser.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,7 +18,7 @@ pub type Connections = BTreeMap<(Family, State), u64>;
 /// One row of `/proc/net/tcp` or `tcp6`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// The file it stands in.
+    /// The family of its file.
     pub family: Family,
     /// Local port.
     pub local_port: u16,
@@ -34,7 +34,7 @@ pub struct Row {
     pub full: bool,
 }
 
-/// Bytes in the queues of all sockets of a family but listeners.
+/// Bytes in the queues of all sockets of a family, without listeners.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Queues {
     /// Received and not yet read.
@@ -52,7 +52,7 @@ pub struct Sockstat {
     pub tw: u64,
 }
 
-/// One look at everything.
+/// The sockets at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct View {
     /// See [`connections`].
@@ -75,7 +75,7 @@ pub fn no_connections() -> Connections {
 /// Every row of both files, in the kernel's order. A missing `tcp6` has no rows.
 ///
 /// # Errors
-/// Fails on a row that is not as the kernel writes it.
+/// Fails if a row is invalid.
 pub fn rows() -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for family in Family::ALL {
@@ -95,7 +95,7 @@ pub fn connections() -> Result<Connections> {
     Ok(count(&rows()?))
 }
 
-/// Queue sums per family, listeners left out.
+/// Queue sums per family, without listeners.
 ///
 /// # Errors
 /// As [`rows`].
@@ -106,7 +106,7 @@ pub fn queues() -> Result<BTreeMap<Family, Queues>> {
 /// The numbers of `/proc/net/sockstat` and `sockstat6`.
 ///
 /// # Errors
-/// Fails when `sockstat` lacks `TCP: inuse` or `tw`.
+/// Fails if `sockstat` lacks `TCP: inuse` or `tw`.
 pub fn sockstat() -> Result<Sockstat> {
     let sockstat = read("sockstat")?;
     let sockstat6 = read("sockstat6")?;
@@ -121,7 +121,7 @@ pub fn sockstat() -> Result<Sockstat> {
     })
 }
 
-/// One look at everything.
+/// Reads all of it.
 ///
 /// # Errors
 /// As [`rows`] and [`sockstat`].
@@ -130,12 +130,11 @@ pub fn view() -> Result<View> {
     Ok(View { connections: count(&rows), queues: sum_queues(&rows), sockstat: sockstat()? })
 }
 
-/// Waits until ten successive looks are equal, and returns the last. Where it is known what the sockets
-/// come to rest in, [`await_connections`] waits for that: a segment that its processor was kept from
-/// delivering for so long is not seen here.
+/// Waits until ten successive views are equal, and returns the last. If the final states are known, use
+/// [`await_connections`]: a segment that is delivered later than that is not noticed here.
 ///
 /// # Errors
-/// Fails when the sockets are not at rest within `deadline`, with what changed last.
+/// Fails if the sockets are not at rest within `deadline`, with the last change.
 pub fn await_quiet(deadline: Duration) -> Result<View> {
     let mut last = view()?;
     let mut equal = 1;
@@ -154,7 +153,7 @@ pub fn await_quiet(deadline: Duration) -> Result<View> {
 /// Waits until the counts satisfy `wanted`, and returns them.
 ///
 /// # Errors
-/// Fails with the last counts that are not zero when they do not within `deadline`.
+/// Fails with the last counts above zero if that takes longer than `deadline`.
 pub fn await_connections(
     what: &str,
     deadline: Duration,
@@ -222,7 +221,7 @@ fn sockstat_number(text: &str, protocol: &str, key: &str) -> Result<u64> {
     bail!("no {protocol} {key} in {text:?}")
 }
 
-/// A file of `/proc/thread-self/net`; one of IPv6 that is missing is empty.
+/// A file of `/proc/thread-self/net`; a missing file of IPv6 counts as empty.
 fn read(file: &str) -> Result<String> {
     let path = format!("/proc/thread-self/net/{file}");
     match fs::read_to_string(&path) {

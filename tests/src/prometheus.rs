@@ -1,4 +1,4 @@
-//! Prometheus itself, with a configuration and rules of the test's choice.
+//! A Prometheus with a configuration and rules of a test.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -30,7 +30,7 @@ pub struct Series {
 }
 
 impl Prometheus {
-    /// Starts it. `rules` is what the configuration may name `rules.yml`.
+    /// Starts it. `rules` is the content of `rules.yml`, which the configuration may name.
     ///
     /// # Errors
     /// As [`Server::start`].
@@ -49,7 +49,7 @@ impl Prometheus {
     /// The answer to a PromQL expression at this moment, which must be an instant vector.
     ///
     /// # Errors
-    /// Fails with what Prometheus has to say against the expression.
+    /// Fails with the error of Prometheus.
     pub fn query(&self, expression: &str) -> Result<Vec<Series>> {
         let data = self.api("query", &[("query", expression)])?;
         ensure!(data["resultType"] == "vector", "{expression}: {data}");
@@ -57,10 +57,10 @@ impl Prometheus {
         result.iter().map(|series| parse(series).with_context(|| series.to_string())).collect()
     }
 
-    /// Waits until the answer is `enough`, and returns it.
+    /// Waits until `enough` accepts the answer, and returns it.
     ///
     /// # Errors
-    /// Fails with the last answer when it is not within `deadline`.
+    /// Fails with the last answer if that takes longer than `deadline`.
     pub fn await_query(
         &self,
         expression: &str,
@@ -76,7 +76,7 @@ impl Prometheus {
         })
     }
 
-    /// The values of `label` that the series matching `selector` have.
+    /// The values of `label` in the series that match `selector`.
     ///
     /// # Errors
     /// As [`Prometheus::query`].
@@ -85,13 +85,13 @@ impl Prometheus {
         Ok(serde_json::from_value(data)?)
     }
 
-    /// What it has logged so far: warnings and errors.
+    /// Its log so far: warnings and errors.
     #[must_use]
     pub fn log(&self) -> String {
         self.server.log()
     }
 
-    /// The field `data` of what `/api/v1/` answers.
+    /// The field `data` of an answer of `/api/v1/`.
     fn api(&self, endpoint: &str, parameters: &[(&str, &str)]) -> Result<Value> {
         let encoded = |text| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
         let pairs: Vec<_> = parameters

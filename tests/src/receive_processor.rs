@@ -1,4 +1,4 @@
-//! On which processor the loopback interface receives.
+//! The processor on which the loopback interface receives.
 
 use std::fs;
 use std::path::Path;
@@ -11,12 +11,12 @@ use nix::unistd::Pid;
 use crate::mounts::PrivateMounts;
 use crate::netns::Namespace;
 
-/// Lets `lo` of `namespace` hand every packet to processor `cpu`, whose softirq interrupts whatever runs
-/// there (Documentation/networking/scaling.rst, RPS). The calling thread gets a mount namespace of its
-/// own: another network namespace is seen in a sysfs of its own only.
+/// Makes `lo` of `namespace` pass every packet to processor `cpu`, whose softirq interrupts the code that runs
+/// there (Documentation/networking/scaling.rst, RPS). The calling thread enters a new mount namespace, because
+/// each network namespace has its own sysfs.
 ///
 /// # Errors
-/// Fails without privileges, and where the kernel was built without RPS.
+/// Fails without privileges, and if the kernel was built without RPS.
 pub fn receive_on(_: &Namespace, cpu: usize) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let mounted = PrivateMounts::enter()?.sysfs(folder.path())?;
@@ -25,10 +25,10 @@ pub fn receive_on(_: &Namespace, cpu: usize) -> Result<()> {
     umount(folder.path()).context("umount")
 }
 
-/// Binds the calling thread, and those it starts from now on, to processor `cpu`.
+/// Binds the calling thread, and the threads it starts later, to processor `cpu`.
 ///
 /// # Errors
-/// Fails where there is no such processor.
+/// Fails if there is no such processor.
 pub fn run_on(cpu: usize) -> Result<()> {
     let mut set = CpuSet::new();
     set.set(cpu)?;

@@ -1,4 +1,4 @@
-//! The rules that `tcpstat print rules` gives, and how a test makes hours of them seconds.
+//! The rules of `tcpstat print rules`, and how a test turns their hours into seconds.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::binary::printed;
 
-/// A file of rules, as far as the tests look at it.
+/// The parts of a file of rules that the tests use.
 #[derive(Debug, Deserialize)]
 struct File {
     groups: Vec<Group>,
@@ -21,16 +21,16 @@ struct Group {
 /// A recording or an alerting rule.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Rule {
-    /// The metric that a recording rule makes.
+    /// The metric that a recording rule defines.
     pub record: Option<String>,
     /// The name of an alerting rule.
     pub alert: Option<String>,
     /// The expression.
     pub expr: String,
-    /// Labels that an alert gets.
+    /// Labels of the alert.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
-    /// Texts that an alert gets.
+    /// Annotations of the alert.
     #[serde(default)]
     pub annotations: BTreeMap<String, String>,
 }
@@ -38,7 +38,7 @@ pub struct Rule {
 /// The shipped rules, in the order of the file.
 ///
 /// # Errors
-/// Fails when they are no YAML, or a rule is neither recording nor alerting.
+/// Fails if they are not YAML, or if a rule is neither a recording nor an alerting rule.
 pub fn shipped() -> Result<Vec<Rule>> {
     let file: File = serde_saphyr::from_str(&printed(&["rules"])?)?;
     let rules: Vec<_> = file.groups.into_iter().flat_map(|group| group.rules).collect();
@@ -48,11 +48,11 @@ pub fn shipped() -> Result<Vec<Rule>> {
     Ok(rules)
 }
 
-/// `rules` with every duration divided by `divisor`, and nothing else changed: what stands behind the
-/// keys `for` and `interval`, in the brackets of a range, and behind `offset`.
+/// Divides every duration in `rules` by `divisor`: the values of `for` and `interval`, ranges in brackets, and
+/// offsets.
 ///
 /// # Errors
-/// Fails for a duration that is not one.
+/// Fails if a duration is invalid.
 pub fn scaled(rules: &str, divisor: u64) -> Result<String> {
     let mut result = String::with_capacity(rules.len());
     for line in rules.lines() {
@@ -69,7 +69,7 @@ pub fn scaled(rules: &str, divisor: u64) -> Result<String> {
     Ok(result)
 }
 
-/// `line` with the duration behind each `mark` divided; prose that has such a mark has none behind it.
+/// Divides the duration after each `mark` in `line`. In prose no duration follows such a mark.
 fn divided_after(line: &str, mark: &str, divisor: u64) -> Result<String> {
     let mut parts = line.split(mark);
     let mut result = parts.next().unwrap_or_default().to_owned();
@@ -102,7 +102,7 @@ fn divided(duration: &str, divisor: u64) -> Result<String> {
             "m" => 60_000,
             "h" => 3_600_000,
             "d" => 86_400_000,
-            _ => bail!("{duration}: no duration"),
+            _ => bail!("{duration}: not a duration"),
         };
         milliseconds += number.parse::<u64>().with_context(|| duration.to_owned())? * factor;
         rest = next;

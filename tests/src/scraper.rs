@@ -20,18 +20,18 @@ pub struct Scraper {
     closed: bool,
 }
 
-/// An answer.
+/// The answer to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
     /// Status code.
     pub status: u16,
     /// Header fields, names in lower case; of a repeated one the last.
     pub headers: BTreeMap<String, String>,
-    /// Body, decoded from chunks if it came in chunks.
+    /// Body, without the chunk encoding.
     pub body: String,
 }
 
-/// An answer with a body that may be compressed: status, header fields, body.
+/// Status, header fields and body of an answer; the body may be compressed.
 pub type RawResponse = (u16, BTreeMap<String, String>, Vec<u8>);
 
 impl Response {
@@ -42,10 +42,10 @@ impl Response {
     }
 }
 
-/// A connection to `address` from `source`, an address of this host or none in particular.
+/// A connection to `address` from `source`, an address of this host or the unspecified one.
 ///
 /// # Errors
-/// Fails when nobody listens there within [`DEADLINE`], and when `source` is no address of this host.
+/// Fails if no server listens there within [`DEADLINE`], and if `source` is not an address of this host.
 pub fn connect_from(source: IpAddr, address: SocketAddr) -> Result<TcpStream> {
     let connect = || -> io::Result<TcpStream> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
@@ -62,7 +62,7 @@ impl Scraper {
     /// Connects.
     ///
     /// # Errors
-    /// Fails when nobody listens there.
+    /// Fails if no server listens there.
     pub fn connect(address: SocketAddr) -> Result<Self> {
         let any = match address {
             SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
@@ -74,7 +74,7 @@ impl Scraper {
     /// Connects from `source`, an address of this host.
     ///
     /// # Errors
-    /// As [`Scraper::connect`], and when `source` is no address of this host.
+    /// As [`Scraper::connect`], and if `source` is not an address of this host.
     pub fn connect_from(source: IpAddr, address: SocketAddr) -> Result<Self> {
         let stream = connect_from(source, address)?;
         stream.set_read_timeout(Some(DEADLINE))?;
@@ -86,8 +86,8 @@ impl Scraper {
     /// `GET path`.
     ///
     /// # Errors
-    /// Fails when the server has closed the connection, or answers no HTTP/1.1. No status is an
-    /// error.
+    /// Fails if the server has closed the connection, or does not answer in HTTP/1.1. An answer of any status is
+    /// not an error.
     pub fn get(&mut self, path: &str) -> Result<Response> {
         self.request("GET", path, &[])
     }
@@ -114,7 +114,7 @@ impl Scraper {
         Ok(Response { status, headers, body: String::from_utf8(body)? })
     }
 
-    /// The same, with a body that need be no text.
+    /// As [`Scraper::request`], for a body that may not be text.
     ///
     /// # Errors
     /// As [`Scraper::get`].
@@ -190,7 +190,7 @@ impl Scraper {
         let mut body = Vec::new();
         loop {
             let line = self.line()?;
-            // What follows a semicolon are extensions.
+            // Extensions follow a semicolon.
             let size = line.split(';').next().unwrap_or_default().trim();
             let size =
                 usize::from_str_radix(size, 16).with_context(|| format!("chunk {line:?}"))?;
@@ -200,7 +200,7 @@ impl Scraper {
                 return Ok(body);
             }
             body.extend(self.bytes(size)?);
-            ensure!(self.line()?.is_empty(), "a chunk longer than it said");
+            ensure!(self.line()?.is_empty(), "a chunk is longer than its size");
         }
     }
 

@@ -1,4 +1,4 @@
-//! A kernel that refuses bpf(2), as a seccomp filter makes it.
+//! A seccomp filter that refuses bpf(2).
 
 use std::collections::BTreeMap;
 use std::env::consts::ARCH;
@@ -26,11 +26,11 @@ pub enum BpfCommand {
     IterCreate = 33,
 }
 
-/// From now on the calling thread, and what it starts, gets `errno` for these commands of bpf(2).
-/// Nothing takes that back.
+/// Makes these commands of bpf(2) fail with `errno` in the calling thread, and in the threads and processes that it
+/// starts later. This cannot be undone.
 ///
 /// # Errors
-/// Fails where the kernel takes no filter.
+/// Fails if the kernel refuses the filter.
 pub fn refuse(commands: &[BpfCommand], errno: Errno) -> Result<()> {
     let is = |command: &BpfCommand| {
         let command = *command as u64;

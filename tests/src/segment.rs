@@ -9,7 +9,7 @@ use etherparse::{NetSlice, PacketBuilder, SlicedPacket, TransportSlice};
 
 const HOP_LIMIT: u8 = 64;
 
-/// No window scaling is ever negotiated: this is the whole window.
+/// The complete window, because window scaling is never negotiated.
 const WINDOW: u16 = u16::MAX;
 
 /// A set of TCP flags.
@@ -55,9 +55,9 @@ impl fmt::Display for Flags {
 /// A TCP segment with its addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Segment {
-    /// Who sends it.
+    /// The sender.
     pub source: SocketAddr,
-    /// Who is to receive it, in the same IP version.
+    /// The receiver, in the same IP version.
     pub destination: SocketAddr,
     /// Sequence number.
     pub sequence: u32,
@@ -84,7 +84,7 @@ impl Segment {
     /// The IP packet, checksums included.
     ///
     /// # Errors
-    /// Fails when the two addresses are not of one IP version, or the payload is too long.
+    /// Fails if the two addresses have different IP versions, or if the payload is too long.
     pub fn to_packet(&self) -> Result<Vec<u8>> {
         let builder = match (self.source.ip(), self.destination.ip()) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {
@@ -114,7 +114,7 @@ impl Segment {
         Ok(packet)
     }
 
-    /// The segment in an IP packet; none if it carries anything else than TCP.
+    /// The segment in an IP packet; `None` if the packet is not TCP.
     #[must_use]
     pub fn from_packet(packet: &[u8]) -> Option<Self> {
         let sliced = SlicedPacket::from_ip(packet).ok()?;

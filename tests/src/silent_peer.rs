@@ -1,4 +1,4 @@
-//! A TCP peer that says only what it is told to, so that a kernel socket stays in any state.
+//! A TCP peer that sends only what a test asks for, so that a kernel socket stays in any state.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -35,13 +35,13 @@ impl Remote {
         Self { link, address, kernel: None, snd_nxt: INITIAL_SEQUENCE, rcv_nxt: None, acked: 0 }
     }
 
-    /// Where the kernel finds it.
+    /// Its address.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The kernel's end of the connection, once there is one.
+    /// The address of the kernel's socket, if there is one.
     #[must_use]
     pub fn kernel(&self) -> Option<SocketAddr> {
         self.kernel
@@ -50,7 +50,7 @@ impl Remote {
     /// Waits for the SYN of a kernel socket that connects to it, and does not answer.
     ///
     /// # Errors
-    /// Fails when none comes.
+    /// Fails if it receives none.
     pub fn swallow_syn(&mut self) -> Result<()> {
         self.wait_for(Flags::SYN)?;
         Ok(())
@@ -60,7 +60,7 @@ impl Remote {
     /// swallowed before.
     ///
     /// # Errors
-    /// Fails when the kernel does not do its part.
+    /// Fails if the kernel sends no SYN or no ACK.
     pub fn accept_from_kernel(&mut self) -> Result<()> {
         if self.kernel.is_none() {
             self.swallow_syn()?;
@@ -75,7 +75,7 @@ impl Remote {
     /// waits for.
     ///
     /// # Errors
-    /// Fails when no SYN-ACK comes.
+    /// Fails if it receives no SYN-ACK.
     pub fn syn_only(&mut self, port: u16) -> Result<()> {
         let ip: IpAddr = match self.address {
             SocketAddr::V4(_) => Wire::KERNEL_IPV4.into(),
@@ -96,16 +96,16 @@ impl Remote {
         self.ack()
     }
 
-    /// Acknowledges all it has received.
+    /// Acknowledges everything that it has received.
     ///
     /// # Errors
-    /// Fails when there is no kernel socket yet, as do all that send.
+    /// Fails if there is no kernel socket yet. The same holds for all methods that send.
     pub fn ack(&mut self) -> Result<()> {
         self.acked = self.rcv_nxt.unwrap_or_default();
         self.transmit(Flags::ACK, &[])
     }
 
-    /// Sends data, acknowledging all it has received. One segment: at most 1400 bytes.
+    /// Sends data, acknowledging everything that it has received. One segment: at most 1400 bytes.
     ///
     /// # Errors
     /// As [`Remote::ack`].
@@ -114,7 +114,7 @@ impl Remote {
         self.transmit(Flags::ACK, payload)
     }
 
-    /// Sends a FIN, acknowledging all it has received.
+    /// Sends a FIN, acknowledging everything that it has received.
     ///
     /// # Errors
     /// As [`Remote::ack`].
@@ -144,7 +144,7 @@ impl Remote {
     /// flags, and returns that one. Acknowledges nothing.
     ///
     /// # Errors
-    /// Fails with what came instead.
+    /// Fails with the segments that it received instead.
     pub fn wait_for(&mut self, flags: Flags) -> Result<Segment> {
         let end = Instant::now() + DEADLINE;
         let mut others = Vec::new();

@@ -1,8 +1,8 @@
-//! One kernel socket in any TCP state, held there by a peer that stays silent.
+//! One kernel socket in any TCP state, held there by a silent peer.
 //!
 //! Each function returns when `/proc` shows the socket in its state. It stays there while the
-//! guard lives and the kernel's timers allow: those of a SYN, a FIN or a SYN-ACK nobody answers,
-//! and of `TIME_WAIT` and the orphaned `FIN_WAIT2`, are all about a minute long or longer.
+//! guard lives and the kernel's timers allow: those of an unanswered SYN, FIN or SYN-ACK, of
+//! `TIME_WAIT` and of the orphaned `FIN_WAIT2` last about a minute or longer.
 
 use std::io::ErrorKind;
 
@@ -38,7 +38,7 @@ pub const ALL: [(&str, Hold); 13] = [
 /// A listening socket.
 ///
 /// # Errors
-/// When the kernel does not play its part within [`DEADLINE`]; so do all that follow.
+/// Fails if `/proc` does not show the state within [`DEADLINE`].
 pub fn listen(_: &Wire, addressing: Addressing) -> Result<Held> {
     let socket = addressing.socket()?;
     socket.bind(&addressing.any_address().into())?;
@@ -48,7 +48,7 @@ pub fn listen(_: &Wire, addressing: Addressing) -> Result<Held> {
         .settled(State::Listen)
 }
 
-/// A connecting socket whose SYN nobody answers.
+/// A connecting socket with an unanswered SYN.
 ///
 /// # Errors
 /// See [`listen`].
@@ -67,8 +67,7 @@ pub fn syn_sent(wire: &Wire, addressing: Addressing) -> Result<Held> {
         .settled(State::SynSent)
 }
 
-/// A half-open request: a SYN was answered, the ACK never comes. Beside it stands its listener,
-/// the one other socket.
+/// A half-open request: the kernel has answered a SYN, and receives no ACK. Its listener is a second socket.
 ///
 /// # Errors
 /// See [`listen`].
@@ -111,7 +110,7 @@ pub fn accepted(wire: &Wire, addressing: Addressing) -> Result<Held> {
     held.settled(State::Established)
 }
 
-/// A socket shut down for writing whose FIN nobody acknowledges; its descriptor is open.
+/// A socket shut down for writing whose FIN is not acknowledged; its descriptor is open.
 ///
 /// # Errors
 /// See [`listen`].
@@ -179,7 +178,7 @@ pub fn close_wait(wire: &Wire, addressing: Addressing) -> Result<Held> {
     held.settled(State::CloseWait)
 }
 
-/// A socket that has received a FIN and whose own nobody acknowledges; its descriptor is open.
+/// A socket that has received a FIN and whose own FIN is not acknowledged; its descriptor is open.
 ///
 /// # Errors
 /// See [`listen`].

@@ -1,8 +1,8 @@
-//! The address families and TCP states, and the words the metrics have for them.
+//! The address families and TCP states, and their words in the metrics.
 
 use std::fmt;
 
-/// Address family of a socket; an `AF_INET6` socket that talks IPv4 is `Ipv6`, as in `/proc`.
+/// Address family of a socket; an `AF_INET6` socket that uses IPv4 is `Ipv6`, as in `/proc`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Family {
     /// `AF_INET`, listed in `/proc/net/tcp`.

@@ -9,19 +9,21 @@ use tempfile::TempDir;
 
 use crate::binary::output;
 use crate::deadline::{DEADLINE, Progress, wait_until};
+use crate::skip::require_program;
 
-/// A terminal in the network namespace of the thread that opened it. Dropping it ends what runs in it.
+/// A terminal in the network namespace of the thread that opened it. Dropping it kills the programs in it.
 #[derive(Debug)]
 pub struct Terminal {
     folder: TempDir,
 }
 
 impl Terminal {
-    /// Runs `script` by a shell, in a terminal of so many columns and rows.
+    /// Runs `script` in a shell, in a terminal of that many columns and rows.
     ///
     /// # Errors
-    /// Fails when there is no tmux.
+    /// A [`Skip`](crate::skip::Skip) if there is no tmux; fails if tmux does.
     pub fn open(script: &str, (columns, rows): (u16, u16)) -> Result<Self> {
+        require_program("tmux")?;
         let terminal = Self { folder: tempfile::tempdir()? };
         let [columns, rows] = [columns, rows].map(|size| size.to_string());
         terminal.tmux(["new-session", "-d", "-x", &columns, "-y", &rows, "sh", "-c", script])?;
@@ -41,7 +43,7 @@ impl Terminal {
     /// # Errors
     /// As [`Terminal::screen`].
     pub fn shell(&self) -> Result<u32> {
-        Ok(self.tell("#{pane_pid}")?.parse()?)
+        Ok(self.format("#{pane_pid}")?.parse()?)
     }
 
     /// Presses a key, by tmux's name for it.
@@ -52,28 +54,28 @@ impl Terminal {
         self.tmux(["send-keys", key]).map(drop)
     }
 
-    /// What tmux knows of it: `#{pane_title}`, say.
+    /// Expands a format of tmux, for example `#{pane_title}`.
     ///
     /// # Errors
     /// As [`Terminal::screen`].
-    pub fn tell(&self, format: &str) -> Result<String> {
+    pub fn format(&self, format: &str) -> Result<String> {
         Ok(self.tmux(["display-message", "-p", format])?.trim_end_matches('\n').to_owned())
     }
 
-    /// Pastes `text`: marked as a paste where the program asks for that, or as if it were typed.
+    /// Pastes `text`: as a bracketed paste if the program has enabled it, or as if it were typed.
     ///
     /// # Errors
     /// As [`Terminal::screen`].
-    pub fn paste(&self, text: &str, marked: bool) -> Result<()> {
+    pub fn paste(&self, text: &str, bracketed: bool) -> Result<()> {
         // tmux takes no argument of more than 16 KB.
         let file = self.folder.path().join("pasted");
         fs::write(&file, text)?;
         self.tmux([OsStr::new("load-buffer"), file.as_os_str()])?;
-        let args: &[&str] = if marked { &["paste-buffer", "-p"] } else { &["paste-buffer"] };
+        let args: &[&str] = if bracketed { &["paste-buffer", "-p"] } else { &["paste-buffer"] };
         self.tmux(args).map(drop)
     }
 
-    /// Gives it another size.
+    /// Changes its size.
     ///
     /// # Errors
     /// As [`Terminal::screen`].
@@ -82,10 +84,10 @@ impl Terminal {
         self.tmux(["resize-window", "-x", &columns, "-y", &rows]).map(drop)
     }
 
-    /// Waits until the screen is as `is` wants it.
+    /// Waits until `is` accepts the screen, and returns the screen.
     ///
     /// # Errors
-    /// Fails with the screen when it is not so within [`DEADLINE`].
+    /// Fails with the last screen if that takes longer than [`DEADLINE`].
     pub fn await_screen(&self, what: &str, is: impl Fn(&str) -> bool) -> Result<String> {
         wait_until(what, DEADLINE, || {
             let screen = self.screen()?;
@@ -105,7 +107,7 @@ impl Terminal {
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        // It fails where the server has ended with its last session.
+        // It fails if the server has ended with its last session.
         let _ = self.tmux(["kill-server"]);
     }
 }

@@ -1,5 +1,5 @@
-//! A TUN device: IP packets the kernel routes to it come out of a file, and the other way round.
-//! The only place of this crate that needs `unsafe`.
+//! A TUN device: IP packets that the kernel routes to it are read from a file, and packets written to the file are
+//! received by the kernel.
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
@@ -23,7 +23,7 @@ nix::ioctl_readwrite_bad!(
     libc::ifreq
 );
 
-/// The user end of a TUN device, which vanishes when this is dropped.
+/// The user end of a TUN device. The kernel removes the device when this is dropped.
 #[derive(Debug)]
 pub struct Tun {
     file: File,
@@ -58,7 +58,7 @@ impl Tun {
         Ok(Self { file })
     }
 
-    /// The next packet from the kernel, if one comes within `timeout`.
+    /// The next packet from the kernel; `None` if there is none within `timeout`.
     ///
     /// # Errors
     /// Fails when the device is down.
@@ -73,13 +73,13 @@ impl Tun {
                 packet.truncate(length);
                 Ok(Some(packet))
             }
-            // Another thread was quicker.
+            // Another thread has read it.
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
             Err(error) => Err(error).context("read from the TUN device"),
         }
     }
 
-    /// Gives the kernel a packet, as if it had come from a network.
+    /// Sends a packet to the kernel, as if from a network.
     ///
     /// # Errors
     /// Fails when the device is down.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-/// An HTTP server that takes every POST of JSON. Its thread ends with the process.
+/// An HTTP server that accepts every POST of JSON. Its thread ends with the process.
 #[derive(Debug)]
 pub struct Webhook {
     address: SocketAddr,
@@ -20,7 +20,7 @@ impl Webhook {
     /// Listens on a free port of the loopback interface.
     ///
     /// # Errors
-    /// Fails where there is none.
+    /// Fails if it cannot listen.
     pub fn listen() -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let address = listener.local_addr()?;
@@ -35,10 +35,10 @@ impl Webhook {
         self.address
     }
 
-    /// Waits for a body that is `wanted`; others are passed over.
+    /// Waits for a body that `wanted` accepts; ignores the others.
     ///
     /// # Errors
-    /// Fails when none comes within `deadline`, with those that came.
+    /// Fails if there is none within `deadline`, with the bodies received.
     pub fn await_body(&self, deadline: Duration, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
         let end = Instant::now() + deadline;
         let mut others = Vec::new();
@@ -50,7 +50,7 @@ impl Webhook {
             }
             others.push(body.to_string());
         }
-        bail!("the webhook got nothing of the kind within {deadline:?}, but {others:#?}")
+        bail!("the webhook received no such body within {deadline:?}, but {others:#?}")
     }
 }
 

@@ -1,4 +1,4 @@
-//! A network on which every address but the kernel's own is played by this process.
+//! A network on which this process plays every host except the kernel.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -18,7 +18,7 @@ use crate::tun::Tun;
 /// First of the ports remotes get, outside the kernel's own ephemeral ports.
 const FIRST_PORT: u16 = 20_000;
 
-/// A TUN device. Packets that come out of it and are not TCP are ignored.
+/// A TUN device. Packets from the kernel that are not TCP are ignored.
 #[derive(Debug)]
 pub struct Wire {
     link: Arc<Link>,
@@ -35,10 +35,10 @@ impl Wire {
     /// The remotes' IPv6 address.
     pub const REMOTE_IPV6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 2);
 
-    /// Lays the wire in the namespace; there can be one at a time in each.
+    /// Creates the device in the namespace; each namespace can have one at a time.
     ///
     /// # Errors
-    /// Fails where there is no TUN device to be had.
+    /// Fails if the kernel creates no TUN device.
     pub fn open(namespace: &Namespace) -> Result<Self> {
         let tun = Tun::create("tun0")?;
         namespace.ip(&[
@@ -64,7 +64,7 @@ impl Wire {
     }
 }
 
-/// The device, and what came out of it that no remote has taken yet.
+/// The device, and the received segments that no remote has taken yet.
 #[derive(Debug)]
 pub(crate) struct Link {
     tun: Tun,
@@ -72,7 +72,7 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    /// How long a wait goes on before it looks at what other threads took from the device.
+    /// How long a wait lasts before it checks the segments that other threads have received.
     const SLICE: Duration = Duration::from_millis(20);
 
     pub(crate) fn send(&self, segment: &Segment) -> Result<()> {
@@ -110,8 +110,8 @@ impl Link {
     }
 }
 
-/// The kernel puts the route to its own IPv6 address in place from a work queue: packets can be
-/// sent from the address, and those to it dropped, before that has run.
+/// The kernel adds the route to its own IPv6 address in a work queue. Before that, it can send packets from the
+/// address and drops packets to it.
 fn await_local_route(namespace: &Namespace) -> Result<()> {
     let destination = format!("{:032x} 80 ", Wire::KERNEL_IPV6.to_bits());
     let path = namespace.procfs_net("ipv6_route");

@@ -1,8 +1,8 @@
-//! `populate SOCKETS`: holds so many TCP sockets in ESTABLISHED over the loopback interface of its
-//! network namespace, says `ready`, and closes them by reset when its standard input ends.
+//! `populate SOCKETS`: holds that many TCP sockets in ESTABLISHED over the loopback interface of its
+//! network namespace, prints `ready`, and closes them by reset when its standard input ends.
 //!
-//! A process may have 20,000 files here and there: the sockets are divided among processes of this
-//! program, each of which connects to a listener of its own.
+//! Some systems limit a process to 20,000 files, so several processes of this program share the sockets. Each
+//! connects to its own listener.
 
 use std::env;
 use std::io::{BufRead, BufReader, Read, Write, stdin, stdout};
@@ -31,7 +31,7 @@ fn main() -> Result<()> {
     }
 }
 
-/// Starts as many holders as it takes, two at a time.
+/// Starts as many holders as needed, two at a time.
 fn divide(sockets: usize) -> Result<()> {
     let mut holders: Vec<Child> = Vec::new();
     let mut left = sockets;
@@ -88,7 +88,7 @@ fn hold(number: u8, sockets: usize) -> Result<()> {
     drop(listener);
     tell_ready_and_wait()?;
     for socket in &held {
-        // No TIME_WAIT is to stay behind.
+        // So that no TIME_WAIT is left.
         SockRef::from(socket).set_linger(Some(Duration::ZERO))?;
     }
     Ok(())

@@ -2,20 +2,21 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use fantoccini::key::Key;
-use tcpstat_tests::harness::{Test, kernel_test};
+use tcpstat_tests::harness::Test;
+use tcpstat_tests::kernel_tests;
 use tcpstat_tests::netns::Namespace;
 
 use crate::page::Page;
 
 pub(crate) fn tests() -> Vec<Test> {
-    vec![
-        kernel_test("a_line_is_hidden_and_shown_by_the_keyboard_and_stays_so", toggles),
-        kernel_test("arrow_keys_tell_what_a_plot_shows", arrows),
-        kernel_test("the_scale_and_the_family_are_chosen_by_the_keyboard", scale_and_family),
+    kernel_tests![
+        the_keyboard_hides_and_shows_a_line_and_the_page_remembers_it,
+        arrow_keys_read_out_the_values_of_a_plot,
+        the_keyboard_selects_scale_and_family
     ]
 }
 
-/// Goes on by Tab until the focus is on what `selector` finds; it must be seen to be there.
+/// Presses Tab until an element of `selector` has the focus; its outline must be visible.
 fn tab_to(page: &Page, selector: &str) -> Result<()> {
     let there = format!("return document.activeElement.matches({selector:?})");
     for _ in 0..60 {
@@ -31,7 +32,7 @@ fn tab_to(page: &Page, selector: &str) -> Result<()> {
     bail!("Tab does not lead to {selector}")
 }
 
-fn toggles(_: &Namespace) -> Result<()> {
+fn the_keyboard_hides_and_shows_a_line_and_the_page_remembers_it(_: &Namespace) -> Result<()> {
     let page = Page::open(&[])?;
     let inked = Page::inked("#states-plot", "established");
     let gone = inked.replace("return inked", "return inked === 0");
@@ -53,23 +54,23 @@ fn toggles(_: &Namespace) -> Result<()> {
     Ok(())
 }
 
-fn arrows(_: &Namespace) -> Result<()> {
+fn arrow_keys_read_out_the_values_of_a_plot(_: &Namespace) -> Result<()> {
     let page = Page::open(&[])?;
     page.browser.wait("line", &Page::inked("#states-plot", "established"))?;
     tab_to(&page, "#states-plot .plot")?;
     let said = "return document.querySelector('#states-plot .readout').textContent";
     page.browser.press(&[Key::Home])?;
-    let first = page.browser.wait("word", said)?;
+    let first = page.browser.wait("text", said)?;
     ensure!(first.as_str().context("no text")?.contains(" listen "), "{first}");
     page.browser.press(&[Key::Right])?;
-    let second = page.browser.wait("word", said)?;
+    let second = page.browser.wait("text", said)?;
     assert_ne!(first.as_str().map(|text| &text[..8]), second.as_str().map(|text| &text[..8]));
     page.browser.press(&[Key::Tab])?;
-    page.browser.wait("end of it", &format!("{said} === ''"))?;
+    page.browser.wait("end of the text", &format!("{said} === ''"))?;
     Ok(())
 }
 
-fn scale_and_family(_: &Namespace) -> Result<()> {
+fn the_keyboard_selects_scale_and_family(_: &Namespace) -> Result<()> {
     let page = Page::open(&[])?;
     tab_to(&page, "#families input")?;
     page.browser.press(&[Key::Right])?;

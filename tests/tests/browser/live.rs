@@ -1,10 +1,11 @@
-//! What the page shows is what there is, at once and again after a break.
+//! The page shows the sockets, at once and again after a restart.
 
 use anyhow::{Result, ensure};
 use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
 use tcpstat_tests::exporter::Exporter;
-use tcpstat_tests::harness::{Test, kernel_test};
+use tcpstat_tests::harness::Test;
 use tcpstat_tests::held::Addressing;
+use tcpstat_tests::kernel_tests;
 use tcpstat_tests::loopback::Pairs;
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::states;
@@ -14,25 +15,25 @@ use tcpstat_tests::wire::Wire;
 use crate::page::Page;
 
 const STATES: &str = "#states-plot";
-const MOVES: &str = "#moves-plot";
+const TRANSITIONS: &str = "#moves-plot";
 
-/// How often a connection has been seen to be ended by its other side: the browser makes such too.
-const SEEN: &str =
+/// The number of connections that the other side has closed, on the page. The browser makes such connections too.
+const CLOSED: &str =
     "return +document.querySelector('[data-series=\"established close_wait\"] .total').textContent";
 
 pub(crate) fn tests() -> Vec<Test> {
-    vec![
-        kernel_test("the_page_draws_asks_nobody_else_and_has_no_complaint", draws),
-        kernel_test("numbers_follow_the_sockets", numbers_follow),
-        kernel_test("a_restart_shows_and_mends_by_itself", restart),
-        kernel_test("without_a_tracer_the_page_says_so_and_shows_no_rates", without_tracer),
+    kernel_tests![
+        the_page_draws_its_plots_without_messages_and_without_other_hosts,
+        the_numbers_follow_the_sockets,
+        the_page_shows_a_restart_and_reconnects,
+        without_a_tracer_the_page_says_so_and_shows_no_rates
     ]
 }
 
-fn draws(_: &Namespace) -> Result<()> {
+fn the_page_draws_its_plots_without_messages_and_without_other_hosts(_: &Namespace) -> Result<()> {
     let page = Page::open(&[])?;
     let stir = || Pairs::connect(3, Family::Ipv4)?.close();
-    for (plot, state) in [(STATES, "established"), (MOVES, "syn_sent")] {
+    for (plot, state) in [(STATES, "established"), (TRANSITIONS, "syn_sent")] {
         wait_until(&format!("line of {state} in {plot}"), DEADLINE, || {
             stir()?;
             let inked = page.number(&Page::inked(plot, state))?;
@@ -55,12 +56,12 @@ fn draws(_: &Namespace) -> Result<()> {
     Ok(())
 }
 
-fn numbers_follow(namespace: &Namespace) -> Result<()> {
+fn the_numbers_follow_the_sockets(namespace: &Namespace) -> Result<()> {
     let page = Page::open(&[])?;
     let wire = Wire::open(namespace)?;
     let cell = |family: &str| format!("[data-series='close_wait'] .{family}");
     page.browser.wait_for_text(&cell("total"), "0")?;
-    let before = page.number(SEEN)?;
+    let before = page.number(CLOSED)?;
     let mut held = Vec::new();
     for addressing in [Addressing::Ipv4, Addressing::Ipv4, Addressing::Ipv6] {
         held.push(states::close_wait(&wire, addressing)?);
@@ -71,7 +72,7 @@ fn numbers_follow(namespace: &Namespace) -> Result<()> {
     let dimmed = "return document.querySelector('[data-series=close_wait]').matches('.zero')";
     assert_eq!(page.browser.run(dimmed)?, false);
     wait_until("three more transitions", DEADLINE, || {
-        let seen = page.number(SEEN)?;
+        let seen = page.number(CLOSED)?;
         Ok(if seen >= before + 3 { Progress::Done(()) } else { Progress::NotYet(seen.to_string()) })
     })?;
     drop(held);
@@ -81,15 +82,15 @@ fn numbers_follow(namespace: &Namespace) -> Result<()> {
     page.browser.wait_for_text("#proof strong", "agrees with the kernel")
 }
 
-fn restart(_: &Namespace) -> Result<()> {
+fn the_page_shows_a_restart_and_reconnects(_: &Namespace) -> Result<()> {
     let Page { browser, exporter } = Page::open(&[])?;
     let listening = "return +document.querySelector('[data-series=listen] .total').textContent";
     browser.wait("the exporter and the driver that listen", &format!("{listening} >= 2"))?;
     assert_eq!(exporter.stop()?.code(), Some(0));
-    // The numbers that were seen last stay, and are said to be old.
+    // The last numbers stay, and are marked as old.
     let word = "return document.querySelector('#connection').textContent";
     browser.wait(
-        "word of it",
+        "message",
         &format!("{word}.startsWith('reconnecting; the numbers are those of ')"),
     )?;
     ensure!(browser.run(listening)?.as_u64() >= Some(2));
@@ -102,15 +103,15 @@ fn restart(_: &Namespace) -> Result<()> {
     page.browser.wait_for_text("#connection", "live")
 }
 
-fn without_tracer(_: &Namespace) -> Result<()> {
+fn without_a_tracer_the_page_says_so_and_shows_no_rates(_: &Namespace) -> Result<()> {
     let pairs = Pairs::connect(2, Family::Ipv6)?;
-    let page = Page::open(&["--tracer=off", "--snapshot-interval=200ms"])?;
+    let page = Page::open(&["--tracer=off", "--snapshot-interval=100ms"])?;
     page.browser.wait_for_text("#counted strong", "not in the kernel")?;
     page.browser.wait_for_text("[data-series='established'] .ipv6", "4")?;
     page.browser.wait_for_text("[data-series='established'] .in", "–")?;
     page.browser.wait_for_text("[data-series='listen syn_recv'] .rate", "–")?;
     let said = "return document.querySelector('.untraced').checkVisibility()";
-    page.browser.wait("word of it", said)?;
+    page.browser.wait("message", said)?;
     drop(pairs);
     page.browser.wait_for_text("[data-series='established'] .ipv6", "0")?;
     let console = page.browser.console()?;

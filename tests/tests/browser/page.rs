@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use tcpstat_tests::browser::Browser;
 use tcpstat_tests::exporter::Exporter;
 
-/// Both; the browser ends first.
+/// The browser is dropped first.
 pub(crate) struct Page {
     pub(crate) browser: Browser,
     pub(crate) exporter: Exporter,
@@ -33,7 +33,7 @@ impl Page {
         format!("http://{}/{path}", self.exporter.address())
     }
 
-    /// Points of the canvas of `plot` in the colour of `state`, give or take what smoothing makes of it.
+    /// A script that counts the points of the canvas of `plot` in about the colour of `state`.
     pub(crate) fn inked(plot: &str, state: &str) -> String {
         format!(
             "const canvas = document.querySelector({plot} + ' canvas');
@@ -54,8 +54,8 @@ impl Page {
         )
     }
 
-    /// What the browser is to pretend of itself, by the names of media features.
-    pub(crate) fn pretend(&self, features: &[(&str, &str)]) -> Result<()> {
+    /// Emulates these media features.
+    pub(crate) fn emulate(&self, features: &[(&str, &str)]) -> Result<()> {
         let features: Vec<_> =
             features.iter().map(|(name, value)| json!({ "name": name, "value": value })).collect();
         let parameters = json!({ "features": features });
@@ -65,6 +65,6 @@ impl Page {
     /// A number that `script` returns.
     pub(crate) fn number(&self, script: &str) -> Result<u64> {
         let value: Value = self.browser.run(script)?;
-        value.as_u64().with_context(|| format!("{value} is no number: {script}"))
+        value.as_u64().with_context(|| format!("{value} is not a number: {script}"))
     }
 }

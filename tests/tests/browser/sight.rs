@@ -1,22 +1,23 @@
-//! How the page looks: on a phone, in both themes, and while it loads.
+//! The look of the page: on a phone, in both themes, and while it loads.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use tcpstat_tests::harness::{Test, kernel_test};
+use tcpstat_tests::harness::Test;
+use tcpstat_tests::kernel_tests;
 use tcpstat_tests::netns::Namespace;
 
 use crate::page::Page;
 
 pub(crate) fn tests() -> Vec<Test> {
-    vec![
-        kernel_test("it_fits_a_phone_of_360_pixels", fits_a_phone),
-        kernel_test("both_themes_have_contrast_and_differ", both_themes),
-        kernel_test("nothing_moves_when_the_numbers_come", nothing_moves),
-        kernel_test("where_less_motion_is_wanted_nothing_pulses", reduced_motion),
+    kernel_tests![
+        the_page_fits_a_phone_of_360_pixels,
+        both_themes_have_contrast_and_differ,
+        the_layout_does_not_shift_when_the_numbers_arrive,
+        nothing_pulses_with_reduced_motion
     ]
 }
 
-/// Lines of the plots, which are held to WCAG's contrast for graphics.
+/// Lines of the plots, which need WCAG's contrast for graphics.
 const LINES: [&str; 10] = [
     "established",
     "syn_sent",
@@ -30,7 +31,7 @@ const LINES: [&str; 10] = [
     "closing",
 ];
 
-fn fits_a_phone(_: &Namespace) -> Result<()> {
+fn the_page_fits_a_phone_of_360_pixels(_: &Namespace) -> Result<()> {
     let page = Page::open(&[])?;
     let phone = json!({ "width": 360, "height": 740, "deviceScaleFactor": 2, "mobile": true });
     page.browser.devtools("Emulation.setDeviceMetricsOverride", &phone)?;
@@ -50,11 +51,11 @@ fn fits_a_phone(_: &Namespace) -> Result<()> {
     Ok(())
 }
 
-fn both_themes(_: &Namespace) -> Result<()> {
+fn both_themes_have_contrast_and_differ(_: &Namespace) -> Result<()> {
     let page = Page::open(&[])?;
     let mut grounds = Vec::new();
     for theme in ["light", "dark"] {
-        page.pretend(&[("prefers-color-scheme", theme)])?;
+        page.emulate(&[("prefers-color-scheme", theme)])?;
         let colour = |name: &str| luminance(&page, name);
         let panel = colour("panel")?;
         for line in LINES {
@@ -71,7 +72,7 @@ fn both_themes(_: &Namespace) -> Result<()> {
             let found = contrast(colour(text)?, panel);
             ensure!(found >= 4.5, "{text} has a contrast of {found:.2} in the {theme} theme");
         }
-        // The plot is drawn anew in the colours of the theme.
+        // The plot is drawn again in the colours of the theme.
         page.browser.wait("line", &Page::inked("#states-plot", "established"))?;
         grounds.push(page.browser.run("return getComputedStyle(document.body).backgroundColor")?);
     }
@@ -79,30 +80,30 @@ fn both_themes(_: &Namespace) -> Result<()> {
     Ok(())
 }
 
-fn nothing_moves(_: &Namespace) -> Result<()> {
+fn the_layout_does_not_shift_when_the_numbers_arrive(_: &Namespace) -> Result<()> {
     let page = Page::open(&[])?;
     page.browser.wait_for_text("#proof strong", "agrees with the kernel")?;
     page.browser.wait("line", &Page::inked("#states-plot", "established"))?;
     let shifts = page.browser.run(
-        "return new Promise((tell) => {
+        "return new Promise((resolve) => {
            new PerformanceObserver((list) => {
-             tell(list.getEntries().map(({ entryType, value, sources }) =>
+             resolve(list.getEntries().map(({ entryType, value, sources }) =>
                [entryType, value, ...(sources ?? []).map(({ node }) => node?.outerHTML?.slice(0, 80))]));
            }).observe({ type: 'layout-shift', buffered: true });
-           setTimeout(() => tell([]), 500);
+           setTimeout(() => resolve([]), 500);
          })",
     )?;
     assert_eq!(shifts, json!([]));
     Ok(())
 }
 
-fn reduced_motion(_: &Namespace) -> Result<()> {
+fn nothing_pulses_with_reduced_motion(_: &Namespace) -> Result<()> {
     let page = Page::open(&[])?;
     let pulse = "const element = document.querySelector('#connection');
                  element.dataset.state = 'reconnecting';
                  return getComputedStyle(element, '::before').animationName";
     assert_eq!(page.browser.run(pulse)?, "pulse");
-    page.pretend(&[("prefers-reduced-motion", "reduce")])?;
+    page.emulate(&[("prefers-reduced-motion", "reduce")])?;
     assert_eq!(page.browser.run(pulse)?, "none");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The API: what it tells, what it refuses, and how its streams begin and end.
+//! The API: its answers, its errors, and how its streams begin and end.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
@@ -6,35 +6,33 @@ use tcpstat_tests::binary::{fixture, path_from};
 use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
 use tcpstat_tests::events::{Event, EventStream};
 use tcpstat_tests::exporter::Exporter;
-use tcpstat_tests::harness::{Test, hermetic_test};
+use tcpstat_tests::harness::Test;
+use tcpstat_tests::hermetic_tests;
 
 use crate::web::anywhere;
 
 const STREAM: &str = "/api/v1/stream";
 
-/// The streams that may be open at a time.
+/// Limit of open streams.
 const STREAMS: usize = 64;
 
-/// Those of one client.
+/// Limit of open streams of one client.
 const STREAMS_OF_CLIENT: usize = 8;
 
 pub(crate) fn tests() -> Vec<Test> {
-    vec![
-        hermetic_test("the_status_says_that_listings_alone_are_served", status_without_tracer),
-        hermetic_test("the_history_has_the_numbers_of_the_listing", history_has_the_listing),
-        hermetic_test("the_history_tells_only_what_came_after_since", history_since),
-        hermetic_test("a_stream_tells_a_sample_and_the_status_each_second", stream_tells),
-        hermetic_test("a_stream_ends_when_the_exporter_does", stream_ends),
-        hermetic_test(
-            "a_client_has_a_share_of_the_streams_and_locks_out_no_other",
-            streams_are_bounded,
-        ),
-        hermetic_test("what_is_not_understood_is_400_with_a_line", bad_queries),
-        hermetic_test("the_api_is_served_with_its_document", document),
+    hermetic_tests![
+        the_status_reports_snapshots_only,
+        the_history_has_the_numbers_of_the_snapshot,
+        the_history_returns_only_samples_after_since,
+        a_stream_sends_a_sample_and_the_status_each_second,
+        a_stream_ends_with_the_exporter,
+        one_client_cannot_take_all_streams,
+        an_invalid_query_is_400_with_one_line,
+        the_api_serves_its_documentation
     ]
 }
 
-/// An exporter of which the first sample has been taken.
+/// An exporter that has taken its first sample, and its history.
 fn recorded(case: &str) -> Result<(Exporter, Value)> {
     let mut exporter = anywhere(case)?.start()?;
     let history = wait_until("first sample", DEADLINE, || {
@@ -53,7 +51,7 @@ fn json(exporter: &mut Exporter, path: &str) -> Result<Value> {
     Ok(serde_json::from_str(&response.body)?)
 }
 
-fn status_without_tracer() -> Result<()> {
+fn the_status_reports_snapshots_only() -> Result<()> {
     let mut exporter = anywhere("broken-rows")?.start()?;
     let status = json(&mut exporter, "/api/v1/status")?;
     assert_eq!(status["ready"], true);
@@ -68,7 +66,7 @@ fn status_without_tracer() -> Result<()> {
     Ok(())
 }
 
-fn history_has_the_listing() -> Result<()> {
+fn the_history_has_the_numbers_of_the_snapshot() -> Result<()> {
     let (_exporter, history) = recorded("debian-7.2")?;
     let expected = std::fs::read_to_string(fixture("proc/debian-7.2/expected.json")?)?;
     let expected: Value = serde_json::from_str(&expected)?;
@@ -83,7 +81,7 @@ fn history_has_the_listing() -> Result<()> {
     Ok(())
 }
 
-fn history_since() -> Result<()> {
+fn the_history_returns_only_samples_after_since() -> Result<()> {
     let (mut exporter, history) = recorded("empty")?;
     let first = history["uptime_ms"][0].as_u64().context("no uptime")?;
     let path = format!("/api/v1/history?since={first}");
@@ -100,7 +98,7 @@ fn history_since() -> Result<()> {
     Ok(())
 }
 
-fn stream_tells() -> Result<()> {
+fn a_stream_sends_a_sample_and_the_status_each_second() -> Result<()> {
     let exporter = anywhere("debian-6.1")?.start()?;
     let mut stream = EventStream::open(exporter.address(), STREAM)?;
     assert_eq!(stream.status, 200);
@@ -115,7 +113,7 @@ fn stream_tells() -> Result<()> {
     Ok(())
 }
 
-fn stream_ends() -> Result<()> {
+fn a_stream_ends_with_the_exporter() -> Result<()> {
     let exporter = anywhere("debian-6.1")?.start()?;
     let mut streams = [
         EventStream::open(exporter.address(), STREAM)?,
@@ -131,7 +129,7 @@ fn stream_ends() -> Result<()> {
     Ok(())
 }
 
-fn streams_are_bounded() -> Result<()> {
+fn one_client_cannot_take_all_streams() -> Result<()> {
     let exporter = anywhere("empty")?.start()?;
     let open = |client: usize| {
         let client = u8::try_from(client)?;
@@ -153,23 +151,23 @@ fn streams_are_bounded() -> Result<()> {
         assert_eq!(line.lines().count(), 1, "{line}");
     }
     assert!(streams.iter().all(|stream| stream.status == 200));
-    // Another client is not locked out: one of those who have eight gives way, and no other.
+    // Another client gets a stream: exactly one stream of the others is closed.
     let other = open(clients + 1)?;
     assert_eq!(other.status, 200);
-    // What it was sent before may still be read: a second later it is not.
+    // Events that were sent earlier can still be read, but end soon.
     for _ in 0..3 {
         streams.retain_mut(|stream| matches!(stream.next_event(), Ok(Some(_))));
     }
     assert_eq!(streams.len(), STREAMS - 1);
-    // A place is free again once its reader has gone.
+    // A client that disconnects makes room.
     drop(streams);
-    wait_until("place", DEADLINE, || {
+    wait_until("stream", DEADLINE, || {
         let status = open(1)?.status;
         Ok(if status == 200 { Progress::Done(()) } else { Progress::NotYet(status.to_string()) })
     })
 }
 
-fn bad_queries() -> Result<()> {
+fn an_invalid_query_is_400_with_one_line() -> Result<()> {
     let mut exporter = anywhere("empty")?.start()?;
     for (path, named) in [
         ("/api/v1/history?since=yesterday", "since"),
@@ -186,14 +184,16 @@ fn bad_queries() -> Result<()> {
     Ok(())
 }
 
-fn document() -> Result<()> {
+fn the_api_serves_its_documentation() -> Result<()> {
     let mut exporter = anywhere("empty")?.start()?;
     let document = exporter.get("/api")?;
     assert_eq!(document.header("content-type"), Some("text/plain; charset=utf-8"));
     let source = path_from("TCPSTAT_FIXTURES")?.join("../tcpstat-user/docs/api.md");
     assert_eq!(document.body, std::fs::read_to_string(source)?);
-    // What it shows is there.
-    for route in document.body.lines().filter_map(|line| line.strip_prefix("## ")) {
+    let routes: Vec<_> =
+        document.body.lines().filter_map(|line| line.strip_prefix("## ")).collect();
+    assert_eq!(routes, ["/api/v1/status", "/api/v1/history", "/api/v1/stream"]);
+    for route in routes {
         let response = exporter.scraper().request("HEAD", route, &[])?;
         assert_eq!(response.status, 200, "{route}");
         assert_eq!(exporter.scraper().request("POST", route, &[])?.status, 405, "{route}");

@@ -1,5 +1,4 @@
-//! Arguments and variables of every kind, fit and unfit: what is taken works, the rest is told in a
-//! few words.
+//! Valid and invalid arguments and variables: valid ones work, invalid ones cause a short error.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -9,29 +8,30 @@ use anyhow::{Context, Result, ensure};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use tcpstat_tests::binary::{Run, fixture, output, path_from, tcpstat};
-use tcpstat_tests::harness::{Test, hermetic_test};
+use tcpstat_tests::harness::Test;
+use tcpstat_tests::hermetic_tests;
 
 use crate::help::{flags, helps};
 use crate::web::anywhere;
 
 pub(crate) fn tests() -> Vec<Test> {
-    vec![
-        hermetic_test("no_argument_makes_it_panic_or_reaches_the_terminal_raw", unfit_arguments),
-        hermetic_test("no_variable_makes_it_panic_or_reaches_the_terminal_raw", unfit_variables),
-        hermetic_test("an_empty_variable_is_an_unset_one", empty_variables),
-        hermetic_test("a_switch_takes_every_word_for_yes_and_no", switches),
-        hermetic_test("an_error_names_the_variable_that_the_value_came_from", variables_are_named),
-        hermetic_test("variables_of_other_commands_are_not_looked_at", other_commands),
-        hermetic_test("a_password_is_in_no_error_and_no_help", passwords),
-        hermetic_test("every_path_that_is_taken_for_the_metrics_is_answered", accepted_paths),
-        hermetic_test("a_path_that_no_client_asks_for_is_refused_with_its_remedy", refused_paths),
+    hermetic_tests![
+        no_argument_causes_a_panic_or_is_printed_unescaped,
+        no_variable_causes_a_panic_or_is_printed_unescaped,
+        an_empty_variable_counts_as_unset,
+        a_switch_accepts_every_word_for_yes_and_no,
+        an_error_names_the_variable_that_the_value_came_from,
+        variables_of_other_commands_are_ignored,
+        no_error_and_no_help_shows_a_password,
+        every_accepted_path_for_the_metrics_is_served,
+        a_path_that_no_client_can_request_is_refused_with_a_remedy
     ]
 }
 
-/// Longer than a line that anybody reads, with some space for what is quoted.
-const LONGEST_TOLD: usize = 2_000;
+/// Limit of an error in bytes, with space for a quoted value.
+const MAX_ERROR: usize = 2_000;
 
-fn unfit() -> Vec<OsString> {
+fn invalid_values() -> Vec<OsString> {
     let text =
         ["", " ", ",", "\u{1b}[2J", "\u{1b}]0;title\u{7}", "\u{9b}2J", "a\nb", "é", "\u{202e}x"];
     let mut all: Vec<OsString> = text.into_iter().map(OsString::from).collect();
@@ -56,7 +56,7 @@ fn flags_with_values() -> Result<Vec<(String, String, Option<String>)>> {
     Ok(all)
 }
 
-/// There is nothing that it would serve or show, so it ends by itself, or at the latest by SIGKILL.
+/// There is nothing to serve or show, so the command ends by itself, or at the latest by SIGKILL.
 fn run(command: &str, flag: &str) -> Result<Command> {
     let mut run = Command::new("timeout");
     run.args(["--signal=KILL", "10"]).arg(path_from("TCPSTAT_BIN")?);
@@ -73,71 +73,76 @@ fn run(command: &str, flag: &str) -> Result<Command> {
     Ok(run)
 }
 
-fn is_fit(run: &Run, what: &str) {
+fn assert_handled(run: &Run, what: &str) {
     assert!(matches!(run.status, Some(0..=2)), "{what}: {run:?}");
     let raw = |c: char| c != '\n' && (c.is_control() || c == '\u{202e}');
     assert!(!run.stderr.contains(raw), "{what}: {run:?}");
-    assert!(run.stderr.len() < LONGEST_TOLD, "{what}: {} bytes", run.stderr.len());
+    assert!(run.stderr.len() < MAX_ERROR, "{what}: {} bytes", run.stderr.len());
     assert!(!run.stderr.contains("panicked"), "{what}: {run:?}");
     if run.status == Some(2) {
         assert!(run.stderr.starts_with("error: "), "{what}: {run:?}");
     }
 }
 
-fn unfit_arguments() -> Result<()> {
+fn no_argument_causes_a_panic_or_is_printed_unescaped() -> Result<()> {
     for (command, flag, _) in flags_with_values()? {
-        for value in unfit() {
+        for value in invalid_values() {
             let mut argument = OsString::from(format!("{flag}="));
             argument.push(&value);
             let run = output(run(&command, &flag)?.arg(&argument))?;
-            is_fit(&run, &format!("{command} {flag} {:.20}", value.display().to_string()));
+            assert_handled(&run, &format!("{command} {flag} {:.20}", value.display().to_string()));
         }
     }
-    // In the place of a flag, a command, and what else stands without a flag.
+    // In place of a flag, a command, or another argument.
     for command in ["", "serve", "print", "completions", "help"] {
         for start in ["", "--", "-"] {
-            for value in unfit() {
+            for value in invalid_values() {
                 let mut argument = OsString::from(start);
                 argument.push(&value);
                 if command.is_empty() && (argument.is_empty() || argument == "--") {
                     continue;
                 }
                 let run = output(run(command, "")?.arg(&argument))?;
-                is_fit(&run, &format!("{command} {:.20}", argument.display().to_string()));
+                assert_handled(&run, &format!("{command} {:.20}", argument.display().to_string()));
             }
         }
     }
     Ok(())
 }
 
-fn unfit_variables() -> Result<()> {
-    for (command, flag, variable) in flags_with_values()? {
-        let Some(variable) = variable else { continue };
-        // An empty variable is another test's: the flag's default would be served.
-        for value in unfit().into_iter().filter(|value| !value.is_empty()) {
+fn no_variable_causes_a_panic_or_is_printed_unescaped() -> Result<()> {
+    let all = flags_with_values()?.into_iter();
+    let all: Vec<_> =
+        all.filter_map(|(command, flag, variable)| Some((command, flag, variable?))).collect();
+    ensure!(all.len() > 20, "{all:?}");
+    for (command, flag, variable) in all {
+        // Another test sets empty variables: with the flag's default the exporter would run.
+        for value in invalid_values().into_iter().filter(|value| !value.is_empty()) {
             let run = output(run(&command, &flag)?.env(&variable, &value))?;
             let what = format!("{variable}={:.20} {command}", value.display().to_string());
             if run.status == Some(2) {
                 assert!(run.stderr.contains(&variable), "{what}: {run:?}");
                 assert!(!run.stderr.contains(&format!("{flag} ")), "{what}: {run:?}");
             }
-            is_fit(&run, &what);
+            assert_handled(&run, &what);
         }
     }
     Ok(())
 }
 
-fn empty_variables() -> Result<()> {
+fn an_empty_variable_counts_as_unset() -> Result<()> {
     let variables = flags_with_values()?.into_iter().filter_map(|(_, _, variable)| variable);
-    let empty = variables.map(|variable| (variable, ""));
+    let empty: Vec<_> = variables.map(|variable| (variable, "")).collect();
+    ensure!(empty.len() > 20, "{empty:?}");
     let options = empty
+        .into_iter()
         .fold(anywhere("debian-7.2")?, |options, (variable, value)| options.env(variable, value));
     let mut exporter = options.start()?;
     assert!(exporter.get("/metrics")?.body.contains("node_tcp_connection_states{"));
     Ok(())
 }
 
-fn switches() -> Result<()> {
+fn a_switch_accepts_every_word_for_yes_and_no() -> Result<()> {
     let served = |value: &str| -> Result<bool> {
         let options = anywhere("debian-7.2")?.env("TCPSTAT_NO_COMPAT_NODE_EXPORTER", value);
         Ok(options.start()?.get("/metrics")?.body.contains("node_tcp_connection_states{"))
@@ -149,11 +154,11 @@ fn switches() -> Result<()> {
     for value in ["2", "y", "enabled", "yes please", "true,false"] {
         let mut command = Command::new(path_from("TCPSTAT_BIN")?);
         let run = output(command.arg("serve").env("TCPSTAT_NO_COMPAT_NODE_EXPORTER", value))?;
-        let told = format!(
+        let error = format!(
             "error: invalid value '{value}' for 'TCPSTAT_NO_COMPAT_NODE_EXPORTER': \
              write 1 or 0, true or false, yes or no, on or off"
         );
-        assert_eq!((run.status, run.stderr.lines().next()), (Some(2), Some(told.as_str())));
+        assert_eq!((run.status, run.stderr.lines().next()), (Some(2), Some(error.as_str())));
     }
     let procfs = format!("--path.procfs={}", fixture("proc/debian-7.2")?.display());
     for (flag, json) in [("--json", true), ("--json=yes", true), ("--json=off", false)] {
@@ -163,7 +168,7 @@ fn switches() -> Result<()> {
     Ok(())
 }
 
-fn variables_are_named() -> Result<()> {
+fn an_error_names_the_variable_that_the_value_came_from() -> Result<()> {
     let cases = [
         ("serve", "TCPSTAT_SNAPSHOT_INTERVAL", "often", "TIME"),
         ("", "TCPSTAT_SNAPSHOT_INTERVAL", "often", "TIME"),
@@ -180,9 +185,9 @@ fn variables_are_named() -> Result<()> {
         let mut run = Command::new(path_from("TCPSTAT_BIN")?);
         let run = output(run.args(command.split_whitespace()).env(variable, value))?;
         assert_eq!(run.status, Some(2), "{variable}={value} {command}: {run:?}");
-        let line = run.stderr.lines().next().context("nothing is told")?;
+        let line = run.stderr.lines().next().context("no error")?;
         assert!(line.contains(variable) && !line.contains("--"), "{line}");
-        // The flag is named where the value came from it, although the variable is set too.
+        // An error about the flag's value names the flag, although the variable is set too.
         let flag = variable.trim_start_matches("TCPSTAT_").to_lowercase();
         let flag = match flag.as_str() {
             "snapshot_interval" => "--snapshot-interval",
@@ -194,17 +199,17 @@ fn variables_are_named() -> Result<()> {
         let mut run = Command::new(path_from("TCPSTAT_BIN")?);
         run.args(command.split_whitespace()).arg(format!("{flag}={value}"));
         let run = output(run.env(variable, value))?;
-        let line = run.stderr.lines().next().context("nothing is told")?;
+        let line = run.stderr.lines().next().context("no error")?;
         assert!(line.contains(flag) && !line.contains(variable), "{kind}: {line}");
     }
-    // What goes wrong later too.
+    // The same for an error after the start.
     let mut run = Command::new(path_from("TCPSTAT_BIN")?);
     let run = output(run.args(["serve"]).env("TCPSTAT_TEXTFILE", "/nonexistent/x.prom"))?;
     assert!(run.stderr.starts_with("tcpstat: TCPSTAT_TEXTFILE: "), "{run:?}");
     Ok(())
 }
 
-fn other_commands() -> Result<()> {
+fn variables_of_other_commands_are_ignored() -> Result<()> {
     let procfs = format!("--path.procfs={}", fixture("proc/debian-7.2")?.display());
     let commands: [&[&str]; 5] =
         [&["show", &procfs], &["print", "unit"], &["completions", "zsh"], &["man"], &["--version"]];
@@ -222,7 +227,7 @@ fn other_commands() -> Result<()> {
     Ok(())
 }
 
-fn passwords() -> Result<()> {
+fn no_error_and_no_help_shows_a_password() -> Result<()> {
     let urls = ["https://me:sesame@web-1", "me:sesame@web-1:1", "http://me:sesame@web-1:1 /x"];
     for url in urls {
         for by_variable in [false, true] {
@@ -245,7 +250,7 @@ fn passwords() -> Result<()> {
     Ok(())
 }
 
-/// What a segment may be made of, with what the router and clients might take for something else.
+/// Paths of all valid characters, and of sequences with a meaning for routers or clients.
 fn path() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         4 => "[A-Za-z0-9]",
@@ -273,7 +278,7 @@ fn path() -> impl Strategy<Value = String> {
     })
 }
 
-fn accepted_paths() -> Result<()> {
+fn every_accepted_path_for_the_metrics_is_served() -> Result<()> {
     let answers = |path: &str| -> Result<()> {
         let argument = format!("--web.telemetry-path={path}");
         let mut exporter =
@@ -298,14 +303,14 @@ fn accepted_paths() -> Result<()> {
             &format!("--web.telemetry-path={path}"),
         ])
         .map_err(|error| TestCaseError::fail(format!("{error:?}")))?;
-        // Those that are refused are not many: `.`, `..` and what is taken.
+        // Only few are refused: `.`, `..` and reserved paths.
         prop_assume!(refused.status != Some(2));
         answers(&path).map_err(|error| TestCaseError::fail(format!("{error:?}")))
     })?;
     Ok(())
 }
 
-fn refused_paths() -> Result<()> {
+fn a_path_that_no_client_can_request_is_refused_with_a_remedy() -> Result<()> {
     for (path, remedy) in [
         ("/a b", "%20"),
         ("/é", "%C3%A9"),
@@ -320,7 +325,7 @@ fn refused_paths() -> Result<()> {
     ] {
         let run = tcpstat(["serve", &format!("--web.telemetry-path={path}")])?;
         assert_eq!(run.status, Some(2), "{path:?}: {run:?}");
-        let line = run.stderr.lines().next().context("nothing is told")?;
+        let line = run.stderr.lines().next().context("no error")?;
         assert!(line.contains("--web.telemetry-path") && line.contains(remedy), "{path:?}: {line}");
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! Completions, asked for in the shells that they are for.
+//! Completions, in the shells that they are for.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,22 +6,24 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use tcpstat_tests::binary::{output, tcpstat};
-use tcpstat_tests::harness::{Test, hermetic_test};
+use tcpstat_tests::harness::Test;
+use tcpstat_tests::hermetic_tests;
+use tcpstat_tests::skip::require_program;
 use tcpstat_tests::terminal::Terminal;
 use tempfile::TempDir;
 
 use crate::help::{flags, helps};
 
 pub(crate) fn tests() -> Vec<Test> {
-    vec![
-        hermetic_test("bash_completes_flags_commands_and_values", bash),
-        hermetic_test("fish_completes_flags_commands_and_values", fish),
-        hermetic_test("zsh_completes_flags_commands_and_values", zsh),
-        hermetic_test("no_other_shell_is_offered", no_other_shell),
+    hermetic_tests![
+        bash_completes_flags_commands_and_values,
+        fish_completes_flags_commands_and_values,
+        zsh_completes_flags_commands_and_values,
+        other_shells_are_refused
     ]
 }
 
-/// What is typed, what is offered then, and what is not.
+/// What is typed, some words that are offered then, and some that are not.
 const CASES: [(&str, &[&str], &[&str]); 8] = [
     ("serve --web.", &["--web.listen-address", "--web.telemetry-path"], &["--tracer"]),
     ("--web.", &["--web.listen-address", "--web.telemetry-path"], &["--tracer"]),
@@ -42,7 +44,7 @@ fn script(folder: &TempDir, shell: &str, name: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Holds what `offered` says against [`CASES`], and against all flags that there are.
+/// Compares the words that `offered` returns with [`CASES`], and with all flags of all commands.
 fn completes(offered: impl Fn(&str) -> Result<Vec<String>>) -> Result<()> {
     for (typed, wanted, unwanted) in CASES {
         let offered = offered(typed)?;
@@ -62,10 +64,11 @@ fn completes(offered: impl Fn(&str) -> Result<Vec<String>>) -> Result<()> {
     Ok(())
 }
 
-fn bash() -> Result<()> {
+fn bash_completes_flags_commands_and_values() -> Result<()> {
+    require_program("bash")?;
     let folder = tempfile::tempdir()?;
     let script = script(&folder, "bash", "tcpstat")?;
-    // As readline asks: the words, the last of which is completed.
+    // As readline does it: the words, of which bash completes the last one.
     let ask = "source \"$1\"; read -ra COMP_WORDS <<< \"tcpstat $2\"
         [[ \"tcpstat $2\" == *' ' ]] && COMP_WORDS+=('')
         COMP_CWORD=$(( ${#COMP_WORDS[@]} - 1 )) COMP_LINE=\"tcpstat $2\" COMP_POINT=${#COMP_LINE}
@@ -81,7 +84,8 @@ fn bash() -> Result<()> {
     })
 }
 
-fn fish() -> Result<()> {
+fn fish_completes_flags_commands_and_values() -> Result<()> {
+    require_program("fish")?;
     let folder = tempfile::tempdir()?;
     let script = script(&folder, "fish", "tcpstat.fish")?;
     completes(|typed| {
@@ -95,8 +99,9 @@ fn fish() -> Result<()> {
     })
 }
 
-/// By its line editor, in a terminal: there is no other way to ask it.
-fn zsh() -> Result<()> {
+/// Through zsh's line editor, in a terminal: there is no other way.
+fn zsh_completes_flags_commands_and_values() -> Result<()> {
+    require_program("zsh")?;
     let folder = tempfile::tempdir()?;
     script(&folder, "zsh", "_tcpstat")?;
     let start = format!(
@@ -115,7 +120,7 @@ fn zsh() -> Result<()> {
         terminal.paste(&format!("tcpstat {typed}"), false)?;
         terminal.press("Tab")?;
         terminal.press("Tab")?;
-        // One alone stands in the line itself, several below it.
+        // zsh completes a single word in the line, and lists several below it.
         let screen = terminal.await_screen(typed, |screen| {
             // A flag that takes a value may come with its equals sign.
             let is =
@@ -130,7 +135,7 @@ fn zsh() -> Result<()> {
     Ok(())
 }
 
-fn no_other_shell() -> Result<()> {
+fn other_shells_are_refused() -> Result<()> {
     for shell in ["elvish", "powershell", "nushell", ""] {
         let run = tcpstat(["completions", shell])?;
         assert_eq!(run.status, Some(2), "{run:?}");

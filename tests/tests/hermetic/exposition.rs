@@ -5,34 +5,35 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use tcpstat_tests::binary::{compare_with_golden, path_from};
-use tcpstat_tests::harness::{Test, hermetic_test};
+use tcpstat_tests::harness::Test;
+use tcpstat_tests::hermetic_tests;
 
 use crate::web::anywhere;
 
-/// Has everything that is there without a tracer, limits too.
+/// A fixture with everything that exists without a tracer, with limits.
 const CASE: &str = "host-6.18";
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0";
 
 pub(crate) fn tests() -> Vec<Test> {
-    vec![
-        hermetic_test("the_classic_exposition_is_the_golden_one", classic_is_golden),
-        hermetic_test("the_openmetrics_exposition_is_the_golden_one", openmetrics_is_golden),
-        hermetic_test("promtool_finds_nothing_to_say", promtool_finds_nothing_to_say),
-        hermetic_test("node_exporters_metric_is_there_byte_for_byte", node_exporter_contract),
-        hermetic_test("without_a_tracer_there_are_no_transitions", no_transitions),
-        hermetic_test("limits_are_told_where_they_can_be_read", limits),
-        hermetic_test("a_broken_sockstat_leaves_out_its_numbers_alone", broken_sockstat),
+    hermetic_tests![
+        the_classic_exposition_equals_the_golden_file,
+        the_openmetrics_exposition_equals_the_golden_file,
+        promtool_reports_no_problem,
+        node_exporters_metric_is_exported_byte_for_byte,
+        without_a_tracer_there_are_no_transitions,
+        limits_are_exported_if_they_can_be_read,
+        a_broken_sockstat_removes_only_its_own_metrics
     ]
 }
 
-fn classic_is_golden() -> Result<()> {
+fn the_classic_exposition_equals_the_golden_file() -> Result<()> {
     let response = anywhere(CASE)?.start()?.get("/metrics")?;
     assert_eq!(response.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
     compare_with_golden("metrics/host-6.18.prom", &masked(&response.body))
 }
 
-fn openmetrics_is_golden() -> Result<()> {
+fn the_openmetrics_exposition_equals_the_golden_file() -> Result<()> {
     let mut exporter = anywhere(CASE)?.start()?;
     let response = exporter.scraper().get_as("/metrics", OPENMETRICS)?;
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -41,7 +42,7 @@ fn openmetrics_is_golden() -> Result<()> {
     compare_with_golden("metrics/host-6.18.openmetrics", &masked(&response.body))
 }
 
-fn promtool_finds_nothing_to_say() -> Result<()> {
+fn promtool_reports_no_problem() -> Result<()> {
     let body = anywhere(CASE)?.start()?.get("/metrics")?.body;
     let mut promtool = Command::new(path_from("TCPSTAT_PROMTOOL")?)
         .args(["check", "metrics"])
@@ -52,15 +53,14 @@ fn promtool_finds_nothing_to_say() -> Result<()> {
         .context("start promtool")?;
     promtool.stdin.take().context("its standard input")?.write_all(body.as_bytes())?;
     let output = promtool.wait_with_output()?;
-    let said = String::from_utf8_lossy(&output.stderr).into_owned()
+    let text = String::from_utf8_lossy(&output.stderr).into_owned()
         + &String::from_utf8_lossy(&output.stdout);
-    ensure!(output.status.success() && said.is_empty(), "{}: {said}", output.status);
+    ensure!(output.status.success() && text.is_empty(), "{}: {text}", output.status);
     Ok(())
 }
 
-/// What node_exporter's collector tcpstat prints, but for the states that have no socket, which it
-/// leaves out.
-fn node_exporter_contract() -> Result<()> {
+/// The output of node_exporter's collector tcpstat, plus the states without sockets, which it omits.
+fn node_exporters_metric_is_exported_byte_for_byte() -> Result<()> {
     let body = anywhere("debian-7.2")?.start()?.get("/metrics")?.body;
     let expected = "\
 # HELP node_tcp_connection_states Number of connection states.
@@ -82,11 +82,11 @@ node_tcp_connection_states{state=\"tx_queued_bytes\"} 24642
     let start = body.find("# HELP node_tcp_connection_states").context("no such metric")?;
     assert_eq!(&body[start..start + expected.len()], expected);
     let after = body[start + expected.len()..].contains("node_tcp_connection_states");
-    assert!(!after, "more of it further down");
+    assert!(!after, "the metric appears twice");
     Ok(())
 }
 
-fn no_transitions() -> Result<()> {
+fn without_a_tracer_there_are_no_transitions() -> Result<()> {
     let mut exporter = anywhere("debian-7.2")?.start()?;
     let scrape = exporter.scrape()?;
     assert_eq!(scrape.value("tcpstat_tracer_up", &[])?, 0.0);
@@ -100,7 +100,7 @@ fn no_transitions() -> Result<()> {
     Ok(())
 }
 
-fn limits() -> Result<()> {
+fn limits_are_exported_if_they_can_be_read() -> Result<()> {
     let scrape = anywhere(CASE)?.start()?.scrape()?;
     assert_eq!(scrape.value("tcpstat_time_wait_limit", &[])?, 131_072.0);
     assert_eq!(scrape.value("tcpstat_ephemeral_ports", &[])?, 28_232.0);
@@ -111,7 +111,7 @@ fn limits() -> Result<()> {
     Ok(())
 }
 
-fn broken_sockstat() -> Result<()> {
+fn a_broken_sockstat_removes_only_its_own_metrics() -> Result<()> {
     for case in ["broken-sockstat", "broken-sockstat-number"] {
         let scrape = anywhere(case)?.start()?.scrape()?;
         assert!(scrape.family("tcpstat_sockstat_sockets").is_empty(), "{case}");
@@ -120,7 +120,7 @@ fn broken_sockstat() -> Result<()> {
     Ok(())
 }
 
-/// The exposition with what no two runs share replaced by `*`.
+/// The exposition with `*` for the values that differ between two runs.
 fn masked(body: &str) -> String {
     let varies = [
         "process_",

@@ -1,4 +1,4 @@
-//! What the parser makes of /proc as real kernels write it, and as none does.
+//! How tcpstat reads /proc as real kernels write it, and as none does.
 
 use std::fs;
 
@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tcpstat_tests::binary::{Run, fixture, tcpstat};
 use tcpstat_tests::harness::{Test, hermetic_test};
+use tcpstat_tests::hermetic_tests;
 
 /// Every case that has sockets to count.
 const CASES: [&str; 14] = [
@@ -25,7 +26,7 @@ const CASES: [&str; 14] = [
     "no-ipv6",
 ];
 
-/// Those that have none, with the file that is the matter and what is said of it.
+/// The cases without sockets, each with the file that is wrong and the error.
 const ERRORS: [(&str, &str, &str); 2] = [
     ("no-tcp", "net/tcp", "No such file or directory"),
     ("wsl1", "net/tcp", "the file is empty, not even a header"),
@@ -39,16 +40,10 @@ pub(crate) fn tests() -> Vec<Test> {
             hermetic_test(name, move || counted_as_expected(case))
         })
         .collect();
-    tests.push(hermetic_test("every_fixture_is_tested", every_fixture_is_tested));
-    tests.push(hermetic_test(
-        "the_first_broken_row_is_named_once_and_the_others_are_counted",
-        the_first_broken_row_is_named_once,
-    ));
-    tests.push(hermetic_test(
-        "a_missing_or_empty_tcp_is_one_line_with_its_path",
-        a_missing_or_empty_tcp_is_one_line_with_its_path,
-    ));
-    tests.push(hermetic_test("the_table_adds_up", the_table_adds_up));
+    tests.extend(hermetic_tests![every_fixture_is_tested]);
+    tests.extend(hermetic_tests![the_first_broken_row_is_logged_once_and_the_others_are_counted]);
+    tests.extend(hermetic_tests![a_missing_or_empty_tcp_is_an_error_of_one_line_with_its_path]);
+    tests.extend(hermetic_tests![the_rows_of_the_table_add_up]);
     tests
 }
 
@@ -77,7 +72,8 @@ fn counted_as_expected(case: &str) -> Result<()> {
 fn every_fixture_is_tested() -> Result<()> {
     let mut folders = Vec::new();
     for entry in fs::read_dir(fixture("proc")?)? {
-        folders.push(entry?.file_name().into_string().unwrap_or_default());
+        let name = entry?.file_name().into_string();
+        folders.push(name.ok().context("a name in UTF-8")?);
     }
     folders.sort();
     let mut cases = CASES.to_vec();
@@ -87,7 +83,7 @@ fn every_fixture_is_tested() -> Result<()> {
     Ok(())
 }
 
-fn the_first_broken_row_is_named_once() -> Result<()> {
+fn the_first_broken_row_is_logged_once_and_the_others_are_counted() -> Result<()> {
     let shown = show("broken-rows", &[])?;
     ensure!(shown.status == Some(0), "{shown:?}");
     assert_eq!(shown.stderr.lines().count(), 1, "{}", shown.stderr);
@@ -97,7 +93,7 @@ fn the_first_broken_row_is_named_once() -> Result<()> {
     Ok(())
 }
 
-fn a_missing_or_empty_tcp_is_one_line_with_its_path() -> Result<()> {
+fn a_missing_or_empty_tcp_is_an_error_of_one_line_with_its_path() -> Result<()> {
     for ((case, file, said), command) in
         ERRORS.into_iter().flat_map(|error| ["show", "serve"].map(|command| (error, command)))
     {
@@ -116,7 +112,7 @@ fn a_missing_or_empty_tcp_is_one_line_with_its_path() -> Result<()> {
     Ok(())
 }
 
-fn the_table_adds_up() -> Result<()> {
+fn the_rows_of_the_table_add_up() -> Result<()> {
     let shown = show("debian-7.2", &[])?;
     let line = |name: &str| {
         let line = shown.stdout.lines().find_map(|line| line.strip_prefix(name));

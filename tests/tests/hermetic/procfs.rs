@@ -1,4 +1,4 @@
-//! What stands in the place of a file of procfs, and is none.
+//! Something that is not a regular file in place of a file of procfs.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -10,40 +10,40 @@ use nix::unistd::mkfifo;
 use tcpstat_tests::binary::{fixture, tcpstat};
 use tcpstat_tests::exporter::Options;
 use tcpstat_tests::harness::{Test, hermetic_test};
+use tcpstat_tests::hermetic_tests;
 use tempfile::TempDir;
 
 pub(crate) fn tests() -> Vec<Test> {
     let mut tests = Vec::new();
     for (what, put, _) in INTRUDERS {
         for file in ["tcp", "tcp6"] {
-            tests.push(hermetic_test(
-                format!("{what}_in_the_place_of_{file}_is_named"),
-                move || is_named(what, put, file),
-            ));
+            tests.push(hermetic_test(format!("{what}_in_place_of_{file}_is_named"), move || {
+                is_named(what, put, file)
+            }));
         }
         for file in ["sockstat", "sockstat6"] {
             tests.push(hermetic_test(
-                format!("{what}_in_the_place_of_{file}_holds_nothing_up"),
-                move || holds_nothing_up(what, put, file),
+                format!("{what}_in_place_of_{file}_delays_nothing"),
+                move || delays_nothing(what, put, file),
             ));
         }
     }
-    tests.push(hermetic_test("a_sockstat_without_end_is_read_to_a_bound", endless_sockstat));
-    tests.push(hermetic_test("show_keeps_wide_numbers_apart", wide_numbers));
+    tests.extend(hermetic_tests![an_endless_sockstat_is_read_up_to_a_limit]);
+    tests.extend(hermetic_tests![show_separates_wide_numbers]);
     tests
 }
 
 type Put = fn(&Path) -> Result<()>;
 
-/// What it is, how it gets there, and what it is called.
+/// Its name in a test, how it is made, and its name in an error.
 const INTRUDERS: [(&str, Put, &str); 3] = [
     ("a_fifo", |path| Ok(mkfifo(path, Mode::from_bits_truncate(0o644))?), "a FIFO"),
     ("an_endless_device", |path| Ok(symlink("/dev/zero", path)?), "a character device"),
     ("a_directory", |path| Ok(fs::create_dir(path)?), "a directory"),
 ];
 
-/// A copy of a fixture, with another thing in the place of net/`file`.
-fn intruded(put: Put, file: &str) -> Result<TempDir> {
+/// A copy of a fixture, with something else in place of net/`file`.
+fn with_intruder(put: Put, file: &str) -> Result<TempDir> {
     let folder = copy()?;
     let path = folder.path().join("net").join(file);
     fs::remove_file(&path)?;
@@ -61,15 +61,15 @@ fn copy() -> Result<TempDir> {
     Ok(folder)
 }
 
-fn called(what: &str) -> Result<&'static str> {
+fn name_in_errors(what: &str) -> Result<&'static str> {
     let found = INTRUDERS.into_iter().find(|(name, ..)| *name == what);
     Ok(found.context("no such intruder")?.2)
 }
 
 fn is_named(what: &str, put: Put, file: &str) -> Result<()> {
-    let folder = intruded(put, file)?;
+    let folder = with_intruder(put, file)?;
     let root = folder.path().display();
-    let line = format!("{root}/net/{file}: this is {}, not a regular file", called(what)?);
+    let line = format!("{root}/net/{file}: this is {}, not a regular file", name_in_errors(what)?);
     for args in [
         vec!["show".to_owned(), format!("--path.procfs={root}")],
         vec![
@@ -86,8 +86,8 @@ fn is_named(what: &str, put: Put, file: &str) -> Result<()> {
     Ok(())
 }
 
-fn holds_nothing_up(what: &str, put: Put, file: &str) -> Result<()> {
-    let folder = intruded(put, file)?;
+fn delays_nothing(what: &str, put: Put, file: &str) -> Result<()> {
+    let folder = with_intruder(put, file)?;
     let mut exporter = over(folder.path()).start()?;
     for _ in 0..3 {
         let scrape = exporter.scrape()?;
@@ -95,7 +95,7 @@ fn holds_nothing_up(what: &str, put: Put, file: &str) -> Result<()> {
         assert!(!scrape.family("tcpstat_connections").is_empty());
     }
     let log = exporter.log();
-    let line = format!("net/{file}: this is {}, not a regular file", called(what)?);
+    let line = format!("net/{file}: this is {}, not a regular file", name_in_errors(what)?);
     assert_eq!(log.matches(&line).count(), 1, "{log}");
     ensure!(exporter.stop()?.success());
     Ok(())
@@ -106,10 +106,10 @@ fn over(root: &Path) -> Options {
     Options::default().listen(([127, 0, 0, 1], 0).into()).args([procfs])
 }
 
-fn endless_sockstat() -> Result<()> {
+fn an_endless_sockstat_is_read_up_to_a_limit() -> Result<()> {
     let folder = copy()?;
     let path = folder.path().join("net/sockstat");
-    // Sparse: a gigabyte that takes no room.
+    // A gigabyte that takes no space, because the file is sparse.
     fs::File::options().write(true).open(&path)?.set_len(1 << 30)?;
     let mut exporter = over(folder.path()).start()?;
     assert!(exporter.scrape()?.family("tcpstat_sockstat_sockets").is_empty());
@@ -119,8 +119,8 @@ fn endless_sockstat() -> Result<()> {
     Ok(())
 }
 
-/// Three queues full to the last bit of their field add up to eleven digits.
-fn wide_numbers() -> Result<()> {
+/// Three queues with the largest possible numbers add up to eleven digits.
+fn show_separates_wide_numbers() -> Result<()> {
     let folder = tempfile::tempdir()?;
     fs::create_dir(folder.path().join("net"))?;
     for (file, address) in [("tcp", "0".repeat(8)), ("tcp6", "0".repeat(32))] {

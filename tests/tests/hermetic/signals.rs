@@ -1,4 +1,4 @@
-//! Signals: which of them end the exporter, and that it cleans up then.
+//! Signals: which of them stop the exporter, and that it cleans up then.
 
 use std::fs;
 
@@ -6,14 +6,15 @@ use anyhow::Result;
 use nix::sys::signal::Signal;
 use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
 use tcpstat_tests::harness::{Test, hermetic_test};
+use tcpstat_tests::hermetic_tests;
 use tempfile::TempDir;
 
 use crate::web::anywhere;
 
 pub(crate) fn tests() -> Vec<Test> {
-    let mut tests = vec![
-        hermetic_test("sighup_and_other_notices_do_not_end_it", notices),
-        hermetic_test("two_signals_that_a_wrapper_sends_for_one_end_it_well", sent_twice),
+    let mut tests = hermetic_tests![
+        sighup_and_sigusr_do_not_stop_the_exporter,
+        a_signal_that_a_wrapper_sends_twice_stops_the_exporter_cleanly
     ];
     for signal in [
         Signal::SIGTERM,
@@ -24,19 +25,21 @@ pub(crate) fn tests() -> Vec<Test> {
         Signal::SIGPWR,
     ] {
         let name = signal.as_str().to_ascii_lowercase();
-        tests.push(hermetic_test(format!("{name}_ends_it_well"), move || ends_it_well(signal)));
+        tests.push(hermetic_test(format!("{name}_stops_the_exporter_cleanly"), move || {
+            stops_it_cleanly(signal)
+        }));
     }
     tests
 }
 
-/// A folder for the textfile, which an end that cleans up leaves empty.
+/// A folder for the textfile, which is empty after a clean stop.
 fn textfile() -> Result<(TempDir, String)> {
     let folder = tempfile::tempdir()?;
     let flag = format!("--textfile={}", folder.path().join("tcpstat.prom").display());
     Ok((folder, flag))
 }
 
-fn ends_it_well(signal: Signal) -> Result<()> {
+fn stops_it_cleanly(signal: Signal) -> Result<()> {
     let (folder, flag) = textfile()?;
     let mut exporter = anywhere("debian-6.1")?.args([flag]).start()?;
     wait_for_textfile(&folder)?;
@@ -48,7 +51,7 @@ fn ends_it_well(signal: Signal) -> Result<()> {
     Ok(())
 }
 
-fn notices() -> Result<()> {
+fn sighup_and_sigusr_do_not_stop_the_exporter() -> Result<()> {
     let mut exporter = anywhere("debian-6.1")?.start()?;
     exporter.signal(Signal::SIGPIPE)?;
     for signal in [Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2] {
@@ -60,14 +63,14 @@ fn notices() -> Result<()> {
     Ok(())
 }
 
-/// As coreutils' `timeout` does: to its child, and to the group of its child.
-fn sent_twice() -> Result<()> {
+/// As `timeout` of coreutils does: once to its child, and once to the process group of its child.
+fn a_signal_that_a_wrapper_sends_twice_stops_the_exporter_cleanly() -> Result<()> {
     let (folder, flag) = textfile()?;
     let mut exporter = anywhere("debian-6.1")?.args([flag]).start()?;
     wait_for_textfile(&folder)?;
     exporter.signal(Signal::SIGTERM)?;
     exporter.wait_log("stopping")?;
-    // It may have ended meanwhile, but has not been waited for.
+    // It may have ended, but nobody has waited for it.
     exporter.signal(Signal::SIGTERM)?;
     assert_eq!(exporter.wait_end()?.code(), Some(0), "{}", exporter.log());
     assert_eq!(fs::read_dir(folder.path())?.count(), 0);

@@ -1,34 +1,35 @@
-//! The file for node_exporter's textfile collector: when it is written, and when it goes.
+//! The file for node_exporter's textfile collector: when it is written, and when it is removed.
 
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::Signal;
 use tcpstat_tests::binary::tcpstat;
 use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
 use tcpstat_tests::exporter::{Exporter, Options};
-use tcpstat_tests::harness::{Test, hermetic_test};
+use tcpstat_tests::harness::Test;
+use tcpstat_tests::hermetic_tests;
 use tempfile::TempDir;
 
 use crate::web::anywhere;
 
 pub(crate) fn tests() -> Vec<Test> {
-    vec![
-        hermetic_test("the_textfile_is_what_metrics_say_and_any_user_may_read_it", what_it_is),
-        hermetic_test("the_textfile_is_there_without_the_metric_of_that_name", alone),
-        hermetic_test("the_textfile_goes_when_the_exporter_ends", it_goes),
-        hermetic_test("a_textfile_that_cannot_be_stops_the_start", it_cannot_be),
-        hermetic_test("the_textfile_of_another_process_stays", anothers_stays),
-        hermetic_test("of_two_processes_the_last_writer_removes_the_textfile", two_writers),
-        hermetic_test("an_exporter_that_was_never_ready_removes_no_textfile", never_ready),
-        hermetic_test("what_killed_runs_left_goes_at_the_next_start", killed_runs),
-        hermetic_test("errors_name_the_textfile_that_the_user_named", named_as_given),
-        hermetic_test("a_limit_on_the_size_of_files_costs_the_textfile_alone", too_large),
-        hermetic_test("a_folder_that_goes_and_comes_back_is_told_once_each", told_once),
+    hermetic_tests![
+        the_textfile_equals_the_metrics_and_is_readable_by_all,
+        the_textfile_is_written_although_the_metric_is_not_served,
+        the_textfile_is_removed_when_the_exporter_stops,
+        a_textfile_that_cannot_be_written_prevents_the_start,
+        the_textfile_of_another_process_is_not_removed,
+        of_two_processes_the_last_writer_removes_the_textfile,
+        an_exporter_that_was_never_ready_removes_no_textfile,
+        the_next_start_removes_temporary_files_of_killed_runs,
+        errors_name_the_textfile_as_the_user_gave_it,
+        a_limit_on_file_size_affects_only_the_textfile,
+        a_folder_that_disappears_and_returns_is_logged_once_each
     ]
 }
 
@@ -60,7 +61,7 @@ impl Dropped {
     }
 }
 
-fn what_it_is() -> Result<()> {
+fn the_textfile_equals_the_metrics_and_is_readable_by_all() -> Result<()> {
     let dropped = Dropped::new()?;
     let mut exporter = dropped.options()?.start()?;
     let text = dropped.text()?;
@@ -70,11 +71,11 @@ fn what_it_is() -> Result<()> {
     assert_eq!(text, expected);
     assert_eq!(text.lines().count(), 2 + 13);
     assert_eq!(fs::metadata(&dropped.path)?.permissions().mode() & 0o777, 0o644);
-    assert_eq!(fs::read_dir(dropped.folder.path())?.count(), 1, "nothing else stays in the folder");
+    assert_eq!(fs::read_dir(dropped.folder.path())?.count(), 1, "other files are in the folder");
     Ok(())
 }
 
-fn alone() -> Result<()> {
+fn the_textfile_is_written_although_the_metric_is_not_served() -> Result<()> {
     let dropped = Dropped::new()?;
     let mut exporter = dropped.options()?.args(["--no-compat.node-exporter"]).start()?;
     assert!(dropped.text()?.contains("node_tcp_connection_states{state=\"listen\"}"));
@@ -82,7 +83,7 @@ fn alone() -> Result<()> {
     Ok(())
 }
 
-fn it_goes() -> Result<()> {
+fn the_textfile_is_removed_when_the_exporter_stops() -> Result<()> {
     let dropped = Dropped::new()?;
     let exporter = dropped.options()?.start()?;
     dropped.text()?;
@@ -91,7 +92,7 @@ fn it_goes() -> Result<()> {
     Ok(())
 }
 
-fn it_cannot_be() -> Result<()> {
+fn a_textfile_that_cannot_be_written_prevents_the_start() -> Result<()> {
     let folder = tempfile::tempdir()?;
     fs::create_dir(folder.path().join("folder.prom"))?;
     let below = |name: &str| folder.path().join(name).display().to_string();
@@ -105,14 +106,14 @@ fn it_cannot_be() -> Result<()> {
     for (path, status, reason) in cases {
         let run = tcpstat(["serve", "--web.listen-address=127.0.0.1:0", "--textfile", &path])?;
         assert_eq!(run.status, Some(status), "{path}: {run:?}");
-        let line = run.stderr.lines().next().unwrap_or_default();
+        let line = run.stderr.lines().next().context("no error")?;
         assert!(line.contains("--textfile") && line.contains(reason), "{path}: {}", run.stderr);
         assert!(status == 2 || run.stderr.lines().count() == 1, "{path}: {}", run.stderr);
     }
     Ok(())
 }
 
-fn anothers_stays() -> Result<()> {
+fn the_textfile_of_another_process_is_not_removed() -> Result<()> {
     let dropped = Dropped::new()?;
     let mut exporter = dropped.options()?.args(["--snapshot-interval=1h"]).start()?;
     dropped.text()?;
@@ -128,17 +129,17 @@ fn anothers_stays() -> Result<()> {
     Ok(())
 }
 
-/// Whichever of the two ends first: only the file of the last writer goes with its writer.
-fn two_writers() -> Result<()> {
+/// Only the last writer removes the file when it stops, whichever of the two stops first.
+fn of_two_processes_the_last_writer_removes_the_textfile() -> Result<()> {
     let dropped = Dropped::new()?;
     let mut often = dropped.options()?.args(["--snapshot-interval=100ms"]).start()?;
     dropped.text()?;
     let rarely = dropped.options()?.args(["--snapshot-interval=1h"]).start()?;
-    // Its only file has been replaced when the other one says so.
+    // When the other one logs this, it has replaced the only file of this one.
     often.wait_log("is also written by another process")?;
-    await_listing(&mut often)?;
+    await_snapshot(&mut often)?;
     assert_eq!(rarely.stop()?.code(), Some(0));
-    assert!(dropped.path.exists(), "the file of the one that runs on");
+    assert!(dropped.path.exists(), "the file of the running exporter is gone");
     often.signal(Signal::SIGTERM)?;
     assert_eq!(often.wait_end()?.code(), Some(0));
     assert_eq!(fs::read_dir(dropped.folder.path())?.count(), 0);
@@ -147,7 +148,7 @@ fn two_writers() -> Result<()> {
     Ok(())
 }
 
-fn never_ready() -> Result<()> {
+fn an_exporter_that_was_never_ready_removes_no_textfile() -> Result<()> {
     let dropped = Dropped::new()?;
     fs::write(&dropped.path, "another's\n")?;
     let empty = tempfile::tempdir()?;
@@ -164,8 +165,8 @@ fn never_ready() -> Result<()> {
     Ok(())
 }
 
-/// A file of that form which nobody has locked is one of a run that was killed.
-fn killed_runs() -> Result<()> {
+/// A temporary file that no process has locked belongs to a run that was killed.
+fn the_next_start_removes_temporary_files_of_killed_runs() -> Result<()> {
     let dropped = Dropped::new()?;
     let beside = |name: &str| dropped.folder.path().join(name);
     for name in [".tcpstat-aaaaaa.tmp", ".tcpstat-bbbbbb.tmp", "mine.tmp"] {
@@ -184,7 +185,7 @@ fn killed_runs() -> Result<()> {
     Ok(())
 }
 
-fn named_as_given() -> Result<()> {
+fn errors_name_the_textfile_as_the_user_gave_it() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("none\n\u{1b}[31m").join("tcpstat.prom");
     let run = tcpstat([
@@ -200,29 +201,29 @@ fn named_as_given() -> Result<()> {
     Ok(())
 }
 
-/// RLIMIT_FSIZE, of which the kernel tells by SIGXFSZ too.
-fn too_large() -> Result<()> {
+/// RLIMIT_FSIZE, at which the kernel also sends SIGXFSZ.
+fn a_limit_on_file_size_affects_only_the_textfile() -> Result<()> {
     setrlimit(Resource::RLIMIT_FSIZE, 16, 16)?;
     let dropped = Dropped::new()?;
     let mut exporter = dropped.options()?.args(["--snapshot-interval=100ms"]).start()?;
     exporter.wait_log("its values are stale: File too large")?;
-    await_listing(&mut exporter)?;
+    await_snapshot(&mut exporter)?;
     exporter.signal(Signal::SIGTERM)?;
     assert_eq!(exporter.wait_end()?.code(), Some(0));
     assert_eq!(fs::read_dir(dropped.folder.path())?.count(), 0);
     Ok(())
 }
 
-fn told_once() -> Result<()> {
+fn a_folder_that_disappears_and_returns_is_logged_once_each() -> Result<()> {
     let dropped = Dropped::new()?;
     let mut exporter = dropped.options()?.args(["--snapshot-interval=100ms"]).start()?;
     dropped.text()?;
     let elsewhere = dropped.folder.path().with_extension("elsewhere");
     fs::rename(dropped.folder.path(), &elsewhere)?;
     exporter.wait_log("values are stale")?;
-    // It fails at every listing.
-    await_listing(&mut exporter)?;
-    await_listing(&mut exporter)?;
+    // It fails at every snapshot.
+    await_snapshot(&mut exporter)?;
+    await_snapshot(&mut exporter)?;
     fs::rename(&elsewhere, dropped.folder.path())?;
     exporter.wait_log("is written again")?;
     let log = exporter.log();
@@ -231,13 +232,13 @@ fn told_once() -> Result<()> {
     Ok(())
 }
 
-/// Waits until the sockets have been listed once more.
-fn await_listing(exporter: &mut Exporter) -> Result<()> {
+/// Waits for another snapshot.
+fn await_snapshot(exporter: &mut Exporter) -> Result<()> {
     let finished = |exporter: &mut Exporter| {
         exporter.scrape()?.value("tcpstat_snapshot_timestamp_seconds", &[])
     };
     let before = finished(exporter)?;
-    wait_until("another listing", DEADLINE, || {
+    wait_until("another snapshot", DEADLINE, || {
         let now = finished(exporter)?;
         Ok(if now > before { Progress::Done(()) } else { Progress::NotYet(now.to_string()) })
     })

@@ -1,4 +1,4 @@
-//! What is served beside the metrics, and how serving ends.
+//! What the exporter serves besides the metrics, and how serving ends.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -8,26 +8,27 @@ use anyhow::{Context, Result, bail};
 use tcpstat_tests::binary::{fixture, printed, tcpstat};
 use tcpstat_tests::deadline::DEADLINE;
 use tcpstat_tests::exporter::Options;
-use tcpstat_tests::harness::{Test, hermetic_test};
+use tcpstat_tests::harness::Test;
+use tcpstat_tests::hermetic_tests;
 use tcpstat_tests::scraper::Scraper;
 
 pub(crate) fn tests() -> Vec<Test> {
-    vec![
-        hermetic_test("health_and_readiness_answer", health_and_readiness_answer),
-        hermetic_test("the_page_leads_to_the_metrics_the_api_and_health", the_page_leads),
-        hermetic_test("the_page_may_load_nothing_from_elsewhere", strict_policy),
-        hermetic_test("the_page_is_sent_again_only_when_it_has_changed", page_is_cached),
-        hermetic_test("all_files_of_the_page_are_there_and_may_be_kept", files_of_the_page),
-        hermetic_test("the_runbook_is_served_with_a_section_for_each_alert", runbook),
-        hermetic_test("text_is_compressed_for_those_who_accept_it_and_streams_never", compressed),
-        hermetic_test("a_path_that_is_taken_is_refused_for_the_metrics", taken_paths),
-        hermetic_test("elsewhere_is_404_and_other_methods_are_405", elsewhere_is_404),
-        hermetic_test("several_addresses_are_served", several_addresses_are_served),
-        hermetic_test("a_reader_who_does_not_read_holds_up_no_end", stalled_reader),
+    hermetic_tests![
+        health_and_readiness_answer,
+        the_page_links_to_metrics_api_and_health,
+        the_page_may_not_load_from_other_hosts,
+        the_page_is_sent_again_only_when_it_has_changed,
+        all_files_of_the_page_are_served_and_cacheable,
+        the_runbook_is_served_with_a_section_for_each_alert,
+        text_is_compressed_if_the_client_accepts_it_and_streams_never_are,
+        a_reserved_path_is_refused_for_the_metrics,
+        other_paths_are_404_and_other_methods_are_405,
+        several_addresses_are_served,
+        a_client_that_does_not_read_does_not_delay_the_stop
     ]
 }
 
-/// An exporter over a fixture, on a free port of the machine's loopback.
+/// An exporter over a fixture, on a free port of the loopback.
 pub(crate) fn anywhere(case: &str) -> Result<Options> {
     let mut procfs = std::ffi::OsString::from("--path.procfs=");
     procfs.push(fixture(format!("proc/{case}"))?);
@@ -42,11 +43,11 @@ fn health_and_readiness_answer() -> Result<()> {
     Ok(())
 }
 
-fn the_page_leads() -> Result<()> {
+fn the_page_links_to_metrics_api_and_health() -> Result<()> {
     let mut exporter = anywhere("debian-6.1")?.args(["--web.telemetry-path=/numbers"]).start()?;
     let page = exporter.get("/")?;
     assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
-    // Relative, so that a proxy may put it below a path.
+    // Relative, so that it works below any path of a proxy.
     for link in ["numbers", "api", "runbook", "-/healthy"] {
         assert!(page.body.contains(&format!("<a href=\"{link}\">")), "{link}: {}", page.body);
         assert_eq!(exporter.get(&format!("/{link}"))?.status, 200, "{link}");
@@ -54,7 +55,7 @@ fn the_page_leads() -> Result<()> {
     Ok(())
 }
 
-fn strict_policy() -> Result<()> {
+fn the_page_may_not_load_from_other_hosts() -> Result<()> {
     let page = anywhere("debian-6.1")?.start()?.get("/")?;
     let policy = page.header("content-security-policy").context("no policy")?;
     let directives: Vec<_> = policy.split(';').map(str::trim).collect();
@@ -71,7 +72,7 @@ fn strict_policy() -> Result<()> {
     Ok(())
 }
 
-fn page_is_cached() -> Result<()> {
+fn the_page_is_sent_again_only_when_it_has_changed() -> Result<()> {
     let mut exporter = anywhere("debian-6.1")?.start()?;
     let etag = exporter.get("/")?.header("etag").context("no etag")?.to_owned();
     for (known, status) in
@@ -85,7 +86,7 @@ fn page_is_cached() -> Result<()> {
     Ok(())
 }
 
-fn files_of_the_page() -> Result<()> {
+fn all_files_of_the_page_are_served_and_cacheable() -> Result<()> {
     let mut exporter = anywhere("debian-6.1")?.start()?;
     let page = exporter.get("/")?.body;
     let files: Vec<_> = page.split(['"']).filter(|path| path.starts_with("assets/")).collect();
@@ -104,15 +105,15 @@ fn files_of_the_page() -> Result<()> {
         let kept = answer.header("cache-control").context("no cache-control")?;
         assert!(kept.contains("immutable"), "{file}: {kept}");
     }
-    // Of another version there are none.
+    // Files of another version are not served.
     let name = files[0].rsplit('/').next().context("no name")?;
     assert_eq!(exporter.get(&format!("/assets/0123456789abcdef/{name}"))?.status, 404);
     Ok(())
 }
 
-/// The anchor of an alert's runbook_url is there, as the alert is named and in lower case, and what the page
-/// may load is as little as elsewhere.
-fn runbook() -> Result<()> {
+/// The page has the anchor of every alert's runbook_url, as the alert is named and in lower case, and the same
+/// policy as the main page.
+fn the_runbook_is_served_with_a_section_for_each_alert() -> Result<()> {
     let mut exporter = anywhere("debian-6.1")?.start()?;
     let page = exporter.get("/runbook")?;
     assert_eq!(page.status, 200);
@@ -130,9 +131,12 @@ fn runbook() -> Result<()> {
             assert_eq!(page.body.matches(&format!(" id=\"{id}\"")).count(), 1, "{id}");
         }
     }
-    // No link leads to what is not served.
-    for link in page.body.split("<a ").skip(1).filter_map(|link| link.split_once("href=\"")) {
-        let target = link.1.split('"').next().unwrap_or_default();
+    // Every link leads to something that is served.
+    let links: Vec<_> =
+        page.body.split("<a ").skip(1).filter_map(|link| link.split_once("href=\"")).collect();
+    assert!(!links.is_empty(), "{}", page.body);
+    for link in links {
+        let target = link.1.split_once('"').context("an open href")?.0;
         let anchor = target.strip_prefix('#');
         assert!(
             target == "./" || anchor.is_some_and(|id| page.body.contains(&format!(" id=\"{id}\""))),
@@ -148,7 +152,7 @@ fn gzip(bytes: &[u8]) -> Result<Vec<u8>> {
     Ok(text)
 }
 
-fn compressed() -> Result<()> {
+fn text_is_compressed_if_the_client_accepts_it_and_streams_never_are() -> Result<()> {
     let mut exporter = anywhere("debian-6.1")?.start()?;
     let page = exporter.get("/")?.body;
     let script = page.split('"').find(|path| path.ends_with("uplot.js")).context("no script")?;
@@ -156,7 +160,7 @@ fn compressed() -> Result<()> {
     for path in ["/metrics", "/", "/runbook", "/api", &script] {
         let plain = exporter.get(path)?;
         assert_eq!(plain.header("content-encoding"), None, "{path}");
-        let vary = plain.header("vary").unwrap_or_default().to_owned();
+        let vary = plain.header("vary").context("no vary")?.to_owned();
         assert!(vary.contains("accept-encoding"), "{path}: {vary}");
         let mut ask = |accepted: &str| {
             exporter.scraper().raw_request("GET", path, &[("Accept-Encoding", accepted)])
@@ -170,7 +174,7 @@ fn compressed() -> Result<()> {
         assert_eq!(headers.get("vary"), Some(&vary), "{path}");
         assert!(body.len() * 3 < plain.body.len() * 2, "{path}: {} bytes", body.len());
         let text = String::from_utf8(gzip(&body)?)?;
-        // The numbers of a scrape are those of its moment; their names are the same.
+        // The numbers may differ between two scrapes; the names are the same.
         let first = |text: &str| text.lines().next().map(str::to_owned);
         assert_eq!(first(&text), first(&plain.body), "{path}");
         assert_eq!(text.lines().count(), plain.body.lines().count(), "{path}");
@@ -188,7 +192,7 @@ fn compressed() -> Result<()> {
     Ok(())
 }
 
-fn taken_paths() -> Result<()> {
+fn a_reserved_path_is_refused_for_the_metrics() -> Result<()> {
     for path in
         ["/", "/runbook", "/-/healthy", "/-/ready", "/api", "/api/v1/stream", "/assets/1/main.js"]
     {
@@ -199,7 +203,7 @@ fn taken_paths() -> Result<()> {
     Ok(())
 }
 
-fn elsewhere_is_404() -> Result<()> {
+fn other_paths_are_404_and_other_methods_are_405() -> Result<()> {
     let mut exporter = anywhere("debian-6.1")?.start()?;
     for path in ["/metric", "/metrics/", "/-/reload", "/favicon.ico", "/api/", "/api/v2/status"] {
         assert_eq!(exporter.get(path)?.status, 404, "{path}");
@@ -219,11 +223,11 @@ fn several_addresses_are_served() -> Result<()> {
     Ok(())
 }
 
-fn stalled_reader() -> Result<()> {
+fn a_client_that_does_not_read_does_not_delay_the_stop() -> Result<()> {
     let exporter = anywhere("debian-6.1")?.start()?;
     let mut reader = TcpStream::connect(exporter.address())?;
     reader.set_write_timeout(Some(Duration::from_secs(1)))?;
-    // Until the answers that nobody reads have filled every buffer, and the requests too.
+    // Until unread answers and requests fill every buffer.
     while reader.write_all(b"GET /metrics HTTP/1.1\r\nHost: tcpstat\r\n\r\n").is_ok() {}
     assert_eq!(exporter.stop()?.code(), Some(0));
     Ok(())

@@ -1,4 +1,4 @@
-//! Few descriptors, many requests at once, and files that do not answer.
+//! Few descriptors, many requests at once, and files that hang.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -14,26 +14,28 @@ use tcpstat_tests::binary::{fixture, output};
 use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
 use tcpstat_tests::exporter::{Exporter, Options};
 use tcpstat_tests::frozen::FrozenFs;
-use tcpstat_tests::harness::{Test, kernel_test};
+use tcpstat_tests::harness::Test;
 use tcpstat_tests::hostile_clients::{ATTACK_DEADLINE, Attack, Kind};
+use tcpstat_tests::kernel_tests;
 use tcpstat_tests::mounts::PrivateMounts;
+use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::scraper::{Scraper, connect_from};
 use tempfile::TempDir;
 
 pub(crate) fn tests() -> Vec<Test> {
-    vec![
-        kernel_test("with_64_descriptors_it_serves_and_lists_whatever_others_hold", |_| few()),
-        kernel_test("the_soft_limit_on_descriptors_is_raised_to_the_hard_one", |_| raised()),
-        kernel_test("a_scraper_that_keeps_its_connection_is_not_pushed_out", |_| kept()),
-        kernel_test("more_requests_than_may_be_answered_at_once_are_503_with_the_flag", |_| busy()),
-        kernel_test("an_answer_that_nobody_reads_makes_room_for_another", |_| unread()),
-        kernel_test("histories_that_nobody_reads_make_room_for_others", |_| histories()),
-        kernel_test("scrapes_that_wait_for_the_same_reading_share_it", |_| shared()),
-        kernel_test("a_file_that_does_not_answer_is_left_out_named_and_read_again", |_| hanging()),
+    kernel_tests![
+        with_64_descriptors_it_serves_and_takes_snapshots_while_clients_hold_connections,
+        the_soft_limit_on_descriptors_is_raised_to_the_hard_limit,
+        a_scraper_that_keeps_its_connection_is_not_disconnected,
+        requests_above_the_limit_are_503_and_name_the_flag,
+        an_unread_answer_is_dropped_for_a_new_request,
+        unread_histories_do_not_block_other_clients,
+        waiting_scrapes_share_one_reading,
+        a_file_that_hangs_is_omitted_named_and_read_again_later
     ]
 }
 
-/// What is started from here may have so many descriptors.
+/// Limits the descriptors of the processes that this one starts.
 fn limit_descriptors(soft: u64, hard: u64) -> Result<()> {
     setrlimit(Resource::RLIMIT_NOFILE, soft, hard).context("setrlimit(RLIMIT_NOFILE)")
 }
@@ -42,10 +44,12 @@ fn address_of(last: u8) -> IpAddr {
     [127, 9, 0, last].into()
 }
 
-fn few() -> Result<()> {
+fn with_64_descriptors_it_serves_and_takes_snapshots_while_clients_hold_connections(
+    _: &Namespace,
+) -> Result<()> {
     limit_descriptors(64, 64)?;
     let mut exporter = Exporter::start(&["--snapshot=procfs", "--snapshot-interval=100ms"])?;
-    // Of another process, which may have as many as it is given: this one has 64 too.
+    // This process has 64 descriptors too.
     let hold = |n: u8| -> Result<TcpStream> {
         let mut half = connect_from(address_of(1), exporter.address())?;
         half.write_all(&b"GET /metrics HTTP/1.1\r\nHost: tcpstat\r\n"[..usize::from(n % 30)])?;
@@ -71,14 +75,14 @@ fn few() -> Result<()> {
     Ok(())
 }
 
-fn raised() -> Result<()> {
+fn the_soft_limit_on_descriptors_is_raised_to_the_hard_limit(_: &Namespace) -> Result<()> {
     limit_descriptors(80, 300)?;
     let mut exporter = Exporter::start(&[])?;
     assert_eq!(exporter.scrape()?.value("process_max_fds", &[])?, 300.0);
     Ok(())
 }
 
-fn kept() -> Result<()> {
+fn a_scraper_that_keeps_its_connection_is_not_disconnected(_: &Namespace) -> Result<()> {
     let exporter = Exporter::start(&[])?;
     let mut kept = Scraper::connect_from(address_of(1), exporter.address())?;
     kept.scrape()?;
@@ -95,12 +99,12 @@ fn kept() -> Result<()> {
     Ok(())
 }
 
-/// Requests whose answers fill every buffer, from a client that does not read.
+/// Sends requests and reads no answer, until the answers fill every buffer.
 fn ask_without_reading(source: IpAddr, address: SocketAddr) -> Result<TcpStream> {
     let mut stream = connect_from(source, address)?;
     stream.set_write_timeout(Some(Duration::from_millis(500)))?;
     let request = b"GET /metrics HTTP/1.1\r\nHost: tcpstat\r\n\r\n";
-    // It ends when the server does not read on, as it waits for answers to be taken.
+    // The write fails when the server no longer reads, because it waits for the client to read.
     for _ in 0..100_000 {
         if stream.write_all(request).is_err() {
             break;
@@ -109,12 +113,12 @@ fn ask_without_reading(source: IpAddr, address: SocketAddr) -> Result<TcpStream>
     Ok(stream)
 }
 
-fn unread() -> Result<()> {
+fn an_unread_answer_is_dropped_for_a_new_request(_: &Namespace) -> Result<()> {
     let mut exporter = Exporter::start(&["--web.max-requests=2"])?;
     let held = (1..=2)
         .map(|n| ask_without_reading(address_of(n), exporter.address()))
         .collect::<Result<Vec<_>>>()?;
-    // Both places are taken by answers that nobody reads: one makes room, at once.
+    // Unread answers take both places: one is dropped at once.
     exporter.scrape()?;
     let mut ended = 0;
     for mut stream in held {
@@ -133,7 +137,7 @@ fn unread() -> Result<()> {
     Ok(())
 }
 
-/// An exporter over a folder whose sockstat is on a file system that can hang, and that path.
+/// An exporter over a folder whose sockstat is on a file system that can hang; the path of that sockstat.
 fn over_a_folder(folder: &TempDir, more: &str) -> Result<(Exporter, FrozenFs, PathBuf)> {
     let net = folder.path().join("net");
     fs::create_dir(&net)?;
@@ -148,7 +152,7 @@ fn over_a_folder(folder: &TempDir, more: &str) -> Result<(Exporter, FrozenFs, Pa
     Ok((Options::default().args(args).start()?, fuse, sockstat))
 }
 
-fn busy() -> Result<()> {
+fn requests_above_the_limit_are_503_and_name_the_flag(_: &Namespace) -> Result<()> {
     let folder = TempDir::new()?;
     let (exporter, fuse, _) = over_a_folder(&folder, "--web.max-requests=1")?;
     fuse.freeze();
@@ -165,18 +169,18 @@ fn busy() -> Result<()> {
     })?;
     assert_eq!(refused.header("retry-after"), Some("1"));
     ensure!(refused.body.contains("--web.max-requests"), "{}", refused.body);
-    // It comes to its end, and others to their turn.
+    // The slow answer ends, and others are served.
     wait_until("answer", DEADLINE, || {
         let status = Scraper::connect_from(address_of(2), address)?.get("/-/healthy")?.status;
         Ok(if status == 200 { Progress::Done(()) } else { Progress::NotYet(status.to_string()) })
     })
 }
 
-/// More histories than may be under way are asked for, over and over, and none of them is read.
-fn histories() -> Result<()> {
+/// Requests more histories than the exporter sends at once, and reads none of them.
+fn unread_histories_do_not_block_other_clients(_: &Namespace) -> Result<()> {
     let exporter = Exporter::start(&[])?;
     let request = b"GET /api/v1/history HTTP/1.1\r\nHost: tcpstat\r\n\r\n";
-    // No more than the socket takes: the exporter stops reading.
+    // Until the exporter stops reading.
     let ask = |n| -> Result<TcpStream> {
         let mut stream = connect_from(address_of(n), exporter.address())?;
         stream.set_write_timeout(Some(Duration::from_millis(200)))?;
@@ -194,8 +198,8 @@ fn histories() -> Result<()> {
     Ok(())
 }
 
-/// While one reading is under way, many ask: one more reading answers them all.
-fn shared() -> Result<()> {
+/// Scrapes that arrive during one reading share the next.
+fn waiting_scrapes_share_one_reading(_: &Namespace) -> Result<()> {
     const SCRAPERS: u8 = 30;
     const REQUEST: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: tcpstat\r\nConnection: close\r\n\r\n";
     let folder = TempDir::new()?;
@@ -227,27 +231,27 @@ fn shared() -> Result<()> {
         ensure!(answer.starts_with("HTTP/1.1 200"), "{answer}");
         ensure!(answer.contains("\ntcpstat_sockstat_sockets{"), "{answer}");
     }
-    // The first one's, and one more; a request that was read from its connection may not have been
-    // handed on yet.
+    // One for the first scrape, and one more; a request that the server has read may not have reached the
+    // handler yet.
     let opened = fuse.opened() - before;
     ensure!((2..=4).contains(&opened), "{opened} readings for {SCRAPERS} scrapes beside the first");
     Ok(())
 }
 
-fn hanging() -> Result<()> {
+fn a_file_that_hangs_is_omitted_named_and_read_again_later(_: &Namespace) -> Result<()> {
     let folder = TempDir::new()?;
     let (mut exporter, fuse, sockstat) = over_a_folder(&folder, "--web.max-requests=40")?;
-    let told = |exporter: &mut Exporter| -> Result<(bool, bool)> {
+    let exported = |exporter: &mut Exporter| -> Result<(bool, bool)> {
         let scrape = exporter.scrape()?;
         let has = |family: &str| !scrape.family(family).is_empty();
         ensure!(has("tcpstat_connections"), "{}", exporter.log());
         Ok((has("tcpstat_sockstat_sockets"), has("process_open_fds")))
     };
-    assert_eq!(told(&mut exporter)?, (true, true));
+    assert_eq!(exported(&mut exporter)?, (true, true));
     fuse.freeze();
-    // Left out is what hangs, and nothing else; others are not held up.
+    // Only the values of the file that hangs are omitted, and no scrape hangs.
     for _ in 0..3 {
-        assert_eq!(told(&mut exporter)?, (false, true));
+        assert_eq!(exported(&mut exporter)?, (false, true));
     }
     let log = exporter.log();
     let lines: Vec<_> =
@@ -255,11 +259,11 @@ fn hanging() -> Result<()> {
     ensure!(lines.len() == 1 && lines[0].contains(&*sockstat.to_string_lossy()), "{log}");
     fuse.thaw();
     wait_until("sockstat", DEADLINE, || {
-        let told = told(&mut exporter)?;
-        Ok(if told.0 { Progress::Done(()) } else { Progress::NotYet(format!("{told:?}")) })
+        let exported = exported(&mut exporter)?;
+        Ok(if exported.0 { Progress::Done(()) } else { Progress::NotYet(format!("{exported:?}")) })
     })?;
     ensure!(exporter.log().contains("its values are no longer left out"), "{}", exporter.log());
-    // Its threads are no more than before.
+    // It has no more threads than before.
     let threads = Command::new("ls").arg(format!("/proc/{}/task", exporter.pid())).output()?;
     ensure!(String::from_utf8_lossy(&threads.stdout).lines().count() < 8, "{threads:?}");
     Ok(())

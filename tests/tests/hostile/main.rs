@@ -1,4 +1,4 @@
-//! A server that nobody can starve: other clients are answered, memory is bounded, and all ends.
+//! Hostile clients: other clients are answered, memory is bounded, and every connection ends.
 
 #![expect(clippy::float_cmp, reason = "the values compared are whole numbers")]
 

@@ -1,34 +1,33 @@
-//! What takes too long ends, and what does not lives.
+//! Connections that take too long end; others do not.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::IpAddr;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use tcpstat_tests::binary::output;
 use tcpstat_tests::deadline::{Progress, poll};
 use tcpstat_tests::exporter::Exporter;
-use tcpstat_tests::harness::{Test, kernel_test};
+use tcpstat_tests::harness::Test;
 use tcpstat_tests::hostile_clients::{Kind, hold};
+use tcpstat_tests::kernel_tests;
+use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::scraper::{Scraper, connect_from};
 
 /// From the first byte of a request to its last.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How much later than promised it may be, on a machine that has much else to do.
-const LATE: Duration = Duration::from_secs(5);
+/// How long a test waits for an end that the exporter promises earlier: a loaded machine may be late.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 pub(crate) fn tests() -> Vec<Test> {
-    vec![
-        kernel_test(
-            "half_a_request_ends_after_ten_seconds_and_an_idle_connection_does_not",
-            |_| half_a_request(),
-        ),
-        kernel_test("a_request_that_trickles_ends_after_ten_seconds_too", |_| trickle()),
-        kernel_test("a_head_of_more_than_16_kilobytes_is_refused", |_| long_head()),
-        kernel_test("a_peer_that_vanishes_is_noticed_by_the_kernel", |_| keepalive()),
-        kernel_test("a_stream_that_nobody_reads_ends", |_| stalled_stream()),
+    kernel_tests![
+        half_a_request_times_out_and_an_idle_connection_does_not,
+        a_request_that_trickles_times_out,
+        a_head_of_more_than_16_kilobytes_is_refused,
+        keepalive_is_on_for_every_connection,
+        a_stream_that_nobody_reads_times_out
     ]
 }
 
@@ -38,21 +37,22 @@ fn source() -> IpAddr {
     [127, 9, 0, 1].into()
 }
 
-fn half_a_request() -> Result<()> {
+fn half_a_request_times_out_and_an_idle_connection_does_not(_: &Namespace) -> Result<()> {
     let exporter = Exporter::start(&[])?;
     let mut kept = Scraper::connect(exporter.address())?;
     kept.scrape()?;
     let mut silent = connect_from(source(), exporter.address())?;
     let mut half = connect_from(source(), exporter.address())?;
-    half.write_all(HALF)?;
+    half.set_read_timeout(Some(PATIENCE))?;
     let begun = Instant::now();
-    half.set_read_timeout(Some(REQUEST_TIMEOUT + LATE))?;
-    // In order or by a reset: it ends.
-    let ended = half.read(&mut [0]);
-    ensure!(!matches!(&ended, Ok(1..)), "{ended:?}");
+    half.write_all(HALF)?;
+    match half.read(&mut [0]) {
+        Ok(0) => {}
+        Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
+        other => bail!("{other:?} after {:?}", begun.elapsed()),
+    }
     ensure!(begun.elapsed() >= REQUEST_TIMEOUT, "after {:?}", begun.elapsed());
-    ensure!(begun.elapsed() < REQUEST_TIMEOUT + LATE, "after {:?}", begun.elapsed());
-    // The time does not run between two requests, nor before the first.
+    // No timeout runs between two requests, nor before the first.
     kept.scrape()?;
     silent.write_all(b"GET /-/healthy HTTP/1.1\r\nHost: tcpstat\r\nConnection: close\r\n\r\n")?;
     let mut answer = String::new();
@@ -61,15 +61,15 @@ fn half_a_request() -> Result<()> {
     Ok(())
 }
 
-/// Each byte gives it no more time.
-fn trickle() -> Result<()> {
+/// More bytes do not extend the timeout.
+fn a_request_that_trickles_times_out(_: &Namespace) -> Result<()> {
     let exporter = Exporter::start(&[])?;
     let mut half = connect_from(source(), exporter.address())?;
-    half.write_all(HALF)?;
     let begun = Instant::now();
-    poll("end", REQUEST_TIMEOUT + LATE, Duration::from_millis(500), || {
+    half.write_all(HALF)?;
+    poll("end of the connection", PATIENCE, Duration::from_millis(500), || {
         Ok(match half.write_all(b"x") {
-            Ok(()) => Progress::NotYet("it goes on".to_owned()),
+            Ok(()) => Progress::NotYet("it is open".to_owned()),
             Err(_) => Progress::Done(()),
         })
     })?;
@@ -77,7 +77,7 @@ fn trickle() -> Result<()> {
     Ok(())
 }
 
-fn long_head() -> Result<()> {
+fn a_head_of_more_than_16_kilobytes_is_refused(_: &Namespace) -> Result<()> {
     let exporter = Exporter::start(&[])?;
     for (bytes, status) in [(12_000, 200), (40_000, 431)] {
         let mut scraper = Scraper::connect(exporter.address())?;
@@ -88,8 +88,8 @@ fn long_head() -> Result<()> {
     Ok(())
 }
 
-/// Waiting for a peer to vanish would take the kernel most of a minute: it is asked what it is set to do.
-fn keepalive() -> Result<()> {
+/// The kernel needs almost a minute to notice a peer that vanishes, so the test reads the timer instead.
+fn keepalive_is_on_for_every_connection(_: &Namespace) -> Result<()> {
     let exporter = Exporter::start(&["--web.listen-address=[::1]:10049"])?;
     for address in ["127.0.0.1:10048".parse()?, "[::1]:10049".parse()?] {
         let mut scraper = Scraper::connect(address)?;
@@ -102,7 +102,7 @@ fn keepalive() -> Result<()> {
         let seconds: f64 = match (left.strip_suffix("ms"), left.strip_suffix("sec")) {
             (Some(milliseconds), _) => milliseconds.parse::<f64>()? / 1e3,
             (_, Some(seconds)) => seconds.parse()?,
-            _ => anyhow::bail!("{}", run.stdout),
+            _ => bail!("{}", run.stdout),
         };
         ensure!(seconds <= 15.0, "{}", run.stdout);
     }
@@ -110,8 +110,8 @@ fn keepalive() -> Result<()> {
     Ok(())
 }
 
-/// First the buffers fill, one event a second; then the timeout passes.
-fn stalled_stream() -> Result<()> {
+/// The buffers fill first, by one event a second; then the timeout begins.
+fn a_stream_that_nobody_reads_times_out(_: &Namespace) -> Result<()> {
     let exporter = Exporter::start(&[])?;
     let _held = hold(Kind::StalledStream, source(), exporter.address())?;
     let connections = || -> Result<usize> {

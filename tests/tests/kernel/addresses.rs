@@ -1,28 +1,33 @@
-//! What `--web.listen-address` means: all of it, or an error.
+//! `--web.listen-address`: the exporter listens on every address that it means, or fails.
 
+use std::fs;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpListener};
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use socket2::{Domain, Socket, Type};
 use tcpstat_tests::binary::tcpstat;
 use tcpstat_tests::exporter::{Exporter, Options};
-use tcpstat_tests::harness::{Test, kernel_test};
+use tcpstat_tests::harness::Test;
+use tcpstat_tests::kernel_tests;
+use tcpstat_tests::mounts::PrivateMounts;
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::scraper::Scraper;
+use tempfile::NamedTempFile;
 
 pub(crate) fn tests() -> Vec<Test> {
-    vec![
-        kernel_test("a_port_alone_is_every_address_of_both_families", every_address),
-        kernel_test("a_port_of_which_an_address_is_taken_is_an_error_that_names_it", |_| taken()),
-        kernel_test("a_name_is_all_addresses_that_it_stands_for", |_| name()),
-        kernel_test("a_link_local_address_is_served_with_its_interface", |_| link_local()),
-        kernel_test("an_interface_or_address_that_is_not_there_is_an_error", |_| not_there()),
+    kernel_tests![
+        a_port_alone_listens_on_every_address_of_both_families,
+        a_port_that_is_taken_on_one_address_is_an_error_that_names_the_address,
+        a_host_name_listens_on_all_its_addresses,
+        a_link_local_address_is_served_with_its_interface,
+        an_unknown_interface_or_address_is_an_error
     ]
 }
 
 const PORT: u16 = 10_048;
 
-/// An exporter with the flag as a user writes it.
+/// An exporter with this value of the flag.
 fn listening(address: &str) -> Result<Exporter> {
     Options::default()
         .listen(SocketAddr::from(([127, 0, 0, 77], PORT + 1)))
@@ -37,7 +42,7 @@ fn answers(address: impl Into<SocketAddr>) -> Result<()> {
     Ok(())
 }
 
-fn every_address(namespace: &Namespace) -> Result<()> {
+fn a_port_alone_listens_on_every_address_of_both_families(namespace: &Namespace) -> Result<()> {
     for only in [0, 1] {
         namespace.set_sysctl("net.ipv6.bindv6only", only)?;
         let exporter = listening(&format!(":{PORT}"))?;
@@ -49,7 +54,7 @@ fn every_address(namespace: &Namespace) -> Result<()> {
     Ok(())
 }
 
-fn squatter(address: &str, only_v6: bool) -> Result<TcpListener> {
+fn occupy(address: &str, only_v6: bool) -> Result<TcpListener> {
     let address: SocketAddr = address.parse()?;
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
@@ -61,41 +66,44 @@ fn squatter(address: &str, only_v6: bool) -> Result<TcpListener> {
     Ok(socket.into())
 }
 
-fn taken() -> Result<()> {
+fn a_port_that_is_taken_on_one_address_is_an_error_that_names_the_address(
+    _: &Namespace,
+) -> Result<()> {
     for (address, only_v6) in [
         ("[::1]:10048", true),
         ("[::]:10048", true),
         ("127.0.0.1:10048", false),
         ("0.0.0.0:10048", false),
     ] {
-        let _squatter = squatter(address, only_v6)?;
+        let _occupant = occupy(address, only_v6)?;
         let run = tcpstat(["serve", "--web.listen-address=:10048"])?;
         assert_eq!(run.status, Some(1), "{address}: {run:?}");
-        let line = run.stderr.lines().last().unwrap_or_default();
+        let line = run.stderr.lines().last().context("no error")?;
         ensure!(line.contains("--web.listen-address :10048"), "{address}: {line}");
         ensure!(line.contains(&format!("{address} is taken")), "{address}: {line}");
     }
     Ok(())
 }
 
-fn name() -> Result<()> {
-    // It stands for both in /etc/hosts; where it does not, there is less to hold.
-    let addresses: Vec<_> =
-        std::net::ToSocketAddrs::to_socket_addrs(&("localhost", PORT))?.collect();
-    let exporter = listening(&format!("localhost:{PORT}"))?;
+fn a_host_name_listens_on_all_its_addresses(_: &Namespace) -> Result<()> {
+    let hosts = NamedTempFile::new()?;
+    fs::write(hosts.path(), "127.0.0.2 tcpstat-host\n::1 tcpstat-host\n")?;
+    PrivateMounts::enter()?.replace(Path::new("/etc/hosts"), hosts.path())?;
+    let addresses: [SocketAddr; 2] = ["127.0.0.2:10048".parse()?, "[::1]:10048".parse()?];
+    let exporter = listening(&format!("tcpstat-host:{PORT}"))?;
     for address in &addresses {
         answers(*address)?;
     }
     drop(exporter);
     for address in &addresses {
-        let _squatter = squatter(&address.to_string(), true)?;
-        let run = tcpstat(["serve", "--web.listen-address=localhost:10048"])?;
+        let _occupant = occupy(&address.to_string(), true)?;
+        let run = tcpstat(["serve", "--web.listen-address=tcpstat-host:10048"])?;
         assert_eq!(run.status, Some(1), "{address}: {run:?}");
     }
     Ok(())
 }
 
-fn link_local() -> Result<()> {
+fn a_link_local_address_is_served_with_its_interface(_: &Namespace) -> Result<()> {
     let run = std::process::Command::new("ip")
         .args(["addr", "add", "fe80::1/64", "dev", "lo"])
         .status()?;
@@ -109,7 +117,7 @@ fn link_local() -> Result<()> {
     Ok(())
 }
 
-fn not_there() -> Result<()> {
+fn an_unknown_interface_or_address_is_an_error(_: &Namespace) -> Result<()> {
     for (address, named) in [
         ("[fe80::1%eth77]:10048", "eth77"),
         ("192.0.2.1:10048", "no interface of this host has that address"),

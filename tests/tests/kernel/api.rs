@@ -1,24 +1,25 @@
-//! The API beside the metrics: both tell of the same sockets.
+//! The API beside the metrics: both show the same numbers.
 
 use anyhow::{Context, Result};
 use serde_json::Value;
 use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
 use tcpstat_tests::exporter::Exporter;
 use tcpstat_tests::exposition::Scrape;
-use tcpstat_tests::harness::{Test, kernel_test};
+use tcpstat_tests::harness::Test;
+use tcpstat_tests::kernel_tests;
 use tcpstat_tests::loopback::Churn;
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::proc_view;
 use tcpstat_tests::tcp::Family;
 
 pub(crate) fn tests() -> Vec<Test> {
-    vec![
-        kernel_test("the_history_ends_with_the_numbers_of_the_metrics", history_is_the_metrics),
-        kernel_test("the_status_tells_who_counts_and_that_the_kernel_agrees", status_tells),
+    kernel_tests![
+        the_history_ends_with_the_numbers_of_the_metrics,
+        the_status_names_program_and_hooks_and_reports_agreement
     ]
 }
 
-fn history_is_the_metrics(_: &Namespace) -> Result<()> {
+fn the_history_ends_with_the_numbers_of_the_metrics(_: &Namespace) -> Result<()> {
     let mut exporter = Exporter::start(&["--snapshot-interval=1h"])?;
     for family in Family::ALL {
         Churn { threads: 1, connections: 100, family, resets: true }.run()?;
@@ -31,9 +32,9 @@ fn history_is_the_metrics(_: &Namespace) -> Result<()> {
     })
 }
 
-/// The first series of the metrics that the newest sample does not tell.
+/// The first series of the metrics that differs from the newest sample.
 fn difference(history: &Value, scrape: &Scrape) -> Result<Option<String>> {
-    let newest = |column: &Value| column.as_array()?.last()?.as_f64();
+    let last = |column: &Value| column.as_array()?.last()?.as_f64();
     for name in ["tcpstat_connections", "tcpstat_transitions_total"] {
         let series = scrape.family(name);
         assert!(series.len() >= 22, "{name}");
@@ -42,22 +43,22 @@ fn difference(history: &Value, scrape: &Scrape) -> Result<Option<String>> {
                 sample.labels.get(label).with_context(|| format!("{name} without {label}"))
             };
             let family = label("family")?;
-            let told = if name == "tcpstat_connections" {
-                newest(&history["connections"][family][label("state")?])
+            let newest = if name == "tcpstat_connections" {
+                last(&history["connections"][family][label("state")?])
             } else {
-                let moves = &history["transitions"][family];
-                // Left out where none has been seen.
-                newest(&moves[label("from")?][label("to")?]).or(Some(0.0))
+                let transitions = &history["transitions"][family];
+                // The history omits transitions that have not occurred.
+                last(&transitions[label("from")?][label("to")?]).or(Some(0.0))
             };
-            if told != Some(sample.value) {
-                return Ok(Some(format!("{told:?} instead of {sample:?}")));
+            if newest != Some(sample.value) {
+                return Ok(Some(format!("{newest:?} instead of {sample:?}")));
             }
         }
     }
     Ok(None)
 }
 
-fn status_tells(_: &Namespace) -> Result<()> {
+fn the_status_names_program_and_hooks_and_reports_agreement(_: &Namespace) -> Result<()> {
     let mut exporter = Exporter::start(&["--tracer=btf,tracepoint"])?;
     let hooks = exporter.hooks()?;
     let status = wait_until("agreement with the kernel", DEADLINE, || {
@@ -69,9 +70,9 @@ fn status_tells(_: &Namespace) -> Result<()> {
     assert_eq!(tracer["program"], "tp_btf");
     assert_eq!(tracer["consistent"], true);
     assert_eq!(tracer["drift"], Value::Array(Vec::new()));
-    let told: Vec<_> = tracer["hooks"].as_array().into_iter().flatten().collect();
-    let told: Vec<_> = told.iter().filter_map(|word| word.as_str()).collect();
-    assert_eq!(if told.is_empty() { "none".to_owned() } else { told.join(",") }, hooks);
+    let groups = tracer["hooks"].as_array().context("no list of hooks")?;
+    let groups: Vec<_> = groups.iter().filter_map(Value::as_str).collect();
+    assert_eq!(if groups.is_empty() { "none".to_owned() } else { groups.join(",") }, hooks);
     Ok(())
 }
 

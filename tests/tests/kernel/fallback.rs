@@ -1,4 +1,4 @@
-//! Where one source of listings fails the other one lists, at the start and later.
+//! If one source of snapshots fails, the other one takes over, at the start and later.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -10,8 +10,9 @@ use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 use tcpstat_tests::agreement::await_agreement;
 use tcpstat_tests::binary::{Run, output, path_from};
 use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
-use tcpstat_tests::exporter::{Exporter, Options};
+use tcpstat_tests::exporter::{Exporter, FREQUENT_SNAPSHOTS, Options};
 use tcpstat_tests::harness::{Test, kernel_test};
+use tcpstat_tests::kernel_tests;
 use tcpstat_tests::loopback::Pairs;
 use tcpstat_tests::mounts::PrivateMounts;
 use tcpstat_tests::netns::Namespace;
@@ -23,30 +24,24 @@ use crate::privileges::ReachableBinary;
 use crate::snapshots::source;
 
 pub(crate) fn tests() -> Vec<Test> {
-    let mut tests = vec![
-        kernel_test("without_a_proc_the_iterator_lists", without_proc),
-        kernel_test("without_any_source_one_line_names_both", without_any_source),
-        kernel_test("with_few_descriptors_it_runs_or_ends_with_one_line", few_descriptors),
-        kernel_test("with_few_threads_it_ends_with_one_line", few_threads),
-        kernel_test(
-            "an_iterator_that_lacks_descriptors_later_leaves_it_to_procfs_and_comes_back",
-            descriptors_run_short,
-        ),
-        kernel_test(
-            "a_snapshot_that_lacks_a_thread_fails_with_one_line_and_the_next_succeeds",
-            threads_run_short,
-        ),
-        kernel_test("with_a_proc_of_processes_alone_it_counts", processes_alone),
-        kernel_test("unprivileged_with_a_proc_of_processes_alone_it_lists", processes_listed),
+    let mut tests = kernel_tests![
+        without_proc_snapshots_come_from_the_iterator,
+        without_any_source_one_error_line_names_both,
+        with_few_descriptors_it_runs_or_exits_with_one_line,
+        with_too_few_threads_it_exits_with_one_line,
+        without_descriptors_for_the_iterator_procfs_takes_over_until_it_works_again,
+        a_snapshot_without_a_thread_fails_with_one_line_and_a_later_one_succeeds,
+        with_proc_limited_to_processes_it_counts,
+        with_proc_limited_to_processes_it_takes_snapshots_without_privileges
     ];
     for errno in [Errno::EPERM, Errno::ENOMEM] {
         for (choice, flags) in [
-            ("asked_for", ["--snapshot=iter", "--snapshot-interval=200ms"]),
-            ("faster", ["--snapshot=auto", "--snapshot-interval=100ms"]),
+            ("requested", ["--snapshot=iter", "--snapshot-interval=200ms"]),
+            ("chosen", ["--snapshot=auto", "--snapshot-interval=100ms"]),
         ] {
             for tracer in ["auto", "off"] {
                 tests.push(kernel_test(
-                    format!("an_iterator_that_is_{choice}_and_fails_with_{errno:?}_leaves_it_to_procfs_with_{tracer}"),
+                    format!("if_the_iterator_is_{choice}_and_fails_with_{errno:?}_procfs_takes_over_with_{tracer}"),
                     move |_: &Namespace| no_iterator(errno, flags, tracer),
                 ));
             }
@@ -68,18 +63,18 @@ fn no_iterator(errno: Errno, flags: [&str; 2], tracer: &str) -> Result<()> {
     let line = format!("opening iter/tcp: {}", std::io::Error::from(errno));
     let warnings: Vec<_> = log.lines().filter(|line| line.contains(" WARN ")).collect();
     ensure!(warnings.len() == 1 && warnings[0].contains(&line), "{log}");
-    let (remedy, how_long) = match errno {
+    let (remedy, duration) = match errno {
         Errno::EPERM => ("let the seccomp filter of this process allow bpf", "from now on"),
         _ => ("free memory", "for now"),
     };
-    ensure!(warnings[0].contains(remedy) && warnings[0].ends_with(how_long), "{log}");
+    ensure!(warnings[0].contains(remedy) && warnings[0].ends_with(duration), "{log}");
     ensure!(exporter.stop()?.success());
     Ok(())
 }
 
-fn without_proc(_: &Namespace) -> Result<()> {
+fn without_proc_snapshots_come_from_the_iterator(_: &Namespace) -> Result<()> {
     let binary = path_from("TCPSTAT_BIN")?;
-    // The calling thread has to reach its own /proc afterwards: it looks at the counts by another.
+    // The calling thread needs its own /proc later, so the mount is in another mount namespace.
     let mut check = Command::new("unshare");
     check.args(["--mount", "sh", "-c", "mount -t tmpfs tmpfs /proc && exec \"$0\" \"$@\""]);
     let run = output(check.arg(&binary).arg("check"))?;
@@ -95,12 +90,13 @@ fn without_proc(_: &Namespace) -> Result<()> {
     await_agreement(&mut exporter)?;
     assert_eq!(source(&exporter.scrape()?).as_deref(), Some("iter"));
     let log = exporter.log();
-    let told = log.lines().filter(|line| line.contains("taking snapshots from iter/tcp for now"));
-    ensure!(told.count() == 1 && log.contains("No such file or directory"), "{log}");
+    let notices =
+        log.lines().filter(|line| line.contains("taking snapshots from iter/tcp for now"));
+    ensure!(notices.count() == 1 && log.contains("No such file or directory"), "{log}");
     Ok(())
 }
 
-fn without_any_source(_: &Namespace) -> Result<()> {
+fn without_any_source_one_error_line_names_both(_: &Namespace) -> Result<()> {
     let binary = ReachableBinary::copy()?;
     PrivateMounts::enter()?.empty(Path::new("/proc"))?;
     let run = binary.run(&["serve", "--web.listen-address=127.0.0.1:0", "--log.level=error"])?;
@@ -114,7 +110,7 @@ fn without_any_source(_: &Namespace) -> Result<()> {
     Ok(())
 }
 
-/// Runs a command until it says that it is ready, and ends it then; or to its end.
+/// Runs a command until it logs that it is ready, and kills it then, or until it ends.
 fn until_ready(command: &mut Command) -> Result<(Option<i32>, String)> {
     let log = NamedTempFile::new()?;
     let stderr = Stdio::from(File::create(log.path())?);
@@ -133,8 +129,8 @@ fn until_ready(command: &mut Command) -> Result<(Option<i32>, String)> {
     ended
 }
 
-/// From too few to enough. In between lie those with which procfs can list and the iterator cannot.
-fn few_descriptors(_: &Namespace) -> Result<()> {
+/// From too few to enough; with some in between snapshots work from procfs and not from the iterator.
+fn with_few_descriptors_it_runs_or_exits_with_one_line(_: &Namespace) -> Result<()> {
     let binary = path_from("TCPSTAT_BIN")?;
     let (mut refused, mut fell_back, mut iterated) = (0, 0, 0);
     for limit in 4..40 {
@@ -145,9 +141,9 @@ fn few_descriptors(_: &Namespace) -> Result<()> {
         ensure!(!log.contains("panicked"), "{limit}: {log}");
         match status {
             Some(status) => {
-                let told = log.lines().filter(|line| line.starts_with("tcpstat: ")).count();
+                let errors = log.lines().filter(|line| line.starts_with("tcpstat: ")).count();
                 ensure!(status == 1 || status == 127, "{limit}: {status}: {log}");
-                ensure!(status == 127 || told == 1, "{limit}: {log}");
+                ensure!(status == 127 || errors == 1, "{limit}: {log}");
                 refused += 1;
             }
             None if log.contains("source=\"procfs\"") => {
@@ -162,8 +158,8 @@ fn few_descriptors(_: &Namespace) -> Result<()> {
     Ok(())
 }
 
-/// A user that no one else is: RLIMIT_NPROC counts all tasks of a user.
-fn few_threads(_: &Namespace) -> Result<()> {
+/// As a user without other processes: RLIMIT_NPROC counts all tasks of a user.
+fn with_too_few_threads_it_exits_with_one_line(_: &Namespace) -> Result<()> {
     const USER: &str = "64123";
     let binary = ReachableBinary::copy()?;
     let start = |limit: u32| {
@@ -185,12 +181,12 @@ fn few_threads(_: &Namespace) -> Result<()> {
     Ok(())
 }
 
-/// What systemd's `ProcSubset=pid` mounts.
+/// As systemd mounts it for `ProcSubset=pid`.
 const PROCESSES: &str = "subset=pid";
 
-fn processes_alone(_: &Namespace) -> Result<()> {
+fn with_proc_limited_to_processes_it_counts(_: &Namespace) -> Result<()> {
     PrivateMounts::enter()?.proc(PROCESSES)?;
-    ensure!(!Path::new("/proc/net").exists(), "/proc/net is there");
+    ensure!(!Path::new("/proc/net").exists(), "/proc/net exists");
     for source in ["procfs", "iter"] {
         let flags = ["--snapshot", source, "--snapshot-interval=200ms"];
         let mut exporter = Exporter::start(&flags)?;
@@ -204,22 +200,24 @@ fn processes_alone(_: &Namespace) -> Result<()> {
     Ok(())
 }
 
-fn processes_listed(_: &Namespace) -> Result<()> {
+fn with_proc_limited_to_processes_it_takes_snapshots_without_privileges(
+    _: &Namespace,
+) -> Result<()> {
     PrivateMounts::enter()?.proc(PROCESSES)?;
     let binary = ReachableBinary::copy()?;
-    let mut exporter = binary.serve(&["--snapshot-interval=200ms"])?;
+    let mut exporter = binary.serve(&FREQUENT_SNAPSHOTS)?;
     let _pairs = Pairs::connect(5, Family::Ipv6)?;
     await_agreement(&mut exporter)?;
     let Run { status, stdout, .. } = binary.run(&["show"])?;
     ensure!(status == Some(0), "{stdout}");
-    let level = binary.run(&["check"])?.stdout;
-    let line = level.lines().find(|line| line.starts_with("perf events"));
-    ensure!(line.context("no such line")?.contains("is unknown"), "{level}");
+    let report = binary.run(&["check"])?.stdout;
+    let line = report.lines().find(|line| line.starts_with("perf events"));
+    ensure!(line.context("no line about perf events")?.contains("is unknown"), "{report}");
     Ok(())
 }
 
-/// Sets limits of a running process, as prlimit(1) takes them, by the `user` who runs it: without
-/// CAP_SYS_RESOURCE root may not.
+/// Sets limits of a running process, in the syntax of prlimit(1), as the `user` who runs it: root may not
+/// without CAP_SYS_RESOURCE.
 fn limit(user: &str, pid: u32, limit: &str) -> Result<()> {
     let mut command = Command::new("setpriv");
     command.args(["--reuid", user, "--regid", user, "--clear-groups", "--", "prlimit"]);
@@ -230,7 +228,7 @@ fn limit(user: &str, pid: u32, limit: &str) -> Result<()> {
 
 const ROOT: &str = "0";
 
-/// The soft limit that leaves room for one descriptor more: the iterator takes two, procfs one.
+/// The soft limit that leaves room for one more descriptor: the iterator needs two, procfs one.
 fn room_for_one(pid: u32) -> Result<u64> {
     let mut open = Vec::new();
     for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
@@ -241,12 +239,14 @@ fn room_for_one(pid: u32) -> Result<u64> {
         .context("no such limit")
 }
 
-fn descriptors_run_short(_: &Namespace) -> Result<()> {
+fn without_descriptors_for_the_iterator_procfs_takes_over_until_it_works_again(
+    _: &Namespace,
+) -> Result<()> {
     let mut exporter =
         Exporter::start(&["--tracer=off", "--snapshot=iter", "--snapshot-interval=200ms"])?;
     let pid = exporter.pid();
-    wait_until("listing by procfs", DEADLINE, || {
-        // A listing may be under way, and hold what it takes.
+    wait_until("snapshot from procfs", DEADLINE, || {
+        // A snapshot in progress may hold descriptors.
         limit(ROOT, pid, &format!("--nofile={}:", room_for_one(pid)?))?;
         let source = source(&exporter.scrape()?);
         Ok(if source.as_deref() == Some("procfs") {
@@ -257,8 +257,8 @@ fn descriptors_run_short(_: &Namespace) -> Result<()> {
     })?;
     ensure!(exporter.log().contains("opening iter/tcp: Too many open files"), "{}", exporter.log());
     limit(ROOT, pid, "--nofile=1024:")?;
-    // It is tried again after ten seconds.
-    wait_until("listing by the iterator", 3 * DEADLINE, || {
+    // The exporter retries it after ten seconds.
+    wait_until("snapshot from the iterator", 3 * DEADLINE, || {
         let source = source(&exporter.scrape()?);
         Ok(if source.as_deref() == Some("iter") {
             Progress::Done(())
@@ -271,11 +271,13 @@ fn descriptors_run_short(_: &Namespace) -> Result<()> {
     Ok(())
 }
 
-fn threads_run_short(_: &Namespace) -> Result<()> {
-    // Nobody else is this user.
+fn a_snapshot_without_a_thread_fails_with_one_line_and_a_later_one_succeeds(
+    _: &Namespace,
+) -> Result<()> {
+    // A user without other processes.
     const USER: &str = "64124";
     const HELD: &str = "-all,+cap_38,+cap_39";
-    // Before 5.11 maps are charged to it; a later kernel does not care.
+    // Before 5.11 the kernel charges maps to this limit; later kernels ignore it.
     let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
     let binary = ReachableBinary::copy()?;
     let within = ["setpriv", "--reuid", USER, "--regid", USER, "--clear-groups"].map(str::to_owned);
@@ -287,21 +289,21 @@ fn threads_run_short(_: &Namespace) -> Result<()> {
             format!("--{word}={HELD}")
         }))
         .within(["--"])
-        .args(["--snapshot-interval=200ms"])
+        .args(FREQUENT_SNAPSHOTS)
         .start()?;
     assert_eq!(exporter.scrape()?.value("tcpstat_tracer_up", &[])?, 1.0);
     let pid = exporter.pid();
     limit(USER, pid, "--nproc=1:")?;
-    let told = |exporter: &Exporter, line: &str| {
+    let logged = |exporter: &Exporter, line: &str| {
         let log = exporter.log();
         Ok(if log.contains(line) { Progress::Done(()) } else { Progress::NotYet(log) })
     };
-    wait_until("word of the failure", DEADLINE, || {
-        told(&exporter, "starting the thread that drains the event log: ")
+    wait_until("failure in the log", DEADLINE, || {
+        logged(&exporter, "starting the thread that drains the event log: ")
     })?;
     exporter.scrape()?;
     limit(USER, pid, "--nproc=100:")?;
-    wait_until("word of success", DEADLINE, || told(&exporter, "snapshots succeed again"))?;
+    wait_until("success in the log", DEADLINE, || logged(&exporter, "snapshots succeed again"))?;
     let log = exporter.log();
     ensure!(!log.contains("panicked") && log.matches("snapshot failed").count() == 1, "{log}");
     await_agreement(&mut exporter)?;

@@ -1,4 +1,4 @@
-//! What the transitions did not tell: noticed, told and mended.
+//! Changes that no transition shows, and events that the kernel misses: they are noticed, reported and corrected.
 
 use std::net::{Ipv6Addr, TcpListener, TcpStream};
 
@@ -8,9 +8,10 @@ use tcpstat_tests::agreement::{
     assert_agreement, await_agreement, await_agreement_between_snapshots,
 };
 use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
-use tcpstat_tests::exporter::Exporter;
+use tcpstat_tests::exporter::{Exporter, FREQUENT_SNAPSHOTS};
 use tcpstat_tests::exposition::Scrape;
-use tcpstat_tests::harness::{Test, kernel_test};
+use tcpstat_tests::harness::Test;
+use tcpstat_tests::kernel_tests;
 use tcpstat_tests::loopback::{Churn, Pairs};
 use tcpstat_tests::map_reader::MapReader;
 use tcpstat_tests::netns::Namespace;
@@ -18,24 +19,15 @@ use tcpstat_tests::receive_processor::receive_on;
 use tcpstat_tests::tcp::{Family, State};
 
 pub(crate) fn tests() -> Vec<Test> {
-    vec![
-        kernel_test(
-            "a_socket_that_changes_its_family_is_a_drift_and_is_corrected",
-            a_changed_family_is_corrected,
-        ),
-        kernel_test(
-            "misses_that_mount_change_the_tracer_and_the_counts_go_on",
-            a_tracer_whose_misses_mount_is_changed,
-        ),
-        kernel_test(
-            "misses_that_mount_keep_a_tracer_that_was_named",
-            a_tracer_that_was_named_is_kept,
-        ),
+    kernel_tests![
+        a_socket_that_changes_its_family_is_a_drift_and_is_corrected,
+        missed_events_switch_the_program_and_the_counts_continue,
+        missed_events_do_not_switch_a_program_that_was_named
     ]
 }
 
-/// Whoever reads BPF maps keeps the classic tracepoint's programs from running.
-fn a_tracer_whose_misses_mount_is_changed(namespace: &Namespace) -> Result<()> {
+/// A process that reads BPF maps prevents the programs of classic tracepoints from running.
+fn missed_events_switch_the_program_and_the_counts_continue(namespace: &Namespace) -> Result<()> {
     let mut exporter = Exporter::start(&["--tracer=tracepoint,btf", "--snapshot-interval=1h"])?;
     assert_eq!(program(&exporter.scrape()?), "tracepoint");
     let _pairs = Pairs::connect(20, Family::Ipv6)?;
@@ -51,7 +43,7 @@ fn a_tracer_whose_misses_mount_is_changed(namespace: &Namespace) -> Result<()> {
         "{}",
         exporter.log()
     );
-    // What was counted before goes on from there.
+    // The counters continue from their values.
     let churn = Churn { threads: 1, connections: 100, family: Family::Ipv4, resets: false };
     let births = [("family", "ipv4"), ("from", "close"), ("to", "syn_sent")];
     before = exporter.scrape()?;
@@ -64,20 +56,20 @@ fn a_tracer_whose_misses_mount_is_changed(namespace: &Namespace) -> Result<()> {
     Ok(())
 }
 
-fn a_tracer_that_was_named_is_kept(namespace: &Namespace) -> Result<()> {
+fn missed_events_do_not_switch_a_program_that_was_named(namespace: &Namespace) -> Result<()> {
     let mut exporter = Exporter::start(&["--tracer=tracepoint", "--snapshot-interval=1h"])?;
     let missed = |scrape: &Scrape| scrape.value("tcpstat_events_missed_total", &[]);
     let scrape = churn_under_misses(namespace, &mut exporter, |scrape| {
         missed(scrape).is_ok_and(|count| count > 500.0)
     })?;
     assert_eq!(program(&scrape), "tracepoint");
-    // It heals all the same.
+    // It heals without another program.
     await_agreement_between_snapshots(&mut exporter)?;
     assert_eq!(exporter.scrape()?.value("tcpstat_tracer_changes_total", &[])?, 0.0);
     Ok(())
 }
 
-/// Churn whose packets interrupt the reading of a BPF map, until a scrape satisfies `enough`.
+/// Makes connections whose packets interrupt the reading of a BPF map, until a scrape satisfies `enough`.
 fn churn_under_misses(
     namespace: &Namespace,
     exporter: &mut Exporter,
@@ -85,7 +77,7 @@ fn churn_under_misses(
 ) -> Result<Scrape> {
     receive_on(namespace, 0)?;
     let _reader = MapReader::start(0)?;
-    wait_until("misses", DEADLINE, || {
+    wait_until("missed events", DEADLINE, || {
         Churn { threads: 4, connections: 100, family: Family::Ipv4, resets: true }.run()?;
         let scrape = exporter.scrape()?;
         let missed = scrape.value("tcpstat_events_missed_total", &[])?;
@@ -97,21 +89,21 @@ fn churn_under_misses(
     })
 }
 
-/// The program that counts.
 fn program(scrape: &Scrape) -> String {
     let info = scrape.family("tcpstat_tracer_info");
     info.iter().filter_map(|sample| sample.labels.get("program")).cloned().collect()
 }
 
-/// IPV6_ADDRFORM moves a socket between the families without a transition. The sum stays, and sockstat
-/// tells the families apart: the gauges are right at once, and the ledger when two snapshots agree. The tracer is named, so that it stays: misses that
-/// another test provokes on this machine would have another one seeded, and that mends without a correction.
-fn a_changed_family_is_corrected(_: &Namespace) -> Result<()> {
+/// IPV6_ADDRFORM changes the family of a socket without a transition. The sum stays, and sockstat counts IPv4
+/// separately: the gauges are right at once, and the ledger when two snapshots agree. The flag names the program,
+/// so that it stays: events that another test makes the kernel miss would switch to another program, whose seed
+/// removes the drift without a correction.
+fn a_socket_that_changes_its_family_is_a_drift_and_is_corrected(_: &Namespace) -> Result<()> {
     let listener = TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0))?;
     let port = listener.local_addr()?.port();
     let client = TcpStream::connect(("::ffff:127.0.0.1", port))?;
     let (_accepted, _) = listener.accept()?;
-    let mut exporter = Exporter::start(&["--tracer=btf", "--snapshot-interval=200ms"])?;
+    let mut exporter = Exporter::start(&[&["--tracer=btf"], &FREQUENT_SNAPSHOTS[..]].concat())?;
     let before = assert_agreement(&mut exporter)?;
 
     become_ipv4(&client)?;
@@ -120,15 +112,15 @@ fn a_changed_family_is_corrected(_: &Namespace) -> Result<()> {
     assert_eq!(after[&established(Family::Ipv6)], before[&established(Family::Ipv6)] - 1);
     assert_eq!(after[&established(Family::Ipv4)], before[&established(Family::Ipv4)] + 1);
 
-    // The gauges are right before the ledger is.
+    // The gauges are right before the ledger.
     let corrected = [("state", "established")];
     wait_until("correction", DEADLINE, || {
         let sockets = exporter.scrape()?.value("tcpstat_corrections_total", &corrected)?;
         Ok(if sockets == 2.0 { Progress::Done(()) } else { Progress::NotYet(sockets.to_string()) })
     })?;
     assert_eq!(exporter.log().matches("corrected").count(), 2, "{}", exporter.log());
-    // The next snapshot finds nothing to mend.
-    wait_until("the end of the drift", DEADLINE, || {
+    // The next snapshot finds no drift.
+    wait_until("end of the drift", DEADLINE, || {
         let drift = exporter.scrape()?;
         let drift = drift.family("tcpstat_drift_connections");
         let left: Vec<_> = drift.iter().filter(|sample| sample.value != 0.0).collect();

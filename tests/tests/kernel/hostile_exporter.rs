@@ -1,4 +1,4 @@
-//! `tcpstat top --connect` against a server that is no tcpstat, or a bad one.
+//! `tcpstat top --connect` against a server that is not tcpstat, or a hostile one.
 
 use std::fs;
 use std::io;
@@ -8,30 +8,31 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use tcpstat_tests::binary::{Run, output, path_from};
-use tcpstat_tests::deadline::DEADLINE;
-use tcpstat_tests::harness::{Test, kernel_test};
-use tcpstat_tests::hostile_exporter::{Answer, Hostile};
+use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
+use tcpstat_tests::harness::Test;
+use tcpstat_tests::hostile_exporter::{Answer, Hostile, Request};
+use tcpstat_tests::kernel_tests;
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::terminal::Terminal;
 
 pub(crate) fn tests() -> Vec<Test> {
-    vec![
-        kernel_test("top_takes_little_memory_from_an_event_without_end", endless_event),
-        kernel_test("top_takes_little_memory_from_a_line_without_end", endless_line),
-        kernel_test("top_takes_little_memory_from_comments_without_end", endless_comments),
-        kernel_test("top_takes_little_memory_from_events_without_pause", endless_events),
-        kernel_test("top_takes_little_memory_from_a_history_without_end", endless_history),
-        kernel_test("top_gives_up_a_stream_that_drips", dripping_stream),
-        kernel_test("top_shows_no_text_of_a_server_raw", escapes),
-        kernel_test("top_goes_on_after_numbers_that_no_host_has", huge_numbers),
-        kernel_test("top_reports_a_negative_number_and_tries_again", negative_number),
-        kernel_test("top_reports_in_one_line_a_server_that_is_not_tcpstat", refused),
-        kernel_test("top_uses_a_password_in_the_url_and_does_not_show_it", password),
+    kernel_tests![
+        top_limits_its_memory_for_an_endless_event,
+        top_limits_its_memory_for_an_endless_line,
+        top_limits_its_memory_for_endless_comments,
+        top_limits_its_memory_for_endless_events,
+        top_limits_its_memory_for_an_endless_history,
+        top_gives_up_a_stream_without_events,
+        top_escapes_all_text_of_a_server,
+        top_continues_after_impossibly_large_numbers,
+        top_reports_a_negative_number_and_retries,
+        top_reports_in_one_line_a_server_that_is_not_tcpstat,
+        top_uses_a_password_in_the_url_and_does_not_show_it
     ]
 }
 
-/// Resident memory that `top` may take, in KiB; it takes some 12 MB.
-const MOST_MEMORY: u64 = 48 << 10;
+/// Limit of the resident memory of `top`, in KiB; it needs some 12 MB.
+const MAX_MEMORY: u64 = 48 << 10;
 
 const JSON: &str = "application/json";
 
@@ -42,7 +43,7 @@ const STATUS: &str = r#"{"host":"web-1","tracer":null,"snapshot":{"ended_ms_ago"
 const HISTORY: &str = r#"{"unix_ms":[1700000000000],"uptime_ms":[5000],
     "connections":{"ipv4":{"established":[42]}},"transitions":null}"#;
 
-/// Status and history as they should be; `None` for the stream.
+/// A valid status or history; `None` for the stream.
 fn usual(path: &str, answer: &mut Answer) -> Option<io::Result<()>> {
     match path {
         "/api/v1/status" => Some(answer.whole("200 OK", JSON, STATUS)),
@@ -54,7 +55,7 @@ fn usual(path: &str, answer: &mut Answer) -> Option<io::Result<()>> {
 fn stream_of(path: &str, answer: &mut Answer, text: &str) -> io::Result<()> {
     usual(path, answer).unwrap_or_else(|| {
         answer.begin(STREAM)?;
-        answer.for_ever(text)
+        answer.repeat(text)
     })
 }
 
@@ -64,7 +65,7 @@ fn top(url: &str) -> Result<Terminal> {
     Terminal::open(&script, (100, 24))
 }
 
-/// The most memory that the terminal's program has had, in KiB.
+/// The peak memory of the program in the terminal, in KiB.
 fn peak_memory(terminal: &Terminal) -> Result<u64> {
     let path = format!("/proc/{}/status", terminal.shell()?);
     let status = fs::read_to_string(&path).context(path)?;
@@ -72,13 +73,13 @@ fn peak_memory(terminal: &Terminal) -> Result<u64> {
     Ok(line.trim().trim_end_matches(" kB").parse()?)
 }
 
-/// `top` says `told` of the server, keeps what it knew, is small, and still takes keys.
-fn holds_out(server: &Hostile, told: &str) -> Result<()> {
+/// `top` shows this message, keeps the last numbers, needs little memory, and still handles keys.
+fn assert_survives(server: &Hostile, message: &str) -> Result<()> {
     let terminal = top(&server.url())?;
-    let screen = terminal.await_screen(told, |screen| screen.contains(told))?;
-    assert!(screen.contains("42"), "what came before stays: {screen}");
+    let screen = terminal.await_screen(message, |screen| screen.contains(message))?;
+    assert!(screen.contains("42"), "the last numbers are gone: {screen}");
     let peak = peak_memory(&terminal)?;
-    assert!(peak < MOST_MEMORY, "{peak} KiB");
+    assert!(peak < MAX_MEMORY, "{peak} KiB");
     terminal.press("?")?;
     terminal.await_screen("the help", |screen| screen.contains("pause and continue"))?;
     Ok(())
@@ -86,28 +87,28 @@ fn holds_out(server: &Hostile, told: &str) -> Result<()> {
 
 const TOO_LONG: &str = "no connection: an event of more than 1048576 bytes; retrying";
 
-fn endless_event(_: &Namespace) -> Result<()> {
+fn top_limits_its_memory_for_an_endless_event(_: &Namespace) -> Result<()> {
     let line = |path: &str, answer: &mut Answer| {
         stream_of(path, answer, &format!("data: {}\n", "x".repeat(50_000)))
     };
-    holds_out(&Hostile::start(line)?, TOO_LONG)
+    assert_survives(&Hostile::start(line)?, TOO_LONG)
 }
 
-fn endless_line(_: &Namespace) -> Result<()> {
-    holds_out(
+fn top_limits_its_memory_for_an_endless_line(_: &Namespace) -> Result<()> {
+    assert_survives(
         &Hostile::start(|path, answer| stream_of(path, answer, &"x".repeat(50_000)))?,
         TOO_LONG,
     )
 }
 
-fn endless_comments(_: &Namespace) -> Result<()> {
-    holds_out(
+fn top_limits_its_memory_for_endless_comments(_: &Namespace) -> Result<()> {
+    assert_survives(
         &Hostile::start(|path, answer| stream_of(path, answer, &":\n".repeat(30_000)))?,
         TOO_LONG,
     )
 }
 
-fn endless_events(_: &Namespace) -> Result<()> {
+fn top_limits_its_memory_for_endless_events(_: &Namespace) -> Result<()> {
     let server = Hostile::start(|path, answer| {
         let sample = HISTORY.replace(['[', ']'], "").replace('\n', "");
         stream_of(path, answer, &format!("event: sample\ndata: {sample}\n\n").repeat(100))
@@ -117,7 +118,7 @@ fn endless_events(_: &Namespace) -> Result<()> {
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_secs(3) {
         let peak = peak_memory(&terminal)?;
-        assert!(peak < MOST_MEMORY, "{peak} KiB");
+        assert!(peak < MAX_MEMORY, "{peak} KiB");
         sleep(Duration::from_millis(100));
     }
     terminal.press("?")?;
@@ -125,23 +126,23 @@ fn endless_events(_: &Namespace) -> Result<()> {
     Ok(())
 }
 
-fn endless_history(_: &Namespace) -> Result<()> {
+fn top_limits_its_memory_for_an_endless_history(_: &Namespace) -> Result<()> {
     let server = Hostile::start(|path, answer| match path {
         "/api/v1/history" => {
             answer.begin(JSON)?;
             answer.send(r#"{"unix_ms":["#)?;
-            answer.for_ever("1,".repeat(30_000))
+            answer.repeat("1,".repeat(30_000))
         }
         path => usual(path, answer).unwrap_or(Ok(())),
     })?;
     let terminal = top(&server.url())?;
-    terminal.await_screen("word of it", |screen| screen.contains("larger than request limit"))?;
+    terminal.await_screen("error", |screen| screen.contains("larger than request limit"))?;
     let peak = peak_memory(&terminal)?;
-    assert!(peak < MOST_MEMORY, "{peak} KiB");
+    assert!(peak < MAX_MEMORY, "{peak} KiB");
     Ok(())
 }
 
-fn dripping_stream(_: &Namespace) -> Result<()> {
+fn top_gives_up_a_stream_without_events(_: &Namespace) -> Result<()> {
     let server = Hostile::start(|path, answer| {
         usual(path, answer).unwrap_or_else(|| {
             answer.begin(STREAM)?;
@@ -152,21 +153,18 @@ fn dripping_stream(_: &Namespace) -> Result<()> {
         })
     })?;
     let terminal = top(&server.url())?;
-    terminal.await_screen("word of silence", |screen| screen.contains("no data for"))?;
-    let given_up =
-        || server.asked().iter().filter(|asked| asked.path.ends_with("stream")).count() > 1;
-    let begun = Instant::now();
-    while !given_up() {
-        assert!(begun.elapsed() < 2 * DEADLINE, "{:?}", server.asked());
-        sleep(Duration::from_millis(100));
-    }
-    Ok(())
+    terminal.await_screen("message about silence", |screen| screen.contains("no data for"))?;
+    wait_until("second stream", 2 * DEADLINE, || {
+        let requests = server.requests();
+        let streams = requests.iter().filter(|request| request.path.ends_with("stream")).count();
+        Ok(if streams > 1 { Progress::Done(()) } else { Progress::NotYet(format!("{requests:?}")) })
+    })
 }
 
 /// A title, a cleared screen, a colour by C1, a line end, another direction.
 const EVIL: &str = r"\u001b]0;owned\u0007\u001b[2J\u009b31m\r\n\u202etxet\u007f";
 
-fn escapes(_: &Namespace) -> Result<()> {
+fn top_escapes_all_text_of_a_server(_: &Namespace) -> Result<()> {
     let server = Hostile::start(|path, answer| {
         let status = format!(
             r#"{{"host":"{EVIL}","snapshot":{{"ended_ms_ago":10}},"tracer":{{"program":"{EVIL}",
@@ -185,19 +183,19 @@ fn escapes(_: &Namespace) -> Result<()> {
         }
     })?;
     let terminal = top(&server.url())?;
-    let title = terminal.tell("#{pane_title}")?;
+    let title = terminal.format("#{pane_title}")?;
     terminal.await_screen("it written out", |screen| {
         screen.contains(r"\u{1b}]0;owned\u{7}") && screen.contains("established")
     })?;
     let screen = terminal.await_screen("the error", |screen| screen.contains("no connection"))?;
     assert!(screen.contains("invalid type") && screen.contains("established"), "{screen}");
-    assert_eq!(terminal.tell("#{pane_title}")?, title);
+    assert_eq!(terminal.format("#{pane_title}")?, title);
     let lines: Vec<_> = screen.trim_end().lines().collect();
-    assert_eq!(lines.len(), 24, "nothing has moved: {screen}");
+    assert_eq!(lines.len(), 24, "lines have moved: {screen}");
     Ok(())
 }
 
-fn huge_numbers(_: &Namespace) -> Result<()> {
+fn top_continues_after_impossibly_large_numbers(_: &Namespace) -> Result<()> {
     let server = Hostile::start(|path, answer| {
         let huge = u64::MAX;
         let status = format!(
@@ -220,7 +218,7 @@ fn huge_numbers(_: &Namespace) -> Result<()> {
         }
     })?;
     let terminal = top(&server.url())?;
-    // A count that no host has is the largest that there is, of each family.
+    // Such a count is shown as the largest possible one of each family.
     terminal.await_screen("them", |screen| {
         screen.contains("events missed") && screen.contains("8589934590 sockets")
     })?;
@@ -229,7 +227,7 @@ fn huge_numbers(_: &Namespace) -> Result<()> {
     Ok(())
 }
 
-fn negative_number(_: &Namespace) -> Result<()> {
+fn top_reports_a_negative_number_and_retries(_: &Namespace) -> Result<()> {
     let server = Hostile::start(|path, answer| {
         usual(path, answer).unwrap_or_else(|| {
             answer.begin(STREAM)?;
@@ -238,17 +236,17 @@ fn negative_number(_: &Namespace) -> Result<()> {
             Ok(())
         })
     })?;
-    holds_out(&server, "invalid value: integer `-5`, expected u64")
+    assert_survives(&server, "invalid value: integer `-5`, expected u64")
 }
 
-/// `top --connect` as it is run where the server is refused: it ends.
+/// Runs `top --connect` to its end, in a terminal that `script` makes.
 fn run(url: &str) -> Result<Run> {
     let binary = path_from("TCPSTAT_BIN")?.display().to_string();
-    let asked = format!("{binary} top --connect {url}");
-    output(Command::new("script").args(["-qec", &asked, "/dev/null"]).env("TERM", "xterm"))
+    let top = format!("{binary} top --connect {url}");
+    output(Command::new("script").args(["-qec", &top, "/dev/null"]).env("TERM", "xterm"))
 }
 
-fn refused(_: &Namespace) -> Result<()> {
+fn top_reports_in_one_line_a_server_that_is_not_tcpstat(_: &Namespace) -> Result<()> {
     type Answered = fn(&str, &mut Answer) -> io::Result<()>;
     let cases: [(Answered, &str); 8] = [
         (
@@ -274,14 +272,14 @@ fn refused(_: &Namespace) -> Result<()> {
         (
             |_, answer| {
                 answer.send("HTTP/1.1 200 OK\r\n")?;
-                answer.for_ever("X-Header: x\r\n".repeat(1_000))
+                answer.repeat("X-Header: x\r\n".repeat(1_000))
             },
             "header",
         ),
         (
             |_, answer| {
                 answer.begin(JSON)?;
-                answer.for_ever(" ".repeat(50_000))
+                answer.repeat(" ".repeat(50_000))
             },
             "larger than request limit",
         ),
@@ -297,25 +295,27 @@ fn refused(_: &Namespace) -> Result<()> {
         ),
         (|_, answer| answer.send("SSH-2.0-OpenSSH_9.2\u{1b}[2J\r\n"), "http"),
     ];
-    for (place, (answer, reason)) in cases.into_iter().enumerate() {
+    for (case, (answer, reason)) in cases.into_iter().enumerate() {
         let server = Hostile::start(answer)?;
         let run = run(&server.url())?;
-        assert_eq!(run.status, Some(1), "{place} {reason}: {run:?}");
+        assert_eq!(run.status, Some(1), "{case} {reason}: {run:?}");
         let start = format!("tcpstat: --connect {}: ", server.url());
-        let line = run.stdout.strip_prefix(&start).with_context(|| format!("{place}: {run:?}"))?;
-        assert!(line.contains(reason), "{place} {reason}: {line}");
+        let line = run.stdout.strip_prefix(&start).with_context(|| format!("{case}: {run:?}"))?;
+        assert!(line.contains(reason), "{case} {reason}: {line}");
         let line = line.trim_end_matches(['\r', '\n']);
-        assert!(!line.contains(char::is_control) && line.len() < 1_100, "{place}: {line:?}");
-        assert!(!line.contains("/other"), "{place}: {line}");
-        assert!(server.asked().iter().all(|asked| asked.path != "/other"), "{place}");
+        assert!(!line.contains(char::is_control) && line.len() < 1_100, "{case}: {line:?}");
+        assert!(!line.contains("/other"), "{case}: {line}");
+        let requests = server.requests();
+        assert!(!requests.is_empty(), "{case}: no request");
+        assert!(requests.iter().all(|request| request.path != "/other"), "{case}");
     }
-    // Told once.
+    // The reason is printed once.
     let run = run("http://127.0.0.1:1")?;
     assert_eq!(run.stdout.matches("Connection refused").count(), 1, "{run:?}");
     Ok(())
 }
 
-fn password(_: &Namespace) -> Result<()> {
+fn top_uses_a_password_in_the_url_and_does_not_show_it(_: &Namespace) -> Result<()> {
     let server = Hostile::start(|path, answer| {
         usual(path, answer).unwrap_or_else(|| answer.whole("404 Not Found", "text/plain", "none\n"))
     })?;
@@ -324,11 +324,12 @@ fn password(_: &Namespace) -> Result<()> {
     let screen = terminal.await_screen("its start", |screen| screen.contains("no connection"))?;
     assert!(!screen.contains("sesame"), "{screen}");
     assert!(screen.contains(&format!("***@127.0.0.1:{}", server.port())), "{screen}");
-    let sent = server.asked().iter().all(|asked| {
-        // me:sesame
-        asked.fields.iter().any(|field| field.ends_with("Basic bWU6c2VzYW1l"))
-    });
-    assert!(sent, "{:?}", server.asked());
+    let requests = server.requests();
+    // me:sesame
+    let sends_it = |request: &Request| {
+        request.fields.iter().any(|field| field.ends_with("Basic bWU6c2VzYW1l"))
+    };
+    assert!(!requests.is_empty() && requests.iter().all(sends_it), "{requests:?}");
     let run = run("http://me:sesame@127.0.0.1:1")?;
     assert!(run.stdout.contains("***@127.0.0.1:1: ") && !run.stdout.contains("sesame"), "{run:?}");
     Ok(())

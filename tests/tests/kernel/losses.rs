@@ -1,9 +1,10 @@
-//! A tracer that loses transitions, counted nowhere, as kernels do: what it loses is noticed in calm, and
-//! mended. One hour between snapshots: nothing else comes to its help.
+//! A tracer that loses transitions without counting them, as kernels do. The exporter notices in calm that some
+//! are lost, and corrects the gauges. The snapshot interval is an hour, so that no snapshot finds them by chance.
 
 use anyhow::{Result, ensure};
 use tcpstat_tests::agreement::await_agreement_between_snapshots;
 use tcpstat_tests::binary::path_from;
+use tcpstat_tests::corrections::corrections;
 use tcpstat_tests::deadline::DEADLINE;
 use tcpstat_tests::exporter::{Exporter, Options};
 use tcpstat_tests::harness::{Test, kernel_test};
@@ -15,10 +16,10 @@ use tcpstat_tests::states;
 use tcpstat_tests::tcp::Family;
 use tcpstat_tests::wire::Wire;
 
-/// The binary whose tracer loses what `TCPSTAT_LOSE` says.
+/// The binary whose tracer loses the transitions that `TCPSTAT_LOSE` names.
 const LOSING_BINARY_VARIABLE: &str = "TCPSTAT_LOSING_BIN";
 
-/// Each with how many of them there are for one that is lost.
+/// From, to, and the number of such transitions of which one is lost.
 const TRANSITIONS: [(&str, &str, u32); 19] = [
     ("close", "syn_sent", 100),
     ("close", "listen", 2),
@@ -38,7 +39,7 @@ const TRANSITIONS: [(&str, &str, u32); 19] = [
     ("close_wait", "close", 1),
     ("last_ack", "close", 100),
     ("closing", "close", 1),
-    // What is lost of them all.
+    // Of all transitions.
     ("any", "", 1000),
 ];
 
@@ -49,14 +50,14 @@ pub(crate) fn tests() -> Vec<Test> {
         } else {
             (format!("{from}:{to}:{one_in}"), format!("transitions_from_{from}_to_{to}"))
         };
-        kernel_test(format!("lost_{name}_are_noticed_in_calm_and_mended"), move |namespace| {
-            lost_transitions_are_mended(namespace, &lost)
+        kernel_test(format!("lost_{name}_are_noticed_in_calm_and_corrected"), move |namespace| {
+            lost_transitions_are_corrected(namespace, &lost)
         })
     };
     TRANSITIONS.into_iter().map(test).collect()
 }
 
-fn lost_transitions_are_mended(namespace: &Namespace, lost: &str) -> Result<()> {
+fn lost_transitions_are_corrected(namespace: &Namespace, lost: &str) -> Result<()> {
     let wire = Wire::open(namespace)?;
     let mut exporter = Options::default()
         .binary(path_from(LOSING_BINARY_VARIABLE)?)
@@ -74,22 +75,20 @@ fn lost_transitions_are_mended(namespace: &Namespace, lost: &str) -> Result<()> 
     }
     churn()?;
     await_agreement_between_snapshots(&mut exporter)?;
-    assert_mended(&mut exporter)
+    assert_corrected(&mut exporter)
 }
 
-/// So many transitions that the tracer is not trusted any more, and calm.
+/// So many transitions that the exporter checks the tracer, then calm.
 fn churn() -> Result<()> {
     Churn { threads: 8, connections: 250, family: Family::Ipv4, resets: true }.run()?;
     proc_view::await_quiet(DEADLINE)?;
     Ok(())
 }
 
-/// There was something to mend, and it is.
-fn assert_mended(exporter: &mut Exporter) -> Result<()> {
+/// There was a correction, and the numbers are consistent.
+fn assert_corrected(exporter: &mut Exporter) -> Result<()> {
     let scrape = exporter.scrape()?;
-    let corrected: f64 =
-        scrape.family("tcpstat_corrections_total").iter().map(|sample| sample.value).sum();
-    ensure!(corrected > 0.0, "nothing was lost: {}", exporter.log());
+    ensure!(corrections(&scrape)? > 0.0, "nothing was corrected: {}", exporter.log());
     ensure!(scrape.value("tcpstat_consistent", &[])? > 0.0, "{}", exporter.log());
     Ok(())
 }

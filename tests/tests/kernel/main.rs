@@ -29,7 +29,7 @@ use std::process::ExitCode;
 
 use tcpstat_tests::harness::{Test, run};
 
-/// Set in a guest, which is the tests' own machine.
+/// Set in a guest of the kernel matrix.
 const OWN_MACHINE_VARIABLE: &str = "TCPSTAT_OWN_MACHINE";
 
 fn main() -> ExitCode {
@@ -54,8 +54,8 @@ fn main() -> ExitCode {
     run(tests)
 }
 
-/// What depends on what is around the process (users, mounts, limits, filters, addresses, peers) rather than on
-/// the kernel. There are many of them, and a guest, which is emulated, takes a minute for ten.
+/// Tests of what surrounds the process (users, mounts, limits, filters, addresses, peers). They do not depend on
+/// the kernel, and a guest, which is emulated, needs a minute for ten of them.
 fn surrounding_tests() -> Vec<Test> {
     let mut tests = addresses::tests();
     tests.extend(fallback::tests());

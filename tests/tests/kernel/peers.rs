@@ -1,4 +1,4 @@
-//! The same numbers as node_exporter's collector tcpstat, in the same namespace.
+//! The same numbers as the collector tcpstat of node_exporter, in the same namespace.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,10 +9,11 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use tcpstat_tests::agreement::await_agreement;
 use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
-use tcpstat_tests::exporter::Exporter;
+use tcpstat_tests::exporter::{Exporter, FREQUENT_SNAPSHOTS};
 use tcpstat_tests::exposition::Scrape;
-use tcpstat_tests::harness::{Test, kernel_test};
+use tcpstat_tests::harness::Test;
 use tcpstat_tests::held::Addressing;
+use tcpstat_tests::kernel_tests;
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::node_exporter::NodeExporter;
 use tcpstat_tests::proc_view;
@@ -20,18 +21,18 @@ use tcpstat_tests::states::ALL;
 use tcpstat_tests::wire::Wire;
 
 pub(crate) fn tests() -> Vec<Test> {
-    vec![
-        kernel_test("node_exporter_gives_the_same_values", same_values_as_node_exporter),
-        kernel_test("node_exporter_takes_the_textfile_unchanged_and_once", textfile_is_taken),
+    kernel_tests![
+        node_exporter_exports_the_same_values,
+        node_exporter_serves_the_textfile_unchanged_and_once
     ]
 }
 
-/// Every value must be the same, but for:
-/// - a state without sockets, which node_exporter leaves out and tcpstat gives as 0;
+/// Every value must be the same, except
+/// - a state without sockets, which node_exporter omits and tcpstat exports as 0;
 /// - `tx_queued_bytes`, in which node_exporter counts each listener's backlog limit as bytes (for a
-///   listener, inet_diag's wqueue is `sk_max_ack_backlog`), and the request it is answering as long
-///   as its kernel has not acknowledged it. It must be above tcpstat's by just that.
-fn same_values_as_node_exporter(namespace: &Namespace) -> Result<()> {
+///   listener, inet_diag's wqueue is `sk_max_ack_backlog`), and the request that it answers until the kernel
+///   acknowledges it. It must exceed tcpstat's by exactly that.
+fn node_exporter_exports_the_same_values(namespace: &Namespace) -> Result<()> {
     let wire = Wire::open(namespace)?;
     let mut held = Vec::new();
     for (_, hold) in ALL {
@@ -39,19 +40,18 @@ fn same_values_as_node_exporter(namespace: &Namespace) -> Result<()> {
             held.push(hold(&wire, addressing)?);
         }
     }
-    let mut exporter = Exporter::start(&["--snapshot-interval=100ms"])?;
+    let mut exporter = Exporter::start(&FREQUENT_SNAPSHOTS)?;
     let mut peer = NodeExporter::start(["--collector.tcpstat"])?;
-    let told = wait_until("the same values twice", DEADLINE, || {
+    let exported = wait_until("the same values twice", DEADLINE, || {
         await_agreement(&mut exporter)?;
-        // An answer stays in the send queue until it is acknowledged, some 40 ms later. The snapshot
-        // that tells of the queues is to be one from a time without scrapes, and to wait for it by
-        // scraping would undo it.
+        // An answer stays in the send queue until it is acknowledged, some 40 ms later. So the queues must
+        // come from a snapshot without a scrape shortly before it, and scrapes cannot wait for that.
         thread::sleep(Duration::from_millis(400));
         let ours = states(&exporter.scrape()?);
         await_acknowledgement(ours["tx_queued_bytes"])?;
         let theirs = states(&peer.scraper.scrape()?);
         let limits = f64::from(listener_backlog_limits()?);
-        assert!(limits > 0.0, "listeners with a limit are part of the test");
+        assert!(limits > 0.0, "no listener has a backlog limit");
         let request = f64::from(u32::try_from(peer.scraper.request_length("/metrics"))?);
         let agrees = [limits, limits + request].into_iter().any(|more| {
             let mut expected = ours.clone();
@@ -65,20 +65,22 @@ fn same_values_as_node_exporter(namespace: &Namespace) -> Result<()> {
             Progress::NotYet(format!("ours {ours:?}, theirs {theirs:?}, limits {limits}"))
         })
     })?;
-    assert_eq!(told.len(), 13);
-    assert!(told["time_wait"] > 0.0 && told["syn_recv"] > 0.0 && told["closing"] > 0.0, "{told:?}");
+    assert_eq!(exported.len(), 13);
+    for state in ["time_wait", "syn_recv", "closing"] {
+        assert!(exported[state] > 0.0, "{state}: {exported:?}");
+    }
     Ok(())
 }
 
-/// The series arrive as they were written, byte for byte.
-fn textfile_is_taken(namespace: &Namespace) -> Result<()> {
+/// node_exporter serves the series as they were written, byte for byte.
+fn node_exporter_serves_the_textfile_unchanged_and_once(namespace: &Namespace) -> Result<()> {
     let wire = Wire::open(namespace)?;
     let held = ALL.into_iter().map(|(_, hold)| hold(&wire, Addressing::Ipv4));
     let _held = held.collect::<Result<Vec<_>>>()?;
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("tcpstat.prom");
     let textfile = format!("--textfile={}", path.display());
-    let _exporter = Exporter::start(&["--snapshot-interval=100ms", &textfile])?;
+    let _exporter = Exporter::start(&[&FREQUENT_SNAPSHOTS[..], &[&textfile]].concat())?;
     let mut peer = NodeExporter::start([
         "--collector.textfile".to_owned(),
         format!("--collector.textfile.directory={}", folder.path().display()),
@@ -118,7 +120,7 @@ fn states(scrape: &Scrape) -> BTreeMap<String, f64> {
     samples.map(|sample| (sample.labels["state"].clone(), sample.value)).collect()
 }
 
-/// The sum of what `ss` shows as Send-Q of listeners: their backlog limits.
+/// The sum of Send-Q of all listeners in `ss`: their backlog limits.
 fn listener_backlog_limits() -> Result<u32> {
     let output = Command::new("ss").args(["-Htnl"]).output().context("start ss")?;
     let text = String::from_utf8(output.stdout)?;

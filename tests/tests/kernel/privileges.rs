@@ -1,4 +1,4 @@
-//! With less than root: what still works, and what is said about the rest.
+//! Without root: what works, and which remedy is printed for the rest.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -9,8 +9,9 @@ use anyhow::{Context, Result, ensure};
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 use tcpstat_tests::agreement::await_agreement;
 use tcpstat_tests::binary::{Run, output, path_from, tcpstat};
-use tcpstat_tests::exporter::{Exporter, Options};
-use tcpstat_tests::harness::{Test, kernel_test};
+use tcpstat_tests::exporter::{Exporter, FREQUENT_SNAPSHOTS, Options};
+use tcpstat_tests::harness::Test;
+use tcpstat_tests::kernel_tests;
 use tcpstat_tests::loopback::Pairs;
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::proc_view;
@@ -18,17 +19,17 @@ use tcpstat_tests::tcp::Family;
 use tempfile::TempDir;
 
 pub(crate) fn tests() -> Vec<Test> {
-    vec![
-        kernel_test("without_privileges_snapshots_are_served_and_one_line_says_why", never_dark),
-        kernel_test("with_the_tracer_off_snapshots_are_served", the_tracer_off),
-        kernel_test("with_two_capabilities_tp_btf_runs", two_capabilities_are_enough),
-        kernel_test("show_needs_no_privileges", show_needs_no_privileges),
-        kernel_test("check_succeeds_where_the_tracer_runs", check_succeeds),
-        kernel_test("check_fails_without_privileges_and_says_what_to_grant", check_fails),
+    kernel_tests![
+        without_privileges_snapshots_are_served_and_one_line_says_why,
+        with_the_tracer_off_snapshots_are_served,
+        with_two_capabilities_tp_btf_runs,
+        show_needs_no_privileges,
+        check_succeeds_if_the_tracer_runs,
+        check_fails_without_privileges_and_says_what_to_grant
     ]
 }
 
-/// The binary where any user reaches it.
+/// The binary in a folder that every user can read.
 pub(crate) struct ReachableBinary {
     _folder: TempDir,
     pub(crate) path: PathBuf,
@@ -43,12 +44,12 @@ impl ReachableBinary {
         Ok(Self { _folder: folder, path })
     }
 
-    /// An exporter of it that has no privileges.
+    /// Starts an exporter without privileges.
     pub(crate) fn serve(&self, args: &[&str]) -> Result<Exporter> {
         Options::default().binary(&self.path).args(args).unprivileged().start()
     }
 
-    /// Runs it to its end as nobody, with no capability but `capabilities`.
+    /// Runs it to its end as nobody, without capabilities.
     pub(crate) fn run(&self, args: &[&str]) -> Result<Run> {
         output(
             Command::new("setpriv")
@@ -60,9 +61,9 @@ impl ReachableBinary {
     }
 }
 
-fn never_dark(_: &Namespace) -> Result<()> {
+fn without_privileges_snapshots_are_served_and_one_line_says_why(_: &Namespace) -> Result<()> {
     let binary = ReachableBinary::copy()?;
-    let mut exporter = binary.serve(&["--snapshot-interval=200ms"])?;
+    let mut exporter = binary.serve(&FREQUENT_SNAPSHOTS)?;
     let _pairs = Pairs::connect(5, Family::Ipv6)?;
     await_agreement(&mut exporter)?;
     let scrape = exporter.scrape()?;
@@ -74,20 +75,24 @@ fn never_dark(_: &Namespace) -> Result<()> {
     Ok(())
 }
 
-fn the_tracer_off(_: &Namespace) -> Result<()> {
-    let mut exporter = Exporter::start(&["--tracer=off", "--snapshot-interval=200ms"])?;
+fn with_the_tracer_off_snapshots_are_served(_: &Namespace) -> Result<()> {
+    let mut exporter = Exporter::start(&[&["--tracer=off"], &FREQUENT_SNAPSHOTS[..]].concat())?;
     let _pairs = Pairs::connect(5, Family::Ipv4)?;
     await_agreement(&mut exporter)?;
     assert_eq!(exporter.scrape()?.value("tcpstat_tracer_up", &[])?, 0.0);
-    assert!(!exporter.log().contains("WARN"), "it was asked for: {}", exporter.log());
+    assert!(
+        !exporter.log().contains("WARN"),
+        "a warning although the flag turns the tracer off: {}",
+        exporter.log()
+    );
     Ok(())
 }
 
-fn two_capabilities_are_enough(_: &Namespace) -> Result<()> {
+fn with_two_capabilities_tp_btf_runs(_: &Namespace) -> Result<()> {
     // CAP_PERFMON and CAP_BPF by number: an older setpriv does not know their names.
     let capabilities = "-all,+cap_38,+cap_39";
-    // Before 5.11 maps are charged to it, and the two capabilities do not raise it. Where this process
-    // may not either, a later kernel does not care and an earlier one fails the test.
+    // Before 5.11 the kernel charges maps to this limit, and the two capabilities may not raise it. If this
+    // process may not either, later kernels ignore it and earlier ones fail the test.
     let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
     let binary = ReachableBinary::copy()?;
     let run = output(
@@ -118,16 +123,16 @@ fn show_needs_no_privileges(_: &Namespace) -> Result<()> {
     Ok(())
 }
 
-fn check_succeeds(namespace: &Namespace) -> Result<()> {
+fn check_succeeds_if_the_tracer_runs(namespace: &Namespace) -> Result<()> {
     let run = tcpstat(["check"])?;
     ensure!(run.status == Some(0), "{run:?}");
     ensure!(run.stdout.contains(&format!("net:[{}]", namespace.inum())), "{}", run.stdout);
-    let verdict = run.stdout.lines().last().context("no verdict")?;
+    let verdict = run.stdout.lines().last().context("check prints nothing")?;
     ensure!(verdict.starts_with("tracer") && verdict.contains("would run, with"), "{verdict}");
     Ok(())
 }
 
-fn check_fails(_: &Namespace) -> Result<()> {
+fn check_fails_without_privileges_and_says_what_to_grant(_: &Namespace) -> Result<()> {
     let run = ReachableBinary::copy()?.run(&["check"])?;
     ensure!(run.status == Some(1), "{run:?}");
     for part in ["CAP_BPF no, CAP_PERFMON no", "grant CAP_BPF and CAP_PERFMON", "would not run"] {

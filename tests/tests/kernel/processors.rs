@@ -1,4 +1,4 @@
-//! CPU ids that the kernel's list of possible CPUs does not lead to expect.
+//! CPU ids beyond what the number of possible CPUs suggests.
 
 use std::fs;
 use std::path::Path;
@@ -18,7 +18,7 @@ use tempfile::NamedTempFile;
 pub(crate) fn tests() -> Vec<Test> {
     let mut tests = Vec::new();
     for tracer in ["btf", "tracepoint"] {
-        // The first has a gap: one CPU, whose id is 1. By the second CPU 1 is not possible at all.
+        // The first list has a gap: one CPU, whose id is 1. In the second CPU 1 is not possible at all.
         for (name, possible) in [("after_a_gap", "1"), ("beyond_the_possible_ones", "0")] {
             tests.push(kernel_test(
                 format!("a_cpu_whose_id_is_{name}_counts_every_transition_with_{tracer}"),

@@ -1,4 +1,4 @@
-//! What is named where the kernel refuses: the one thing that is in the way.
+//! If the kernel refuses, `check` names the one cause and its remedy.
 
 use std::process::Command;
 
@@ -6,7 +6,8 @@ use anyhow::{Result, ensure};
 use nix::errno::Errno;
 use tcpstat_tests::binary::{Run, output, tcpstat};
 use tcpstat_tests::exporter::Options;
-use tcpstat_tests::harness::{Test, kernel_test};
+use tcpstat_tests::harness::Test;
+use tcpstat_tests::kernel_tests;
 use tcpstat_tests::mounts::PrivateMounts;
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::seccomp::{BpfCommand, refuse};
@@ -15,13 +16,13 @@ use crate::privileges::ReachableBinary;
 use crate::surroundings::change_names;
 
 pub(crate) fn tests() -> Vec<Test> {
-    vec![
-        kernel_test("the_capability_that_is_missing_is_named_and_no_other", missing_capability),
-        kernel_test("a_user_namespace_is_named_and_no_capability", user_namespace),
-        kernel_test("a_seccomp_filter_is_named_and_no_capability", seccomp_filter),
-        kernel_test("a_tracefs_that_is_not_readable_is_named", tracefs),
-        kernel_test("what_the_verifier_refuses_is_told_in_full_at_debug", verifier),
-        kernel_test("a_refusal_without_a_reason_tells_what_was_asked", no_reason),
+    kernel_tests![
+        only_the_missing_capability_is_named,
+        a_user_namespace_is_named_and_no_capability,
+        a_seccomp_filter_is_named_and_no_capability,
+        an_unreadable_tracefs_is_named,
+        the_verifiers_log_is_complete_at_debug,
+        a_refusal_without_a_reason_names_what_was_requested
     ]
 }
 
@@ -39,8 +40,8 @@ fn check_with(binary: &ReachableBinary, capabilities: &str) -> Result<Run> {
     )
 }
 
-/// The remedies for tp_btf and for the classic tracepoint, and that of the iterator with its cause. Hooks
-/// that are refused have a line of the same form, which names no remedy.
+/// The remedies for tp_btf, for the classic tracepoint, and for the iterator (with its cause). Refused hooks have
+/// a line of the same form, which names no remedy.
 fn remedies(report: &str) -> Vec<&str> {
     let for_program = |line: &str| line.starts_with('→') && !line.contains("nothing to grant");
     let remedy = |line: &str| for_program(line.trim_start()) || line.starts_with("iter/tcp");
@@ -59,7 +60,7 @@ fn assert_all_name(run: &Run, named: &str, not: &[&str]) -> Result<()> {
 }
 
 /// CAP_PERFMON is 38 and CAP_BPF 39: an older setpriv does not know their names.
-fn missing_capability(_: &Namespace) -> Result<()> {
+fn only_the_missing_capability_is_named(_: &Namespace) -> Result<()> {
     PrivateMounts::enter()?.tracefs()?;
     let binary = ReachableBinary::copy()?;
     let run = check_with(&binary, "")?;
@@ -70,7 +71,7 @@ fn missing_capability(_: &Namespace) -> Result<()> {
     assert_all_name(&run, "grant CAP_BPF", &["CAP_PERFMON", "seccomp"])
 }
 
-fn user_namespace(_: &Namespace) -> Result<()> {
+fn a_user_namespace_is_named_and_no_capability(_: &Namespace) -> Result<()> {
     let binary = ReachableBinary::copy()?;
     let mut command = Command::new("unshare");
     command.args(["--user", "--map-root-user", "--"]).arg(&binary.path).arg("check");
@@ -79,7 +80,7 @@ fn user_namespace(_: &Namespace) -> Result<()> {
     assert_all_name(&run, "run it in the initial user namespace", &["grant", "root;"])
 }
 
-fn seccomp_filter(_: &Namespace) -> Result<()> {
+fn a_seccomp_filter_is_named_and_no_capability(_: &Namespace) -> Result<()> {
     refuse(&[BpfCommand::MapCreate, BpfCommand::ProgLoad], Errno::EPERM)?;
     let run = tcpstat(["check"])?;
     assert_all_name(&run, "let the seccomp filter of this process allow bpf", &["grant", "root"])?;
@@ -90,44 +91,44 @@ fn seccomp_filter(_: &Namespace) -> Result<()> {
     Ok(())
 }
 
-fn tracefs(_: &Namespace) -> Result<()> {
+fn an_unreadable_tracefs_is_named(_: &Namespace) -> Result<()> {
     let mounts = PrivateMounts::enter()?;
     mounts.tracefs()?;
     let binary = ReachableBinary::copy()?;
     let run = check_with(&binary, ",+cap_38,+cap_39")?;
-    let told = remedies(&run.stdout);
+    let remedies = remedies(&run.stdout);
     ensure!(run.stdout.contains("/sys/kernel/tracing: Permission denied"), "{}", run.stdout);
-    ensure!(told[1].contains("grant CAP_DAC_READ_SEARCH"), "{}", run.stdout);
+    ensure!(remedies[1].contains("grant CAP_DAC_READ_SEARCH"), "{}", run.stdout);
     ensure!(!run.stdout.contains("grant CAP_PERFMON"), "{}", run.stdout);
     Ok(())
 }
 
-fn no_reason(_: &Namespace) -> Result<()> {
+fn a_refusal_without_a_reason_names_what_was_requested(_: &Namespace) -> Result<()> {
     refuse(&[BpfCommand::RawTracepointOpen, BpfCommand::LinkCreate], Errno::EINVAL)?;
     let run = tcpstat(["check"])?;
-    for asked in [
+    for requested in [
         "BPF_PROG_TYPE_TRACING, BPF_TRACE_RAW_TP, inet_sock_set_state) and the kernel release, ",
         "BPF_PROG_TYPE_TRACING, BPF_TRACE_ITER, tcp) and the kernel release, ",
     ] {
-        ensure!(run.stdout.contains(asked), "{asked}: {}", run.stdout);
+        ensure!(run.stdout.contains(requested), "{requested}: {}", run.stdout);
     }
     ensure!(!run.stdout.contains("--log.level debug"), "{}", run.stdout);
     Ok(())
 }
 
-/// Two names change places, so that two bytes are read where there is one: the verifier says EACCES.
-fn verifier(_: &Namespace) -> Result<()> {
+/// Swaps two names, so that the program reads two bytes of a field of one: the verifier returns EACCES.
+fn the_verifiers_log_is_complete_at_debug(_: &Namespace) -> Result<()> {
     let swapped = [("sk_protocol", "sk_shutdown"), ("sk_shutdown", "sk_protocol")];
     let _file = change_names(&PrivateMounts::enter()?, &swapped)?;
     let run = tcpstat(["check", "--log.level=debug"])?;
     let line = run.stdout.lines().skip_while(|line| !line.starts_with("tp_btf"));
-    let told: Vec<_> = line.take(2).collect();
-    ensure!(told[0].contains("loading the program: Permission denied"), "{}", run.stdout);
-    ensure!(told[1].contains("run with `--log.level debug` to see"), "{}", run.stdout);
+    let lines: Vec<_> = line.take(2).collect();
+    ensure!(lines[0].contains("loading the program: Permission denied"), "{}", run.stdout);
+    ensure!(lines[1].contains("run with `--log.level debug` to see"), "{}", run.stdout);
     let log = "loading the program: Permission denied (os error 13): the kernel's log:";
     ensure!(run.stderr.contains(log) && run.stderr.contains("sk_shutdown"), "{}", run.stderr);
 
-    // One line of it at warn or info, and all at debug.
+    // One line at warn; all lines at debug only.
     let exporter = Options::default().args(["--tracer=btf"]).start()?;
     let log = exporter.log();
     assert_eq!(log.matches(" WARN ").count(), 1, "{log}");

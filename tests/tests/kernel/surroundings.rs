@@ -1,4 +1,4 @@
-//! Surroundings that are not as usual: what of the kernel is hidden, gone, or written otherwise.
+//! Unusual surroundings: parts of /proc and /sys that are hidden, missing, or different.
 
 use std::fs;
 use std::path::Path;
@@ -8,8 +8,9 @@ use anyhow::{Context, Result, ensure};
 use tcpstat_tests::agreement::{assert_agreement, await_agreement};
 use tcpstat_tests::binary::{output, tcpstat};
 use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
-use tcpstat_tests::exporter::{Exporter, Options};
+use tcpstat_tests::exporter::{Exporter, FREQUENT_SNAPSHOTS, Options};
 use tcpstat_tests::harness::{Test, kernel_test};
+use tcpstat_tests::kernel_tests;
 use tcpstat_tests::loopback::{Churn, Pairs};
 use tcpstat_tests::mounts::PrivateMounts;
 use tcpstat_tests::netns::{Namespace, elsewhere};
@@ -20,49 +21,46 @@ use tempfile::NamedTempFile;
 use crate::privileges::ReachableBinary;
 
 pub(crate) fn tests() -> Vec<Test> {
-    let mut tests = vec![
-        kernel_test("with_hidden_processes_the_numbers_are_right", hidden_processes),
-        kernel_test("unprivileged_with_hidden_processes_too", unprivileged_with_hidden_processes),
-        kernel_test("a_namespace_that_lost_its_name_is_served_to_its_end", a_name_that_is_gone),
-        kernel_test(
-            "when_the_process_whose_proc_is_listed_ends_one_line_says_so_and_the_numbers_stay",
-            a_process_that_ends,
-        ),
-        kernel_test("a_member_that_tp_btf_alone_needs_costs_that_rung", one_rung_less),
-        kernel_test("a_member_that_both_need_costs_the_tracer", no_rung_left),
+    let mut tests = kernel_tests![
+        with_hidden_processes_the_numbers_are_right,
+        with_hidden_processes_the_numbers_are_right_without_privileges,
+        a_namespace_whose_name_is_deleted_is_still_served,
+        if_the_observed_process_ends_one_line_says_so_and_the_numbers_stay,
+        without_a_member_that_only_tp_btf_needs_the_tracepoint_counts,
+        without_a_member_that_both_programs_need_there_is_no_tracer
     ];
     for tracer in ["btf", "tracepoint", "off"] {
         tests.push(kernel_test(
-            format!("with_ipv4_alone_the_numbers_are_right_with_{tracer}"),
+            format!("with_only_ipv4_the_numbers_are_right_with_{tracer}"),
             move |_: &Namespace| ipv4_alone(tracer),
         ));
     }
     tests
 }
 
-/// A procfs of which a user sees no process but the own (Documentation/filesystems/proc.rst, 4).
+/// A procfs in which a user sees only the own processes (Documentation/filesystems/proc.rst, 4).
 const HIDDEN: &str = "hidepid=2";
 
-fn hidden_processes(_: &Namespace) -> Result<()> {
+fn with_hidden_processes_the_numbers_are_right(_: &Namespace) -> Result<()> {
     PrivateMounts::enter()?.proc(HIDDEN)?;
-    let mut exporter = Exporter::start(&["--snapshot-interval=200ms"])?;
+    let mut exporter = Exporter::start(&FREQUENT_SNAPSHOTS)?;
     let _pairs = Pairs::connect(5, Family::Ipv6)?;
     await_agreement(&mut exporter)?;
     assert_eq!(exporter.scrape()?.value("tcpstat_tracer_up", &[])?, 1.0);
     Ok(())
 }
 
-fn unprivileged_with_hidden_processes(_: &Namespace) -> Result<()> {
+fn with_hidden_processes_the_numbers_are_right_without_privileges(_: &Namespace) -> Result<()> {
     PrivateMounts::enter()?.proc(HIDDEN)?;
     let binary = ReachableBinary::copy()?;
-    let mut exporter = binary.serve(&["--snapshot-interval=200ms"])?;
+    let mut exporter = binary.serve(&FREQUENT_SNAPSHOTS)?;
     let _pairs = Pairs::connect(5, Family::Ipv6)?;
     await_agreement(&mut exporter)?;
     Ok(())
 }
 
-/// The name is gone, the namespace is not: this thread and the exporter are still in it.
-fn a_name_that_is_gone(namespace: &Namespace) -> Result<()> {
+/// The name is deleted, the namespace is not: this thread and the exporter are still in it.
+fn a_namespace_whose_name_is_deleted_is_still_served(namespace: &Namespace) -> Result<()> {
     const NAME: &str = "tcpstat-test";
     let _mounts = PrivateMounts::enter()?;
     fs::create_dir_all("/var/run/netns").context("/var/run/netns")?;
@@ -72,14 +70,14 @@ fn a_name_that_is_gone(namespace: &Namespace) -> Result<()> {
         Ok(())
     };
     ip("attach", &[&std::process::id().to_string()])?;
-    let mut exporter = Exporter::start(&["--snapshot-interval=200ms"])?;
+    let mut exporter = Exporter::start(&FREQUENT_SNAPSHOTS)?;
     assert_agreement(&mut exporter)?;
 
     ip("delete", &[])?;
     ensure!(!Path::new("/var/run/netns").join(NAME).exists(), "the name is still there");
     let pairs = Pairs::connect(5, Family::Ipv4)?;
-    let told = await_agreement(&mut exporter)?;
-    assert_eq!(told[&(Family::Ipv4, State::Established)], 12);
+    let counts = await_agreement(&mut exporter)?;
+    assert_eq!(counts[&(Family::Ipv4, State::Established)], 12);
     drop(pairs);
     await_agreement(&mut exporter)?;
     assert_eq!(exporter.scrape()?.value("tcpstat_snapshot_errors_total", &[])?, 0.0);
@@ -88,9 +86,9 @@ fn a_name_that_is_gone(namespace: &Namespace) -> Result<()> {
     Ok(())
 }
 
-/// Listing goes by a process of another namespace. When that ends nothing is known any more: the last
-/// numbers stay, and their age (`tcpstat_snapshot_timestamp_seconds`) and the errors tell of it.
-fn a_process_that_ends(_: &Namespace) -> Result<()> {
+/// The snapshots read /proc of a process in another namespace. When that process ends, the last numbers stay;
+/// their age (`tcpstat_snapshot_timestamp_seconds`) and the error count show that they are old.
+fn if_the_observed_process_ends_one_line_says_so_and_the_numbers_stay(_: &Namespace) -> Result<()> {
     let (send, receive) = std::sync::mpsc::channel();
     let elsewhere = elsewhere(move |_| {
         let sleep = Command::new("sleep").arg("1000").stdin(Stdio::null()).spawn()?;
@@ -99,10 +97,8 @@ fn a_process_that_ends(_: &Namespace) -> Result<()> {
     })?;
     let mut sleep = receive.recv()?;
     let procfs = format!("/proc/{}", sleep.id());
-    let mut exporter = Options::default()
-        .args(["--snapshot-interval=200ms", "--path.procfs"])
-        .args([&procfs])
-        .start()?;
+    let mut exporter =
+        Options::default().args(FREQUENT_SNAPSHOTS).args(["--path.procfs", &procfs]).start()?;
     let before = exporter.scrape()?.connections()?;
     assert_eq!(before[&(Family::Ipv4, State::Established)], 6);
     let warnings = warnings(&exporter);
@@ -113,14 +109,14 @@ fn a_process_that_ends(_: &Namespace) -> Result<()> {
         let failed = exporter.scrape()?.value("tcpstat_snapshot_errors_total", &[])?;
         Ok(if failed >= 3.0 { Progress::Done(()) } else { Progress::NotYet(failed.to_string()) })
     })?;
-    // Not before: a listing that had begun goes on, and would show sockets that are ending.
+    // Not earlier: a snapshot that has begun continues, and would show sockets that are ending.
     drop(elsewhere);
     let log = exporter.log();
-    let told: Vec<_> = log.lines().filter(|line| line.contains("snapshot failed")).collect();
-    // The file that was to be opened next.
+    let failures: Vec<_> = log.lines().filter(|line| line.contains("snapshot failed")).collect();
+    // Whichever file was opened next.
     let named = ["tcp", "tcp6"].map(|file| format!("{procfs}/net/{file}: "));
     let names_it = |line: &str| named.iter().any(|file| line.contains(file));
-    ensure!(told.len() == 1 && names_it(told[0]), "{log}");
+    ensure!(failures.len() == 1 && names_it(failures[0]), "{log}");
     ensure!(self::warnings(&exporter) == warnings + 1, "{log}");
     assert_eq!(exporter.scrape()?.connections()?, before);
     assert_eq!(exporter.get("/-/healthy")?.status, 200);
@@ -132,26 +128,26 @@ fn warnings(exporter: &Exporter) -> usize {
     exporter.log().matches(" WARN ").count()
 }
 
-/// Has the kernel's BTF have another name instead of `member`; everything else stays.
+/// Renames `member` in the kernel's BTF; everything else stays.
 pub(crate) fn rename_member(mounts: &PrivateMounts, member: &str) -> Result<NamedTempFile> {
     let renamed = format!("{}__", &member[..member.len() - 2]);
     change_names(mounts, &[(member, &renamed)])
 }
 
-/// Has the kernel's BTF have other names, as long as those that they replace.
+/// Replaces names in the kernel's BTF by others of the same length.
 pub(crate) fn change_names(
     mounts: &PrivateMounts,
     names: &[(&str, &str)],
 ) -> Result<NamedTempFile> {
     const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
     let mut types = fs::read(KERNEL_BTF).context(KERNEL_BTF)?;
-    let mut places = Vec::new();
+    let mut offsets = Vec::new();
     for (name, _) in names {
         let text = [b"\0", name.as_bytes(), b"\0"].concat();
         let found = types.windows(text.len()).position(|window| window == text);
-        places.push(found.with_context(|| format!("{name} is not in {KERNEL_BTF}"))? + 1);
+        offsets.push(found.with_context(|| format!("{name} is not in {KERNEL_BTF}"))? + 1);
     }
-    for (at, (name, other)) in places.into_iter().zip(names) {
+    for (at, (name, other)) in offsets.into_iter().zip(names) {
         assert_eq!(name.len(), other.len(), "{name} {other}");
         types[at..at + other.len()].copy_from_slice(other.as_bytes());
     }
@@ -161,7 +157,7 @@ pub(crate) fn change_names(
     Ok(file)
 }
 
-fn one_rung_less(_: &Namespace) -> Result<()> {
+fn without_a_member_that_only_tp_btf_needs_the_tracepoint_counts(_: &Namespace) -> Result<()> {
     const MISSING: &str = "kernel BTF has no `__sk_common.skc_v6_daddr` in `struct sock`";
     let _file = rename_member(&PrivateMounts::enter()?, "skc_v6_daddr")?;
     let mut exporter = Options::default().start()?;
@@ -172,47 +168,47 @@ fn one_rung_less(_: &Namespace) -> Result<()> {
 
     let run = tcpstat(["check"])?;
     ensure!(run.status == Some(0) && run.stdout.contains(MISSING), "{run:?}");
-    // Only where that rung is the first choice there is cause to tell of it.
-    let first = tcpstat_first_choice(&run.stdout);
-    let told = exporter.log().lines().filter(|line| line.contains(MISSING)).count();
-    ensure!(told == usize::from(first == Some("tp_btf")), "{}", exporter.log());
+    // The log names it only if that program is the first choice.
+    let first = first_choice(&run.stdout);
+    let logged = exporter.log().lines().filter(|line| line.contains(MISSING)).count();
+    ensure!(logged == usize::from(first == Some("tp_btf")), "{}", exporter.log());
     Ok(())
 }
 
-/// The rungs stand in the report of `tcpstat check` in the order in which they are tried.
-fn tcpstat_first_choice(report: &str) -> Option<&str> {
+/// `tcpstat check` prints the programs in the order in which it tries them.
+fn first_choice(report: &str) -> Option<&str> {
     let words = report.lines().filter_map(|line| line.split_whitespace().next());
     words.into_iter().find(|word| ["tp_btf", "tracepoint"].contains(word))
 }
 
-fn no_rung_left(_: &Namespace) -> Result<()> {
+fn without_a_member_that_both_programs_need_there_is_no_tracer(_: &Namespace) -> Result<()> {
     let _file = rename_member(&PrivateMounts::enter()?, "skc_net")?;
-    let mut exporter = Options::default().args(["--snapshot-interval=200ms"]).start()?;
+    let mut exporter = Exporter::start(&FREQUENT_SNAPSHOTS)?;
     let _pairs = Pairs::connect(5, Family::Ipv6)?;
     await_agreement(&mut exporter)?;
     assert_eq!(exporter.scrape()?.value("tcpstat_tracer_up", &[])?, 0.0);
 
     let log = exporter.log();
-    let told: Vec<_> = log.lines().filter(|line| line.contains(" WARN ")).collect();
-    ensure!(told.len() == 1, "{log}");
-    for rung in ["tp_btf", "tracepoint"] {
-        let cause = format!("{rung}: kernel BTF has no `__sk_common.skc_net.net` in `struct sock`");
-        ensure!(told[0].contains(&cause), "{log}");
+    let warnings: Vec<_> = log.lines().filter(|line| line.contains(" WARN ")).collect();
+    ensure!(warnings.len() == 1, "{log}");
+    for program in ["tp_btf", "tracepoint"] {
+        let cause =
+            format!("{program}: kernel BTF has no `__sk_common.skc_net.net` in `struct sock`");
+        ensure!(warnings[0].contains(&cause), "{log}");
     }
-    ensure!(tcpstat(["check"])?.status == Some(1), "check would not run the tracer");
+    assert_eq!(tcpstat(["check"])?.status, Some(1));
     Ok(())
 }
 
-/// Where IPv6 is off at boot there is no /proc/net/tcp6 and no IPv6 socket; the sums that prove the
-/// numbers are those of IPv4.
+/// If IPv6 is disabled at boot, there is no /proc/net/tcp6 and no IPv6 socket, and sockstat has only IPv4.
 fn ipv4_alone(tracer: &str) -> Result<()> {
     let off = fs::read_to_string("/proc/cmdline")?.contains("ipv6.disable=1");
     assert_eq!(Path::new("/proc/self/net/tcp6").exists(), !off);
-    let mut exporter = Exporter::start(&["--tracer", tracer, "--snapshot-interval=200ms"])?;
+    let mut exporter = Exporter::start(&[&["--tracer", tracer], &FREQUENT_SNAPSHOTS[..]].concat())?;
     let _pairs = Pairs::connect(5, Family::Ipv4)?;
     Churn { threads: 2, connections: 100, family: Family::Ipv4, resets: true }.run()?;
-    let told = await_agreement(&mut exporter)?;
-    assert_eq!(told[&(Family::Ipv4, State::Established)], 12);
+    let counts = await_agreement(&mut exporter)?;
+    assert_eq!(counts[&(Family::Ipv4, State::Established)], 12);
     let scrape = exporter.scrape()?;
     let ipv6 = [("kind", "inuse"), ("family", "ipv6")];
     assert_eq!(scrape.value("tcpstat_sockstat_sockets", &ipv6)?, 0.0);

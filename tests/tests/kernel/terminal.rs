@@ -7,7 +7,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tcpstat_tests::binary::path_from;
 use tcpstat_tests::exporter::Exporter;
-use tcpstat_tests::harness::{Test, kernel_test};
+use tcpstat_tests::harness::Test;
+use tcpstat_tests::kernel_tests;
 use tcpstat_tests::loopback::{Churn, Pairs};
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::tcp::Family;
@@ -16,19 +17,19 @@ use tcpstat_tests::terminal::Terminal;
 use crate::privileges::ReachableBinary;
 
 pub(crate) fn tests() -> Vec<Test> {
-    vec![
-        kernel_test("top_shows_sockets_as_they_come_and_takes_keys", sockets_and_keys),
-        kernel_test("top_shows_rates_while_sockets_move", rates),
-        kernel_test("top_fits_any_size_that_the_terminal_gets", sizes),
-        kernel_test("top_gives_the_terminal_back_when_it_is_quit", quit),
-        kernel_test("top_gives_the_terminal_back_at_every_signal_but_sigkill", signals),
-        kernel_test("top_does_not_hang_at_a_paste_of_20_kb", pasted),
-        kernel_test("top_looks_at_a_running_exporter_and_waits_for_one_that_has_ended", connected),
-        kernel_test("top_without_privileges_shows_snapshots_and_says_so", unprivileged),
+    kernel_tests![
+        top_shows_new_sockets_and_handles_keys,
+        top_shows_rates_while_sockets_change_state,
+        top_fits_every_terminal_size,
+        top_restores_the_terminal_when_it_quits,
+        top_restores_the_terminal_after_every_signal_except_sigkill,
+        top_handles_a_paste_of_20_kb,
+        top_shows_a_running_exporter_and_reconnects_after_its_restart,
+        top_without_privileges_shows_snapshots_and_says_so
     ]
 }
 
-/// `top` in a terminal, which says before and afterwards how the terminal is set, and then stays open.
+/// `top` in a terminal. The script prints the terminal's settings before and after it, and stays open.
 fn top(size: (u16, u16)) -> Result<Terminal> {
     let binary = path_from("TCPSTAT_BIN")?;
     let script = format!(
@@ -41,13 +42,13 @@ fn top(size: (u16, u16)) -> Result<Terminal> {
     Terminal::open(&script, size)
 }
 
-/// The number that stands behind a state.
+/// The number after the name of a state.
 fn sockets(screen: &str, state: &str) -> Option<u64> {
     let (_, rest) = screen.split_once(&format!("{state} "))?;
     rest.split_whitespace().next()?.replace(',', "").parse().ok()
 }
 
-fn sockets_and_keys(_: &Namespace) -> Result<()> {
+fn top_shows_new_sockets_and_handles_keys(_: &Namespace) -> Result<()> {
     let terminal = top((80, 24))?;
     terminal.await_screen("no socket", |screen| sockets(screen, "established") == Some(0))?;
     let pairs = Pairs::connect(7, Family::Ipv4)?;
@@ -66,12 +67,12 @@ fn sockets_and_keys(_: &Namespace) -> Result<()> {
     terminal.press("Space")?;
     terminal.await_screen("a pause", |screen| screen.contains("PAUSED"))?;
     drop(more);
-    // Keys work still.
+    // Keys still work.
     terminal.press("s")?;
     let screen = terminal.await_screen("another order", |screen| screen.contains("sort: count"))?;
     assert_eq!(sockets(&screen, "established"), Some(1_214), "{screen}");
     terminal.press("Space")?;
-    terminal.await_screen("what came meanwhile", |screen| {
+    terminal.await_screen("the sockets of the meantime", |screen| {
         !screen.contains("PAUSED") && sockets(screen, "established") == Some(14)
     })?;
     terminal.press("?")?;
@@ -82,7 +83,7 @@ fn sockets_and_keys(_: &Namespace) -> Result<()> {
     Ok(())
 }
 
-fn rates(_: &Namespace) -> Result<()> {
+fn top_shows_rates_while_sockets_change_state(_: &Namespace) -> Result<()> {
     let terminal = top((80, 24))?;
     terminal.await_screen("its start", |screen| screen.contains("none at the moment"))?;
     let churn = Churn { threads: 1, connections: 50_000, family: Family::Ipv4, resets: true };
@@ -100,7 +101,7 @@ fn rates(_: &Namespace) -> Result<()> {
     Ok(())
 }
 
-fn sizes(_: &Namespace) -> Result<()> {
+fn top_fits_every_terminal_size(_: &Namespace) -> Result<()> {
     let _pairs = Pairs::connect(3, Family::Ipv4)?;
     let terminal = top((120, 40))?;
     for (columns, rows) in [(80, 24), (40, 10), (60, 16), (200, 50)] {
@@ -117,8 +118,8 @@ fn sizes(_: &Namespace) -> Result<()> {
     Ok(())
 }
 
-/// As it was: its contents, its line discipline.
-fn is_given_back(screen: &str, status: u8) -> bool {
+/// Whether the screen and the line discipline are as before, and `top` ended with `status`.
+fn is_restored(screen: &str, status: u8) -> bool {
     let lines: Vec<_> = screen.trim_end().lines().collect();
     lines.len() == 3
         && lines[0].ends_with("before")
@@ -127,20 +128,20 @@ fn is_given_back(screen: &str, status: u8) -> bool {
         && lines[0].replace("before", "after") == lines[2]
 }
 
-fn quit(_: &Namespace) -> Result<()> {
+fn top_restores_the_terminal_when_it_quits(_: &Namespace) -> Result<()> {
     for key in ["q", "C-c"] {
         let terminal = top((80, 24))?;
         terminal.await_screen("its start", |screen| screen.contains("q quit"))?;
         terminal.press(key)?;
-        terminal.await_screen("terminal as it was", |screen| is_given_back(screen, 0))?;
+        terminal.await_screen("restored terminal", |screen| is_restored(screen, 0))?;
     }
     Ok(())
 }
 
-fn signals(_: &Namespace) -> Result<()> {
-    // What ends it well, and what it dies of.
-    let well = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
-    let deadly = [
+fn top_restores_the_terminal_after_every_signal_except_sigkill(_: &Namespace) -> Result<()> {
+    // `top` quits on some signals, and dies of the others.
+    let quits = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
+    let dies = [
         Signal::SIGABRT,
         Signal::SIGSEGV,
         Signal::SIGBUS,
@@ -152,61 +153,61 @@ fn signals(_: &Namespace) -> Result<()> {
         Signal::SIGALRM,
         Signal::SIGXCPU,
     ];
-    for signal in well.into_iter().chain(deadly) {
+    for signal in quits.into_iter().chain(dies) {
         let terminal = top((80, 24))?;
         terminal.await_screen("its start", |screen| screen.contains("q quit"))?;
-        assert_eq!(terminal.tell("#{alternate_on} #{cursor_flag}")?, "1 0");
+        assert_eq!(terminal.format("#{alternate_on} #{cursor_flag}")?, "1 0");
         kill(Pid::from_raw(foreground(&terminal)?), signal)?;
-        let status = if well.contains(&signal) { 0 } else { 128 + signal as u8 };
-        let what = format!("terminal as it was after {signal}");
+        let status = if quits.contains(&signal) { 0 } else { 128 + signal as u8 };
+        let what = format!("restored terminal after {signal}");
         terminal.await_screen(&what, |screen| {
-            // The shell says what a process has died of, in a line of its own.
+            // The shell prints how a process died, in a line of its own.
             let lines: Vec<_> = screen.trim_end().lines().collect();
             let own: Vec<_> = lines.iter().filter(|line| is_own(line)).copied().collect();
-            lines.len() - own.len() <= 1 && is_given_back(&own.join("\n"), status)
+            lines.len() - own.len() <= 1 && is_restored(&own.join("\n"), status)
         })?;
-        assert_eq!(terminal.tell("#{alternate_on} #{cursor_flag}")?, "0 1", "{signal}");
+        assert_eq!(terminal.format("#{alternate_on} #{cursor_flag}")?, "0 1", "{signal}");
     }
     Ok(())
 }
 
-/// Whether the script of [`top`] has written that line.
+/// Whether the script of [`top`] printed that line.
 fn is_own(line: &str) -> bool {
     ["before", "after"].iter().any(|word| line.ends_with(word)) || line.starts_with("ended with")
 }
 
-fn pasted(_: &Namespace) -> Result<()> {
+fn top_handles_a_paste_of_20_kb(_: &Namespace) -> Result<()> {
     let terminal = top((80, 24))?;
     terminal.await_screen("its start", |screen| screen.contains("established"))?;
-    // Marked as a paste it is no keys: it neither quits nor pauses.
+    // In a bracketed paste no character is a key: it neither quits nor pauses.
     terminal.paste(&"quit p f s ".repeat(1_900), true)?;
-    // As if typed, every character is a key.
+    // Without brackets every character is a key.
     terminal.paste(&"fs+-pp".repeat(3_400), false)?;
     terminal.press("?")?;
     let screen =
         terminal.await_screen("the help", |screen| screen.contains("pause and continue"))?;
     assert!(!screen.contains("PAUSED"), "{screen}");
     terminal.press("q")?;
-    terminal.await_screen("terminal as it was", |screen| is_given_back(screen, 0))?;
+    terminal.await_screen("restored terminal", |screen| is_restored(screen, 0))?;
     Ok(())
 }
 
-/// The process that runs in the terminal's shell.
+/// The process id of the program that the terminal's shell runs.
 fn foreground(terminal: &Terminal) -> Result<i32> {
     let shell = terminal.shell()?;
     let path = format!("/proc/{shell}/task/{shell}/children");
     let children = fs::read_to_string(&path).context(path)?;
-    Ok(children.split_whitespace().next().context("nothing runs")?.parse()?)
+    Ok(children.split_whitespace().next().context("the shell runs nothing")?.parse()?)
 }
 
-fn connected(_: &Namespace) -> Result<()> {
+fn top_shows_a_running_exporter_and_reconnects_after_its_restart(_: &Namespace) -> Result<()> {
     let exporter = Exporter::start(&["--tracer=auto"])?;
     let url = format!("http://{}", exporter.address());
     let binary = path_from("TCPSTAT_BIN")?;
     let script = format!("exec {} top --connect {url} --interval 200ms", binary.display());
     let terminal = Terminal::open(&script, (120, 24))?;
     terminal.await_screen("its start", |screen| screen.contains("established"))?;
-    // Its own sockets and those that it is asked through are of IPv4.
+    // The sockets of the exporter and of `top` are IPv4.
     let _pairs = Pairs::connect(7, Family::Ipv6)?;
     terminal.press("f")?;
     terminal.press("f")?;
@@ -217,7 +218,7 @@ fn connected(_: &Namespace) -> Result<()> {
     assert!(screen.contains(&url) && screen.contains("consistent"), "{screen}");
     exporter.stop()?;
     let screen = terminal.await_screen("its end", |screen| screen.contains("no connection"))?;
-    assert!(seen(&screen), "the last numbers stay: {screen}");
+    assert!(seen(&screen), "the last numbers are gone: {screen}");
     let _exporter = Exporter::start(&["--tracer=auto"])?;
     terminal.await_screen("its return", |screen| {
         seen(screen) && screen.contains("consistent") && !screen.contains("no connection")
@@ -225,7 +226,7 @@ fn connected(_: &Namespace) -> Result<()> {
     Ok(())
 }
 
-fn unprivileged(_: &Namespace) -> Result<()> {
+fn top_without_privileges_shows_snapshots_and_says_so(_: &Namespace) -> Result<()> {
     let binary = ReachableBinary::copy()?;
     let script = format!(
         "exec setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all \

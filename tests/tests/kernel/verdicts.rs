@@ -1,4 +1,4 @@
-//! What `check` says is what `serve` does, whatever surrounds them.
+//! `check` reports what `serve` does, in all surroundings.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -17,7 +17,7 @@ use crate::privileges::ReachableBinary;
 use crate::roots::process_elsewhere;
 use crate::surroundings::rename_member;
 
-/// How the two are run: by this command, with these flags.
+/// How the two are run: through this command, with these flags.
 #[derive(Clone, Copy)]
 struct Way<'a> {
     within: &'a [&'a str],
@@ -53,23 +53,23 @@ const WITH_TWO_CAPABILITIES: Way<'_> = Way {
 const IN_A_USER_NAMESPACE: Way<'_> =
     Way { within: &["unshare", "--user", "--map-root-user", "--"], flags: &[] };
 
-/// What both come to.
+/// What `serve` does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
     Traces,
-    ListsAlone,
-    Ends,
+    TakesSnapshots,
+    Exits,
 }
 
-use Outcome::{Ends, ListsAlone, Traces};
+use Outcome::{Exits, TakesSnapshots, Traces};
 
 pub(crate) fn tests() -> Vec<Test> {
     let mut tests = Vec::new();
     for (name, way, outcome) in [
         ("as_root", AS_ROOT, Traces),
-        ("as_nobody", AS_NOBODY, ListsAlone),
+        ("as_nobody", AS_NOBODY, TakesSnapshots),
         ("with_two_capabilities", WITH_TWO_CAPABILITIES, Traces),
-        ("in_a_user_namespace", IN_A_USER_NAMESPACE, ListsAlone),
+        ("in_a_user_namespace", IN_A_USER_NAMESPACE, TakesSnapshots),
     ] {
         let mut push = |surrounding: &str, prepare: fn(&PrivateMounts) -> Result<()>, outcome| {
             tests.push(kernel_test(
@@ -82,34 +82,36 @@ pub(crate) fn tests() -> Vec<Test> {
         };
         push("with_all_of_proc", |_| Ok(()), outcome);
         push("with_hidden_processes", |mounts| mounts.proc("hidepid=2"), outcome);
-        push("with_processes_alone", |mounts| mounts.proc("subset=pid"), outcome);
+        push("with_proc_limited_to_processes", |mounts| mounts.proc("subset=pid"), outcome);
         push("with_both", |mounts| mounts.proc("hidepid=2,subset=pid"), outcome);
         push("with_tracefs", PrivateMounts::tracefs, outcome);
         push("without_tracefs", PrivateMounts::no_tracefs, outcome);
         if name == "in_a_user_namespace" {
-            // unshare(1) writes the map of ids by /proc.
+            // unshare(1) writes the map of ids through /proc.
             continue;
         }
-        let listed = if outcome == Traces { ListsAlone } else { Ends };
-        push("without_proc", |mounts| mounts.empty(Path::new("/proc")), listed);
+        let without_proc = if outcome == Traces { TakesSnapshots } else { Exits };
+        push("without_proc", |mounts| mounts.empty(Path::new("/proc")), without_proc);
     }
     tests.push(kernel_test("check_and_serve_agree_without_a_member_of_one_program", |_| {
         let mounts = PrivateMounts::enter()?;
         let _file = rename_member(&mounts, "skc_v6_daddr")?;
-        // Without it the other program does not run either.
+        // The other program needs tracefs.
         mounts.tracefs()?;
         agree(AS_ROOT, Traces)
     }));
     tests.push(kernel_test("check_and_serve_agree_without_a_member_of_both", |_| {
         let _file = rename_member(&PrivateMounts::enter()?, "skc_net")?;
-        agree(AS_ROOT, ListsAlone)
+        agree(AS_ROOT, TakesSnapshots)
     }));
-    for (what, table, outcome) in [("a_folder", HEADER, ListsAlone), ("an_empty_file", "", Ends)] {
+    for (what, table, outcome) in
+        [("a_folder", HEADER, TakesSnapshots), ("an_empty_file", "", Exits)]
+    {
         tests.push(kernel_test(format!("check_and_serve_agree_over_{what}"), move |_| {
             let folder = tempfile::tempdir()?;
             fs::create_dir(folder.path().join("net"))?;
             fs::write(folder.path().join("net/tcp"), table)?;
-            // Those without privileges are to read it too.
+            // Readable without privileges.
             fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
             let flags = flag(folder.path());
             agree(Way { flags: &[&flags], ..AS_ROOT }, outcome)?;
@@ -119,7 +121,7 @@ pub(crate) fn tests() -> Vec<Test> {
     tests.push(kernel_test("check_and_serve_agree_on_another_namespace", |_| {
         let (_elsewhere, mut process) = process_elsewhere()?;
         let root = format!("/proc/{}", process.id());
-        agree(Way { flags: &[&flag(Path::new(&root))], ..AS_ROOT }, ListsAlone)?;
+        agree(Way { flags: &[&flag(Path::new(&root))], ..AS_ROOT }, TakesSnapshots)?;
         process.kill()?;
         process.wait()?;
         Ok(())
@@ -127,11 +129,11 @@ pub(crate) fn tests() -> Vec<Test> {
     tests.push(kernel_test("check_and_serve_agree_on_the_proc_of_a_host", |_| {
         let folder = tempfile::tempdir()?;
         PrivateMounts::enter()?.replace(folder.path(), Path::new("/proc"))?;
-        agree(Way { flags: &[&flag(folder.path())], ..AS_ROOT }, Ends)
+        agree(Way { flags: &[&flag(folder.path())], ..AS_ROOT }, Exits)
     }));
     for (refused, outcome) in [
-        (BpfCommand::MapCreate, ListsAlone),
-        (BpfCommand::ProgLoad, ListsAlone),
+        (BpfCommand::MapCreate, TakesSnapshots),
+        (BpfCommand::ProgLoad, TakesSnapshots),
         (BpfCommand::IterCreate, Traces),
     ] {
         tests.push(kernel_test(format!("check_and_serve_agree_without_{refused:?}"), move |_| {
@@ -149,7 +151,7 @@ fn flag(root: &Path) -> String {
     format!("--path.procfs={}", root.display())
 }
 
-/// Holds that both come to `expected`.
+/// Fails unless `check` reports the outcome that `serve` has, and that is `expected`.
 fn agree(Way { within, flags }: Way<'_>, expected: Outcome) -> Result<()> {
     let reachable = ReachableBinary::copy()?;
     let binary = reachable.path.to_str().context("a path in UTF-8")?;
@@ -157,8 +159,8 @@ fn agree(Way { within, flags }: Way<'_>, expected: Outcome) -> Result<()> {
     command.extend([binary, "check"]);
     command.extend(flags);
     let check = output(std::process::Command::new(command[0]).args(&command[1..]))?;
-    let verdict = check.stdout.lines().last().context("no verdict")?;
-    let verdict = verdict.strip_prefix("tracer").context("no verdict")?.trim();
+    let verdict = check.stdout.lines().last().context("check prints nothing")?;
+    let verdict = verdict.strip_prefix("tracer").context("no verdict in the last line")?.trim();
 
     let started = Options::default()
         .binary(binary)
@@ -166,12 +168,12 @@ fn agree(Way { within, flags }: Way<'_>, expected: Outcome) -> Result<()> {
         .args(["--log.level=info"])
         .args(flags)
         .start();
-    let (outcome, said) = match started {
+    let (outcome, predicted) = match started {
         Err(error) => {
-            let told = format!("{error:?}");
-            ensure!(told.contains("it ended: exit status: 1"), "{told}");
-            assert_eq!(told.matches("\ntcpstat: ").count(), 1, "{told}");
-            (Ends, "would not run; serve would not start: ".to_owned())
+            let error = format!("{error:?}");
+            ensure!(error.contains("it ended: exit status: 1"), "{error}");
+            assert_eq!(error.matches("\ntcpstat: ").count(), 1, "{error}");
+            (Exits, "would not run; serve would not start: ".to_owned())
         }
         Ok(mut exporter) => {
             let scrape = exporter.scrape()?;
@@ -181,12 +183,12 @@ fn agree(Way { within, flags }: Way<'_>, expected: Outcome) -> Result<()> {
             let up = scrape.value("tcpstat_tracer_up", &[])? == 1.0;
             match program {
                 Some(program) if up => (Traces, format!("would run, with {program}")),
-                _ => (ListsAlone, "would not run; serve would use snapshots only".to_owned()),
+                _ => (TakesSnapshots, "would not run; serve would use snapshots only".to_owned()),
             }
         }
     };
     assert_eq!(outcome, expected, "{}", check.stdout);
-    ensure!(verdict.starts_with(&said), "serve: {said}; check: {}", check.stdout);
+    ensure!(verdict.starts_with(&predicted), "serve: {predicted}; check: {}", check.stdout);
     assert_eq!(check.status, Some(i32::from(outcome != Traces)), "{}", check.stdout);
     Ok(())
 }

@@ -8,7 +8,8 @@ use std::process::ExitCode;
 use anyhow::{Result, ensure};
 use tcpstat_tests::exporter::Exporter;
 use tcpstat_tests::exposition::Scrape;
-use tcpstat_tests::harness::kernel_tests;
+use tcpstat_tests::harness::run;
+use tcpstat_tests::kernel_tests;
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::population::Population;
 
@@ -18,13 +19,10 @@ const SOCKETS: f64 = 1e6;
 const OTHERS: f64 = 10.0;
 
 fn main() -> ExitCode {
-    kernel_tests(vec![(
-        "both_sources_list_a_million_sockets_and_auto_takes_the_iterator",
-        both_sources_list_a_million_sockets,
-    )])
+    run(kernel_tests![both_sources_list_a_million_sockets_and_auto_selects_the_iterator])
 }
 
-fn both_sources_list_a_million_sockets(_: &Namespace) -> Result<()> {
+fn both_sources_list_a_million_sockets_and_auto_selects_the_iterator(_: &Namespace) -> Result<()> {
     let _population = Population::hold(Path::new(env!("CARGO_BIN_EXE_populate")), 1_000_000)?;
     for (choice, source) in [("procfs", "procfs"), ("iter", "iter"), ("auto", "iter")] {
         let mut exporter = Exporter::start(&["--snapshot", choice])?;

@@ -1,4 +1,4 @@
-//! From real sockets to the one who is called: an alert, sent by Alertmanager.
+//! An alert about real sockets, sent by Alertmanager.
 
 use std::path::Path;
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -9,7 +9,8 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use tcpstat_tests::binary::{path_from, printed};
 use tcpstat_tests::exporter::Exporter;
-use tcpstat_tests::harness::{Test, kernel_test};
+use tcpstat_tests::harness::Test;
+use tcpstat_tests::kernel_tests;
 use tcpstat_tests::mounts::PrivateMounts;
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::prometheus::Prometheus;
@@ -20,7 +21,7 @@ use tcpstat_tests::webhook::Webhook;
 use crate::scene::{DEADLINE, DIVISOR, config, leak};
 
 pub(crate) fn tests() -> Vec<Test> {
-    vec![kernel_test("a_leak_in_close_wait_reaches_the_webhook", a_leak_reaches_the_webhook)]
+    kernel_tests![a_leak_in_close_wait_reaches_the_webhook]
 }
 
 const ALERTMANAGER: &str = "127.0.0.1:9093";
@@ -28,7 +29,7 @@ const ALERTMANAGER: &str = "127.0.0.1:9093";
 /// Time between two leaked sockets.
 const LEAK_INTERVAL: Duration = Duration::from_millis(100);
 
-fn a_leak_reaches_the_webhook(_: &Namespace) -> Result<()> {
+fn a_leak_in_close_wait_reaches_the_webhook(_: &Namespace) -> Result<()> {
     let webhook = Webhook::listen()?;
     let _alertmanager = start_alertmanager(&webhook)?;
     let exporter = Exporter::start(&["--snapshot-interval=1s"])?;
@@ -58,7 +59,7 @@ fn a_leak_reaches_the_webhook(_: &Namespace) -> Result<()> {
     assert_eq!(alert["labels"]["severity"], "warning");
     let summary = format!("Sockets leak in CLOSE_WAIT on {instance}.");
     assert_eq!(alert["annotations"]["summary"], *summary);
-    // Enough for the alert to be about them and no accident.
+    // Enough for the alert to be about them.
     assert!(leaked > 50, "{leaked}");
     Ok(())
 }
@@ -68,8 +69,8 @@ fn alert(body: &Value) -> Option<&Value> {
     alerts.iter().find(|alert| alert["labels"]["alertname"] == "TcpCloseWaitLeak")
 }
 
-/// Debian's reads its templates from /usr/share, where there are none if its package is not installed but
-/// unpacked elsewhere.
+/// Debian's Alertmanager reads its templates from /usr/share. They are missing there if its package is unpacked in
+/// another folder.
 fn show_templates(mounts: &PrivateMounts, program: &Path) -> Result<()> {
     let prefix = program.parent().and_then(Path::parent).context("no bin directory")?;
     let unpacked = prefix.join("share");
@@ -96,7 +97,7 @@ receivers:
         "--config.file=alertmanager.yml",
         "--storage.path=data",
         &format!("--web.listen-address={ALERTMANAGER}"),
-        // It is alone.
+        // No cluster.
         "--cluster.listen-address=",
     ];
     let program = path_from("TCPSTAT_ALERTMANAGER")?;

@@ -1,4 +1,4 @@
-//! The dashboards: tcpstat's own, and the one that node_exporter's users have.
+//! The dashboards: tcpstat's own, and the usual one for node_exporter.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,25 +8,29 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tcpstat_tests::binary::{output, path_from, printed, source};
-use tcpstat_tests::harness::{Test, hermetic_test, kernel_test};
+use tcpstat_tests::harness::Test;
 use tcpstat_tests::netns::Namespace;
+use tcpstat_tests::{hermetic_tests, kernel_tests};
 use tempfile::NamedTempFile;
 
 use crate::scene::{DEADLINE, Scene, is_data};
 
 pub(crate) fn tests() -> Vec<Test> {
-    vec![
-        hermetic_test("the_dashboard_is_one_that_grafana_can_import", can_be_imported),
-        hermetic_test("grafana_knows_every_field_of_the_dashboard", every_field_is_known),
-        hermetic_test("no_panel_of_the_dashboard_lacks_what_its_reader_needs", panels_are_told),
-        hermetic_test("the_panels_of_the_dashboard_do_not_overlap", panels_do_not_overlap),
-        kernel_test("every_query_of_the_dashboard_has_data", every_query_has_data),
-        kernel_test("every_variable_of_the_dashboard_finds_the_instance", variables_find),
-        kernel_test("a_panel_of_dashboard_1860_gets_exactly_one_series", dashboard_1860),
-    ]
+    let mut tests = kernel_tests![
+        every_query_of_the_dashboard_has_data,
+        every_variable_of_the_dashboard_finds_the_instance,
+        a_panel_of_dashboard_1860_gets_exactly_one_series
+    ];
+    tests.extend(hermetic_tests![
+        grafana_can_import_the_dashboard,
+        grafana_knows_every_field_of_the_dashboard,
+        every_panel_of_the_dashboard_has_description_unit_and_legend,
+        the_panels_of_the_dashboard_do_not_overlap
+    ]);
+    tests
 }
 
-/// What is zero where nothing is wrong; every other panel must show something of the traffic.
+/// The panels that are zero if nothing is wrong. Every other panel must show the traffic.
 const ZERO_WHEN_WELL: [&str; 3] =
     ["Drift", "Missed events and corrections", "Failed snapshots and rows"];
 
@@ -38,9 +42,12 @@ fn list<'a>(value: &'a Value, key: &str) -> Result<&'a Vec<Value>> {
     value[key].as_array().with_context(|| format!("no list {key}"))
 }
 
-/// The panels that show something: all but the rows.
+/// All panels without the rows.
 fn panels(dashboard: &Value) -> Result<Vec<&Value>> {
-    Ok(list(dashboard, "panels")?.iter().filter(|panel| panel["type"] != "row").collect())
+    let panels = list(dashboard, "panels")?.iter().filter(|panel| panel["type"] != "row");
+    let panels: Vec<_> = panels.collect();
+    ensure!(!panels.is_empty(), "no panel");
+    Ok(panels)
 }
 
 /// Panels' titles and queries.
@@ -63,7 +70,7 @@ fn substituted(query: &str, instance: SocketAddr) -> String {
         .replace("$instance", &instance.to_string().replace('.', "\\\\."))
 }
 
-fn can_be_imported() -> Result<()> {
+fn grafana_can_import_the_dashboard() -> Result<()> {
     let dashboard = dashboard()?;
     assert_eq!(dashboard["uid"], "tcpstat");
     // Grafana 10.0; later ones migrate it.
@@ -99,8 +106,8 @@ fn can_be_imported() -> Result<()> {
     Ok(())
 }
 
-/// By the models that Grafana publishes of its dashboards and panels.
-fn every_field_is_known() -> Result<()> {
+/// Validates it with the models that Grafana publishes.
+fn grafana_knows_every_field_of_the_dashboard() -> Result<()> {
     let file = NamedTempFile::new()?;
     fs::write(file.path(), printed(&["dashboard"])?)?;
     let mut command = Command::new(path_from("TCPSTAT_SCHEMAS_PYTHON")?);
@@ -109,7 +116,7 @@ fn every_field_is_known() -> Result<()> {
     Ok(())
 }
 
-fn panels_are_told() -> Result<()> {
+fn every_panel_of_the_dashboard_has_description_unit_and_legend() -> Result<()> {
     let dashboard = dashboard()?;
     let mut titles = BTreeSet::new();
     for panel in panels(&dashboard)? {
@@ -128,7 +135,7 @@ fn panels_are_told() -> Result<()> {
     Ok(())
 }
 
-fn panels_do_not_overlap() -> Result<()> {
+fn the_panels_of_the_dashboard_do_not_overlap() -> Result<()> {
     let dashboard = dashboard()?;
     let mut taken = BTreeSet::new();
     for panel in list(&dashboard, "panels")? {
@@ -144,7 +151,7 @@ fn panels_do_not_overlap() -> Result<()> {
     Ok(())
 }
 
-fn every_query_has_data(namespace: &Namespace) -> Result<()> {
+fn every_query_of_the_dashboard_has_data(namespace: &Namespace) -> Result<()> {
     let scene = Scene::start(namespace)?;
     let dashboard = dashboard()?;
     for (title, query) in queries(&dashboard)? {
@@ -160,7 +167,7 @@ fn every_query_has_data(namespace: &Namespace) -> Result<()> {
     Ok(())
 }
 
-fn variables_find(namespace: &Namespace) -> Result<()> {
+fn every_variable_of_the_dashboard_finds_the_instance(namespace: &Namespace) -> Result<()> {
     let scene = Scene::start(namespace)?;
     scene.prometheus.await_query("tcpstat_build_info", DEADLINE, is_data)?;
     let dashboard = dashboard()?;
@@ -182,8 +189,8 @@ fn variables_find(namespace: &Namespace) -> Result<()> {
     Ok(())
 }
 
-/// "Node Exporter Full" asks so, unaggregated: a further label would double its legends.
-fn dashboard_1860(namespace: &Namespace) -> Result<()> {
+/// "Node Exporter Full" has these queries, without aggregation: another label would double its legends.
+fn a_panel_of_dashboard_1860_gets_exactly_one_series(namespace: &Namespace) -> Result<()> {
     let scene = Scene::start(namespace)?;
     let instance = scene.exporter.address();
     for state in ["established", "close_wait", "time_wait", "listen", "rx_queued_bytes"] {

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use tcpstat_tests::binary::{output, path_from, printed, source};
 use tcpstat_tests::deadline::{Progress, poll};
 use tcpstat_tests::exporter::{Exporter, Options};
-use tcpstat_tests::harness::{Test, hermetic_test, kernel_test};
+use tcpstat_tests::harness::Test;
 use tcpstat_tests::loopback::Pairs;
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::network::{Host, Network};
@@ -18,19 +18,18 @@ use tcpstat_tests::prometheus::Prometheus;
 use tcpstat_tests::rules::scaled;
 use tcpstat_tests::server::REQUEST_INTERVAL;
 use tcpstat_tests::tcp::Family;
+use tcpstat_tests::{hermetic_tests, kernel_tests};
 use tempfile::TempDir;
 
 use crate::scene::{DEADLINE, DIVISOR, config, is_data};
 
 pub(crate) fn tests() -> Vec<Test> {
-    vec![
-        kernel_test(
-            "the_numbers_of_the_fleet_are_the_sums_of_all_hosts_sockets",
-            sums_of_all_hosts,
-        ),
-        kernel_test("a_host_that_falls_silent_is_told_of_by_name", a_host_falls_silent),
-        hermetic_test("promtool_accepts_the_configurations_in_fleet_md", configurations),
-    ]
+    let mut tests = kernel_tests![
+        the_numbers_of_the_fleet_are_the_sums_over_all_hosts,
+        an_alert_names_a_host_that_stops_answering
+    ];
+    tests.extend(hermetic_tests![promtool_accepts_the_configurations_in_fleet_md]);
+    tests
 }
 
 /// Sockets by state, of all hosts and both families.
@@ -45,7 +44,7 @@ struct Fleet {
 
 impl Fleet {
     fn start(namespace: &Namespace) -> Result<Self> {
-        let mut network = Network::lay(namespace)?;
+        let mut network = Network::create(namespace)?;
         let hosts = [network.host()?, network.host()?, network.host()?];
         let start = |host: &Host| {
             let address = SocketAddr::from((host.address, 10048));
@@ -60,8 +59,8 @@ impl Fleet {
         Ok(Self { hosts: hosts.into(), exporters, prometheus })
     }
 
-    /// As /proc shows them.
-    fn shown(&self) -> Result<Sums> {
+    /// The sums in /proc.
+    fn in_proc(&self) -> Result<Sums> {
         let mut sums = Sums::new();
         for host in &self.hosts {
             for ((_, state), count) in host.inside.run(proc_view::connections)? {
@@ -72,7 +71,7 @@ impl Fleet {
         Ok(sums)
     }
 
-    /// As the recording rule has them.
+    /// The sums of the recording rule.
     fn recorded(&self) -> Result<Sums> {
         let series = self.prometheus.query("job_state:tcpstat_connections:sum{job=\"tcpstat\"}")?;
         let state = |labels: &BTreeMap<String, String>| labels.get("state").cloned();
@@ -82,19 +81,19 @@ impl Fleet {
             .collect()
     }
 
-    /// Waits until the sockets of all hosts are as `wanted`, and recorded so.
+    /// Waits until the recorded sums equal those in /proc, and `wanted` accepts them.
     fn await_sums(&self, wanted: impl Fn(&Sums) -> bool) -> Result<Sums> {
         poll("sums of the sockets of all hosts", DEADLINE, REQUEST_INTERVAL, || {
-            let (recorded, shown) = (self.recorded()?, self.shown()?);
-            if recorded == shown && wanted(&shown) {
-                return Ok(Progress::Done(shown));
+            let (recorded, in_proc) = (self.recorded()?, self.in_proc()?);
+            if recorded == in_proc && wanted(&in_proc) {
+                return Ok(Progress::Done(in_proc));
             }
-            Ok(Progress::NotYet(format!("recorded {recorded:?}, shown {shown:?}")))
+            Ok(Progress::NotYet(format!("recorded {recorded:?}, in /proc {in_proc:?}")))
         })
     }
 }
 
-fn sums_of_all_hosts(namespace: &Namespace) -> Result<()> {
+fn the_numbers_of_the_fleet_are_the_sums_over_all_hosts(namespace: &Namespace) -> Result<()> {
     let fleet = Fleet::start(namespace)?;
     let all = "job:tcpstat_tracer_up:count == 3 and job:tcpstat_tracer_up:sum == 3";
     fleet.prometheus.await_query(all, DEADLINE, is_data)?;
@@ -118,18 +117,18 @@ fn sums_of_all_hosts(namespace: &Namespace) -> Result<()> {
             && more("fin_wait2") == 15.0
             && more("listen") == 3.0 * 3.0
     })?;
-    // They end by reset: nothing stays behind.
+    // A reset leaves no socket.
     drop(kept);
     fleet.await_sums(|back| *back == before)?;
     Ok(())
 }
 
-fn a_host_falls_silent(namespace: &Namespace) -> Result<()> {
+fn an_alert_names_a_host_that_stops_answering(namespace: &Namespace) -> Result<()> {
     let mut fleet = Fleet::start(namespace)?;
     fleet.prometheus.await_query("job:tcpstat_tracer_up:count == 3", DEADLINE, is_data)?;
     let silent = fleet.exporters.remove(1);
     let instance = silent.address().to_string();
-    ensure!(silent.stop()?.success(), "it did not end well");
+    ensure!(silent.stop()?.success(), "the exporter failed");
     fleet.prometheus.await_query("job:tcpstat_tracer_up:count == 2", DEADLINE, is_data)?;
     let firing = "ALERTS{alertname=\"TcpstatDown\",alertstate=\"firing\"}";
     let alerts = fleet.prometheus.await_query(firing, DEADLINE, is_data)?;
@@ -138,7 +137,7 @@ fn a_host_falls_silent(namespace: &Namespace) -> Result<()> {
     Ok(())
 }
 
-fn configurations() -> Result<()> {
+fn promtool_accepts_the_configurations_in_fleet_md() -> Result<()> {
     let document = fs::read_to_string(source("tcpstat-user/docs/fleet.md")?)?;
     let blocks: Vec<_> = document
         .split("```yaml\n")
@@ -146,7 +145,11 @@ fn configurations() -> Result<()> {
         .filter_map(|rest| rest.split("```").next())
         .filter(|block| block.starts_with("global:"))
         .collect();
-    assert_eq!(blocks.len(), 2, "the fleet's Prometheus, and one above it");
+    assert_eq!(
+        blocks.len(),
+        2,
+        "one for the fleet's Prometheus, and one for a Prometheus above it"
+    );
     for block in blocks {
         let folder = TempDir::new()?;
         fs::write(folder.path().join("prometheus.yml"), block)?;

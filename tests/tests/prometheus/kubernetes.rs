@@ -1,5 +1,5 @@
-//! The manifests for Kubernetes, against its schemas. There is no cluster here, and no kustomize: what the
-//! kustomizations list is read from them.
+//! The manifests for Kubernetes, validated with its schemas. There is no cluster and no kustomize: the tests read the
+//! kustomizations themselves.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,20 +10,22 @@ use anyhow::{Context, Result, bail, ensure};
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 use serde_json::{Value, json};
 use tcpstat_tests::binary::{Run, output, path_from, printed, source};
-use tcpstat_tests::harness::{Test, hermetic_test, kernel_test};
+use tcpstat_tests::harness::Test;
 use tcpstat_tests::netns::Namespace;
+use tcpstat_tests::{hermetic_tests, kernel_tests};
 use tempfile::NamedTempFile;
 
 pub(crate) fn tests() -> Vec<Test> {
-    vec![
-        hermetic_test("the_manifests_are_what_kubernetes_takes", manifests_are_valid),
-        hermetic_test("a_manifest_with_a_field_that_is_not_known_is_refused", typos_are_refused),
-        hermetic_test("every_manifest_is_in_a_kustomization", every_manifest_is_listed),
-        hermetic_test("the_rules_fit_into_a_prometheus_rule", rules_fit),
-        hermetic_test("the_daemonset_has_two_capabilities_and_a_read_only_root", two_capabilities),
-        kernel_test("what_the_daemonset_grants_is_enough_for_either_program", grants_are_enough),
-        hermetic_test("the_pod_monitor_finds_the_pods_of_the_daemonset", pod_monitor_finds_pods),
-    ]
+    let mut tests = kernel_tests![the_daemonset_grants_enough_for_either_program];
+    tests.extend(hermetic_tests![
+        kubernetes_accepts_the_manifests,
+        a_manifest_with_an_unknown_field_is_refused,
+        every_manifest_is_in_a_kustomization,
+        the_rules_are_valid_in_a_prometheus_rule,
+        the_daemonset_has_two_capabilities_and_a_read_only_root,
+        the_pod_monitor_finds_the_pods_of_the_daemonset
+    ]);
+    tests
 }
 
 const KUBERNETES: &str = "tcpstat-user/assets/packaging/kubernetes";
@@ -42,7 +44,7 @@ fn manifest(path: &str) -> Result<Value> {
     read(&source(KUBERNETES)?.join(path))
 }
 
-/// The files that the kustomization of `folder` lists, those of the folders it lists among them.
+/// The files that the kustomization of `folder` lists, including those of the folders that it lists.
 fn listed(folder: &Path) -> Result<BTreeSet<PathBuf>> {
     let kustomization = read(&folder.join(KUSTOMIZATION))?;
     let mut files = BTreeSet::new();
@@ -70,14 +72,14 @@ fn validate(files: impl IntoIterator<Item = PathBuf>) -> Result<Run> {
     output(command.arg(source("tests/schemas/kubernetes.py")?).args(files))
 }
 
-fn manifests_are_valid() -> Result<()> {
+fn kubernetes_accepts_the_manifests() -> Result<()> {
     let run = validate(all_listed()?)?;
     ensure!(run.status == Some(0) && run.stdout.is_empty(), "{}{}", run.stdout, run.stderr);
     Ok(())
 }
 
-/// What is not refused here would not be in the test above.
-fn typos_are_refused() -> Result<()> {
+/// Without this, the test above could not fail.
+fn a_manifest_with_an_unknown_field_is_refused() -> Result<()> {
     for (path, right, wrong) in [
         ("base/daemonset.yaml", "readOnlyRootFilesystem", "readOnlyRootFileSystem"),
         ("base/daemonset.yaml", "hostNetwork: true", "hostNetwork: 'yes'"),
@@ -94,7 +96,7 @@ fn typos_are_refused() -> Result<()> {
     Ok(())
 }
 
-fn every_manifest_is_listed() -> Result<()> {
+fn every_manifest_is_in_a_kustomization() -> Result<()> {
     let listed = all_listed()?;
     for folder in folders()? {
         for entry in fs::read_dir(folder)? {
@@ -105,8 +107,8 @@ fn every_manifest_is_listed() -> Result<()> {
     Ok(())
 }
 
-/// Put together as the README says.
-fn rules_fit() -> Result<()> {
+/// Assembled as in the README.
+fn the_rules_are_valid_in_a_prometheus_rule() -> Result<()> {
     let rules: Value = serde_saphyr::from_str(&printed(&["rules"])?)?;
     let manifest = json!({
         "apiVersion": "monitoring.coreos.com/v1",
@@ -121,7 +123,7 @@ fn rules_fit() -> Result<()> {
     Ok(())
 }
 
-fn two_capabilities() -> Result<()> {
+fn the_daemonset_has_two_capabilities_and_a_read_only_root() -> Result<()> {
     let daemonset = manifest("base/daemonset.yaml")?;
     let pod = &daemonset["spec"]["template"]["spec"];
     assert_eq!(pod["hostNetwork"], true);
@@ -140,7 +142,7 @@ fn two_capabilities() -> Result<()> {
 }
 
 /// As a container runtime starts root, with the capabilities that the manifest adds and no way to gain any.
-fn grants_are_enough(_: &Namespace) -> Result<()> {
+fn the_daemonset_grants_enough_for_either_program(_: &Namespace) -> Result<()> {
     let daemonset = manifest("base/daemonset.yaml")?;
     let container = &daemonset["spec"]["template"]["spec"]["containers"][0];
     let added = container["securityContext"]["capabilities"]["add"].as_array();
@@ -169,7 +171,7 @@ fn grants_are_enough(_: &Namespace) -> Result<()> {
     Ok(())
 }
 
-fn pod_monitor_finds_pods() -> Result<()> {
+fn the_pod_monitor_finds_the_pods_of_the_daemonset() -> Result<()> {
     let daemonset = manifest("base/daemonset.yaml")?;
     let monitor = manifest("prometheus-operator/podmonitor.yaml")?;
     let template = &daemonset["spec"]["template"];

@@ -1,5 +1,5 @@
-//! The files that go with the binary, against the programs they are for: Prometheus, promtool,
-//! Alertmanager. Everything runs in private network namespaces, with real sockets.
+//! The files that tcpstat prints, in the programs that they are for: Prometheus, promtool, Alertmanager. Everything
+//! runs in private network namespaces, with real sockets.
 
 #![expect(clippy::float_cmp, reason = "the values compared are whole numbers")]
 

@@ -6,23 +6,21 @@ use std::fs;
 use anyhow::{Context, Result, ensure};
 use tcpstat_tests::binary::{printed, source};
 use tcpstat_tests::exporter::Exporter;
-use tcpstat_tests::harness::{Test, kernel_test};
+use tcpstat_tests::harness::Test;
+use tcpstat_tests::kernel_tests;
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::rules::shipped;
 
 use crate::scene::{DEADLINE, Scene, is_data};
 
 pub(crate) fn tests() -> Vec<Test> {
-    vec![
-        kernel_test("every_recording_rule_has_data", every_recording_rule_has_data),
-        kernel_test("every_metric_that_is_named_is_there", every_metric_named_is_there),
-    ]
+    kernel_tests![every_recording_rule_has_data, every_metric_that_is_named_is_exported]
 }
 
 fn every_recording_rule_has_data(namespace: &Namespace) -> Result<()> {
     let scene = Scene::start(namespace)?;
     let recorded: Vec<_> = shipped()?.into_iter().filter_map(|rule| rule.record).collect();
-    ensure!(!recorded.is_empty(), "there are none");
+    ensure!(!recorded.is_empty(), "no recording rule");
     for metric in recorded {
         let answer = scene.prometheus.await_query(&metric, DEADLINE, is_data);
         let answer = answer.with_context(|| scene.prometheus.log())?;
@@ -34,9 +32,9 @@ fn every_recording_rule_has_data(namespace: &Namespace) -> Result<()> {
     Ok(())
 }
 
-fn every_metric_named_is_there(_: &Namespace) -> Result<()> {
+fn every_metric_that_is_named_is_exported(_: &Namespace) -> Result<()> {
     let scrape = Exporter::start(&[])?.scrape()?;
-    let told: BTreeSet<_> = scrape.samples.iter().map(|sample| sample.name.as_str()).collect();
+    let exported: BTreeSet<_> = scrape.samples.iter().map(|sample| sample.name.as_str()).collect();
     let recorded: BTreeSet<_> = shipped()?.into_iter().filter_map(|rule| rule.record).collect();
     let fleet = fs::read_to_string(source("tcpstat-user/docs/fleet.md")?)?;
     let texts = [printed(&["rules"])?, printed(&["dashboard"])?, printed(&["runbook"])?, fleet];
@@ -44,18 +42,19 @@ fn every_metric_named_is_there(_: &Namespace) -> Result<()> {
         let is_name = |next: char| next.is_ascii_alphanumeric() || next == '_' || next == ':';
         let words = text.split(|next: char| !is_name(next)).map(|word| word.trim_end_matches(':'));
         let named: BTreeSet<_> = words.filter(|word| is_metric(word)).collect();
+        ensure!(!named.is_empty(), "no metric is named in {text}");
         for name in named {
-            assert!(told.contains(name) || recorded.contains(name), "{name} is in no scrape");
+            assert!(exported.contains(name) || recorded.contains(name), "{name} is in no scrape");
         }
     }
     Ok(())
 }
 
-/// Whether a word of a text is meant as a metric's name, recorded or scraped.
+/// Whether a word of a text is the name of a metric, recorded or scraped.
 fn is_metric(word: &str) -> bool {
     let prefixes = ["tcpstat_", "node_tcp_", "process_"];
     let named =
         word.contains(":tcpstat_") || prefixes.iter().any(|prefix| word.starts_with(prefix));
-    // Else it is the beginning of a regular expression.
+    // Otherwise it is the beginning of a regular expression.
     named && !word.ends_with('_')
 }

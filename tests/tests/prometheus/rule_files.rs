@@ -1,4 +1,4 @@
-//! The rules as promtool sees them, and what each alert must come with.
+//! The rules in promtool, and what each alert must have.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,11 +7,12 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 use tcpstat_tests::binary::{fixture, output, path_from, printed};
-use tcpstat_tests::harness::{Test, hermetic_test};
+use tcpstat_tests::harness::Test;
+use tcpstat_tests::hermetic_tests;
 use tcpstat_tests::rules::{Rule, shipped};
 use tempfile::TempDir;
 
-/// A file for `promtool test rules`, as far as it is looked at here.
+/// The parts of a file for `promtool test rules` that the tests use.
 #[derive(Deserialize)]
 struct TestFile {
     tests: Vec<TestGroup>,
@@ -29,13 +30,13 @@ struct Case {
 }
 
 pub(crate) fn tests() -> Vec<Test> {
-    vec![
-        hermetic_test("promtool_accepts_the_rules", promtool_accepts_the_rules),
-        hermetic_test("every_alert_fires_when_it_should_and_else_does_not", alerts_fire),
-        hermetic_test("every_alert_has_cases_of_firing_and_of_silence", both_kinds_of_case),
-        hermetic_test("every_alert_has_what_its_reader_needs", alerts_are_told),
-        hermetic_test("the_runbook_has_a_section_for_each_alert_and_no_other", runbook_sections),
-        hermetic_test("the_runbook_is_where_one_says_it_is", runbook_url_is_replaced),
+    hermetic_tests![
+        promtool_accepts_the_rules,
+        every_alert_fires_exactly_when_it_should,
+        every_alert_has_test_cases_that_fire_and_that_do_not,
+        every_alert_has_severity_summary_description_and_runbook,
+        the_runbook_has_a_section_for_each_alert_and_no_other,
+        runbook_url_sets_the_address_of_the_runbook
     ]
 }
 
@@ -58,10 +59,13 @@ fn promtool_accepts_the_rules() -> Result<()> {
 
 fn alerts() -> Result<BTreeMap<String, Rule>> {
     let rules = shipped()?.into_iter();
-    Ok(rules.filter_map(|rule| Some((rule.alert.clone()?, rule))).collect())
+    let alerts: BTreeMap<_, _> =
+        rules.filter_map(|rule| Some((rule.alert.clone()?, rule))).collect();
+    ensure!(!alerts.is_empty(), "no alert");
+    Ok(alerts)
 }
 
-/// The files of fixtures/rules by their names without the ending: those of alerts.
+/// The files of fixtures/rules by the names of their alerts.
 fn test_files() -> Result<BTreeMap<String, String>> {
     let mut files = BTreeMap::new();
     for entry in fs::read_dir(fixture("rules")?)? {
@@ -72,7 +76,7 @@ fn test_files() -> Result<BTreeMap<String, String>> {
     Ok(files)
 }
 
-fn alerts_fire() -> Result<()> {
+fn every_alert_fires_exactly_when_it_should() -> Result<()> {
     let folder = folder_with_rules()?;
     let mut names = Vec::new();
     for (name, text) in test_files()? {
@@ -85,7 +89,7 @@ fn alerts_fire() -> Result<()> {
     promtool(&args, &folder)
 }
 
-fn both_kinds_of_case() -> Result<()> {
+fn every_alert_has_test_cases_that_fire_and_that_do_not() -> Result<()> {
     let files = test_files()?;
     let names: Vec<_> = files.keys().cloned().collect();
     assert_eq!(names, alerts()?.into_keys().collect::<Vec<_>>());
@@ -97,16 +101,17 @@ fn both_kinds_of_case() -> Result<()> {
         }
         let fires = |group: &Vec<Case>| group.iter().any(|case| !case.exp_alerts.is_empty());
         assert!(groups.iter().copied().any(fires), "{name}: no case fires");
-        // Not only before it fires: some series must leave it silent throughout.
+        // Some case must not fire at all, not only not yet.
         assert!(!groups.iter().copied().all(fires), "{name}: every case fires");
     }
     Ok(())
 }
 
-fn alerts_are_told() -> Result<()> {
+fn every_alert_has_severity_summary_description_and_runbook() -> Result<()> {
     for (name, rule) in alerts()? {
-        let severity = rule.labels.get("severity").map(String::as_str).unwrap_or_default();
-        assert!(["info", "warning", "critical"].contains(&severity), "{name}: {severity}");
+        let severity =
+            rule.labels.get("severity").with_context(|| format!("{name}: no severity"))?;
+        assert!(["info", "warning", "critical"].contains(&severity.as_str()), "{name}: {severity}");
         for annotation in ["summary", "description", "runbook_url"] {
             assert!(rule.annotations.contains_key(annotation), "{name}: no {annotation}");
         }
@@ -122,7 +127,7 @@ fn alerts_are_told() -> Result<()> {
     Ok(())
 }
 
-fn runbook_sections() -> Result<()> {
+fn the_runbook_has_a_section_for_each_alert_and_no_other() -> Result<()> {
     let runbook = printed(&["runbook"])?;
     let sections: Vec<_> = runbook.split("\n## ").skip(1).collect();
     for section in &sections {
@@ -137,7 +142,7 @@ fn runbook_sections() -> Result<()> {
     Ok(())
 }
 
-fn runbook_url_is_replaced() -> Result<()> {
+fn runbook_url_sets_the_address_of_the_runbook() -> Result<()> {
     let rules = printed(&["rules", "--runbook-url=https://runbooks.example/tcp"])?;
     let urls: Vec<_> = rules.lines().filter(|line| line.contains("runbook_url: ")).collect();
     assert_eq!(urls.len(), alerts()?.len());

@@ -1,4 +1,4 @@
-//! A host with something of everything, a tcpstat that counts it, and a Prometheus that scrapes that.
+//! A host with sockets of all kinds, its exporter, and a Prometheus that scrapes it.
 
 use std::io::{ErrorKind, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -18,19 +18,19 @@ use tcpstat_tests::states;
 use tcpstat_tests::tcp::Family;
 use tcpstat_tests::wire::Wire;
 
-/// By what the durations of the shipped rules are divided: 5 minutes are 2.5 seconds.
+/// The durations of the shipped rules are divided by this: 5 minutes become 2.5 seconds.
 pub(crate) const DIVISOR: u64 = 120;
 
-/// How long anything may take that waits for scrapes and rules.
+/// The limit of a wait for scrapes and rules.
 pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
 
-/// Nobody listens there.
+/// Nothing listens there.
 const CLOSED_PORT: ([u8; 4], u16) = ([127, 0, 0, 1], 1);
 
 /// Pause between two rounds of traffic.
 const PACE: Duration = Duration::from_millis(50);
 
-/// What is kept up while a test looks on.
+/// Sockets, traffic, an exporter and a Prometheus for one test.
 pub(crate) struct Scene {
     pub(crate) prometheus: Prometheus,
     pub(crate) exporter: Exporter,
@@ -59,8 +59,8 @@ impl Scene {
     }
 }
 
-/// A configuration that scrapes `targets` as the job `tcpstat` twice a second, and evaluates rules.yml
-/// as often. `more` is what follows.
+/// A configuration that scrapes `targets` as the job `tcpstat` twice a second, and evaluates rules.yml as often,
+/// followed by `more`.
 pub(crate) fn config(targets: &[SocketAddr], more: &str) -> String {
     let targets: Vec<_> = targets.iter().map(|target| format!("'{target}'")).collect();
     format!(
@@ -81,8 +81,7 @@ pub(crate) fn is_data(answer: &[Series]) -> bool {
     !answer.is_empty() && answer.iter().all(|series| series.value.is_finite())
 }
 
-/// Connections that are made and closed in order or by reset, refused, and leaked in CLOSE_WAIT, over and
-/// over until this is dropped.
+/// Makes connections that are closed in order or by reset, refused, or leaked in CLOSE_WAIT, until this is dropped.
 struct Traffic {
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<Result<()>>>,
@@ -135,7 +134,7 @@ pub(crate) fn leak() -> Result<TcpStream> {
     Ok(accepted)
 }
 
-/// Writes until nothing more is taken: the other side does not read.
+/// Writes until the queues are full: the other side does not read.
 fn fill_queues(stream: &TcpStream) -> Result<()> {
     stream.set_nonblocking(true)?;
     let mut writer = stream;

@@ -4,33 +4,31 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::net::TcpStream;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
 use tcpstat_tests::binary::{fixture, tcpstat};
 use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
 use tcpstat_tests::exporter::Exporter;
 use tcpstat_tests::frozen::FrozenFs;
-use tcpstat_tests::harness::{Test, kernel_test};
+use tcpstat_tests::harness::Test;
+use tcpstat_tests::kernel_tests;
 use tcpstat_tests::mounts::PrivateMounts;
 use tcpstat_tests::netns::Namespace;
 
-use crate::await_listing;
+use crate::await_snapshot;
 
 pub(crate) fn tests() -> Vec<Test> {
-    vec![
-        kernel_test(
-            "a_textfile_whose_file_system_hangs_holds_up_no_scrape_and_no_end",
-            textfile_hangs,
-        ),
-        kernel_test("a_second_sigterm_ends_it_at_once_though_the_first_end_hangs", second_signal),
-        kernel_test("a_snapshot_that_hangs_holds_up_no_end", snapshot_hangs),
-        kernel_test("it_ends_though_all_files_of_proc_hang", all_hangs),
-        kernel_test("a_start_that_hangs_says_so_and_ends", start_hangs),
-        kernel_test("a_full_file_system_keeps_the_old_textfile_and_no_half_one", full),
+    kernel_tests![
+        a_textfile_that_hangs_delays_no_scrape_and_no_stop,
+        a_second_signal_exits_at_once_while_the_stop_hangs,
+        a_snapshot_that_hangs_does_not_delay_the_stop,
+        it_stops_although_all_files_of_proc_hang,
+        a_start_that_hangs_exits_with_an_error,
+        a_full_file_system_keeps_the_old_textfile_and_leaves_no_partial_one
     ]
 }
 
-/// An exporter whose textfile is on a file system that hangs, and that waits for it.
+/// An exporter that waits for its textfile on a file system that hangs; the path of the textfile.
 fn hanging_textfile(fuse: &FrozenFs) -> Result<(Exporter, String)> {
     let path = fuse.path().join("tcpstat.prom");
     let flag = format!("--textfile={}", path.display());
@@ -43,7 +41,11 @@ fn hanging_textfile(fuse: &FrozenFs) -> Result<(Exporter, String)> {
     Ok((exporter, path.display().to_string()))
 }
 
-fn textfile_hangs(_: &Namespace) -> Result<()> {
+fn last_line(text: &str) -> Result<&str> {
+    text.lines().last().context("no line")
+}
+
+fn a_textfile_that_hangs_delays_no_scrape_and_no_stop(_: &Namespace) -> Result<()> {
     let fuse = FrozenFs::mount(&PrivateMounts::enter()?)?;
     let (mut exporter, path) = hanging_textfile(&fuse)?;
     exporter.wait_log(&format!("--textfile {path} is being written for more than 5s"))?;
@@ -51,7 +53,7 @@ fn textfile_hangs(_: &Namespace) -> Result<()> {
     exporter.signal(Signal::SIGTERM)?;
     assert_eq!(exporter.wait_end()?.code(), Some(1));
     let log = exporter.log();
-    let last = log.lines().last().unwrap_or_default();
+    let last = last_line(&log)?;
     assert!(
         last.contains(&format!("still running after 5s: the writer of --textfile {path} ")),
         "{log}"
@@ -59,23 +61,20 @@ fn textfile_hangs(_: &Namespace) -> Result<()> {
     Ok(())
 }
 
-fn second_signal(_: &Namespace) -> Result<()> {
+fn a_second_signal_exits_at_once_while_the_stop_hangs(_: &Namespace) -> Result<()> {
     let fuse = FrozenFs::mount(&PrivateMounts::enter()?)?;
     let (mut exporter, _) = hanging_textfile(&fuse)?;
     exporter.signal(Signal::SIGTERM)?;
     exporter.wait_log("stopping")?;
     exporter.signal(Signal::SIGINT)?;
-    // The first one alone ends it with 1.
+    // After the first signal only, the status is 1.
     assert_eq!(exporter.wait_end()?.code(), Some(128 + 2));
     let log = exporter.log();
-    assert!(
-        log.lines().last().unwrap_or_default().ends_with("second SIGINT: exiting immediately"),
-        "{log}"
-    );
+    assert!(last_line(&log)?.ends_with("second SIGINT: exiting immediately"), "{log}");
     Ok(())
 }
 
-/// An exporter over a fixture of which `files` are on a file system that hangs from now on.
+/// An exporter over a fixture whose `files` are on a file system that hangs after the start.
 fn hanging_procfs(mounts: &PrivateMounts, fuse: &FrozenFs, files: &[&str]) -> Result<Exporter> {
     let procfs = fixture("proc/debian-7.2")?;
     for file in files {
@@ -89,7 +88,7 @@ fn hanging_procfs(mounts: &PrivateMounts, fuse: &FrozenFs, files: &[&str]) -> Re
     Ok(exporter)
 }
 
-fn snapshot_hangs(_: &Namespace) -> Result<()> {
+fn a_snapshot_that_hangs_does_not_delay_the_stop(_: &Namespace) -> Result<()> {
     let mounts = PrivateMounts::enter()?;
     let fuse = FrozenFs::mount(&mounts)?;
     let mut exporter = hanging_procfs(&mounts, &fuse, &["tcp"])?;
@@ -97,18 +96,15 @@ fn snapshot_hangs(_: &Namespace) -> Result<()> {
     exporter.signal(Signal::SIGTERM)?;
     assert_eq!(exporter.wait_end()?.code(), Some(1));
     let log = exporter.log();
-    assert!(
-        log.lines().last().unwrap_or_default().contains("still running after 5s: the tracker"),
-        "{log}"
-    );
+    assert!(last_line(&log)?.contains("still running after 5s: the tracker"), "{log}");
     Ok(())
 }
 
-fn all_hangs(_: &Namespace) -> Result<()> {
+fn it_stops_although_all_files_of_proc_hang(_: &Namespace) -> Result<()> {
     let mounts = PrivateMounts::enter()?;
     let fuse = FrozenFs::mount(&mounts)?;
     let mut exporter = hanging_procfs(&mounts, &fuse, &["tcp", "tcp6", "sockstat", "sockstat6"])?;
-    // More than there are threads that serve.
+    // More than the server has threads.
     let mut connections = Vec::new();
     for _ in 0..8 {
         let mut connection = TcpStream::connect(exporter.address())?;
@@ -120,20 +116,22 @@ fn all_hangs(_: &Namespace) -> Result<()> {
     Ok(())
 }
 
-fn start_hangs(_: &Namespace) -> Result<()> {
+fn a_start_that_hangs_exits_with_an_error(_: &Namespace) -> Result<()> {
     let fuse = FrozenFs::mount(&PrivateMounts::enter()?)?;
     fs::metadata(fuse.path())?;
     fuse.freeze();
     let path = fuse.path().join("tcpstat.prom");
     let run = tcpstat(["serve".to_owned(), format!("--textfile={}", path.display())])?;
     assert_eq!(run.status, Some(1), "{run:?}");
-    let line = run.stderr.lines().last().unwrap_or_default();
+    let line = last_line(&run.stderr)?;
     let expected = format!("{}: its file system does not answer", path.display());
     assert!(line.contains("--textfile") && line.contains(&expected), "{run:?}");
     Ok(())
 }
 
-fn full(_: &Namespace) -> Result<()> {
+fn a_full_file_system_keeps_the_old_textfile_and_leaves_no_partial_one(
+    _: &Namespace,
+) -> Result<()> {
     let folder = tempfile::tempdir()?;
     PrivateMounts::enter()?.tmpfs(folder.path(), "size=64k")?;
     let path = folder.path().join("tcpstat.prom");
@@ -144,14 +142,17 @@ fn full(_: &Namespace) -> Result<()> {
     })?;
     let ballast = folder.path().join("ballast");
     let filled = File::create(&ballast)?.write_all(&vec![0; 1 << 16]);
-    ensure!(filled.is_err_and(|error| error.kind() == ErrorKind::StorageFull), "it is not full");
+    ensure!(
+        filled.is_err_and(|error| error.kind() == ErrorKind::StorageFull),
+        "the file system is not full"
+    );
     exporter.wait_log(&format!(
         "--textfile {} cannot be written, and its values are stale: No space",
         path.display()
     ))?;
     // It fails each time.
-    await_listing(exporter.scraper())?;
-    await_listing(exporter.scraper())?;
+    await_snapshot(exporter.scraper())?;
+    await_snapshot(exporter.scraper())?;
     assert!(fs::read_to_string(&path)?.contains("node_tcp_connection_states{"));
     let log = exporter.log();
     assert_eq!(log.matches("values are stale").count(), 1, "{log}");
@@ -159,6 +160,6 @@ fn full(_: &Namespace) -> Result<()> {
     exporter.wait_log(&format!("--textfile {} is written again", path.display()))?;
     exporter.signal(Signal::SIGTERM)?;
     assert_eq!(exporter.wait_end()?.code(), Some(0));
-    assert_eq!(fs::read_dir(folder.path())?.count(), 0, "nothing half-written stays");
+    assert_eq!(fs::read_dir(folder.path())?.count(), 0, "a partial file is left");
     Ok(())
 }

@@ -16,22 +16,23 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tcpstat_tests::binary::path_from;
 use tcpstat_tests::deadline::{DEADLINE, Progress, poll, wait_until};
-use tcpstat_tests::harness::{Test, kernel_test};
+use tcpstat_tests::harness::Test;
+use tcpstat_tests::kernel_tests;
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::scraper::Scraper;
 
-use crate::await_listing;
+use crate::await_snapshot;
 
 pub(crate) fn tests() -> Vec<Test> {
-    vec![
-        kernel_test("a_log_that_nobody_reads_holds_up_nothing", unread_log),
-        kernel_test("a_log_whose_reader_is_gone_holds_up_nothing", log_without_reader),
-        kernel_test("lines_that_nobody_read_are_counted_when_somebody_reads_again", lost_lines),
-        kernel_test("an_error_that_nobody_reads_holds_up_no_end", unread_error),
+    kernel_tests![
+        a_log_that_nobody_reads_blocks_nothing,
+        a_log_whose_reader_is_gone_blocks_nothing,
+        lost_log_lines_are_counted_when_somebody_reads_again,
+        an_error_that_nobody_reads_does_not_delay_the_exit
     ]
 }
 
-/// Signals that have it log a line each.
+/// Signals at which the exporter logs a line.
 const NOTICES: [Signal; 3] = [Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2];
 
 /// Where it listens, in a namespace of its own.
@@ -50,7 +51,7 @@ struct Logging {
 }
 
 impl Logging {
-    /// Waits until it is ready, whose log may be unread then.
+    /// Starts it and waits until it is ready; nobody reads its log.
     fn start() -> Result<Self> {
         let (log, writer) = pipe()?;
         let pipe = opened_again(&writer)?;
@@ -77,13 +78,14 @@ impl Logging {
         Ok(kill(Pid::from_raw(self.child.0.id().try_into()?), signal)?)
     }
 
-    /// Has it log a line for each of [`NOTICES`], and waits until they are taken: the next ones are others.
+    /// Sends the signals of [`NOTICES`], and waits until they are delivered, so that the next ones do not merge with
+    /// them.
     fn notify(&self) -> Result<()> {
         for signal in NOTICES {
             self.signal(signal)?;
         }
         let path = format!("/proc/{}/status", self.child.0.id());
-        poll("signals to be taken", DEADLINE, Duration::ZERO, || {
+        poll("delivery of the signals", DEADLINE, Duration::ZERO, || {
             let status = fs::read_to_string(&path)?;
             let pending = status.lines().find_map(|line| line.strip_prefix("ShdPnd:"));
             let pending = u64::from_str_radix(pending.context("no ShdPnd")?.trim(), 16)?;
@@ -103,7 +105,7 @@ impl Killed {
         wait_until("end of the process", DEADLINE, || {
             Ok(match self.0.try_wait()? {
                 Some(status) => Progress::Done(status),
-                None => Progress::NotYet("it runs on".to_owned()),
+                None => Progress::NotYet("it is running".to_owned()),
             })
         })
     }
@@ -127,15 +129,15 @@ fn serve(stderr: PipeWriter) -> Result<Child> {
         .context("start tcpstat")
 }
 
-/// The same pipe without waiting. It is an open file of its own, because O_NONBLOCK belongs to that and not to
-/// the descriptor.
+/// Opens the same pipe with O_NONBLOCK. The flag belongs to the open file, not to the descriptor, so the writer
+/// still blocks.
 fn opened_again(pipe: &PipeWriter) -> Result<File> {
     let path = format!("/proc/self/fd/{}", pipe.as_raw_fd());
     let opened = OpenOptions::new().write(true).custom_flags(O_NONBLOCK).open(&path);
     opened.context(path)
 }
 
-/// Until it takes no byte more.
+/// Writes until the pipe is full.
 fn fill(pipe: &mut File) -> Result<()> {
     loop {
         match pipe.write(b"x") {
@@ -146,7 +148,7 @@ fn fill(pipe: &mut File) -> Result<()> {
     }
 }
 
-fn unread_error(_: &Namespace) -> Result<()> {
+fn an_error_that_nobody_reads_does_not_delay_the_exit(_: &Namespace) -> Result<()> {
     let _holder = TcpListener::bind(ADDRESS)?;
     let (_reader, writer) = pipe()?;
     fill(&mut opened_again(&writer)?)?;
@@ -155,30 +157,30 @@ fn unread_error(_: &Namespace) -> Result<()> {
     Ok(())
 }
 
-fn unread_log(_: &Namespace) -> Result<()> {
+fn a_log_that_nobody_reads_blocks_nothing(_: &Namespace) -> Result<()> {
     let mut exporter = Logging::start()?;
     exporter.fill_pipe()?;
     for _ in 0..5 {
-        await_listing(&mut exporter.scraper)?;
+        await_snapshot(&mut exporter.scraper)?;
     }
     exporter.notify()?;
     assert_eq!(exporter.stop()?.code(), Some(0));
     Ok(())
 }
 
-fn log_without_reader(_: &Namespace) -> Result<()> {
+fn a_log_whose_reader_is_gone_blocks_nothing(_: &Namespace) -> Result<()> {
     let mut exporter = Logging::start()?;
     drop(exporter.log.take());
     for _ in 0..5 {
-        await_listing(&mut exporter.scraper)?;
+        await_snapshot(&mut exporter.scraper)?;
     }
     exporter.notify()?;
     assert_eq!(exporter.stop()?.code(), Some(0));
     Ok(())
 }
 
-fn lost_lines(_: &Namespace) -> Result<()> {
-    // More than a MiB of lines, of which the shortest have 70 bytes.
+fn lost_log_lines_are_counted_when_somebody_reads_again(_: &Namespace) -> Result<()> {
+    // More than a MiB: the shortest lines have 70 bytes.
     const ROUNDS: usize = 7_000;
     let mut exporter = Logging::start()?;
     exporter.fill_pipe()?;
@@ -188,7 +190,7 @@ fn lost_lines(_: &Namespace) -> Result<()> {
     let mut log = exporter.log.take().context("no log")?;
     let mut text = String::new();
     let mut buffer = vec![0; 1 << 16];
-    // Snapshots have it log on, so that a read ends.
+    // Snapshots are logged too, so that every read ends.
     let lost: usize = wait_until("count of lost lines, and a line after it", DEADLINE, || {
         let bytes = log.read(&mut buffer)?;
         text.push_str(&String::from_utf8_lossy(&buffer[..bytes]));
@@ -201,11 +203,14 @@ fn lost_lines(_: &Namespace) -> Result<()> {
             None => Progress::NotYet(format!("{} bytes", text.len())),
         })
     })?;
-    // The names of modules in it have no space behind them, so the first match is the notice.
-    let told = text.matches(" is ignored").count();
+    // No space follows the name of the crate in other lines, so the first match is the notice.
+    let logged = text.matches(" is ignored").count();
     let sent = ROUNDS * NOTICES.len();
-    ensure!(lost > 0 && lost + told >= sent, "{lost} lost and {told} told of {sent}");
-    ensure!(text.lines().collect::<BTreeSet<_>>().len() > 1000, "lines before it are kept");
+    ensure!(lost > 0 && lost + logged >= sent, "{lost} lost and {logged} logged of {sent}");
+    ensure!(
+        text.lines().collect::<BTreeSet<_>>().len() > 1000,
+        "too few lines from before the loss"
+    );
     assert_eq!(exporter.stop()?.code(), Some(0));
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! What hangs or is full does not hold up the exporter, nor its end. The file systems that hang are FUSE's; nothing
-//! here depends on the kernel otherwise.
+//! File systems and pipes that hang or are full do not block the exporter, nor its stop. The file systems that hang
+//! are FUSE; the tests do not depend on the kernel otherwise.
 
 mod files;
 mod log;
@@ -17,12 +17,12 @@ fn main() -> ExitCode {
     run(tests)
 }
 
-/// Waits until the sockets have been listed once more.
-pub(crate) fn await_listing(scraper: &mut Scraper) -> Result<()> {
+/// Waits for another snapshot.
+pub(crate) fn await_snapshot(scraper: &mut Scraper) -> Result<()> {
     let finished =
         |scraper: &mut Scraper| scraper.scrape()?.value("tcpstat_snapshot_timestamp_seconds", &[]);
     let before = finished(scraper)?;
-    wait_until("another listing", DEADLINE, || {
+    wait_until("another snapshot", DEADLINE, || {
         let now = finished(scraper)?;
         Ok(if now > before { Progress::Done(()) } else { Progress::NotYet(now.to_string()) })
     })

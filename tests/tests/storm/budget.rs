@@ -1,8 +1,8 @@
-//! What listings may take of the time while sockets move: a tenth.
+//! The time that snapshots may take while sockets change state: a tenth.
 //!
-//! That is counted, not timed: whatever the machine's pace, a reconcile must be followed by ten times
-//! as long without one as its listing took. So of the reconciles of a storm all but the last have ten
-//! times their durations within the storm's.
+//! The budget is counted, not timed, so the machine's speed does not matter: after a reconcile the exporter
+//! waits ten times as long as its snapshot took. So all reconciles of a storm but the last have ten times
+//! their durations within the storm.
 
 use std::time::Duration;
 
@@ -12,18 +12,18 @@ use tcpstat_tests::exposition::{Sample, Scrape};
 /// One part in this of the time.
 const BUDGET: f64 = 10.0;
 
-/// The listings that scrapes have told of.
+/// The durations of the snapshots that scrapes have reported.
 #[derive(Debug, Default)]
-pub(crate) struct Listings {
+pub(crate) struct SnapshotTimes {
     reconciles: Option<u64>,
-    /// Durations of all, and of the longest.
+    /// Of all snapshots.
     seconds: f64,
     longest: f64,
 }
 
-impl Listings {
-    /// Takes note of one scrape. What came before the first is left out.
-    pub(crate) fn see(&mut self, scrape: &Scrape) -> Result<()> {
+impl SnapshotTimes {
+    /// Adds the snapshots since the scrape before. The first scrape adds none.
+    pub(crate) fn add(&mut self, scrape: &Scrape) -> Result<()> {
         let samples = scrape.family("tcpstat_reconciles_total").into_iter();
         let counts: Option<Vec<_>> = samples.map(Sample::count).collect();
         let reconciles: u64 = counts.context("no counts of reconciles")?.iter().sum();
@@ -36,10 +36,10 @@ impl Listings {
         Ok(())
     }
 
-    /// Fails when they took more than their part of a storm that lasted so long.
-    pub(crate) fn assert_within_budget(&self, lasted: Duration) {
-        let most = lasted.as_secs_f64() / BUDGET + self.longest;
-        println!("listings: {:.3} s of {most:.3} s", self.seconds);
-        assert!(self.seconds <= most, "{self:?} in {lasted:?}");
+    /// Fails if the snapshots took more than their part of a storm of that length.
+    pub(crate) fn assert_within_budget(&self, length: Duration) {
+        let limit = length.as_secs_f64() / BUDGET + self.longest;
+        println!("snapshots: {:.3} s of {limit:.3} s", self.seconds);
+        assert!(self.seconds <= limit, "{self:?} in {length:?}");
     }
 }

@@ -1,9 +1,9 @@
-//! Processors that go and come while the tracer counts on each of them.
+//! Processors that go offline and online while the tracer counts on each of them.
 
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use std::{env, fs};
 
@@ -20,7 +20,7 @@ use tcpstat_tests::tcp::Family;
 
 const PROCESSORS: &str = "/sys/devices/system/cpu";
 
-/// The terminal behind which QEMU takes commands, where there is one.
+/// The terminal on which QEMU accepts commands, if there is one.
 const MONITOR_VARIABLE: &str = "TCPSTAT_MONITOR";
 
 /// From one command to its repetition.
@@ -33,21 +33,22 @@ pub(crate) fn tests() -> Vec<Test> {
             let name = format!(
                 "a_processor_that_is_plugged_in_later_counts_every_transition_with_{tracer}"
             );
-            kernel_test(name, move |_: &Namespace| a_processor_comes(&monitor, cpu, tracer))
+            kernel_test(name, move |_: &Namespace| a_processor_is_plugged_in(&monitor, cpu, tracer))
         };
         return [(1, "btf"), (2, "tracepoint")].map(test).into();
     }
     let test = |tracer| {
-        let name = format!("while_a_processor_goes_and_comes_{tracer}_counts_every_transition");
-        kernel_test(name, move |_: &Namespace| a_processor_goes_and_comes(tracer))
+        let name =
+            format!("while_a_processor_goes_offline_and_online_{tracer}_counts_every_transition");
+        kernel_test(name, move |_: &Namespace| a_processor_goes_offline_and_online(tracer))
     };
     ["btf", "tracepoint"].map(test).into()
 }
 
-/// The processor is not there when the tracer starts, and has no device yet.
-fn a_processor_comes(monitor: &Path, cpu: usize, tracer: &str) -> Result<()> {
+/// The processor does not exist when the tracer starts, and has no device yet.
+fn a_processor_is_plugged_in(monitor: &Path, cpu: usize, tracer: &str) -> Result<()> {
     let device = Path::new(PROCESSORS).join(format!("cpu{cpu}"));
-    assert!(!device.exists(), "{} is there already", device.display());
+    assert!(!device.exists(), "{} exists already", device.display());
     let mut exporter = Exporter::start(&["--tracer", tracer, "--snapshot-interval=1h"])?;
     let before = Rest::await_with(&mut exporter)?;
 
@@ -57,7 +58,7 @@ fn a_processor_comes(monitor: &Path, cpu: usize, tracer: &str) -> Result<()> {
         if device.exists() {
             return Ok(Progress::Done(()));
         }
-        // A serial line may lose bytes. QEMU refuses a processor that is there already.
+        // A serial line may lose bytes. QEMU refuses a processor that exists already.
         monitor.command(&command)?;
         Ok(Progress::NotYet(format!(
             "possible {}, QEMU's answers {:?}",
@@ -76,9 +77,9 @@ fn a_processor_comes(monitor: &Path, cpu: usize, tracer: &str) -> Result<()> {
     Ok(())
 }
 
-/// The counters have a row for each possible processor, of which one is not there at the start. One that is
-/// gone again keeps what it has counted.
-fn a_processor_goes_and_comes(tracer: &str) -> Result<()> {
+/// The counters have a row for each possible processor; one of these is offline at the start. The counts of a
+/// processor that goes offline stay.
+fn a_processor_goes_offline_and_online(tracer: &str) -> Result<()> {
     let all = processors("online")?;
     switch("0")?;
     assert_ne!(processors("possible")?, processors("online")?);
@@ -108,7 +109,7 @@ struct Monitor {
 }
 
 impl Monitor {
-    /// Opens the port and reads what comes, until the process ends.
+    /// Opens the port and reads it until the process ends.
     fn open(path: &Path) -> Result<Self> {
         let port = File::options().read(true).write(true).open(path);
         let port = port.with_context(|| path.display().to_string())?;
@@ -117,20 +118,23 @@ impl Monitor {
         std::thread::spawn(move || {
             let mut buffer = [0; 256];
             while let Ok(length @ 1..) = reader.read(&mut buffer) {
-                taken.lock().unwrap().extend_from_slice(&buffer[..length]);
+                taken
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .extend_from_slice(&buffer[..length]);
             }
         });
         Ok(Self { port, answers })
     }
 
-    /// Sends one line. The line break before it ends what an earlier line left unfinished.
+    /// Sends one line. The line break before it ends an unfinished line.
     fn command(&mut self, line: &str) -> Result<()> {
         write!(self.port, "\n{line}\n").with_context(|| format!("{line}: to QEMU's monitor"))
     }
 
-    /// The end of what QEMU has answered.
+    /// The end of QEMU's answers.
     fn answers(&self) -> String {
-        let answers = self.answers.lock().unwrap();
+        let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         let from = answers.len().saturating_sub(1_000);
         String::from_utf8_lossy(&answers[from..]).into_owned()
     }
@@ -142,7 +146,7 @@ fn processors(which: &str) -> Result<String> {
     Ok(fs::read_to_string(&path).with_context(|| path.display().to_string())?.trim().to_owned())
 }
 
-/// Takes the second processor out (`0`) or back in (`1`); without effect where it is so.
+/// Sets the second processor offline (`0`) or online (`1`); no effect if it is.
 fn switch(online: &str) -> Result<()> {
     let path = Path::new(PROCESSORS).join("cpu1/online");
     fs::write(&path, online).with_context(|| format!("{online} to {}", path.display()))

@@ -1,4 +1,4 @@
-//! Starting, scraping and stopping an exporter, against a stand-in that this program itself plays.
+//! Starting, scraping and stopping an exporter. This program itself plays the exporter.
 
 use std::env;
 use std::io::{BufRead, BufReader, Write};
@@ -8,28 +8,29 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use tcpstat_tests::exporter::Options;
-use tcpstat_tests::harness::{Test, hermetic_test, kernel_test};
+use tcpstat_tests::harness::Test;
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::proc_view;
 use tcpstat_tests::scraper::Scraper;
 use tcpstat_tests::tcp::{Family, State};
+use tcpstat_tests::{hermetic_tests, kernel_tests};
 
 /// The argument on which this program plays the exporter.
 pub(crate) const SUBCOMMAND: &str = "serve";
 
 pub(crate) fn tests() -> Vec<Test> {
-    vec![
-        kernel_test("an_exporter_runs_in_the_namespace", an_exporter_runs_in_the_namespace),
-        kernel_test("scrapes_share_one_connection", scrapes_share_one_connection),
-        kernel_test(
-            "an_unprivileged_exporter_has_no_rights",
-            an_unprivileged_exporter_has_no_rights,
-        ),
-        hermetic_test("a_free_port_is_read_from_the_log", a_free_port_is_read_from_the_log),
-        hermetic_test("an_exporter_that_ends_is_reported", an_exporter_that_ends_is_reported),
-        hermetic_test("sigterm_ends_an_exporter", sigterm_ends_an_exporter),
-        hermetic_test("a_server_that_hangs_up_is_reported", a_server_that_hangs_up_is_reported),
-    ]
+    let mut tests = kernel_tests![
+        an_exporter_runs_in_the_namespace,
+        scrapes_share_one_connection,
+        an_unprivileged_exporter_has_no_rights
+    ];
+    tests.extend(hermetic_tests![
+        a_free_port_is_read_from_the_log,
+        an_exporter_that_ends_is_reported,
+        sigterm_ends_an_exporter,
+        a_server_that_hangs_up_is_reported
+    ]);
+    tests
 }
 
 fn an_exporter_runs_in_the_namespace(namespace: &Namespace) -> Result<()> {
@@ -86,7 +87,7 @@ fn a_free_port_is_read_from_the_log() -> Result<()> {
 }
 
 fn an_exporter_that_ends_is_reported() -> Result<()> {
-    let error = anywhere()?.args(["--play.end"]).start().expect_err("it ends");
+    let error = anywhere()?.args(["--play.end"]).start().expect_err("the process ends");
     let error = format!("{error:#}");
     assert!(error.contains("exit status: 1") && error.contains("cannot go on"), "{error}");
     Ok(())

@@ -1,27 +1,28 @@
-//! A namespace is the thread's own, and gone when dropped.
+//! A namespace belongs to one thread, and is left when it is dropped.
 
 use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 use std::thread;
 
 use anyhow::{Result, bail, ensure};
-use tcpstat_tests::harness::{Test, kernel_test};
+use tcpstat_tests::harness::Test;
+use tcpstat_tests::kernel_tests;
 use tcpstat_tests::netns::{Namespace, current_inum, elsewhere};
 use tcpstat_tests::network::Network;
 use tcpstat_tests::proc_view;
 use tcpstat_tests::tcp::{Family, State};
 
 pub(crate) fn tests() -> Vec<Test> {
-    vec![
-        kernel_test("a_fresh_namespace_has_no_sockets", a_fresh_namespace_has_no_sockets),
-        kernel_test("dropping_a_namespace_leads_back", dropping_a_namespace_leads_back),
-        kernel_test("threads_and_children_inherit", threads_and_children_inherit),
-        kernel_test("a_sysctl_is_the_namespaces_own", a_sysctl_is_the_namespaces_own),
-        kernel_test("both_loopback_addresses_work_at_once", both_loopback_addresses_work_at_once),
-        kernel_test("sockets_elsewhere_are_not_seen_here", sockets_elsewhere_are_not_seen_here),
-        kernel_test("what_fails_elsewhere_fails_here", what_fails_elsewhere_fails_here),
-        kernel_test("work_elsewhere_is_done_there_again_and_again", work_is_done_elsewhere),
-        kernel_test("the_hosts_of_a_network_reach_one_another", hosts_reach_one_another),
+    kernel_tests![
+        a_fresh_namespace_has_no_sockets,
+        dropping_a_namespace_returns_to_the_previous_one,
+        threads_and_children_inherit,
+        a_sysctl_is_the_namespaces_own,
+        both_loopback_addresses_work_at_once,
+        sockets_of_another_namespace_are_not_seen,
+        a_failure_in_another_namespace_is_returned,
+        work_runs_in_another_namespace_repeatedly,
+        the_hosts_of_a_network_reach_one_another
     ]
 }
 
@@ -33,7 +34,7 @@ fn a_fresh_namespace_has_no_sockets(_: &Namespace) -> Result<()> {
     Ok(())
 }
 
-fn dropping_a_namespace_leads_back(outer: &Namespace) -> Result<()> {
+fn dropping_a_namespace_returns_to_the_previous_one(outer: &Namespace) -> Result<()> {
     let inner = Namespace::enter()?;
     assert_ne!(inner.inum(), outer.inum());
     assert_eq!(current_inum()?, inner.inum());
@@ -70,7 +71,7 @@ fn both_loopback_addresses_work_at_once(_: &Namespace) -> Result<()> {
     Ok(())
 }
 
-fn sockets_elsewhere_are_not_seen_here(namespace: &Namespace) -> Result<()> {
+fn sockets_of_another_namespace_are_not_seen(namespace: &Namespace) -> Result<()> {
     let listen = |_: &Namespace| {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let seen = proc_view::connections()?[&(Family::Ipv4, State::Listen)];
@@ -84,7 +85,7 @@ fn sockets_elsewhere_are_not_seen_here(namespace: &Namespace) -> Result<()> {
     Ok(())
 }
 
-fn what_fails_elsewhere_fails_here(_: &Namespace) -> Result<()> {
+fn a_failure_in_another_namespace_is_returned(_: &Namespace) -> Result<()> {
     let Err(error) = elsewhere(|_| -> Result<()> { bail!("on purpose") }) else {
         bail!("nothing failed")
     };
@@ -92,11 +93,11 @@ fn what_fails_elsewhere_fails_here(_: &Namespace) -> Result<()> {
     Ok(())
 }
 
-fn work_is_done_elsewhere(_: &Namespace) -> Result<()> {
+fn work_runs_in_another_namespace_repeatedly(_: &Namespace) -> Result<()> {
     let kept = elsewhere(|_| Ok(()))?;
     assert_eq!(kept.run(current_inum)?, kept.inum());
     let listener = kept.run(|| Ok(TcpListener::bind("127.0.0.1:0")?))?;
-    // It is kept here, and stands there.
+    // This thread holds the listener; the socket is in the other namespace.
     assert_eq!(kept.run(proc_view::connections)?[&(Family::Ipv4, State::Listen)], 1);
     assert_eq!(proc_view::connections()?, proc_view::no_connections());
     drop(listener);
@@ -106,8 +107,8 @@ fn work_is_done_elsewhere(_: &Namespace) -> Result<()> {
     Ok(())
 }
 
-fn hosts_reach_one_another(namespace: &Namespace) -> Result<()> {
-    let mut network = Network::lay(namespace)?;
+fn the_hosts_of_a_network_reach_one_another(namespace: &Namespace) -> Result<()> {
+    let mut network = Network::create(namespace)?;
     let (first, second) = (network.host()?, network.host()?);
     let bind = first.address;
     let listener = first.inside.run(move || Ok(TcpListener::bind((bind, 0))?))?;

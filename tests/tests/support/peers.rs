@@ -1,4 +1,4 @@
-//! Every state, in every way to address a socket, is one socket in that state and no other.
+//! Every function of [`states`], with every kind of address, makes one socket in its state and no other.
 
 use std::io::{Read, Write};
 
@@ -6,6 +6,7 @@ use anyhow::{Result, ensure};
 use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
 use tcpstat_tests::harness::{Test, kernel_test};
 use tcpstat_tests::held::Addressing;
+use tcpstat_tests::kernel_tests;
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::proc_view::{self, Connections, Queues};
 use tcpstat_tests::segment::Flags;
@@ -14,11 +15,11 @@ use tcpstat_tests::tcp::{Family, State};
 use tcpstat_tests::wire::Wire;
 
 pub(crate) fn tests() -> Vec<Test> {
-    let mut tests = vec![
-        kernel_test("every_state_at_once", every_state_at_once),
-        kernel_test("queued_bytes_are_seen", queued_bytes_are_seen),
-        kernel_test("a_refused_connection_is_gone", a_refused_connection_is_gone),
-        kernel_test("data_and_end_arrive_in_order", data_and_end_arrive_in_order),
+    let mut tests = kernel_tests![
+        every_state_at_once,
+        queued_bytes_are_seen,
+        a_refused_connection_is_gone,
+        data_and_end_arrive_in_order
     ];
     for (name, hold) in states::ALL {
         for addressing in Addressing::ALL {
@@ -138,7 +139,7 @@ fn data_and_end_arrive_in_order(namespace: &Namespace) -> Result<()> {
         assert_eq!(text, "all of it");
         socket.write_all(b"answer")?;
         socket.shutdown(std::net::Shutdown::Write)?;
-        // The answer may come in one segment with the end.
+        // The FIN may be in the same segment as the answer.
         let mut answer = Vec::new();
         while answer.len() < 6 {
             answer.extend(held.remote()?.wait_for(Flags::ACK)?.payload);

@@ -32,7 +32,7 @@ const USUAL: Variant = Variant {
 const WITHOUT_IPV6: Variant = Variant {
     suffix: " without IPv6",
     arguments: "ipv6.disable=1",
-    filter: Some("with_ipv4_alone"),
+    filter: Some("with_only_ipv4"),
     ..USUAL
 };
 

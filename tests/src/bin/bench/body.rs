@@ -1,5 +1,5 @@
-//! What the tracer's program does itself, without what the kernel does to run it: its time by the kernel's
-//! own count, less that of a program that does nothing at the same events.
+//! The time of the tracer's own work, without the kernel's work to run it: its time as the kernel measures it, less
+//! that of a program that does nothing at the same events.
 
 use anyhow::Result;
 use tcpstat_tests::empty_program::{EmptyProgram, Runs, Statistics};

@@ -1,4 +1,4 @@
-//! Scrapes while nothing happens, and many at once while very much does.
+//! Scrapes of an idle host, and many at once under load.
 
 use std::env;
 use std::fs;
@@ -17,17 +17,17 @@ use crate::Effort;
 use crate::samples::Samples;
 use crate::sizes::get;
 
-/// The sockets that are there while nothing happens.
+/// The sockets of the idle host.
 pub(crate) const IDLE_SOCKETS: usize = 10_000;
 
 /// Scrapers, and threads that connect and close, at once.
 const SCRAPERS: usize = 40;
 const THREADS: usize = 8;
 
-/// They take turns so often.
+/// The number of turns of each variant.
 const SLICES: u32 = 4;
 
-/// The share of one core that it takes, at a scrape a second.
+/// The share of one core, at a scrape each second.
 pub(crate) fn idle(effort: Effort, samples: &mut Samples) -> Result<()> {
     eprintln!("idle ...");
     let duration = seconds(effort, 30, 2);
@@ -44,8 +44,8 @@ pub(crate) fn idle(effort: Effort, samples: &mut Samples) -> Result<()> {
     Ok(())
 }
 
-/// Churn beside an exporter that nobody scrapes, then beside the same with scrapers, in turn: one that has
-/// the priority of its systemd unit, and one that has none.
+/// Churn beside an exporter without scrapes, then with scrapes, in turn: one exporter with the priority of its
+/// systemd unit, and one without.
 pub(crate) fn busy(effort: Effort, samples: &mut Samples) -> Result<()> {
     eprintln!("scrapes under load ...");
     let duration = seconds(effort, 60, 2) / SLICES;
@@ -60,7 +60,7 @@ pub(crate) fn busy(effort: Effort, samples: &mut Samples) -> Result<()> {
                 "churn_scraped_without_priority",
             ),
         ] {
-            // What is started from here on inherits it.
+            // The exporter inherits it.
             priority::set(nice)?;
             let exporter = Exporter::start(&[])?;
             priority::set(0)?;
@@ -76,8 +76,8 @@ fn seconds(effort: Effort, long: u64, short: u64) -> Duration {
     Duration::from_secs(if effort.short { short } else { long })
 }
 
-/// Churn with scrapers; gives its connections per second. The scrapers stand for other machines: they
-/// do not wait for a processor behind the churn.
+/// Churn with scrapers; returns its connections per second. The scrapers play other machines, so they do not wait for
+/// a processor behind the churn.
 fn scraped(
     exporter: &Exporter,
     duration: Duration,

@@ -1,10 +1,10 @@
-//! `bench SOCKETS FOLDER [--short] [--part PART]...`: what tcpstat costs with 10, 100, … SOCKETS
-//! established sockets, beside the tools that list them, in a network namespace of its own. Prints a
-//! table in Markdown, and writes it, the raw samples and a plot to FOLDER. Progress goes to standard
-//! error.
+//! `bench SOCKETS FOLDER [--short] [--part PART]...`: the costs of tcpstat with 10, 100, … SOCKETS
+//! established sockets, beside tools that list every socket, in a private network namespace. Prints a table in
+//! Markdown, and writes it, the raw samples and a plot to FOLDER. Progress goes to standard error.
 
 #![expect(clippy::cast_precision_loss, reason = "figures are far below 2^52")]
 
+mod attack;
 mod body;
 mod load;
 mod plot;
@@ -22,26 +22,27 @@ use tcpstat_tests::netns::Namespace;
 
 use crate::samples::Samples;
 
-/// What is left in TIME_WAIT at most: it would be all that moves.
-const MOST_TIME_WAITS: u32 = 1_000;
+/// Limits the sockets in TIME_WAIT: their end would be the only change.
+const MAX_TIME_WAITS: u32 = 1_000;
 
-/// How much is measured.
+/// How much to measure.
 #[derive(Clone, Copy, Debug)]
 struct Effort {
-    /// The most sockets.
+    /// The largest number of sockets.
     sockets: usize,
-    /// Whether it is only to be seen that all runs.
+    /// Whether the run only shows that everything works.
     short: bool,
 }
 
 type Part = fn(Effort, &mut Samples) -> Result<()>;
 
-const PARTS: [(&str, Part); 5] = [
+const PARTS: [(&str, Part); 6] = [
     ("sizes", sizes::measure),
     ("transitions", transitions::measure),
     ("body", body::measure),
     ("idle", load::idle),
     ("load", load::busy),
+    ("attack", attack::measure),
 ];
 
 const USAGE: &str = "usage: bench SOCKETS FOLDER [--short] [--part PART]...";
@@ -67,12 +68,12 @@ fn main() -> Result<()> {
     fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
 
     let namespace = Namespace::enter()?;
-    namespace.set_sysctl("net.ipv4.tcp_max_tw_buckets", MOST_TIME_WAITS)?;
+    namespace.set_sysctl("net.ipv4.tcp_max_tw_buckets", MAX_TIME_WAITS)?;
     let mut samples = Samples::default();
     let raw = folder.join("samples.csv");
     for measure in chosen {
         measure(effort, &mut samples)?;
-        // What is measured stays when the rest is interrupted.
+        // An interruption does not lose what is measured.
         fs::write(&raw, samples.csv()).with_context(|| raw.display().to_string())?;
     }
 

@@ -41,9 +41,9 @@ pub(crate) fn plot(samples: &Samples) -> String {
     for power in SECONDS.0..=SECONDS.1 {
         let y = y(10_f64.powi(power));
         push(&mut svg, &line((LEFT, y), (WIDTH - RIGHT, y)));
-        let told = ["10 us", "0.1 ms", "1 ms", "10 ms", "0.1 s", "1 s", "10 s"];
-        let told = usize::try_from(power - SECONDS.0).map_or("", |at| told[at]);
-        push(&mut svg, &text((LEFT - 6.0, y + 4.0), "end", "black", told));
+        let labels = ["10 us", "0.1 ms", "1 ms", "10 ms", "0.1 s", "1 s", "10 s"];
+        let label = usize::try_from(power - SECONDS.0).map_or("", |at| labels[at]);
+        push(&mut svg, &text((LEFT - 6.0, y + 4.0), "end", "black", label));
     }
     push(&mut svg, &text((LEFT, MARGIN - 16.0), "start", "black", TITLE));
     let below = (LEFT + (WIDTH - LEFT - RIGHT) / 2.0, HEIGHT - 6.0);

@@ -1,4 +1,4 @@
-//! What was measured, in the order in which it was.
+//! The measured values, in order.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -10,13 +10,12 @@ pub(crate) struct Samples {
 }
 
 impl Samples {
-    /// Adds one: of what, with how many sockets, in seconds or bytes.
+    /// Adds a value of `what` with that many sockets, in seconds or bytes.
     pub(crate) fn add(&mut self, what: &'static str, sockets: usize, value: f64) {
         self.rows.push((what, sockets, value));
     }
 
-    /// The share of the samples that is not above the result; 0.5 is the median.
-    /// `None` where nothing of it was measured.
+    /// The value that `share` of the samples do not exceed; 0.5 is the median. `None` if there is no sample.
     pub(crate) fn quantile(&self, what: &str, sockets: usize, share: f64) -> Option<f64> {
         let rows = self.rows.iter().filter(|(of, with, _)| *of == what && *with == sockets);
         let mut values: Vec<f64> = rows.map(|(_, _, value)| *value).collect();
@@ -30,12 +29,12 @@ impl Samples {
         values.get(at).copied()
     }
 
-    /// The median; `None` likewise.
+    /// The median; `None` if there is no sample.
     pub(crate) fn median(&self, what: &str, sockets: usize) -> Option<f64> {
         self.quantile(what, sockets, 0.5)
     }
 
-    /// The numbers of sockets with which it was measured.
+    /// The numbers of sockets that have samples of `what`.
     pub(crate) fn sizes(&self, what: &str) -> BTreeSet<usize> {
         self.rows.iter().filter(|(of, ..)| *of == what).map(|(_, sockets, _)| *sockets).collect()
     }

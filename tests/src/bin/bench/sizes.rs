@@ -1,4 +1,4 @@
-//! Scrapes, listings and memory, with ever more sockets.
+//! Scrapes, snapshots and memory, with more and more sockets.
 
 use std::env;
 use std::fs;
@@ -24,14 +24,14 @@ pub(crate) fn measure(effort: Effort, samples: &mut Samples) -> Result<()> {
         let populate = env::current_exe()?.with_file_name("populate");
         let _population = Population::hold(&populate, sockets)?;
         let rounds = if effort.short { 1 } else { 5 };
-        listings(sockets, rounds, samples)?;
+        snapshots(sockets, rounds, samples)?;
         scrapes(sockets, rounds, samples)?;
     }
     Ok(())
 }
 
 /// Starts of tcpstat with each source, and `cat` between them.
-fn listings(sockets: usize, rounds: usize, samples: &mut Samples) -> Result<()> {
+fn snapshots(sockets: usize, rounds: usize, samples: &mut Samples) -> Result<()> {
     for round in 1..=rounds {
         let cat = [("cat", "/proc/net/tcp"), ("cat6", "/proc/net/tcp6")];
         for (what, file) in cat {
@@ -48,7 +48,7 @@ fn listings(sockets: usize, rounds: usize, samples: &mut Samples) -> Result<()> 
             let pass_seconds = scrape.value("tcpstat_snapshot_duration_seconds", &labels)?;
             samples.add(pass, sockets, pass_seconds);
         }
-        eprintln!("    listings: round {round} of {rounds}");
+        eprintln!("    snapshots: round {round} of {rounds}");
     }
     Ok(())
 }
@@ -84,7 +84,7 @@ pub(crate) fn get(scraper: &mut Scraper, path: &str) -> Result<f64> {
     Ok(seconds)
 }
 
-/// The same of a scrape as Prometheus asks for it, and the length of its body.
+/// The same for a scrape as Prometheus requests it, and the length of its body.
 fn get_compressed(scraper: &mut Scraper) -> Result<(f64, f64)> {
     let started = Instant::now();
     let accepts = [("Accept-Encoding", "gzip")];

@@ -1,4 +1,4 @@
-//! Measured beside the targets.
+//! The measured values beside their targets.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -6,6 +6,7 @@ use std::fs;
 use anyhow::{Context, Result};
 use tcpstat_tests::binary::path_from;
 
+use crate::attack;
 use crate::load::IDLE_SOCKETS;
 use crate::samples::Samples;
 
@@ -19,10 +20,10 @@ struct Row {
     met: bool,
 }
 
-/// A table in Markdown of the medians; what was not measured is not in it.
+/// A table in Markdown of the medians, without the values that were not measured.
 ///
 /// # Errors
-/// Fails where there is no binary.
+/// Fails if there is no binary.
 pub(crate) fn table(samples: &Samples, sockets: usize) -> Result<String> {
     let mut text = format!(
         "{sockets} sockets, medians\n\n| what | measured | target | met |\n| --- | --- | --- | --- |\n"
@@ -30,6 +31,7 @@ pub(crate) fn table(samples: &Samples, sockets: usize) -> Result<String> {
     let mut rows = sizes(samples, sockets).unwrap_or_default();
     rows.extend(per_transition(samples));
     rows.extend(under_load(samples));
+    rows.extend(under_attack(samples));
     rows.push(binary()?);
     for row in rows {
         let met = if row.met { "yes" } else { "no" };
@@ -63,7 +65,7 @@ pub(crate) fn table(samples: &Samples, sockets: usize) -> Result<String> {
     Ok(text)
 }
 
-/// `None` where nothing of it was measured.
+/// `None` if the sizes were not measured.
 fn sizes(samples: &Samples, sockets: usize) -> Option<Vec<Row>> {
     let at = |what| samples.median(what, sockets);
     let few = |what| samples.median(what, 10);
@@ -107,15 +109,15 @@ fn sizes(samples: &Samples, sockets: usize) -> Option<Vec<Row>> {
             met: memory_growth <= 1.1,
         },
     ];
-    for (what, pass, told, target) in [
-        ("a procfs pass, against `cat` of tcp and tcp6", "pass_procfs", "1.1", 1.1),
-        ("an iterator pass, against `cat` of tcp and tcp6", "pass_iter", "0.3", 0.3),
+    for (what, pass, shown, target) in [
+        ("a procfs snapshot, against `cat` of tcp and tcp6", "pass_procfs", "1.1", 1.1),
+        ("an iterator snapshot, against `cat` of tcp and tcp6", "pass_iter", "0.3", 0.3),
     ] {
         let pass = at(pass)?;
         rows.push(Row {
             what,
             measured: format!("{:.0} ms, {:.0} ms: {:.2}", pass * 1e3, cat * 1e3, pass / cat),
-            target: told,
+            target: shown,
             met: pass / cat <= target,
         });
     }
@@ -126,8 +128,8 @@ fn sizes(samples: &Samples, sockets: usize) -> Option<Vec<Row>> {
         let (start, pass) = (at(start)?, at(pass)?);
         rows.push(Row {
             what,
-            measured: format!("{start:.2} s: {:.2} passes", start / pass),
-            target: "1.5 passes",
+            measured: format!("{start:.2} s: {:.2} snapshots", start / pass),
+            target: "1.5 snapshots",
             met: start / pass <= 1.5,
         });
     }
@@ -195,6 +197,21 @@ fn under_load(samples: &Samples) -> Vec<Row> {
         });
     }
     rows
+}
+
+fn under_attack(samples: &Samples) -> Vec<Row> {
+    let p99 = |name| samples.quantile(name, 0, 0.99);
+    let Some(without) = p99(attack::WITHOUT) else { return Vec::new() };
+    let row = |kind: attack::Measured| {
+        let late = p99(kind.name)?;
+        Some(Row {
+            what: kind.what,
+            measured: format!("{:.1} ms: {:.1}", late * 1e3, late / without),
+            target: "50 ms",
+            met: late <= 0.05,
+        })
+    };
+    attack::KINDS.into_iter().filter_map(row).collect()
 }
 
 fn binary() -> Result<Row> {

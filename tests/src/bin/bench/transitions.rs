@@ -1,4 +1,4 @@
-//! What a transition costs those who make it: loopback connections on one core, with and without the
+//! The cost of a transition for the processes that make it: loopback connections on one core, with and without the
 //! tracer, in turn.
 
 use std::time::Instant;
