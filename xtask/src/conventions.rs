@@ -1,14 +1,16 @@
 //! The conventions of the project that no lint knows: who may name what, how long a file may be, and what
 //! documents may say. A breach is a line: where it is, what is wrong, and what to do.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Result;
 use fs_err as fs;
 use regex::Regex;
 
+use crate::documents::{self, Document, Documents};
 use crate::source::{self, Prose};
-use crate::{documents, files, vendored};
+use crate::words::{self, Words};
+use crate::{files, vendored};
 
 /// A file longer than this does more than one thing.
 const MAX_LINES: usize = 400;
@@ -24,11 +26,18 @@ const UNSAFE_IN_TESTS: [&str; 4] = [
 /// The page with the table of promises.
 const PROMISES: &str = "tcpstat-user/docs/how-it-stays-right.md";
 
+/// Files taken from elsewhere, a folder each.
+const VENDORED: &str = "tcpstat-user/assets/vendor";
+
 /// The file that names every metric.
 const METRIC_NAMES: &str = "tcpstat-user/src/metrics/names.rs";
 
 /// What the table of promises begins with.
 const PROMISES_HEADER: &str = "| state | promise | test";
+
+/// The modules that compute: they import nothing of the modules that present.
+const COMPUTING_MODULES: [&str; 6] =
+    ["kernel", "procfs", "snapshot", "ledger", "history", "tracker"];
 
 /// What may not stand in the code of some files.
 struct Rule {
@@ -39,7 +48,7 @@ struct Rule {
 }
 
 /// The lint `unsafe_code` denies unsafe code except where code expects it; clippy sees no inner `allow`.
-const RULES: [Rule; 5] = [
+const RULES: [Rule; 6] = [
     Rule {
         pattern: r"\baya(_log)?::|\buse\b[^;]*\baya(_log)?\b",
         holds: |path| !is_kernel_side(path),
@@ -61,32 +70,29 @@ const RULES: [Rule; 5] = [
         message: "the ledger is plain arithmetic, pass values in",
     },
     Rule {
-        pattern: r"\b(use|extern crate) procfs\b|(^|[^\w>]|\buse )::procfs\b",
+        pattern: r"\bcrate::(metrics|web|top|textfile|commands)\b|\buse crate::\{[^;]*[{,\s](metrics|web|top|textfile|commands)(::|,|\s*\})",
+        holds: |path| COMPUTING_MODULES.iter().any(|module| is_module(path, module)),
+        message: "a module that computes imports one that presents: pass a plain value up",
+    },
+    Rule {
+        pattern: r"\bprocfs_crate\b",
         holds: is_outside_procfs,
-        message: PROCFS_CRATE,
+        message: "uses the crate procfs: only tcpstat-user/src/procfs/ may",
     },
 ];
 
-const PROCFS_CRATE: &str = "uses the crate procfs: only tcpstat-user/src/procfs/ may";
-
-/// The rules, ready to be applied.
+/// The rules for Rust files, ready to be applied.
 struct Checker {
     rules: Vec<(Regex, &'static Rule)>,
-    /// A path into the crate, in a file that does not name the module of the project's own.
-    bare_procfs: Regex,
-    own_procfs: Regex,
     metric: Regex,
     tests: Regex,
 }
 
 impl Checker {
     fn new() -> Result<Self> {
-        let own = r"\bmod procfs\b|\buse (crate|super|self|tcpstat_user)::[^;]*\bprocfs\b";
         let rules = RULES.iter().map(|rule| Ok((Regex::new(rule.pattern)?, rule)));
         Ok(Self {
             rules: rules.collect::<Result<_>>()?,
-            bare_procfs: Regex::new(r"(?m)(^|[^:.\w]) *procfs::")?,
-            own_procfs: Regex::new(own)?,
             metric: Regex::new(r"^(tcpstat|node_tcp)_\w*")?,
             tests: Regex::new(r"#\[cfg\(test\)\]\s*(pub(\(\w+\))? )?mod\b")?,
         })
@@ -102,15 +108,9 @@ impl Checker {
             ));
         }
         let code = source::code(text);
-        let mut forbid = |pattern: &Regex, message: &str| {
-            let places = pattern.find_iter(&code).map(|place| line(&code, place.end()));
-            found.extend(places.map(|line| format!("{path}:{line}: {message}")));
-        };
         for (pattern, rule) in self.rules.iter().filter(|(_, rule)| (rule.holds)(path)) {
-            forbid(pattern, rule.message);
-        }
-        if is_outside_procfs(path) && !self.own_procfs.is_match(&code) {
-            forbid(&self.bare_procfs, PROCFS_CRATE);
+            let lines = pattern.find_iter(&code).map(|place| line(&code, place.end()));
+            found.extend(lines.map(|line| format!("{path}:{line}: {}", rule.message)));
         }
         let tests = self.tests.find(&code).map_or(usize::MAX, |tests| line(&code, tests.start()));
         for Prose { line, text, .. } in source::prose(text).filter(|prose| prose.literal) {
@@ -133,31 +133,45 @@ impl Checker {
     }
 }
 
-/// The breaches in all Rust files of the workspace, in the order of their paths; then those in its other
-/// files.
+/// The breaches in all files of the workspace: those in Rust files and of words, in the order of their paths;
+/// then those of vendored files, of promises, and of documents.
 pub(crate) fn check(root: &Path) -> Result<Vec<String>> {
-    let checker = Checker::new()?;
-    let mut breaches = Vec::new();
+    let (checker, words) = (Checker::new()?, Words::compile());
+    let (mut breaches, mut documents, mut metrics) = (Vec::new(), Documents::new(), Vec::new());
     let mut promised = promised_tests(&fs::read_to_string(root.join(PROMISES))?);
     if promised.is_empty() {
         breaches.push(format!("{PROMISES}: no table begins with `{PROMISES_HEADER}`"));
     }
-    let mut metrics = Vec::new();
-    for file in rust_files(root)? {
-        let text = fs::read_to_string(&file)?;
-        let path = files::relative(root, &file);
+    let files: Vec<_> =
+        files::below(root)?.iter().map(|file| files::relative(root, file)).collect();
+    for path in &files {
+        let ending = path.rsplit('.').next().unwrap_or_default();
+        let is_read = ["md", "rs"].contains(&ending) || words::OTHERS.contains(&ending);
+        if !is_read || path.contains(VENDORED) && ending != "md" {
+            continue;
+        }
+        let text = fs::read_to_string(root.join(path))?;
+        if ending == "md" {
+            let document = Document::parse(&text);
+            breaches.extend(words.in_document(path, &document));
+            documents.insert(path.clone(), document);
+            continue;
+        }
+        breaches.extend(words.in_file(path, &text));
+        if ending == "rs" {
+            breaches.extend(checker.check(path, &text));
+            promised.retain(|test| !names_test(&text, test));
+        }
         if path == METRIC_NAMES {
             metrics = metric_names(&text);
         }
-        breaches.extend(checker.check(&path, &text));
-        promised.retain(|test| !names_test(&text, test));
     }
-    breaches.extend(vendored::check(&root.join("tcpstat-user/assets/vendor"))?);
+    breaches.extend(vendored::check(&root.join(VENDORED))?);
     breaches.extend(promised.iter().map(|test| format!("{PROMISES}: no test is named `{test}`")));
     if metrics.is_empty() {
         breaches.push(format!("{METRIC_NAMES}: names no metric"));
     }
-    breaches.extend(documents::check(root, &metrics)?);
+    breaches.extend(documents::check(root, &documents, &files, &metrics));
     Ok(breaches)
 }
 
@@ -213,16 +227,6 @@ fn is_module(path: &str, name: &str) -> bool {
 /// The line that byte `at` of `text` is in, from 1.
 fn line(text: &str, at: usize) -> usize {
     text[..at].matches('\n').count() + 1
-}
-
-/// The Rust files of the workspace's members, sorted.
-fn rust_files(root: &Path) -> Result<Vec<PathBuf>> {
-    let mut found = files::with_extension(root, "rs")?;
-    found.retain(|file| {
-        let path = files::relative(root, file);
-        ["tcpstat-", "tests/", "xtask/"].iter().any(|member| path.starts_with(member))
-    });
-    Ok(found)
 }
 
 #[cfg(test)]

@@ -33,6 +33,7 @@ mod test_steps;
 mod toolchain;
 mod tools;
 mod vendored;
+mod words;
 
 /// Builds, runs and tests tcpstat, and installs what that needs.
 #[derive(Parser)]

@@ -11,6 +11,20 @@ static PROSE: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(pattern).expect("the pattern is constant")
 });
 
+/// A backslash with what it escapes; a line break stays.
+static ESCAPE: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"\\(?:(\n)|.)").expect("the pattern is constant"));
+
+/// The name of an item.
+static DECLARED: LazyLock<Regex> = LazyLock::new(|| {
+    let pattern = r"\b(?:const|enum|fn|mod|static|struct|trait|type)\s+(\w+)";
+    Regex::new(pattern).expect("the pattern is constant")
+});
+
+/// The border of two words in a name.
+static INNER_BORDER: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new("([a-z])([A-Z])").expect("the pattern is constant"));
+
 /// A string literal or a comment.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Prose<'a> {
@@ -40,6 +54,40 @@ pub(crate) fn prose(text: &str) -> impl Iterator<Item = Prose<'_>> {
         };
         Some(Prose { line, text, literal })
     })
+}
+
+/// What people read of a file, all lines in their places: comments without their slashes, string literals with
+/// spaces for their escapes, and the names that are declared, such as `LastScan` as two words.
+pub(crate) fn words(text: &str) -> String {
+    let (mut words, mut at) = (String::with_capacity(text.len()), 0);
+    for found in PROSE.find_iter(text) {
+        declared(&text[at..found.start()], &mut words);
+        let prose = found.as_str();
+        match prose.as_bytes()[0] {
+            b'/' => words.push_str(prose.trim_start_matches(['/', '!', '*'])),
+            _ => words.push_str(&ESCAPE.replace_all(prose, " ${1}")),
+        }
+        at = found.end();
+    }
+    declared(&text[at..], &mut words);
+    words
+}
+
+/// Appends the names that code declares, and all of its white space up to the first word.
+fn declared(code: &str, words: &mut String) {
+    let mut at = 0;
+    for found in DECLARED.captures_iter(code) {
+        let name = found.get(1).map_or(0..0, |name| name.range());
+        words.extend(code[at..name.start].chars().map(blank));
+        words.push_str(&INNER_BORDER.replace_all(&code[name.clone()], "$1 $2"));
+        at = name.end;
+    }
+    words.extend(code[at..].chars().map(blank));
+}
+
+/// White space as it is; a mark that no word has for anything else.
+fn blank(c: char) -> char {
+    if c.is_whitespace() { c } else { ';' }
 }
 
 /// The code of a file, without comments, with nothing between quotes, and with all of its line breaks.

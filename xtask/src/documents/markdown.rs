@@ -1,4 +1,4 @@
-//! A Markdown file, taken apart into what the checks look at.
+//! A Markdown file, taken apart into what the checks read.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -8,8 +8,8 @@ use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 /// A Markdown file.
 #[derive(Debug, Default)]
 pub(crate) struct Document {
-    /// How many lines it has.
-    pub(crate) lines: usize,
+    /// As it is written.
+    pub(crate) source: String,
     /// Its blocks of text: paragraphs, headings, table cells, code.
     pub(crate) passages: Vec<Passage>,
     /// Its links and images.
@@ -46,7 +46,15 @@ impl Document {
             reader.read(event, reader.line(range.start));
         }
         reader.end_passage();
-        Self { lines: text.lines().count(), ..reader.document }
+        Self { source: text.to_owned(), ..reader.document }
+    }
+
+    /// What stands in backquotes, each with its line.
+    pub(crate) fn code(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.passages.iter().flat_map(|passage| {
+            let code = passage.code.iter();
+            code.map(|code| (passage.line(code.start), &passage.text[code.clone()]))
+        })
     }
 }
 
