@@ -146,24 +146,20 @@ pub(crate) fn check(root: &Path) -> Result<Vec<String>> {
         files::below(root)?.iter().map(|file| files::relative(root, file)).collect();
     for path in &files {
         let ending = path.rsplit('.').next().unwrap_or_default();
-        let is_read = ["md", "rs"].contains(&ending) || words::OTHERS.contains(&ending);
-        if !is_read || path.contains(VENDORED) && ending != "md" {
+        if !words::ENDINGS.contains(&ending) || path.starts_with(VENDORED) && ending != "md" {
             continue;
         }
         let text = fs::read_to_string(root.join(path))?;
-        if ending == "md" {
-            let document = Document::parse(&text);
-            breaches.extend(words.in_document(path, &document));
-            documents.insert(path.clone(), document);
-            continue;
-        }
-        breaches.extend(words.in_file(path, &text));
+        breaches.extend(words.check(path, &text));
         if ending == "rs" {
             breaches.extend(checker.check(path, &text));
             promised.retain(|test| !names_test(&text, test));
         }
         if path == METRIC_NAMES {
             metrics = metric_names(&text);
+        }
+        if ending == "md" {
+            documents.insert(path.clone(), Document::parse(&text));
         }
     }
     breaches.extend(vendored::check(&root.join(VENDORED))?);

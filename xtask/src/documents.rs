@@ -16,9 +16,6 @@ const README_LINES: usize = 150;
 /// The changelog names what is gone.
 const CHANGELOG: &str = "CHANGELOG.md";
 
-/// The endings of source files that documents name.
-const SOURCES: [&str; 3] = [".js", ".rs", ".sh"];
-
 /// All documents, by their paths from the root.
 pub(crate) type Documents = BTreeMap<String, Document>;
 
@@ -58,12 +55,11 @@ fn missing_sources<'a>(
         })
     };
     let is_source = |name: &str| {
-        SOURCES.iter().any(|ending| name.ends_with(ending)) && !name.contains(['*', ' '])
+        Path::new(name).extension() == Some("rs".as_ref()) && !name.contains(['*', ' '])
     };
-    document
-        .code()
-        .filter(move |&(_, name)| is_source(name) && !is_there(name))
-        .map(|(line, name)| (line, format!("there is no file {name}")))
+    let missing = move |(_, name): &&(usize, String)| is_source(name) && !is_there(name);
+    let missing = document.code.iter().filter(missing);
+    missing.map(|(line, name)| (*line, format!("there is no file {name}")))
 }
 
 #[cfg(test)]
@@ -82,8 +78,8 @@ mod tests {
 
     #[test]
     fn a_source_file_that_is_not_there_is_named() {
-        let files = ["a/src/ledger/rules.rs", "init.sh"].map(str::to_owned);
-        let document = Document::parse("`ledger/rules.rs`, `init.sh`, `x | y.sh`\n`er/rules.rs`\n");
+        let files = ["a/src/ledger/rules.rs".to_owned()];
+        let document = Document::parse("`ledger/rules.rs`, `init.sh`, `*.rs`\n`er/rules.rs`\n");
         let found: Vec<_> = missing_sources(&files, &document).collect();
         assert_eq!(found, [(2, "there is no file er/rules.rs".to_owned())]);
     }

@@ -2,11 +2,11 @@
 //! documents, in the comments, literals and declared names of Rust code, and in the other files that ship or
 //! describe the tests.
 
+use std::path::Path;
 use std::sync::LazyLock;
 
 use regex::{Regex, RegexBuilder};
 
-use crate::documents::Document;
 use crate::source;
 
 /// The file with the patterns, which are retired words themselves.
@@ -15,9 +15,9 @@ const OWN: &str = "xtask/src/words.rs";
 /// The document whose table of renamed things, alone, may have old words.
 const CHANGELOG: &str = "CHANGELOG.md";
 
-/// The endings of other files that are read as a whole.
-pub(crate) const OTHERS: [&str; 10] =
-    ["css", "html", "js", "json", "py", "service", "sh", "toml", "yaml", "yml"];
+/// The endings of the files that are read.
+pub(crate) const ENDINGS: [&str; 12] =
+    ["css", "html", "js", "json", "md", "py", "rs", "service", "sh", "toml", "yaml", "yml"];
 
 /// Retired words, each with what to say instead. A space stands for any white space, an underscore, or a line
 /// break in a comment.
@@ -92,7 +92,7 @@ const RETIRED: [(&str, &str); 39] = [
 
 /// What opens a line of a comment, and an escaped line break.
 static MARKS: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new(r"(?m)^\s*(#|//|/?\*+)|\\n").expect("the pattern is constant"));
+    LazyLock::new(|| Regex::new(r"(?m)^[ \t]*(#|//|/?\*+)|\\n").expect("the pattern is constant"));
 
 /// The retired words, ready to be searched for.
 pub(crate) struct Words {
@@ -114,31 +114,22 @@ impl Words {
         }
     }
 
-    /// The retired words in a document, each a line.
-    pub(crate) fn in_document(&self, path: &str, document: &Document) -> Vec<String> {
-        let lines: Vec<_> = document.source.lines().collect();
-        let renames = |line: &usize| path == CHANGELOG && lines[line - 1].starts_with('|');
-        let passages = document.passages.iter().flat_map(|passage| {
-            let found = self.find(&passage.text);
-            found.into_iter().map(|(at, word)| (passage.line(at), word))
-        });
-        let found = passages.filter(|(line, _)| !renames(line));
-        found.map(|(line, word)| format!("{path}:{line}: {word}")).collect()
-    }
-
-    /// The retired words in any other file, each a line.
-    pub(crate) fn in_file(&self, path: &str, text: &str) -> Vec<String> {
+    /// The retired words in a file, each a line.
+    pub(crate) fn check(&self, path: &str, text: &str) -> Vec<String> {
         if path == OWN {
             return Vec::new();
         }
-        let words = if path.ends_with(".rs") {
+        let words = if Path::new(path).extension() == Some("rs".as_ref()) {
             source::words(text)
         } else {
             MARKS.replace_all(text, "").into_owned()
         };
+        let lines: Vec<_> = text.lines().collect();
         let line = |at| words[..at].matches('\n').count() + 1;
-        let found = self.find(&words).into_iter();
-        found.map(|(at, word)| format!("{path}:{}: {word}", line(at))).collect()
+        let found = self.find(&words).into_iter().map(|(at, word)| (line(at), word));
+        let renames = |line: usize| path == CHANGELOG && lines[line - 1].starts_with('|');
+        let found = found.filter(|(line, _)| !renames(*line));
+        found.map(|(line, word)| format!("{path}:{line}: {word}")).collect()
     }
 
     /// Where retired words are, each with what to say instead.
@@ -163,8 +154,8 @@ impl Words {
 mod tests {
     use super::*;
 
-    fn in_file(path: &str, text: &str) -> Vec<String> {
-        Words::compile().in_file(path, text)
+    fn found(path: &str, text: &str) -> Vec<String> {
+        Words::compile().check(path, text)
     }
 
     #[test]
@@ -183,8 +174,7 @@ mod tests {
             "| x |\n| --- |\n| the ladder |",
             "# Whoever reads",
         ] {
-            let found = Words::compile().in_document("page.md", &Document::parse(text));
-            assert!(!found.is_empty(), "{text}");
+            assert!(!found("page.md", text).is_empty(), "{text}");
         }
     }
 
@@ -196,7 +186,7 @@ mod tests {
             "tell apart; hence; removes; the snapshot lists 10 sockets; rest; amended; heedless",
             "it looks at the file; tests pass; move it; there is none; the program is told to stop",
         ] {
-            assert_eq!(in_file("page.yml", text), [""; 0], "{text}");
+            assert_eq!(found("page.yml", text), [""; 0], "{text}");
         }
     }
 
@@ -205,7 +195,7 @@ mod tests {
         let text = "/// Seeds\n/// anew.\nfn to_mend() {\n    let mend = move |x| x.reckon();\n    \
             f(\"x\\nshall\");\n}\nstruct LastListing;\n";
         assert_eq!(
-            in_file("a.rs", text),
+            found("a.rs", text),
             [
                 "a.rs:2: \"anew\": say: again",
                 "a.rs:3: \"mend\": say: correct, or repair",
@@ -214,7 +204,7 @@ mod tests {
             ]
         );
         let text = "# What cannot be\n# had is left out.\nx: the tripwire\n";
-        let found = in_file("rules.yml", text);
+        let found = found("rules.yml", text);
         assert!(found[0].starts_with("rules.yml:1: \"cannot be had\""), "{found:?}");
         assert!(found[1].starts_with("rules.yml:3: \"tripwire\""), "{found:?}");
     }
@@ -222,8 +212,7 @@ mod tests {
     #[test]
     fn only_the_table_of_the_changelog_may_have_old_words() {
         let text = "| old |\n| --- |\n| tripwire |\n\nA tripwire.\n";
-        let found = |path| Words::compile().in_document(path, &Document::parse(text));
-        assert_eq!(found(CHANGELOG), ["CHANGELOG.md:5: \"tripwire\": say: sockstat check"]);
-        assert_eq!(found("README.md").len(), 2);
+        assert_eq!(found(CHANGELOG, text), ["CHANGELOG.md:5: \"tripwire\": say: sockstat check"]);
+        assert_eq!(found("README.md", text).len(), 2);
     }
 }

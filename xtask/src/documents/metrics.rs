@@ -35,9 +35,9 @@ fn is(text: &str, name: &str) -> bool {
 /// the beginning of several.
 fn named(document: &Document) -> impl Iterator<Item = (usize, &str)> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
-    document.code().flat_map(move |(line, code)| {
+    document.code.iter().flat_map(move |(line, code)| {
         let words = code.split(move |c| !is_name(c)).filter(|word| is_metric(word));
-        words.map(move |word| (line, word))
+        words.map(move |word| (*line, word))
     })
 }
 
