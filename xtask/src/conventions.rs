@@ -2,15 +2,16 @@
 //! documents may say. A breach is a line: where it is, what is wrong, and what to do.
 
 use std::path::Path;
+use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use fs_err as fs;
 use regex::Regex;
 
 use crate::documents::{self, Document, Documents};
+use crate::files;
 use crate::source::{self, Prose};
 use crate::words::{self, Words};
-use crate::{files, vendored};
 
 /// A file longer than this does more than one thing.
 const MAX_LINES: usize = 400;
@@ -162,13 +163,34 @@ pub(crate) fn check(root: &Path) -> Result<Vec<String>> {
             documents.insert(path.clone(), Document::parse(&text));
         }
     }
-    breaches.extend(vendored::check(&root.join(VENDORED))?);
+    for folder in files::entries(&root.join(VENDORED)).unwrap_or_default() {
+        breaches.extend(changed_vendored_files(&folder)?);
+    }
     breaches.extend(promised.iter().map(|test| format!("{PROMISES}: no test is named `{test}`")));
     if metrics.is_empty() {
         breaches.push(format!("{METRIC_NAMES}: names no metric"));
     }
     breaches.extend(documents::check(root, &documents, &files, &metrics));
     Ok(breaches)
+}
+
+/// The files of a vendored folder that are not what its `SHA512SUMS` says, and those that it does not list.
+fn changed_vendored_files(folder: &Path) -> Result<Vec<String>> {
+    const SUMS: &str = "SHA512SUMS";
+    let sums = fs::read_to_string(folder.join(SUMS))?;
+    let mut command = Command::new("sha512sum");
+    command.args(["--check", "--strict", "--quiet", SUMS]).current_dir(folder).env("LC_ALL", "C");
+    let output = command.output().context("cannot run sha512sum (coreutils)")?;
+    let changed = String::from_utf8_lossy(&output.stdout).into_owned();
+    let mut breaches: Vec<_> = changed.lines().map(str::to_owned).collect();
+    for file in files::entries(folder)? {
+        let name = files::relative(folder, &file);
+        let is_ours = name == SUMS || name == "README.md";
+        if !is_ours && !sums.lines().any(|line| line.ends_with(&format!("  {name}"))) {
+            breaches.push(format!("{name} has no sum in {SUMS}"));
+        }
+    }
+    Ok(breaches.iter().map(|breach| format!("{}: {breach}", folder.display())).collect())
 }
 
 /// The names of the metrics: the literals that are a name and no sentence.

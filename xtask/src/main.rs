@@ -29,7 +29,6 @@ mod target;
 mod test_steps;
 mod toolchain;
 mod tools;
-mod vendored;
 mod words;
 
 /// Builds, runs and tests tcpstat, and installs what that needs.

@@ -155,31 +155,3 @@ fn after_dashes(filter: &[String]) -> Vec<&str> {
     let dashes = words.peek().map(|_| "--");
     dashes.into_iter().chain(words).collect()
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn results_and_failures_are_shown() {
-        for line in [
-            "     Running unittests src/lib.rs (target/debug/deps/a-1)",
-            "   Doc-tests tcpstat_user",
-            "test result: ok. 3 passed; 0 failed; 0 ignored",
-            "test ledger::seed ... FAILED",
-            "test kernel::loads ... ignored, needs root",
-            "kernel tests are ignored here: needs root",
-        ] {
-            assert!(is_worth_showing(line), "{line}");
-        }
-        assert!(!is_worth_showing("test ledger::seed ... ok"));
-        assert!(!is_worth_showing("   Compiling tokio v1.0.0"));
-    }
-
-    #[test]
-    fn the_filter_follows_two_dashes() {
-        assert_eq!(after_dashes(&[]), Vec::<&str>::new());
-        let filter = ["a", "--", "--exact"].map(str::to_owned);
-        assert_eq!(after_dashes(&filter), ["--", "a", "--exact"]);
-    }
-}

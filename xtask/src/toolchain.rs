@@ -95,36 +95,3 @@ fn sysroots(rustup_home: &Path, system: &Path) -> Vec<PathBuf> {
     found.retain(|sysroot| needed.iter().all(|file| sysroot.join(file).is_file()));
     found
 }
-
-#[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use super::*;
-
-    #[test]
-    fn a_nightly_with_sources_comes_before_the_system() {
-        let root = tempfile::tempdir().unwrap();
-        let file = |path: &str| {
-            let file = root.path().join(path);
-            fs::create_dir_all(file.parent().unwrap()).unwrap();
-            fs::write(file, "").unwrap();
-        };
-        let names = [
-            "toolchains/nightly-2026-01-02-x86_64",
-            "toolchains/nightly-2026-03-04-x86_64",
-            "toolchains/nightly-x86_64",
-            "toolchains/stable-x86_64",
-            "usr",
-        ];
-        for name in names {
-            for part in ["bin/rustc", "bin/cargo", "lib/rustlib/src/rust/library/core/Cargo.toml"] {
-                file(&format!("{name}/{part}"));
-            }
-        }
-        file("toolchains/nightly-2026-05-06-x86_64/bin/rustc");
-        let found = sysroots(root.path(), &root.path().join("usr"));
-        let expected = [names[2], names[1], names[0], names[4]];
-        assert_eq!(found, expected.map(|name| root.path().join(name)));
-    }
-}

@@ -19,76 +19,51 @@ const CHANGELOG: &str = "CHANGELOG.md";
 pub(crate) const ENDINGS: [&str; 12] =
     ["css", "html", "js", "json", "md", "py", "rs", "service", "sh", "toml", "yaml", "yml"];
 
-/// Retired words, each with what to say instead. A space stands for any white space, an underscore, or a line
-/// break in a comment.
-const RETIRED: [(&str, &str); 39] = [
-    // One thing, one word: the glossary in CONTRIBUTING.md.
-    (
-        r"\b(listings?|listers?|one pass|pass over all|what a pass|(last|next|first) pass)\b",
-        "snapshot",
-    ),
-    (r"\b(tripwires?|trip wires?)\b", "sockstat check"),
-    (
-        r"\b(trips?|tripped) (a|an|any|no|the) wire\b|\bwires? trips?\b|\btripped wires?\b",
-        "the sockstat check fails",
-    ),
-    (
-        r"\bthe wire was\b|\bmismatches (a|no|the) wire\b|\ba wire (for each|mismatches|of their own)\b",
-        "sockstat check",
-    ),
-    (r"\bwitness(es|ed)?\b", "sockstat check, or what it compares"),
-    (r"\brungs?\b|\bladders?\b|\bclimb(s|ed|ing)?\b", "program"),
-    (r"\bdeeds?\b", "action, or transition"),
-    (
-        r"\b(the|most|busiest|possible) moves\b|\bmoves of\b|\b(a|any|each|every|no|one|that|this) move\b",
-        "transition",
-    ),
-    (
-        r"\b(a|each|every|first|last|next|one|second|single|this|two) looks?\b|\blooks? at (the )?(wire|sockstat)\b|\bthe (last )?looks\b|\bwhat a look\b",
-        "check, reading, or sample",
-    ),
-    // Archaic.
-    (r"\bgainsa(y|ys|id)\b", "contradict"),
-    (r"\breckon(s|ed|ing)?\b", "compute, or count"),
-    (r"\blikewise\b", "also, or the same"),
-    (r"\bshall\b|\bought to\b", "must, should or will"),
-    (r"\banew\b|\bafresh\b", "again"),
-    (r"\b(in the )?midst\b|\bamidst\b", "during"),
-    (r"\bmend(s|ed|ing)?\b", "correct, or repair"),
-    (r"\bamiss\b", "wrong"),
-    (r"\blest\b", "so that .. not"),
-    (r"\bwho(m|so)?ever\b", "a process that, a client that, or who"),
-    (r"\bfor ever\b", "forever, or without end"),
-    (
-        r"\b(albeit|betwixt|forthwith|henceforth|heretofore|hereby|herein|hitherto|nought|naught|notwithstanding|perchance|thence|thereby|therein|thereof|thereupon|thrice|unto|whence|whereby|wherein|whereof|whereupon|whilst)\b",
-        "plain words",
-    ),
-    (r"\bheed(s|ed|ing)?\b", "respect, or read"),
-    (r"\b(to|can|cannot|can not|could|may|might) be had\b|\bnot had\b", "available, or found"),
-    (r"\b(it|that|what|which|why|but) (is|are|was) none\b", "is not one"),
-    (r"\bbut for\b", "except"),
-    (r"\band (its|his|their) kin\b", "and others"),
-    (r"\b(no|a) word (on|of)\b", "nothing about"),
-    // Riddles.
-    (r"\banything doubtful\b|\bis taken again\b", "is retried"),
-    (
-        r"\bwhen last it could\b|\bwhen it could last\b|\bcould be told\b",
-        "at the last conclusive check",
-    ),
-    (
-        r"\b(tells?|told|telling) (of|nothing|no|it|so)\b|\b(is|are|was|were|be|been) told (by|here|in|of|on|so)\b|\bto be told\b",
-        "report, show, say, or know",
-    ),
-    (r"\b(became|becomes|become|comes) of\b", "result"),
-    (r"\bis no tcpstat\b", "is not a tcpstat exporter"),
-    (r"\bmiss(es)? (that )?mount(ed|s)?\b", "too many missed events"),
-    (r"\bwhose other side does not read\b", "that the client does not read"),
-    (r"\bleast that is logged\b", "minimum log level"),
-    (r"(^|\n) *0 {2,}well\b", "0 success"),
-    (r"\bgives? cause\b", "is a reason"),
-    (r"\bhow the numbers come about\b|\bever after\b|\bnever dark\b", "plain words"),
-    (r"\bthe stead of\b|\bin (its|the) stead\b", "instead of"),
-];
+/// Retired words, each with what to say instead. Each alternative is whole words. A space stands for any white
+/// space, an underscore, or a line break in a comment.
+const RETIRED: &str = r"
+listings?|listers?|one pass|pass over all|what a pass|(last|next|first) pass => snapshot
+tripwires?|trip wires? => sockstat check
+(trips?|tripped) (a|an|any|no|the) wire|wires? trips?|tripped wires? => the sockstat check fails
+the wire was|mismatches (a|no|the) wire|a wire (for each|mismatches|of their own) => sockstat check
+witness(es|ed)? => sockstat check, or what it compares
+rungs?|ladders?|climb(s|ed|ing)? => program
+deeds? => action, or transition
+(the|most|busiest|possible) moves|moves of|(a|any|each|every|no|one|that|this) move => transition
+(a|each|every|first|last|next|one|second|single|this|two) looks?|the (last )?looks => check, reading, or sample
+looks? at (the )?(wire|sockstat)|what a look|(is|are|was|were|be|been|not) looked at => check, or read
+gainsa(y|ys|id) => contradict
+reckon(s|ed|ing)? => compute, or count
+likewise => also, or the same
+shall|ought to => must, should or will
+anew|afresh => again
+(in the )?midst|amidst => during
+mend(s|ed|ing)? => correct, or repair
+amiss => wrong
+lest => so that .. not
+who(m|so)?ever => a process that, a client that, or who
+for ever => forever, or without end
+heed(s|ed|ing)? => respect, or read
+(to|can|cannot|can not|could|may|might) be had|not had => available, or found
+(it|that|what|which|why|but) (is|are|was) none => is not one
+but for => except
+and (its|his|their) kin => and others
+(no|a) word (on|of) => nothing about
+albeit|betwixt|forthwith|henceforth|heretofore|hereby|herein|hitherto|nought|naught|thrice|unto => plain words
+notwithstanding|perchance|thence|thereby|therein|thereof|thereupon|whilst => plain words
+whence|whereby|wherein|whereof|whereupon|how the numbers come about|ever after|never dark => plain words
+anything doubtful|is taken again => is retried
+when last it could|when it could last|could be told => at the last conclusive check
+(tells?|told|telling) (of|nothing|no|it|so)|to be told => report, show, say, or know
+(is|are|was|were|be|been) told (by|here|in|of|on|so) => reports, shows, or says
+(became|becomes|become|comes) of => result
+is no tcpstat => is not a tcpstat exporter
+miss(es)? (that )?mount(ed|s)? => too many missed events
+whose other side does not read => that the client does not read
+least that is logged => minimum log level
+0 {2,}well => 0 success
+gives? cause => is a reason
+the stead of|in (its|the) stead => instead of";
 
 /// What opens a line of a comment, and an escaped line break.
 static MARKS: LazyLock<Regex> =
@@ -103,15 +78,15 @@ pub(crate) struct Words {
 
 impl Words {
     pub(crate) fn compile() -> Self {
-        let compile = |pattern: &str| {
-            let spaced = pattern.replace(' ', r"\s+");
-            let regex = RegexBuilder::new(&spaced).case_insensitive(true).unicode(false).build();
+        let compile = |words: &str| {
+            let pattern = format!(r"\b(?:{})\b", words.replace(' ', r"\s+"));
+            let regex = RegexBuilder::new(&pattern).case_insensitive(true).unicode(false).build();
             regex.expect("the patterns are constant")
         };
-        Self {
-            each: RETIRED.iter().map(|&(pattern, instead)| (compile(pattern), instead)).collect(),
-            any: compile(&RETIRED.map(|(pattern, _)| pattern).join("|")),
-        }
+        let rows: Vec<_> = RETIRED.lines().filter_map(|row| row.split_once(" => ")).collect();
+        let any: Vec<_> = rows.iter().map(|(words, _)| *words).collect();
+        let each = rows.into_iter().map(|(words, instead)| (compile(words), instead)).collect();
+        Self { each, any: compile(&any.join("|")) }
     }
 
     /// The retired words in a file, each a line.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use fs_err as fs;
 
 use crate::files;
@@ -10,9 +10,6 @@ use crate::matrix::archive::Archive;
 use crate::matrix::choice::{Package, Series};
 use crate::matrix::modules;
 use crate::target::Workspace;
-
-/// A listed package may be gone already; then the next one may not be. As many are tried.
-const ATTEMPTS: usize = 3;
 
 /// A kernel that can be booted.
 #[derive(Clone, Debug)]
@@ -40,26 +37,12 @@ impl Kernel {
     }
 }
 
-/// The first of `candidates` that can be downloaded; the cached one if there is one.
+/// Downloads a kernel, unless it is in the cache.
 pub(crate) fn obtain(
     workspace: &Workspace,
     archive: &Archive,
-    candidates: &[Package],
+    package: &Package,
 ) -> Result<Kernel> {
-    let mut obstacle = anyhow!("no suite lists it");
-    for package in candidates.iter().take(ATTEMPTS) {
-        match take(workspace, archive, package) {
-            Ok(kernel) => return Ok(kernel),
-            Err(error) => {
-                println!("{} is not available: {error:#}", package.name);
-                obstacle = error;
-            }
-        }
-    }
-    Err(obstacle)
-}
-
-fn take(workspace: &Workspace, archive: &Archive, package: &Package) -> Result<Kernel> {
     let kernels = workspace.matrix().join("kernels");
     let folder = kernels.join(format!("{}_{}", package.name, package.version));
     let kernel = Kernel { package: package.clone(), folder };

@@ -43,15 +43,3 @@ pub(crate) fn arguments(series: Series) -> Vec<&'static str> {
     let left_out = LEFT_OUT.iter().filter(|(_, _, on)| on(series));
     left_out.flat_map(|(test, ..)| ["--skip", test]).collect()
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_the_kernels_that_lack_something_leave_out_what_needs_it() {
-        let counts = [(5, 10), (6, 1), (6, 12)].map(|series| arguments(series).len() / 2);
-        assert_eq!(counts, [4, 3, 2]);
-        assert_eq!(arguments((6, 12)), ["--skip", "lost_transitions_from_", "--skip", "top_"]);
-    }
-}

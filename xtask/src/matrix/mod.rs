@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 use std::{io, iter, thread};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::matrix::archive::Archive;
 use crate::matrix::boot::{Boot, Qemu};
@@ -106,7 +106,8 @@ fn obtain(
     let (mut kernels, mut missing) = (Vec::<Kernel>::new(), Vec::new());
     for wanted in wanted {
         let taken: Vec<_> = kernels.iter().map(Kernel::series).collect();
-        match kernel::obtain(workspace, archive, &wanted.candidates(&offered, &taken)) {
+        let best = wanted.best(&offered, &taken).context("no suite lists it");
+        match best.and_then(|package| kernel::obtain(workspace, archive, package)) {
             Ok(kernel) => {
                 println!("kernel {wanted}: {}", kernel.version());
                 kernels.push(kernel);
