@@ -84,6 +84,16 @@ impl Archive {
         apt::unpack_all(&debs, root)
     }
 
+    /// Debian's static busybox, unpacked and never installed.
+    pub(crate) fn busybox(&self) -> Result<PathBuf> {
+        let root = self.folder.with_file_name("busybox");
+        let busybox = root.join("usr/bin/busybox");
+        if !busybox.is_file() {
+            self.unpack(&["busybox-static".to_owned()], &root)?;
+        }
+        Ok(busybox)
+    }
+
     fn apt(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command.arg("-c").arg(self.folder.join("apt.conf")).env("LC_ALL", "C");

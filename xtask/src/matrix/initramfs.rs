@@ -25,11 +25,6 @@ const INIT: &str = include_str!("init.sh");
 /// Programs of this machine that the tests run beside tcpstat.
 const MACHINES_OWN: [&str; 5] = ["ip", "prlimit", "setpriv", "ss", "unshare"];
 
-/// Debian's static busybox, unpacked there before the first guest is made.
-pub(crate) fn busybox(workspace: &Workspace) -> PathBuf {
-    workspace.matrix().join("busybox/usr/bin/busybox")
-}
-
 /// The part that all guests share, packed.
 pub(crate) struct Base {
     folder: PathBuf,
@@ -45,11 +40,8 @@ impl Base {
         programs: &Programs,
         tools: &Tools,
     ) -> Result<Self> {
-        let busybox = busybox(workspace);
-        if !busybox.is_file() {
-            archive.unpack(&["busybox-static".to_owned()], &workspace.matrix().join("busybox"))?;
-        }
-        let base = Self { folder: workspace.matrix().join("initramfs"), busybox };
+        let folder = workspace.matrix().join("initramfs");
+        let base = Self { folder, busybox: archive.busybox()? };
         files::remove(&base.folder)?;
         let root = base.folder.join("base");
         copy(&base.busybox, &root.join("bin/busybox"))?;

@@ -64,7 +64,7 @@ pub(crate) fn obtain(
     fs::copy(named("vmlinuz")?, parts.join("vmlinuz"))?;
     let builtin = named("modules.builtin")?;
     let tree = builtin.parent().unwrap_or(Path::new("/"));
-    modules::extract(workspace, tree, &parts.join("modules"))?;
+    modules::extract(&archive.busybox()?, tree, &parts.join("modules"))?;
     files::remove(&root)?;
     // Only now: what is in the cache is complete.
     fs::rename(&parts, &kernel.folder)?;

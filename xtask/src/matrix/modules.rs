@@ -10,28 +10,26 @@ use anyhow::{Context, Result, bail, ensure};
 use fs_err as fs;
 
 use crate::files;
-use crate::matrix::initramfs;
-use crate::target::Workspace;
 
 /// `tun` plays the peers; the others answer `ss` and node_exporter.
 const NEEDED: [&str; 4] = ["tun", "veth", "inet_diag", "tcp_diag"];
 
 /// Takes the modules from the tree of a kernel into `folder`, decompressed, with the file `order`: their
 /// names, one a line, as they are to be loaded.
-pub(crate) fn extract(workspace: &Workspace, tree: &Path, folder: &Path) -> Result<()> {
+pub(crate) fn extract(busybox: &Path, tree: &Path, folder: &Path) -> Result<()> {
     fs::create_dir_all(folder)?;
     let builtin = fs::read_to_string(tree.join("modules.builtin"))?;
     let files = files::below(tree)?.into_iter();
     let files = files.filter(|file| file.to_string_lossy().contains(".ko")).collect();
     // What is built in counts as taken.
     let taken = builtin.lines().map(module_name).collect();
-    let mut tree = Tree { workspace, files, folder, taken, order: String::new() };
+    let mut tree = Tree { busybox, files, folder, taken, order: String::new() };
     NEEDED.iter().try_for_each(|name| tree.take(name))?;
     Ok(fs::write(folder.join("order"), tree.order)?)
 }
 
 struct Tree<'a> {
-    workspace: &'a Workspace,
+    busybox: &'a Path,
     files: Vec<PathBuf>,
     folder: &'a Path,
     taken: Vec<String>,
@@ -48,7 +46,7 @@ impl Tree<'_> {
         let is_it = |file: &&PathBuf| module_name(&file.to_string_lossy()) == name;
         let file = self.files.iter().find(is_it);
         let file = file.with_context(|| format!("the kernel has no module {name}"))?;
-        let content = content(self.workspace, file)?;
+        let content = content(self.busybox, file)?;
         dependencies(&content).iter().try_for_each(|needed| self.take(needed))?;
         fs::write(self.folder.join(name).with_extension("ko"), content)?;
         self.order.extend([name, "\n"]);
@@ -62,11 +60,11 @@ fn module_name(path: &str) -> String {
     file.split(".ko").next().unwrap_or_default().replace('-', "_")
 }
 
-fn content(workspace: &Workspace, file: &Path) -> Result<Vec<u8>> {
+fn content(busybox: &Path, file: &Path) -> Result<Vec<u8>> {
     match file.extension().and_then(|extension| extension.to_str()) {
         Some("ko") => Ok(fs::read(file)?),
         Some("xz") => {
-            let mut command = Command::new(initramfs::busybox(workspace));
+            let mut command = Command::new(busybox);
             command.args(["xz", "-dc"]).arg(file).stdin(Stdio::null());
             let output = command.output().context("cannot run busybox")?;
             ensure!(output.status.success(), "busybox cannot decompress {}", file.display());
@@ -107,7 +105,7 @@ mod tests {
             let module = format!("\x7fELF\0license=GPL\0depends={depends}\0name=x\0");
             fs::write(tree.join(file), module).unwrap();
         }
-        extract(&Workspace::locate().unwrap(), &tree, &folder).unwrap();
+        extract(Path::new("busybox"), &tree, &folder).unwrap();
         let order = fs::read_to_string(folder.join("order")).unwrap();
         assert_eq!(order, "tun\nveth\nudp_tunnel\ninet_diag\ntcp_diag\n");
         assert!(order.lines().all(|name| folder.join(format!("{name}.ko")).is_file()));
