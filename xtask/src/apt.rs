@@ -36,12 +36,12 @@ pub(crate) fn as_root(program: &str) -> Result<Command> {
     }
     ensure!(process::on_path("sudo").is_some(), "not root and no sudo");
     if !can_be_root() {
-        println!("{program} takes sudo:");
+        println!("sudo may ask for a password:");
         let granted = Command::new("sudo").arg("-v").status().context("cannot run sudo")?;
         ensure!(granted.success(), "sudo refused");
     }
     let mut command = Command::new("sudo");
-    command.args(["-E", program]);
+    command.arg(program);
     Ok(command)
 }
 

@@ -85,7 +85,11 @@ fn build(workspace: &Workspace) -> Result<()> {
 fn command(workspace: &Workspace, tools: &Tools, sockets: usize, folder: &Path) -> Result<Command> {
     ensure!(apt::can_be_root(), "the benchmark needs root, for a network namespace of its own");
     let program = workspace.target().join("debug/bench");
-    let mut command = apt::as_root(&program.to_string_lossy())?;
+    let mut command =
+        Command::new(if apt::is_root() { program.as_os_str() } else { "sudo".as_ref() });
+    if !apt::is_root() {
+        command.arg("-E").arg(program);
+    }
     cargo::forget_caller(&mut command);
     command
         .arg(sockets.to_string())

@@ -10,7 +10,7 @@ use regex::Regex;
 
 use crate::documents::{self, Document, Documents};
 use crate::files;
-use crate::source::{self, Prose};
+use crate::source;
 use crate::words::{self, Words};
 
 /// A file longer than this does more than one thing.
@@ -114,7 +114,7 @@ impl Checker {
             found.extend(lines.map(|line| format!("{path}:{line}: {}", rule.message)));
         }
         let tests = self.tests.find(&code).map_or(usize::MAX, |tests| line(&code, tests.start()));
-        for Prose { line, text, .. } in source::prose(text).filter(|prose| prose.literal) {
+        for (line, text) in source::literals(text) {
             let belongs = if is_outside_procfs(path) && text.starts_with("/proc") {
                 "paths of /proc belong to tcpstat-user/src/procfs/"
             } else if names_no_metric(path) && line < tests && self.is_metric(text) {
@@ -197,10 +197,8 @@ fn changed_vendored_files(folder: &Path) -> Result<Vec<String>> {
 fn metric_names(text: &str) -> Vec<String> {
     let is_name =
         |text: &str| text.contains('_') && text.chars().all(|c| c.is_alphanumeric() || c == '_');
-    source::prose(text)
-        .filter(|prose| prose.literal && is_name(prose.text))
-        .map(|prose| prose.text.to_owned())
-        .collect()
+    let literals = source::literals(text).map(|(_, text)| text.to_owned());
+    literals.filter(|text| is_name(text)).collect()
 }
 
 /// The tests that the table of promises names: what stands in backquotes in its last column.
