@@ -24,18 +24,19 @@ pub(crate) fn run(
     kernels: Option<&[String]>,
 ) -> Result<bool> {
     let (tools, mut report) = build(workspace)?;
-    // No time is measured in the first steps, so the guests' programs are built beside them.
+    // No time is measured in the first steps, so the guests are prepared beside them.
     let guests = thread::scope(|scope| {
-        let guests = kernels.map(|_| scope.spawn(|| matrix::prepare(workspace)));
+        let prepare = |names| matrix::prepare(workspace, &tools, names);
+        let guests = kernels.map(|names| scope.spawn(move || prepare(names)));
         hermetic_steps(workspace, filter, &mut report);
-        guests.map(|guests| guests.join().expect("the build does not panic"))
+        guests.map(|guests| guests.join().expect("it does not panic"))
     });
     report.step("end-to-end tests", || end_to_end(workspace, &tools, filter, false));
     if filter.is_empty() {
         report.step("benchmark, short", || bench::smoke(workspace, &tools));
     }
-    if let Some((kernels, guests)) = kernels.zip(guests) {
-        report.step("kernel matrix", || matrix::run(workspace, &tools, guests?, kernels, filter));
+    if let Some((names, guests)) = kernels.zip(guests) {
+        report.step("kernel matrix", || matrix::run(workspace, guests?, names, filter));
     }
     Ok(report.finish(workspace))
 }
@@ -44,7 +45,8 @@ pub(crate) fn run(
 pub(crate) fn matrix(workspace: &Workspace, filter: &[String], kernels: &[String]) -> Result<bool> {
     let (tools, mut report) = build(workspace)?;
     report.step("kernel matrix", || {
-        matrix::run(workspace, &tools, matrix::prepare(workspace)?, kernels, filter)
+        let guests = matrix::prepare(workspace, &tools, kernels)?;
+        matrix::run(workspace, guests, kernels, filter)
     });
     Ok(report.finish(workspace))
 }

@@ -73,8 +73,10 @@ const LATE_PROCESSORS: Variant = Variant {
 /// `filter` asks for certain tests, only the boots that may run them.
 pub(crate) fn variants<'a>(kernels: &'a [Kernel], filter: &[String]) -> Vec<(&'a Kernel, Variant)> {
     let usual = if filter.is_empty() { &HALVES[..] } else { &[USUAL] };
-    let each = |variant: &Variant| kernels.iter().map(|kernel| (kernel, *variant)).collect();
-    let mut boots: Vec<_> = usual.iter().flat_map(|variant| -> Vec<_> { each(variant) }).collect();
+    let mut boots = Vec::new();
+    for variant in usual {
+        boots.extend(kernels.iter().map(|kernel| (kernel, *variant)));
+    }
     let reduced = kernels.last().map(|kernel| (kernel, WITHOUT_IPV6));
     let late = kernels.iter().rfind(|kernel| kernel.series() < (6, 9));
     let late = late.map(|kernel| (kernel, LATE_PROCESSORS));

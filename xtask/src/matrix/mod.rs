@@ -36,41 +36,46 @@ const FEWEST: usize = 4;
 /// Kernels are emulated one per processor, though not more than this.
 const AT_ONCE: usize = 4;
 
-/// What can be made before the first boot, while other steps run.
+/// All that the boots need.
 pub(crate) struct Prepared {
     qemu: Qemu,
-    programs: guest::Programs,
+    base: Base,
+    kernels: Vec<Kernel>,
+    /// The kernels that are not available, in words.
+    missing: Vec<String>,
 }
 
-/// Finds or installs the emulator, and builds the programs of the guests. The BPF objects must have been built.
-pub(crate) fn prepare(workspace: &Workspace) -> Result<Prepared> {
+/// Finds or installs the emulator, builds the programs of the guests, and downloads the kernels of `names` (such
+/// as `5.10`), or those of the matrix if there are none. The BPF objects must have been built.
+pub(crate) fn prepare(workspace: &Workspace, tools: &Tools, names: &[String]) -> Result<Prepared> {
     ensure!(
         cfg!(target_arch = "x86_64"),
         "the kernels of the matrix are for x86_64, which this machine is not"
     );
-    Ok(Prepared { qemu: Qemu::provide(workspace)?, programs: guest::build(workspace)? })
-}
-
-/// Runs the tests on every kernel of `names` (such as `5.10`), or on those of the matrix if there are
-/// none; `filter` goes to the test binaries.
-///
-/// Succeeds if enough kernels are available and the tests passed on all of them.
-pub(crate) fn run(
-    workspace: &Workspace,
-    tools: &Tools,
-    prepared: Prepared,
-    names: &[String],
-    filter: &[String],
-) -> Result<()> {
     let wanted = if names.is_empty() {
         choice::MATRIX.to_vec()
     } else {
         names.iter().map(|name| Wanted::parse(name)).collect::<Result<_>>()?
     };
-    let Prepared { qemu, programs } = prepared;
+    let qemu = Qemu::provide(workspace)?;
+    let programs = guest::build(workspace)?;
     let archive = Archive::open(workspace)?;
     let base = Base::assemble(workspace, &archive, &programs, tools)?;
     let (kernels, missing) = obtain(workspace, &archive, &wanted)?;
+    Ok(Prepared { qemu, base, kernels, missing })
+}
+
+/// Runs the tests on every kernel; `filter` goes to the test binaries.
+///
+/// Succeeds if the tests passed on all of them, and enough kernels were available: all of `names`, or
+/// [`FEWEST`] of the matrix.
+pub(crate) fn run(
+    workspace: &Workspace,
+    prepared: Prepared,
+    names: &[String],
+    filter: &[String],
+) -> Result<()> {
+    let Prepared { qemu, base, kernels, missing } = prepared;
     let boots = boot::variants(&kernels, filter).into_iter().map(|(kernel, variant)| {
         let initramfs = base.for_kernel(kernel, &variant, filter)?;
         Ok(Boot { name: variant.name_of(kernel), kernel: kernel.clone(), variant, initramfs })
