@@ -1,25 +1,39 @@
 //! What tcpstat costs, measured beside the tools that list every socket.
 
+use std::fmt::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 use fs_err as fs;
 
-use crate::apt::Privilege;
-use crate::process::Step;
+use crate::process::{self, Step};
 use crate::target::Workspace;
 use crate::tools::{self, Tools};
-use crate::{cargo, instructions, object};
+use crate::{apt, cargo, object};
 
-/// The part that is not the benchmark's own.
+/// The part that is not the benchmark's own: instructions, counted by callgrind. They are the same on every
+/// run, however busy the machine is.
 const INSTRUCTIONS: &str = "instructions";
 
-/// Sockets of the run that only shows that all of it runs.
-const FEW: usize = 1_000;
+/// Parts of `benches/instructions.rs`, what one time of them is, and how many of these it does.
+const INSTRUCTION_PARTS: [(&str, &str, u64); 6] = [
+    ("parse", "a row of /proc/net/tcp, read and parsed", 1_000),
+    ("rewind-tuple", "that row rewound", 1_000),
+    ("rewind-address", "a row of the iterator rewound", 1_000),
+    ("ledger", "the gauges of a scrape", 1),
+    ("classic", "a scrape in Prometheus' text format", 1),
+    ("openmetrics", "a scrape in OpenMetrics", 1),
+];
 
-/// Builds, and measures with up to so many sockets, all or only those parts; results lie under
-/// target/bench.
+/// Times of a part, few and many: the difference leaves the start of the program out.
+const FEW_TIMES: u64 = 2;
+const MANY_TIMES: u64 = 12;
+
+/// Sockets of the run that only shows that all of it runs.
+const FEW_SOCKETS: usize = 1_000;
+
+/// Builds, and measures with up to so many sockets, all or only those parts; results are in target/bench.
 pub(crate) fn run(workspace: &Workspace, sockets: usize, parts: &[String]) -> Result<()> {
     ensure!(sockets >= 10 && sockets.is_multiple_of(2), "--sockets {sockets}: even, 10 or more");
     let tools = tools::provide(workspace)?;
@@ -36,24 +50,23 @@ pub(crate) fn run(workspace: &Workspace, sockets: usize, parts: &[String]) -> Re
         ensure!(status.success(), "the benchmark failed ({status})");
     }
     if parts.is_empty() || parts.iter().any(|part| part == INSTRUCTIONS) {
-        let table = instructions::table(workspace)?;
+        let table = instructions(workspace)?;
         println!("{table}");
-        let file = folder.join("instructions.md");
         fs::create_dir_all(&folder)?;
-        fs::write(&file, table)?;
+        fs::write(folder.join("instructions.md"), table)?;
     }
     Ok(())
 }
 
-/// Runs all of it, small and short, with a binary that is built; its figures say nothing.
+/// Runs all of it, small and short, with a binary that is built; its figures mean nothing.
 pub(crate) fn smoke(workspace: &Workspace, tools: &Tools) -> Result<()> {
-    if !Privilege::current().is_at_hand() {
+    if !apt::can_be_root() {
         println!("benchmark: left out, it needs root");
         return Ok(());
     }
     build(workspace)?;
     let folder = workspace.target().join("bench/smoke");
-    let mut command = command(workspace, tools, FEW, &folder)?;
+    let mut command = command(workspace, tools, FEW_SOCKETS, &folder)?;
     Step::new("benchmark, short", workspace.log("bench")).run(command.arg("--short"))?;
     let mut parts = object::host_cargo(workspace);
     // Each part once, in the profile of the tests.
@@ -70,16 +83,13 @@ fn build(workspace: &Workspace) -> Result<()> {
 
 /// It makes a network namespace, which takes root.
 fn command(workspace: &Workspace, tools: &Tools, sockets: usize, folder: &Path) -> Result<Command> {
+    ensure!(apt::can_be_root(), "the benchmark needs root, for a network namespace of its own");
     let program = workspace.target().join("debug/bench");
-    let mut command = match Privilege::current() {
-        Privilege::Root => Command::new(program),
-        Privilege::Sudo => {
-            let mut sudo = Command::new("sudo");
-            sudo.arg("-E").arg(program);
-            sudo
-        }
-        _ => bail!("the benchmark needs root, for a network namespace of its own"),
-    };
+    let mut command =
+        Command::new(if apt::is_root() { program.as_os_str() } else { "sudo".as_ref() });
+    if !apt::is_root() {
+        command.arg("-E").arg(program);
+    }
     cargo::forget_caller(&mut command);
     command
         .arg(sockets.to_string())
@@ -87,4 +97,39 @@ fn command(workspace: &Workspace, tools: &Tools, sockets: usize, folder: &Path) 
         .env("TCPSTAT_BIN", workspace.binary())
         .env(tools::NODE_EXPORTER, &tools.node_exporter);
     Ok(command)
+}
+
+/// The instructions of the parts of a snapshot and of a scrape, as a table in Markdown. Installs valgrind where
+/// it is missing.
+fn instructions(workspace: &Workspace) -> Result<String> {
+    if process::on_path("valgrind").is_none() {
+        apt::install(workspace, "valgrind", &["valgrind"], "")?;
+    }
+    let mut table = "| part | instructions |\n| --- | ---: |\n".to_owned();
+    for (part, what, units) in INSTRUCTION_PARTS {
+        let few = count(workspace, part, FEW_TIMES)?;
+        let many = count(workspace, part, MANY_TIMES)?;
+        let each = many.saturating_sub(few) / ((MANY_TIMES - FEW_TIMES) * units);
+        // Writing to a String cannot fail.
+        let _ = writeln!(table, "| {what} | {each} |");
+    }
+    Ok(table)
+}
+
+fn count(workspace: &Workspace, part: &str, times: u64) -> Result<u64> {
+    let mut command = object::host_cargo(workspace);
+    command
+        .args(["bench", "--locked", "--package", "tcpstat-user", "--bench", "instructions"])
+        .args(cargo::runner("valgrind --tool=callgrind --callgrind-out-file=/dev/null"))
+        .args(["--", part, &times.to_string()]);
+    let output = command.output().context("cannot run cargo bench")?;
+    let log = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() {
+        bail!("cargo bench under callgrind: {}\n{log}", output.status);
+    }
+    // Such as `==12== Collected : 123456`.
+    let number = log.lines().find_map(|line| line.split_once("Collected : "));
+    number
+        .and_then(|(_, number)| number.trim().parse().ok())
+        .with_context(|| format!("callgrind shows no number for {part}: {log}"))
 }

@@ -1,14 +1,17 @@
 //! The conventions of the project that no lint knows: who may name what, how long a file may be, and what
 //! documents may say. A breach is a line: where it is, what is wrong, and what to do.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use fs_err as fs;
 use regex::Regex;
 
-use crate::source::{self, Prose};
-use crate::{documents, files, vendored};
+use crate::documents::{self, Document, Documents};
+use crate::files;
+use crate::source;
+use crate::words::{self, Words};
 
 /// A file longer than this does more than one thing.
 const MAX_LINES: usize = 400;
@@ -23,6 +26,9 @@ const UNSAFE_IN_TESTS: [&str; 4] = [
 
 /// The page with the table of promises.
 const PROMISES: &str = "tcpstat-user/docs/how-it-stays-right.md";
+
+/// Files taken from elsewhere, a folder each.
+const VENDORED: &str = "tcpstat-user/assets/vendor";
 
 /// The file that names every metric.
 const METRIC_NAMES: &str = "tcpstat-user/src/metrics/names.rs";
@@ -70,32 +76,24 @@ const RULES: [Rule; 6] = [
         message: "a module that computes imports one that presents: pass a plain value up",
     },
     Rule {
-        pattern: r"\b(use|extern crate) procfs\b|(^|[^\w>]|\buse )::procfs\b",
+        pattern: r"\bprocfs_crate\b",
         holds: is_outside_procfs,
-        message: PROCFS_CRATE,
+        message: "uses the crate procfs: only tcpstat-user/src/procfs/ may",
     },
 ];
 
-const PROCFS_CRATE: &str = "uses the crate procfs: only tcpstat-user/src/procfs/ may";
-
-/// The rules, ready to be applied.
+/// The rules for Rust files, ready to be applied.
 struct Checker {
     rules: Vec<(Regex, &'static Rule)>,
-    /// A path into the crate, in a file that does not name the module of the project's own.
-    bare_procfs: Regex,
-    own_procfs: Regex,
     metric: Regex,
     tests: Regex,
 }
 
 impl Checker {
     fn new() -> Result<Self> {
-        let own = r"\bmod procfs\b|\buse (crate|super|self|tcpstat_user)::[^;]*\bprocfs\b";
         let rules = RULES.iter().map(|rule| Ok((Regex::new(rule.pattern)?, rule)));
         Ok(Self {
             rules: rules.collect::<Result<_>>()?,
-            bare_procfs: Regex::new(r"(?m)(^|[^:.\w]) *procfs::")?,
-            own_procfs: Regex::new(own)?,
             metric: Regex::new(r"^(tcpstat|node_tcp)_\w*")?,
             tests: Regex::new(r"#\[cfg\(test\)\]\s*(pub(\(\w+\))? )?mod\b")?,
         })
@@ -111,18 +109,12 @@ impl Checker {
             ));
         }
         let code = source::code(text);
-        let mut forbid = |pattern: &Regex, message: &str| {
-            let places = pattern.find_iter(&code).map(|place| line(&code, place.end()));
-            found.extend(places.map(|line| format!("{path}:{line}: {message}")));
-        };
         for (pattern, rule) in self.rules.iter().filter(|(_, rule)| (rule.holds)(path)) {
-            forbid(pattern, rule.message);
-        }
-        if is_outside_procfs(path) && !self.own_procfs.is_match(&code) {
-            forbid(&self.bare_procfs, PROCFS_CRATE);
+            let lines = pattern.find_iter(&code).map(|place| line(&code, place.end()));
+            found.extend(lines.map(|line| format!("{path}:{line}: {}", rule.message)));
         }
         let tests = self.tests.find(&code).map_or(usize::MAX, |tests| line(&code, tests.start()));
-        for Prose { line, text, .. } in source::prose(text).filter(|prose| prose.literal) {
+        for (line, text) in source::literals(text) {
             let belongs = if is_outside_procfs(path) && text.starts_with("/proc") {
                 "paths of /proc belong to tcpstat-user/src/procfs/"
             } else if names_no_metric(path) && line < tests && self.is_metric(text) {
@@ -142,42 +134,71 @@ impl Checker {
     }
 }
 
-/// The breaches in all Rust files of the workspace, in the order of their paths; then those in its other
-/// files.
+/// The breaches in all files of the workspace: those in Rust files and of words, in the order of their paths;
+/// then those of vendored files, of promises, and of documents.
 pub(crate) fn check(root: &Path) -> Result<Vec<String>> {
-    let checker = Checker::new()?;
-    let mut breaches = Vec::new();
+    let (checker, words) = (Checker::new()?, Words::compile());
+    let (mut breaches, mut documents, mut metrics) = (Vec::new(), Documents::new(), Vec::new());
     let mut promised = promised_tests(&fs::read_to_string(root.join(PROMISES))?);
     if promised.is_empty() {
         breaches.push(format!("{PROMISES}: no table begins with `{PROMISES_HEADER}`"));
     }
-    let mut metrics = Vec::new();
-    for file in rust_files(root)? {
-        let text = fs::read_to_string(&file)?;
-        let path = files::relative(root, &file);
+    let files: Vec<_> =
+        files::below(root)?.iter().map(|file| files::relative(root, file)).collect();
+    for path in &files {
+        let ending = path.rsplit('.').next().unwrap_or_default();
+        if !words::ENDINGS.contains(&ending) || path.starts_with(VENDORED) && ending != "md" {
+            continue;
+        }
+        let text = fs::read_to_string(root.join(path))?;
+        breaches.extend(words.check(path, &text));
+        if ending == "rs" {
+            breaches.extend(checker.check(path, &text));
+            promised.retain(|test| !names_test(&text, test));
+        }
         if path == METRIC_NAMES {
             metrics = metric_names(&text);
         }
-        breaches.extend(checker.check(&path, &text));
-        promised.retain(|test| !names_test(&text, test));
+        if ending == "md" {
+            documents.insert(path.clone(), Document::parse(&text));
+        }
     }
-    breaches.extend(vendored::check(&root.join("tcpstat-user/assets/vendor"))?);
+    for folder in files::entries(&root.join(VENDORED)).unwrap_or_default() {
+        breaches.extend(changed_vendored_files(&folder)?);
+    }
     breaches.extend(promised.iter().map(|test| format!("{PROMISES}: no test is named `{test}`")));
     if metrics.is_empty() {
         breaches.push(format!("{METRIC_NAMES}: names no metric"));
     }
-    breaches.extend(documents::check(root, &metrics)?);
+    breaches.extend(documents::check(root, &documents, &files, &metrics));
     Ok(breaches)
+}
+
+/// The files of a vendored folder that are not what its `SHA512SUMS` says, and those that it does not list.
+fn changed_vendored_files(folder: &Path) -> Result<Vec<String>> {
+    const SUMS: &str = "SHA512SUMS";
+    let sums = fs::read_to_string(folder.join(SUMS))?;
+    let mut command = Command::new("sha512sum");
+    command.args(["--check", "--strict", "--quiet", SUMS]).current_dir(folder).env("LC_ALL", "C");
+    let output = command.output().context("cannot run sha512sum (coreutils)")?;
+    let changed = String::from_utf8_lossy(&output.stdout).into_owned();
+    let mut breaches: Vec<_> = changed.lines().map(str::to_owned).collect();
+    for file in files::entries(folder)? {
+        let name = files::relative(folder, &file);
+        let is_ours = name == SUMS || name == "README.md";
+        if !is_ours && !sums.lines().any(|line| line.ends_with(&format!("  {name}"))) {
+            breaches.push(format!("{name} has no sum in {SUMS}"));
+        }
+    }
+    Ok(breaches.iter().map(|breach| format!("{}: {breach}", folder.display())).collect())
 }
 
 /// The names of the metrics: the literals that are a name and no sentence.
 fn metric_names(text: &str) -> Vec<String> {
     let is_name =
         |text: &str| text.contains('_') && text.chars().all(|c| c.is_alphanumeric() || c == '_');
-    source::prose(text)
-        .filter(|prose| prose.literal && is_name(prose.text))
-        .map(|prose| prose.text.to_owned())
-        .collect()
+    let literals = source::literals(text).map(|(_, text)| text.to_owned());
+    literals.filter(|text| is_name(text)).collect()
 }
 
 /// The tests that the table of promises names: what stands in backquotes in its last column.
@@ -222,16 +243,6 @@ fn is_module(path: &str, name: &str) -> bool {
 /// The line that byte `at` of `text` is in, from 1.
 fn line(text: &str, at: usize) -> usize {
     text[..at].matches('\n').count() + 1
-}
-
-/// The Rust files of the workspace's members, sorted.
-fn rust_files(root: &Path) -> Result<Vec<PathBuf>> {
-    let mut found = files::with_extension(root, "rs")?;
-    found.retain(|file| {
-        let path = files::relative(root, file);
-        ["tcpstat-", "tests/", "xtask/"].iter().any(|member| path.starts_with(member))
-    });
-    Ok(found)
 }
 
 #[cfg(test)]

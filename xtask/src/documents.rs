@@ -1,57 +1,65 @@
-//! The Markdown files: their links lead somewhere, their words are not retired, the metrics that they name
-//! exist, and the README stays short.
+//! The Markdown files: their links lead somewhere, the files and metrics that they name exist, and the README
+//! stays short.
 
 mod links;
 mod markdown;
 mod metrics;
-mod words;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::Result;
-use fs_err as fs;
-
-use self::markdown::Document;
-use self::words::Words;
-use crate::files;
+pub(crate) use self::markdown::Document;
 
 /// Lines of the README: what a visitor reads before deciding. The rest belongs to `tcpstat-user/docs`.
 const README_LINES: usize = 150;
 
-/// The changelog names what was renamed.
-const NAMES_OLD_WORDS: [&str; 1] = ["CHANGELOG.md"];
+/// The changelog names what is gone.
+const CHANGELOG: &str = "CHANGELOG.md";
 
 /// All documents, by their paths from the root.
-type Documents = BTreeMap<String, Document>;
+pub(crate) type Documents = BTreeMap<String, Document>;
 
-/// The breaches in all Markdown files below `root`, each a line. `metrics` are the names of all metrics, as
-/// the code has them: counters without `_total`.
-pub(crate) fn check(root: &Path, metrics: &[String]) -> Result<Vec<String>> {
-    let mut documents = Documents::new();
-    for file in files::with_extension(root, "md")? {
-        let document = Document::parse(&fs::read_to_string(&file)?);
-        documents.insert(files::relative(root, &file), document);
+/// The breaches in all documents, each a line. `files` are the paths of all files below `root`, `names` the
+/// metrics as the code has them: counters without `_total`.
+pub(crate) fn check(
+    root: &Path,
+    documents: &Documents,
+    files: &[String],
+    names: &[String],
+) -> Vec<String> {
+    let mut breaches = links::check(root, documents);
+    let lines = documents.get("README.md").map_or(0, |readme| readme.source.lines().count());
+    if lines > README_LINES {
+        breaches.push(format!(
+            "README.md: {lines} lines: {README_LINES} is the limit, move details to tcpstat-user/docs"
+        ));
     }
-    let mut breaches = links::check(root, &documents);
-    breaches.extend(documents.get("README.md").and_then(too_long));
-    documents.retain(|path, _| !NAMES_OLD_WORDS.contains(&path.as_str()));
-    breaches.extend(metrics::check(metrics, &documents));
-    let words = Words::compile()?;
-    for (path, document) in &documents {
-        breaches.extend(words.check(path, document));
+    breaches.extend(metrics::undescribed(names, documents));
+    for (path, document) in documents.iter().filter(|(path, _)| *path != CHANGELOG) {
+        let unknown = metrics::unknown(names, document);
+        let gone = missing_sources(files, document);
+        let lines = unknown.chain(gone).map(|(line, problem)| format!("{path}:{line}: {problem}"));
+        breaches.extend(lines);
     }
-    breaches.extend(words::unused(documents.values()));
-    Ok(breaches)
+    breaches
 }
 
-fn too_long(readme: &Document) -> Option<String> {
-    (readme.lines > README_LINES).then(|| {
-        format!(
-            "README.md: {} lines: {README_LINES} is the limit, move details to tcpstat-user/docs",
-            readme.lines
-        )
-    })
+/// The source files that stand in backquotes and are not there. A path may begin in any folder.
+fn missing_sources<'a>(
+    files: &'a [String],
+    document: &'a Document,
+) -> impl Iterator<Item = (usize, String)> + 'a {
+    let is_there = |name: &str| {
+        files.iter().any(|file| {
+            file.strip_suffix(name).is_some_and(|folder| folder.is_empty() || folder.ends_with('/'))
+        })
+    };
+    let is_source = |name: &str| {
+        Path::new(name).extension() == Some("rs".as_ref()) && !name.contains(['*', ' '])
+    };
+    let missing = move |(_, name): &&(usize, String)| is_source(name) && !is_there(name);
+    let missing = document.code.iter().filter(missing);
+    missing.map(|(line, name)| (*line, format!("there is no file {name}")))
 }
 
 #[cfg(test)]
@@ -59,26 +67,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_documents_are_read_but_none_of_the_build() {
-        let root = tempfile::tempdir().unwrap();
-        for file in ["README.md", "a/docs/b.md", "target/c.md", "a/target/d.md", ".git/e.md"] {
-            let file = root.path().join(file);
-            fs::create_dir_all(file.parent().unwrap()).unwrap();
-            fs::write(file, "[dead](gone.md)\n").unwrap();
-        }
-        fs::write(root.path().join("CHANGELOG.md"), "The tripwire has a new name.\n").unwrap();
-        let breaches = check(root.path(), &[]).unwrap();
-        let dead: Vec<_> = breaches.iter().filter(|breach| breach.contains("gone.md")).collect();
-        assert_eq!(dead.len(), 2, "{breaches:?}");
-        assert!(dead[0].starts_with("README.md:1: "), "{dead:?}");
-        assert!(dead[1].starts_with("a/docs/b.md:1: "), "{dead:?}");
-        assert!(!breaches.iter().any(|breach| breach.starts_with("CHANGELOG.md")), "{breaches:?}");
+    fn a_readme_of_150_lines_passes_one_of_151_does_not() {
+        let found = |lines| {
+            let readme = ("README.md".to_owned(), Document::parse(&"x\n".repeat(lines)));
+            check(Path::new("/"), &Documents::from([readme]), &[], &[])
+        };
+        assert_eq!(found(150), [""; 0]);
+        assert!(found(151)[0].starts_with("README.md: 151 lines"));
     }
 
     #[test]
-    fn a_readme_of_150_lines_passes_one_of_151_does_not() {
-        assert_eq!(too_long(&Document::parse(&"x\n".repeat(150))), None);
-        let breach = too_long(&Document::parse(&"x\n".repeat(151))).unwrap();
-        assert!(breach.starts_with("README.md: 151 lines"), "{breach}");
+    fn a_source_file_that_is_not_there_is_named() {
+        let files = ["a/src/ledger/rules.rs".to_owned()];
+        let document = Document::parse("`ledger/rules.rs`, `init.sh`, `*.rs`\n`er/rules.rs`\n");
+        let found: Vec<_> = missing_sources(&files, &document).collect();
+        assert_eq!(found, [(2, "there is no file er/rules.rs".to_owned())]);
     }
 }

@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use fs_err as fs;
 
-/// The files below `folder` whose names end in `.extension`, sorted. Folders named `target`, hidden
-/// folders and symbolic links are left out.
-pub(crate) fn with_extension(folder: &Path, extension: &str) -> Result<Vec<PathBuf>> {
+/// All files below `folder`, sorted. Folders named `target`, hidden ones and symbolic links are left out.
+pub(crate) fn below(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for path in entries(folder)? {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -15,8 +14,8 @@ pub(crate) fn with_extension(folder: &Path, extension: &str) -> Result<Vec<PathB
             continue;
         }
         if path.is_dir() {
-            files.extend(with_extension(&path, extension)?);
-        } else if path.extension().is_some_and(|found| found == extension) {
+            files.extend(below(&path)?);
+        } else {
             files.push(path);
         }
     }
@@ -24,7 +23,7 @@ pub(crate) fn with_extension(folder: &Path, extension: &str) -> Result<Vec<PathB
     Ok(files)
 }
 
-/// What lies in `folder`, in no order.
+/// What is in `folder`, in no order.
 pub(crate) fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
     fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect()
 }

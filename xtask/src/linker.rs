@@ -9,55 +9,51 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fmt};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
+use rustc_version::Version;
 
-use crate::apt::Apt;
-use crate::cargo;
 use crate::process::{self, Step};
 use crate::target::Workspace;
-use crate::toolchain::leading_numbers;
+use crate::{apt, cargo};
 
 /// The version that is built here.
-const VERSION: &str = "0.13.0";
+const VERSION: Version = Version::new(0, 13, 0);
 
 /// The versions of LLVM that it has a feature for.
-const LLVMS: RangeInclusive<u32> = 21..=23;
+const LLVMS: RangeInclusive<u64> = 21..=23;
 
 /// A bpf-linker that fits.
 #[derive(Debug)]
 pub(crate) struct Linker {
     path: PathBuf,
-    version: String,
+    version: Version,
     source: &'static str,
 }
 
 impl Linker {
     /// The one on PATH, or the cached one, if it fits a rustc with LLVM `at_least`.
-    pub(crate) fn find(workspace: &Workspace, at_least: u32) -> Option<Self> {
+    pub(crate) fn find(workspace: &Workspace, at_least: u64) -> Option<Self> {
         let on_path = process::on_path("bpf-linker").map(|path| (path, "on PATH"));
         let cached = (root(workspace).join("bin/bpf-linker"), "cached");
         on_path.into_iter().chain([cached]).find_map(|(path, source)| {
             let version = version(&path)?;
-            let fits = leading_numbers(&version) >= leading_numbers(VERSION)
-                && linked_llvm(&path).is_none_or(|llvm| llvm >= at_least);
+            let ldd = process::probe(Command::new("ldd").arg(&path)).unwrap_or_default();
+            let fits = version >= VERSION && linked_llvm(&ldd).is_none_or(|llvm| llvm >= at_least);
             fits.then_some(Self { path, version, source })
         })
     }
 
     /// Builds one into the cache, in place of what is there, for a rustc with LLVM `at_least`. Nothing if no
     /// LLVM for it is installed or can be.
-    pub(crate) fn build(
-        workspace: &Workspace,
-        apt: Option<&Apt<'_>>,
-        at_least: u32,
-    ) -> Result<Option<Self>> {
-        let Some(llvm) = obtain_llvm(apt, at_least)? else { return Ok(None) };
+    pub(crate) fn build(workspace: &Workspace, at_least: u64) -> Result<Option<Self>> {
+        let Some(llvm) = obtain_llvm(workspace, at_least)? else { return Ok(None) };
         let feature = format!("llvm-{llvm}");
         let title = format!("building bpf-linker {VERSION} for {feature} (a minute or two)");
         let mut command = cargo::host(workspace);
         command
-            .args(["install", "bpf-linker", "--version", VERSION, "--locked", "--force"])
-            .args(["--no-default-features", "--features", &feature, "--root"])
+            .args(["install", "bpf-linker", "--version", &VERSION.to_string()])
+            .args(["--locked", "--force", "--no-default-features", "--features", &feature])
+            .arg("--root")
             .arg(root(workspace))
             // Both: bpf-linker's own build script reads the one, llvm-sys the other (22.1 is 221 there).
             .env("LLVM_PREFIX", prefix(llvm))
@@ -65,12 +61,10 @@ impl Linker {
             // cargo then builds in a temporary directory, and removes it.
             .env_remove("CARGO_TARGET_DIR");
         Step::new(&title, workspace.log("bpf-linker")).run(&mut command)?;
-
         let path = root(workspace).join("bin/bpf-linker");
-        match version(&path) {
-            Some(version) => Ok(Some(Self { path, version, source: "built" })),
-            None => bail!("{} was built, but does not run", path.display()),
-        }
+        let version = version(&path)
+            .with_context(|| format!("{} was built, but does not run", path.display()))?;
+        Ok(Some(Self { path, version, source: "built" }))
     }
 
     /// PATH with this linker first.
@@ -94,7 +88,7 @@ fn root(workspace: &Workspace) -> PathBuf {
 }
 
 /// What to install by hand for a rustc with LLVM `at_least`, as one line.
-pub(crate) fn remedy(at_least: u32) -> String {
+pub(crate) fn remedy(at_least: u64) -> String {
     match suitable_llvms(at_least).next() {
         Some(llvm) => format!("install {}", package(llvm)),
         None => format!(
@@ -105,56 +99,43 @@ pub(crate) fn remedy(at_least: u32) -> String {
 }
 
 /// The LLVM to build against, installed now if none is.
-fn obtain_llvm(apt: Option<&Apt<'_>>, at_least: u32) -> Result<Option<u32>> {
-    let is_installed = |llvm| prefix(llvm).join("lib/libLLVM.so").exists();
-    let mut suitable = suitable_llvms(at_least);
-    if let Some(llvm) = suitable.clone().find(|&llvm| is_installed(llvm)) {
-        return Ok(Some(llvm));
+fn obtain_llvm(workspace: &Workspace, at_least: u64) -> Result<Option<u64>> {
+    let installed =
+        || suitable_llvms(at_least).find(|&llvm| prefix(llvm).join("lib/libLLVM.so").exists());
+    if installed().is_none() && apt::is_here() {
+        let packages: Vec<_> = suitable_llvms(at_least).map(package).collect();
+        let Some(package) = apt::first_offered(workspace, &packages) else { return Ok(None) };
+        apt::install(workspace, "LLVM", &[package], "")?;
+        ensure!(installed().is_some(), "{package} is installed, but its libLLVM.so is not there");
     }
-    let Some(apt) = apt else { return Ok(None) };
-    let offered = apt.offered(&suitable.clone().map(package).collect::<Vec<_>>())?;
-    let Some(llvm) = suitable.find(|&llvm| offered.contains(&package(llvm))) else {
-        return Ok(None);
-    };
-    apt.install(&[&package(llvm)], "")?;
-    ensure!(
-        is_installed(llvm),
-        "{} is installed, but {} is not there",
-        package(llvm),
-        prefix(llvm).display()
-    );
-    Ok(Some(llvm))
+    Ok(installed())
 }
 
 /// The preferred first: the same as rustc's, else the nearest greater.
-fn suitable_llvms(at_least: u32) -> impl Iterator<Item = u32> + Clone {
+fn suitable_llvms(at_least: u64) -> impl Iterator<Item = u64> {
     LLVMS.filter(move |llvm| *llvm >= at_least)
 }
 
 /// Debian's package of it.
-fn package(llvm: u32) -> String {
+fn package(llvm: u64) -> String {
     format!("llvm-{llvm}-dev")
 }
 
-fn prefix(llvm: u32) -> PathBuf {
+fn prefix(llvm: u64) -> PathBuf {
     Path::new("/usr/lib").join(format!("llvm-{llvm}"))
 }
 
 /// What `--version` says; nothing if it does not run, as after an upgrade of the LLVM under it.
-fn version(linker: &Path) -> Option<String> {
+fn version(linker: &Path) -> Option<Version> {
     let mut command = Command::new(linker);
     cargo::forget_caller(&mut command);
     let output = process::probe(command.arg("--version"))?;
-    Some(output.trim().strip_prefix("bpf-linker ")?.to_owned())
+    Version::parse(output.trim().strip_prefix("bpf-linker ")?).ok()
 }
 
-/// The major version of the LLVM it loads; nothing if LLVM is linked in.
-fn linked_llvm(linker: &Path) -> Option<u32> {
-    parse_linked_llvm(&process::probe(Command::new("ldd").arg(linker))?)
-}
-
-/// Finds `libLLVM.so.22.1` or `libLLVM-22.so` in the output of ldd.
-fn parse_linked_llvm(ldd: &str) -> Option<u32> {
+/// The major version of `libLLVM.so.22.1` or `libLLVM-22.so` in the output of ldd; nothing if LLVM is linked
+/// in.
+fn linked_llvm(ldd: &str) -> Option<u64> {
     let name = ldd.lines().find_map(|line| line.trim().strip_prefix("libLLVM"))?;
     let digits = name.trim_start_matches(|c: char| !c.is_ascii_digit());
     digits.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
@@ -162,37 +143,14 @@ fn parse_linked_llvm(ldd: &str) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     #[test]
-    fn ldd_tells_the_llvm() {
+    fn ldd_names_the_llvm() {
         let ldd = "\tlinux-vdso.so.1 (0x1)\n\
                    \tlibLLVM.so.22.1 => /usr/lib/llvm-22/lib/libLLVM.so.22.1 (0x2)\n";
-        assert_eq!(parse_linked_llvm(ldd), Some(22));
-        assert_eq!(parse_linked_llvm("\tlibLLVM-19.so.1 => not found\n"), Some(19));
-        assert_eq!(parse_linked_llvm("\tlibc.so.6 => /lib/libc.so.6 (0x1)\n"), None);
-    }
-
-    #[test]
-    fn a_linker_that_does_not_run_has_no_version() {
-        let dir = tempfile::tempdir().unwrap();
-        let linker = dir.path().join("bpf-linker");
-        assert_eq!(version(&linker), None);
-        for (script, expected) in [("exit 127", None), ("echo bpf-linker 0.13.0", Some("0.13.0"))] {
-            fs::write(&linker, format!("#!/bin/sh\n{script}\n")).unwrap();
-            fs::set_permissions(&linker, fs::Permissions::from_mode(0o755)).unwrap();
-            assert_eq!(version(&linker).as_deref(), expected);
-        }
-    }
-
-    #[test]
-    fn the_nearest_llvm_is_preferred_and_the_remedy_names_its_package_or_the_limit() {
-        assert_eq!(suitable_llvms(22).collect::<Vec<_>>(), [22, 23]);
-        assert_eq!(suitable_llvms(20).next(), Some(21));
-        assert_eq!(remedy(22), "install llvm-22-dev");
-        assert!(remedy(24).contains("up to 23"));
+        assert_eq!(linked_llvm(ldd), Some(22));
+        assert_eq!(linked_llvm("\tlibLLVM-19.so.1 => not found\n"), Some(19));
+        assert_eq!(linked_llvm("\tlibc.so.6 => /lib/libc.so.6 (0x1)\n"), None);
     }
 }

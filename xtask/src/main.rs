@@ -2,7 +2,7 @@
 //!
 //! Every command first makes sure of what it needs, so `cargo xtask test` is enough on a fresh machine.
 //! A failure is one line on stderr and exit status 1. Nothing outside the target directory is
-//! written, but for the system packages that `setup` installs.
+//! written, except the system packages that are installed.
 
 use std::process::ExitCode;
 
@@ -16,23 +16,20 @@ mod bench;
 mod cargo;
 mod conventions;
 mod documents;
-mod failures;
 mod files;
-mod instructions;
 mod linker;
 mod losses;
 mod matrix;
 mod object;
 mod process;
 mod report;
-mod schemas;
 mod setup;
 mod source;
 mod target;
 mod test_steps;
 mod toolchain;
 mod tools;
-mod vendored;
+mod words;
 
 /// Builds, runs and tests tcpstat, and installs what that needs.
 #[derive(Parser)]

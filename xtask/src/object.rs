@@ -1,27 +1,26 @@
 //! The two builds, in their order: the BPF object, then the binary that embeds it.
 
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Error, Result};
 use fs_err as fs;
 
-use crate::apt::Privilege;
-use crate::process::Step;
+use crate::process::{self, Step};
 use crate::setup::{self, Bpf};
 use crate::target::{BPF_TARGET, Workspace};
-use crate::{cargo, process};
+use crate::{apt, cargo};
 
-/// Names the object to tcpstat-user's build script. Every host build is given it, lest the script
-/// run again whenever it comes and goes.
-pub(crate) const OBJECT_VARIABLE: &str = "TCPSTAT_BPF_OBJECT";
+/// Names the object to tcpstat-user's build script. Every host build has it: if it came and went, the script
+/// would run again each time.
+const OBJECT_VARIABLE: &str = "TCPSTAT_BPF_OBJECT";
 
 /// The same for the object of the feature below.
 const LOSING_OBJECT_VARIABLE: &str = "TCPSTAT_BPF_OBJECT_LOSING";
 
-/// The tracer loses what it is told to lose.
-pub(crate) const LOSING_FEATURE: &str = "lose-events";
+/// The tracer loses events on purpose.
+pub(crate) const LOSING_FEATURE: [&str; 2] = ["--features", "lose-events"];
 
 /// The program's own BTF, and the debug information that the linker makes it from.
 const BPF_RUSTFLAGS: &str = "-C debuginfo=2 -C link-arg=--btf";
@@ -32,7 +31,8 @@ pub(crate) fn build(workspace: &Workspace) -> Result<()> {
     build_object(workspace, &bpf, &[])?;
     build_binary(workspace, &[])?;
     for file in [workspace.bpf_object(), workspace.binary()] {
-        println!("{} ({})", workspace.shown(&file), size(&file)?);
+        let kib = fs::metadata(&file)?.len().div_ceil(1024);
+        println!("{} ({kib} KiB)", workspace.shown(&file));
     }
     Ok(())
 }
@@ -41,11 +41,11 @@ pub(crate) fn build(workspace: &Workspace) -> Result<()> {
 /// both in the same place.
 pub(crate) fn build_losing(workspace: &Workspace) -> Result<()> {
     let bpf = setup::bpf(workspace)?;
-    let features = ["--features", LOSING_FEATURE];
-    build_object(workspace, &bpf, &features)?;
-    keep(&workspace.bpf_object(), &workspace.losing_bpf_object())?;
-    build_binary(workspace, &features)?;
-    keep(&workspace.binary(), &workspace.losing_binary())
+    build_object(workspace, &bpf, &LOSING_FEATURE)?;
+    fs::copy(workspace.bpf_object(), workspace.losing_bpf_object())?;
+    build_binary(workspace, &LOSING_FEATURE)?;
+    fs::copy(workspace.binary(), workspace.losing_binary())?;
+    Ok(())
 }
 
 /// Builds, then becomes `tcpstat serve`. Returns only what went wrong.
@@ -54,7 +54,7 @@ pub(crate) fn serve(workspace: &Workspace, args: &[String]) -> Error {
         return error;
     }
     let binary = workspace.binary();
-    if Privilege::current() != Privilege::Root && process::on_path("sudo").is_some() {
+    if !apt::is_root() && process::on_path("sudo").is_some() {
         println!(
             "without privileges it serves from /proc only: `sudo {}` gives the tracer",
             workspace.shown(&binary)
@@ -76,12 +76,6 @@ pub(crate) fn host_cargo(workspace: &Workspace) -> Command {
         .env(OBJECT_VARIABLE, workspace.bpf_object())
         .env(LOSING_OBJECT_VARIABLE, workspace.losing_bpf_object());
     command
-}
-
-/// Copies what the next build puts another file in the place of.
-pub(crate) fn keep(built: &Path, kept: &Path) -> Result<()> {
-    fs::copy(built, kept)?;
-    Ok(())
 }
 
 fn build_object(workspace: &Workspace, bpf: &Bpf, features: &[&str]) -> Result<()> {
@@ -113,9 +107,4 @@ fn step(title: &'static str, log: PathBuf) -> Step<'static> {
 /// A warning, or where it is: the lints of the host builds do not see the code for BPF.
 fn is_warning(line: &str) -> bool {
     line.starts_with("warning") || line.trim_start().starts_with("--> ")
-}
-
-fn size(file: &Path) -> Result<String> {
-    let bytes = fs::metadata(file)?.len();
-    Ok(format!("{} KiB", bytes.div_ceil(1024)))
 }

@@ -1,10 +1,9 @@
-//! Runs commands. A [`Step`] may take long: it prints a line before and after, ticks in between, keeps
-//! all output in a log, and shows the log's end on failure. [`probe`] is for quick questions.
+//! Runs commands. A [`Step`] may take minutes: it prints a line before and after and shows that it is alive,
+//! keeps all output in a log, and shows the log's end on failure. [`probe`] is for quick questions.
 
 use std::collections::VecDeque;
 use std::io::{self, BufRead, BufReader, IsTerminal, Write};
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -13,14 +12,14 @@ use std::{env, thread};
 use anyhow::{Context, Result, bail};
 use fs_err::{self as fs, File};
 
-/// How often a step that runs shows that it does: redrawn on a terminal, else a line.
+/// How often a running step shows its time and its last line: redrawn on a terminal, else a line.
 const TICK_TERMINAL: Duration = Duration::from_millis(250);
 const TICK_LINES: Duration = Duration::from_secs(10);
 
 /// How long to wait for more output after the end: a process left behind may hold the pipe open.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// A command that may take long.
+/// A command that may take minutes.
 pub(crate) struct Step<'a> {
     /// What the lines on the console call it.
     pub(crate) title: &'a str,
@@ -28,7 +27,7 @@ pub(crate) struct Step<'a> {
     pub(crate) log: PathBuf,
     /// The lines of output that are shown on the console as well.
     pub(crate) shown: fn(&str) -> bool,
-    /// How many of the last other lines are shown on failure, not counting what tells of success.
+    /// How many of the last other lines are shown on failure, without those that report success.
     pub(crate) tail: usize,
 }
 
@@ -40,10 +39,14 @@ impl<'a> Step<'a> {
 
     /// Runs `command` to its end; an error unless it succeeds.
     pub(crate) fn run(&self, command: &mut Command) -> Result<()> {
+        let title = self.title;
         fs::create_dir_all(self.log.parent().unwrap_or(&self.log))?;
         let mut log = File::create(&self.log)?;
-        println!("{} ...", self.title);
-        let mut ticker = Ticker::new(self.title);
+        println!("{title} ...");
+        let terminal = io::stdout().is_terminal();
+        let clear = || print!("{}", if terminal { "\r\x1b[K" } else { "" });
+        let tick = if terminal { TICK_TERMINAL } else { TICK_LINES };
+        let (started, mut ticked) = (Instant::now(), Instant::now());
         let (mut child, lines) = spawn(command)?;
         let (mut status, mut last, mut tail) = (None, String::new(), VecDeque::new());
         loop {
@@ -51,34 +54,40 @@ impl<'a> Step<'a> {
                 Ok(line) => {
                     writeln!(log, "{line}")?;
                     if (self.shown)(&line) {
-                        ticker.clear();
+                        clear();
                         println!("{line}");
                     } else if !is_routine(&line) {
                         tail.push_back(line.clone());
-                    }
-                    if tail.len() > self.tail {
-                        tail.pop_front();
+                        tail.drain(..tail.len().saturating_sub(self.tail));
                     }
                     last = line;
                 }
                 Err(RecvTimeoutError::Timeout) if status.is_none() => status = child.try_wait()?,
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
             }
-            ticker.tick(&last);
+            if ticked.elapsed() >= tick {
+                ticked = Instant::now();
+                let detail: String = last.trim().chars().take(60).collect();
+                clear();
+                print!("    {title}: {} s: {detail}", started.elapsed().as_secs());
+                print!("{}", if terminal { "" } else { "\n" });
+                // A console that cannot be written to is no reason to stop the step.
+                let _ = io::stdout().flush();
+            }
         }
-        ticker.clear();
+        clear();
         let status = match status {
             Some(status) => status,
             None => child.wait()?,
         };
         if status.success() {
-            println!("{}: done in {:.1} s", self.title, ticker.started.elapsed().as_secs_f64());
+            println!("{title}: done in {:.1} s", started.elapsed().as_secs_f64());
             return Ok(());
         }
         for line in tail {
             println!("    {line}");
         }
-        bail!("{} failed ({status}); all of its output: {}", self.title, self.log.display())
+        bail!("{title} failed ({status}); all of its output: {}", self.log.display())
     }
 }
 
@@ -88,19 +97,14 @@ pub(crate) fn probe(command: &mut Command) -> Option<String> {
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// The first file of that name on PATH that may be executed, by its absolute path.
+/// The first file of that name on PATH, by its absolute path.
 pub(crate) fn on_path(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
     let dirs = env::split_paths(&path).filter(|dir| dir.is_absolute());
-    dirs.map(|dir| dir.join(name)).find(|file| is_executable(file))
+    dirs.map(|dir| dir.join(name)).find(|file| file.is_file())
 }
 
-/// Whether `file` is a regular file with an execute bit.
-pub(crate) fn is_executable(file: &Path) -> bool {
-    fs::metadata(file).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
-}
-
-/// Whether a line tells nothing, or only that something went its way.
+/// Whether a line only reports progress or success.
 fn is_routine(line: &str) -> bool {
     let line = line.trim_start();
     line.is_empty()
@@ -126,69 +130,26 @@ fn spawn(command: &mut Command) -> Result<(Child, Receiver<String>)> {
     Ok((child, receiver))
 }
 
-/// Shows that a step is alive.
-struct Ticker<'a> {
-    title: &'a str,
-    started: Instant,
-    last: Instant,
-    terminal: bool,
-}
-
-impl<'a> Ticker<'a> {
-    fn new(title: &'a str) -> Self {
-        let now = Instant::now();
-        Self { title, started: now, last: now, terminal: io::stdout().is_terminal() }
-    }
-
-    fn tick(&mut self, detail: &str) {
-        let every = if self.terminal { TICK_TERMINAL } else { TICK_LINES };
-        if self.last.elapsed() < every {
-            return;
-        }
-        self.last = Instant::now();
-        let detail: String = detail.trim().chars().take(60).collect();
-        let line = format!("    {}: {} s: {detail}", self.title, self.started.elapsed().as_secs());
-        if self.terminal {
-            print!("\r\x1b[K{line}");
-            // A console that cannot be written to is no reason to stop the step.
-            let _ = io::stdout().flush();
-        } else {
-            println!("{line}");
-        }
-    }
-
-    fn clear(&self) {
-        if self.terminal {
-            print!("\r\x1b[K");
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// What comes of a script, and the log of it.
+    /// How a script ends, and its log.
     fn run(program: &str, script: &str) -> (Result<()>, String) {
         let dir = tempfile::tempdir().unwrap();
         let log = dir.path().join("new/step.log");
-        let result =
-            Step::new("a step", log.clone()).run(Command::new(program).args(["-c", script]));
+        let step = Step::new("a step", log.clone());
+        let result = step.run(Command::new(program).args(["-c", script]));
         (result, fs::read_to_string(log).unwrap())
     }
 
     #[test]
-    fn both_outputs_reach_the_log() {
-        let (result, log) = run("sh", "echo out; echo err >&2");
-        result.unwrap();
-        assert_eq!(log, "out\nerr\n");
-    }
-
-    #[test]
-    fn failure_names_title_status_and_log_or_the_program_that_is_not_there() {
-        let error = run("sh", "exit 3").0.unwrap_err().to_string();
+    fn a_failure_names_title_status_and_log_which_has_both_outputs() {
+        let (result, log) = run("sh", "echo out; echo err >&2; exit 3");
+        let error = result.unwrap_err().to_string();
         assert!(error.contains("a step failed (exit status: 3)"), "{error}");
         assert!(error.contains("/new/step.log"), "{error}");
+        assert_eq!(log, "out\nerr\n");
         let error = run("no-such-program-here", "").0.unwrap_err();
         assert!(format!("{error:#}").contains("cannot run no-such-program-here"));
     }
@@ -198,20 +159,5 @@ mod tests {
         let started = Instant::now();
         run("sh", "sleep 20 & echo done").0.unwrap();
         assert!(started.elapsed() < Duration::from_secs(10));
-    }
-
-    #[test]
-    fn success_does_not_push_failure_out_of_the_tail() {
-        for (line, expected) in [
-            ("   Compiling tokio v1.0.0", true),
-            ("test ledger::seed ... ok", true),
-            ("", true),
-            ("running 132 tests", true),
-            ("running 1 test", true),
-            ("test ledger::seed ... FAILED", false),
-            ("error: could not compile", false),
-        ] {
-            assert_eq!(is_routine(line), expected, "{line}");
-        }
     }
 }

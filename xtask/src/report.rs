@@ -1,38 +1,36 @@
-//! What became of the steps of a run, told at its end: a table, then what the failed tests said.
+//! The results of the steps of a run, printed at its end: a table, then what the failed tests printed.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use crate::failures;
+use crate::target::Workspace;
 
-/// What became of the steps so far.
+/// Lines kept of the output of a failed test.
+const LINES: usize = 15;
+
+/// The results of the steps so far.
 #[derive(Default)]
 pub(crate) struct Report {
-    rows: Vec<Row>,
-}
-
-struct Row {
-    name: &'static str,
-    passed: bool,
-    took: Duration,
+    rows: Vec<(&'static str, bool, Duration)>,
 }
 
 impl Report {
-    /// Runs what the rest cannot do without.
-    pub(crate) fn time(
+    /// Runs what the other steps need.
+    pub(crate) fn need(
         &mut self,
         name: &'static str,
         work: impl FnOnce() -> Result<()>,
     ) -> Result<()> {
         let started = Instant::now();
         work()?;
-        self.rows.push(Row { name, passed: true, took: started.elapsed() });
+        self.rows.push((name, true, started.elapsed()));
         Ok(())
     }
 
-    /// Runs what may fail without harm to the rest.
+    /// Runs what may fail without harm to the other steps.
     pub(crate) fn step(&mut self, name: &'static str, work: impl FnOnce() -> Result<()>) {
         let started = Instant::now();
         println!();
@@ -40,39 +38,73 @@ impl Report {
         if let Err(error) = &result {
             println!("error: {error:#}");
         }
-        self.rows.push(Row { name, passed: result.is_ok(), took: started.elapsed() });
+        self.rows.push((name, result.is_ok(), started.elapsed()));
     }
 
-    /// Prints the table, then what the failed tests of each failed step said: `log` is where a step of
-    /// that name wrote. Whether all passed.
-    pub(crate) fn finish(self, log: impl Fn(&str) -> PathBuf) -> bool {
+    /// Prints the table, then the failed tests of each failed step. Whether all passed.
+    pub(crate) fn finish(self, workspace: &Workspace) -> bool {
         println!("\n{:<18} {:<7} {:>8}", "step", "result", "seconds");
-        for Row { name, passed, took } in &self.rows {
+        for (name, passed, took) in &self.rows {
             let result = if *passed { "ok" } else { "FAILED" };
             println!("{name:<18} {result:<7} {:>8.1}", took.as_secs_f64());
         }
-        for row in self.rows.iter().filter(|row| !row.passed) {
-            failures::print(&log(row.name));
-        }
-        self.rows.iter().all(|row| row.passed)
+        let mut failed = self.rows.iter().filter(|(_, passed, _)| !passed).peekable();
+        let all_passed = failed.peek().is_none();
+        failed.for_each(|(name, ..)| print_failures(&workspace.log(name)));
+        all_passed
     }
+}
+
+/// Prints the failed tests in the log at `path`, all output of test binaries; nothing without a log.
+pub(crate) fn print_failures(path: &Path) {
+    let log = fs::read(path).unwrap_or_default();
+    for (test, lines) in failures(&String::from_utf8_lossy(&log).replace('\r', "")) {
+        println!("\nfailed: {test}");
+        for line in lines {
+            println!("    {line}");
+        }
+    }
+}
+
+/// The names of the failed tests in the log's order, each with the first lines of its output, without empty
+/// ones and without backtraces.
+fn failures(log: &str) -> Vec<(&str, Vec<&str>)> {
+    let mut failures: Vec<(&str, Vec<&str>)> = Vec::new();
+    let mut inside = false;
+    for line in log.lines() {
+        // libtest writes `---- NAME stdout ----`, libtest-mimic `---- NAME ----`.
+        let heading = line.strip_prefix("---- ").and_then(|rest| rest.strip_suffix(" ----"));
+        if let Some(name) = heading {
+            failures.push((name.strip_suffix(" stdout").unwrap_or(name), Vec::new()));
+            inside = true;
+        } else if line == "failures:" || line.trim().eq_ignore_ascii_case("stack backtrace:") {
+            inside = false;
+        } else if let Some((_, lines)) = failures.last_mut().filter(|_| inside)
+            && !line.trim().is_empty()
+            && lines.len() < LINES
+        {
+            lines.push(line);
+        }
+    }
+    failures
 }
 
 #[cfg(test)]
 mod tests {
-    use anyhow::bail;
-
     use super::*;
 
     #[test]
-    fn one_failed_step_fails_the_report() {
-        let no_log = |_: &str| PathBuf::from("/no/such/log");
-        let mut report = Report::default();
-        report.step("good", || Ok(()));
-        assert!(report.finish(no_log));
-        let mut report = Report::default();
-        report.step("bad", || bail!("no"));
-        report.step("good", || Ok(()));
-        assert!(!report.finish(no_log));
+    fn each_failed_test_is_shown_with_its_output_and_without_its_backtrace() {
+        let log = "running 2 tests\ntest ledger::seed ... FAILED\n\nfailures:\n\n\
+            ---- ledger::seed stdout ----\n\nthread 'ledger::seed' (7) panicked at src/a.rs:9:9:\n\
+            left: 1\nstack backtrace:\n   0: rust_begin_unwind\n\nfailures:\n    ledger::seed\n\n\
+            test result: FAILED. 1 passed; 1 failed\n---- churn ----\nno rest within 10s\n\n\
+            Stack backtrace:\n   0: anyhow\n";
+        let seed = ["thread 'ledger::seed' (7) panicked at src/a.rs:9:9:", "left: 1"];
+        let expected = [("ledger::seed", seed.to_vec()), ("churn", vec!["no rest within 10s"])];
+        assert_eq!(failures(log), expected);
+        let long = format!("---- long ----\n{}", "line\n".repeat(100));
+        assert_eq!(failures(&long)[0].1.len(), LINES);
+        assert_eq!(failures("test a ... ok\n\ntest result: ok. 1 passed\n"), []);
     }
 }

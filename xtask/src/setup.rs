@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 
-use crate::apt::Apt;
+use crate::apt;
 use crate::linker::{self, Linker};
 use crate::target::Workspace;
 use crate::toolchain::{DEBIAN_PACKAGES, RUSTUP_REMEDY, Toolchain};
@@ -21,47 +21,39 @@ pub(crate) fn bpf(workspace: &Workspace) -> Result<Bpf> {
     Ok(bpf)
 }
 
-/// In this order: a pair that is ready, an installed rustc for which a linker can be had, Debian's.
+/// In this order: a pair that is ready, an installed rustc for which a linker can be built, Debian's.
 fn find_or_install(workspace: &Workspace) -> Result<Bpf> {
     let mut installed = Toolchain::installed();
-    for index in 0..installed.len() {
-        if let Some(linker) = Linker::find(workspace, installed[index].llvm()) {
-            return Ok(Bpf { toolchain: installed.swap_remove(index), linker });
-        }
+    let ready = |toolchain: &Toolchain| Linker::find(workspace, toolchain.llvm());
+    let pair = installed.iter().enumerate().find_map(|(at, found)| Some((at, ready(found)?)));
+    if let Some((at, linker)) = pair {
+        return Ok(Bpf { toolchain: installed.swap_remove(at), linker });
     }
-
-    let apt = Apt::find(workspace);
-    let mut obstacle = None;
+    let obstacle =
+        installed.last().map(|toolchain| format!("{toolchain} has no bpf-linker that fits"));
     for toolchain in installed {
-        match Linker::build(workspace, apt.as_ref(), toolchain.llvm())? {
-            Some(linker) => return Ok(Bpf { toolchain, linker }),
-            None => obstacle = Some(toolchain),
+        if let Some(linker) = Linker::build(workspace, toolchain.llvm())? {
+            return Ok(Bpf { toolchain, linker });
         }
     }
-
-    let Some(apt) = apt else { bail!(remedy_without_apt(obstacle.as_ref())) };
-    apt.install(&DEBIAN_PACKAGES, &format!(", or {RUSTUP_REMEDY}"))?;
+    if !apt::is_here() {
+        let obstacle = obstacle.unwrap_or_else(|| format!("no rustc for BPF: run {RUSTUP_REMEDY}"));
+        bail!(
+            "{obstacle}, and there is no apt-get: \
+             put bpf-linker on PATH (https://github.com/aya-rs/bpf-linker#installation)"
+        );
+    }
+    let otherwise = format!(", or {RUSTUP_REMEDY}");
+    apt::install(workspace, "rustc for BPF", &DEBIAN_PACKAGES, &otherwise)?;
     let Some(toolchain) = Toolchain::installed().into_iter().find(Toolchain::is_system) else {
         bail!("Debian's rustc is too old, or lacks the sources of core: {RUSTUP_REMEDY}");
     };
     let linker = match Linker::find(workspace, toolchain.llvm()) {
-        None => Linker::build(workspace, Some(&apt), toolchain.llvm())?,
+        None => Linker::build(workspace, toolchain.llvm())?,
         found => found,
     };
     match linker {
         Some(linker) => Ok(Bpf { toolchain, linker }),
         None => bail!("no LLVM for {toolchain}: {}", linker::remedy(toolchain.llvm())),
-    }
-}
-
-fn remedy_without_apt(unlinked: Option<&Toolchain>) -> String {
-    let linker = "put bpf-linker on PATH (https://github.com/aya-rs/bpf-linker#installation)";
-    match unlinked {
-        Some(toolchain) => {
-            format!("{toolchain} has no bpf-linker that fits, and there is no apt-get: {linker}")
-        }
-        None => {
-            format!("no rustc for BPF, and there is no apt-get: run {RUSTUP_REMEDY}, and {linker}")
-        }
     }
 }

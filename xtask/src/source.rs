@@ -11,35 +11,60 @@ static PROSE: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(pattern).expect("the pattern is constant")
 });
 
-/// A string literal or a comment.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Prose<'a> {
-    /// The line that it begins in, from 1.
-    pub(crate) line: usize,
-    /// Without quotes or slashes, escapes as written.
-    pub(crate) text: &'a str,
-    pub(crate) literal: bool,
-}
+/// A backslash with what it escapes; a line break stays.
+static ESCAPE: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"\\(?:(\n)|.)").expect("the pattern is constant"));
 
-/// The string literals and the comments of a file, each line of a `//` comment apart.
-pub(crate) fn prose(text: &str) -> impl Iterator<Item = Prose<'_>> {
+/// The name of an item.
+static DECLARED: LazyLock<Regex> = LazyLock::new(|| {
+    let pattern = r"\b(?:const|enum|fn|mod|static|struct|trait|type)\s+(\w+)";
+    Regex::new(pattern).expect("the pattern is constant")
+});
+
+/// The border of two words in a name.
+static INNER_BORDER: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new("([a-z])([A-Z])").expect("the pattern is constant"));
+
+/// The string literals of a file, without quotes and with escapes as written, each with the line that it begins
+/// in, from 1.
+pub(crate) fn literals(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let (mut line, mut at) = (1, 0);
     PROSE.find_iter(text).filter_map(move |found| {
         line += text[at..found.start()].matches('\n').count();
         at = found.start();
-        let whole = found.as_str();
-        let (text, literal) = if whole.starts_with("//") {
-            (whole.trim_start_matches(['/', '!']), false)
-        } else if whole.starts_with("/*") {
-            (whole.trim_matches(['/', '*']), false)
-        } else if whole.starts_with('\'') {
-            return None;
-        } else {
-            let quoted = whole.trim_start_matches(['b', 'c', 'r']).trim_matches('#');
-            (&quoted[1..quoted.len() - 1], true)
-        };
-        Some(Prose { line, text, literal })
+        let quoted = found.as_str().trim_start_matches(['b', 'c', 'r']).trim_matches('#');
+        quoted.starts_with('"').then(|| (line, &quoted[1..quoted.len() - 1]))
     })
+}
+
+/// What people read of a file, each line in its place: comments without their slashes, string literals with
+/// spaces for their escapes, and the names that are declared, such as `LastScan` as two words. A semicolon
+/// stands for other code.
+pub(crate) fn words(text: &str) -> String {
+    let (mut words, mut at) = (String::with_capacity(text.len()), 0);
+    for found in PROSE.find_iter(text) {
+        declared(&text[at..found.start()], &mut words);
+        let prose = found.as_str();
+        match prose.strip_prefix('/') {
+            Some(comment) => words.push_str(comment.trim_start_matches(['/', '!', '*'])),
+            None => words.push_str(&ESCAPE.replace_all(prose, " ${1}")),
+        }
+        at = found.end();
+    }
+    declared(&text[at..], &mut words);
+    words
+}
+
+/// Appends the names that code declares.
+fn declared(code: &str, words: &mut String) {
+    for line in code.split_inclusive('\n') {
+        for [name] in DECLARED.captures_iter(line).map(|found| found.extract().1) {
+            words.push(';');
+            words.push_str(&INNER_BORDER.replace_all(name, "$1 $2"));
+        }
+        words.push_str(if line.trim().is_empty() { "" } else { ";" });
+        words.push_str(if line.ends_with('\n') { "\n" } else { "" });
+    }
 }
 
 /// The code of a file, without comments, with nothing between quotes, and with all of its line breaks.
@@ -73,17 +98,8 @@ mod tests {
     }
 
     #[test]
-    fn prose_is_literals_and_comments_with_their_lines() {
-        let found = "//! Why\nf(\n  \"a\\\"b\", '\"',\n  r#\"c\"\nd\"#) /* e */ // f";
-        let found: Vec<_> =
-            prose(found).map(|Prose { line, text, literal }| (line, text, literal)).collect();
-        let expected = [
-            (1, " Why", false),
-            (3, "a\\\"b", true),
-            (4, "c\"\nd", true),
-            (5, " e ", false),
-            (5, " f", false),
-        ];
-        assert_eq!(found, expected);
+    fn literals_have_their_lines() {
+        let text = "//! \"Why\"\nf(\n  \"a\\\"b\", '\"',\n  r#\"c\"\nd\"#) /* \"e\" */";
+        assert_eq!(literals(text).collect::<Vec<_>>(), [(3, "a\\\"b"), (4, "c\"\nd")]);
     }
 }

@@ -1,4 +1,4 @@
-//! Where lies what more than one module needs. What one module downloads or caches, it names itself.
+//! Where the files are that several modules need. What one module downloads or caches, it names itself.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ impl Workspace {
             .parent()
             .with_context(|| format!("{} has no parent directory", manifest_dir.display()))?;
         let target = match env::var_os("CARGO_TARGET_DIR").filter(|dir| !dir.is_empty()) {
-            Some(dir) => env::current_dir().context("cannot tell the current directory")?.join(dir),
+            Some(dir) => env::current_dir().context("no current directory")?.join(dir),
             None => root.join("target"),
         };
         Ok(Self { root: root.to_owned(), target })
@@ -67,17 +67,12 @@ impl Workspace {
         self.target.join("matrix")
     }
 
-    /// Debian's static busybox, unpacked there when the first guest is made.
-    pub(crate) fn busybox(&self) -> PathBuf {
-        self.matrix().join("busybox/usr/bin/busybox")
-    }
-
     /// The log of a step.
     pub(crate) fn log(&self, step: &str) -> PathBuf {
-        self.target.join("xtask").join(format!("{step}.log"))
+        self.target.join("xtask").join(format!("{}.log", step.replace(' ', "-")))
     }
 
-    /// `path` as people want to read it: relative to the root of the repository where it lies inside.
+    /// `path` as people want to read it: relative to the root of the repository if it is inside.
     pub(crate) fn shown<'a>(&self, path: &'a Path) -> std::path::Display<'a> {
         path.strip_prefix(&self.root).unwrap_or(path).display()
     }

@@ -1,19 +1,18 @@
 //! All that `cargo xtask test` runs, in order, each step announced, timed, and summed up at the end. A
 //! step that fails does not keep the next ones from running; a build that fails does.
 
-use std::env;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::{env, thread};
 
 use anyhow::{Result, bail};
 use fs_err as fs;
 
-use crate::apt::Privilege;
 use crate::losses::{self, Loss};
 use crate::process::{self, Step};
 use crate::report::Report;
 use crate::target::Workspace;
 use crate::tools::{self, Tools};
-use crate::{bench, cargo, conventions, files, matrix, object};
+use crate::{apt, bench, cargo, conventions, files, matrix, object};
 
 const TRACEFS: &str = "/sys/kernel/tracing";
 
@@ -25,60 +24,67 @@ pub(crate) fn run(
     kernels: Option<&[String]>,
 ) -> Result<bool> {
     let (tools, mut report) = build(workspace)?;
-    let cargo = |title, args: &str, rest: &[&str]| {
-        let mut command = object::host_cargo(workspace);
-        step(workspace, title).run(command.args(args.split(' ')).args(rest))
-    };
-    report.step("format", || cargo("format", "fmt --all --check -- --color never", &[]));
-    report.step("clippy", || {
-        cargo("clippy", "clippy --workspace --all-targets --locked -- -D warnings", &[])
-    });
-    report.step("conventions", || check_conventions(workspace.root()));
-    report.step("unit tests", || {
-        let all = "test --locked --no-fail-fast --workspace --exclude tcpstat-tests";
-        cargo("unit tests", all, &after_dashes(filter))
+    // No time is measured in the first steps, so the guests are prepared beside them.
+    let guests = thread::scope(|scope| {
+        let prepare = |names| matrix::prepare(workspace, &tools, names);
+        let guests = kernels.map(|names| scope.spawn(move || prepare(names)));
+        hermetic_steps(workspace, filter, &mut report);
+        guests.map(|guests| guests.join().expect("it does not panic"))
     });
     report.step("end-to-end tests", || end_to_end(workspace, &tools, filter, false));
     if filter.is_empty() {
         report.step("benchmark, short", || bench::smoke(workspace, &tools));
     }
-    if let Some(kernels) = kernels {
-        report.step("kernel matrix", || matrix::run(workspace, &tools, kernels, filter));
+    if let Some((names, guests)) = kernels.zip(guests) {
+        report.step("kernel matrix", || matrix::run(workspace, guests?, names, filter));
     }
-    Ok(report.finish(|step| log(workspace, step)))
+    Ok(report.finish(workspace))
 }
 
 /// Builds, then runs the kernel matrix alone: the kernels of those names, or all if there are no names.
 pub(crate) fn matrix(workspace: &Workspace, filter: &[String], kernels: &[String]) -> Result<bool> {
     let (tools, mut report) = build(workspace)?;
-    report.step("kernel matrix", || matrix::run(workspace, &tools, kernels, filter));
-    Ok(report.finish(|step| log(workspace, step)))
+    report.step("kernel matrix", || {
+        let guests = matrix::prepare(workspace, &tools, kernels)?;
+        matrix::run(workspace, guests, kernels, filter)
+    });
+    Ok(report.finish(workspace))
 }
 
 /// Builds, then runs the end-to-end tests and has them rewrite their golden files.
 pub(crate) fn bless(workspace: &Workspace) -> Result<bool> {
     let (tools, mut report) = build(workspace)?;
     report.step("bless", || end_to_end(workspace, &tools, &[], true));
-    Ok(report.finish(|step| log(workspace, step)))
+    Ok(report.finish(workspace))
 }
 
 /// What the steps run with, and a report that begins with the build of it.
 fn build(workspace: &Workspace) -> Result<(Tools, Report)> {
     let tools = tools::provide(workspace)?;
     let mut report = Report::default();
-    report.time("build", || {
+    report.need("build", || {
         object::build_losing(workspace)?;
         object::build(workspace)
     })?;
     Ok((tools, report))
 }
 
-fn step<'a>(workspace: &Workspace, title: &'a str) -> Step<'a> {
-    Step { shown: is_worth_showing, tail: 80, ..Step::new(title, log(workspace, title)) }
+fn hermetic_steps(workspace: &Workspace, filter: &[String], report: &mut Report) {
+    let cargo = |report: &mut Report, title, args: &str, rest: &[&str]| {
+        let mut command = object::host_cargo(workspace);
+        command.args(args.split(' ')).args(rest);
+        report.step(title, || step(workspace, title).run(&mut command));
+    };
+    let lints = "clippy --workspace --all-targets --locked -- -D warnings";
+    let unit_tests = "test --locked --no-fail-fast --workspace --exclude tcpstat-tests";
+    cargo(report, "format", "fmt --all --check -- --color never", &[]);
+    cargo(report, "clippy", lints, &[]);
+    report.step("conventions", || check_conventions(workspace.root()));
+    cargo(report, "unit tests", unit_tests, &after_dashes(filter));
 }
 
-fn log(workspace: &Workspace, step: &str) -> PathBuf {
-    workspace.log(&step.replace(' ', "-"))
+fn step<'a>(workspace: &Workspace, title: &'a str) -> Step<'a> {
+    Step { shown: is_worth_showing, tail: 80, ..Step::new(title, workspace.log(title)) }
 }
 
 /// Which test binary runs, which of its tests do not pass, and how it ends.
@@ -103,8 +109,12 @@ fn check_conventions(root: &Path) -> Result<()> {
 }
 
 fn end_to_end(workspace: &Workspace, tools: &Tools, filter: &[String], bless: bool) -> Result<()> {
-    let privilege = Privilege::current();
-    mount_tracefs(privilege);
+    let can_be_root = apt::can_be_root();
+    if can_be_root {
+        mount_tracefs();
+    }
+    let losses = workspace.log("losses");
+    files::remove(&losses)?;
     let mut command = object::host_cargo(workspace);
     command
         .args(["test", "--locked", "--no-fail-fast", "--package", "tcpstat-tests"])
@@ -112,82 +122,38 @@ fn end_to_end(workspace: &Workspace, tools: &Tools, filter: &[String], bless: bo
         .env("TCPSTAT_LOSING_BIN", workspace.losing_binary())
         .envs(tools.variables.iter().cloned())
         .env("TCPSTAT_ROOT", workspace.root())
-        .env("TCPSTAT_FIXTURES", workspace.root().join("fixtures"));
+        .env("TCPSTAT_FIXTURES", workspace.root().join("fixtures"))
+        .env("TCPSTAT_LOSSES", &losses);
     if bless {
         command.env("TCPSTAT_BLESS", "1");
     }
-    if privilege == Privilege::Sudo {
+    if can_be_root && !apt::is_root() {
         println!("tests of the kernel run through sudo");
         command.args(cargo::runner("sudo -E"));
     }
-    command.args(after_dashes(filter));
-    let losses = workspace.log("losses");
-    files::remove(&losses)?;
-    command.env("TCPSTAT_LOSSES", &losses);
-    let is_ci = env::var("CI").is_ok_and(|value| value == "true" || value == "1");
-    if privilege.is_at_hand() || is_ci {
+    if can_be_root || env::var("CI").is_ok_and(|value| value == "true" || value == "1") {
         command.env("TCPSTAT_REQUIRE_KERNEL", "1");
     }
-    let ended = step(workspace, "end-to-end tests").run(&mut command);
+    let result = step(workspace, "end-to-end tests").run(command.args(after_dashes(filter)));
     // Without a storm there is no such file.
-    print_losses(&fs::read_to_string(&losses).unwrap_or_default());
-    ended
+    let losses = fs::read_to_string(&losses).unwrap_or_default();
+    let losses: Vec<_> = losses.lines().filter_map(Loss::parse).collect();
+    println!("{}", losses::table(losses.iter().map(|loss| (loss.kernel.as_str(), loss))));
+    result
 }
 
-fn print_losses(text: &str) {
-    let losses: Vec<_> = text.lines().filter_map(Loss::parse).collect();
-    let table = losses::table(losses.iter().map(|loss| (loss.kernel.as_str(), loss)));
-    if !table.is_empty() {
-        println!("\n{table}");
-    }
-}
-
-/// The tests of the classic tracepoint need tracefs; those say so themselves where it is missing.
-fn mount_tracefs(privilege: Privilege) {
-    let mounted = Path::new(TRACEFS).join("events").exists();
-    if mounted || !privilege.is_at_hand() || !Path::new(TRACEFS).is_dir() {
+/// The tests of the classic tracepoint need tracefs; they fail with that reason where it is missing.
+fn mount_tracefs() {
+    if Path::new(TRACEFS).join("events").exists() || !Path::new(TRACEFS).is_dir() {
         return;
     }
-    let Some(mut mount) = privilege.command("mount") else { return };
+    let Ok(mut mount) = apt::as_root("mount") else { return };
     let done = process::probe(mount.args(["-t", "tracefs", "tracefs", TRACEFS])).is_some();
     println!("tracefs: {} on {TRACEFS}", if done { "mounted" } else { "cannot be mounted" });
 }
 
 fn after_dashes(filter: &[String]) -> Vec<&str> {
-    if filter.is_empty() {
-        return Vec::new();
-    }
-    let words = filter.iter().map(String::as_str).filter(|word| *word != "--");
-    ["--"].into_iter().chain(words).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn closing_lines_and_failures_are_shown() {
-        for line in [
-            "     Running unittests src/lib.rs (target/debug/deps/a-1)",
-            "   Doc-tests tcpstat_user",
-            "test result: ok. 3 passed; 0 failed; 0 ignored",
-            "test ledger::seed ... FAILED",
-            "test kernel::loads ... ignored, needs root",
-            "kernel tests are ignored here: needs root",
-        ] {
-            assert!(is_worth_showing(line), "{line}");
-        }
-        assert!(!is_worth_showing("test ledger::seed ... ok"));
-        assert!(!is_worth_showing("   Compiling tokio v1.0.0"));
-    }
-
-    #[test]
-    fn the_filter_follows_two_dashes() {
-        assert_eq!(after_dashes(&[]), Vec::<&str>::new());
-        assert_eq!(after_dashes(&["a".into()]), ["--", "a"]);
-        assert_eq!(
-            after_dashes(&["a".into(), "--".into(), "--exact".into()]),
-            ["--", "a", "--exact"]
-        );
-    }
+    let mut words = filter.iter().map(String::as_str).filter(|word| *word != "--").peekable();
+    let dashes = words.peek().map(|_| "--");
+    dashes.into_iter().chain(words).collect()
 }

@@ -1,31 +1,29 @@
-//! What the tests need beside the BPF toolchain: Prometheus and its kin, a browser, `ip`, a terminal, the
-//! shells that have completions, and schemas.
+//! What the tests need beside the BPF toolchain: Prometheus, Alertmanager and a node exporter, a browser,
+//! `ip`, a terminal, the shells that have completions, and schemas.
 //!
-//! Prometheus, Alertmanager and `node_exporter` are never installed, as Debian's packages start
-//! services: they are taken from PATH, else unpacked below the target directory. The others are
-//! installed.
+//! The first three are never installed, as Debian's packages start services: they are taken from PATH, else
+//! unpacked below the target directory. The others are installed.
 
 use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+use fs_err as fs;
 
-use crate::apt::{self, Apt};
-use crate::process;
-use crate::schemas;
+use crate::process::{self, Step};
 use crate::target::Workspace;
+use crate::{apt, files};
 
 /// The tools of the tests.
 #[derive(Debug)]
 pub(crate) struct Tools {
-    /// Where each is, by the variable that tells the tests.
+    /// Where each is, by the variable that the tests read.
     pub(crate) variables: Vec<(&'static str, PathBuf)>,
     /// The exporter that the compatible metrics are compared with.
     pub(crate) node_exporter: PathBuf,
 }
 
-/// A program: the variable that tells the tests where it is, and the names it goes by: upstream's first, then
-/// Debian's.
+/// A program: the variable that the tests read, and the names it goes by: upstream's first, then Debian's.
 type Program = (&'static str, &'static [&'static str]);
 
 const SERVICES: [Program; 4] = [
@@ -35,7 +33,7 @@ const SERVICES: [Program; 4] = [
     (NODE_EXPORTER, &["node_exporter", "prometheus-node-exporter"]),
 ];
 
-/// Also told to the benchmark.
+/// The benchmark reads it, too.
 pub(crate) const NODE_EXPORTER: &str = "TCPSTAT_NODE_EXPORTER";
 
 const PACKAGES: [&str; 3] = ["prometheus", "prometheus-alertmanager", "prometheus-node-exporter"];
@@ -60,16 +58,25 @@ pub(crate) fn provide(workspace: &Workspace) -> Result<Tools> {
     let services = if let Some(found) = find(workspace, SERVICES) {
         found
     } else {
-        download(workspace)?;
+        if !apt::is_here() {
+            let names = SERVICES.map(|(_, names)| names[0]).join(", ");
+            bail!("not all of {names} are here, and no apt-get: put them on PATH");
+        }
+        apt::unpack(workspace, &PACKAGES, &workspace.target().join(UNPACKED))?;
         find(workspace, SERVICES)
             .context("the packages are unpacked, but their programs do not run")?
     };
-    install_missing(workspace)?;
-    let schemas_python = schemas::provide(workspace)?;
+    let missing = INSTALLED.iter().filter(|(program, _)| process::on_path(program).is_none());
+    let (programs, packages): (Vec<_>, Vec<_>) = missing.copied().unzip();
+    if !packages.is_empty() {
+        apt::install(workspace, &programs.join(", "), &packages, "")?;
+    }
+    let schemas = ("TCPSTAT_SCHEMAS_PYTHON", schemas(workspace)?);
     let browser = if let Some(found) = find(workspace, BROWSER) {
         found
     } else {
-        apt::install(workspace, "chromium or no chromedriver", &["chromium", "chromium-driver"])?;
+        let packages = ["chromium", "chromium-driver"];
+        apt::install(workspace, "chromium or no chromedriver", &packages, "")?;
         find(workspace, BROWSER).context("Chromium and its driver are installed, but do not run")?
     };
     let shown = services.iter().zip(SERVICES).map(|(tool, (_, names))| {
@@ -79,15 +86,13 @@ pub(crate) fn provide(workspace: &Workspace) -> Result<Tools> {
     let installed = INSTALLED.map(|(program, _)| program).join(", ");
     println!("test tools: {shown}, chromium {}, {installed}", browser[0].version);
     let node_exporter = services[3].path.clone();
-    let programs = SERVICES.into_iter().chain(BROWSER).map(|(variable, _)| variable);
-    let paths = services.into_iter().chain(browser).map(|tool| tool.path);
-    let mut variables: Vec<_> = programs.zip(paths).collect();
-    variables.push(("TCPSTAT_SCHEMAS_PYTHON", schemas_python));
-    Ok(Tools { variables, node_exporter })
+    let found = services.into_iter().chain(browser).map(|tool| (tool.variable, tool.path));
+    Ok(Tools { variables: found.chain([schemas]).collect(), node_exporter })
 }
 
 /// A program that runs.
 struct Tool {
+    variable: &'static str,
     path: PathBuf,
     version: String,
 }
@@ -95,53 +100,44 @@ struct Tool {
 /// All of `programs`, in their order, if none is missing.
 fn find<const N: usize>(workspace: &Workspace, programs: [Program; N]) -> Option<[Tool; N]> {
     let unpacked = workspace.target().join(UNPACKED).join("usr/bin");
-    let first_that_runs = |(_, names): Program| {
+    let first_that_runs = |(variable, names): Program| {
         let on_path = names.iter().filter_map(|name| process::on_path(name));
         let here = names.iter().map(|name| unpacked.join(name));
         on_path.chain(here).find_map(|path| {
-            let said = process::probe(Command::new(&path).arg("--version"))?;
-            Some(Tool { path, version: version(&said)?.to_owned() })
+            let text = process::probe(Command::new(&path).arg("--version"))?;
+            // Such as `promtool, version 2.42.0+ds (branch: debian/sid)`.
+            let is_number = |word: &&str| word.starts_with(|first: char| first.is_ascii_digit());
+            let version = text.split_whitespace().find(is_number)?.to_owned();
+            Some(Tool { variable, path, version })
         })
     };
     programs.into_iter().map(first_that_runs).collect::<Option<Vec<_>>>()?.try_into().ok()
 }
 
-/// The first word that begins with a digit.
-fn version(text: &str) -> Option<&str> {
-    text.split_whitespace().find(|word| word.starts_with(|first: char| first.is_ascii_digit()))
-}
-
-fn download(workspace: &Workspace) -> Result<()> {
-    let Some(apt) = Apt::find(workspace) else {
-        let names = SERVICES.map(|(_, names)| names[0]).join(", ");
-        bail!("not all of {names} are here, and no apt-get: put them on PATH");
-    };
-    let debs = workspace.target().join("xtask/debs");
-    apt.download(&PACKAGES, &debs)?;
-    apt::unpack(&debs, &workspace.target().join(UNPACKED))
-}
-
-fn install_missing(workspace: &Workspace) -> Result<()> {
-    let missing = INSTALLED.iter().filter(|(program, _)| process::on_path(program).is_none());
-    let (programs, packages): (Vec<_>, Vec<_>) = missing.copied().unzip();
-    if packages.is_empty() {
-        return Ok(());
+/// The interpreter of a virtual environment of Python with the schemas of Kubernetes and of Grafana's
+/// dashboards. It is made again when `tests/schemas/requirements.txt` is not what it was made with.
+fn schemas(workspace: &Workspace) -> Result<PathBuf> {
+    let requirements = workspace.root().join("tests/schemas/requirements.txt");
+    let wanted = fs::read_to_string(&requirements)?;
+    let environment = workspace.target().join("xtask/schemas");
+    let python = environment.join("bin/python");
+    let made_with = environment.join("requirements.txt");
+    let runs = || process::probe(Command::new(&python).arg("--version")).is_some();
+    if fs::read_to_string(&made_with).is_ok_and(|text| text == wanted) && runs() {
+        return Ok(python);
     }
-    apt::install(workspace, &programs.join(", "), &packages)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_version_is_the_first_number() {
-        for (text, expected) in [
-            ("promtool, version 2.42.0+ds (branch: debian/sid, revision: 2)\n", Some("2.42.0+ds")),
-            ("Chromium 156.0.8078.79 built on Debian GNU/Linux 12\n", Some("156.0.8078.79")),
-            ("something else", None),
-        ] {
-            assert_eq!(version(text), expected);
-        }
+    files::remove(&environment)?;
+    // Debian has the module in a package apart, without which a new environment has no pip.
+    if process::probe(Command::new("python3").args(["-c", "import venv, ensurepip"])).is_none() {
+        apt::install(workspace, "python3 with venv", &["python3-venv"], "")?;
     }
+    let step = |title| Step::new(title, workspace.log("schemas"));
+    step("python3 -m venv").run(Command::new("python3").args(["-m", "venv"]).arg(&environment))?;
+    step("schemas of Kubernetes and Grafana").run(
+        Command::new(&python)
+            .args(["-m", "pip", "install", "--disable-pip-version-check", "--no-deps", "-r"])
+            .arg(&requirements),
+    )?;
+    fs::write(&made_with, wanted)?;
+    Ok(python)
 }

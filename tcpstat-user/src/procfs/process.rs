@@ -7,7 +7,7 @@ use std::{
 };
 
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
-use procfs::{ProcError, WithCurrentSystemInfo, process::Process};
+use procfs_crate::{ProcError, WithCurrentSystemInfo, process::Process};
 
 use super::{Procfs, ProcfsError, file::read_to_string, root::own_process};
 
@@ -38,12 +38,12 @@ impl ProcessStatus {
         let read = || -> Result<Self, ProcError> {
             let process = Process::myself()?;
             let stat = process.stat()?;
-            let ticks = procfs::ticks_per_second() as f64;
+            let ticks = procfs_crate::ticks_per_second() as f64;
             Ok(Self {
                 cpu_seconds: (stat.utime + stat.stime) as f64 / ticks,
                 resident_bytes: stat.rss_bytes().get(),
                 virtual_bytes: stat.vsize,
-                start_time_seconds: procfs::boot_time_secs()? as f64
+                start_time_seconds: procfs_crate::boot_time_secs()? as f64
                     + stat.starttime as f64 / ticks,
                 open_fds: process.fd_count()? as u64,
                 max_fds: max_fds(),

@@ -9,125 +9,50 @@ fn found(path: &str, text: &str) -> Vec<usize> {
     breaches.into_iter().map(line).collect()
 }
 
-const NONE: [usize; 0] = [];
+/// Paths in tcpstat-user/src, and others from the root.
+const WEB: &str = "tcpstat-user/src/web/mod.rs";
+const TRACKER: &str = "tcpstat-user/src/tracker/task.rs";
+const LEDGER: &str = "tcpstat-user/src/ledger/rules.rs";
+const KERNEL: &str = "tcpstat-user/src/kernel/load.rs";
+const PROCFS: &str = "tcpstat-user/src/procfs/mod.rs";
+const TEST: &str = "tests/src/netns.rs";
 
 #[test]
-fn a_file_of_400_lines_passes_one_of_401_does_not() {
-    assert_eq!(found("tests/a.rs", &"x\n".repeat(400)), NONE);
-    let breaches = Checker::new().unwrap().check("tests/a.rs", &"x\n".repeat(401));
-    assert_eq!(breaches, ["tests/a.rs: 401 lines: split it by concern, 400 is the limit"]);
-}
-
-#[test]
-fn aya_is_named_in_kernel_only() {
-    let text = "// aya\nuse aya::Ebpf;\nlet x = aya::Btf::new();\nlet papaya = \"aya::\";\n\
-                let (own, aya) = f(aya);\nuse {\n    aya as kernel,\n};\n";
-    for path in
-        ["tcpstat-user/src/tracker.rs", "tests/tests/main.rs", "tcpstat-user/src/kernels.rs"]
-    {
-        assert_eq!(found(path, text), [2, 3, 7], "{path}");
-    }
-    for path in
-        ["tcpstat-user/src/kernel/load.rs", "tcpstat-user/src/kernel.rs", "tcpstat-ebpf/src/a.rs"]
-    {
-        assert_eq!(found(path, text), NONE, "{path}");
-    }
-}
-
-#[test]
-fn unsafe_code_is_expected_in_kernel_only() {
-    let text = "#![expect(\n    unsafe_code,\n    reason = \"unsafe_code\"\n)]\n// unsafe_code\n";
-    assert_eq!(found("tcpstat-user/src/web/mod.rs", text), [2]);
-    assert_eq!(found("tests/src/netns.rs", text), [2]);
-    assert_eq!(found("tests/src/tun.rs", text), NONE);
-    assert_eq!(found("tcpstat-user/src/kernel/load.rs", text), NONE);
-}
-
-#[test]
-fn paths_of_proc_are_in_procfs_only() {
-    let text = "let a = \"/proc/net/tcp\";\n// \"/proc\"\nlet b = \"see /proc\";\n";
-    assert_eq!(found("tcpstat-user/src/commands/serve.rs", text), [1]);
-    assert_eq!(found("tcpstat-user/src/procfs/mod.rs", text), NONE);
-    assert_eq!(found("tests/src/lib.rs", text), NONE);
-}
-
-#[test]
-fn the_crate_procfs_is_used_in_procfs_only() {
-    let path = "tcpstat-user/src/tracker.rs";
-    for (text, line) in [
-        ("use crate::ledger;\npub(crate) use procfs as p;\n", 2),
-        ("let x = ::procfs::net::tcp();\n", 1),
-        ("let x = procfs::net::tcp();\n", 1),
-        ("fn f() {\n    procfs::net::tcp();\n}\n", 2),
-        ("pub mod procfs;\nuse procfs::tcp;\n", 2),
-        ("use crate::procfs::tcp;\nlet x = ::procfs::tcp();\n", 2),
+fn each_rule_finds_what_breaks_it_where_it_holds_and_nothing_else() {
+    let aya = "// aya\nuse aya::Ebpf;\nlet x = aya::Btf::new();\nlet papaya = \"aya::\";\n\
+               let (own, aya) = f(aya);\nuse {\n    aya as kernel,\n};\n";
+    let expected =
+        "#![expect(\n    unsafe_code,\n    reason = \"unsafe_code\"\n)]\n// unsafe_code\n";
+    let proc =
+        "let a = \"/proc/net/tcp\";\n// \"/proc\"\nlet b = \"see /proc\";\nuse procfs_crate::X;\n";
+    let metric = "f(\"tcpstat_connections\");\nf(\"node_tcp_connection_states\");\n\
+        f(\"tcpstat_user=debug\");\nf(\"tcpstat_ebpf\");\nf(\"TCPSTAT_BIN\");\n\
+        f(\"# tcpstat_up\");\nf(\"tcpstat_users_total\");\n\
+        #[cfg(test)]\nmod tests { const A: &str = \"tcpstat_up\"; }\n";
+    let impure = "use std::time::Instant;\nuse std::{\n    collections::BTreeMap,\n    net::IpAddr,\n};\n\
+        use std::fmt;\nlet x = tokio::spawn(f());\n// tokio\nlet time = 1;\n";
+    let presenting =
+        "use crate::metrics::Reason;\nuse crate::{ledger, web};\nuse crate::ledger::web;\n";
+    let allow = "#[allow(dead_code)]\n#![allow(dead_code)]\n#[cfg_attr(test, allow(dead_code))]\n\
+        #[expect(dead_code, reason = \"allow(x)\")]\nlist.allow(x);\nfn allow(x: u8) {}\n";
+    for (text, breaking, paths, innocent) in [
+        (aya, &[2, 3, 7][..], &[TRACKER, TEST, "tcpstat-user/src/kernels.rs"][..], &[KERNEL][..]),
+        (expected, &[2], &[WEB, TEST], &["tests/src/tun.rs", KERNEL, "tcpstat-ebpf/src/a.rs"]),
+        (proc, &[4, 1], &[WEB], &[PROCFS, TEST]),
+        (metric, &[1, 2, 7], &[WEB], &["tcpstat-user/src/metrics/live.rs", KERNEL, TEST]),
+        (impure, &[1, 4, 7], &[LEDGER, "tcpstat-user/src/ledger.rs"], &[TRACKER]),
+        (presenting, &[1, 2], &[TRACKER], &["tcpstat-user/src/commands/serve.rs"]),
+        (allow, &[1, 2, 3], &["xtask/src/main.rs"], &[]),
     ] {
-        assert!(found(path, text).contains(&line), "{text}");
+        for path in paths {
+            assert_eq!(found(path, text), breaking, "{path}: {text}");
+        }
+        for path in innocent {
+            assert_eq!(found(path, text), [0; 0], "{path}: {text}");
+        }
     }
-    for text in [
-        "use crate::procfs::tcp;\n",
-        "let x = crate::procfs::tcp::read();\n",
-        "use crate::{\n    ledger,\n    procfs,\n};\nlet x = procfs::tcp::read();\n",
-        "pub mod procfs;\nlet x = procfs::tcp::read();\n",
-        "let flag = args.procfs;\n",
-    ] {
-        assert_eq!(found(path, text), NONE, "{text}");
-    }
-}
-
-#[test]
-fn metric_names_are_in_metrics_only() {
-    let text = "f(\"tcpstat_connections\");\nf(\"node_tcp_connection_states\");\n\
-                f(\"tcpstat_user=debug\");\nf(\"tcpstat_ebpf\");\nf(\"TCPSTAT_BIN\");\n\
-                f(\"# tcpstat_up\");\nf(\"tcpstat_users_total\");\n\
-                #[cfg(test)]\nmod tests { const A: &str = \"tcpstat_up\"; }\n";
-    assert_eq!(found("tcpstat-user/src/web.rs", text), [1, 2, 7]);
-    for path in ["src/metrics/live.rs", "src/web/tests.rs", "src/kernel/load.rs", "tests/a.rs"] {
-        assert_eq!(found(&format!("tcpstat-user/{path}"), text), NONE, "{path}");
-    }
-}
-
-#[test]
-fn the_ledger_is_pure() {
-    let text = "use std::time::Instant;\nuse std::{\n    collections::BTreeMap,\n    net::IpAddr,\n};\n\
-                use std::fmt;\nlet x = tokio::spawn(f());\n// tokio\nlet time = 1;\n";
-    assert_eq!(found("tcpstat-user/src/ledger.rs", text), [1, 4, 7]);
-    assert_eq!(found("tcpstat-user/src/ledger/rules.rs", text), [1, 4, 7]);
-    assert_eq!(found("tcpstat-user/src/tracker.rs", text), NONE);
-}
-
-#[test]
-fn modules_that_compute_import_nothing_that_presents() {
-    let text = "use crate::metrics::Format;\nuse crate::{\n    clock,\n    web,\n};\n\
-                use crate::{history::Moment, states::State};\ncrate::top::run();\nlet top = 1;\n";
-    for path in
-        ["tracker/task.rs", "ledger/mod.rs", "history/mod.rs", "snapshot.rs", "kernel/iter.rs"]
-    {
-        assert_eq!(found(&format!("tcpstat-user/src/{path}"), text), [1, 4, 7], "{path}");
-    }
-    assert_eq!(found("tcpstat-user/src/commands/serve.rs", text), NONE);
-}
-
-#[test]
-fn exceptions_are_expected_not_allowed() {
-    let text = "#[allow(dead_code)]\n#![allow(dead_code)]\n#[cfg_attr(test, allow(dead_code))]\n\
-                #[expect(dead_code, reason = \"allow(x)\")]\nlist.allow(x);\nfn allow(x: u8) {}\n\
-                // #[allow(x)]\n";
-    assert_eq!(found("xtask/src/main.rs", text), [1, 2, 3]);
-}
-
-#[test]
-fn all_members_are_read_but_no_target() {
-    let root = tempfile::tempdir().unwrap();
-    for file in ["tests/src/a.rs", "tcpstat-x/target/b.rs", "tcpstat-x/src/c.rs", "target/d.rs"] {
-        write(root.path(), file, "use aya::x;\nfn kept() {}\n");
-    }
-    write(root.path(), PROMISES, &promise("kept"));
-    let breaches = check(root.path()).unwrap();
-    assert!(breaches[0].starts_with("tcpstat-x/src/c.rs:1: names aya"), "{breaches:?}");
-    assert!(breaches[1].starts_with("tests/src/a.rs:1: names aya"), "{breaches:?}");
-    let of_rust = breaches.iter().filter(|breach| breach.contains(".rs:1: "));
-    assert_eq!(of_rust.count(), 2, "{breaches:?}");
+    assert_eq!(found("tests/a.rs", &"x\n".repeat(400)), [0; 0]);
+    assert_eq!(found("tests/a.rs", &"x\n".repeat(401)), [0]);
 }
 
 #[test]
@@ -144,6 +69,21 @@ fn a_promise_without_a_test_a_page_without_promises_and_a_dead_link_are_breaches
     assert_eq!(missing, [format!("{PROMISES}: no test is named `broken`")]);
     assert!(found("# No table\n")[0].contains("no table begins with"));
     assert!(found(&format!("[x](gone.md)\n\n{}", promise("kept")))[0].contains("gone.md"));
+}
+
+#[test]
+fn a_vendored_file_that_is_changed_or_has_no_sum_is_named() {
+    /// `printf vendored | sha512sum`
+    const SUM: &str = "b050923575a06efa6c45bdf9623e820a8ae9180a25f2a418e9bfa246f0708fe441c037419b10b979ebb2a60fee1bb04cf281d7a6b220ed6bccc0cabfd546b8dd";
+    let folder = tempfile::tempdir().unwrap();
+    let found = || changed_vendored_files(folder.path()).unwrap().join("\n");
+    write(folder.path(), "SHA512SUMS", &format!("{SUM}  code.js\n"));
+    write(folder.path(), "code.js", "vendored");
+    assert_eq!(found(), "");
+    write(folder.path(), "more.js", "");
+    assert!(found().ends_with("more.js has no sum in SHA512SUMS"), "{}", found());
+    write(folder.path(), "code.js", "changed");
+    assert!(found().contains("code.js: FAILED"), "{}", found());
 }
 
 #[test]
@@ -165,7 +105,8 @@ fn the_names_of_the_metrics_are_the_literals_without_a_space() {
 #[test]
 fn this_repository_has_no_breach() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    assert_eq!(check(&root.canonicalize().unwrap()).unwrap(), [""; 0]);
+    let breaches = check(&root.canonicalize().unwrap()).unwrap();
+    assert!(breaches.is_empty(), "{} breaches:\n{}", breaches.len(), breaches.join("\n"));
 }
 
 /// A table with one promise, held by `test`.

@@ -8,11 +8,21 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use fs_err as fs;
 
-use crate::matrix::packages::{self, Package};
-use crate::matrix::sources;
+use crate::matrix::choice::{self, Package};
 use crate::process::{self, Step};
 use crate::target::Workspace;
 use crate::{apt, files};
+
+/// The suites with a kernel, the oldest first.
+const SUITES: [&str; 7] =
+    ["bullseye", "bookworm", "bookworm-backports", "trixie", "trixie-backports", "forky", "sid"];
+
+const SECURITY_SUITES: [&str; 3] = ["bullseye-security", "bookworm-security", "trixie-security"];
+
+/// Other names of Debian's suites.
+const OTHER_NAMES: [&str; 3] = ["stable", "testing", "unstable"];
+
+const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// The packages that the suites list.
 pub(crate) struct Archive {
@@ -23,13 +33,24 @@ pub(crate) struct Archive {
 impl Archive {
     /// Brings the lists up to date. A suite that has gone is no error: others may have the kernels.
     pub(crate) fn open(workspace: &Workspace) -> Result<Self> {
-        if process::on_path("apt-get").is_none() || process::on_path("dpkg-deb").is_none() {
+        if !apt::is_here() || process::on_path("dpkg-deb").is_none() {
             bail!("the kernels are Debian's packages, and there is no apt-get or no dpkg-deb");
         }
         let folder = workspace.matrix().join("apt");
         fs::create_dir_all(folder.join("lists/partial"))?;
         fs::create_dir_all(folder.join("cache/archives/partial"))?;
-        fs::write(folder.join("sources.list"), sources::for_matrix()?)?;
+        let format = ["--format", "$(REPO_URI)|$(RELEASE)|$(COMPONENT)"];
+        let mut targets = Command::new("apt-get");
+        targets
+            .args(["indextargets", "--no-release-info"])
+            .args(format)
+            .arg("Created-By: Packages");
+        let targets = process::probe(&mut targets).context("apt-get indextargets fails")?;
+        let signed_by = format!("[signed-by={KEYRING}] ");
+        let options = if Path::new(KEYRING).exists() { &signed_by } else { "" };
+        let sources = sources(&targets, options)
+            .context("apt has no source of Debian's: see `apt-get indextargets`")?;
+        fs::write(folder.join("sources.list"), sources)?;
         fs::write(folder.join("apt.conf"), configuration(&folder)?)?;
         let archive = Self { folder, log: workspace.log("matrix-apt-download") };
 
@@ -43,13 +64,13 @@ impl Archive {
     /// Every kernel that a suite lists.
     pub(crate) fn kernels(&self) -> Result<Vec<Package>> {
         let listed = process::probe(self.apt("apt-cache").args(["pkgnames", "linux-"]))
-            .context("apt-cache tells no names of packages")?;
+            .context("apt-cache lists no packages")?;
         let listed: HashSet<_> = listed.lines().collect();
-        let kernels = listed.iter().filter(|name| packages::is_cloud_kernel(name));
+        let kernels = listed.iter().filter(|name| choice::is_cloud_kernel(name));
         let mut command = self.apt("apt-cache");
         command.args(["show", "--no-all-versions"]).args(kernels);
         let shown = process::probe(&mut command).context("no suite lists a kernel")?;
-        Ok(packages::parse(&shown, &listed))
+        Ok(choice::parse(&shown, &listed))
     }
 
     /// Downloads `packages`, which apt verifies, and unpacks them into the fresh folder `root`.
@@ -60,7 +81,17 @@ impl Archive {
         let title = format!("apt-get download {}", packages.join(" "));
         Step::new(&title, self.log.clone())
             .run(self.apt("apt-get").args(["-q", "download"]).args(packages).current_dir(&debs))?;
-        apt::unpack(&debs, root)
+        apt::unpack_all(&debs, root)
+    }
+
+    /// Debian's static busybox, unpacked and never installed.
+    pub(crate) fn busybox(&self) -> Result<PathBuf> {
+        let root = self.folder.with_file_name("busybox");
+        let busybox = root.join("usr/bin/busybox");
+        if !busybox.is_file() {
+            self.unpack(&["busybox-static".to_owned()], &root)?;
+        }
+        Ok(busybox)
     }
 
     fn apt(&self, program: &str) -> Command {
@@ -89,16 +120,43 @@ fn configuration(folder: &Path) -> Result<String> {
     ))
 }
 
-/// A file of what was unpacked in `folder` whose name is wanted.
-pub(crate) fn find(folder: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<Option<PathBuf>> {
-    for path in files::entries(folder)? {
-        if path.is_dir() && !path.is_symlink() {
-            if let Some(found) = find(&path, wanted)? {
-                return Ok(Some(found));
-            }
-        } else if wanted(&path.file_name().unwrap_or_default().to_string_lossy()) {
-            return Ok(Some(path));
-        }
+/// A sources.list with all suites that have a kernel, by the hosts that this machine's `targets` name, each
+/// line with `options`.
+fn sources(targets: &str, options: &str) -> Option<String> {
+    let mut found: Vec<[&str; 3]> = targets
+        .lines()
+        .filter_map(|line| <[&str; 3]>::try_from(line.split('|').collect::<Vec<_>>()).ok())
+        .filter(|[_, _, component]| *component == "main")
+        .collect();
+    // Others have suites of the same names.
+    found.sort_by_key(|[uri, ..]| !uri.contains("debian"));
+    let lines = |suites: &[&str], is_one: &dyn Fn(&str) -> bool| {
+        let [uri, ..] = found.iter().find(|[_, suite, _]| is_one(suite))?;
+        let line = |suite| format!("deb {options}{uri} {suite} main\n");
+        Some(suites.iter().map(line).collect::<String>())
+    };
+    let main = lines(&SUITES, &|suite| SUITES.contains(&suite) || OTHER_NAMES.contains(&suite))?;
+    let security = lines(&SECURITY_SUITES, &|suite| suite.ends_with("-security"));
+    Some(main + &security.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_suites_come_from_the_hosts_of_the_machine() {
+        let targets = "https://other.example/debian/|bookworm-pgdg|main\n\
+            http://new.example/stable/|sid|main\n\
+            http://mirror.example/debian/|bookworm|contrib\n\
+            http://mirror.example/debian/|bookworm|main\n\
+            http://mirror.example/debian-security/|bookworm-security|main\n";
+        let list = sources(targets, "[signed-by=/k] ").unwrap();
+        let first = "deb [signed-by=/k] http://mirror.example/debian/ bullseye main\n";
+        assert!(list.starts_with(first), "{list}");
+        let last = " http://mirror.example/debian-security/ trixie-security main\n";
+        assert!(list.ends_with(last), "{list}");
+        assert_eq!(list.lines().count(), SUITES.len() + SECURITY_SUITES.len());
+        assert_eq!(sources("http://x/ubuntu/|noble|main\n", ""), None);
     }
-    Ok(None)
 }

@@ -1,68 +1,115 @@
-//! Which kernels the matrix is made of, and which packages are they.
+//! Which kernels the matrix is made of, and which packages they are.
 
 use std::cmp::Reverse;
+use std::collections::HashSet;
 use std::fmt;
 
 use anyhow::{Context, Result};
 
-use crate::matrix::packages::{Package, Series};
+/// Major and minor number of a kernel.
+pub(crate) type Series = (u64, u64);
 
-/// A kernel that is asked for.
+/// A kernel as a suite lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Package {
+    pub(crate) name: String,
+    /// It begins with the kernel's own.
+    pub(crate) version: String,
+    /// All packages that it comes in: one, or since 6.19 an empty one and others.
+    pub(crate) parts: Vec<String>,
+}
+
+impl Package {
+    pub(crate) fn series(&self) -> Series {
+        let numbers = self.numbers();
+        let number = |at| numbers.get(at).copied().unwrap_or_default();
+        (number(0), number(1))
+    }
+
+    /// The version of the kernel, such as `6.1.192`.
+    pub(crate) fn upstream(&self) -> &str {
+        self.version.split('-').next().unwrap_or_default()
+    }
+
+    /// The numbers of the version, in their order, without what follows a tilde.
+    fn numbers(&self) -> Vec<u64> {
+        let version = self.version.split('~').next().unwrap_or_default();
+        version.split(|c: char| !c.is_ascii_digit()).filter_map(|part| part.parse().ok()).collect()
+    }
+}
+
+/// Whether that is a kernel of its own: not one that stands for the newest of a series.
+pub(crate) fn is_cloud_kernel(name: &str) -> bool {
+    let version = name
+        .strip_prefix("linux-image-")
+        .and_then(|rest| rest.strip_suffix("-cloud-amd64"))
+        .unwrap_or_default();
+    version.starts_with(|c: char| c.is_ascii_digit()) && version.split('.').count() > 2
+}
+
+/// The kernels in the output of `apt-cache show`, with those of their parts that are `listed`: some suites
+/// list a kernel without its linux-base, which then has only its configuration.
+pub(crate) fn parse(shown: &str, listed: &HashSet<&str>) -> Vec<Package> {
+    let kernel = |stanza: &str| {
+        let field = |name| stanza.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+        let name = field("Package:")?.to_owned();
+        let others = ["base", "binary", "modules"].map(|part| name.replacen("image", part, 1));
+        let parts = others.into_iter().filter(|part| listed.contains(part.as_str()));
+        let parts = [name.clone()].into_iter().chain(parts).collect();
+        Some(Package { name, version: field("Version:")?.to_owned(), parts })
+    };
+    shown.split("\n\n").filter_map(kernel).collect()
+}
+
+/// A kernel that is asked for: the newest that fits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wanted {
-    /// The newest of that series.
     Series(Series),
-    /// The newest of that series, else of the nearest one with the same major number.
+    /// Of that series, else of the nearest one with the same major number.
     Near(Series),
-    /// The newest of all.
+    /// Of all.
     Newest,
 }
 
-impl Wanted {
-    /// The kernels of the matrix: the long-term series that Debian has, and its newest.
-    pub(crate) fn matrix() -> Vec<Self> {
-        vec![
-            Self::Series((5, 10)),
-            Self::Series((6, 1)),
-            Self::Series((6, 12)),
-            Self::Near((6, 18)),
-            Self::Newest,
-        ]
-    }
+/// The kernels of the matrix: the long-term series that Debian has, and its newest.
+pub(crate) const MATRIX: [Wanted; 5] = [
+    Wanted::Series((5, 10)),
+    Wanted::Series((6, 1)),
+    Wanted::Series((6, 12)),
+    Wanted::Near((6, 18)),
+    Wanted::Newest,
+];
 
+impl Wanted {
     /// `newest`, or a series such as `5.10`.
     pub(crate) fn parse(name: &str) -> Result<Self> {
         if name == "newest" {
             return Ok(Self::Newest);
         }
-        let series = name
-            .split_once('.')
-            .and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)));
-        let series = series
-            .with_context(|| format!("{name}: a kernel is `newest` or a series such as 5.10"))?;
-        Ok(Self::Series(series))
+        let numbers = name.split_once('.');
+        numbers
+            .and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)))
+            .map(Self::Series)
+            .with_context(|| format!("{name}: a kernel is `newest` or a series such as 5.10"))
     }
 
-    /// The packages that fit, the best first; none of a series that is `taken`.
-    pub(crate) fn candidates(self, offered: &[Package], taken: &[Series]) -> Vec<Package> {
-        let mut fitting: Vec<_> = offered
+    /// The package that fits best; none of a series that is `taken`.
+    pub(crate) fn best<'a>(self, offered: &'a [Package], taken: &[Series]) -> Option<&'a Package> {
+        let fits = |(major, minor): Series| match self {
+            Self::Series(wanted) => (major, minor) == wanted,
+            Self::Near(wanted) => major == wanted.0,
+            Self::Newest => true,
+        };
+        let fitting = offered
             .iter()
-            .filter_map(|package| Some((package.series()?, package)))
-            .filter(|(series, _)| !taken.contains(series))
-            .filter(|(series, _)| match self {
-                Self::Series(wanted) => *series == wanted,
-                Self::Near(wanted) => series.0 == wanted.0,
-                Self::Newest => true,
-            })
-            .collect();
-        fitting.sort_by_key(|(series, package)| {
+            .filter(|package| fits(package.series()) && !taken.contains(&package.series()));
+        fitting.min_by_key(|package| {
             let distance = match self {
-                Self::Near(wanted) => series.1.abs_diff(wanted.1),
+                Self::Near(wanted) => package.series().1.abs_diff(wanted.1),
                 Self::Series(_) | Self::Newest => 0,
             };
             (distance, Reverse(package.numbers()))
-        });
-        fitting.into_iter().map(|(_, package)| package.clone()).collect()
+        })
     }
 }
 
@@ -80,46 +127,40 @@ impl fmt::Display for Wanted {
 mod tests {
     use super::*;
 
-    fn offered() -> Vec<Package> {
+    #[test]
+    fn the_newest_of_a_series_or_the_nearest_series_comes_first() {
         let versions = "5.10.223-1 5.10.262-1 6.1.192-2 6.12.117-1~deb12u1 6.16.12-1 6.17.13-1 \
             7.0.4-1 7.3.4-1~bpo13+1 6.12.90-2 7.2.13-1";
-        let package = |version: &str| {
-            let name = format!("linux-image-{version}");
-            Package { name, version: version.to_owned(), parts: Vec::new() }
+        let package = |version: &str| Package {
+            name: format!("linux-image-{version}"),
+            version: version.to_owned(),
+            parts: Vec::new(),
         };
-        versions.split(' ').map(package).collect()
-    }
-
-    fn chosen(wanted: Wanted, taken: &[Series]) -> Vec<String> {
-        let candidates = wanted.candidates(&offered(), taken);
-        candidates.into_iter().map(|package| package.version).collect()
-    }
-
-    #[test]
-    fn the_newest_of_a_series_comes_first() {
-        assert_eq!(chosen(Wanted::Series((5, 10)), &[]), ["5.10.262-1", "5.10.223-1"]);
-        assert_eq!(chosen(Wanted::Series((6, 12)), &[]), ["6.12.117-1~deb12u1", "6.12.90-2"]);
-        assert_eq!(chosen(Wanted::Series((5, 15)), &[]), Vec::<String>::new());
+        let offered: Vec<_> = versions.split(' ').map(package).collect();
+        let best = |wanted: Wanted, taken: &[Series]| {
+            wanted.best(&offered, taken).map(|package| package.version.as_str())
+        };
+        assert_eq!(best(Wanted::Series((5, 10)), &[]), Some("5.10.262-1"));
+        assert_eq!(best(Wanted::Series((6, 12)), &[]), Some("6.12.117-1~deb12u1"));
+        assert_eq!(best(Wanted::Series((5, 15)), &[]), None);
+        assert_eq!(best(Wanted::Near((6, 18)), &[]), Some("6.17.13-1"));
+        assert_eq!(best(Wanted::Near((6, 18)), &[(6, 17)]), Some("6.16.12-1"));
+        assert_eq!(best(Wanted::Newest, &[]), Some("7.3.4-1~bpo13+1"));
     }
 
     #[test]
-    fn the_nearest_series_stands_in_unless_it_is_taken() {
-        let near = |taken: &[Series]| chosen(Wanted::Near((6, 18)), taken).remove(0);
-        assert_eq!(near(&[]), "6.17.13-1");
-        assert_eq!(near(&[(6, 17)]), "6.16.12-1");
-    }
-
-    #[test]
-    fn the_newest_is_the_newest_of_all() {
-        assert_eq!(chosen(Wanted::Newest, &[])[..2], ["7.3.4-1~bpo13+1", "7.2.13-1"]);
-    }
-
-    #[test]
-    fn a_kernel_is_named_by_its_series() {
-        assert_eq!(Wanted::parse("6.12").unwrap(), Wanted::Series((6, 12)));
-        assert_eq!(Wanted::parse("newest").unwrap(), Wanted::Newest);
-        for wrong in ["6", "6.x", "", "6.1.5"] {
-            assert!(Wanted::parse(wrong).is_err(), "{wrong}");
+    fn a_kernel_comes_in_one_package_or_in_several() {
+        let shown = "Package: linux-image-5.10.0-46-cloud-amd64\nSource: x\nVersion: 5.10.262-1\n\n\
+            Package: linux-image-7.3.4+deb13-cloud-amd64\nVersion: 7.3.4-1~bpo13+1\n";
+        let others =
+            ["linux-binary-7.3.4+deb13-cloud-amd64", "linux-modules-7.3.4+deb13-cloud-amd64"];
+        let packages = parse(shown, &HashSet::from(others));
+        assert_eq!(packages[0].parts, ["linux-image-5.10.0-46-cloud-amd64"]);
+        assert_eq!((packages[0].series(), packages[0].upstream()), ((5, 10), "5.10.262"));
+        assert_eq!(packages[1].parts[1..], others);
+        assert!(packages.iter().all(|package| is_cloud_kernel(&package.name)));
+        for name in ["linux-image-6.1-cloud-amd64", "linux-image-6.1.0-56-amd64", others[0]] {
+            assert!(!is_cloud_kernel(name), "{name}");
         }
     }
 }

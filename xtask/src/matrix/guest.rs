@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
+use fs_err as fs;
 
 use crate::object;
 use crate::process::Step;
@@ -14,24 +15,14 @@ const TRIPLE: &str = "x86_64-unknown-linux-gnu";
 /// How long a wait of the tests may take in a guest, whose processor is emulated.
 const DEADLINE_SECONDS: &str = "60";
 
-/// The targets of the tests.
-const KERNEL: &str = "kernel";
-const STORM: &str = "storm";
+/// The targets of the tests, and what a guest calls them.
+const TESTS: [(&str, &str); 2] = [("kernel", "tests"), ("storm", "storm")];
 
-/// Where they are.
-#[derive(Debug)]
-pub(crate) struct Programs {
-    /// The release binary, with the BPF object in it.
-    pub(crate) tcpstat: PathBuf,
-    /// The one whose tracer loses events on purpose.
-    pub(crate) losing: PathBuf,
-    /// The kernel tests.
-    pub(crate) tests: PathBuf,
-    /// The tests that want a machine to themselves.
-    pub(crate) storm: PathBuf,
-}
+/// The names of the programs in a guest, and where each is. `tcpstat-losing` is the one whose tracer loses
+/// events on purpose.
+pub(crate) type Programs = Vec<(&'static str, PathBuf)>;
 
-/// Builds them.
+/// Builds them. The BPF objects must have been built.
 pub(crate) fn build(workspace: &Workspace) -> Result<Programs> {
     let target = workspace.matrix().join("build");
     let step = |title, log: &str| Step { tail: 80, ..Step::new(title, workspace.log(log)) };
@@ -40,9 +31,9 @@ pub(crate) fn build(workspace: &Workspace) -> Result<Programs> {
     let tcpstat = target.join(TRIPLE).join("release/tcpstat");
     let losing = target.join("tcpstat-losing");
     let mut command = cargo(workspace, &target);
-    command.args(build).args(["--features", object::LOSING_FEATURE]);
+    command.args(build).args(object::LOSING_FEATURE);
     step("building a losing tcpstat for the guests", "matrix-build-losing").run(&mut command)?;
-    object::keep(&tcpstat, &losing)?;
+    fs::copy(&tcpstat, &losing)?;
     let mut command = cargo(workspace, &target);
     step("building tcpstat for the guests", "matrix-build").run(command.args(build))?;
 
@@ -50,16 +41,18 @@ pub(crate) fn build(workspace: &Workspace) -> Result<Programs> {
     let mut command = cargo(workspace, &target);
     command
         .args(["test", "--no-run", "--locked", "--package", "tcpstat-tests"])
-        .args(["--test", KERNEL, "--test", STORM])
+        .args(TESTS.iter().flat_map(|(test, _)| ["--test", test]))
         .arg("--message-format=json-render-diagnostics")
         .env("CARGO_PROFILE_DEV_STRIP", "symbols")
         .env("TCPSTAT_TEST_DEADLINE_SECONDS", DEADLINE_SECONDS);
     step.run(&mut command)?;
-    let messages = fs_err::read_to_string(&step.log)?;
-    let find = |name| {
-        executable(&messages, name).with_context(|| format!("cargo does not say where {name} is"))
-    };
-    Ok(Programs { tcpstat, losing, tests: find(KERNEL)?, storm: find(STORM)? })
+    let messages = fs::read_to_string(&step.log)?;
+    let mut programs = vec![("tcpstat", tcpstat), ("tcpstat-losing", losing)];
+    for (test, name) in TESTS {
+        let path = executable(&messages, test);
+        programs.push((name, path.with_context(|| format!("cargo does not say where {test} is"))?));
+    }
+    Ok(programs)
 }
 
 fn cargo(workspace: &Workspace, target: &Path) -> Command {
@@ -80,21 +73,4 @@ fn executable(messages: &str, target: &str) -> Option<PathBuf> {
         let executable = message.get("executable")?.as_str()?;
         wanted.then(|| PathBuf::from(executable))
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn cargo_says_where_the_tests_are() {
-        let messages = "   Compiling x\n\
-            {\"reason\":\"compiler-artifact\",\"executable\":null}\n\
-            {\"reason\":\"x\",\"target\":{\"name\":\"kernel\"},\"executable\":\"/t/kernel-1\"}\n\
-            {\"reason\":\"x\",\"target\":{\"name\":\"storm\"},\"executable\":\"/t/storm-1\"}\n\
-            {\"reason\":\"build-finished\",\"success\":true}\n  Finished\n";
-        assert_eq!(executable(messages, "kernel"), Some("/t/kernel-1".into()));
-        assert_eq!(executable(messages, "storm"), Some("/t/storm-1".into()));
-        assert_eq!(executable(messages, "support"), None);
-    }
 }

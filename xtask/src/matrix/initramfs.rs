@@ -12,6 +12,7 @@ use fs_err::{self as fs, File};
 
 use crate::files;
 use crate::matrix::archive::Archive;
+use crate::matrix::boot::Variant;
 use crate::matrix::guest::Programs;
 use crate::matrix::kernel::Kernel;
 use crate::matrix::left_out;
@@ -21,7 +22,7 @@ use crate::tools::Tools;
 
 const INIT: &str = include_str!("init.sh");
 
-/// What the tests run beside tcpstat.
+/// Programs of this machine that the tests run beside tcpstat.
 const MACHINES_OWN: [&str; 5] = ["ip", "prlimit", "setpriv", "ss", "unshare"];
 
 /// The part that all guests share, packed.
@@ -31,29 +32,21 @@ pub(crate) struct Base {
 }
 
 impl Base {
-    /// Packs busybox (Debian's static one, never installed), the programs under test, and what they
-    /// need of this machine's programs, with their libraries.
+    /// Packs busybox, the programs under test, and what they need of this machine's programs, with their
+    /// libraries.
     pub(crate) fn assemble(
         workspace: &Workspace,
         archive: &Archive,
         programs: &Programs,
         tools: &Tools,
     ) -> Result<Self> {
-        let busybox = workspace.busybox();
-        if !process::is_executable(&busybox) {
-            archive.unpack(&["busybox-static".to_owned()], &workspace.matrix().join("busybox"))?;
-        }
-        let base = Self { folder: workspace.matrix().join("initramfs"), busybox };
+        let folder = workspace.matrix().join("initramfs");
+        let base = Self { folder, busybox: archive.busybox()? };
         files::remove(&base.folder)?;
         let root = base.folder.join("base");
         copy(&base.busybox, &root.join("bin/busybox"))?;
         symlink("busybox", root.join("bin/sh")).context("cannot link sh to busybox")?;
-        for (program, name) in [
-            (&programs.tcpstat, "tcpstat"),
-            (&programs.losing, "tcpstat-losing"),
-            (&programs.tests, "tests"),
-            (&programs.storm, "storm"),
-        ] {
+        for (name, program) in programs {
             copy(program, &root.join("bin").join(name))?;
         }
         let mut dynamic = vec![(tools.node_exporter.clone(), "node_exporter")];
@@ -65,8 +58,8 @@ impl Base {
             copy(&program, &root.join("bin").join(name))?;
             // Fails for a static program, which needs none.
             let listed = process::probe(Command::new("ldd").arg(&program)).unwrap_or_default();
-            for library in libraries(&listed) {
-                copy(&library, &root.join(library.strip_prefix("/").unwrap_or(&library)))?;
+            for library in listed.split_whitespace().filter(|word| word.starts_with('/')) {
+                copy(Path::new(library), &root.join(library.trim_start_matches('/')))?;
             }
         }
         fs::write(root.join("init"), INIT)?;
@@ -75,25 +68,30 @@ impl Base {
         Ok(base)
     }
 
-    /// The initramfs of that name, for that kernel: it runs the tests that `filter` selects, without those that the
-    /// kernel cannot run.
+    /// The initramfs of that name, for that kernel: it runs the tests that `filter` selects, without those that
+    /// the kernel cannot run.
     pub(crate) fn for_kernel(
         &self,
         kernel: &Kernel,
-        name: &str,
+        variant: &Variant,
         filter: &[String],
     ) -> Result<PathBuf> {
-        let root = self.folder.join(name);
+        let name = variant.name_of(kernel);
+        let root = self.folder.join(&name);
         let modules = kernel.modules();
         for module in files::entries(&modules)? {
             copy(&module, &root.join("modules").join(files::relative(&modules, &module)))?;
         }
-        let mut arguments = vec!["--color".to_owned(), "never".to_owned()];
-        arguments.extend(left_out::arguments(kernel.series()));
-        arguments.extend(filter.iter().filter(|word| *word != "--").cloned());
+        let filter = filter.iter().map(String::as_str).filter(|word| *word != "--");
+        let usual = ["--color", "never"].into_iter().chain(left_out::arguments(kernel.series()));
+        let arguments: Vec<_> = match variant.filter {
+            Some(only) => usual.chain([only]).collect(),
+            None => usual.chain(filter).collect(),
+        };
         fs::write(root.join("arguments"), arguments.join("\n") + "\n")?;
+        fs::write(root.join("programs"), variant.programs)?;
 
-        let own = self.pack(name)?;
+        let own = self.pack(&name)?;
         let whole = self.folder.join(format!("{name}.whole.cpio"));
         let mut target = File::create(&whole)?;
         for part in [self.folder.join("base.cpio"), own] {
@@ -120,41 +118,17 @@ impl Base {
     }
 }
 
-/// A program of that name, also where PATH does not lead.
+/// A program of that name, also if it is in none of the folders of PATH.
 fn find(name: &str) -> Option<PathBuf> {
     let more = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"].map(|dir| Path::new(dir).join(name));
-    process::on_path(name).or_else(|| more.into_iter().find(|file| process::is_executable(file)))
+    process::on_path(name).or_else(|| more.into_iter().find(|file| file.is_file()))
 }
 
-/// The files in the output of `ldd`.
-fn libraries(listed: &str) -> Vec<PathBuf> {
-    listed
-        .lines()
-        .filter_map(|line| line.split_whitespace().find(|word| word.starts_with('/')))
-        .map(PathBuf::from)
-        .collect()
-}
-
-/// Copies what a path leads to, mode included, unless it is there.
+/// Copies the file that a path leads to, mode included, unless it is there.
 fn copy(from: &Path, to: &Path) -> Result<()> {
     if !to.exists() {
         fs::create_dir_all(to.parent().unwrap_or(to))?;
         fs::copy(from, to)?;
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn libraries_are_paths_with_the_loader_among_them() {
-        let listed = "\tlinux-vdso.so.1 (0x00007ff1d862d000)\n\
-            \tlibmnl.so.0 => /lib/x86_64-linux-gnu/libmnl.so.0 (0x00007ff1d84a8000)\n\
-            \t/lib64/ld-linux-x86-64.so.2 (0x00007ff1d862d000)\n";
-        let paths = ["/lib/x86_64-linux-gnu/libmnl.so.0", "/lib64/ld-linux-x86-64.so.2"];
-        assert_eq!(libraries(listed), paths.map(PathBuf::from));
-        assert_eq!(libraries("\tnot a dynamic executable\n"), Vec::<PathBuf>::new());
-    }
 }

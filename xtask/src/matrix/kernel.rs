@@ -2,17 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use fs_err as fs;
 
 use crate::files;
-use crate::matrix::archive::{self, Archive};
+use crate::matrix::archive::Archive;
+use crate::matrix::choice::{Package, Series};
 use crate::matrix::modules;
-use crate::matrix::packages::{Package, Series};
 use crate::target::Workspace;
-
-/// A listed package may be gone already; then the next one may not be. As many are tried.
-const ATTEMPTS: usize = 3;
 
 /// A kernel that can be booted.
 #[derive(Clone, Debug)]
@@ -23,7 +20,7 @@ pub(crate) struct Kernel {
 
 impl Kernel {
     pub(crate) fn series(&self) -> Series {
-        self.package.series().unwrap_or_default()
+        self.package.series()
     }
 
     pub(crate) fn version(&self) -> &str {
@@ -40,26 +37,12 @@ impl Kernel {
     }
 }
 
-/// The first of `candidates` that can be had; the cached one where it was had before.
+/// Downloads a kernel, unless it is in the cache.
 pub(crate) fn obtain(
     workspace: &Workspace,
     archive: &Archive,
-    candidates: &[Package],
+    package: &Package,
 ) -> Result<Kernel> {
-    let mut obstacle = anyhow!("no suite lists it");
-    for package in candidates.iter().take(ATTEMPTS) {
-        match take(workspace, archive, package) {
-            Ok(kernel) => return Ok(kernel),
-            Err(error) => {
-                println!("{} cannot be had: {error:#}", package.name);
-                obstacle = error;
-            }
-        }
-    }
-    Err(obstacle)
-}
-
-fn take(workspace: &Workspace, archive: &Archive, package: &Package) -> Result<Kernel> {
     let kernels = workspace.matrix().join("kernels");
     let folder = kernels.join(format!("{}_{}", package.name, package.version));
     let kernel = Kernel { package: package.clone(), folder };
@@ -70,13 +53,18 @@ fn take(workspace: &Workspace, archive: &Archive, package: &Package) -> Result<K
     archive.unpack(&package.parts, &root)?;
     let parts = kernels.join("unfinished");
     files::make_empty(&parts)?;
-    let image = archive::find(&root, &|name| name == "vmlinuz" || name.starts_with("vmlinuz-"))?
-        .with_context(|| format!("{} has no vmlinuz", package.name))?;
-    fs::copy(&image, parts.join("vmlinuz"))?;
-    let tree = archive::find(&root, &|name| name == "modules.builtin")?
-        .and_then(|list| list.parent().map(Path::to_owned))
-        .with_context(|| format!("{} has no modules", package.name))?;
-    modules::extract(workspace, &tree, &parts.join("modules"))?;
+    let found = files::below(&root)?;
+    let named = |name: &str| {
+        let is_it = |file: &&PathBuf| {
+            file.file_name().is_some_and(|file| file.to_string_lossy().starts_with(name))
+        };
+        let missing = || format!("{} has no {name}", package.name);
+        found.iter().find(is_it).with_context(missing)
+    };
+    fs::copy(named("vmlinuz")?, parts.join("vmlinuz"))?;
+    let builtin = named("modules.builtin")?;
+    let tree = builtin.parent().unwrap_or(Path::new("/"));
+    modules::extract(&archive.busybox()?, tree, &parts.join("modules"))?;
     files::remove(&root)?;
     // Only now: what is in the cache is complete.
     fs::rename(&parts, &kernel.folder)?;

@@ -8,83 +8,100 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 use std::{io, iter, thread};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::matrix::archive::Archive;
+use crate::matrix::boot::{Boot, Qemu};
 use crate::matrix::choice::Wanted;
 use crate::matrix::initramfs::Base;
 use crate::matrix::kernel::Kernel;
 use crate::matrix::report::Row;
-use crate::matrix::variant::Boot;
 use crate::target::Workspace;
 use crate::tools::Tools;
 
 mod archive;
+mod boot;
 mod choice;
 mod console;
 mod guest;
 mod initramfs;
 mod kernel;
 mod left_out;
-mod machine;
 mod modules;
-mod packages;
 mod report;
-mod sources;
-mod variant;
 
-/// Without a word on which kernels, fewer than these are too few.
+/// If no kernels are named, fewer than these are too few.
 const FEWEST: usize = 4;
 
 /// Kernels are emulated one per processor, though not more than this.
 const AT_ONCE: usize = 4;
 
-/// Runs the tests on every kernel of `names` (such as `5.10`), or on those of the matrix if there are
-/// none; `filter` goes to the test binary. The BPF object must have been built.
-///
-/// Succeeds when enough kernels could be had and all of them passed.
-pub(crate) fn run(
-    workspace: &Workspace,
-    tools: &Tools,
-    names: &[String],
-    filter: &[String],
-) -> Result<()> {
+/// All that the boots need.
+pub(crate) struct Prepared {
+    qemu: Qemu,
+    base: Base,
+    kernels: Vec<Kernel>,
+    /// The kernels that are not available, in words.
+    missing: Vec<String>,
+}
+
+/// Finds or installs the emulator, builds the programs of the guests, and downloads the kernels of `names` (such
+/// as `5.10`), or those of the matrix if there are none. The BPF objects must have been built.
+pub(crate) fn prepare(workspace: &Workspace, tools: &Tools, names: &[String]) -> Result<Prepared> {
     ensure!(
         cfg!(target_arch = "x86_64"),
         "the kernels of the matrix are for x86_64, which this machine is not"
     );
     let wanted = if names.is_empty() {
-        Wanted::matrix()
+        choice::MATRIX.to_vec()
     } else {
         names.iter().map(|name| Wanted::parse(name)).collect::<Result<_>>()?
     };
-    let qemu = machine::provide(workspace)?;
+    let qemu = Qemu::provide(workspace)?;
     let programs = guest::build(workspace)?;
     let archive = Archive::open(workspace)?;
     let base = Base::assemble(workspace, &archive, &programs, tools)?;
     let (kernels, missing) = obtain(workspace, &archive, &wanted)?;
-    let obtained = kernels.len();
-    let boots = variant::all(&kernels, filter)
-        .into_iter()
-        .map(|(kernel, variant)| {
-            let filter = variant.filter.map_or_else(|| filter.to_vec(), |only| vec![only.into()]);
-            let name = variant.name_of(kernel);
-            let initramfs = base.for_kernel(kernel, &name, &filter)?;
-            Ok(Boot { name, kernel: kernel.clone(), variant, initramfs })
-        })
-        .collect::<Result<_>>()?;
+    Ok(Prepared { qemu, base, kernels, missing })
+}
+
+/// Runs the tests on every kernel; `filter` goes to the test binaries.
+///
+/// Succeeds if the tests passed on all of them, and enough kernels were available: all of `names`, or
+/// [`FEWEST`] of the matrix.
+pub(crate) fn run(
+    workspace: &Workspace,
+    prepared: Prepared,
+    names: &[String],
+    filter: &[String],
+) -> Result<()> {
+    let Prepared { qemu, base, kernels, missing } = prepared;
+    let boots = boot::variants(&kernels, filter).into_iter().map(|(kernel, variant)| {
+        let initramfs = base.for_kernel(kernel, &variant, filter)?;
+        Ok(Boot { name: variant.name_of(kernel), kernel: kernel.clone(), variant, initramfs })
+    });
+    let boots = boots.collect::<Result<_>>()?;
     left_out::announce();
     let rows = boot_all(workspace, &qemu, boots);
 
-    let table = format!("{}\n{}", report::table(&rows, &missing), report::losses(&rows));
+    let table = report::table(&rows, &missing);
     println!("\n{table}");
-    let file = workspace.log("matrix").with_extension("md");
-    fs_err::write(&file, &table)?;
-    rows.iter().filter(|row| !row.passed()).for_each(Row::print_failures);
-    verdict(&rows, obtained, &missing, names.is_empty())
+    fs_err::write(workspace.log("matrix").with_extension("md"), &table)?;
+    let failed: Vec<_> = rows.iter().filter(|row| !row.passed()).collect();
+    for row in &failed {
+        row.print_failures();
+    }
+    if !failed.is_empty() {
+        let failed: Vec<_> = failed.into_iter().map(Row::version).collect();
+        bail!("the kernel tests failed on {}", failed.join(", "));
+    }
+    let ran = kernels.len();
+    let enough = if names.is_empty() { ran >= FEWEST } else { missing.is_empty() };
+    ensure!(enough, "too few kernels: {ran} ran; {}", missing.join("; "));
+    Ok(())
 }
 
-/// The kernels that could be had, each one once, and in words those that could not.
+/// The kernels that are available, each one once, and in words those that are not.
 fn obtain(
     workspace: &Workspace,
     archive: &Archive,
@@ -94,13 +111,14 @@ fn obtain(
     let (mut kernels, mut missing) = (Vec::<Kernel>::new(), Vec::new());
     for wanted in wanted {
         let taken: Vec<_> = kernels.iter().map(Kernel::series).collect();
-        match kernel::obtain(workspace, archive, &wanted.candidates(&offered, &taken)) {
+        let best = wanted.best(&offered, &taken).context("no suite lists it");
+        match best.and_then(|package| kernel::obtain(workspace, archive, package)) {
             Ok(kernel) => {
                 println!("kernel {wanted}: {}", kernel.version());
                 kernels.push(kernel);
             }
             Err(error) => {
-                println!("kernel {wanted} cannot be had: {error:#}");
+                println!("kernel {wanted} is not available: {error:#}");
                 missing.push(format!("{wanted}: {error:#}"));
             }
         }
@@ -108,8 +126,8 @@ fn obtain(
     Ok((kernels, missing))
 }
 
-/// Boots all, one per processor at a time; the rows are in the order of the kernels.
-fn boot_all(workspace: &Workspace, qemu: &machine::Qemu, boots: Vec<Boot>) -> Vec<Row> {
+/// Boots all, one per processor at a time; the rows are in the order of the boots.
+fn boot_all(workspace: &Workspace, qemu: &Qemu, boots: Vec<Boot>) -> Vec<Row> {
     let at_once = thread::available_parallelism().map_or(1, usize::from).min(AT_ONCE);
     let queue = Mutex::new(boots.into_iter().enumerate());
     let work = || {
@@ -127,23 +145,13 @@ fn boot_all(workspace: &Workspace, qemu: &machine::Qemu, boots: Vec<Boot>) -> Ve
     rows.into_iter().map(|(_, row)| row).collect()
 }
 
-fn boot_one(workspace: &Workspace, qemu: &machine::Qemu, boot: Boot) -> Row {
+fn boot_one(workspace: &Workspace, qemu: &Qemu, boot: Boot) -> Row {
     let started = Instant::now();
-    let log = workspace.log(&format!("matrix-{}", boot.name.replace(' ', "-")));
+    let log = workspace.log(&format!("matrix-{}", boot.name));
     let ended = qemu.boot(&boot, &log);
     let row = Row::new(boot.name, ended, log, started.elapsed());
     // Locked, so that what is printed of a kernel stays together.
     let _console = io::stdout().lock();
     row.print(workspace);
     row
-}
-
-fn verdict(rows: &[Row], obtained: usize, missing: &[String], whole_matrix: bool) -> Result<()> {
-    let failed: Vec<_> = rows.iter().filter(|row| !row.passed()).map(Row::version).collect();
-    if !failed.is_empty() {
-        bail!("the kernel tests failed on {}", failed.join(", "));
-    }
-    let enough = if whole_matrix { obtained >= FEWEST } else { missing.is_empty() };
-    ensure!(enough, "too few kernels: {obtained} ran; {}", missing.join("; "));
-    Ok(())
 }

@@ -3,55 +3,55 @@
 //! Debian's packages have no `modules.dep`, which is made where they are installed: what a module
 //! depends on is read from the module.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 use fs_err as fs;
 
-use crate::matrix::archive::find;
-use crate::target::Workspace;
+use crate::files;
 
 /// `tun` plays the peers; the others answer `ss` and node_exporter.
 const NEEDED: [&str; 4] = ["tun", "veth", "inet_diag", "tcp_diag"];
 
 /// Takes the modules from the tree of a kernel into `folder`, decompressed, with the file `order`: their
 /// names, one a line, as they are to be loaded.
-pub(crate) fn extract(workspace: &Workspace, tree: &Path, folder: &Path) -> Result<()> {
+pub(crate) fn extract(busybox: &Path, tree: &Path, folder: &Path) -> Result<()> {
     fs::create_dir_all(folder)?;
     let builtin = fs::read_to_string(tree.join("modules.builtin"))?;
+    let files = files::below(tree)?.into_iter();
+    let files = files.filter(|file| file.to_string_lossy().contains(".ko")).collect();
     // What is built in counts as taken.
-    let mut taken: Vec<_> = builtin.lines().map(module_name).collect();
-    let mut order = String::new();
-    for name in NEEDED {
-        take(workspace, tree, folder, name, &mut taken, &mut order)?;
-    }
-    Ok(fs::write(folder.join("order"), order)?)
+    let taken = builtin.lines().map(module_name).collect();
+    let mut tree = Tree { busybox, files, folder, taken, order: String::new() };
+    NEEDED.iter().try_for_each(|name| tree.take(name))?;
+    Ok(fs::write(folder.join("order"), tree.order)?)
 }
 
-/// Takes a module and those it depends on, which come before it.
-fn take(
-    workspace: &Workspace,
-    tree: &Path,
-    folder: &Path,
-    name: &str,
-    taken: &mut Vec<String>,
-    order: &mut String,
-) -> Result<()> {
-    if taken.iter().any(|taken| taken == name) {
-        return Ok(());
+struct Tree<'a> {
+    busybox: &'a Path,
+    files: Vec<PathBuf>,
+    folder: &'a Path,
+    taken: Vec<String>,
+    order: String,
+}
+
+impl Tree<'_> {
+    /// Takes a module and those it depends on, which come before it.
+    fn take(&mut self, name: &str) -> Result<()> {
+        if self.taken.iter().any(|taken| taken == name) {
+            return Ok(());
+        }
+        self.taken.push(name.to_owned());
+        let is_it = |file: &&PathBuf| module_name(&file.to_string_lossy()) == name;
+        let file = self.files.iter().find(is_it);
+        let file = file.with_context(|| format!("the kernel has no module {name}"))?;
+        let content = content(self.busybox, file)?;
+        dependencies(&content).iter().try_for_each(|needed| self.take(needed))?;
+        fs::write(self.folder.join(name).with_extension("ko"), content)?;
+        self.order.extend([name, "\n"]);
+        Ok(())
     }
-    taken.push(name.to_owned());
-    let file = find(tree, &|file| file.contains(".ko") && module_name(file) == name)?
-        .with_context(|| format!("the kernel has no module {name}"))?;
-    let content = content(workspace, &file)?;
-    for needed in dependencies(&content) {
-        take(workspace, tree, folder, &needed, taken, order)?;
-    }
-    fs::write(folder.join(name).with_extension("ko"), content)?;
-    order.push_str(name);
-    order.push('\n');
-    Ok(())
 }
 
 /// `kernel/drivers/net/ip6-tunnel.ko.xz` is `ip6_tunnel`.
@@ -60,18 +60,17 @@ fn module_name(path: &str) -> String {
     file.split(".ko").next().unwrap_or_default().replace('-', "_")
 }
 
-fn content(workspace: &Workspace, file: &Path) -> Result<Vec<u8>> {
-    let shown = file.display();
+fn content(busybox: &Path, file: &Path) -> Result<Vec<u8>> {
     match file.extension().and_then(|extension| extension.to_str()) {
         Some("ko") => Ok(fs::read(file)?),
         Some("xz") => {
-            let mut command = Command::new(workspace.busybox());
+            let mut command = Command::new(busybox);
             command.args(["xz", "-dc"]).arg(file).stdin(Stdio::null());
             let output = command.output().context("cannot run busybox")?;
-            ensure!(output.status.success(), "busybox cannot decompress {shown}");
+            ensure!(output.status.success(), "busybox cannot decompress {}", file.display());
             Ok(output.stdout)
         }
-        _ => bail!("{shown} is compressed in a way that is not known here"),
+        _ => bail!("{} is compressed in a way that is not known here", file.display()),
     }
 }
 
@@ -106,16 +105,9 @@ mod tests {
             let module = format!("\x7fELF\0license=GPL\0depends={depends}\0name=x\0");
             fs::write(tree.join(file), module).unwrap();
         }
-        let workspace = Workspace::locate().unwrap();
-        extract(&workspace, &tree, &folder).unwrap();
+        extract(Path::new("busybox"), &tree, &folder).unwrap();
         let order = fs::read_to_string(folder.join("order")).unwrap();
         assert_eq!(order, "tun\nveth\nudp_tunnel\ninet_diag\ntcp_diag\n");
         assert!(order.lines().all(|name| folder.join(format!("{name}.ko")).is_file()));
-    }
-
-    #[test]
-    fn files_and_lists_name_a_module_alike() {
-        assert_eq!(module_name("kernel/net/ipv4/tcp_diag.ko"), "tcp_diag");
-        assert_eq!(module_name("ip6-tunnel.ko.xz"), "ip6_tunnel");
     }
 }

@@ -1,4 +1,4 @@
-//! What came of the kernels, for people.
+//! The results of the kernels, for people.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::failures;
 use crate::losses;
 use crate::matrix::console::Console;
+use crate::report;
 use crate::target::Workspace;
 
 /// How many lines of a console are shown that has no orderly end.
 const LAST_LINES: usize = 20;
 
-/// What came of one kernel.
+/// The result of one boot.
 pub(crate) struct Row {
     version: String,
     console: Console,
@@ -30,10 +30,12 @@ impl Row {
     pub(crate) fn new(version: String, ended: Result<()>, log: PathBuf, elapsed: Duration) -> Self {
         let text = fs::read_to_string(&log).unwrap_or_default();
         let console = Console::read(&text);
+        let lines: Vec<_> = text.lines().collect();
+        let last_lines = lines[lines.len().saturating_sub(LAST_LINES)..].join("\n");
         let obstacle = match ended {
             Err(error) => Some(format!("{error:#}")),
             Ok(()) if console.status.is_none() => {
-                Some(format!("no end of the tests, a panic?\n{}", last_lines(&text)))
+                Some(format!("no end of the tests, a panic?\n{last_lines}"))
             }
             Ok(()) => None,
         };
@@ -44,47 +46,35 @@ impl Row {
         &self.version
     }
 
-    /// Whether it ran to its end, and all tests held.
+    /// Whether it ran to its end, and all tests passed.
     pub(crate) fn passed(&self) -> bool {
         self.obstacle.is_none() && self.console.passed()
     }
 
-    /// Prints what the steps of the other tests show: what runs, what failed, how it ended.
+    /// Prints which tests failed, and how it ended.
     pub(crate) fn print(&self, workspace: &Workspace) {
         println!("     Running kernel tests on {} ({})", self.version, workspace.shown(&self.log));
-        let Console { failed, failures, closing, .. } = &self.console;
-        let said = failures.lines().map(|line| format!("    {line}"));
-        for line in failed.iter().cloned().chain(said).chain(closing.iter().cloned()) {
-            println!("{line}");
-        }
+        self.console.results.iter().for_each(|line| println!("{line}"));
         if let Some(obstacle) = &self.obstacle {
             println!("kernel {}: {obstacle}", self.version);
         }
     }
 
-    /// Prints in short what its failed tests said.
+    /// Prints in short the output of its failed tests.
     pub(crate) fn print_failures(&self) {
         println!("\nkernel {}:", self.version);
-        failures::print(&self.log);
+        report::print_failures(&self.log);
     }
 }
 
-fn last_lines(text: &str) -> String {
-    let lines: Vec<_> = text.lines().collect();
-    lines[lines.len().saturating_sub(LAST_LINES)..].join("\n")
-}
-
-/// A table in Markdown, and below it the kernels that could not be had.
+/// A table in Markdown, below it the kernels that are missing, and a table of what the storms lost.
 pub(crate) fn table(rows: &[Row], missing: &[String]) -> String {
     let mut text =
         "| kernel | counts | snapshot | hooks | runs | passed | failed | ignored | left out | seconds \
         | |\n| --- | --- | --- | --- | --- | ---: | ---: | ---: | ---: | ---: | --- |\n"
             .to_owned();
     for row in rows {
-        let counts = row
-            .console
-            .counts
-            .map_or(["?"; 4].map(str::to_owned), |counts| counts.map(|count| count.to_string()));
+        let counts = row.console.counts.map(|counts| counts.map(|count| count.to_string()));
         // Writing to a String cannot fail.
         let _ = writeln!(
             text,
@@ -92,61 +82,16 @@ pub(crate) fn table(rows: &[Row], missing: &[String]) -> String {
             row.version,
             row.console.serving.clone().unwrap_or_default().join(" | "),
             row.console.runs.join(", "),
-            counts.join(" | "),
+            counts.unwrap_or(["?"; 4].map(str::to_owned)).join(" | "),
             row.elapsed.as_secs_f64(),
             if row.passed() { "ok" } else { "FAILED" },
         );
     }
     for kernel in missing {
-        let _ = writeln!(text, "\nNot had: {kernel}");
+        let _ = writeln!(text, "\nMissing: {kernel}");
     }
-    text
-}
-
-/// What the storms of all kernels lost, as a table in Markdown.
-pub(crate) fn losses(rows: &[Row]) -> String {
-    losses::table(
-        rows.iter()
-            .flat_map(|row| row.console.losses.iter().map(|loss| (row.version.as_str(), loss))),
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::losses::Loss;
-
-    #[test]
-    fn the_table_has_a_row_for_each_kernel_and_names_the_missing() {
-        let console = Console {
-            tracer: Some("tp_btf".to_owned()),
-            runs: vec!["tp_btf".to_owned(), "tracepoint".to_owned()],
-            serving: Some(["tp_btf", "procfs", "none"].map(str::to_owned)),
-            status: Some(0),
-            counts: Some([97, 0, 0, 2]),
-            losses: Loss::parse(
-                "loss: kernel=5.10.0-46 program=tp_btf events=9 lost=0 counted=0 healed_seconds=0.1",
-            )
-            .into_iter()
-            .collect(),
-            ..Console::default()
-        };
-        let row = |console, obstacle| Row {
-            version: "5.10.262".to_owned(),
-            console,
-            obstacle,
-            log: PathBuf::new(),
-            elapsed: Duration::from_secs(161),
-        };
-        let rows = [row(console, None), row(Console::default(), Some("a panic".to_owned()))];
-        let table = table(&rows, &["6.18: no suite lists it".to_owned()]);
-        let lines: Vec<_> = table.lines().collect();
-        assert_eq!(
-            lines[2],
-            "| 5.10.262 | tp_btf | procfs | none | tp_btf, tracepoint | 97 | 0 | 0 | 2 | 161 | ok |"
-        );
-        assert_eq!(lines[3], "| 5.10.262 |  |  |  |  | ? | ? | ? | ? | 161 | FAILED |");
-        assert_eq!(lines[5], "Not had: 6.18: no suite lists it");
-        assert!(losses(&rows).ends_with("| 5.10.262 | `tp_btf` | 9 | 0 | 0 | 0.1 s |\n"));
-    }
+    let losses = rows
+        .iter()
+        .flat_map(|row| row.console.losses.iter().map(|loss| (row.version.as_str(), loss)));
+    text + "\n" + &losses::table(losses)
 }
