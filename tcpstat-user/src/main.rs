@@ -1,4 +1,4 @@
-//! The binary `tcpstat`; see the library for what it does.
+//! The binary `tcpstat`. The library has the code.
 
 use std::{env, process::ExitCode};
 

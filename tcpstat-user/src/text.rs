@@ -1,20 +1,19 @@
-//! Text from elsewhere: servers, arguments, variables, errors that quote them. All of it passes through
-//! [`plain`] before a terminal, a log line or standard error gets it.
+//! Makes untrusted text safe to show: from servers, arguments, variables, and errors that quote them. All of
+//! it passes through [`plain`] before it is written to a terminal, the log, or standard error.
 
 use std::borrow::Cow;
 
-/// Longest message in characters: an error with its causes and remedy has a few hundred.
-pub const MESSAGE: usize = 1_000;
+/// Maximum characters of a message: an error with its causes and remedy has a few hundred.
+pub(crate) const MESSAGE: usize = 1_000;
 
-/// Longest quoted value in characters: a host name has up to 253.
-pub const VALUE: usize = 256;
+/// Maximum characters of a quoted value: a host name has up to 253.
+pub(crate) const VALUE: usize = 256;
 
-/// `text` in one line without anything that a terminal obeys or that hides or reorders text: such
-/// characters are written as `\u{1b}`. Of more than `most` characters the first are kept, and `...` says so.
-#[must_use]
-pub fn plain(text: &str, most: usize) -> Cow<'_, str> {
-    // A byte is a character at least, so a short text need not be counted.
-    let short = text.len() <= most || text.chars().nth(most).is_none();
+/// `text` in one line, with every character escaped that controls a terminal, or hides or reorders text, as in
+/// `\u{1b}`. If that has more than `max` characters, it is cut and ends in `...`.
+pub(crate) fn plain(text: &str, max: usize) -> Cow<'_, str> {
+    // A character has at least one byte, so the characters of a short text need not be counted.
+    let short = text.len() <= max || text.chars().nth(max).is_none();
     if short && !text.chars().any(is_unprintable) {
         return Cow::Borrowed(text);
     }
@@ -23,7 +22,7 @@ pub fn plain(text: &str, most: usize) -> Cow<'_, str> {
     for c in text.chars() {
         let escaped = is_unprintable(c).then(|| escape(c));
         characters += escaped.as_ref().map_or(1, String::len);
-        if characters > most {
+        if characters > max {
             printed.push_str("...");
             break;
         }
@@ -35,12 +34,10 @@ pub fn plain(text: &str, most: usize) -> Cow<'_, str> {
     Cow::Owned(printed)
 }
 
-/// `url` with `***` for its password. A user name alone may be a token, so it is hidden too.
+/// `url` with `***` in place of user and password. A user name alone may be a token, so it is hidden too.
 ///
-/// A password may have any character where somebody did not encode it: all from the scheme to the last
-/// `@` is taken for it.
-#[must_use]
-pub fn without_password(url: &str) -> Cow<'_, str> {
+/// An unencoded password may contain any character: everything from the scheme to the last `@` is hidden.
+pub(crate) fn without_password(url: &str) -> Cow<'_, str> {
     let start = url.find("://").map_or(0, |at| at + "://".len());
     match url[start..].rfind('@') {
         None => Cow::Borrowed(url),
@@ -48,8 +45,8 @@ pub fn without_password(url: &str) -> Cow<'_, str> {
     }
 }
 
-/// Whether a terminal may do something else with it than show it where it stands: C0, DEL and C1
-/// controls, separators of lines, marks of direction, what has no width, and tags.
+/// Whether a terminal may do anything other than show the character in its place: C0, DEL and C1 controls,
+/// line separators, direction marks, characters without width, and tags.
 fn is_unprintable(c: char) -> bool {
     c.is_control()
         || matches!(c,
@@ -73,14 +70,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_fit_to_be_shown_stays_as_it_is() {
+    fn safe_text_does_not_change() {
         for text in ["", "web-1", "größer → 3", "{\"a\": 1}", "日本"] {
             assert!(matches!(plain(text, 20), Cow::Borrowed(same) if same == text), "{text}");
         }
     }
 
     #[test]
-    fn what_a_terminal_obeys_is_written_out() {
+    fn control_characters_are_escaped() {
         for (text, shown) in [
             ("\u{1b}]0;title\u{7}", r"\u{1b}]0;title\u{7}"),
             ("\u{9b}2J", r"\u{9b}2J"),
@@ -94,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_text_is_cut_and_says_so() {
+    fn a_long_text_is_cut_and_ends_in_dots() {
         assert_eq!(plain("12345", 5), "12345");
         assert_eq!(plain("123456", 5), "12345...");
         assert_eq!(plain("größer", 3), "grö...");
@@ -102,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_has_no_password_and_keeps_the_rest() {
+    fn a_url_loses_only_its_user_and_password() {
         for (url, shown) in [
             ("http://web-1:10048", "http://web-1:10048"),
             ("http://me:secret@web-1:10048", "http://***@web-1:10048"),
@@ -117,10 +114,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_that_a_terminal_obeys_passes(text in any::<String>(), most in 0_usize..40) {
-            let shown = plain(&text, most);
+        fn the_result_has_no_control_characters_and_is_short(text in any::<String>(), max in 0_usize..40) {
+            let shown = plain(&text, max);
             prop_assert!(!shown.chars().any(is_unprintable), "{shown:?}");
-            prop_assert!(shown.chars().count() <= most + 3);
+            prop_assert!(shown.chars().count() <= max + 3);
         }
     }
 }

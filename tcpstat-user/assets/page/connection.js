@@ -1,11 +1,11 @@
-// The stream of the API. It is opened again when it breaks.
+// The event stream of the API. After it breaks, it is opened again.
 
-// Two samples are a second apart; without one for so long the other side is gone.
+// The exporter sends a sample every second; after this time without one the connection is broken.
 const SILENCE_MS = 5000;
 const RETRY_MS = [500, 1000, 2000, 4000];
 
-/** Calls `on.state` with "connecting", "waiting" (nothing has been counted yet), "live" or
-    "reconnecting", `on.history` once after each opening, then `on.sample` and `on.status`. */
+/** Calls `on.state` with "waiting" (for the first snapshot), "live" or "reconnecting", `on.history` once after
+    each connection, then `on.sample` and `on.status`. */
 export function connect(on) {
   let failures = 0;
   let silence;
@@ -13,19 +13,19 @@ export function connect(on) {
 
   function open() {
     const source = new EventSource("api/v1/stream");
-    const asked = new AbortController();
+    const historyRequest = new AbortController();
     let samples = 0;
 
     const lost = () => {
-      if (asked.signal.aborted) return;
-      asked.abort();
+      if (historyRequest.signal.aborted) return;
+      historyRequest.abort();
       clearTimeout(silence);
       source.close();
       on.state("reconnecting");
       setTimeout(open, RETRY_MS[Math.min(failures, RETRY_MS.length - 1)]);
       failures += 1;
     };
-    const heard = () => {
+    const restartTimer = () => {
       clearTimeout(silence);
       silence = setTimeout(lost, SILENCE_MS);
     };
@@ -36,11 +36,11 @@ export function connect(on) {
     source.addEventListener("error", lost);
     source.addEventListener("status", ({ data }) => on.status(JSON.parse(data)));
     source.addEventListener("sample", async ({ data }) => {
-      heard();
+      restartTimer();
       samples += 1;
       if (samples === 1) {
         try {
-          const answer = await fetch("api/v1/history", { signal: asked.signal });
+          const answer = await fetch("api/v1/history", { signal: historyRequest.signal });
           if (!answer.ok) throw new Error(`history: ${answer.status}`);
           on.history(await answer.json());
         } catch {

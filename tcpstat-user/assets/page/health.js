@@ -3,14 +3,14 @@
 import { count } from "./tables.js";
 
 /** Shows how tcpstat counts, and whether its counts agree with the kernel. */
-export function tell(status) {
+export function showStatus(status) {
   const { tracer, snapshot } = status;
   const running = age(status.uptime_ms - status.started_uptime_ms);
   document.getElementById("running").textContent = `, revision ${status.revision}, running for ${running}`;
-  say("counted", tracer ? counted(tracer) : ["", "not in the kernel", "the numbers are those of the last snapshot"]);
-  say("proof", tracer ? proof(tracer) : ["", "none", "tcpstat check shows what the tracer needs"]);
-  say("drift", tracer ? drift(tracer) : ["", "unknown", "without a tracer there are no counts to compare"]);
-  say("listing", snapshot ? listing(snapshot, status.snapshot_errors) : ["", "none yet", ""]);
+  show("counted", tracer ? counted(tracer) : ["", "not in the kernel", "the numbers are those of the last snapshot"]);
+  show("proof", tracer ? check(tracer) : ["", "none", "tcpstat check shows what the tracer needs"]);
+  show("drift", tracer ? drift(tracer) : ["", "unknown", "without a tracer there are no counts to compare"]);
+  show("listing", snapshot ? lastSnapshot(snapshot, status.snapshot_errors) : ["", "none yet", ""]);
 }
 
 function counted({ program, hooks, events_missed: missed, changes }) {
@@ -20,7 +20,7 @@ function counted({ program, hooks, events_missed: missed, changes }) {
   return ["good", "in the kernel", `by ${program}${hooked}${skipped}${changed}`];
 }
 
-function proof({ consistent, agreed_ms_ago: agreed, sockstat_mismatches: mismatches }) {
+function check({ consistent, agreed_ms_ago: agreed, sockstat_mismatches: mismatches }) {
   const when = agreed === null ? "no agreement yet" : `last agreement ${age(agreed)} ago`;
   const before = mismatches > 0 ? `; ${number(mismatches, "failed sockstat check")}` : "";
   if (consistent) return ["good", "agrees with the kernel", `${when}${before}`];
@@ -36,14 +36,14 @@ function drift({ drift, corrections }) {
   return ["bad", parts.join(", "), `counts minus snapshot; ${soFar}`];
 }
 
-function listing({ source, ended_ms_ago: ended, took_ms: took, interval_ms: interval, sockets }, errors) {
+function lastSnapshot({ source, ended_ms_ago: ended, took_ms: took, interval_ms: interval, sockets }, errors) {
   const lasted = took < 10 ? took.toFixed(1) : count(Math.round(took));
   const failed = errors > 0 ? `; ${number(errors, "row")} or snapshots failed` : "";
   const detail = `${number(sockets, "socket")} from ${source} in ${lasted} ms, every ${age(interval)}${failed}`;
   return [errors > 0 ? "bad" : "", `${age(ended)} ago`, detail];
 }
 
-/** A time in the two units that matter. */
+/** A duration, in one unit or two. */
 export function age(ms) {
   if (ms < 1000) return ms >= 100 ? `${(ms / 1000).toFixed(1)} s` : "0 s";
   const seconds = Math.round(ms / 1000);
@@ -56,7 +56,7 @@ export function age(ms) {
 
 const number = (number, word) => `${count(number)} ${word}${number === 1 ? "" : "s"}`;
 
-function say(id, [tone, word, detail]) {
+function show(id, [tone, word, detail]) {
   const [strong, span] = document.getElementById(id).children;
   document.getElementById(id).className = tone;
   if (strong.textContent !== word) strong.textContent = word;

@@ -1,11 +1,12 @@
-// Puts the page together: what the stream tells goes into the series, and from there into tables and plots.
+// Connects the parts of the page: samples of the stream go into the series, and from there into tables and
+// plots.
 
 import { connect } from "./connection.js";
-import { tell } from "./health.js";
-import { lineOfMove, lineOfState } from "./palette.js";
+import { showStatus } from "./health.js";
+import { stateLine, transitionLine } from "./palette.js";
 import { Plot, clock } from "./plot.js";
 import { Series, rate, sockets } from "./series.js";
-import { Rows, count, fillMoves, fillStates, perSecond } from "./tables.js";
+import { Rows, count, fillStates, fillTransitions, perSecond } from "./tables.js";
 
 const WORDS = {
   connecting: "connecting",
@@ -20,13 +21,13 @@ const find = (selector) => document.querySelector(selector);
 const whole = Array.from({ length: 10 }, (_, power) => [1, 2, 5].map((digit) => digit * 10 ** power)).flat();
 
 const series = new Series();
-// States differ by orders of magnitude, and the few matter.
+// Counts of states differ by orders of magnitude, and the small ones matter: their scale is logarithmic.
 const choices = { family: "both", logarithmic: { states: true, moves: false }, hidden: [], ...recall() };
 const states = new Rows(find("#states"));
 const moves = new Rows(find("#moves"));
-// The first of a table are drawn last, above the others.
-const stateLines = new Map(states.keys.reverse().map((state) => [state, lineOfState(state)]));
-const moveLines = new Map(moves.keys.reverse().map((move) => [move, lineOfMove(move, moves.keys)]));
+// The first rows of a table are drawn last, above the others.
+const stateLines = new Map(states.keys.reverse().map((state) => [state, stateLine(state)]));
+const moveLines = new Map(moves.keys.reverse().map((move) => [move, transitionLine(move, moves.keys)]));
 const statesPlot = new Plot(find("#states-plot"), stateLines, { words: count, ticks: whole });
 const movesPlot = new Plot(find("#moves-plot"), moveLines, { words: perSecond, ticks: [0.1, 0.2, 0.5, ...whole] });
 let described = 0;
@@ -85,7 +86,7 @@ connect({
     series.add(sample);
     draw();
   },
-  status: tell,
+  status: showStatus,
 });
 
 function draw() {
@@ -93,7 +94,7 @@ function draw() {
   if (!newest || document.hidden) return;
   const families = choices.family === "both" ? ["ipv4", "ipv6"] : [choices.family];
   fillStates(states, series, families, moves.keys);
-  fillMoves(moves, series, families);
+  fillTransitions(moves, series, families);
   find("#moves-plot .untraced").hidden = newest.transitions !== null;
   statesPlot.show(series.columns([...stateLines.keys()], (state, _, sample) => sockets(sample, families, state)));
   movesPlot.show(series.columns([...moveLines.keys()], (move, before, sample) => rate(before, sample, families, move)));
@@ -104,7 +105,7 @@ function draw() {
   }
 }
 
-// Storage may be forbidden; the page works without.
+// The browser may forbid storage; the page works without it.
 function recall() {
   try {
     return JSON.parse(localStorage.getItem(STORAGE)) ?? {};

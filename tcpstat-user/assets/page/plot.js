@@ -1,17 +1,17 @@
 /* global uPlot */
-// A plot of lines over the last ten minutes, with what they say at a time, for pointers and keys.
+// A plot of lines over the last ten minutes. The pointer or the arrow keys select a time, whose values are shown.
 
 import { colour } from "./palette.js";
 import { SPAN_MS } from "./series.js";
 
-const READ_OUT = 5;
+const MAX_READOUT = 5;
 
 /** The time of day, from seconds since the epoch. */
 export const clock = (seconds) => new Date(seconds * 1000).toLocaleTimeString("en-GB");
 
 export class Plot {
-  /** `lines` are {state, dash} by key; `words` writes a value, `ticks` are the steps of its axis. To be
-      built by `scale`. */
+  /** `lines` are {state, dash} by key; `words` formats a value, `ticks` are the steps of its axis. Call `scale`
+      next, which builds the plot. */
   constructor(figure, lines, { words, ticks }) {
     this.figure = figure;
     this.frame = figure.querySelector(".plot");
@@ -73,7 +73,7 @@ export class Plot {
     this.read();
   }
 
-  /** By powers of ten, or in proportion. */
+  /** Sets a logarithmic or a linear scale. */
   scale(logarithmic) {
     this.logarithmic = logarithmic;
     this.build();
@@ -83,15 +83,15 @@ export class Plot {
   toggle(key, shown) {
     if (shown) this.hidden.delete(key);
     else this.hidden.add(key);
-    this.plot?.setSeries(this.place(key), { show: shown });
+    this.plot?.setSeries(this.index(key), { show: shown });
   }
 
-  /** Brings one line to the fore; none with null. */
+  /** Highlights one line; none if the key is null. */
   point(key) {
-    this.plot.setSeries(key === null ? null : this.place(key), { focus: key !== null });
+    this.plot.setSeries(key === null ? null : this.index(key), { focus: key !== null });
   }
 
-  /** Says in words what is to be seen. */
+  /** Describes the lines in words, for screen readers. */
   describe() {
     const parts = this.visible().map(([key, column]) => {
       const values = column.filter((value) => value !== null);
@@ -101,14 +101,14 @@ export class Plot {
     this.text.textContent = parts.length > 0 ? `${parts.join("; ")}.` : "No data.";
   }
 
-  place(key) {
+  index(key) {
     return [...this.lines.keys()].indexOf(key) + 1;
   }
 
-  /** Lines that are shown and have something to show. */
+  /** Lines that are shown and have values. */
   visible() {
     return [...this.lines.keys()]
-      .map((key, place) => [key, this.data[place + 1]])
+      .map((key, index) => [key, this.data[index + 1]])
       .filter(([key, column]) => !this.hidden.has(key) && column.some((value) => value !== null));
   }
 
@@ -123,8 +123,8 @@ export class Plot {
       .map(([key, column]) => [key, column[at]])
       .filter(([, value]) => value !== null && value > 0)
       .sort(([, one], [, other]) => other - one);
-    const more = found.length > READ_OUT ? ` · ${found.length - READ_OUT} more` : "";
-    const parts = found.slice(0, READ_OUT).map(([key, value]) => `${key.replace(" ", "→")} ${this.words(value)}`);
+    const more = found.length > MAX_READOUT ? ` · ${found.length - MAX_READOUT} more` : "";
+    const parts = found.slice(0, MAX_READOUT).map(([key, value]) => `${key.replace(" ", "→")} ${this.words(value)}`);
     this.readout.textContent = `${clock(time)}  ${parts.join(" · ") || "nothing"}${more}`;
   }
 
@@ -146,7 +146,7 @@ export class Plot {
 
 const clockOf = (_, splits, __, ___, step) => splits.map((seconds) => (step >= 60 ? clock(seconds).slice(0, 5) : clock(seconds)));
 
-// 1, 10, 100, … as far as the scale goes, with halves where there is room.
+// 1, 10, 100, … up to the end of the scale; in between 30, 300, … if there is room.
 function decades(plot, axis, min, max) {
   const splits = [0];
   for (let decade = 1; decade <= max; decade *= 10) {

@@ -2,29 +2,29 @@
 
 export const SPAN_MS = 10 * 60 * 1000;
 
-// A longer time without a sample is a gap in the plots.
+// A longer time between two samples is a gap in the plots.
 const GAP_MS = 2500;
 
 export class Series {
   constructor() {
     this.samples = [];
-    // The epoch minus the host's uptime, as the clock stands now.
+    // Wall clock minus uptime, by the newest sample.
     this.offset = 0;
   }
 
-  /** Takes in the history. What is older than it, of the same boot, stays: an earlier run's. */
+  /** Adds the history. Older samples of the same boot stay: they belong to an earlier run. */
   load(history) {
     const { unix_ms, uptime_ms, connections, transitions } = history;
     if (unix_ms.length === 0) return;
     const offset = unix_ms.at(-1) - uptime_ms.at(-1);
     const sameBoot = Math.abs(offset - this.offset) < 2000;
     const earlier = this.samples.filter((sample) => sameBoot && sample.uptime < uptime_ms[0]);
-    const loaded = uptime_ms.map((uptime, place) => ({
+    const loaded = uptime_ms.map((uptime, index) => ({
       uptime,
-      connections: pick(connections, place),
-      transitions: transitions && pick(transitions, place),
+      connections: pick(connections, index),
+      transitions: transitions && pick(transitions, index),
     }));
-    // Its counts are not to be compared with those before.
+    // Its counts cannot be compared with those of an earlier run.
     loaded[0].first = true;
     const newer = this.samples.filter((sample) => sameBoot && sample.uptime > uptime_ms.at(-1));
     this.samples = [...earlier, ...loaded, ...newer];
@@ -32,7 +32,7 @@ export class Series {
     this.trim();
   }
 
-  /** Takes in a sample of the stream. */
+  /** Adds a sample of the stream. */
   add({ unix_ms, uptime_ms, connections, transitions }) {
     const newest = this.newest();
     if (newest && uptime_ms < newest.uptime) this.samples = [];
@@ -57,17 +57,17 @@ export class Series {
     return (sample.uptime + this.offset) / 1000;
   }
 
-  /** Transitions a second between the last two samples; null where they are not known. */
-  rate(families, move) {
-    return rate(this.samples.at(-2), this.samples.at(-1), families, move);
+  /** Transitions per second between the last two samples; null if they are not known. */
+  rate(families, transition) {
+    return rate(this.samples.at(-2), this.samples.at(-1), families, transition);
   }
 
-  /** Times in seconds and one column of values for each key, as uPlot takes them: null is a gap, and so
-      is a column without anything. */
+  /** Times in seconds and one column of values for each key, in the form that uPlot needs: null is a gap. A
+      column without a value above 0 has only gaps. */
   columns(keys, value) {
     const times = [];
     const columns = keys.map(() => []);
-    const something = keys.map(() => false);
+    const hasValues = keys.map(() => false);
     let before;
     for (const sample of this.samples) {
       if (before && (sample.first || sample.uptime - before.uptime > GAP_MS)) {
@@ -75,15 +75,15 @@ export class Series {
         columns.forEach((column) => column.push(null));
       }
       times.push(this.time(sample));
-      keys.forEach((key, place) => {
+      keys.forEach((key, index) => {
         const found = value(key, before, sample);
-        something[place] ||= found > 0;
-        columns[place].push(found);
+        hasValues[index] ||= found > 0;
+        columns[index].push(found);
       });
       before = sample;
     }
-    const nothing = times.map(() => null);
-    return [times, ...columns.map((column, place) => (something[place] ? column : nothing))];
+    const gaps = times.map(() => null);
+    return [times, ...columns.map((column, index) => (hasValues[index] ? column : gaps))];
   }
 }
 
@@ -92,24 +92,24 @@ export function sockets(sample, families, state) {
   return families.reduce((sum, family) => sum + sample.connections[family][state], 0);
 }
 
-/** Transitions since the tracer's start at a sample; null without one. */
-export function total(sample, families, move) {
+/** Transitions since the tracer's start at a sample; null without a tracer. */
+export function total(sample, families, transition) {
   if (!sample?.transitions) return null;
-  const [from, to] = move.split(" ");
+  const [from, to] = transition.split(" ");
   const counts = families.map((family) => sample.transitions[family]?.[from]?.[to] ?? 0);
   return counts.reduce((sum, count) => sum + count, 0);
 }
 
-/** Transitions a second between two samples; null where they are not known. */
-export function rate(earlier, later, families, move) {
-  const before = total(earlier, families, move);
-  const after = total(later, families, move);
+/** Transitions per second between two samples; null if they are not known. */
+export function rate(earlier, later, families, transition) {
+  const before = total(earlier, families, transition);
+  const after = total(later, families, transition);
   if (before === null || after === null || later.first || after < before) return null;
   return ((after - before) * 1000) / (later.uptime - earlier.uptime);
 }
 
-// The same tree with the value at `place` in place of each array.
-function pick(tree, place) {
-  if (Array.isArray(tree)) return tree[place];
-  return Object.fromEntries(Object.entries(tree).map(([key, below]) => [key, pick(below, place)]));
+// The same tree, with the value at `index` of each array in place of the array.
+function pick(tree, index) {
+  if (Array.isArray(tree)) return tree[index];
+  return Object.fromEntries(Object.entries(tree).map(([key, below]) => [key, pick(below, index)]));
 }

@@ -7,18 +7,18 @@ const whole = new Intl.NumberFormat("en-US");
 const tenths = new Intl.NumberFormat("en-US", { minimumFractionDigits: 1, maximumFractionDigits: 1 });
 const BOTH = ["ipv4", "ipv6"];
 
-/** A rate in words. */
+/** A rate as text. */
 export function perSecond(rate) {
   if (rate === null) return "–";
   return rate === 0 || rate >= 100 ? whole.format(Math.round(rate)) : tenths.format(rate);
 }
 
-/** A number of sockets in words. */
+/** A count as text. */
 export function count(number) {
   return number === null ? "–" : whole.format(number);
 }
 
-/** The rows of a table by their keys. */
+/** The rows of a table, by key. */
 export class Rows {
   constructor(table) {
     this.rows = new Map();
@@ -30,8 +30,8 @@ export class Rows {
     return [...this.rows.keys()];
   }
 
-  /** Shows each series' line, and tells `on` of what is done to a row: `shown` by its button, `pointed`
-      at by the pointer or the focus (null when no longer). */
+  /** Draws each series' line. Calls `on.shown` when the button of a row is pressed, and `on.pointed` when the
+      pointer or the focus enters a row, or with null when it leaves. */
   wire(lines, hidden, on) {
     for (const [key, row] of this.rows) {
       const button = row.querySelector("button");
@@ -49,47 +49,48 @@ export class Rows {
 }
 
 /** Fills in the table of states. */
-export function fillStates(rows, series, families, moves) {
+export function fillStates(rows, series, families, transitions) {
   const sample = series.newest();
   for (const [state, row] of rows.rows) {
     const all = sockets(sample, BOTH, state);
     row.classList.toggle("zero", all === 0);
     write(row, "total", count(all));
     for (const family of BOTH) write(row, family, count(sockets(sample, [family], state)));
-    // Mini-sockets make none of these transitions.
+    // TIME_WAIT sockets are mini-sockets, which make no transitions.
     const known = state !== "time_wait";
-    write(row, "in", known ? perSecond(sum(series, families, moves.filter((move) => enters(move, state)))) : "–");
-    write(row, "out", known ? perSecond(sum(series, families, moves.filter((move) => leaves(move, state)))) : "–");
+    const rateOf = (test) => (known ? perSecond(sum(series, families, transitions.filter((one) => test(one, state)))) : "–");
+    write(row, "in", rateOf(enters));
+    write(row, "out", rateOf(leaves));
   }
   const states = rows.keys;
-  const everything = (of) => states.reduce((all, state) => all + sockets(sample, of, state), 0);
-  write(rows.foot, "total", count(everything(BOTH)));
-  for (const family of BOTH) write(rows.foot, family, count(everything([family])));
-  write(rows.foot, "in", perSecond(sum(series, families, moves.filter(begins))));
-  write(rows.foot, "out", perSecond(sum(series, families, moves.filter((move) => move.endsWith(" close")))));
+  const allSockets = (of) => states.reduce((all, state) => all + sockets(sample, of, state), 0);
+  write(rows.foot, "total", count(allSockets(BOTH)));
+  for (const family of BOTH) write(rows.foot, family, count(allSockets([family])));
+  write(rows.foot, "in", perSecond(sum(series, families, transitions.filter(isBirth))));
+  write(rows.foot, "out", perSecond(sum(series, families, transitions.filter((one) => one.endsWith(" close")))));
 }
 
-/** Fills in the table of moves. */
-export function fillMoves(rows, series, families) {
-  for (const [move, row] of rows.rows) {
-    const times = total(series.newest(), families, move);
+/** Fills in the table of transitions. */
+export function fillTransitions(rows, series, families) {
+  for (const [transition, row] of rows.rows) {
+    const times = total(series.newest(), families, transition);
     row.classList.toggle("zero", !times);
-    const now = series.rate(families, move);
+    const now = series.rate(families, transition);
     write(row, "rate", perSecond(now));
     row.querySelector(".rate").classList.toggle("nothing", !now);
     write(row, "total", count(times));
   }
 }
 
-// An accepted child has its listener's state before its first, which the listener does not leave.
-const isBirthOfChild = (move) => move === "listen syn_recv";
-const begins = (move) => move.startsWith("close ") || isBirthOfChild(move);
-const enters = (move, state) => state !== "close" && move.endsWith(` ${state}`);
-const leaves = (move, state) => state !== "close" && move.startsWith(`${state} `) && !isBirthOfChild(move);
+// An accepted socket starts in the state of its listener, and the listener stays in it.
+const isAccepted = (transition) => transition === "listen syn_recv";
+const isBirth = (transition) => transition.startsWith("close ") || isAccepted(transition);
+const enters = (transition, state) => state !== "close" && transition.endsWith(` ${state}`);
+const leaves = (transition, state) => state !== "close" && transition.startsWith(`${state} `) && !isAccepted(transition);
 
-function sum(series, families, moves) {
+function sum(series, families, transitions) {
   if (!series.newest().transitions) return null;
-  const rates = moves.map((move) => series.rate(families, move));
+  const rates = transitions.map((transition) => series.rate(families, transition));
   return rates.includes(null) ? null : rates.reduce((all, rate) => all + rate, 0);
 }
 

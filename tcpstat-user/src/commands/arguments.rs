@@ -1,8 +1,8 @@
 //! The command line and the environment, as one set of arguments.
 //!
-//! clap takes a variable for a flag, but an empty one too, also for commands that are not asked for, and
-//! its errors name the flag. So the command line is parsed first, by itself; then again with those
-//! variables that have a value and belong to the command that is asked for.
+//! clap reads the variable of a flag also if it is empty and if it belongs to another command, and its errors
+//! name the flag. So the command line is parsed twice: first without variables, then with those that have a
+//! value and belong to the chosen command.
 
 use std::{
     any::TypeId,
@@ -30,11 +30,11 @@ struct Variable {
     name: OsString,
     /// With its dashes.
     flag: String,
-    /// Whether the flag takes what the variable holds, as far as UTF-8 goes.
-    readable: bool,
+    /// Whether the value is UTF-8, or need not be.
+    valid_utf8: bool,
 }
 
-/// All commands, as clap knows them; help does not tell what variables hold, which may be a password.
+/// All commands. The help does not show the values of variables, which may be passwords.
 pub(super) fn command() -> Command {
     fn hide_values(command: Command) -> Command {
         command.mut_args(|arg| arg.hide_env_values(true)).mut_subcommands(hide_values)
@@ -42,30 +42,30 @@ pub(super) fn command() -> Command {
     hide_values(Cli::command())
 }
 
-/// What is asked for. The first of `given` is the program's name.
+/// The first of `command_line` is the program's name.
 ///
 /// # Errors
-/// What clap says, help and version among it; fit to be shown.
-pub(super) fn parse(given: &[OsString]) -> Result<(Cli, Variables), clap::Error> {
-    let asked = match without_variables(command()).try_get_matches_from(given) {
-        Ok(asked) => asked,
-        Err(error) => return Err(refused(error, given)),
+/// clap's, including help and version; safe to show.
+pub(super) fn parse(command_line: &[OsString]) -> Result<(Cli, Variables), clap::Error> {
+    let given = match without_variables(command()).try_get_matches_from(command_line) {
+        Ok(given) => given,
+        Err(error) => return Err(usage_error(error, command_line)),
     };
     let mut variables = Variables::default();
-    let command = with_variables(command(), &asked, &mut variables);
-    if let Some(name) = variables.not_utf8() {
+    let command = with_variables(command(), &given, &mut variables);
+    if let Some(name) = variables.invalid_utf8() {
         let message = format!("{name}: its value is not UTF-8");
         return Err(self::command().error(ErrorKind::InvalidUtf8, message));
     }
     let arguments = command
-        .try_get_matches_from(given)
+        .try_get_matches_from(command_line)
         .and_then(|arguments| Cli::from_arg_matches(&arguments))
-        .map_err(|error| printable(variables.name_in(error)))?;
+        .map_err(|error| safe_to_show(variables.name_in(error)))?;
     Ok((arguments, variables))
 }
 
 impl Variables {
-    /// `message`, which begins with a flag, with the variable that the flag's value came from instead.
+    /// Replaces the flag at the start of `message` by the variable that its value came from.
     pub(super) fn name_at_start(&self, message: String) -> String {
         let named = self.0.iter().find_map(|variable| {
             let rest = after_flag(&message, &variable.flag)?;
@@ -74,15 +74,15 @@ impl Variables {
         named.unwrap_or(message)
     }
 
-    /// The same for wrong usage that a command finds itself.
+    /// The same for an error of wrong usage that a command itself returns.
     pub(super) fn name_in_usage(&self, error: clap::Error) -> clap::Error {
-        let told = error.to_string();
-        let message = told.trim_start_matches("error: ").split("\n\n").next().unwrap_or_default();
+        let text = error.to_string();
+        let message = text.trim_start_matches("error: ").split("\n\n").next().unwrap_or_default();
         let named = self.name_at_start(message.to_owned());
         if named == message { error } else { command().error(error.kind(), named) }
     }
 
-    /// The same for what clap says of a value: with these the command line alone was well.
+    /// The same for clap's errors about values. The command line alone had no error.
     fn name_in(&self, mut error: clap::Error) -> clap::Error {
         if let Some(ContextValue::String(arg)) = error.get(ContextKind::InvalidArg)
             && let Some(variable) =
@@ -94,13 +94,14 @@ impl Variables {
         error
     }
 
-    fn not_utf8(&self) -> Option<String> {
-        let broken = self.0.iter().find(|variable| !variable.readable);
-        broken.map(|variable| variable.name.to_string_lossy().into_owned())
+    /// The name of the first variable whose value is not valid UTF-8.
+    fn invalid_utf8(&self) -> Option<String> {
+        let invalid = self.0.iter().find(|variable| !variable.valid_utf8);
+        invalid.map(|variable| variable.name.to_string_lossy().into_owned())
     }
 }
 
-/// What stands behind `flag` in `text`, which begins with it.
+/// The rest of `text` after `flag`; `None` if it does not begin with this flag.
 fn after_flag<'a>(text: &'a str, flag: &str) -> Option<&'a str> {
     let rest = text.strip_prefix(flag)?;
     let ends = !rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.');
@@ -111,20 +112,21 @@ fn without_variables(command: Command) -> Command {
     command.mut_args(|arg| arg.env(Resettable::Reset)).mut_subcommands(without_variables)
 }
 
-/// Leaves the variables that are set, not empty, of the command asked for, and not overruled by the
-/// command line; `taken` tells which.
-fn with_variables(command: Command, asked: &ArgMatches, taken: &mut Variables) -> Command {
-    let chosen = asked.subcommand();
-    let bare = chosen.is_none() || !command.is_args_conflicts_with_subcommands_set();
+/// Keeps the variables that are set and not empty, belong to the chosen command, and are not overridden by the
+/// command line. Adds them to `used`.
+fn with_variables(command: Command, given: &ArgMatches, used: &mut Variables) -> Command {
+    let chosen = given.subcommand();
+    let own_flags = chosen.is_none() || !command.is_args_conflicts_with_subcommands_set();
     let command = command.mut_args(|arg| {
         let Some(name) = arg.get_env().map(OsStr::to_owned) else { return arg };
         let value = env::var_os(&name).filter(|value| !value.is_empty());
-        let given = asked.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine);
+        let overridden =
+            given.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine);
         match (value, arg.get_long()) {
-            (Some(value), Some(long)) if (bare || arg.is_global_set()) && !given => {
-                let path = arg.get_value_parser().type_id() == TypeId::of::<PathBuf>();
-                let readable = path || value.to_str().is_some();
-                taken.0.push(Variable { name, flag: format!("--{long}"), readable });
+            (Some(value), Some(long)) if (own_flags || arg.is_global_set()) && !overridden => {
+                let is_path = arg.get_value_parser().type_id() == TypeId::of::<PathBuf>();
+                let valid_utf8 = is_path || value.to_str().is_some();
+                used.0.push(Variable { name, flag: format!("--{long}"), valid_utf8 });
                 arg
             }
             _ => arg.env(Resettable::Reset),
@@ -132,32 +134,32 @@ fn with_variables(command: Command, asked: &ArgMatches, taken: &mut Variables) -
     });
     match chosen {
         None => command,
-        Some((name, asked)) => {
-            command.mut_subcommand(name, |command| with_variables(command, asked, taken))
+        Some((name, given)) => {
+            command.mut_subcommand(name, |command| with_variables(command, given, used))
         }
     }
 }
 
-/// What is said to a command line that asks for nothing that can be done, or for help.
-fn refused(error: clap::Error, given: &[OsString]) -> clap::Error {
+/// The error, or the help, for a command line that does not parse.
+fn usage_error(error: clap::Error, command_line: &[OsString]) -> clap::Error {
     match error.kind() {
-        // The help names the variables.
+        // Parsed again with variables, because the help names them.
         ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            let told = command().try_get_matches_from(given).err();
-            told.filter(|told| told.kind() == error.kind()).unwrap_or(error)
+            let help = command().try_get_matches_from(command_line).err();
+            help.filter(|help| help.kind() == error.kind()).unwrap_or(error)
         }
         ErrorKind::InvalidUtf8 => {
-            let broken = given.iter().find(|argument| argument.to_str().is_none());
-            let broken = broken.map(|argument| argument.to_string_lossy()).unwrap_or_default();
-            let broken = plain(&broken, text::VALUE);
-            command().error(error.kind(), format!("the argument '{broken}' is not UTF-8"))
+            let invalid = command_line.iter().find(|argument| argument.to_str().is_none());
+            let invalid = invalid.map(|argument| argument.to_string_lossy()).unwrap_or_default();
+            let invalid = plain(&invalid, text::VALUE);
+            command().error(error.kind(), format!("the argument '{invalid}' is not UTF-8"))
         }
-        _ => printable(error),
+        _ => safe_to_show(error),
     }
 }
 
-/// `error` with everything that it quotes fit to be shown.
-fn printable(mut error: clap::Error) -> clap::Error {
+/// Hides passwords and escapes control characters in what `error` quotes.
+fn safe_to_show(mut error: clap::Error) -> clap::Error {
     let secret = error.get(ContextKind::InvalidArg).is_some_and(|arg| {
         let arg = arg.to_string();
         arg.starts_with("--connect") || arg == "TCPSTAT_CONNECT"
@@ -181,7 +183,7 @@ fn printable(mut error: clap::Error) -> clap::Error {
         })
         .collect();
     if !shown.is_empty() {
-        // It quotes the same.
+        // The suggestion quotes the same text.
         error.remove(ContextKind::Suggested);
     }
     for (kind, value) in shown {

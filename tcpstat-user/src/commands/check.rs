@@ -1,4 +1,4 @@
-//! `tcpstat check`: tries what the tracer needs, and says what to grant.
+//! `tcpstat check`: tries everything that the tracer needs, and prints which privileges are missing.
 
 use std::{fmt::Write as _, process::ExitCode};
 
@@ -23,23 +23,23 @@ pub(super) struct CheckArgs {
     procfs: ProcfsArgs,
 }
 
-/// Prints a report. Success only where the tracer would run.
+/// Prints a report. The exit status is success only if a tracer would run.
 pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let mut report = Report(String::new());
-    let verdict = report.findings(&Procfs::new(&args.procfs.path));
-    report.say("tracer", &verdict.words());
+    let verdict = report.check_all(&Procfs::new(&args.procfs.path));
+    report.add("tracer", &verdict.words());
     write_out(report.0.as_bytes())?;
     Ok(match verdict {
         Verdict::Runs(_) => ExitCode::SUCCESS,
-        Verdict::SnapshotsAlone | Verdict::NoStart(_) => ExitCode::FAILURE,
+        Verdict::SnapshotsOnly | Verdict::NoStart(_) => ExitCode::FAILURE,
     })
 }
 
 /// What `tcpstat serve` would do.
 enum Verdict {
     Runs(Program),
-    SnapshotsAlone,
-    /// Why it would end at once.
+    SnapshotsOnly,
+    /// With the reason.
     NoStart(&'static str),
 }
 
@@ -47,7 +47,7 @@ impl Verdict {
     fn words(&self) -> String {
         match self {
             Self::Runs(program) => format!("would run, with {}", program.word()),
-            Self::SnapshotsAlone => "would not run; serve would use snapshots only".to_owned(),
+            Self::SnapshotsOnly => "would not run; serve would use snapshots only".to_owned(),
             Self::NoStart(reason) => format!("would not run; serve would not start: {reason}"),
         }
     }
@@ -56,70 +56,70 @@ impl Verdict {
 struct Report(String);
 
 impl Report {
-    fn say(&mut self, what: &str, finding: &str) {
+    fn add(&mut self, subject: &str, finding: &str) {
         // Writing to a String cannot fail.
-        let _ = writeln!(self.0, "{what:<14}{finding}");
+        let _ = writeln!(self.0, "{subject:<14}{finding}");
     }
 
-    fn findings(&mut self, procfs: &Procfs) -> Verdict {
+    fn check_all(&mut self, procfs: &Procfs) -> Verdict {
         let privileges = Privileges::read();
-        self.say("kernel", &kernel_release());
-        self.say("capabilities", &capabilities(&privileges));
+        self.add("kernel", &kernel_release());
+        self.add("capabilities", &capabilities(&privileges));
         self.obstacles(&privileges);
-        self.say("perf events", &setting("perf_event_paranoid", privileges.perf_event_paranoid));
+        self.add("perf events", &setting("perf_event_paranoid", privileges.perf_event_paranoid));
         let unprivileged = privileges.unprivileged_bpf_disabled;
-        self.say("BPF", &setting("unprivileged_bpf_disabled", unprivileged));
+        self.add("BPF", &setting("unprivileged_bpf_disabled", unprivileged));
         if let Err(error) = procfs.check_namespace() {
-            self.say("procfs", &error.to_string());
+            self.add("procfs", &error.to_string());
             return Verdict::NoStart(
                 "--path.procfs shows a different network namespace from the one it promises",
             );
         }
         let by_procfs = tracker::take(procfs);
-        self.say(
+        self.add(
             "procfs",
             &match &by_procfs {
-                Ok(pass) => format!("{} from {}", listed(pass), procfs.root().display()),
+                Ok(snapshot) => format!("{} from {}", summary(snapshot), procfs.root().display()),
                 Err(error) => format!("failed: {error}"),
             },
         );
         let by_iterator = iterator(procfs, &privileges);
-        self.say("iter/tcp", by_iterator.as_ref().unwrap_or_else(|refusal| refusal));
+        self.add("iter/tcp", by_iterator.as_ref().unwrap_or_else(|refusal| refusal));
         let program = self.programs(procfs, &privileges);
         match program {
             _ if by_procfs.is_err() && by_iterator.is_err() => {
                 Verdict::NoStart("no source of snapshots works")
             }
             Some(program) => Verdict::Runs(program),
-            None => Verdict::SnapshotsAlone,
+            None => Verdict::SnapshotsOnly,
         }
     }
 
-    /// What takes the effect of capabilities away, where there is something.
+    /// Settings that make capabilities ineffective.
     fn obstacles(&mut self, privileges: &Privileges) {
         if privileges.initial_user_namespace == Some(false) {
-            self.say("user ns", "not the initial one: its capabilities have no effect on BPF");
+            self.add("user ns", "not the initial one: its capabilities have no effect on BPF");
         }
         if privileges.seccomp_filter == Some(true) {
-            self.say("seccomp", "a filter is active");
+            self.add("seccomp", "a filter is active");
         }
         match privileges.lockdown {
-            Some(Lockdown::Integrity) => self.say("lockdown", "integrity"),
-            Some(Lockdown::Confidentiality) => self.say("lockdown", "confidentiality"),
+            Some(Lockdown::Integrity) => self.add("lockdown", "integrity"),
+            Some(Lockdown::Confidentiality) => self.add("lockdown", "confidentiality"),
             Some(Lockdown::None) | None => {}
         }
     }
 
-    /// The first program that runs, as serve would choose it.
+    /// Tries each program. Returns the one that serve would use.
     fn programs(&mut self, procfs: &Procfs, privileges: &Privileges) -> Option<Program> {
         match procfs.namespace() {
-            Ok(namespace) => self.say("namespace", &described(&namespace)),
-            Err(error) => self.say("namespace", &format!("unknown: {error}")),
+            Ok(namespace) => self.add("namespace", &described(&namespace)),
+            Err(error) => self.add("namespace", &format!("unknown: {error}")),
         }
         let inum = match procfs.netns_inum() {
             Ok(inum) => inum,
             Err(error @ ProcfsError::ForeignNamespace { .. }) => {
-                self.say("", &error.to_string());
+                self.add("", &error.to_string());
                 return None;
             }
             Err(_) => return None,
@@ -128,7 +128,7 @@ impl Report {
         for program in Program::in_order() {
             match Tracer::load(program, inum) {
                 Ok(tracer) => {
-                    self.say(program.word(), "runs");
+                    self.add(program.word(), "runs");
                     if found.is_none() {
                         self.hooks(&tracer);
                     }
@@ -136,22 +136,22 @@ impl Report {
                 }
                 Err(error) => {
                     error.write_kernel_log();
-                    self.say(program.word(), &format!("refused: {error}"));
-                    self.say("", &format!("→ {}", error.remedy(privileges)));
+                    self.add(program.word(), &format!("refused: {error}"));
+                    self.add("", &format!("→ {}", error.remedy(privileges)));
                 }
             }
         }
         found
     }
 
-    /// Not needed to run, so without a remedy.
+    /// A tracer runs without hooks, so there is no remedy.
     fn hooks(&mut self, tracer: &Tracer) {
-        self.say("hooks", tracer.hooks.word());
+        self.add("hooks", tracer.hooks.word());
         for refusal in &tracer.hooks_refused {
-            self.say("", &format!("{} refused: {refusal}", refusal.group));
+            self.add("", &format!("{} refused: {refusal}", refusal.group));
         }
         if !tracer.hooks_refused.is_empty() {
-            self.say("", "→ nothing to grant: not every kernel takes hooks, and none are required");
+            self.add("", "→ nothing to grant: not every kernel takes hooks, and none are required");
         }
     }
 }
@@ -180,20 +180,20 @@ fn setting(name: &str, value: Option<i64>) -> String {
     )
 }
 
-/// What the iterator lists, or why serve would not use it.
+/// The result of a snapshot by the iterator, or why serve would not use it.
 fn iterator(procfs: &Procfs, privileges: &Privileges) -> Result<String, String> {
     let refused = |refusal: String| format!("refused: {refusal}");
     let mut iterator =
         SocketIterator::load().map_err(|error| refused(error.with_remedy(privileges)))?;
-    let pass = tracker::take_by_iterator(&mut iterator)
+    let snapshot = tracker::take_by_iterator(&mut iterator)
         .map_err(|error| refused(error.with_remedy(privileges)))?;
     if procfs.lists_own_namespace() {
-        Ok(listed(&pass))
+        Ok(summary(&snapshot))
     } else {
-        Err(format!("{}, of another network namespace", listed(&pass)))
+        Err(format!("{}, of another network namespace", summary(&snapshot)))
     }
 }
 
-fn listed(pass: &Snapshot) -> String {
-    format!("{} sockets in {:.1} ms", pass.tally.rows, pass.duration.as_secs_f64() * 1e3)
+fn summary(snapshot: &Snapshot) -> String {
+    format!("{} sockets in {:.1} ms", snapshot.tally.rows, snapshot.duration.as_secs_f64() * 1e3)
 }

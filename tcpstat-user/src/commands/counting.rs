@@ -1,5 +1,4 @@
-//! Who counts and who lists the sockets: the flags, and the wiring of the tracker, for every command
-//! that counts.
+//! The flags of the commands that count, and the start of the tracker with them.
 
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use crate::{
     tracker::{SourceChoice, Tracker, TrackerError, Tracking},
 };
 
-/// Which program counts.
+/// The values of `--tracer`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum TracerChoice {
     /// The program that misses the fewest events on this kernel, then the other one
@@ -89,26 +88,25 @@ pub(super) struct CountingArgs {
     pub(super) snapshot_interval: Duration,
 }
 
-/// The tracker to be, with the best tracer that runs.
+/// A tracker before its start, with the first tracer that runs.
 pub(super) struct Counting {
-    /// Where sockets are listed.
     pub(super) procfs: Procfs,
     tracker: Tracker,
 }
 
 impl CountingArgs {
-    /// The programs to try, best first, each once; none for `off`.
+    /// The programs to try, in order, each once; none for `off`.
     ///
     /// # Errors
-    /// Wrong usage: `off` goes with no other program.
+    /// If `off` is combined with a program.
     pub(super) fn programs(&self) -> Result<Vec<Program>, clap::Error> {
         programs(&self.tracer)
     }
 
-    /// Loads the first of `programs` that runs. Why one does not is logged, and which namespace is counted.
+    /// Loads the first of `programs` that runs. Logs the network namespace, and why a program does not run.
     ///
     /// # Errors
-    /// As [`ProcfsArgs::procfs`].
+    /// Those of [`ProcfsArgs::procfs`].
     pub(super) fn load(&self, programs: Vec<Program>) -> anyhow::Result<Counting> {
         let procfs = self.procfs.procfs()?;
         if let Ok(namespace) = procfs.namespace() {
@@ -127,25 +125,22 @@ impl CountingArgs {
 }
 
 impl Counting {
-    /// Lists as often as `interval` where no tracer runs: listings are all there is then.
-    #[must_use]
-    pub(super) fn listing_every(mut self, interval: Duration) -> Self {
+    /// Limits the time between snapshots to `interval` if no tracer runs, because there are only snapshots then.
+    pub(super) fn with_snapshots_every(mut self, interval: Duration) -> Self {
         if self.tracker.tracer.is_none() {
             self.tracker.snapshot_interval = self.tracker.snapshot_interval.min(interval);
         }
         self
     }
 
-    /// Starts the tracker.
-    ///
     /// # Errors
-    /// As [`Tracker::start`].
+    /// Those of [`Tracker::start`].
     pub(super) fn start(self) -> Result<Tracking, TrackerError> {
         self.tracker.start()
     }
 }
 
-/// Which namespace that is: `net:[4026531840], of this process and of process 1`.
+/// For example `net:[4026531840], of this process and of process 1`.
 pub(super) fn described(namespace: &ListedNamespace) -> String {
     let ListedNamespace { inum, own, of_pid_1 } = *namespace;
     let number =
@@ -184,7 +179,7 @@ fn programs(choices: &[TracerChoice]) -> Result<Vec<Program>, clap::Error> {
     Ok(programs)
 }
 
-/// The first tracer that runs; without one a warning says what each candidate lacks.
+/// The first tracer that runs. If there is none, a warning names what each program needs.
 fn find_tracer(programs: &[Program], procfs: &Procfs) -> Option<Tracer> {
     if programs.is_empty() {
         info!("the tracer is off: using snapshots only");
@@ -203,10 +198,10 @@ fn find_tracer(programs: &[Program], procfs: &Procfs) -> Option<Tracer> {
         error.write_kernel_log();
     }
     let privileges = Privileges::read();
-    let told = |Attempt { program, error }: &Attempt| {
+    let with_remedy = |Attempt { program, error }: &Attempt| {
         format!("{}: {}", program.word(), error.with_remedy(&privileges))
     };
-    let refused: Vec<_> = refused.iter().map(told).collect();
+    let refused: Vec<_> = refused.iter().map(with_remedy).collect();
     if let Some(tracer) = &tracer {
         if !refused.is_empty() {
             info!("the preferred program does not run: {}", refused.join("; "));

@@ -1,4 +1,4 @@
-//! The log: what of it is written, and where to.
+//! The log: its level, its format, and where it is written.
 
 use std::{
     backtrace::{Backtrace, BacktraceStatus},
@@ -18,11 +18,11 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-use super::stderr::{STDERR, Stderr};
-use crate::{text::plain, top::LogLines};
+use super::stderr::{QUEUE, Stderr};
+use crate::{text::plain, top::LastLogLine};
 
-/// How long the end of the process waits for the reader of standard error.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long the process waits at its end for the reader of standard error.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Flags of every command.
 #[derive(Args, Clone, Debug)]
@@ -49,10 +49,10 @@ enum LogLevel {
 }
 
 impl LogArgs {
-    /// Writes the log to standard error, panics included; whoever logs never waits for its reader. The
-    /// tracer's comes through the crate `log`, which the subscriber takes in too.
+    /// Writes the log, including panics, to standard error; no thread waits for its reader. The lines of BPF
+    /// programs come through the crate `log`, which the subscriber receives too.
     pub(super) fn start(&self) {
-        // At debug, aya tells of every relocation; what it warns of is told in our own words.
+        // At debug, aya logs every relocation. tcpstat logs the failures that aya warns of itself.
         let (own, aya) = match self.level {
             LogLevel::Error => (LevelFilter::ERROR, LevelFilter::ERROR),
             LogLevel::Warn => (LevelFilter::WARN, LevelFilter::ERROR),
@@ -77,15 +77,15 @@ impl LogArgs {
         }));
     }
 
-    /// Keeps back what it warns of: the terminal is another's.
-    pub(super) fn hold(&self, lines: &LogLines) {
+    /// Writes warnings and errors to `line`, because the view owns the terminal.
+    pub(super) fn start_in_view(&self, line: &LastLogLine) {
         let own = match self.level {
             LogLevel::Error => LevelFilter::ERROR,
             _ => LevelFilter::WARN,
         };
         let levels = Targets::new().with_default(own).with_target("aya", LevelFilter::ERROR);
         let lines = tracing_subscriber::fmt::layer()
-            .with_writer(lines.clone())
+            .with_writer(line.clone())
             .with_ansi(false)
             .with_level(false)
             .with_target(false)
@@ -94,8 +94,8 @@ impl LogArgs {
     }
 }
 
-/// Message and fields, fit to be shown whatever they quote. A message may have several lines: the kernel's
-/// log of a program that it refuses.
+/// Formats message and fields so that they are safe to show. A message may have several lines: the verifier's
+/// log.
 fn fields() -> impl for<'writer> FormatFields<'writer> {
     debug_fn(|writer, field, value| {
         let text = format!("{value:?}");
@@ -104,7 +104,7 @@ fn fields() -> impl for<'writer> FormatFields<'writer> {
                 let lines: Vec<_> = text.split('\n').map(|line| plain(line, usize::MAX)).collect();
                 write!(writer, "{}", lines.join("\n"))
             }
-            // Where the crate `log` was called; the target says so already.
+            // The place in the code of a line from the crate `log`; the target names its module.
             name if name.starts_with("log.") => Ok(()),
             name => write!(writer, "{name}={}", plain(&text, usize::MAX)),
         }
@@ -112,28 +112,28 @@ fn fields() -> impl for<'writer> FormatFields<'writer> {
     .delimited(" ")
 }
 
-/// Says on standard error why the command failed, in one line.
-pub(super) fn tell_failure(failure: &str) {
+/// Writes the reason why the command failed to standard error, in one line.
+pub(super) fn write_failure(failure: &str) {
     // It never fails.
     let _ = Stderr.write_all(format!("tcpstat: {failure}\n").as_bytes());
 }
 
-/// Waits until standard error has what was written to it, for at most a second: the process ends next.
+/// Waits at most a second until all lines are written; called before the process ends.
 pub(super) fn flush() {
-    STDERR.flush(PATIENCE);
+    QUEUE.flush(FLUSH_TIMEOUT);
 }
 
-/// Flushes what goes to standard error when it is dropped, which a panic does too.
+/// Flushes standard error when it is dropped, also after a panic.
 #[derive(Debug)]
-pub(super) struct Flushed;
+pub(super) struct FlushOnDrop;
 
-impl Drop for Flushed {
+impl Drop for FlushOnDrop {
     fn drop(&mut self) {
         flush();
     }
 }
 
-/// Whether the user has not said no to colours (https://no-color.org).
+/// Whether `NO_COLOR` is unset (https://no-color.org).
 pub(super) fn colours_wanted() -> bool {
     env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }

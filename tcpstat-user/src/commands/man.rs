@@ -1,4 +1,4 @@
-//! `tcpstat man`: the manual pages, made from what the command line knows of itself.
+//! `tcpstat man`: the manual pages, generated from the definition of the command line.
 
 use std::{
     fs,
@@ -25,7 +25,6 @@ pub(super) struct ManArgs {
     directory: Option<PathBuf>,
 }
 
-/// Prints to standard output, or writes files.
 pub(super) fn run(args: &ManArgs) -> anyhow::Result<ExitCode> {
     let mut command = arguments::command().disable_help_subcommand(true);
     command.build();
@@ -43,16 +42,16 @@ fn write_all(command: &Command, directory: &Path) -> anyhow::Result<()> {
     command.get_subcommands().try_for_each(|command| write_all(command, directory))
 }
 
-/// `tcpstat-show`, say.
+/// For example `tcpstat-show`.
 fn name(command: &Command) -> &str {
     command.get_display_name().unwrap_or_else(|| command.get_name())
 }
 
-/// A page, with the help's last part divided into sections.
+/// The page of a command. The last part of its help becomes sections.
 fn page(command: &Command) -> io::Result<Vec<u8>> {
     let mut page = Vec::new();
     let man = Man::new(command.clone())
-        // An empty one would be left out, and what follows would be taken for it.
+        // An empty date would be left out, and the next field would take its place.
         .date(" ")
         .source(concat!("tcpstat ", env!("CARGO_PKG_VERSION")))
         .manual("User Commands");
@@ -64,34 +63,34 @@ fn page(command: &Command) -> io::Result<Vec<u8>> {
     if command.has_subcommands() {
         man.render_subcommands_section(&mut page)?;
     }
-    let last = command.get_after_long_help().map(ToString::to_string).unwrap_or_default();
-    sections(&last, &mut page)?;
+    let last_part = command.get_after_long_help().map(ToString::to_string).unwrap_or_default();
+    write_sections(&last_part, &mut page)?;
     if command.get_name() != "tcpstat" {
         page.write_all(b".SH \"SEE ALSO\"\n.BR tcpstat (1)\n")?;
     }
     Ok(page)
 }
 
-/// A line that is not indented is a heading, and what follows stays as it is set.
-fn sections(text: &str, page: &mut impl Write) -> io::Result<()> {
-    let mut set = false;
+/// A line that is not indented is a heading. The lines after it are not filled.
+fn write_sections(text: &str, page: &mut impl Write) -> io::Result<()> {
+    let mut unfilled = false;
     for line in text.lines().filter(|line| !line.is_empty()) {
         let indented = line.starts_with(' ');
-        if set && !indented {
+        if unfilled && !indented {
             writeln!(page, ".fi")?;
         }
-        set = indented;
+        unfilled = indented;
         if indented {
-            // A dash that is to be typed, and no control character at the line's beginning.
+            // A typed dash, and no control character of roff at the start of the line.
             let line = line.trim_start().replace('\\', "\\e").replace('-', "\\-");
             writeln!(page, "\\&{line}")?;
         } else {
             let heading = line.trim_end_matches(':').to_uppercase();
             writeln!(page, ".SH \"{heading}\"\n.nf")?;
-            set = true;
+            unfilled = true;
         }
     }
-    if set {
+    if unfilled {
         writeln!(page, ".fi")?;
     }
     Ok(())

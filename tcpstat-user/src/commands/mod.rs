@@ -1,9 +1,10 @@
-//! The command line: what can be asked, and the wiring for each.
+//! The command line: the commands, and the code that starts everything else for each of them.
 
 mod arguments;
 mod check;
 mod completions;
 mod counting;
+mod line_queue;
 mod log;
 mod man;
 mod print;
@@ -31,24 +32,24 @@ use log::LogArgs;
 use crate::{
     procfs::Procfs,
     text::{self, plain},
-    top::LogLines,
+    top::LastLogLine,
 };
 
 use serve::ServeArgs;
 
-/// What the exit status tells, in the help and in the manual page.
+/// Part of the help and of the manual page.
 const EXIT_STATUS: &str = "Exit status:
   0  success; for check: a tracer would run
   1  failure: one line on standard error gives the reason; for check: no tracer would run
   2  wrong usage: standard error names the argument and its correct form
   128 + the signal's number: a second SIGTERM, SIGINT or SIGQUIT ended serve immediately";
 
-/// Does what the command line and the environment ask for; what failed is told on standard error. The
-/// first of `arguments` is the program's name.
+/// Runs the command of the command line and the environment. An error is written to standard error. The first
+/// of `arguments` is the program's name.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let _flushed = log::Flushed;
-    let given: Vec<_> = arguments.into_iter().collect();
-    let (cli, variables) = match arguments::parse(&given) {
+    let _flush = log::FlushOnDrop;
+    let command_line: Vec<_> = arguments.into_iter().collect();
+    let (cli, variables) = match arguments::parse(&command_line) {
         Ok(parsed) => parsed,
         Err(usage) => usage.exit(),
     };
@@ -58,13 +59,12 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// One line for what failed, or what is wrong about the usage.
 fn failed(error: anyhow::Error, variables: &Variables) -> ExitCode {
     match error.downcast::<clap::Error>() {
         Ok(usage) => variables.name_in_usage(usage).exit(),
         Err(error) => {
-            let told = variables.name_at_start(format!("{error:#}"));
-            log::tell_failure(&plain(&told, text::MESSAGE));
+            let message = variables.name_at_start(format!("{error:#}"));
+            log::write_failure(&plain(&message, text::MESSAGE));
             ExitCode::FAILURE
         }
     }
@@ -122,7 +122,6 @@ enum Command {
     Man(man::ManArgs),
 }
 
-/// Where sockets are listed.
 #[derive(Args, Clone, Debug)]
 struct ProcfsArgs {
     /// Mount point of procfs; PATH/PID selects the network namespace of that process
@@ -140,7 +139,7 @@ struct ProcfsArgs {
 
 impl ProcfsArgs {
     /// # Errors
-    /// It does not list the network namespace that the path promises.
+    /// If the procfs shows a different network namespace from the one that the path names.
     fn procfs(&self) -> anyhow::Result<Procfs> {
         let procfs = Procfs::new(&self.path);
         procfs.check_namespace().map_err(|error| anyhow!("--path.procfs {error}"))?;
@@ -149,21 +148,18 @@ impl ProcfsArgs {
 }
 
 impl Cli {
-    /// Does what was asked.
-    ///
     /// # Errors
-    /// What is to be told in one line, the exit status being 1 then; or a [`clap::Error`], which tells
-    /// of wrong usage.
+    /// The error of the command, whose exit status is 1; or a [`clap::Error`] for wrong usage.
     fn run(self) -> anyhow::Result<ExitCode> {
-        let held = LogLines::default();
+        let last_log_line = LastLogLine::default();
         match &self.command {
-            Some(Command::Top(_)) => self.log.hold(&held),
+            Some(Command::Top(_)) => self.log.start_in_view(&last_log_line),
             _ => self.log.start(),
         }
         match self.command {
             None => serve::run(&self.serve),
             Some(Command::Serve(args)) => serve::run(&args),
-            Some(Command::Top(args)) => top::run(&args, &held),
+            Some(Command::Top(args)) => top::run(&args, &last_log_line),
             Some(Command::Show(args)) => show::run(&args),
             Some(Command::Check(args)) => check::run(&args),
             Some(Command::Print(args)) => print::run(&args),
@@ -173,7 +169,7 @@ impl Cli {
     }
 }
 
-/// Writes to standard output. A reader that has seen enough (`| head`) is no failure.
+/// Writes to standard output. A reader that closes the pipe (`| head`) is not an error.
 fn write_out(text: &[u8]) -> anyhow::Result<()> {
     match io::stdout().write_all(text) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

@@ -1,4 +1,4 @@
-//! `tcpstat print`: the files that go with the binary, which carries them.
+//! `tcpstat print`: the files that are part of the binary.
 
 use std::process::ExitCode;
 
@@ -48,11 +48,11 @@ const DASHBOARD: &str = include_str!("../../assets/dashboard.json");
 const RULES: &str = include_str!("../../assets/rules.yml");
 const RUNBOOK: &str = include_str!("../../docs/runbook.md");
 
-/// What stands before the address of the runbook, and before the section in it.
+/// The key before the URL of the runbook.
 const RUNBOOK_KEY: &str = "runbook_url: ";
+/// The character before the section in it.
 const SECTION: char = '#';
 
-/// Prints to standard output.
 pub(super) fn run(args: &PrintArgs) -> anyhow::Result<ExitCode> {
     let text = match &args.kind {
         Kind::Unit => UNIT,
@@ -65,7 +65,7 @@ pub(super) fn run(args: &PrintArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// `rules` with `url` in the place of each address of the runbook.
+/// Replaces each URL of the runbook in `rules` by `url`.
 fn with_runbook(rules: &str, url: &str) -> String {
     let mut result = String::with_capacity(rules.len());
     for line in rules.lines() {

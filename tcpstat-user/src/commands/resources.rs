@@ -1,4 +1,4 @@
-//! Whether the process may have the threads and descriptors without which its runtime panics.
+//! Checks that the process may have the threads and descriptors without which its runtime panics.
 
 use std::{
     io::{Error, stderr},
@@ -9,10 +9,10 @@ use std::{
 
 use anyhow::anyhow;
 
-/// Takes so many of them at once, and gives them back.
+/// Starts that many threads and opens that many descriptors, and releases them.
 ///
 /// # Errors
-/// The kernel's answer, and what to raise.
+/// The kernel's error, and which limit to raise.
 pub(super) fn check(threads: usize, descriptors: usize) -> anyhow::Result<()> {
     start(threads).map_err(|error| not_started(&format!("{threads} threads"), &error))?;
     open(descriptors).map_err(|error| {
@@ -22,14 +22,14 @@ pub(super) fn check(threads: usize, descriptors: usize) -> anyhow::Result<()> {
     })
 }
 
-/// The error for threads that the kernel does not start: the kernel's answer, and what to raise.
+/// The error for threads that the kernel does not start, and which limit to raise.
 pub(super) fn not_started(what: &str, error: &Error) -> anyhow::Error {
     anyhow!(
         "starting {what}: {error}: raise the limit on tasks (RLIMIT_NPROC, TasksMax=, pids.max)"
     )
 }
 
-/// Threads that wait until all of them have started.
+/// Starts threads that wait until all of them have started.
 fn start(count: usize) -> Result<(), Error> {
     let gate = RwLock::new(());
     scope(|scope| {

@@ -1,19 +1,13 @@
 //! `tcpstat serve`: count, and serve the metrics over HTTP.
 
-use std::{process::ExitCode, sync::Arc};
+use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
 use clap::{ArgAction, Args, ValueHint};
 use tokio::{sync::watch, task::spawn_blocking, time::timeout};
 use tracing::{info, warn};
 
-use super::{
-    counting::CountingArgs,
-    resources,
-    signals::EndSignals,
-    stopping::{PATIENCE, Parts},
-    values,
-};
+use super::{counting::CountingArgs, resources, signals::ServeSignals, stopping::Parts, values};
 use crate::{
     clock, kernel,
     textfile::{self, Textfile},
@@ -23,12 +17,15 @@ use crate::{
 /// Threads that answer requests.
 const WORKERS: usize = 2;
 
-/// All that are needed: those that write the log, wait for signals, read for scrapes, track, and drain the
-/// event log, besides.
-const THREADS: usize = WORKERS + 5;
+/// Threads that are needed: besides the workers, those that write the log, wait for signals, read for scrapes,
+/// run the tracker, and drain the event log.
+const MIN_THREADS: usize = WORKERS + 5;
 
-/// Descriptors of the runtime and of the signals, of a listener and of one file.
-const DESCRIPTORS: usize = 10;
+/// Descriptors that are needed: of the runtime, the signals, a listener, and one file.
+const MIN_DESCRIPTORS: usize = 10;
+
+/// How long the file system of the textfile may take to answer.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) const EXAMPLES: &str = "Examples:
   tcpstat                                             on port 10048 of every address
@@ -105,14 +102,14 @@ pub(super) struct ServeArgs {
     textfile: Option<Textfile>,
 }
 
-/// Serves until a signal ends it: see [`EndSignals`].
+/// Serves until a signal ends it: see [`ServeSignals`].
 pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
-    let signals = EndSignals::take_over()?;
+    let signals = ServeSignals::new()?;
     let descriptors = web::raise_descriptor_limit().unwrap_or_else(|error| {
         warn!("{error}");
         error.soft
     });
-    resources::check(THREADS, DESCRIPTORS)?;
+    resources::check(MIN_THREADS, MIN_DESCRIPTORS)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .on_thread_start(kernel::request_short_slices)
@@ -120,12 +117,16 @@ pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         .build()
         .context("starting the runtime")?;
     let ended = runtime.block_on(serve(args, signals, descriptors));
-    // A thread that hangs in the kernel is not waited for.
+    // Does not wait for threads, which may hang in the kernel.
     runtime.shutdown_background();
     ended.map(|()| ExitCode::SUCCESS)
 }
 
-async fn serve(args: &ServeArgs, mut signals: EndSignals, descriptors: u64) -> anyhow::Result<()> {
+async fn serve(
+    args: &ServeArgs,
+    mut signals: ServeSignals,
+    descriptors: u64,
+) -> anyhow::Result<()> {
     let started = clock::now();
     let programs = args.counting.programs()?;
     if let Some(textfile) = &args.textfile {
@@ -160,7 +161,7 @@ async fn serve(args: &ServeArgs, mut signals: EndSignals, descriptors: u64) -> a
         };
         (name, tokio::spawn(writer.run(stopped.clone())))
     });
-    let exporter = AppState {
+    let state = AppState {
         published: tracking.published.clone(),
         scrapes,
         telemetry_path: args.telemetry_path.to_string(),
@@ -174,7 +175,7 @@ async fn serve(args: &ServeArgs, mut signals: EndSignals, descriptors: u64) -> a
         let address = listener.local_addr().context("reading the address of a listening socket")?;
         info!("listening on http://{address}");
     }
-    let server = Server::new(web::router(exporter), args.max_requests.into(), descriptors);
+    let server = Server::new(web::router(state), args.max_requests.into(), descriptors);
     let server = tokio::spawn(server.serve(listeners, stopped));
     let mut parts = Parts { stop, server, recorder, textfile, tracking };
     let ended = tokio::select! {
@@ -187,11 +188,11 @@ async fn serve(args: &ServeArgs, mut signals: EndSignals, descriptors: u64) -> a
     parts.end(ended).await
 }
 
-/// Tries whether `textfile` can be written.
+/// Checks that `textfile` can be written.
 async fn check(textfile: &Textfile) -> anyhow::Result<()> {
-    let tried = textfile.clone();
-    let Ok(checked) = timeout(PATIENCE, spawn_blocking(move || tried.check())).await else {
-        bail!("--textfile: {textfile}: its file system does not answer within {PATIENCE:?}");
+    let cloned = textfile.clone();
+    let Ok(checked) = timeout(CHECK_TIMEOUT, spawn_blocking(move || cloned.check())).await else {
+        bail!("--textfile: {textfile}: its file system does not answer within {CHECK_TIMEOUT:?}");
     };
     let removed = checked?.context("--textfile")?;
     if removed > 0 {

@@ -1,4 +1,4 @@
-//! `tcpstat show`: the sockets of this network namespace by state, once.
+//! `tcpstat show`: one snapshot of this network namespace, as a table or as JSON.
 
 use std::{collections::BTreeMap, fmt::Write as _, process::ExitCode};
 
@@ -37,26 +37,25 @@ pub(super) struct ShowArgs {
     json: bool,
 }
 
-/// Prints to standard output; rows that do not parse are told on standard error.
+/// Prints to standard output. Rows that do not parse are reported on standard error.
 pub(super) fn run(args: &ShowArgs) -> anyhow::Result<ExitCode> {
-    let pass = tracker::take(&args.procfs.procfs()?)?;
-    if let Some(broken) = &pass.first_broken {
-        tracing::warn!(rows = pass.broken_rows, "{broken}: rows like this are left out");
+    let snapshot = tracker::take(&args.procfs.procfs()?)?;
+    if let Some(broken) = &snapshot.first_broken {
+        tracing::warn!(rows = snapshot.broken_rows, "{broken}: rows like this are left out");
     }
     let text = if args.json {
-        let mut json = serde_json::to_string_pretty(&Report::of(&pass))?;
+        let mut json = serde_json::to_string_pretty(&ShowJson::from(&snapshot))?;
         json.push('\n');
         json
     } else {
-        table(&pass)
+        table(&snapshot)
     };
     write_out(text.as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// The JSON form: counts by family and state, then what else the rows tell.
 #[derive(Serialize)]
-struct Report {
+struct ShowJson {
     ipv4: BTreeMap<&'static str, u64>,
     ipv6: BTreeMap<&'static str, u64>,
     receive_queue_bytes: BTreeMap<&'static str, u64>,
@@ -66,9 +65,10 @@ struct Report {
     bad_rows: u64,
 }
 
-impl Report {
-    fn of(pass: &Snapshot) -> Self {
-        let connections = pass.tally.connections();
+impl From<&Snapshot> for ShowJson {
+    fn from(snapshot: &Snapshot) -> Self {
+        let tally = &snapshot.tally;
+        let connections = tally.connections();
         let states = |family| {
             State::ALL.map(|state| (state_word(state), connections[(family, state)])).into()
         };
@@ -78,17 +78,18 @@ impl Report {
         Self {
             ipv4: states(Family::Ipv4),
             ipv6: states(Family::Ipv6),
-            receive_queue_bytes: families(pass.tally.receive_queue_bytes),
-            send_queue_bytes: families(pass.tally.send_queue_bytes),
-            fin_wait2_mini: families(pass.tally.fin_wait2_mini),
-            rows: pass.tally.rows,
-            bad_rows: pass.broken_rows,
+            receive_queue_bytes: families(tally.receive_queue_bytes),
+            send_queue_bytes: families(tally.send_queue_bytes),
+            fin_wait2_mini: families(tally.fin_wait2_mini),
+            rows: tally.rows,
+            bad_rows: snapshot.broken_rows,
         }
     }
 }
 
-fn table(pass: &Snapshot) -> String {
-    let connections = pass.tally.connections();
+fn table(snapshot: &Snapshot) -> String {
+    let tally = &snapshot.tally;
+    let connections = tally.connections();
     let mut lines = vec![("STATE", ["IPV4", "IPV6", "TOTAL"].map(str::to_owned))];
     let mut sums = [0; 2];
     for state in State::ALL {
@@ -97,12 +98,12 @@ fn table(pass: &Snapshot) -> String {
         lines.push((state_word(state), numbers(counts)));
     }
     lines.push(("sockets", numbers(sums)));
-    lines.push(("receive queue bytes", numbers(pass.tally.receive_queue_bytes.0)));
-    lines.push(("send queue bytes", numbers(pass.tally.send_queue_bytes.0)));
+    lines.push(("receive queue bytes", numbers(tally.receive_queue_bytes.0)));
+    lines.push(("send queue bytes", numbers(tally.send_queue_bytes.0)));
     let widths = [0, 1, 2].map(|column| {
         let widest = lines.iter().map(|(_, columns)| columns[column].len()).max();
-        // A blank at least between two numbers.
-        COLUMN.max(widest.unwrap_or_default() + 1)
+        // At least one space between two numbers.
+        MIN_COLUMN_WIDTH.max(widest.unwrap_or_default() + 1)
     });
     let [ipv4, ipv6, total] = widths;
     let mut text = String::new();
@@ -113,8 +114,7 @@ fn table(pass: &Snapshot) -> String {
     text
 }
 
-/// The width of a column of numbers that are not wider.
-const COLUMN: usize = 10;
+const MIN_COLUMN_WIDTH: usize = 10;
 
 fn numbers([ipv4, ipv6]: [u64; 2]) -> [String; 3] {
     [ipv4, ipv6, ipv4.saturating_add(ipv6)].map(|number| number.to_string())

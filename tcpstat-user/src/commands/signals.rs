@@ -1,4 +1,4 @@
-//! The signals that end a command, and those that do not.
+//! The signals that end a command, and those that it ignores.
 
 use std::{
     os::fd::AsFd,
@@ -23,10 +23,10 @@ use tracing::{error, info, warn};
 
 use super::{log, resources::not_started};
 
-/// Signals that end `serve`, which cleans up first. Ctrl-\ (SIGQUIT) too: a core would leave the textfile
-/// behind, and SIGABRT still makes one. SIGALRM is what wrappers that limit the time of a command set,
-/// SIGXCPU what RLIMIT_CPU sends, SIGPWR what lxc sends to the first process of a container.
-const ENDING: [Number; 6] = [
+/// Signals that end `serve` after it has cleaned up. SIGQUIT (Ctrl-\) is one of them because a core dump would
+/// leave the textfile behind; SIGABRT still dumps core. Wrappers that limit the time of a command send SIGALRM,
+/// RLIMIT_CPU sends SIGXCPU, and lxc sends SIGPWR to the first process of a container.
+const STOP: [Number; 6] = [
     Number::SIGTERM,
     Number::SIGINT,
     Number::SIGQUIT,
@@ -35,97 +35,95 @@ const ENDING: [Number; 6] = [
     Number::SIGPWR,
 ];
 
-/// Signals of which a second one ends it at once.
-const INSISTING: [Number; 3] = [Number::SIGTERM, Number::SIGINT, Number::SIGQUIT];
+/// Signals that end the process at once if they come a second time.
+const STOP_AT_ONCE: [Number; 3] = [Number::SIGTERM, Number::SIGINT, Number::SIGQUIT];
 
-/// Signals that do not end it. SIGHUP asks others to read their files again; this one has none. SIGXFSZ
-/// comes with an error of the write that caused it, and the error is told. SIGPIPE is ignored from the start
-/// (by Rust's runtime).
-const HARMLESS: [Number; 4] = [Number::SIGHUP, Number::SIGUSR1, Number::SIGUSR2, Number::SIGXFSZ];
+/// Signals that are ignored. SIGHUP asks other programs to read their configuration again; tcpstat has none.
+/// SIGXFSZ comes with a write error, which is reported. Rust's runtime ignores SIGPIPE.
+const IGNORED: [Number; 4] = [Number::SIGHUP, Number::SIGUSR1, Number::SIGUSR2, Number::SIGXFSZ];
 
-/// How long after the first signal another one takes effect. Some wrappers send two for one: coreutils'
-/// `timeout` signals its child, and then the group of the child.
-const ONE_REQUEST: Duration = Duration::from_millis(500);
+/// Time after the first signal before a second one takes effect. Some wrappers send two signals for one
+/// request: coreutils' `timeout` signals its child, and then the child's process group.
+const SECOND_SIGNAL_DELAY: Duration = Duration::from_millis(500);
 
-/// How long the end may take after the first signal. It is longer than all that waits with a deadline of its
-/// own: it is for threads that hang in the kernel.
-const LAST_RESORT: Duration = Duration::from_secs(8);
+/// Maximum time from the first signal to the end of the process. It is longer than all other deadlines: it is
+/// for threads that hang in the kernel.
+const MAX_STOP_TIME: Duration = Duration::from_secs(8);
 
-/// The signals of `serve`, on a thread of their own that depends on no other.
+/// Handles the signals of `serve`, on a thread that depends on no other.
 ///
-/// The first of [`ENDING`] is passed on. After a second of [`INSISTING`] the process ends at once with status
-/// 128 + the signal's number, as shells report it; [`LAST_RESORT`] after the first it ends with status 1.
-/// Signals in neither list have their default action: SIGKILL and SIGSTOP, faults, those of profilers and
-/// timers (SIGPROF, SIGVTALRM), and those that nobody sends (SIGIO, SIGSTKFLT, real-time signals).
+/// The first of [`STOP`] is passed on. After a second one of [`STOP_AT_ONCE`] the process ends at once, with
+/// status 128 + the signal's number, as shells report it. [`MAX_STOP_TIME`] after the first signal it ends
+/// with status 1. All other signals have their default action: SIGKILL and SIGSTOP, faults, those of profilers and timers
+/// (SIGPROF, SIGVTALRM), and unused ones (SIGIO, SIGSTKFLT, real-time signals).
 #[derive(Debug)]
-pub(super) struct EndSignals {
+pub(super) struct ServeSignals {
     first: watch::Receiver<Option<Number>>,
 }
 
-impl EndSignals {
-    /// Takes over the signals. To be called before any other thread starts, because threads inherit it.
+impl ServeSignals {
+    /// Must be called before any other thread starts, because threads inherit the signal mask.
     ///
     /// # Errors
-    /// Says which system call failed.
-    pub(super) fn take_over() -> anyhow::Result<Self> {
-        let signals: SigSet = ENDING.into_iter().chain(HARMLESS).collect();
+    /// With the name of the system call that failed.
+    pub(super) fn new() -> anyhow::Result<Self> {
+        let signals: SigSet = STOP.into_iter().chain(IGNORED).collect();
         signals.thread_block().context("blocking the signals that are handled (sigprocmask)")?;
-        let waiting =
+        let descriptor =
             SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
                 .context("waiting for signals (signalfd)")?;
-        let (tell, first) = watch::channel(None);
+        let (sender, first) = watch::channel(None);
         thread::Builder::new()
             .name("signals".to_owned())
             .spawn(move || {
-                let failed = Watch { tell, end: None }.run(&waiting);
+                let cause = Handler { first: sender, stop: None }.run(&descriptor);
                 error!(
-                    "signals are no longer handled: {failed}; they have their default action now"
+                    "signals are no longer handled: {cause}; they have their default action now"
                 );
-                // This fails only for a wrong argument.
+                // This fails only for an invalid argument.
                 let _ = signals.thread_unblock();
             })
             .map_err(|error| not_started("the thread that waits for signals", &error))?;
         Ok(Self { first })
     }
 
-    /// The first one that is to end the process.
+    /// Waits for the first signal that ends the process, and returns its name.
     pub(super) async fn first(&mut self) -> &'static str {
         if let Ok(number) = self.first.wait_for(Option::is_some).await {
             return number.map_or("no signal", Number::as_str);
         }
-        // The thread has given up. Signals have their default action.
+        // The thread has ended with an error, and signals have their default action.
         std::future::pending().await
     }
 }
 
-/// What the thread of [`EndSignals`] knows.
-struct Watch {
-    tell: watch::Sender<Option<Number>>,
-    end: Option<End>,
+/// The state of the thread of [`ServeSignals`].
+struct Handler {
+    first: watch::Sender<Option<Number>>,
+    stop: Option<Stop>,
 }
 
-/// The end that was asked for.
-struct End {
+/// The signals that asked the process to end.
+struct Stop {
     first: Number,
     since: Instant,
-    /// A second signal that came.
     second: Option<Number>,
 }
 
-impl Watch {
-    /// Waits for signals without end. Returns the error after which it cannot.
-    fn run(mut self, waiting: &SignalFd) -> Errno {
+impl Handler {
+    /// Handles signals until an error occurs, and returns the error.
+    fn run(mut self, descriptor: &SignalFd) -> Errno {
         loop {
-            match waiting.read_signal() {
+            match descriptor.read_signal() {
                 Ok(Some(info)) => {
                     let number = i32::try_from(info.ssi_signo).map(Number::try_from);
                     if let Ok(Ok(number)) = number {
-                        self.note(number);
+                        self.handle(number);
                     }
                 }
                 Ok(None) => {
-                    match poll(&mut [PollFd::new(waiting.as_fd(), PollFlags::POLLIN)], self.left())
-                    {
+                    let readable = PollFd::new(descriptor.as_fd(), PollFlags::POLLIN);
+                    match poll(&mut [readable], self.timeout()) {
                         Ok(_) | Err(Errno::EINTR) => {}
                         Err(error) => return error,
                     }
@@ -133,56 +131,57 @@ impl Watch {
                 Err(Errno::EINTR) => {}
                 Err(error) => return error,
             }
-            if let Some(end) = self.end.as_ref().filter(|end| end.due() <= Instant::now()) {
-                end.at_once();
+            if let Some(stop) = self.stop.as_ref().filter(|stop| stop.deadline() <= Instant::now())
+            {
+                stop.exit();
             }
         }
     }
 
     /// How long to wait for the next signal.
-    fn left(&self) -> PollTimeout {
-        self.end.as_ref().map_or(PollTimeout::NONE, |end| {
-            // Rounded up: with a timeout of zero it would turn in circles for a millisecond.
-            let left =
-                end.due().saturating_duration_since(Instant::now()) + Duration::from_millis(1);
+    fn timeout(&self) -> PollTimeout {
+        self.stop.as_ref().map_or(PollTimeout::NONE, |stop| {
+            // Rounded up: with a timeout of zero the thread would spin for a millisecond.
+            let left = stop.deadline().saturating_duration_since(Instant::now())
+                + Duration::from_millis(1);
             PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
         })
     }
 
-    fn note(&mut self, number: Number) {
-        match &mut self.end {
+    fn handle(&mut self, number: Number) {
+        match &mut self.stop {
             _ if number == Number::SIGHUP => {
                 info!(
                     "SIGHUP is ignored: tcpstat has no configuration file; restart it to change a setting"
                 );
             }
-            _ if HARMLESS.contains(&number) => info!("{number} is ignored"),
-            Some(end) if INSISTING.contains(&number) => {
-                end.second.get_or_insert(number);
+            _ if IGNORED.contains(&number) => info!("{number} is ignored"),
+            Some(stop) if STOP_AT_ONCE.contains(&number) => {
+                stop.second.get_or_insert(number);
             }
             Some(_) => {}
             None => {
-                self.end = Some(End { first: number, since: Instant::now(), second: None });
-                self.tell.send_replace(Some(number));
+                self.stop = Some(Stop { first: number, since: Instant::now(), second: None });
+                self.first.send_replace(Some(number));
             }
         }
     }
 }
 
-impl End {
-    /// When the process ends, whether or not all is done.
-    fn due(&self) -> Instant {
-        self.since + if self.second.is_some() { ONE_REQUEST } else { LAST_RESORT }
+impl Stop {
+    /// When the process ends even if it has not cleaned up.
+    fn deadline(&self) -> Instant {
+        self.since + if self.second.is_some() { SECOND_SIGNAL_DELAY } else { MAX_STOP_TIME }
     }
 
-    fn at_once(&self) -> ! {
+    fn exit(&self) -> ! {
         let status = if let Some(second) = self.second {
             warn!("second {second}: exiting immediately");
             128 + second as i32
         } else {
             let first = self.first;
             error!(
-                "still running {LAST_RESORT:?} after {first}: a thread hangs in the kernel. Exiting now; \
+                "still running {MAX_STOP_TIME:?} after {first}: a thread hangs in the kernel. Exiting now; \
                  a --textfile may not be removed"
             );
             1
@@ -192,18 +191,16 @@ impl End {
     }
 }
 
-/// The signals of a command that has the terminal: SIGTERM, SIGINT, and SIGHUP when the terminal has gone.
-pub(super) struct StopSignals {
+/// The signals that end `top`: SIGTERM, SIGINT, and SIGHUP, which the kernel sends when the terminal closes.
+pub(super) struct TopSignals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
 }
 
-impl StopSignals {
-    /// Handles them from now on.
-    ///
+impl TopSignals {
     /// # Errors
-    /// Says which cannot be handled.
+    /// With the name of the signal that cannot be handled.
     pub(super) fn new() -> anyhow::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate()).context("handling SIGTERM")?,
@@ -212,7 +209,7 @@ impl StopSignals {
         })
     }
 
-    /// The next one's name.
+    /// Waits for a signal, and returns its name.
     pub(super) async fn any(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",

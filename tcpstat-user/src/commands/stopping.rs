@@ -1,4 +1,4 @@
-//! How `serve` ends: all its parts at once, and none is waited for without a deadline.
+//! Ends the parts of `serve`: all at the same time, each with a deadline.
 
 use std::time::Duration;
 
@@ -12,12 +12,12 @@ use tracing::info;
 
 use crate::tracker::{TrackerError, Tracking};
 
-/// How long each part may take to end. They end side by side, so all of them take no longer.
-pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+/// How long each part may take to end.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What runs beside one another while the exporter serves.
+/// The tasks and threads of the exporter.
 pub(super) struct Parts {
-    /// Tells the servers and the writer of the textfile to end.
+    /// Stops the server and the writer of the textfile.
     pub(super) stop: watch::Sender<bool>,
     pub(super) server: JoinHandle<()>,
     pub(super) recorder: JoinHandle<()>,
@@ -27,8 +27,7 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    /// Waits until one of them ends without having been told to, and says which. The exporter is of no use
-    /// without any of them.
+    /// Waits until a part ends by itself, which is an error that names it: the exporter needs all parts.
     pub(super) async fn one_ended(&mut self) -> anyhow::Error {
         let mut published = self.tracking.published.clone();
         let tracker = async { while published.changed().await.is_ok() {} };
@@ -39,7 +38,7 @@ impl Parts {
             }
         };
         let (part, ended) = tokio::select! {
-            // First, because the recorder and the writer end with it.
+            // In this order, because the recorder and the writer end with the tracker.
             biased;
             () = tracker => ("the tracker", Ok(())),
             ended = &mut self.recorder => ("the recorder", ended),
@@ -52,19 +51,20 @@ impl Parts {
         }
     }
 
-    /// Ends them all. `why` is the error for which they end, if it is one; the tracker's own is better.
+    /// Ends all parts. `reason` is the error for which they end, if there is one.
     ///
     /// # Errors
-    /// `why`; else names all parts that did not end in time, or what the tracker ended with.
-    pub(super) async fn end(self, why: Result<(), anyhow::Error>) -> anyhow::Result<()> {
+    /// The tracker's own error, which says more than `reason`; else `reason`; else names the parts that did not
+    /// end in time.
+    pub(super) async fn end(self, reason: Result<(), anyhow::Error>) -> anyhow::Result<()> {
         let Self { stop, server, recorder, textfile, tracking } = self;
         stop.send_replace(true);
-        // Streams end with it.
+        // This ends the streams too.
         recorder.abort();
-        let graceful = why.is_ok();
+        let graceful = reason.is_ok();
         let connections = async {
             if graceful && hangs(server).await {
-                info!("closing connections still open after {} s", PATIENCE.as_secs());
+                info!("closing connections still open after {} s", STOP_TIMEOUT.as_secs());
             }
         };
         let recorder = hangs(recorder);
@@ -72,7 +72,7 @@ impl Parts {
             let (path, writer) = textfile?;
             hangs(writer).await.then_some(path)
         };
-        let tracker = spawn_blocking(move || tracking.stop(PATIENCE));
+        let tracker = spawn_blocking(move || tracking.stop(STOP_TIMEOUT));
         let ((), recorder, textfile, tracker) =
             tokio::join!(connections, recorder, textfile, tracker);
         let mut hanging = Vec::new();
@@ -91,9 +91,9 @@ impl Parts {
             Err(error) => return Err(error.into()),
             Ok(()) => {}
         }
-        why?;
+        reason?;
         if !hanging.is_empty() {
-            bail!("still running after {PATIENCE:?}: {}", hanging.join(", "));
+            bail!("still running after {STOP_TIMEOUT:?}: {}", hanging.join(", "));
         }
         Ok(())
     }
@@ -101,8 +101,8 @@ impl Parts {
 
 /// Whether `part` does not end in time.
 async fn hangs(part: JoinHandle<()>) -> bool {
-    // One that has been waited for may not be waited for again.
-    !part.is_finished() && timeout(PATIENCE, part).await.is_err()
+    // A handle that has returned its result must not be polled again.
+    !part.is_finished() && timeout(STOP_TIMEOUT, part).await.is_err()
 }
 
 fn flat(ended: Result<Result<(), TrackerError>, JoinError>) -> Result<(), TrackerError> {
@@ -121,7 +121,7 @@ mod tests {
         tracker::{SourceChoice, Tracker},
     };
 
-    /// A procfs without a socket.
+    /// A procfs without sockets.
     fn no_sockets() -> TempDir {
         let procfs = tempfile::tempdir().unwrap();
         fs::create_dir(procfs.path().join("net")).unwrap();
@@ -131,7 +131,7 @@ mod tests {
         procfs
     }
 
-    /// Parts of which none ends by itself.
+    /// Parts that do not end by themselves.
     fn parts(procfs: &TempDir) -> Parts {
         let tracker = Tracker {
             procfs: Procfs::new(procfs.path()),
@@ -164,10 +164,10 @@ mod tests {
             (writer, "the writer of the textfile"),
             (server, "the server"),
         ] {
-            let why = parts.one_ended().await;
-            // So that the end waits for nothing.
+            let reason = parts.one_ended().await;
+            // So that the end does not wait for it.
             parts.textfile = None;
-            let error = parts.end(Err(why)).await.unwrap_err().to_string();
+            let error = parts.end(Err(reason)).await.unwrap_err().to_string();
             assert_eq!(error, format!("{name} panicked: a defect in tcpstat"));
         }
     }

@@ -11,10 +11,10 @@ use anyhow::{Context, bail};
 use clap::Args;
 use ureq::http::Uri;
 
-use super::{counting::CountingArgs, log::colours_wanted, signals::StopSignals};
+use super::{counting::CountingArgs, log::colours_wanted, signals::TopSignals};
 use crate::{
     text::without_password,
-    top::{Feed, LogLines, Model, OwnTracker, RemoteExporter, screen, view::Theme},
+    top::{Feed, LastLogLine, Model, OwnTracker, RemoteExporter, screen, view::Theme},
 };
 
 pub(super) const EXAMPLES: &str = "Examples:
@@ -22,11 +22,10 @@ pub(super) const EXAMPLES: &str = "Examples:
   tcpstat top --interval 200ms
   tcpstat top --connect http://web-1:10048   a running exporter";
 
-/// Longest URL in bytes.
-const LONGEST_URL: usize = 2_000;
+const MAX_URL_BYTES: usize = 2_000;
 
 /// How long the tracker may take to end.
-const PATIENCE: Duration = Duration::from_secs(5);
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Flags of `tcpstat top`.
 #[derive(Args, Debug)]
@@ -56,8 +55,8 @@ pub(super) struct TopArgs {
     counting: CountingArgs,
 }
 
-/// Shows them until a key or a signal ends it. What is logged meanwhile goes to `log`.
-pub(super) fn run(args: &TopArgs, log: &LogLines) -> anyhow::Result<ExitCode> {
+/// Shows the view until a key or a signal ends it. The view shows `log`.
+pub(super) fn run(args: &TopArgs, log: &LastLogLine) -> anyhow::Result<ExitCode> {
     let drawable = env::var("TERM").is_ok_and(|kind| kind != "dumb");
     if !io::stdout().is_terminal() || !drawable {
         bail!(
@@ -71,16 +70,16 @@ pub(super) fn run(args: &TopArgs, log: &LogLines) -> anyhow::Result<ExitCode> {
         return show(args, log, Feed::RemoteExporter(exporter));
     }
     let programs = args.counting.programs()?;
-    let counting = args.counting.load(programs)?.listing_every(args.interval);
+    let counting = args.counting.load(programs)?.with_snapshots_every(args.interval);
     let procfs = counting.procfs.clone();
     let tracking = counting.start()?;
-    let here = OwnTracker { published: tracking.published.clone(), procfs };
-    let shown = show(args, log, Feed::OwnTracker(here));
-    tracking.stop(PATIENCE)?;
+    let tracker = OwnTracker { published: tracking.published.clone(), procfs };
+    let shown = show(args, log, Feed::OwnTracker(tracker));
+    tracking.stop(STOP_TIMEOUT)?;
     shown
 }
 
-fn show(args: &TopArgs, log: &LogLines, source: Feed) -> anyhow::Result<ExitCode> {
+fn show(args: &TopArgs, log: &LastLogLine, feed: Feed) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -88,14 +87,14 @@ fn show(args: &TopArgs, log: &LogLines, source: Feed) -> anyhow::Result<ExitCode
     let theme = Theme { colours: colours_wanted(), unicode: is_unicode() };
     let model = Model::new(args.interval);
     runtime.block_on(async {
-        let mut signals = StopSignals::new()?;
-        let shown = screen::run(source, model, theme, log, signals.any()).await;
+        let mut signals = TopSignals::new()?;
+        let shown = screen::run(feed, model, theme, log, signals.any()).await;
         shown.context("drawing on the terminal")
     })?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Whether the locale has more than ASCII; where none is set the terminal is taken to have.
+/// Whether the locale's encoding is UTF-8. Without a locale, it is assumed to be.
 fn is_unicode() -> bool {
     let set = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().filter_map(|name| env::var(name).ok());
     let locale = set.into_iter().find(|value| !value.is_empty());
@@ -105,15 +104,15 @@ fn is_unicode() -> bool {
     })
 }
 
-/// Without a slash at its end. It may have a user and a password, `http://USER:PASSWORD@HOST:PORT`.
+/// Removes slashes at the end. The URL may contain a user and a password, `http://USER:PASSWORD@HOST:PORT`.
 fn exporter_url(text: &str) -> Result<String, String> {
     let url = text.trim_end_matches('/');
     let host = url.parse::<Uri>().ok().filter(|uri| {
-        let of_http = uri.scheme_str() == Some("http") && uri.query().is_none();
-        of_http && uri.host().is_some_and(|host| !host.is_empty())
+        let is_base = uri.scheme_str() == Some("http") && uri.query().is_none();
+        is_base && uri.host().is_some_and(|host| !host.is_empty())
     });
     match host {
-        Some(_) if url.is_ascii() && url.len() <= LONGEST_URL && !url.contains('#') => {
+        Some(_) if url.is_ascii() && url.len() <= MAX_URL_BYTES && !url.contains('#') => {
             Ok(url.to_owned())
         }
         _ => Err("write it like http://web-1:10048; TLS is not supported".to_owned()),

@@ -1,4 +1,4 @@
-//! Values of flags: what is taken, and what is said of the rest. A value itself is quoted by clap.
+//! Parsers for the values of flags. Their errors do not quote the value, because clap does.
 
 use std::{fmt::Display, path::PathBuf, str::FromStr, time::Duration};
 
@@ -6,27 +6,22 @@ use clap::builder::{PathBufValueParser, TypedValueParser};
 
 use crate::text::{self, plain};
 
-/// PATH_MAX of Linux, the zero at the end left out.
-const LONGEST_PATH: usize = 4_095;
+/// PATH_MAX of Linux, without the zero at the end.
+const MAX_PATH_BYTES: usize = 4_095;
 
-/// A time within those two.
-pub(super) fn duration(
-    text: &str,
-    shortest: Duration,
-    longest: Duration,
-) -> Result<Duration, String> {
+pub(super) fn duration(text: &str, min: Duration, max: Duration) -> Result<Duration, String> {
     let duration = humantime::parse_duration(text).map_err(|error| {
         let error = error.to_string();
         format!("{}; write it like 15s, 500ms or 1h", plain(&error, text::VALUE))
     })?;
-    if (shortest..=longest).contains(&duration) {
+    if (min..=max).contains(&duration) {
         return Ok(duration);
     }
-    let [shortest, longest] = [shortest, longest].map(humantime::format_duration);
-    Err(format!("at least {shortest}, at most {longest}"))
+    let [min, max] = [min, max].map(humantime::format_duration);
+    Err(format!("at least {min}, at most {max}"))
 }
 
-/// On or off, in every word for it that unit files and manifests use.
+/// Accepts the words that unit files and manifests use.
 pub(super) fn switch(text: &str) -> Result<bool, String> {
     match text.to_ascii_lowercase().as_str() {
         "1" | "true" | "yes" | "on" => Ok(true),
@@ -35,28 +30,28 @@ pub(super) fn switch(text: &str) -> Result<bool, String> {
     }
 }
 
-/// An address of HTTP without a fragment, of characters that stand unquoted in YAML.
+/// An HTTP URL without a fragment, of characters that need no quotes in YAML.
 pub(super) fn runbook_url(text: &str) -> Result<String, String> {
-    let place = ["http://", "https://"].iter().find_map(|scheme| text.strip_prefix(scheme));
-    let fits = |c: char| c.is_ascii_alphanumeric() || "-._~:/?[]@!$&()*+,;=%".contains(c);
-    match place {
-        Some(place) if !place.is_empty() && place.chars().all(fits) => Ok(text.to_owned()),
+    let rest = ["http://", "https://"].iter().find_map(|scheme| text.strip_prefix(scheme));
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-._~:/?[]@!$&()*+,;=%".contains(c);
+    match rest {
+        Some(rest) if !rest.is_empty() && rest.chars().all(allowed) => Ok(text.to_owned()),
         _ => Err("write it like https://runbooks.example/tcpstat, without a #".to_owned()),
     }
 }
 
-/// A path that the kernel takes. It need not be UTF-8.
+/// A path that is not too long for the kernel. It need not be UTF-8.
 pub(super) fn path() -> impl TypedValueParser<Value = PathBuf> {
     PathBufValueParser::new().try_map(|path| {
         let length = path.as_os_str().len();
-        if length > LONGEST_PATH {
-            return Err(format!("{length} bytes: a path has at most {LONGEST_PATH}"));
+        if length > MAX_PATH_BYTES {
+            return Err(format!("{length} bytes: a path has at most {MAX_PATH_BYTES}"));
         }
         Ok(path)
     })
 }
 
-/// What parses itself, with an error that is fit to be shown although it may quote the value.
+/// Uses [`FromStr`], and makes its error safe to show.
 pub(super) fn parsed<T: FromStr<Err: Display>>(text: &str) -> Result<T, String> {
     text.parse().map_err(|error: T::Err| plain(&error.to_string(), text::VALUE).into_owned())
 }

@@ -1,4 +1,4 @@
-//! The file itself: written whole, and removed only by the process that wrote it.
+//! Writes the file atomically, and removes it only if this process wrote it.
 
 use std::{
     fs::{self, Metadata, Permissions},
@@ -10,13 +10,13 @@ use tempfile::NamedTempFile;
 
 use super::{Textfile, TextfileError, leftovers};
 
-/// The collector runs as another user than this process.
+/// The collector runs as a different user from this process.
 const MODE: u32 = 0o644;
 
-/// Which file it is that was written.
+/// Identifies a file that was written.
 ///
-/// An inode number alone does not tell: the inode of a file that was replaced is soon given to another. The
-/// time and the size come with it.
+/// The inode number alone does not identify it, because the file system reuses the inode of a file that was
+/// replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Identity {
     device: u64,
@@ -25,24 +25,19 @@ pub(super) struct Identity {
     bytes: u64,
 }
 
-/// What there is under the name of the textfile.
+/// The file under the name of the textfile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Found {
     /// The file that this process wrote last.
     Own,
-    /// Another one.
     Foreign,
-    /// None.
     Nothing,
 }
 
 impl Textfile {
-    /// Tries whether it can be written, without writing it. Removes what killed runs left in its folder, and
-    /// returns how many files those were.
-    ///
-    /// # Errors
-    /// [`TextfileError::Folder`], [`TextfileError::Unwritable`].
-    pub fn check(&self) -> Result<usize, TextfileError> {
+    /// Checks that the file can be written, without writing it. Removes the temporary files of runs that were
+    /// killed, and returns their number.
+    pub(crate) fn check(&self) -> Result<usize, TextfileError> {
         if self.path.is_dir() {
             return Err(TextfileError::Folder(self.path.clone()));
         }
@@ -52,24 +47,20 @@ impl Textfile {
         Ok(removed)
     }
 
-    /// Replaces the file as a whole: a reader sees the old text or the new one. A failure leaves the old
-    /// file, and no other.
+    /// Replaces the file atomically. A failure leaves the old file, and no temporary one.
     ///
     /// # Errors
-    /// As the system gives them, without the name of the temporary file.
+    /// The system's, without the name of the temporary file.
     pub(super) fn write(&self, text: &str) -> io::Result<Identity> {
         let temporary = self.temporary()?;
         temporary.as_file().write_all(text.as_bytes())?;
-        // Not at its making: the umask would apply.
+        // Not when the file is created, because then the umask applies.
         temporary.as_file().set_permissions(Permissions::from_mode(MODE))?;
         let file = temporary.persist(&self.path).map_err(|failed| failed.error)?;
         Ok(Identity::of(&file.metadata()?))
     }
 
-    /// What is under its name, `own` being what this process wrote last.
-    ///
-    /// # Errors
-    /// As the system gives them.
+    /// Compares the file under the name with `own`, which this process wrote last.
     pub(super) fn find(&self, own: Identity) -> io::Result<Found> {
         match fs::symlink_metadata(&self.path) {
             Ok(metadata) if Identity::of(&metadata) == own => Ok(Found::Own),
@@ -79,11 +70,8 @@ impl Textfile {
         }
     }
 
-    /// Removes it if it is `own`, and returns what was there. Another process that replaces it in the
-    /// microseconds between the look and the removal loses its file until it writes the next one.
-    ///
-    /// # Errors
-    /// As the system gives them.
+    /// Removes the file if it is `own`. Another process that replaces the file in the microseconds between
+    /// check and removal loses its file until it writes the next one.
     pub(super) fn remove(&self, own: Identity) -> io::Result<Found> {
         let found = self.find(own)?;
         if found == Found::Own {
@@ -92,19 +80,19 @@ impl Textfile {
         Ok(found)
     }
 
-    /// In the same folder, so that it can be renamed; the collector passes over such a name.
+    /// In the same folder, so that it can be renamed. The collector ignores its name.
     fn temporary(&self) -> io::Result<NamedTempFile> {
-        let made = tempfile::Builder::new()
+        let temporary = tempfile::Builder::new()
             .prefix(leftovers::PREFIX)
             .suffix(leftovers::SUFFIX)
             .tempfile_in(&self.folder)
             .map_err(without_path)?;
-        leftovers::claim(made.as_file());
-        Ok(made)
+        leftovers::mark_used(temporary.as_file());
+        Ok(temporary)
     }
 }
 
-/// The system's own error: tempfile's names the temporary file, which tells nobody anything.
+/// The system's error, without the name of the temporary file that tempfile adds.
 fn without_path(error: io::Error) -> io::Error {
     let inner = error.get_ref().and_then(|inner| inner.source());
     let errno = inner.and_then(|inner| inner.downcast_ref::<io::Error>()?.raw_os_error());
@@ -127,13 +115,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_that_another_wrote_in_the_meantime_is_foreign() {
+    fn a_file_that_another_process_wrote_meanwhile_is_foreign() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tcpstat.prom");
         let textfile: Textfile = path.to_str().unwrap().parse().unwrap();
         let own = textfile.write("first\n").unwrap();
         assert_eq!(textfile.find(own).unwrap(), Found::Own);
-        // Whatever inode it gets.
+        // It may get the same inode.
         let another = textfile.write("second\n").unwrap();
         assert_eq!(textfile.remove(own).unwrap(), Found::Foreign);
         assert_eq!(fs::read_to_string(&path).unwrap(), "second\n");

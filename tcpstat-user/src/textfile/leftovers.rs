@@ -1,7 +1,7 @@
-//! Temporary files that killed runs left behind: each of them would leave one, for ever.
+//! Removes the temporary files of runs that were killed.
 //!
-//! A run holds a lock on its temporary file (flock(2)), which goes with the process. A file without a lock
-//! is nobody's any more.
+//! A run holds a lock on its temporary file (flock(2)), which ends with the process. A file without a lock is
+//! unused.
 
 use std::{
     fs::{self, DirEntry, File, OpenOptions},
@@ -17,32 +17,32 @@ use nix::unistd::geteuid;
 pub(super) const PREFIX: &str = ".tcpstat-";
 pub(super) const SUFFIX: &str = ".tmp";
 
-/// Entries of the folder that are looked at.
-const MOST_ENTRIES: usize = 10_000;
+/// Maximum number of entries of the folder that are checked.
+const MAX_ENTRIES: usize = 10_000;
 
-/// Marks `file` as in use, where the file system has locks: where it has none, nothing is removed.
-pub(super) fn claim(file: &File) {
+/// Marks `file` as used. On a file system without locks this fails, and no file is removed.
+pub(super) fn mark_used(file: &File) {
     // See above.
     let _ = file.try_lock();
 }
 
-/// Removes what nobody uses of the temporary files of this user in `folder`. Returns how many. In the
-/// microseconds between the making and the locking of a file it counts as unused: that writing fails, and the
-/// next one succeeds.
+/// Removes the unused temporary files of this user in `folder`, and returns their number. In the microseconds
+/// between the creation and the locking of a file it counts as unused: that write fails, and the next one
+/// succeeds.
 pub(super) fn remove(folder: &Path) -> usize {
     let Ok(entries) = fs::read_dir(folder) else { return 0 };
-    let entries = entries.take(MOST_ENTRIES).filter_map(Result::ok);
-    entries.filter(|entry| is_named_so(entry) && remove_unused(entry)).count()
+    let entries = entries.take(MAX_ENTRIES).filter_map(Result::ok);
+    entries.filter(|entry| is_temporary(entry) && remove_unused(entry)).count()
 }
 
-fn is_named_so(entry: &DirEntry) -> bool {
+fn is_temporary(entry: &DirEntry) -> bool {
     let name = entry.file_name();
     let name = name.as_bytes();
     name.starts_with(PREFIX.as_bytes()) && name.ends_with(SUFFIX.as_bytes())
 }
 
 fn remove_unused(entry: &DirEntry) -> bool {
-    // What cannot be opened or locked stays.
+    // A file that cannot be opened or locked stays.
     let Ok(file) = OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
@@ -61,11 +61,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_in_use_and_what_has_another_name_stays() {
+    fn used_files_and_files_with_other_names_stay() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         let used = File::create(path(".tcpstat-used.tmp")).unwrap();
-        claim(&used);
+        mark_used(&used);
         for name in [".tcpstat-left.tmp", ".tcpstat-left", "tcpstat-left.tmp"] {
             File::create(path(name)).unwrap();
         }

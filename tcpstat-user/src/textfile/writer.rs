@@ -1,4 +1,4 @@
-//! What is written to the textfile, and when.
+//! Writes the textfile when it is due.
 
 use std::{
     io,
@@ -24,38 +24,37 @@ use crate::{
     tracker::{Nudge, Published},
 };
 
-/// How long a file system may take before it is told of.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Time without an answer from the file system after which a warning is logged.
+const SLOW: Duration = Duration::from_secs(5);
 
 /// Writes a [`Textfile`] as long as the exporter runs.
 #[derive(Debug)]
-pub struct Writer {
-    /// Where to.
-    pub textfile: Textfile,
-    /// What the tracker tells.
-    pub published: watch::Receiver<Arc<Published>>,
-    /// Who is told of a tripped wire.
-    pub nudge: Nudge,
-    /// Where sockstat is.
-    pub procfs: Procfs,
-    /// Time between two writings at most.
-    pub interval: Duration,
+pub(crate) struct Writer {
+    pub(crate) textfile: Textfile,
+    /// What the tracker publishes.
+    pub(crate) published: watch::Receiver<Arc<Published>>,
+    /// Asks the tracker for a check if sockstat and the gauges differ.
+    pub(crate) nudge: Nudge,
+    /// Contains sockstat.
+    pub(crate) procfs: Procfs,
+    /// Maximum time between two writes.
+    pub(crate) interval: Duration,
 }
 
 impl Writer {
-    /// Writes until `stopped` says so or the tracker ends; then removes the file if it is the one that this
-    /// process wrote last. It waits for the file system as long as that takes.
-    pub async fn run(mut self, mut stopped: watch::Receiver<bool>) {
-        let mut written = Written::default();
-        let mut told = Told::default();
+    /// Writes until `stopped` is true or the tracker ends; then removes the file if it is the one that this
+    /// process wrote last. Waits for the file system without a deadline.
+    pub(crate) async fn run(mut self, mut stopped: watch::Receiver<bool>) {
+        let mut last = LastWrite::default();
+        let mut log = WriteLog::default();
         let mut own = None;
         loop {
             tokio::select! {
-                // An error means that the sender is gone, which is a stop too.
+                // An error means that the sender was dropped, which is a stop too.
                 _ = stopped.wait_for(|stopped| *stopped) => break,
                 changed = self.published.changed() => if changed.is_err() { break },
             }
-            let Some(published) = self.due(&mut written) else { continue };
+            let Some(published) = self.due(&mut last) else { continue };
             let (textfile, procfs, nudge) =
                 (self.textfile.clone(), self.procfs.clone(), self.nudge.clone());
             let write = move || {
@@ -70,9 +69,9 @@ impl Writer {
                 Ok(None) => {}
                 Ok(Some((identity, shared))) => {
                     own = Some(identity);
-                    told.written(&self.textfile, shared);
+                    log.written(&self.textfile, shared);
                 }
-                Err(cause) => told.failed(&self.textfile, &cause),
+                Err(cause) => log.failed(&self.textfile, &cause),
             }
         }
         if let Some(own) = own {
@@ -80,12 +79,12 @@ impl Writer {
         }
     }
 
-    /// What is to be written now, if anything is.
-    fn due(&mut self, written: &mut Written) -> Option<Arc<Published>> {
+    /// The values to write now; `None` if no write is due.
+    fn due(&mut self, last: &mut LastWrite) -> Option<Arc<Published>> {
         let published = self.published.borrow_and_update();
-        let due = written.is_due(&published, self.interval);
+        let due = last.is_due(&published, self.interval);
         due.then(|| {
-            written.note(&published);
+            last.record(&published);
             Arc::clone(&published)
         })
     }
@@ -105,8 +104,7 @@ impl Writer {
         }
     }
 
-    /// Runs `work` where nobody else waits for it: the file system may not answer. If it does not, one line
-    /// says so.
+    /// Runs `work` on a thread of its own, because the file system may block. Logs a warning if it does.
     async fn wait_for<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> io::Result<T> + Send + 'static,
@@ -116,33 +114,34 @@ impl Writer {
             ended.unwrap_or_else(|panic| Err(io::Error::other(panic)))
         };
         let mut work = spawn_blocking(work);
-        if let Ok(ended) = timeout(PATIENCE, &mut work).await {
+        if let Ok(ended) = timeout(SLOW, &mut work).await {
             return flat(ended);
         }
         warn!(
-            "--textfile {} {what} for more than {PATIENCE:?}: its file system does not answer",
+            "--textfile {} {what} for more than {SLOW:?}: its file system does not answer",
             self.textfile
         );
         flat(work.await)
     }
 }
 
-/// Writes `text`. Returns which file that made, and whether another process writes under the same name.
+/// Writes `text`. Returns the identity of the new file, and whether another process writes under the same
+/// name.
 fn write(textfile: &Textfile, text: &str, own: Option<Identity>) -> io::Result<(Identity, bool)> {
-    // The first one may replace what a killed run left.
+    // The first write may replace the file of a run that was killed.
     let shared =
         own.is_some_and(|own| textfile.find(own).is_ok_and(|found| found == Found::Foreign));
     Ok((textfile.write(text)?, shared))
 }
 
-/// What has been told of the writing: a failure once, and its end.
+/// Logs a failure once, and its end.
 #[derive(Debug, Default)]
-struct Told {
+struct WriteLog {
     failed: bool,
     shared: bool,
 }
 
-impl Told {
+impl WriteLog {
     fn failed(&mut self, textfile: &Textfile, cause: &io::Error) {
         if !std::mem::replace(&mut self.failed, true) {
             warn!("--textfile {textfile} cannot be written, and its values are stale: {cause}");
@@ -161,28 +160,27 @@ impl Told {
     }
 }
 
-/// What was written last.
 #[derive(Debug, Default)]
-struct Written {
-    /// When; `None` before the first time.
+struct LastWrite {
+    /// `None` before the first write.
     at: Option<Instant>,
-    /// When the listing ended that was the last one then.
-    listed: Option<Moment>,
+    /// When the snapshot ended that was the last one then.
+    snapshot: Option<Moment>,
 }
 
-impl Written {
-    /// Whether `published` has numbers that the file has not, or the file is to be as young as they.
+impl LastWrite {
+    /// Whether `published` has a newer snapshot than the file, or the interval has passed and a tracer has
+    /// newer numbers.
     fn is_due(&self, published: &Published, interval: Duration) -> bool {
         let Some(snapshot) = &published.snapshot else { return false };
         let Some(at) = self.at else { return true };
-        // Without a tracer there is nothing newer than the listing.
         let live = published.live.is_some();
-        self.listed != Some(snapshot.finished) || (live && at.elapsed() >= interval)
+        self.snapshot != Some(snapshot.finished) || (live && at.elapsed() >= interval)
     }
 
-    fn note(&mut self, published: &Published) {
+    fn record(&mut self, published: &Published) {
         self.at = Some(Instant::now());
-        self.listed = published.snapshot.as_ref().map(|snapshot| snapshot.finished);
+        self.snapshot = published.snapshot.as_ref().map(|snapshot| snapshot.finished);
     }
 }
 
@@ -196,8 +194,8 @@ mod tests {
     };
 
     #[test]
-    fn a_listing_is_written_once_and_an_old_one_never_again() {
-        let listed = |seconds: u64| Published {
+    fn without_a_tracer_each_snapshot_is_written_once() {
+        let published = |seconds: u64| Published {
             snapshot: Some(LastSnapshot {
                 source: SnapshotSource::Procfs,
                 tally: Tally::default(),
@@ -207,11 +205,11 @@ mod tests {
             }),
             ..Published::default()
         };
-        let mut written = Written::default();
-        assert!(!written.is_due(&Published::default(), Duration::ZERO), "there are no numbers");
-        assert!(written.is_due(&listed(1), Duration::ZERO));
-        written.note(&listed(1));
-        assert!(!written.is_due(&listed(1), Duration::ZERO));
-        assert!(written.is_due(&listed(2), Duration::ZERO));
+        let mut last = LastWrite::default();
+        assert!(!last.is_due(&Published::default(), Duration::ZERO), "there are no numbers");
+        assert!(last.is_due(&published(1), Duration::ZERO));
+        last.record(&published(1));
+        assert!(!last.is_due(&published(1), Duration::ZERO));
+        assert!(last.is_due(&published(2), Duration::ZERO));
     }
 }

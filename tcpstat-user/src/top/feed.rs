@@ -1,4 +1,4 @@
-//! Where looks come from.
+//! The source of the numbers that the view shows.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,41 +7,38 @@ use tokio::sync::watch;
 
 use super::{
     RemoteExporter,
-    numbers::{Status, Tracing, Update},
+    numbers::{Status, TracerStatus, Update},
 };
 use crate::{clock, history::Moment, procfs::Procfs, tracker::Published};
 
-/// Whoever can be looked at.
 #[derive(Debug)]
-pub enum Feed {
-    /// The tracker of this process.
+pub(crate) enum Feed {
     OwnTracker(OwnTracker),
-    /// Another one, over HTTP.
     RemoteExporter(RemoteExporter),
 }
 
 /// The tracker of this process.
 #[derive(Debug)]
-pub struct OwnTracker {
-    /// What it tells.
-    pub published: watch::Receiver<Arc<Published>>,
-    /// Where sockstat is.
-    pub procfs: Procfs,
+pub(crate) struct OwnTracker {
+    /// What the tracker publishes.
+    pub(crate) published: watch::Receiver<Arc<Published>>,
+    /// Contains sockstat.
+    pub(crate) procfs: Procfs,
 }
 
 impl Feed {
-    /// What there is now.
-    pub fn update(&mut self) -> Update {
+    /// The samples since the last update, and the current status.
+    pub(super) fn update(&mut self) -> Update {
         match self {
-            Self::OwnTracker(here) => here.update(),
+            Self::OwnTracker(tracker) => tracker.update(),
             Self::RemoteExporter(exporter) => exporter.update(),
         }
     }
 
-    /// Returns when there will be nothing new any more.
-    pub async fn ended(&mut self) {
+    /// Returns when there will be no more samples.
+    pub(super) async fn ended(&mut self) {
         match self {
-            Self::OwnTracker(here) => while here.published.changed().await.is_ok() {},
+            Self::OwnTracker(tracker) => while tracker.published.changed().await.is_ok() {},
             Self::RemoteExporter(_) => std::future::pending().await,
         }
     }
@@ -61,19 +58,19 @@ fn status(published: &Published) -> Status {
             .map(|uname| uname.nodename().to_string_lossy().into_owned())
             .unwrap_or_default(),
         exporter: None,
-        tracing: published.live.as_ref().map(|live| Tracing {
+        tracer: published.live.as_ref().map(|live| TracerStatus {
             program: live.program.word().to_owned(),
             hooks: live.hooks.word().to_owned(),
             consistent: published.health.consistent,
-            agreed: published.health.last_agreement.map(age),
-            missed: published.events_missed,
+            agreement_age: published.health.last_agreement.map(age),
+            events_missed: published.events_missed,
         }),
-        listed: published.snapshot.as_ref().map(|snapshot| age(snapshot.finished)),
-        trouble: None,
+        snapshot_age: published.snapshot.as_ref().map(|snapshot| age(snapshot.finished)),
+        problem: None,
     }
 }
 
-/// By the uptime, whatever the wall clock has done since.
+/// By the uptime, which does not step as the wall clock does.
 fn age(moment: Moment) -> Duration {
     Duration::from_millis(clock::now().uptime_ms.saturating_sub(moment.uptime_ms))
 }

@@ -1,7 +1,7 @@
-//! What is typed, from the bytes that a terminal sends. A paste is skipped, however long it is.
+//! Keys, from the bytes that a terminal sends. A paste of any length is skipped.
 //!
-//! crossterm's reader is not used: it waits for an edge of readiness with input left unread, so that a
-//! paste of more than a kilobyte stands still until something else is typed.
+//! crossterm's reader is not used: it waits for an edge of readiness while input is still unread, so that a
+//! paste of more than a kilobyte stops until another key is pressed.
 
 use std::{
     fs::File,
@@ -12,80 +12,87 @@ use std::{
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use tokio::sync::mpsc;
 
-/// Bytes that are read at once.
-const CHUNK: usize = 4_096;
+/// Bytes of one read.
+const CHUNK_BYTES: usize = 4_096;
 
-/// Chunks that may wait while a frame is drawn.
-const WAITING: usize = 4;
+/// Chunks of keys that may wait while a frame is drawn.
+const MAX_WAITING: usize = 4;
 
-/// The terminal that a process is controlled by, whatever its standard input is.
-const CONTROLLING: &str = "/dev/tty";
+/// The controlling terminal, which need not be standard input.
+const CONTROLLING_TERMINAL: &str = "/dev/tty";
 
-/// What comes before a paste, and after it, in a terminal that was asked to tell them.
-const PASTE: (u16, u16) = (200, 201);
+/// The numbers of the control sequences before and after a bracketed paste.
+const PASTE_START: u16 = 200;
+const PASTE_END: u16 = 201;
 
-/// The keys that are typed, some at a time, until the terminal goes.
+/// Starts a thread that reads keys until the terminal closes.
 ///
 /// # Errors
-/// Where there is no terminal to read from, or no thread.
+/// If there is no terminal to read from, or the thread cannot be started.
 pub(super) fn typed() -> io::Result<mpsc::Receiver<Vec<KeyEvent>>> {
-    let (tell, told) = mpsc::channel(WAITING);
+    let (sender, receiver) = mpsc::channel(MAX_WAITING);
     let mut terminal: Box<dyn Read + Send> = if io::stdin().is_terminal() {
         Box::new(io::stdin())
     } else {
-        Box::new(File::open(CONTROLLING).map_err(named)?)
+        Box::new(File::open(CONTROLLING_TERMINAL).map_err(named)?)
     };
-    // It waits in read(2) when the process ends, which ends it.
+    // The thread waits in read(2) until the process ends.
     thread::Builder::new().name("keys".into()).spawn(move || {
-        let mut keys = Keys::default();
-        let mut chunk = [0; CHUNK];
+        let mut parser = Parser::default();
+        let mut chunk = [0; CHUNK_BYTES];
         loop {
             match terminal.read(&mut chunk) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) | Ok(0) => return,
                 Ok(length) => {
-                    if tell.blocking_send(keys.take(&chunk[..length])).is_err() {
+                    if sender.blocking_send(parser.parse(&chunk[..length])).is_err() {
                         return;
                     }
                 }
             }
         }
     })?;
-    Ok(told)
+    Ok(receiver)
 }
 
-/// An error of the terminal that keys come from, which its settings belong to as well.
+/// Adds the name of the terminal to its error, if keys do not come from standard input.
 pub(super) fn named(error: io::Error) -> io::Error {
     if io::stdin().is_terminal() {
         return error;
     }
-    let told = format!("{CONTROLLING}, because standard input is not a terminal: {error}");
-    io::Error::new(error.kind(), told)
+    let message =
+        format!("{CONTROLLING_TERMINAL}, because standard input is not a terminal: {error}");
+    io::Error::new(error.kind(), message)
 }
 
-/// What is being read.
+/// The state of the parser: what the next byte belongs to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Keys {
-    /// A key, next.
+enum Parser {
     #[default]
     Key,
-    /// What follows an escape: a sequence, a key with Alt, or nothing, which was Escape itself.
-    Escape { told: bool, pasting: bool },
-    /// A control sequence, with its number so far.
-    Sequence { number: u16, pasting: bool },
-    /// The one letter that a function key sends after `ESC O`.
+    /// After an escape: a control sequence, or a key with Alt. `reported` means that the escape was at the end
+    /// of a chunk and was reported as the key Escape.
+    Escape {
+        reported: bool,
+        pasting: bool,
+    },
+    /// In a control sequence; with its number so far.
+    Sequence {
+        number: u16,
+        pasting: bool,
+    },
+    /// The letter that a function key sends after `ESC O`.
     Letter,
-    /// A paste.
-    Pasted,
+    Paste,
 }
 
-impl Keys {
+impl Parser {
     /// The keys in the next bytes.
-    fn take(&mut self, bytes: &[u8]) -> Vec<KeyEvent> {
+    fn parse(&mut self, bytes: &[u8]) -> Vec<KeyEvent> {
         let mut keys: Vec<_> = bytes.iter().filter_map(|&byte| self.next(byte)).collect();
-        // A sequence comes as a whole, so that this was the key.
-        if let Self::Escape { told: told @ false, pasting: false } = self {
-            *told = true;
+        // A terminal sends a sequence as a whole, so an escape at the end is the key.
+        if let Self::Escape { reported: reported @ false, pasting: false } = self {
+            *reported = true;
             keys.push(KeyEvent::new(KeyCode::Esc, KeyModifiers::NONE));
         }
         keys
@@ -96,21 +103,21 @@ impl Keys {
         let state = *self;
         *self = match (state, byte) {
             (Self::Key | Self::Escape { pasting: false, .. } | Self::Letter, ESCAPE) => {
-                Self::Escape { told: false, pasting: false }
+                Self::Escape { reported: false, pasting: false }
             }
-            (Self::Pasted | Self::Escape { pasting: true, .. }, ESCAPE) => {
-                Self::Escape { told: false, pasting: true }
+            (Self::Paste | Self::Escape { pasting: true, .. }, ESCAPE) => {
+                Self::Escape { reported: false, pasting: true }
             }
-            (Self::Sequence { pasting, .. }, ESCAPE) => Self::Escape { told: false, pasting },
+            (Self::Sequence { pasting, .. }, ESCAPE) => Self::Escape { reported: false, pasting },
             (Self::Escape { pasting: false, .. }, b'O') => Self::Letter,
             (Self::Sequence { number, pasting }, b'0'..=b'9') => Self::Sequence {
                 number: number.saturating_mul(10).saturating_add(u16::from(byte - b'0')),
                 pasting,
             },
             (Self::Sequence { number, pasting }, 0x40..=0x7e) => match (number, byte) {
-                (number, b'~') if number == PASTE.0 => Self::Pasted,
-                (number, b'~') if number == PASTE.1 => Self::Key,
-                _ if pasting => Self::Pasted,
+                (PASTE_START, b'~') => Self::Paste,
+                (PASTE_END, b'~') => Self::Key,
+                _ if pasting => Self::Paste,
                 _ => Self::Key,
             },
             (Self::Escape { pasting, .. }, b'[')
@@ -120,23 +127,23 @@ impl Keys {
             (
                 Self::Sequence { pasting: true, .. }
                 | Self::Escape { pasting: true, .. }
-                | Self::Pasted,
+                | Self::Paste,
                 _,
-            ) => Self::Pasted,
+            ) => Self::Paste,
             _ => Self::Key,
         };
         match (state, byte) {
-            (Self::Key | Self::Escape { told: true, .. }, _) if *self == Self::Key => key(byte),
+            (Self::Key | Self::Escape { reported: true, .. }, _) if *self == Self::Key => key(byte),
             _ => None,
         }
     }
 }
 
-/// Those that anything is done at.
+/// The key of a single byte; `None` for a key that does nothing.
 fn key(byte: u8) -> Option<KeyEvent> {
     match byte {
         b' '..=b'~' => Some(KeyEvent::new(KeyCode::Char(byte.into()), KeyModifiers::NONE)),
-        // Control and a letter is its place in the alphabet.
+        // Control with a letter sends the letter's position in the alphabet.
         0x01..=0x1a => {
             let letter = char::from(byte - 1 + b'a');
             Some(KeyEvent::new(KeyCode::Char(letter), KeyModifiers::CONTROL))
@@ -151,10 +158,10 @@ mod tests {
 
     use super::*;
 
-    /// `<` for Escape, `^` before what came with Control.
+    /// `<` for Escape, `^` before a key with Control.
     fn typed(chunks: &[&str]) -> String {
-        let mut keys = Keys::default();
-        let typed = chunks.iter().flat_map(|chunk| keys.take(chunk.as_bytes()));
+        let mut parser = Parser::default();
+        let typed = chunks.iter().flat_map(|chunk| parser.parse(chunk.as_bytes()));
         let written = typed.map(|key| match key.code {
             KeyCode::Esc => "<".to_owned(),
             KeyCode::Char(c) if key.modifiers.contains(KeyModifiers::CONTROL) => format!("^{c}"),
@@ -165,8 +172,8 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_told_and_sequences_are_none() {
-        for (sent, told) in [
+    fn a_key_is_reported_and_a_control_sequence_is_not() {
+        for (sent, keys) in [
             ("q", "q"),
             ("? +-", "? +-"),
             ("\u{3}", "^c"),
@@ -178,28 +185,28 @@ mod tests {
             ("ésé", "s"),
             ("\u{1b}\u{1b}", "<"),
         ] {
-            assert_eq!(typed(&[sent]), told, "{sent:?}");
+            assert_eq!(typed(&[sent]), keys, "{sent:?}");
         }
         assert_eq!(typed(&["\u{1b}", "s"]), "<s", "Escape and then a key");
         assert_eq!(typed(&["\u{1b}", "[A", "s"]), "<s");
     }
 
     #[test]
-    fn a_paste_is_no_key_wherever_it_is_divided() {
+    fn a_paste_is_skipped_wherever_it_is_divided() {
         let text = "s\u{1b}[200~q\u{3}\u{1b}\u{1b}[Aq\u{1b}[201q\u{1b}q\nq\u{1b}[201~f";
         for first in (0..=text.len()).filter(|&at| text.is_char_boundary(at)) {
             let (before, after) = text.split_at(first);
-            let told = typed(&[before, after]);
-            // An escape at the end of a chunk is Escape: it quits nothing.
-            assert_eq!(told.replace('<', ""), "sf", "{before:?} {after:?}");
+            let keys = typed(&[before, after]);
+            // An escape at the end of a chunk is the key Escape.
+            assert_eq!(keys.replace('<', ""), "sf", "{before:?} {after:?}");
         }
     }
 
     proptest! {
         #[test]
-        fn no_bytes_make_more_keys_than_there_are(bytes in any::<Vec<u8>>()) {
-            let mut keys = Keys::default();
-            prop_assert!(keys.take(&bytes).len() <= bytes.len() + 1);
+        fn there_are_at_most_as_many_keys_as_bytes(bytes in any::<Vec<u8>>()) {
+            let mut parser = Parser::default();
+            prop_assert!(parser.parse(&bytes).len() <= bytes.len() + 1);
         }
     }
 }

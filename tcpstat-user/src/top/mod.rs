@@ -1,22 +1,23 @@
-//! The terminal view: the states live, as `top` shows processes.
+//! The terminal view, `tcpstat top`.
 //!
-//! [`Model`] is what there is to see and what keys do to it, without I/O or clock; [`view`] draws it into
-//! a frame; [`screen`] has the terminal and the loop. Looks at the numbers come from [`Feed`].
+//! [`Model`] holds what is shown and handles keys, without I/O and without a clock; [`view`] draws it into a
+//! frame; [`screen`] owns the terminal and runs the loop. A [`Feed`] delivers the numbers.
 
-mod exporter;
 mod feed;
 mod keys;
-mod log_lines;
+mod last_log_line;
 mod model;
 mod numbers;
-pub mod screen;
-pub mod view;
+mod remote_exporter;
+pub(crate) mod screen;
+pub(crate) mod view;
 
-pub use exporter::{ExporterError, RemoteExporter};
-pub use feed::{Feed, OwnTracker};
-pub use log_lines::LogLines;
-pub use model::{Flow, Model, Sort};
-pub use numbers::{Move, Numbers, Row, Status, Tracing, Update};
+pub(crate) use feed::{Feed, OwnTracker};
+pub(crate) use last_log_line::LastLogLine;
+pub(crate) use model::Model;
+use model::{Flow, Sort};
+use numbers::{StateRow, Status, TracerStatus, TransitionRate};
+pub(crate) use remote_exporter::RemoteExporter;
 
 #[cfg(test)]
 mod tests;

@@ -1,42 +1,37 @@
-//! What is seen, and what keys do to it. No I/O and no clock.
+//! What the view shows, and what keys change. No I/O and no clock.
 
 use std::time::Duration;
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::numbers::{Numbers, Row, Update};
+use super::numbers::{Numbers, StateRow, Update};
 use crate::{
     states::Family,
     text::{self, plain},
 };
 
-/// In which order the states stand.
+/// The order of the states.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Sort {
-    /// The kernel's.
+pub(super) enum Sort {
+    /// The kernel's order.
     #[default]
     States,
-    /// The most sockets first.
+    /// The state with the most sockets first.
     Count,
-    /// The most sockets that come and go first.
+    /// The state with the most arrivals and departures first.
     Rate,
 }
 
-/// What follows from a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flow {
-    /// Go on.
-    Stay,
-    /// End.
+pub(super) enum Flow {
+    Continue,
     Quit,
 }
 
-/// All that the view shows.
 #[derive(Clone, Debug)]
-pub struct Model {
-    /// What is going on.
+pub(crate) struct Model {
     live: Numbers,
-    /// What is shown while it is not to move.
+    /// The numbers that are shown while the view is paused.
     frozen: Option<Numbers>,
     family: Option<Family>,
     sort: Sort,
@@ -45,7 +40,7 @@ pub struct Model {
     message: Option<String>,
 }
 
-/// The intervals that the keys step through.
+/// The intervals that the keys + and - choose from.
 const INTERVALS: [Duration; 8] = [
     Duration::from_millis(200),
     Duration::from_millis(500),
@@ -58,9 +53,8 @@ const INTERVALS: [Duration; 8] = [
 ];
 
 impl Model {
-    /// Nothing to see yet.
-    #[must_use]
-    pub fn new(interval: Duration) -> Self {
+    /// A model without numbers.
+    pub(crate) fn new(interval: Duration) -> Self {
         Self {
             live: Numbers::default(),
             frozen: None,
@@ -72,21 +66,20 @@ impl Model {
         }
     }
 
-    /// Takes what a look has found. While paused it is kept, and shown afterwards.
-    pub fn take(&mut self, look: Update) {
-        for sample in look.samples {
+    /// Adds new samples. While the view is paused they are not shown.
+    pub(super) fn add(&mut self, update: Update) {
+        for sample in update.samples {
             self.live.history.push(sample);
         }
-        self.live.status = look.status.plain();
+        self.live.status = update.status.plain();
     }
 
-    /// What was last said in the log.
-    pub fn say(&mut self, message: Option<String>) {
+    /// Sets the last line of the log.
+    pub(super) fn set_message(&mut self, message: Option<String>) {
         self.message = message.map(|message| plain(&message, text::MESSAGE).into_owned());
     }
 
-    /// What a key does.
-    pub fn press(&mut self, key: KeyEvent) -> Flow {
+    pub(super) fn press(&mut self, key: KeyEvent) -> Flow {
         let control = key.modifiers.contains(KeyModifiers::CONTROL);
         match key.code {
             KeyCode::Char('c') if control => return Flow::Quit,
@@ -111,7 +104,7 @@ impl Model {
                     Some(Family::Ipv6) => None,
                 }
             }
-            // The second of each is the same key without or with Shift.
+            // + and =, like - and _, are the same key with and without Shift.
             KeyCode::Char('+' | '=') => {
                 let longer = INTERVALS.into_iter().find(|step| *step > self.interval);
                 self.interval = longer.unwrap_or(self.interval);
@@ -122,71 +115,59 @@ impl Model {
             }
             _ => {}
         }
-        Flow::Stay
+        Flow::Continue
     }
 
-    /// What is to be shown.
-    #[must_use]
-    pub fn shown(&self) -> &Numbers {
+    pub(super) fn shown(&self) -> &Numbers {
         self.frozen.as_ref().unwrap_or(&self.live)
     }
 
-    /// The states as they stand in the view.
-    #[must_use]
-    pub fn rows(&self) -> Vec<Row> {
+    /// The states in the chosen order.
+    pub(super) fn rows(&self) -> Vec<StateRow> {
         let mut rows = self.shown().rows(self.family);
-        // Stable: what is alike stays in the kernel's order.
+        // The sort is stable: equal rows stay in the kernel's order.
         match self.sort {
             Sort::States => {}
             Sort::Count => rows.sort_by_key(|row| std::cmp::Reverse(row.sockets)),
-            Sort::Rate => rows.sort_by(|one, other| moving(other).total_cmp(&moving(one))),
+            Sort::Rate => rows.sort_by(|one, other| activity(other).total_cmp(&activity(one))),
         }
         rows
     }
 
-    /// Whether there is nothing to see yet.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
+    /// Whether no sample has been added yet.
+    pub(super) fn is_empty(&self) -> bool {
         self.live.history.newest().is_none()
     }
 
-    /// Whether it stands still.
-    #[must_use]
-    pub fn paused(&self) -> bool {
+    pub(super) fn paused(&self) -> bool {
         self.frozen.is_some()
     }
 
-    /// Whose sockets; `None` for both.
-    #[must_use]
-    pub fn family(&self) -> Option<Family> {
+    /// `None` means both.
+    pub(super) fn family(&self) -> Option<Family> {
         self.family
     }
 
-    /// The order of the states.
-    #[must_use]
-    pub fn sort(&self) -> Sort {
+    pub(super) fn sort(&self) -> Sort {
         self.sort
     }
 
-    /// Time between two looks.
-    #[must_use]
-    pub fn interval(&self) -> Duration {
+    /// Time between two updates.
+    pub(super) fn interval(&self) -> Duration {
         self.interval
     }
 
-    /// Whether the keys are explained.
-    #[must_use]
-    pub fn help(&self) -> bool {
+    /// Whether the help is shown.
+    pub(super) fn help(&self) -> bool {
         self.help
     }
 
-    /// What was last said in the log.
-    #[must_use]
-    pub fn message(&self) -> Option<&str> {
+    /// The last line of the log.
+    pub(super) fn message(&self) -> Option<&str> {
         self.message.as_deref()
     }
 }
 
-fn moving(row: &Row) -> f64 {
+fn activity(row: &StateRow) -> f64 {
     row.arrivals.unwrap_or_default() + row.departures.unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! What there is to see: the last looks, and what follows from them for each state.
+//! The numbers that the view shows: the last samples, and what follows from them for each state.
 
 use std::time::Duration;
 
@@ -10,109 +10,94 @@ use crate::{
     transitions::TRANSITIONS,
 };
 
-/// A change of a gauge is told over this much time.
-const CHANGE_SPAN: Duration = Duration::from_mins(1);
+/// The period over which the change of a gauge is shown.
+const CHANGE_PERIOD: Duration = Duration::from_mins(1);
 
-/// One look: the numbers, where there are any, and how they come about.
 #[derive(Clone, Debug, Default)]
-pub struct Update {
-    /// Samples since the last look, the oldest first.
-    pub samples: Vec<Sample>,
-    /// How they come about.
-    pub status: Status,
+pub(super) struct Update {
+    /// The samples since the last update, the oldest first.
+    pub(super) samples: Vec<Sample>,
+    pub(super) status: Status,
 }
 
-/// Whose numbers these are, and how far they are to be trusted.
+/// Where the numbers come from, and whether they can be trusted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Status {
-    /// Name of the host.
-    pub host: String,
-    /// The exporter that was asked, by its URL; `None` for this process' own numbers.
-    pub exporter: Option<String>,
-    /// Who counts; `None` for listings alone.
-    pub tracing: Option<Tracing>,
-    /// Age of the last listing; `None` before the first.
-    pub listed: Option<Duration>,
-    /// Why there is nothing new.
-    pub trouble: Option<String>,
+pub(super) struct Status {
+    pub(super) host: String,
+    /// The URL of the exporter; `None` for the tracker of this process.
+    pub(super) exporter: Option<String>,
+    /// `None` if there are only snapshots.
+    pub(super) tracer: Option<TracerStatus>,
+    /// Age of the last snapshot; `None` before the first.
+    pub(super) snapshot_age: Option<Duration>,
+    /// Why there are no new samples.
+    pub(super) problem: Option<String>,
 }
 
-/// The tracer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tracing {
-    /// Its program's word.
-    pub program: String,
-    /// Its hooks' word.
-    pub hooks: String,
-    /// Whether counts and kernel agreed when last it could be told.
-    pub consistent: bool,
-    /// How long ago they were last seen to agree.
-    pub agreed: Option<Duration>,
-    /// Events that the kernel says it skipped.
-    pub missed: u64,
+pub(super) struct TracerStatus {
+    pub(super) program: String,
+    /// Comma-separated, or `none`.
+    pub(super) hooks: String,
+    /// Whether counts and kernel agreed at the last conclusive check.
+    pub(super) consistent: bool,
+    /// Time since counts and kernel last agreed.
+    pub(super) agreement_age: Option<Duration>,
+    /// Events that the kernel reports as skipped.
+    pub(super) events_missed: u64,
 }
 
 impl Status {
-    /// Every text fit to be shown, whoever it comes from.
-    #[must_use]
-    pub fn plain(self) -> Self {
+    /// Makes all texts safe to show on a terminal.
+    pub(super) fn plain(self) -> Self {
         let value = |text: String| plain(&text, text::VALUE).into_owned();
         Self {
             host: value(self.host),
             exporter: self.exporter.map(value),
-            tracing: self.tracing.map(|tracing| Tracing {
-                program: value(tracing.program),
-                hooks: value(tracing.hooks),
-                ..tracing
+            tracer: self.tracer.map(|tracer| TracerStatus {
+                program: value(tracer.program),
+                hooks: value(tracer.hooks),
+                ..tracer
             }),
-            trouble: self.trouble.map(|trouble| plain(&trouble, text::MESSAGE).into_owned()),
+            problem: self.problem.map(|problem| plain(&problem, text::MESSAGE).into_owned()),
             ..self
         }
     }
 }
 
-/// The last ten minutes, and how the newest of them came about.
+/// The last ten minutes.
 #[derive(Clone, Debug, Default)]
-pub struct Numbers {
-    /// The samples.
-    pub history: History,
-    /// How they come about.
-    pub status: Status,
+pub(super) struct Numbers {
+    pub(super) history: History,
+    pub(super) status: Status,
 }
 
-/// One state.
+/// The numbers of one state.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Row {
-    /// Which.
-    pub state: State,
-    /// Sockets in it.
-    pub sockets: u64,
-    /// By how many it has grown in the last minute, or since the first look.
-    pub change: i64,
-    /// Full sockets that come into it in a second; `None` where that is not counted.
-    pub arrivals: Option<f64>,
-    /// Full sockets that leave it in a second, likewise.
-    pub departures: Option<f64>,
+pub(super) struct StateRow {
+    pub(super) state: State,
+    pub(super) sockets: u64,
+    /// The difference from a minute ago, or from the first sample.
+    pub(super) change: i64,
+    /// Full sockets that enter the state, per second; `None` if they are not counted.
+    pub(super) arrivals: Option<f64>,
+    /// Full sockets that leave the state, per second; `None` if they are not counted.
+    pub(super) departures: Option<f64>,
 }
 
-/// What full sockets do.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Move {
-    /// The state they leave.
-    pub old: State,
-    /// The state they enter.
-    pub new: State,
-    /// How many in a second.
-    pub per_second: f64,
+pub(super) struct TransitionRate {
+    pub(super) old: State,
+    pub(super) new: State,
+    pub(super) per_second: f64,
 }
 
 impl Numbers {
-    /// Every state, in the kernel's order, of one family or of both.
-    #[must_use]
-    pub fn rows(&self, family: Option<Family>) -> Vec<Row> {
+    /// All states in the kernel's order, of one family or of both.
+    pub(super) fn rows(&self, family: Option<Family>) -> Vec<StateRow> {
         let Some(newest) = self.history.newest() else { return Vec::new() };
-        let span = u64::try_from(CHANGE_SPAN.as_millis()).unwrap_or(u64::MAX);
-        let since = newest.at.uptime_ms.saturating_sub(span);
+        let period = u64::try_from(CHANGE_PERIOD.as_millis()).unwrap_or(u64::MAX);
+        let since = newest.at.uptime_ms.saturating_sub(period);
         let earlier = self.history.samples().find(|sample| sample.at.uptime_ms >= since);
         let rates = self.history.rates();
         State::ALL
@@ -121,35 +106,33 @@ impl Numbers {
                 let sockets = sockets(newest, family, state);
                 let before =
                     earlier.map_or(sockets, |earlier| self::sockets(earlier, family, state));
-                Row {
+                StateRow {
                     state,
                     sockets,
                     change: sockets.cast_signed().wrapping_sub(before.cast_signed()),
-                    arrivals: flow(rates.as_ref(), family, |_, to| to == Some(state)),
-                    departures: flow(rates.as_ref(), family, |from, _| from == Some(state)),
+                    arrivals: sum_of_rates(rates.as_ref(), family, |_, to| to == Some(state)),
+                    departures: sum_of_rates(rates.as_ref(), family, |from, _| from == Some(state)),
                 }
             })
             .collect()
     }
 
-    /// The moves that are made, the busiest first; nothing without a tracer.
-    #[must_use]
-    pub fn busiest(&self, family: Option<Family>) -> Vec<Move> {
+    /// The transitions that happen, the most frequent first; none without a tracer.
+    pub(super) fn most_frequent(&self, family: Option<Family>) -> Vec<TransitionRate> {
         let Some(rates) = self.history.rates() else { return Vec::new() };
-        let per_second = |(old, new)| Move {
+        let rate = |(old, new)| TransitionRate {
             old,
             new,
             per_second: families(family).map(|family| rates.per_second(family, old, new)).sum(),
         };
-        let mut moves: Vec<_> =
-            TRANSITIONS.into_iter().map(per_second).filter(|made| made.per_second > 0.0).collect();
-        moves.sort_by(|one, other| other.per_second.total_cmp(&one.per_second));
-        moves
+        let mut transitions: Vec<_> =
+            TRANSITIONS.into_iter().map(rate).filter(|rate| rate.per_second > 0.0).collect();
+        transitions.sort_by(|one, other| other.per_second.total_cmp(&one.per_second));
+        transitions
     }
 
-    /// The last `count` numbers of sockets in `state`, the oldest first.
-    #[must_use]
-    pub fn past(&self, family: Option<Family>, state: State, count: usize) -> Vec<u64> {
+    /// The number of sockets in `state` at the last `count` samples, the oldest first.
+    pub(super) fn past(&self, family: Option<Family>, state: State, count: usize) -> Vec<u64> {
         let samples = self.history.samples();
         let skipped = samples.len().saturating_sub(count);
         samples.skip(skipped).map(|sample| sockets(sample, family, state)).collect()
@@ -164,21 +147,22 @@ fn sockets(sample: &Sample, family: Option<Family>, state: State) -> u64 {
     families(family).map(|family| sample.connections(family, state)).sum()
 }
 
-/// The moves whose effect is of that kind, in a second; `None` where none is, and without a tracer.
-fn flow(
+/// The sum over the transitions whose effect is `selected`, per second; `None` if none is, or without a
+/// tracer.
+fn sum_of_rates(
     rates: Option<&Rates>,
     family: Option<Family>,
-    counts: impl Fn(Option<State>, Option<State>) -> bool,
+    selected: impl Fn(Option<State>, Option<State>) -> bool,
 ) -> Option<f64> {
-    let moves = TRANSITIONS.into_iter().filter(|&(old, new)| {
+    let transitions = TRANSITIONS.into_iter().filter(|&(old, new)| {
         let (from, to) = effect(old, new);
-        counts(from, to)
+        selected(from, to)
     });
-    let mut moves = moves.peekable();
-    moves.peek()?;
+    let mut transitions = transitions.peekable();
+    transitions.peek()?;
     let rates = rates?;
     Some(
-        moves
+        transitions
             .flat_map(|(old, new)| families(family).map(move |family| (family, old, new)))
             .map(|(family, old, new)| rates.per_second(family, old, new))
             .sum(),

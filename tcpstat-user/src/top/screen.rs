@@ -1,4 +1,4 @@
-//! The terminal, and the loop that keys, time and signals drive.
+//! The terminal, and the loop that handles keys, time and signals.
 
 use std::{
     io::{self, stdout},
@@ -21,39 +21,39 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{Feed, Flow, LogLines, Model, keys, view::Theme};
+use super::{Feed, Flow, LastLogLine, Model, keys, view::Theme};
 use crate::kernel::TerminalGuard;
 
-/// Time from one frame to the next at least: however much is typed or pasted, there is time for the rest.
-const FRAME: Duration = Duration::from_millis(30);
+/// Minimum time between two frames: typing or pasting does not delay the rest.
+const FRAME_INTERVAL: Duration = Duration::from_millis(30);
 
-/// How often it is looked for the first numbers.
-const FIRST_LOOKS: Duration = Duration::from_millis(50);
+/// Time between two updates until the first numbers arrive.
+const FIRST_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Held while a frame is drawn, so that nothing is drawn after the terminal has been given back.
+/// Held while a frame is drawn, so that nothing is drawn after the terminal is restored.
 static DRAWING: Mutex<()> = Mutex::new(());
 
-/// The terminal in the view's hands. Dropping it gives it back as it was; so does a panic, and so does a
-/// signal that ends the process.
+/// The terminal while the view is shown. Dropping it restores the terminal; so does a panic, or a signal that
+/// ends the process.
 struct Screen {
     terminal: DefaultTerminal,
     _guard: TerminalGuard,
 }
 
 impl Screen {
-    fn take() -> io::Result<Self> {
+    fn open() -> io::Result<Self> {
         let guard = TerminalGuard::new();
-        let taken = ratatui::try_init().and_then(|terminal| {
-            end_at_a_panic();
-            // A paste comes marked then, and none of it is a key.
+        let opened = ratatui::try_init().and_then(|terminal| {
+            restore_on_panic();
+            // The terminal then marks a paste, so that its characters are not taken for keys.
             execute!(stdout(), EnableBracketedPaste)?;
             Ok(Self { terminal, _guard: guard })
         });
-        if taken.is_err() {
-            // Half of it may be done.
-            give_back();
+        if opened.is_err() {
+            // Part of it may have succeeded.
+            restore();
         }
-        taken
+        opened
     }
 
     fn draw(&mut self, model: &Model, theme: Theme) -> io::Result<()> {
@@ -64,88 +64,89 @@ impl Screen {
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        // The terminal's own account of it; where it has gone there is nothing to give back.
+        // These fail if the terminal has gone: then there is nothing to restore.
         let _ = self.terminal.show_cursor();
-        // After a panic that has been done already; once more would write over what it says.
+        // The panic hook has restored it already; a second time would overwrite the panic's message.
         if !thread::panicking() {
-            give_back();
+            restore();
         }
     }
 }
 
-fn give_back() {
-    // Where the terminal has gone there is nothing to give back.
+fn restore() {
+    // See above.
     let _ = execute!(stdout(), DisableBracketedPaste, Show);
     let _ = ratatui::try_restore();
 }
 
-/// Gives the terminal back before a panic says what it has to say. One of another thread ends the process:
-/// what it says would be drawn over.
-fn end_at_a_panic() {
-    let drawing = thread::current().id();
-    // ratatui's, which gives back what ratatui took, and then the one before it.
-    let tell = panic::take_hook();
-    panic::set_hook(Box::new(move |what| {
-        let other = thread::current().id() != drawing;
-        // The drawing thread itself may hold the lock.
-        let held = other.then(|| DRAWING.lock().unwrap_or_else(PoisonError::into_inner));
-        // As in `give_back`.
+/// Installs a panic hook that restores the terminal before the panic's message is written. A panic of another
+/// thread ends the process, because the view would draw over the message.
+fn restore_on_panic() {
+    let drawing_thread = thread::current().id();
+    // ratatui's hook, which restores what ratatui changed and calls the hook before it.
+    let previous = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        let other = thread::current().id() != drawing_thread;
+        // Not on the drawing thread, which may hold the lock.
+        let lock = other.then(|| DRAWING.lock().unwrap_or_else(PoisonError::into_inner));
+        // As in `restore`.
         let _ = execute!(stdout(), DisableBracketedPaste, Show);
-        tell(what);
-        if held.is_some() {
+        previous(info);
+        if lock.is_some() {
             // The status of a panic of the main thread.
             process::exit(101);
         }
     }));
 }
 
-/// Shows `model` until a key or `stopped` ends it, or `source` does.
+/// Shows `model` until a key is pressed to quit, or until `stopped` or `feed` ends.
 ///
 /// # Errors
-/// What the terminal says.
-pub async fn run(
-    mut source: Feed,
+/// If the terminal fails.
+pub(crate) async fn run(
+    mut feed: Feed,
     mut model: Model,
     theme: Theme,
-    log: &LogLines,
+    log: &LastLogLine,
     stopped: impl Future,
 ) -> io::Result<()> {
-    let mut screen = Screen::take().map_err(keys::named)?;
+    let mut screen = Screen::open().map_err(keys::named)?;
     let mut typed = keys::typed()?;
     let mut resized = signal(SignalKind::window_change())?;
     let mut stopped = std::pin::pin!(stopped);
-    let mut looked = Instant::now();
-    model.take(source.update());
-    // When the next frame is due; none where nothing has changed.
-    let mut frame = Some(looked);
-    let mut drawn = looked;
+    let mut last_update = Instant::now();
+    model.add(feed.update());
+    // When the next frame is due; `None` if nothing has changed.
+    let mut frame = Some(last_update);
+    let mut last_frame = last_update;
     loop {
-        // From the last look on, so that a new interval holds at once.
-        let next = looked + if model.is_empty() { FIRST_LOOKS } else { model.interval() };
+        // Computed from the last update, so that a new interval takes effect at once.
+        let interval = if model.is_empty() { FIRST_INTERVAL } else { model.interval() };
+        let next = last_update + interval;
         tokio::select! {
             _ = &mut stopped => return Ok(()),
-            () = source.ended() => return Ok(()),
+            () = feed.ended() => return Ok(()),
             keys = typed.recv() => {
                 let Some(mut keys) = keys else { return Ok(()) };
-                // All that has come, and one frame for it.
+                // One frame for all keys that have arrived.
                 while let Ok(more) = typed.try_recv() {
                     keys.extend(more);
                 }
                 if keys.into_iter().any(|key| model.press(key) == Flow::Quit) {
                     return Ok(());
                 }
-                frame = frame.or(Some(drawn + FRAME));
+                frame = frame.or(Some(last_frame + FRAME_INTERVAL));
             }
-            _ = resized.recv() => frame = frame.or(Some(drawn + FRAME)),
+            _ = resized.recv() => frame = frame.or(Some(last_frame + FRAME_INTERVAL)),
             () = sleep_until(next) => {
-                looked = Instant::now();
-                model.take(source.update());
-                frame = frame.or(Some(drawn + FRAME));
+                last_update = Instant::now();
+                model.add(feed.update());
+                frame = frame.or(Some(last_frame + FRAME_INTERVAL));
             }
             () = sleep_until(frame.unwrap_or(next)), if frame.is_some() => {
-                model.say(log.last());
+                model.set_message(log.get());
                 screen.draw(&model, theme)?;
-                drawn = Instant::now();
+                last_frame = Instant::now();
                 frame = None;
             }
         }

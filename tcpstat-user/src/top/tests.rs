@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::*;
+use super::{numbers::Update, *};
 use crate::{
     history::{Moment, Sample},
     states::{Family, PerState, State},
@@ -12,9 +12,9 @@ use crate::{
 const V4: Family = Family::Ipv4;
 const V6: Family = Family::Ipv6;
 
-/// A look at sockets, by family and state, in that second of uptime; `closed` connections have been
-/// closed by the other side since the start.
-pub(super) fn look(second: u64, sockets: &[(Family, State, u64)], closed: u64) -> Update {
+/// An update in that second of uptime, with `sockets` by family and state; peers have closed `closed`
+/// connections since the start.
+pub(super) fn update(second: u64, sockets: &[(Family, State, u64)], closed: u64) -> Update {
     let at = Moment { unix_ms: 1_700_000_000_000 + second * 1_000, uptime_ms: second * 1_000 };
     let mut connections = PerState::default();
     for &(family, state, count) in sockets {
@@ -24,23 +24,23 @@ pub(super) fn look(second: u64, sockets: &[(Family, State, u64)], closed: u64) -
     transitions.add(V4, State::Established, State::CloseWait, closed);
     transitions.add(V6, State::CloseWait, State::LastAck, closed / 2);
     let sample = Sample::new(at, &connections, Some(&transitions));
-    let tracing = Tracing {
+    let tracer = TracerStatus {
         program: "tp_btf".to_owned(),
         hooks: "timewait,requests".to_owned(),
         consistent: true,
-        agreed: Some(Duration::from_secs(3)),
-        missed: 0,
+        agreement_age: Some(Duration::from_secs(3)),
+        events_missed: 0,
     };
     let status = Status {
         host: "web-1".to_owned(),
-        tracing: Some(tracing),
-        listed: Some(Duration::from_secs(4)),
+        tracer: Some(tracer),
+        snapshot_age: Some(Duration::from_secs(4)),
         ..Status::default()
     };
     Update { samples: vec![sample], status }
 }
 
-/// Two seconds in which 10 connections a second were closed by the other side.
+/// Two seconds in which peers closed 10 connections per second.
 pub(super) fn model() -> Model {
     let mut model = Model::new(Duration::from_secs(1));
     let before = [(V4, State::Established, 1_000), (V6, State::Listen, 2)];
@@ -50,26 +50,26 @@ pub(super) fn model() -> Model {
         (V6, State::CloseWait, 7),
         (V6, State::Listen, 2),
     ];
-    model.take(look(100, &before, 0));
-    model.take(look(102, &after, 20));
+    model.add(update(100, &before, 0));
+    model.add(update(102, &after, 20));
     model
 }
 
 pub(super) fn press(model: &mut Model, key: char) {
     let flow = model.press(KeyEvent::new(KeyCode::Char(key), KeyModifiers::NONE));
-    assert_eq!(flow, Flow::Stay, "{key}");
+    assert_eq!(flow, Flow::Continue, "{key}");
 }
 
-fn row(model: &Model, state: State) -> Row {
+fn row(model: &Model, state: State) -> StateRow {
     model.rows().into_iter().find(|row| row.state == state).unwrap()
 }
 
 #[test]
-fn a_row_tells_what_there_is_what_has_changed_and_what_comes_and_goes() {
+fn a_row_has_the_sockets_their_change_and_the_rates() {
     let model = model();
     assert_eq!(
         row(&model, State::CloseWait),
-        Row {
+        StateRow {
             state: State::CloseWait,
             sockets: 37,
             change: 37,
@@ -82,7 +82,7 @@ fn a_row_tells_what_there_is_what_has_changed_and_what_comes_and_goes() {
 }
 
 #[test]
-fn what_makes_no_transition_of_full_sockets_has_no_rate() {
+fn a_state_that_full_sockets_do_not_enter_or_leave_has_no_rate() {
     for state in [State::TimeWait, State::Close] {
         let row = row(&model(), state);
         assert_eq!((row.arrivals, row.departures), (None, None), "{state:?}");
@@ -93,24 +93,25 @@ fn what_makes_no_transition_of_full_sockets_has_no_rate() {
 fn a_change_is_over_the_last_minute() {
     let mut model = Model::new(Duration::from_secs(1));
     for second in 0..=100 {
-        model.take(look(second, &[(V4, State::TimeWait, second * 3)], 0));
+        model.add(update(second, &[(V4, State::TimeWait, second * 3)], 0));
     }
     assert_eq!(row(&model, State::TimeWait).change, 180);
 }
 
 #[test]
-fn the_busiest_move_is_the_first() {
+fn the_most_frequent_transition_is_first() {
     let model = model();
-    let moves: Vec<_> = model.shown().busiest(None).iter().map(|made| made.per_second).collect();
-    assert_eq!(moves, [10.0, 5.0]);
-    assert_eq!(model.shown().busiest(Some(V6)).len(), 1);
+    let transitions = model.shown().most_frequent(None);
+    let rates: Vec<_> = transitions.iter().map(|transition| transition.per_second).collect();
+    assert_eq!(rates, [10.0, 5.0]);
+    assert_eq!(model.shown().most_frequent(Some(V6)).len(), 1);
 }
 
 #[test]
-fn pause_stops_the_numbers_and_what_came_meanwhile_is_shown_afterwards() {
+fn a_paused_view_shows_new_samples_only_afterwards() {
     let mut model = model();
     press(&mut model, ' ');
-    model.take(look(103, &[(V4, State::CloseWait, 99)], 99));
+    model.add(update(103, &[(V4, State::CloseWait, 99)], 99));
     assert_eq!(row(&model, State::CloseWait).sockets, 37);
     press(&mut model, 'p');
     assert_eq!(row(&model, State::CloseWait).sockets, 99);
@@ -118,7 +119,7 @@ fn pause_stops_the_numbers_and_what_came_meanwhile_is_shown_afterwards() {
 }
 
 #[test]
-fn the_states_are_sorted_by_their_order_by_count_and_by_rate() {
+fn the_states_are_sorted_by_the_kernels_order_by_count_and_by_rate() {
     let mut model = model();
     let first = |model: &Model| model.rows()[..3].iter().map(|row| row.state).collect::<Vec<_>>();
     assert_eq!(first(&model), State::ALL[..3]);
@@ -131,15 +132,15 @@ fn the_states_are_sorted_by_their_order_by_count_and_by_rate() {
 }
 
 #[test]
-fn a_family_is_shown_by_itself() {
+fn f_shows_one_family_or_both() {
     let mut model = model();
     let close_wait = |model: &Model| row(model, State::CloseWait).sockets;
-    let seen = [37, 30, 7, 37].map(|expected| {
-        let seen = close_wait(&model);
+    let shown = [(); 4].map(|()| {
+        let shown = close_wait(&model);
         press(&mut model, 'f');
-        (seen, expected)
+        shown
     });
-    assert!(seen.iter().all(|(seen, expected)| seen == expected), "{seen:?}");
+    assert_eq!(shown, [37, 30, 7, 37]);
 }
 
 #[test]
@@ -165,17 +166,17 @@ fn q_and_control_c_quit_and_c_alone_does_not() {
     let mut flow = |key, modifiers| model.press(KeyEvent::new(KeyCode::Char(key), modifiers));
     assert_eq!(flow('q', KeyModifiers::NONE), Flow::Quit);
     assert_eq!(flow('c', KeyModifiers::CONTROL), Flow::Quit);
-    assert_eq!(flow('c', KeyModifiers::NONE), Flow::Stay);
-    assert_eq!(flow('q', KeyModifiers::CONTROL), Flow::Stay);
+    assert_eq!(flow('c', KeyModifiers::NONE), Flow::Continue);
+    assert_eq!(flow('q', KeyModifiers::CONTROL), Flow::Continue);
 }
 
 #[test]
 fn the_log_keeps_its_last_line() {
     use std::io::Write;
-    let lines = LogLines::default();
-    assert_eq!(lines.last(), None);
-    let mut writer = lines.clone();
-    writer.write_all(b"snapshots alone\n").unwrap();
+    let line = LastLogLine::default();
+    assert_eq!(line.get(), None);
+    let mut writer = line.clone();
+    writer.write_all(b"snapshots only\n").unwrap();
     writer.write_all(b"\n").unwrap();
-    assert_eq!(lines.last().as_deref(), Some("snapshots alone"));
+    assert_eq!(line.get().as_deref(), Some("snapshots only"));
 }

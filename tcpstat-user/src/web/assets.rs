@@ -1,6 +1,6 @@
-//! The files that the page is made of, embedded in the binary.
+//! The files of the page, embedded in the binary.
 //!
-//! They are served below a path that changes whenever one of them does, and so may be kept for ever.
+//! Their path changes whenever one of them changes, so that clients can cache them forever.
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -18,12 +18,12 @@ use super::coding::{Coded, Coding};
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
 
-/// A file, by the name that the page has for it.
 struct Asset {
+    /// The name in the page's links.
     name: &'static str,
     content_type: &'static str,
     bytes: &'static [u8],
-    /// Made when it is first asked for.
+    /// Compressed at the first request.
     compressed: OnceLock<Coded>,
 }
 
@@ -52,11 +52,11 @@ static ASSETS: [Asset; 11] = [
     asset!("uplot.css", "vendor/uplot/uPlot.min.css", STYLE),
 ];
 
-/// What the path of the files changes with.
+/// The part of the path that changes.
 pub(super) static VERSION: LazyLock<String> =
     LazyLock::new(|| fingerprint(ASSETS.iter().map(|asset| asset.bytes)));
 
-/// A name for these bytes that others will not have by chance; it is no proof against intent.
+/// A hash of `bytes`; it is not cryptographic.
 pub(super) fn fingerprint<'a>(bytes: impl IntoIterator<Item = &'a [u8]>) -> String {
     let mut hasher = DefaultHasher::new();
     bytes.into_iter().for_each(|bytes| bytes.hash(&mut hasher));
@@ -66,7 +66,7 @@ pub(super) fn fingerprint<'a>(bytes: impl IntoIterator<Item = &'a [u8]>) -> Stri
 /// `/assets/{version}/{name}`
 pub(super) async fn asset(
     Path((version, name)): Path<(String, String)>,
-    asked: HeaderMap,
+    request: HeaderMap,
 ) -> Response {
     let named = |asset: &&Asset| version == *VERSION && asset.name == name;
     let Some(asset) = ASSETS.iter().find(named) else {
@@ -77,7 +77,7 @@ pub(super) async fn asset(
         (header::CACHE_CONTROL, "public, max-age=31536000, immutable"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     ];
-    let body = match Coding::accepted(&asked) {
+    let body = match Coding::accepted(&request) {
         Coding::Gzip => {
             asset.compressed.get_or_init(|| Coded::new(asset.bytes, Coding::Gzip)).clone()
         }

@@ -1,4 +1,4 @@
-//! Bodies of text, compressed for those who accept it.
+//! Text bodies, compressed for clients that accept it.
 
 use std::io::Write as _;
 
@@ -9,19 +9,17 @@ use axum::{
 };
 use flate2::{Compression, write::GzEncoder};
 
-/// What is shorter is sent as it is: it fits a few packets.
-const SHORTEST_COMPRESSED: usize = 8 * 1024;
+/// A shorter body fits a few packets and is not compressed.
+const MIN_COMPRESSED: usize = 8 * 1024;
 
-/// How a body is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Coding {
-    /// As it is.
     Identity,
-    /// Compressed by gzip (RFC 1952).
+    /// RFC 1952.
     Gzip,
 }
 
-/// A body, and how it is written.
+/// A body in its coding.
 #[derive(Clone, Debug)]
 pub(super) struct Coded {
     bytes: Bytes,
@@ -29,7 +27,7 @@ pub(super) struct Coded {
 }
 
 impl Coding {
-    /// What a client with these headers accepts (RFC 9110, section 12.5.3).
+    /// The coding that a client with these headers accepts (RFC 9110, section 12.5.3).
     pub(super) fn accepted(headers: &HeaderMap) -> Self {
         let (mut gzip, mut any) = (None, None);
         for value in headers.get_all(header::ACCEPT_ENCODING) {
@@ -41,12 +39,12 @@ impl Coding {
                 }
             }
         }
-        let wanted = gzip.or(any).is_some_and(|quality| quality > 0.0);
-        if wanted { Self::Gzip } else { Self::Identity }
+        let accepted = gzip.or(any).is_some_and(|quality| quality > 0.0);
+        if accepted { Self::Gzip } else { Self::Identity }
     }
 }
 
-/// Each name that an Accept header lists, and its quality: 1 where it has none, 0 where that is no number.
+/// Each name in an Accept header with its quality: 1 if it has none, 0 if it is not a number.
 pub(super) fn ranges(value: &HeaderValue) -> impl Iterator<Item = (&str, f32)> {
     value.to_str().unwrap_or_default().split(',').map(|range| {
         let mut parts = range.split(';').map(str::trim);
@@ -59,10 +57,10 @@ pub(super) fn ranges(value: &HeaderValue) -> impl Iterator<Item = (&str, f32)> {
 }
 
 impl Coded {
-    /// `text`, compressed where `accepted` allows it and it is worth it.
+    /// `text`, compressed if `accepted` allows it and `text` is long enough.
     pub(super) fn new(text: impl Into<Bytes>, accepted: Coding) -> Self {
         let bytes = text.into();
-        if accepted == Coding::Gzip && bytes.len() >= SHORTEST_COMPRESSED {
+        if accepted == Coding::Gzip && bytes.len() >= MIN_COMPRESSED {
             Self { bytes: compressed(&bytes), coding: Coding::Gzip }
         } else {
             Self { bytes, coding: Coding::Identity }
@@ -71,7 +69,7 @@ impl Coded {
 }
 
 impl IntoResponse for Coded {
-    /// With the headers that tell of the coding; the type is for others to tell.
+    /// Sets the headers of the coding; the caller sets the content type.
     fn into_response(self) -> Response {
         let mut response = self.bytes.into_response();
         let headers = response.headers_mut();
@@ -84,7 +82,7 @@ impl IntoResponse for Coded {
 }
 
 fn compressed(bytes: &[u8]) -> Bytes {
-    // An exposition shrinks to a tenth.
+    // An exposition compresses to a tenth.
     let mut encoder = GzEncoder::new(Vec::with_capacity(bytes.len() / 8), Compression::fast());
     // Writing to a Vec cannot fail.
     let _ = encoder.write_all(bytes);
@@ -101,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn gzip_is_for_those_who_accept_it() {
+    fn a_client_gets_gzip_only_if_it_accepts_it() {
         assert_eq!(Coding::accepted(&HeaderMap::new()), Coding::Identity);
         for yes in ["gzip", "GZIP", "deflate, gzip;q=0.5", "*", "br, *;q=0.1", "identity, x-gzip"] {
             assert_eq!(accepted(yes), Coding::Gzip, "{yes}");
@@ -112,11 +110,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_short_is_sent_as_it_is() {
+    fn a_short_body_is_not_compressed() {
         let coding = |length| Coded::new(vec![b'x'; length], Coding::Gzip).coding;
-        assert_eq!(coding(SHORTEST_COMPRESSED - 1), Coding::Identity);
-        assert_eq!(coding(SHORTEST_COMPRESSED), Coding::Gzip);
-        let plain = Coded::new(vec![b'x'; SHORTEST_COMPRESSED], Coding::Identity);
+        assert_eq!(coding(MIN_COMPRESSED - 1), Coding::Identity);
+        assert_eq!(coding(MIN_COMPRESSED), Coding::Gzip);
+        let plain = Coded::new(vec![b'x'; MIN_COMPRESSED], Coding::Identity);
         assert_eq!(plain.coding, Coding::Identity);
     }
 }

@@ -1,153 +1,42 @@
-//! Addresses to listen on, written as exporters take them.
+//! Listening sockets, and the options that accepted connections inherit.
 
 use std::{
-    fmt, io,
+    io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6},
-    str::FromStr,
     time::Duration,
 };
 
 use nix::net::if_::if_nametoindex;
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
-use thiserror::Error;
 use tokio::net::{TcpListener, lookup_host};
 use tracing::info;
 
-use super::taken::listening;
+use super::{
+    listen_address::{ListenAddress, ListenError, bracketed},
+    port_holders::listening_on,
+};
 
-/// Connections that may wait to be accepted; `net.core.somaxconn` may allow less.
+/// Maximum number of connections that wait to be accepted; `net.core.somaxconn` may be lower.
 const BACKLOG: i32 = 4096;
-/// A peer that is silent is asked after so long whether it is still there, and then as often.
+/// A silent peer is probed after this time, and then at the same interval.
 const PROBE_INTERVAL: Duration = Duration::from_secs(15);
-/// Questions without an answer after which it is not.
+/// Probes without an answer after which the connection ends.
 const PROBES: u32 = 3;
-/// How long what was sent may stay unacknowledged, or the peer's window shut (`tcp_probe_timer`).
+/// How long sent data may stay unacknowledged, or the peer's window closed (`tcp_probe_timer`).
 const USER_TIMEOUT: Duration = Duration::from_secs(30);
-/// What the kernel takes to be sent later; what is on its way is not in it.
+/// Maximum number of bytes that the kernel queues without having sent them.
 const UNSENT_BYTES: u32 = 64 * 1024;
 
-/// `HOST:PORT`, or `:PORT` for every address of the host.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ListenAddress {
-    /// All addresses, IPv6 and IPv4 where the host has both.
-    Every(u16),
-    /// One address or host name, with a port.
-    One(String),
-}
-
-/// Why an address does not serve.
-#[derive(Debug, Error)]
-pub enum ListenError {
-    /// Not of the form that it must have.
-    #[error(
-        "`{0}` is neither HOST:PORT nor :PORT (with an IPv6 address: [::1]:10048, [fe80::1%eth0]:10048)"
-    )]
-    Form(String),
-    /// The interface of a link-local address is not there.
-    #[error("--web.listen-address {address}: this host has no interface {interface}")]
-    NoInterface {
-        /// The address.
-        address: ListenAddress,
-        /// The name, or what is no number.
-        interface: String,
-    },
-    /// Another socket listens there.
-    #[error(
-        "--web.listen-address {address}: {cause}: {}stop the process that listens there, or choose another port",
-        if holders.is_empty() { String::new() } else { format!("{holders} is taken: ") }
-    )]
-    Taken {
-        /// The address.
-        address: ListenAddress,
-        /// The addresses with this port that sockets listen on; empty where they are not known.
-        holders: String,
-        /// What the system said.
-        cause: io::Error,
-    },
-    /// The system says no.
-    #[error("--web.listen-address {address}: {cause}{}", remedy(cause.kind()))]
-    Refused {
-        /// The address.
-        address: ListenAddress,
-        /// What it said.
-        cause: io::Error,
-    },
-}
-
-/// What to do about it, where that is known.
-fn remedy(kind: io::ErrorKind) -> &'static str {
-    match kind {
-        io::ErrorKind::AddrNotAvailable => ": no interface of this host has that address",
-        io::ErrorKind::PermissionDenied => ": a port below 1024 needs CAP_NET_BIND_SERVICE",
-        io::ErrorKind::InvalidInput => {
-            ": a link-local address needs its interface, as in [fe80::1%eth0]:10048; write an IPv4 address as such"
-        }
-        _ => "",
-    }
-}
-
-impl ListenAddress {
-    /// The port; 0 for any that is free.
-    fn port(&self) -> u16 {
-        match self {
-            Self::Every(port) => *port,
-            Self::One(address) => {
-                address.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or_default()
-            }
-        }
-    }
-}
-
-impl FromStr for ListenAddress {
-    type Err = ListenError;
-
-    fn from_str(text: &str) -> Result<Self, ListenError> {
-        let malformed = || ListenError::Form(text.to_owned());
-        let (host, port) = text.rsplit_once(':').ok_or_else(malformed)?;
-        let port: u16 = port.parse().map_err(|_| malformed())?;
-        if host.is_empty() {
-            return Ok(Self::Every(port));
-        }
-        if host.contains(':') && bracketed(host).is_none() {
-            return Err(malformed());
-        }
-        Ok(Self::One(text.to_owned()))
-    }
-}
-
-/// An IPv6 address in brackets, and the name or number of its interface where it has one.
-fn bracketed(host: &str) -> Option<(Ipv6Addr, Option<&str>)> {
-    let inner = host.strip_prefix('[')?.strip_suffix(']')?;
-    let (address, interface) = match inner.split_once('%') {
-        Some((_, "")) => return None,
-        Some((address, interface)) => (address, Some(interface)),
-        None => (inner, None),
-    };
-    Some((address.parse().ok()?, interface))
-}
-
-impl fmt::Display for ListenAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Every(port) => write!(f, ":{port}"),
-            Self::One(address) => f.write_str(address),
-        }
-    }
-}
-
-/// Listens on `address`: on all addresses that it means, or on none. On a host without IPv6, every address
-/// means every IPv4 address.
-///
-/// # Errors
-/// [`ListenError`].
-pub async fn bind(address: &ListenAddress) -> Result<Vec<TcpListener>, ListenError> {
+/// Listens on all socket addresses that `address` stands for, or on none. On a host without IPv6,
+/// [`ListenAddress::Every`] stands for all IPv4 addresses.
+pub(crate) async fn bind(address: &ListenAddress) -> Result<Vec<TcpListener>, ListenError> {
     let refused = |cause: io::Error| {
         let (port, address) = (address.port(), address.clone());
         if cause.kind() != io::ErrorKind::AddrInUse {
             return ListenError::Refused { address, cause };
         }
-        let holders: Vec<_> = listening(port).iter().map(ToString::to_string).collect();
-        ListenError::Taken { address, holders: holders.join(" and "), cause }
+        let holders: Vec<_> = listening_on(port).iter().map(ToString::to_string).collect();
+        ListenError::InUse { address, holders: holders.join(" and "), cause }
     };
     match address {
         ListenAddress::Every(port) => Ok(vec![every(*port).map_err(refused)?]),
@@ -155,10 +44,10 @@ pub async fn bind(address: &ListenAddress) -> Result<Vec<TcpListener>, ListenErr
     }
 }
 
-/// Both families by one socket.
+/// One socket for both families.
 fn every(port: u16) -> io::Result<TcpListener> {
     let any = |any: IpAddr| SocketAddr::from((any, port));
-    match listen(any(Ipv6Addr::UNSPECIFIED.into()), Some(Only::BothFamilies)) {
+    match listen(any(Ipv6Addr::UNSPECIFIED.into()), Some(Families::Both)) {
         Err(cause) if lacks_family(&cause) => {
             info!("the kernel has no IPv6: port {port} is served over IPv4 only");
             listen(any(Ipv4Addr::UNSPECIFIED.into()), None)
@@ -167,14 +56,14 @@ fn every(port: u16) -> io::Result<TcpListener> {
     }
 }
 
-/// Every address that a name stands for, but for those of a family that the host lacks.
+/// If a name has several addresses, those that the host lacks are left out.
 fn each(addresses: &[SocketAddr]) -> io::Result<Vec<TcpListener>> {
     let mut listeners = Vec::new();
     let mut lacking = None;
     for address in addresses {
-        match listen(*address, address.is_ipv6().then_some(Only::Ipv6)) {
+        match listen(*address, address.is_ipv6().then_some(Families::Ipv6Only)) {
             Ok(listener) => listeners.push(listener),
-            Err(cause) if addresses.len() > 1 && is_lacking(&cause) => lacking = Some(cause),
+            Err(cause) if addresses.len() > 1 && lacks_address(&cause) => lacking = Some(cause),
             Err(cause) => return Err(cause),
         }
     }
@@ -184,7 +73,7 @@ fn each(addresses: &[SocketAddr]) -> io::Result<Vec<TcpListener>> {
     }
 }
 
-/// The socket addresses that `text` means, without doubles.
+/// The socket addresses that `text` stands for, each once.
 async fn resolved(address: &ListenAddress, text: &str) -> Result<Vec<SocketAddr>, ListenError> {
     let refused = |cause| ListenError::Refused { address: address.clone(), cause };
     let bracketed = text.rsplit_once(':').and_then(|(host, port)| Some((bracketed(host)?, port)));
@@ -202,7 +91,7 @@ async fn resolved(address: &ListenAddress, text: &str) -> Result<Vec<SocketAddr>
     Ok(all)
 }
 
-/// The number of an interface that is given by name or by number.
+/// The number of an interface, from its name or its number.
 fn scope(address: &ListenAddress, interface: &str) -> Result<u32, ListenError> {
     let named = if_nametoindex(interface).ok();
     named.or_else(|| interface.parse().ok()).ok_or_else(|| ListenError::NoInterface {
@@ -211,30 +100,30 @@ fn scope(address: &ListenAddress, interface: &str) -> Result<u32, ListenError> {
     })
 }
 
-/// What an IPv6 socket serves; never what a sysctl says (`net.ipv6.bindv6only`).
+/// The families that an IPv6 socket serves, whatever `net.ipv6.bindv6only` is.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Only {
-    BothFamilies,
-    Ipv6,
+enum Families {
+    Both,
+    Ipv6Only,
 }
 
-fn listen(address: SocketAddr, only: Option<Only>) -> io::Result<TcpListener> {
+fn listen(address: SocketAddr, families: Option<Families>) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    if let Some(only) = only {
-        socket.set_only_v6(only == Only::Ipv6)?;
+    if let Some(families) = families {
+        socket.set_only_v6(families == Families::Ipv6Only)?;
     }
-    // Connections of the last run that are in TIME_WAIT keep no address.
+    // Without it, connections of the previous run in TIME_WAIT keep the address in use.
     socket.set_reuse_address(true)?;
-    for_accepted(&socket)?;
+    set_inherited_options(&socket)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into())
 }
 
-/// What accepted connections inherit (`sk_clone_lock`): a peer that has vanished, or that takes nothing, is
-/// given up, and little waits in the kernel to be sent.
-fn for_accepted(socket: &Socket) -> io::Result<()> {
+/// Sets the options that accepted connections inherit (`sk_clone_lock`): a connection whose peer vanishes or
+/// reads nothing ends, and the kernel queues few bytes for it.
+fn set_inherited_options(socket: &Socket) -> io::Result<()> {
     let keepalive = TcpKeepalive::new().with_time(PROBE_INTERVAL).with_interval(PROBE_INTERVAL);
     socket.set_tcp_keepalive(&keepalive.with_retries(PROBES))?;
     socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
@@ -242,48 +131,11 @@ fn for_accepted(socket: &Socket) -> io::Result<()> {
     socket.set_tcp_nodelay(true)
 }
 
-/// Whether the kernel has no such family.
 fn lacks_family(cause: &io::Error) -> bool {
     cause.raw_os_error() == Some(libc::EAFNOSUPPORT)
 }
 
-/// Whether the host has no such address, for want of the family or of an interface that has it.
-fn is_lacking(cause: &io::Error) -> bool {
+/// Whether the host lacks the family, or an interface with the address.
+fn lacks_address(cause: &io::Error) -> bool {
     lacks_family(cause) || cause.kind() == io::ErrorKind::AddrNotAvailable
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_are_taken_as_exporters_write_them() {
-        assert_eq!(":10048".parse::<ListenAddress>().unwrap(), ListenAddress::Every(10048));
-        for address in
-            ["127.0.0.1:10048", "[::1]:0", "localhost:9100", "[fe80::1%lo]:0", "[fe80::1%1]:0"]
-        {
-            assert_eq!(
-                address.parse::<ListenAddress>().unwrap(),
-                ListenAddress::One(address.to_owned())
-            );
-        }
-    }
-
-    #[test]
-    fn what_is_no_address_is_refused_with_the_form_it_must_have() {
-        for address in [
-            "",
-            "10048",
-            "127.0.0.1",
-            "::1:10048",
-            "127.0.0.1:port",
-            ":70000",
-            "[fe80::1%]:1",
-            "[fe80::1",
-            "[::1]x:1",
-        ] {
-            let error = address.parse::<ListenAddress>().unwrap_err().to_string();
-            assert!(error.contains("HOST:PORT"), "{address}: {error}");
-        }
-    }
 }

@@ -1,15 +1,17 @@
-//! What is served over HTTP: the metrics, health, the API, and a page for people.
+//! The HTTP service: metrics, health, the API, the page, and the runbook.
 
 mod accept;
 mod api;
 mod assets;
 mod coding;
 mod listen;
+mod listen_address;
 mod page;
+mod port_holders;
 mod recorder;
+mod scrape_requests;
 mod scrapes;
 mod server;
-mod taken;
 mod telemetry_path;
 
 use std::{ffi::OsStr, sync::Arc};
@@ -24,55 +26,51 @@ use axum::{
 use nix::sys::utsname::uname;
 use tokio::sync::watch;
 
-pub use api::Newest as NewestEvents;
-
+pub(crate) use api::NewestEvents;
 use coding::Coding;
-pub use listen::{ListenAddress, ListenError, bind};
+pub(crate) use listen::bind;
+pub(crate) use listen_address::ListenAddress;
 use page::Page;
-pub use recorder::{Recorder, Recording};
-pub use scrapes::{ScrapeSource, Scrapes};
+pub(crate) use recorder::{Recorder, Recording};
+pub(crate) use scrapes::{ScrapeSource, Scrapes};
 use server::Connection;
-pub use server::{DescriptorError, Server, raise_descriptor_limit};
-pub use telemetry_path::{TelemetryPath, TelemetryPathError};
+pub(crate) use server::{Server, raise_descriptor_limit};
+pub(crate) use telemetry_path::TelemetryPath;
 
 use crate::{history::Moment, tracker::Published};
 
-/// What the handlers need.
+/// What the handlers share.
 #[derive(Clone, Debug)]
-pub struct AppState {
-    /// What the tracker tells.
-    pub published: watch::Receiver<Arc<Published>>,
-    /// Who tells the metrics.
-    pub scrapes: Scrapes,
-    /// Path of the metrics, which no path of [`is_taken`] is.
-    pub telemetry_path: String,
-    /// What is recorded of them.
-    pub recording: Recording,
+pub(crate) struct AppState {
+    /// What the tracker publishes.
+    pub(crate) published: watch::Receiver<Arc<Published>>,
+    pub(crate) scrapes: Scrapes,
+    /// Path of the metrics; not a path that [`is_reserved`].
+    pub(crate) telemetry_path: String,
+    pub(crate) recording: Recording,
     /// When this run began.
-    pub started: Moment,
-    /// What the streams tell at present.
-    pub events: Arc<NewestEvents>,
+    pub(crate) started: Moment,
+    pub(crate) events: Arc<NewestEvents>,
 }
 
-/// Whether something else than the metrics is served at `path`.
-#[must_use]
-pub fn is_taken(path: &str) -> bool {
+/// Whether something other than the metrics is served at `path`.
+fn is_reserved(path: &str) -> bool {
     let below = |folder: &str| path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
     ["/", "/-/healthy", "/-/ready", "/api", "/runbook"].contains(&path)
         || below("/api")
         || below("/assets")
 }
 
-/// All routes. Anything else is 404, and any method but GET and HEAD is 405.
-pub fn router(exporter: AppState) -> Router {
+/// All routes. Any other path gets 404, and any method but GET and HEAD gets 405.
+pub(crate) fn router(exporter: AppState) -> Router {
     let host = host();
     let page = Arc::new(Page::numbers(&exporter.telemetry_path, &host));
     let runbook = Arc::new(Page::runbook(&host));
     Router::new()
-        // A path of the metrics may have a segment that begins with : or *, as it is.
+        // A segment of --web.telemetry-path may begin with : or *, and is taken literally.
         .without_v07_checks()
-        .route("/", get(async move |asked: HeaderMap| page.answer(&asked)))
-        .route("/runbook", get(async move |asked: HeaderMap| runbook.answer(&asked)))
+        .route("/", get(async move |headers: HeaderMap| page.respond(&headers)))
+        .route("/runbook", get(async move |headers: HeaderMap| runbook.respond(&headers)))
         .route("/assets/{version}/{name}", get(assets::asset))
         .route("/-/healthy", get(|| async { "healthy\n" }))
         .route("/-/ready", get(ready))
@@ -82,7 +80,7 @@ pub fn router(exporter: AppState) -> Router {
         .with_state(Arc::new(exporter))
 }
 
-/// What the page calls the host that it is of.
+/// The host as the page names it.
 fn host() -> String {
     uname().map_or_else(
         |_| String::new(),
@@ -100,8 +98,8 @@ async fn metrics(
 ) -> Response {
     let format = accept::format(headers.get_all(header::ACCEPT));
     let coding = Coding::accepted(&headers);
-    let told = exporter.scrapes.exposition(format, coding, connection.is_alone()).await;
-    let Some(body) = told else {
+    let exposition = exporter.scrapes.exposition(format, coding, connection.is_alone()).await;
+    let Some(body) = exposition else {
         let line = "the numbers cannot be read at the moment: the log gives the reason\n";
         return (StatusCode::SERVICE_UNAVAILABLE, line).into_response();
     };
@@ -110,7 +108,7 @@ async fn metrics(
     (headers, body).into_response()
 }
 
-/// Ready means seeded: the first numbers are right.
+/// Ready means that the first snapshot is complete.
 async fn ready(State(exporter): State<Arc<AppState>>) -> Response {
     if exporter.published.borrow().ready() {
         "ready\n".into_response()

@@ -1,4 +1,4 @@
-//! What is for people: `/`, which asks the API for what it shows, and `/runbook`.
+//! The pages for people: `/`, which gets its numbers from the API, and `/runbook`.
 
 use std::fmt::Write as _;
 
@@ -16,11 +16,11 @@ use crate::{
     transitions::TRANSITIONS,
 };
 
-/// Scripts, styles and data from here alone, none of them inline, and no frame around it.
+/// Allows scripts, styles and data only from this server, no inline ones, and no frame around the page.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
      img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// The page as this exporter serves it, made once.
+/// A page, filled in and compressed once.
 #[derive(Clone, Debug)]
 pub(super) struct Page {
     html: String,
@@ -29,17 +29,17 @@ pub(super) struct Page {
 }
 
 impl Page {
-    /// The page of the numbers. Links are relative, so that it works behind a proxy that puts it below a
-    /// path.
+    /// The page of the numbers. Its links are relative, so that it works behind a proxy that serves it below
+    /// a path.
     pub(super) fn numbers(telemetry_path: &str, host: &str) -> Self {
         let html = include_str!("../../assets/page/page.html")
             .replace("{{metrics}}", &escaped(telemetry_path.trim_start_matches('/')))
             .replace("{{states}}", &state_rows())
-            .replace("{{moves}}", &move_rows());
+            .replace("{{moves}}", &transition_rows());
         Self::new(&html, host)
     }
 
-    /// What each alert means, and what to do; a section has its alert's name as its id.
+    /// The runbook; the id of a section is the name of its alert.
     pub(super) fn runbook(host: &str) -> Self {
         let text = include_str!(concat!(env!("OUT_DIR"), "/runbook.html"));
         let html = include_str!("../../assets/page/runbook.html").replace("{{runbook}}", text);
@@ -56,9 +56,9 @@ impl Page {
         Self { html, compressed, etag }
     }
 
-    /// The page; without it where `asked` has the same one already.
-    pub(super) fn answer(&self, asked: &HeaderMap) -> Response {
-        let known = asked
+    /// Responds to a request with these headers; without a body if the client has the same page.
+    pub(super) fn respond(&self, request: &HeaderMap) -> Response {
+        let known = request
             .get_all(header::IF_NONE_MATCH)
             .iter()
             .filter_map(|value| value.to_str().ok())
@@ -66,7 +66,7 @@ impl Page {
             .map(|tag| tag.trim().trim_start_matches("W/"))
             .any(|tag| tag == self.etag.trim_start_matches("W/"));
         let headers = [
-            // Weak: the same page is sent in two codings.
+            // Weak, because the page has two codings.
             (header::ETAG, self.etag.as_str()),
             (header::CACHE_CONTROL, "no-cache"),
             (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
@@ -77,7 +77,7 @@ impl Page {
             return (StatusCode::NOT_MODIFIED, headers).into_response();
         }
         let html = [(header::CONTENT_TYPE, "text/html; charset=utf-8")];
-        let body = match Coding::accepted(asked) {
+        let body = match Coding::accepted(request) {
             Coding::Gzip => self.compressed.clone(),
             Coding::Identity => Coded::new(self.html.clone(), Coding::Identity),
         };
@@ -85,7 +85,7 @@ impl Page {
     }
 }
 
-/// A row for each state, so that nothing moves when the numbers come.
+/// A row for each state, so that the layout is stable when the numbers arrive.
 fn state_rows() -> String {
     rows(
         State::ALL.map(|state| {
@@ -96,7 +96,7 @@ fn state_rows() -> String {
     )
 }
 
-fn move_rows() -> String {
+fn transition_rows() -> String {
     rows(
         TRANSITIONS.map(|(old, new)| {
             let (old, new) = (state_word(old), state_word(new));
@@ -106,17 +106,16 @@ fn move_rows() -> String {
     )
 }
 
-/// A row for each series, by its key and what it is called: a button that shows it in the plot, and empty
-/// cells.
+/// A row for each series, given by key and label: a button that shows it in the plot, and empty cells.
 fn rows(series: impl IntoIterator<Item = (String, String)>, columns: &[&str]) -> String {
     let mut rows = String::new();
-    for (key, name) in series {
+    for (key, label) in series {
         // Writing to a String cannot fail.
         let _ = write!(
             rows,
             "<tr data-series=\"{key}\" class=\"zero\"><th scope=\"row\"><button type=\"button\" \
              aria-pressed=\"true\"><svg class=\"swatch\" viewBox=\"0 0 18 4\" aria-hidden=\"true\"><line \
-             x1=\"0\" y1=\"2\" x2=\"18\" y2=\"2\"/></svg>{name}</button></th>"
+             x1=\"0\" y1=\"2\" x2=\"18\" y2=\"2\"/></svg>{label}</button></th>"
         );
         for column in columns {
             let _ = write!(rows, "<td class=\"{column}\">–</td>");
@@ -135,13 +134,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_of_the_metrics_cannot_write_into_the_page() {
+    fn the_telemetry_path_is_escaped_in_the_page() {
         let page = Page::numbers("/\"><script src=x>&", "on web-3");
         assert!(page.html.contains("href=\"&quot;&gt;&lt;script src=x&gt;&amp;\""));
     }
 
     #[test]
-    fn nothing_is_left_to_be_filled_in_and_nothing_is_inline() {
+    fn no_placeholder_is_left_and_nothing_is_inline() {
         let html = Page::numbers("/metrics", "on web-3").html;
         for found in
             ["{{", "<style", " style=", " onclick=", "<script>", "javascript:", "http:", "https:"]
@@ -151,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn every_state_and_every_move_has_a_row() {
+    fn every_state_and_every_transition_has_a_row() {
         let html = Page::numbers("/metrics", "on web-3").html;
         assert_eq!(html.matches("<tr data-series=").count(), State::ALL.len() + TRANSITIONS.len());
         assert!(html.contains("data-series=\"close_wait\""));

@@ -1,4 +1,4 @@
-//! Takes a sample every second, keeps it in the history, and tells the streams of it.
+//! Takes a sample every second, stores it in the history, and passes it to the streams.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -16,34 +16,34 @@ use crate::{
     tracker::Published,
 };
 
-/// Who takes the samples.
 #[derive(Debug)]
-pub struct Recorder {
+pub(crate) struct Recorder {
     published: watch::Receiver<Arc<Published>>,
     scrapes: Scrapes,
     history: Arc<Mutex<History>>,
-    tell: watch::Sender<Option<Arc<Sample>>>,
+    newest: watch::Sender<Option<Arc<Sample>>>,
 }
 
-/// What has been recorded.
+/// What the recorder has recorded; clones share it.
 #[derive(Clone, Debug)]
-pub struct Recording {
+pub(crate) struct Recording {
     history: Arc<Mutex<History>>,
     newest: watch::Receiver<Option<Arc<Sample>>>,
 }
 
 impl Recorder {
-    /// A recorder of what `published` counts, and what it will have recorded.
-    #[must_use]
-    pub fn new(published: watch::Receiver<Arc<Published>>, scrapes: Scrapes) -> (Self, Recording) {
-        let (tell, newest) = watch::channel(None);
+    pub(crate) fn new(
+        published: watch::Receiver<Arc<Published>>,
+        scrapes: Scrapes,
+    ) -> (Self, Recording) {
+        let (sender, newest) = watch::channel(None);
         let history = Arc::new(Mutex::new(History::default()));
         let recording = Recording { history: history.clone(), newest };
-        (Self { published, scrapes, history, tell }, recording)
+        (Self { published, scrapes, history, newest: sender }, recording)
     }
 
-    /// Records from the first snapshot on, until it is dropped: then every [`Recording::newest`] closes.
-    pub async fn run(mut self) {
+    /// Records from the first snapshot on. When it is dropped, each receiver of [`Recording::newest`] closes.
+    pub(crate) async fn run(mut self) {
         if self.published.wait_for(|published| published.ready()).await.is_err() {
             return;
         }
@@ -58,24 +58,23 @@ impl Recorder {
     async fn take(&self) {
         let Some(sample) = self.scrapes.sample().await else { return };
         locked(&self.history).push(sample.clone());
-        self.tell.send_replace(Some(Arc::new(sample)));
+        self.newest.send_replace(Some(Arc::new(sample)));
     }
 }
 
 impl Recording {
-    /// The last ten minutes. The recorder waits while the guard lives.
-    pub fn history(&self) -> MutexGuard<'_, History> {
+    /// The last ten minutes. The guard blocks the recorder.
+    pub(crate) fn history(&self) -> MutexGuard<'_, History> {
         locked(&self.history)
     }
 
-    /// The newest sample, which alone is kept for a reader who is late; `None` before the first.
-    #[must_use]
-    pub fn newest(&self) -> watch::Receiver<Option<Arc<Sample>>> {
+    /// The newest sample; `None` before the first. A slow reader misses samples.
+    pub(crate) fn newest(&self) -> watch::Receiver<Option<Arc<Sample>>> {
         self.newest.clone()
     }
 }
 
-/// A panic in the midst of a push leaves samples that are still right.
+/// After a panic during a push the samples are still correct.
 fn locked(history: &Mutex<History>) -> MutexGuard<'_, History> {
     history.lock().unwrap_or_else(PoisonError::into_inner)
 }

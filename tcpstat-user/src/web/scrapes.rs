@@ -1,19 +1,17 @@
-//! Reads what a scrape tells, and writes it down: once for all who asked before the reading began.
+//! Reads the values of scrapes and samples: once for all requests that arrived before the reading began.
 //!
-//! No thread that serves HTTP waits for a file. What the kernel gives takes microseconds, and is read by
-//! the thread that is asked. Any other file may take for ever, and is read by a thread of its own. Where it
-//! has not been read within [`READ_DEADLINE`] it is left out, and not read again until it has been: another
-//! thread then tells the rest.
+//! No thread that serves HTTP waits for a file. Files of the kernel's procfs take microseconds, so the thread
+//! that serves the request reads them. Any other file may block forever, so a separate thread reads it. If a
+//! file is not read within [`READ_DEADLINE`], its values are left out and a new thread takes over; the file
+//! is not read again until the blocked read ends.
 
 use std::{
-    collections::HashMap,
     path::PathBuf,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
 };
 
-use axum::body::Bytes;
 use tokio::{
     sync::{oneshot, watch},
     task::yield_now,
@@ -21,7 +19,10 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use super::coding::{Coded, Coding};
+use super::{
+    coding::{Coded, Coding},
+    scrape_requests::{Needed, Reading, Request},
+};
 use crate::{
     clock,
     history::Sample,
@@ -31,140 +32,133 @@ use crate::{
     tracker::{Files, Nudge, Published},
 };
 
-/// How long a file may take. Those of procfs take microseconds.
+/// Maximum time to read a file.
 const READ_DEADLINE: Duration = Duration::from_secs(2);
-/// How long an answer may take, whatever files do.
+/// Maximum time to answer a request.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(8);
 
-/// Where the numbers are read.
 #[derive(Debug)]
-pub struct ScrapeSource {
-    /// What the tracker tells.
-    pub published: watch::Receiver<Arc<Published>>,
-    /// Who is told where they look wrong.
-    pub nudge: Nudge,
-    /// Where sockstat is.
-    pub procfs: Procfs,
-    /// Whether `node_tcp_connection_states` is told too.
-    pub node_exporter: bool,
+pub(crate) struct ScrapeSource {
+    /// What the tracker publishes.
+    pub(crate) published: watch::Receiver<Arc<Published>>,
+    /// Asks the tracker for a check if sockstat and the gauges differ.
+    pub(crate) nudge: Nudge,
+    /// Contains sockstat.
+    pub(crate) procfs: Procfs,
+    /// Whether to export `node_tcp_connection_states`.
+    pub(crate) node_exporter: bool,
 }
 
-/// Gives what is asked for.
+/// Answers requests for scrapes and samples; clones share one queue.
 #[derive(Clone, Debug)]
-pub struct Scrapes(Arc<Shared>);
+pub(crate) struct Scrapes(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
     source: ScrapeSource,
-    /// Whether the kernel gives all files, so that whoever asks reads them.
-    at_once: bool,
+    /// Whether all files are the kernel's, so that the thread that serves a request reads them.
+    reads_inline: bool,
     state: Mutex<State>,
-    asked: Condvar,
+    /// Notified when a request is added.
+    added: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    waiting: Vec<Want>,
-    /// Those whom the reading under way is for.
-    in_hand: Vec<Want>,
-    /// The thread that is to answer; 0 before the first.
+    waiting: Vec<Request>,
+    /// The requests that the current reading answers.
+    in_progress: Vec<Request>,
+    /// The number of the current thread; 0 before the first.
     thread: u64,
-    /// What that thread reads, and since when.
+    /// The file that the current thread reads, and since when.
     reading: Option<(PathBuf, Instant)>,
-    /// Files that earlier threads are still reading.
-    hanging: Vec<(u64, PathBuf)>,
-}
-
-/// Something asked, and who waits for it.
-#[derive(Debug)]
-enum Want {
-    Exposition(Format, Coding, oneshot::Sender<Coded>),
-    Sample(oneshot::Sender<Option<Sample>>),
+    /// Earlier threads, and the files whose reads block them.
+    blocked: Vec<(u64, PathBuf)>,
 }
 
 impl Scrapes {
-    /// Starts the thread that reads, where one is needed.
+    /// Starts the thread that reads, if one is needed.
     ///
     /// # Errors
-    /// That of the thread's creation.
-    pub fn start(source: ScrapeSource) -> std::io::Result<Self> {
-        let at_once = source.procfs.sockstat_is_on_procfs();
-        let shared = Shared { source, at_once, state: Mutex::default(), asked: Condvar::new() };
+    /// If the thread cannot be created.
+    pub(crate) fn start(source: ScrapeSource) -> std::io::Result<Self> {
+        let reads_inline = source.procfs.sockstat_is_on_procfs();
+        let shared =
+            Shared { source, reads_inline, state: Mutex::default(), added: Condvar::new() };
         let scrapes = Self(Arc::new(shared));
-        if !at_once {
+        if !reads_inline {
             scrapes.0.start_thread(&mut scrapes.0.locked())?;
         }
         Ok(scrapes)
     }
 
-    /// The exposition of this moment or a later one; `None` where no thread gives one. Nobody else asks
-    /// where the caller is `alone`.
+    /// An exposition that is read after the call; `None` if it cannot be read in time. `alone` means that no
+    /// other request can come meanwhile.
     pub(super) async fn exposition(
         &self,
         format: Format,
         coding: Coding,
         alone: bool,
     ) -> Option<Coded> {
-        self.ask(alone, |reply| Want::Exposition(format, coding, reply)).await
+        self.request(alone, |reply| Request::Exposition(format, coding, reply)).await
     }
 
-    /// A sample, `None` before the first snapshot.
+    /// `None` before the first snapshot.
     pub(super) async fn sample(&self) -> Option<Sample> {
-        self.ask(true, Want::Sample).await?
+        self.request(true, Request::Sample).await?
     }
 
-    async fn ask<T>(
+    async fn request<T>(
         &self,
         alone: bool,
-        want: impl FnOnce(oneshot::Sender<T>) -> Want,
+        request: impl FnOnce(oneshot::Sender<T>) -> Request,
     ) -> Option<T> {
-        let (reply, mut replied) = oneshot::channel();
-        let asked = Instant::now();
-        self.0.locked().waiting.push(want(reply));
-        if self.0.at_once {
+        let (reply, mut answer) = oneshot::channel();
+        let start = Instant::now();
+        self.0.locked().waiting.push(request(reply));
+        if self.0.reads_inline {
             if !alone {
-                // Requests that have come by now are answered from the same reading.
+                // Lets other requests join the same reading.
                 yield_now().await;
             }
-            self.0.answer_at_once();
+            self.0.answer_inline();
         } else {
-            self.0.asked.notify_all();
+            self.0.added.notify_all();
         }
-        let mut patience = READ_DEADLINE;
+        let mut next_check = READ_DEADLINE;
         loop {
-            if let Ok(reply) = timeout(patience, &mut replied).await {
-                return reply.ok();
+            if let Ok(answer) = timeout(next_check, &mut answer).await {
+                return answer.ok();
             }
-            if asked.elapsed() >= ANSWER_DEADLINE {
+            if start.elapsed() >= ANSWER_DEADLINE {
                 return None;
             }
-            patience = self.0.give_up_file();
+            next_check = self.0.replace_blocked_thread();
         }
     }
 }
 
 impl Shared {
-    /// Lets another thread answer, where this one hangs in a file. How long to wait for an answer before
-    /// this is to be asked again.
-    fn give_up_file(self: &Arc<Self>) -> Duration {
+    /// Starts a new thread if a file blocks the current one. Returns the time until the next check is due.
+    fn replace_blocked_thread(self: &Arc<Self>) -> Duration {
         let mut state = self.locked();
         let Some((path, since)) = &state.reading else { return READ_DEADLINE };
         let left = READ_DEADLINE.saturating_sub(since.elapsed());
         if left > Duration::ZERO {
             return left;
         }
-        let hanging = (state.thread, path.clone());
+        let blocked = (state.thread, path.clone());
         let path = path.display();
         warn!(
             "{path} could not be read within {READ_DEADLINE:?}: its values are left out until it can be read"
         );
         state.reading = None;
-        state.hanging.push(hanging);
-        let in_hand = std::mem::take(&mut state.in_hand);
-        state.waiting.extend(in_hand);
+        state.blocked.push(blocked);
+        let in_progress = std::mem::take(&mut state.in_progress);
+        state.waiting.extend(in_progress);
         if let Err(cause) = self.start_thread(&mut state) {
             warn!("starting a thread that answers scrapes without it: {cause}");
-            // Whoever waits is told so.
+            // Dropping a request ends it with an error.
             state.waiting.clear();
         }
         READ_DEADLINE
@@ -172,17 +166,17 @@ impl Shared {
 
     fn start_thread(self: &Arc<Self>, state: &mut State) -> std::io::Result<()> {
         let (shared, number) = (self.clone(), state.thread + 1);
-        thread::Builder::new().name("scrapes".into()).spawn(move || shared.answer(number))?;
+        thread::Builder::new().name("scrapes".into()).spawn(move || shared.run_thread(number))?;
         state.thread = number;
         Ok(())
     }
 
-    /// The thread `number`: answers as long as it is the one that is to.
-    fn answer(&self, number: u64) {
+    /// Answers requests until `number` is no longer the current thread.
+    fn run_thread(&self, number: u64) {
         kernel::request_short_slices();
-        while self.take_in_hand(number) && self.answer_those_in_hand(number) {}
+        while self.take_requests(number) && self.answer_requests(number) {}
         let mut state = self.locked();
-        state.hanging.retain(|(thread, path)| {
+        state.blocked.retain(|(thread, path)| {
             if *thread == number {
                 info!("{} can be read again: its values are no longer left out", path.display());
             }
@@ -190,116 +184,76 @@ impl Shared {
         });
     }
 
-    /// Waits until something is asked. Whether it is for this thread to answer.
-    fn take_in_hand(&self, number: u64) -> bool {
+    /// Waits for requests. Returns whether `number` is still the current thread.
+    fn take_requests(&self, number: u64) -> bool {
         let mut state = self.locked();
         while state.waiting.is_empty() && state.thread == number {
-            state = self.asked.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self.added.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        let own = state.thread == number;
-        if own {
-            state.in_hand = std::mem::take(&mut state.waiting);
+        let current = state.thread == number;
+        if current {
+            state.in_progress = std::mem::take(&mut state.waiting);
         }
-        own
+        current
     }
 
-    /// Reads and answers for all who wait. None may: another has answered them.
-    fn answer_at_once(&self) {
+    /// Answers all waiting requests. There may be none, if another thread has answered them.
+    fn answer_inline(&self) {
         let waiting = std::mem::take(&mut self.locked().waiting);
         if !waiting.is_empty() {
-            self.read(Wanted::of(&waiting), &self.source.procfs).answer(waiting);
+            self.read(Needed::by(&waiting), &self.source.procfs).answer(waiting);
         }
     }
 
-    /// Reads and answers those in hand. Whether they were still this thread's when all was read.
-    fn answer_those_in_hand(&self, number: u64) -> bool {
-        let wanted = Wanted::of(&self.locked().in_hand);
-        let read = self.read(wanted, &Noting { number, shared: self });
+    /// Answers the requests in progress. Returns whether `number` is still the current thread; if not,
+    /// another thread answers them.
+    fn answer_requests(&self, number: u64) -> bool {
+        let needed = Needed::by(&self.locked().in_progress);
+        let reading = self.read(needed, &MonitoredFiles { number, shared: self });
         let mut state = self.locked();
         if state.thread != number {
             return false;
         }
         state.reading = None;
-        let in_hand = std::mem::take(&mut state.in_hand);
+        let in_progress = std::mem::take(&mut state.in_progress);
         drop(state);
-        read.answer(in_hand);
+        reading.answer(in_progress);
         true
     }
 
-    fn read(&self, wanted: Wanted, files: &impl Files) -> Read {
+    fn read(&self, needed: Needed, files: &impl Files) -> Reading {
         // No borrow while files are read: a file can hang, and the tracker would wait.
         let published = Arc::clone(&self.source.published.borrow());
-        let sample = if wanted.sample { published.sample(files, clock::now()) } else { None };
-        let values = wanted.exposition.then(|| {
+        let sample = if needed.sample { published.sample(files, clock::now()) } else { None };
+        let values = needed.exposition.then(|| {
             let scrape = published.scrape(files);
             if scrape.suspicious {
                 self.source.nudge.check();
             }
             Values::new(&published, scrape, self.source.node_exporter)
         });
-        Read { sample, values }
+        Reading { sample, values }
     }
 
-    /// A panic leaves a state that is still right.
+    /// After a panic the state is still consistent.
     fn locked(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What of all that can be asked is to be read.
-#[derive(Clone, Copy)]
-struct Wanted {
-    exposition: bool,
-    sample: bool,
-}
-
-impl Wanted {
-    fn of(wants: &[Want]) -> Self {
-        let samples = wants.iter().filter(|want| matches!(want, Want::Sample(_))).count();
-        Self { exposition: samples < wants.len(), sample: samples > 0 }
-    }
-}
-
-/// What was read at one moment.
-struct Read {
-    sample: Option<Sample>,
-    values: Option<Values>,
-}
-
-impl Read {
-    /// Encodes each format and coding once.
-    fn answer(self, wants: Vec<Want>) {
-        let Self { sample, values } = self;
-        let mut texts: HashMap<_, Bytes> = HashMap::new();
-        let mut coded: HashMap<_, Coded> = HashMap::new();
-        for want in wants {
-            // An error means that nobody waits any more.
-            match want {
-                Want::Sample(reply) => drop(reply.send(sample.clone())),
-                Want::Exposition(format, coding, reply) => {
-                    let Some(values) = &values else { continue };
-                    let coded = coded.entry((format, coding)).or_insert_with(|| {
-                        let encode = || values.clone().encode(format).into();
-                        Coded::new(texts.entry(format).or_insert_with(encode).clone(), coding)
-                    });
-                    drop(reply.send(coded.clone()));
-                }
-            }
-        }
-    }
-}
-
-/// Files of procfs, with a note of the one that is being read; those that hang are not.
-struct Noting<'a> {
+/// The files of procfs, as the thread `number` reads them: the state has the file that is being read, and
+/// files that block another thread are left out.
+struct MonitoredFiles<'a> {
     number: u64,
     shared: &'a Shared,
 }
 
-impl Noting<'_> {
-    /// `None` where `path` is not to be read.
-    fn note(&self, path: PathBuf) -> Option<()> {
+impl MonitoredFiles<'_> {
+    /// Records that a read of `path` begins; `None` if it must not be read.
+    fn begin(&self, path: PathBuf) -> Option<()> {
         let mut state = self.shared.locked();
-        if state.thread != self.number || state.hanging.iter().any(|(_, hangs)| *hangs == path) {
+        if state.thread != self.number || state.blocked.iter().any(|(_, blocked)| *blocked == path)
+        {
             return None;
         }
         state.reading = Some((path, Instant::now()));
@@ -307,15 +261,15 @@ impl Noting<'_> {
     }
 }
 
-impl Files for Noting<'_> {
+impl Files for MonitoredFiles<'_> {
     fn process(&self) -> Option<ProcessStatus> {
-        self.note(ProcessStatus::path())?;
+        self.begin(ProcessStatus::path())?;
         self.shared.source.procfs.process()
     }
 
     fn sockstat(&self) -> Option<Sockstat> {
         let procfs = &self.shared.source.procfs;
-        self.note(procfs.sockstat_path())?;
+        self.begin(procfs.sockstat_path())?;
         Files::sockstat(procfs)
     }
 }

@@ -1,52 +1,40 @@
-//! The path of the metrics: one that every client can ask for and that nothing else has.
+//! The path of the metrics: one that every client can request, and that nothing else is served at.
 
 use std::{fmt, str::FromStr};
 
 use thiserror::Error;
 
-use super::is_taken;
+use super::is_reserved;
 
-/// Longest path in bytes; clients and proxies take far longer ones.
-const LONGEST: usize = 1_000;
+/// In bytes; clients and proxies accept far longer paths.
+const MAX_BYTES: usize = 1_000;
 
-/// An absolute path of segments as RFC 3986 (3.3) has them, without empty ones in between and without
-/// the segments `.` and `..`, which clients resolve before they ask. Percent-encoded characters stay
-/// encoded: they are matched as they are written.
+/// An absolute path (RFC 3986, section 3.3) without empty segments between slashes and without the segments
+/// `.` and `..`, which clients resolve before a request. Percent-encoded characters stay encoded: the path is
+/// matched literally.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TelemetryPath(String);
+pub(crate) struct TelemetryPath(String);
 
-/// Why a path is none for metrics.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum TelemetryPathError {
-    /// No slash at its beginning.
+pub(crate) enum TelemetryPathError {
     #[error("a path must begin with /")]
     Relative,
-    /// More bytes than are taken.
-    #[error("{0} bytes: a path has at most {LONGEST}")]
-    Long(usize),
-    /// A character that no path has.
+    #[error("{0} bytes: a path has at most {MAX_BYTES}")]
+    TooLong(usize),
     #[error(
         "a path cannot contain {}: write it as {encoded}; only letters, digits and - . _ ~ ! $ & ' ( ) * + , ; = : @ \
          need no encoding",
         character.escape_debug()
     )]
-    Character {
-        /// The character.
-        character: char,
-        /// It, percent-encoded.
-        encoded: String,
-    },
-    /// A percent sign without its two digits.
+    Character { character: char, encoded: String },
     #[error("% must be followed by two hexadecimal digits, as in %20; write % itself as %25")]
     Percent,
-    /// An empty segment in between, or one that clients resolve.
     #[error(
         "a path cannot contain //, nor . or .. between slashes: clients do not request such a path"
     )]
     Segment,
-    /// Something else is served there.
     #[error("/, /-/healthy, /-/ready, /api, /runbook and paths below /assets are reserved")]
-    Taken,
+    Reserved,
 }
 
 impl FromStr for TelemetryPath {
@@ -54,10 +42,10 @@ impl FromStr for TelemetryPath {
 
     fn from_str(text: &str) -> Result<Self, TelemetryPathError> {
         let segments = text.strip_prefix('/').ok_or(TelemetryPathError::Relative)?;
-        if text.len() > LONGEST {
-            return Err(TelemetryPathError::Long(text.len()));
+        if text.len() > MAX_BYTES {
+            return Err(TelemetryPathError::TooLong(text.len()));
         }
-        if let Some(character) = text.chars().find(|&c| !is_of_path(c)) {
+        if let Some(character) = text.chars().find(|&c| !is_path_character(c)) {
             let encoded = percent_encoded(character);
             return Err(TelemetryPathError::Character { character, encoded });
         }
@@ -70,8 +58,8 @@ impl FromStr for TelemetryPath {
         if text.contains("//") || segments.split('/').any(is_dots) {
             return Err(TelemetryPathError::Segment);
         }
-        if is_taken(text) {
-            return Err(TelemetryPathError::Taken);
+        if is_reserved(text) {
+            return Err(TelemetryPathError::Reserved);
         }
         Ok(Self(text.to_owned()))
     }
@@ -83,8 +71,8 @@ impl fmt::Display for TelemetryPath {
     }
 }
 
-/// What may stand in a path as it is: pchar, the slash, and the percent sign of what is encoded.
-fn is_of_path(c: char) -> bool {
+/// Whether a path may contain `c`: pchar, the slash, and the percent sign.
+fn is_path_character(c: char) -> bool {
     c.is_ascii_alphanumeric() || "-._~!$&'()*+,;=:@/%".contains(c)
 }
 
@@ -95,7 +83,7 @@ fn percent_encoded(character: char) -> String {
     encoded.concat()
 }
 
-/// `.` and `..`, encoded or not: clients take the encoded form for the same (WHATWG URL, 4.1).
+/// `.` and `..`, encoded or not: clients treat both forms alike (WHATWG URL, section 4.1).
 fn is_dots(segment: &str) -> bool {
     let decoded = segment.to_ascii_lowercase().replace("%2e", ".");
     decoded == "." || decoded == ".."
@@ -106,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_rfc_3986_has_for_a_path_is_taken_as_it_is_written() {
+    fn a_path_of_rfc_3986_is_accepted_and_not_changed() {
         for path in [
             "/metrics",
             "/a/b/c",
@@ -129,9 +117,9 @@ mod tests {
     }
 
     #[test]
-    fn what_no_client_asks_for_is_refused() {
-        use TelemetryPathError::{Long, Percent, Relative, Segment, Taken};
-        let long = format!("/{}", "a".repeat(LONGEST));
+    fn a_path_that_no_client_requests_is_refused() {
+        use TelemetryPathError::{Percent, Relative, Reserved, Segment, TooLong};
+        let long = format!("/{}", "a".repeat(MAX_BYTES));
         for (path, error) in [
             ("", Relative),
             ("metrics", Relative),
@@ -146,17 +134,17 @@ mod tests {
             ("/a/..", Segment),
             ("/%2e%2E/a", Segment),
             ("/.%2e", Segment),
-            ("/", Taken),
-            ("/api/v1/status", Taken),
-            (long.as_str(), Long(LONGEST + 1)),
+            ("/", Reserved),
+            ("/api/v1/status", Reserved),
+            (long.as_str(), TooLong(MAX_BYTES + 1)),
         ] {
             assert_eq!(path.parse::<TelemetryPath>(), Err(error), "{path}");
         }
     }
 
     #[test]
-    fn a_character_that_no_path_has_is_told_with_its_encoding() {
-        for (path, told, encoded) in [
+    fn the_error_for_a_character_names_its_encoding() {
+        for (path, shown, encoded) in [
             ("/a b", " ", "%20"),
             ("/é", "é", "%C3%A9"),
             ("/{x}", "{", "%7B"),
@@ -165,7 +153,7 @@ mod tests {
             ("/a\\b", "\\", "%5C"),
         ] {
             let error = path.parse::<TelemetryPath>().unwrap_err().to_string();
-            let start = format!("a path cannot contain {told}");
+            let start = format!("a path cannot contain {shown}");
             assert!(error.starts_with(&start) && error.contains(encoded), "{path:?}: {error}");
         }
     }

@@ -1,17 +1,17 @@
-//! Completions for fish. clap_complete's script asks fish's argparse, which takes no flag with a dot.
+//! Completions for fish. The script of clap_complete uses fish's argparse, which accepts no dot in a flag.
 
 use std::fmt::Write;
 
 use clap::{Arg, Command, ValueHint};
 
-/// Tells which command the words before the cursor ask for; it has the flags whose values are words of
-/// their own.
-const ASKS: &str = "\
-# Whether the words before the cursor ask for just that command; without arguments, for none.
-function __tcpstat_asks
+/// A function that finds the command in the words before the cursor. FLAGS stands for the flags whose values are
+/// separate words.
+const COMMAND_FUNCTION: &str = "\
+# Whether the words before the cursor name exactly this command; without arguments, none.
+function __tcpstat_command
     set -l words (commandline -opc)
     set -e words[1]
-    set -l asked
+    set -l command
     set -l value 0
     for word in $words
         if test $value = 1
@@ -23,19 +23,19 @@ function __tcpstat_asks
                 set value 1
             case '-*'
             case '*'
-                set -a asked $word
+                set -a command $word
         end
     end
-    test \"$asked\" = \"$argv\"
+    test \"$command\" = \"$argv\"
 end
 
 ";
 
-/// The script. `command` is built.
+/// The script. `command` must be built.
 pub(super) fn script(command: &Command) -> String {
     let mut with_values = Vec::new();
     flags_with_values(command, &mut with_values);
-    let mut script = ASKS.replace("FLAGS", &with_values.join(" "));
+    let mut script = COMMAND_FUNCTION.replace("FLAGS", &with_values.join(" "));
     script += "complete -c tcpstat -f\n";
     complete(command, "", &mut script);
     script
@@ -51,17 +51,17 @@ fn flags_with_values(command: &Command, found: &mut Vec<String>) {
     }
 }
 
-/// Whether a flag's value may stand in a word of its own.
+/// Whether the flag's value may be a separate word.
 fn needs_value(arg: &Arg) -> bool {
     arg.get_num_args().is_some_and(|values| values.min_values() > 0)
 }
 
-/// What may follow `asked`, the words that ask for `command`.
-fn complete(command: &Command, asked: &str, script: &mut String) {
-    let condition = quoted(format!("__tcpstat_asks {asked}").trim_end());
-    let mut line = |what: String| {
+/// Adds the completions after `words`, which name `command`.
+fn complete(command: &Command, words: &str, script: &mut String) {
+    let condition = quoted(format!("__tcpstat_command {words}").trim_end());
+    let mut line = |completion: String| {
         // Writing to a String cannot fail.
-        let _ = writeln!(script, "complete -c tcpstat -n {condition} {what}");
+        let _ = writeln!(script, "complete -c tcpstat -n {condition} {completion}");
     };
     for command in command.get_subcommands() {
         let about = command.get_about().map(ToString::to_string).unwrap_or_default();
@@ -91,12 +91,12 @@ fn complete(command: &Command, asked: &str, script: &mut String) {
         line(format!("{flag} -d {}", quoted(&help)));
     }
     for command in command.get_subcommands() {
-        let asked = format!("{asked} {}", command.get_name());
-        complete(command, asked.trim_start(), script);
+        let words = format!("{words} {}", command.get_name());
+        complete(command, words.trim_start(), script);
     }
 }
 
-/// The values that there are, each with what it means, in quotes.
+/// The possible values, each with its help, in quotes.
 fn values(arg: &Arg) -> Option<String> {
     let all = arg.get_possible_values();
     if all.is_empty() || !arg.get_action().takes_values() {
@@ -109,12 +109,12 @@ fn values(arg: &Arg) -> Option<String> {
     Some(double_quoted(&lines.collect::<Vec<_>>().join("\n")))
 }
 
-/// In single quotes, where fish takes everything as it is but the quote and the backslash.
+/// In single quotes, in which fish interprets only the quote and the backslash.
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
 }
 
-/// In double quotes, for what fish is to expand when it completes.
+/// In double quotes, for text that fish expands when it completes.
 fn double_quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"").replace('$', "\\$"))
 }

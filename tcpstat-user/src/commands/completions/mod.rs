@@ -1,4 +1,4 @@
-//! `tcpstat completions`: what a shell completes.
+//! `tcpstat completions`: shell completions.
 
 mod fish;
 
@@ -22,7 +22,7 @@ pub(super) struct CompletionsArgs {
     shell: Shell,
 }
 
-/// Those whose completions are tested in them.
+/// The shells in which the completions are tested.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Shell {
     Bash,
@@ -30,7 +30,6 @@ enum Shell {
     Zsh,
 }
 
-/// Prints to standard output.
 pub(super) fn run(args: &CompletionsArgs) -> anyhow::Result<ExitCode> {
     let mut command = arguments::command();
     let mut script = Vec::new();

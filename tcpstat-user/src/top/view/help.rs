@@ -1,4 +1,4 @@
-//! What the keys do, and what the columns mean.
+//! The help: the keys and the columns.
 
 use ratatui::{
     Frame,
@@ -28,7 +28,7 @@ const COLUMNS: [(&str, &str); 6] = [
     ("", "from its lowest to its highest value"),
 ];
 
-/// Over the middle; what there is no room for is left out from below.
+/// Draws over the middle of the view. If there is too little room, the last lines are cut off.
 pub(super) fn draw(frame: &mut Frame<'_>, theme: Theme) {
     let roomy = frame.area().width >= 64;
     let lines = KEYS.iter().chain(if roomy { COLUMNS.as_slice() } else { &[] });

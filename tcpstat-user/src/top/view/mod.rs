@@ -1,79 +1,78 @@
-//! The frame: a header, the states, the busiest transitions, and the keys. From 40 columns by 10 rows on
-//! every state is in it.
+//! The frame: a header, the states, the most frequent transitions, and the keys. In 40 columns by 10 rows and
+//! more, it has every state.
 
 mod bar;
-mod edges;
+mod footer;
+mod header;
 mod help;
-mod moves;
 mod number;
 mod states;
+mod status_line;
 mod theme;
-mod trust;
+mod transitions;
 
 use ratatui::{
     Frame,
     layout::{Constraint, Layout, Rect},
 };
 
-pub use theme::Theme;
+pub(crate) use theme::Theme;
 
 use super::Model;
 use crate::states::State;
 
-/// Rows from which the header has a line for whose numbers these are, and the log one of its own.
-const TALL: u16 = 16;
+/// Minimum height of a view in which the header has two lines, and the log one.
+const TWO_LINE_HEIGHT: u16 = 16;
 
-/// Rows from which header and log may take more lines than that.
-const ROOMY: u16 = 20;
+/// Minimum height of a view in which header and log may have more lines.
+const MULTI_LINE_HEIGHT: u16 = 20;
 
 const STATES: u16 = 11;
 const _: () = assert!(STATES as usize == State::ALL.len());
 
-/// The states with their title.
+/// The states and a title.
 const TABLE_ROWS: u16 = STATES + 1;
 
-/// Draws all of it.
-pub fn draw(frame: &mut Frame<'_>, model: &Model, theme: Theme) {
-    let tall = frame.area().height >= TALL;
+pub(super) fn draw(frame: &mut Frame<'_>, model: &Model, theme: Theme) {
+    let tall = frame.area().height >= TWO_LINE_HEIGHT;
     let message = match model.message() {
-        Some(text) if tall => edges::message_lines(text, frame.area()),
+        Some(text) if tall => footer::message_height(text, frame.area()),
         Some(_) if model.is_empty() => 1,
         _ => 0,
     };
     let [header, body, log, keys] = Layout::vertical([
-        Constraint::Length(edges::header_lines(model, theme, frame.area())),
+        Constraint::Length(header::height(model, theme, frame.area())),
         Constraint::Min(0),
         Constraint::Length(message),
         Constraint::Length(1),
     ])
     .areas(frame.area());
-    edges::header(frame, header, model, theme);
-    body_of(frame, body, model, theme);
-    edges::message(frame, log, model, theme);
-    edges::keys(frame, keys, model);
+    header::draw(frame, header, model, theme);
+    draw_body(frame, body, model, theme);
+    footer::message(frame, log, model, theme);
+    footer::keys(frame, keys, model);
     if model.help() {
         help::draw(frame, theme);
     }
 }
 
-fn body_of(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: Theme) {
+fn draw_body(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: Theme) {
     if model.shown().history.newest().is_none() {
-        edges::waiting(frame, area, model);
+        footer::waiting(frame, area, model);
         return;
     }
-    let roomy = area.height >= TABLE_ROWS;
-    // In little room the states stand side by side.
-    let rows = if roomy { TABLE_ROWS } else { STATES.div_ceil(2) };
+    let has_table = area.height >= TABLE_ROWS;
+    let rows = if has_table { TABLE_ROWS } else { STATES.div_ceil(2) };
     let gap = u16::from(area.height > rows + 3);
-    let [table, _, moves] =
+    let [table, _, transitions] =
         Layout::vertical([Constraint::Length(rows), Constraint::Length(gap), Constraint::Min(0)])
             .areas(area);
-    if roomy {
+    if has_table {
         states::table(frame, table, model, theme);
     } else {
         states::side_by_side(frame, table, model);
     }
-    moves::draw(frame, moves, model, theme);
+    transitions::draw(frame, transitions, model, theme);
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
-//! Numbers as they are written in columns: no wider than there is room.
+//! Numbers as text, in columns of limited width.
 
-/// With commas between thousands where there is room, else without, else with a letter for them.
+/// With commas between thousands if they fit, else without, else with a letter (k, M, G, T).
 pub(super) fn count(number: u64, width: usize) -> String {
     let plain = number.to_string();
     let grouped = grouped(&plain);
@@ -9,11 +9,11 @@ pub(super) fn count(number: u64, width: usize) -> String {
     } else if plain.len() <= width {
         plain
     } else {
-        with_letter(precise(number))
+        with_letter(to_f64(number))
     }
 }
 
-/// The same with its sign; nothing that has not changed has one.
+/// Like [`count`], with a sign if it is not 0.
 pub(super) fn change(number: i64, width: usize) -> String {
     let size = count(number.unsigned_abs(), width.saturating_sub(1));
     match number {
@@ -23,7 +23,7 @@ pub(super) fn change(number: i64, width: usize) -> String {
     }
 }
 
-/// How many in a second: one decimal below ten.
+/// With one decimal below ten.
 pub(super) fn rate(per_second: f64, width: usize) -> String {
     if per_second <= 0.0 {
         "0".to_owned()
@@ -32,7 +32,7 @@ pub(super) fn rate(per_second: f64, width: usize) -> String {
     } else if per_second < 9.95 {
         format!("{per_second:.1}")
     } else if per_second < 999_999.5 {
-        count(whole(per_second) as u64, width)
+        count(rounded(per_second) as u64, width)
     } else {
         with_letter(per_second)
     }
@@ -40,8 +40,8 @@ pub(super) fn rate(per_second: f64, width: usize) -> String {
 
 fn grouped(digits: &str) -> String {
     let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -62,19 +62,18 @@ fn with_letter(number: f64) -> String {
     if number < 9.95 { format!("{number:.1}{letter}") } else { format!("{number:.0}{letter}") }
 }
 
-/// For what is drawn or rounded.
-#[expect(clippy::cast_precision_loss, reason = "three digits of it are shown")]
-pub(super) fn precise(number: u64) -> f64 {
+#[expect(clippy::cast_precision_loss, reason = "at most three digits are shown")]
+pub(super) fn to_f64(number: u64) -> f64 {
     number as f64
 }
 
-/// What is not below 0, rounded.
+/// `number` is not negative.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "what is shown is between 0 and 1,000,000"
+    reason = "the numbers are between 0 and 1,000,000"
 )]
-pub(super) fn whole(number: f64) -> usize {
+pub(super) fn rounded(number: f64) -> usize {
     number.round() as usize
 }
 
@@ -83,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_is_as_plain_as_its_room_allows() {
+    fn a_count_gets_commas_no_commas_or_a_letter_by_its_width() {
         assert_eq!(count(37, 6), "37");
         assert_eq!(count(1_234_567, 9), "1,234,567");
         assert_eq!(count(1_234_567, 8), "1234567");
@@ -101,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_has_a_decimal_where_it_tells_something() {
+    fn a_rate_below_ten_has_a_decimal() {
         assert_eq!(rate(0.0, 7), "0");
         assert_eq!(rate(0.02, 7), "<0.1");
         assert_eq!(rate(0.5, 7), "0.5");

@@ -1,4 +1,4 @@
-//! The states: as a table, or side by side where there is little room.
+//! The states: as a table, or side by side if there is little room.
 
 use ratatui::{
     Frame,
@@ -9,15 +9,14 @@ use ratatui::{
 
 use super::{
     bar,
-    number::{self, precise},
+    number::{self, to_f64},
     theme::{FAINT, TITLE, Theme},
 };
 use crate::{
     states::{State, state_word},
-    top::{Model, Row},
+    top::{Model, StateRow},
 };
 
-/// A column of the table.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Column {
     State,
@@ -29,8 +28,7 @@ enum Column {
     Past,
 }
 
-/// The columns that there is room for, the narrowest view first, with the width from which each set
-/// stands.
+/// The columns of the table, each set with the minimum width of the view.
 const COLUMNS: [(u16, &[Column]); 4] = {
     use Column::{Arrivals, Bar, Change, Departures, Past, Sockets, State};
     [
@@ -46,7 +44,7 @@ pub(super) fn table(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: The
     let fitting = COLUMNS.iter().rfind(|(width, _)| *width <= area.width);
     let columns = fitting.map_or(COLUMNS[0].1, |(_, columns)| *columns);
     let rows = model.rows();
-    let most = rows.iter().map(|row| row.sockets).max().unwrap_or_default();
+    let max = rows.iter().map(|row| row.sockets).max().unwrap_or_default();
     let lines = Layout::vertical(vec![Constraint::Length(1); rows.len() + 1]).split(area);
     let cells = |line: Rect| {
         let widths = columns.iter().map(|column| column.width(area.width));
@@ -59,8 +57,8 @@ pub(super) fn table(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: The
     for (row, line) in rows.iter().zip(&lines[1..]) {
         for (column, cell) in columns.iter().zip(cells(*line).iter()) {
             match column {
-                Column::Bar => bar::draw(frame, *cell, precise(row.sockets), precise(most), theme),
-                Column::Past => past(frame, *cell, model, row.state, theme),
+                Column::Bar => bar::draw(frame, *cell, to_f64(row.sockets), to_f64(max), theme),
+                Column::Past => draw_past(frame, *cell, model, row.state, theme),
                 column => {
                     let style = style(row);
                     let text = column.text(row, cell.width.into());
@@ -72,7 +70,7 @@ pub(super) fn table(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: The
     }
 }
 
-/// Two columns of names and numbers.
+/// In two columns, only names and numbers.
 pub(super) fn side_by_side(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     let halves = Layout::horizontal([Constraint::Fill(1); 2]).spacing(2).areas::<2>(area);
     let rows = model.rows();
@@ -121,7 +119,7 @@ impl Column {
         }
     }
 
-    fn text(self, row: &Row, width: usize) -> String {
+    fn text(self, row: &StateRow, width: usize) -> String {
         let rate =
             |rate: Option<f64>| rate.map_or("-".to_owned(), |rate| number::rate(rate, width));
         match self {
@@ -135,30 +133,30 @@ impl Column {
     }
 }
 
-/// A state in which there is nothing and through which nothing goes stays back.
-fn style(row: &Row) -> ratatui::style::Style {
-    let still = |rate: Option<f64>| rate.unwrap_or_default() == 0.0;
-    if row.sockets == 0 && row.change == 0 && still(row.arrivals) && still(row.departures) {
+/// A row with only zeros is faint.
+fn style(row: &StateRow) -> ratatui::style::Style {
+    let zero = |rate: Option<f64>| rate.unwrap_or_default() == 0.0;
+    if row.sockets == 0 && row.change == 0 && zero(row.arrivals) && zero(row.departures) {
         FAINT
     } else {
         ratatui::style::Style::new()
     }
 }
 
-/// What was, one column for each look, the newest at the right: between its own lowest and highest, but
-/// what moves by less than a tenth of itself looks flat.
-fn past(frame: &mut Frame<'_>, area: Rect, model: &Model, state: State, theme: Theme) {
+/// A sparkline with one column for each sample, the newest at the right, from the state's lowest to its
+/// highest value. Differences of less than a tenth look flat.
+fn draw_past(frame: &mut Frame<'_>, area: Rect, model: &Model, state: State, theme: Theme) {
     const LEVELS: u64 = 8;
     let width = usize::from(area.width);
     let values = model.shown().past(model.family(), state, width);
-    let (Some(&least), Some(&most)) = (values.iter().min(), values.iter().max()) else { return };
-    if most == 0 {
+    let (Some(&min), Some(&max)) = (values.iter().min(), values.iter().max()) else { return };
+    if max == 0 {
         return;
     }
-    let range = (most - least).max(most / 10).max(LEVELS - 1);
-    let level = |value: u64| Some((value - least) * (LEVELS - 1) / range + 1);
-    let unseen = std::iter::repeat_n(None, width - values.len());
-    let bars: Vec<Option<u64>> = unseen.chain(values.iter().map(|&value| level(value))).collect();
+    let range = (max - min).max(max / 10).max(LEVELS - 1);
+    let level = |value: u64| Some((value - min) * (LEVELS - 1) / range + 1);
+    let missing = std::iter::repeat_n(None, width - values.len());
+    let bars: Vec<Option<u64>> = missing.chain(values.iter().map(|&value| level(value))).collect();
     let sparkline = Sparkline::default().data(bars).max(LEVELS).style(theme.past());
     let sparkline = sparkline.bar_set(theme.levels());
     frame.render_widget(sparkline.absent_value_symbol(" "), area);

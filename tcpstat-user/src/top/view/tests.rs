@@ -10,8 +10,9 @@ use super::*;
 use crate::{
     states::{Family, state_word},
     top::{
-        Status, Tracing, Update,
-        tests::{look, model, press},
+        Status, TracerStatus,
+        numbers::Update,
+        tests::{model, press, update},
     },
 };
 
@@ -25,7 +26,6 @@ fn backend(model: &Model, (width, height): (u16, u16), theme: Theme) -> TestBack
     terminal.backend().clone()
 }
 
-/// The lines of the view.
 fn lines(model: &Model, size: (u16, u16)) -> Vec<String> {
     let backend = backend(model, size, COLOURED);
     let symbols: Vec<_> =
@@ -33,7 +33,7 @@ fn lines(model: &Model, size: (u16, u16)) -> Vec<String> {
     symbols.chunks(size.0.into()).map(<[&str]>::concat).collect()
 }
 
-/// What stands behind a word, up to the next space: its number.
+/// The word that follows `word`.
 fn after<'a>(lines: &'a [String], word: &str) -> Option<&'a str> {
     let line = lines.iter().find(|line| line.contains(&format!("{word} ")))?;
     line.split_once(word)?.1.split_whitespace().next()
@@ -56,7 +56,7 @@ fn every_state_has_its_number_at_every_size_down_to_40_by_10() {
 #[test]
 fn no_view_is_too_small_to_be_drawn() {
     let mut model = model();
-    model.say(Some("snapshots only".to_owned()));
+    model.set_message(Some("snapshots only".to_owned()));
     for help in [false, true] {
         for size in [(0, 0), (1, 1), (3, 40), (200, 1), (39, 9), (20, 4)] {
             let _ = backend(&model, size, COLOURED);
@@ -67,7 +67,7 @@ fn no_view_is_too_small_to_be_drawn() {
 }
 
 #[test]
-fn the_header_tells_whose_numbers_these_are_and_what_they_are_worth() {
+fn the_header_has_the_host_the_sockets_the_time_and_the_tracer() {
     let header = lines(&model(), (120, 40))[..2].join("");
     for part in ["web-1", "1,019 sockets", "22:15:02 UTC", "tp_btf", "consistent", "3s ago"] {
         assert!(header.contains(part), "{part}: {header}");
@@ -79,28 +79,28 @@ fn the_header_tells_whose_numbers_these_are_and_what_they_are_worth() {
 }
 
 #[test]
-fn changes_and_rates_stand_beside_the_number() {
+fn changes_and_rates_are_shown_beside_the_number() {
     let lines = lines(&model(), (80, 24));
     let row: Vec<_> =
         lines.iter().find(|line| line.starts_with("close_wait")).unwrap().split(' ').collect();
     let cells: Vec<_> = row.into_iter().filter(|cell| !cell.is_empty()).collect();
     assert_eq!(cells[..5], ["close_wait", "37", "+37", "10", "5.0"]);
-    let busiest = lines.iter().find(|line| line.contains('→')).unwrap();
-    assert!(busiest.contains("established → close_wait") && busiest.contains("10/s"), "{busiest}");
+    let first = lines.iter().find(|line| line.contains('→')).unwrap();
+    assert!(first.contains("established → close_wait") && first.contains("10/s"), "{first}");
 }
 
 #[test]
-fn the_longest_bar_is_that_of_the_most_sockets_and_the_past_is_at_the_right() {
+fn the_state_with_the_most_sockets_has_the_longest_bar_and_the_past_is_at_the_right() {
     let lines = lines(&model(), (120, 40));
     let line = |word: &str| lines.iter().find(|line| line.starts_with(word)).unwrap();
     let full = |word: &str| line(word).matches('█').count();
     assert!(full("established") > 10 && full("established") > full("close_wait"), "{lines:#?}");
-    assert!(line("listen").contains('▏'), "one socket is seen: {}", line("listen"));
+    assert!(line("listen").contains('▏'), "one socket is visible: {}", line("listen"));
     assert!(line("close_wait").ends_with("▁█"), "{}", line("close_wait"));
 }
 
 #[test]
-fn keys_say_what_they_have_chosen() {
+fn the_footer_shows_the_current_choices() {
     let mut model = model();
     press(&mut model, 's');
     press(&mut model, 'f');
@@ -117,7 +117,7 @@ fn keys_say_what_they_have_chosen() {
 }
 
 #[test]
-fn the_help_explains_every_key_that_the_footer_has() {
+fn the_help_explains_every_key_of_the_footer() {
     let mut model = model();
     press(&mut model, '?');
     for size in SIZES {
@@ -131,11 +131,11 @@ fn the_help_explains_every_key_that_the_footer_has() {
 }
 
 #[test]
-fn without_a_tracer_it_says_so_and_has_no_rates() {
-    let status = Status { listed: Some(Duration::from_secs(1)), ..Status::default() };
+fn without_a_tracer_the_view_says_so_and_has_no_rates() {
+    let status = Status { snapshot_age: Some(Duration::from_secs(1)), ..Status::default() };
     let mut model = Model::new(Duration::from_secs(1));
     for second in [1, 2] {
-        let Update { samples, .. } = look(second, &[(Family::Ipv4, State::Listen, second)], 0);
+        let Update { samples, .. } = update(second, &[(Family::Ipv4, State::Listen, second)], 0);
         let samples = samples
             .iter()
             .map(|sample| {
@@ -145,9 +145,9 @@ fn without_a_tracer_it_says_so_and_has_no_rates() {
                 crate::history::Sample::new(sample.at, &shown, None)
             })
             .collect();
-        model.take(Update { samples, status: status.clone() });
+        model.add(Update { samples, status: status.clone() });
     }
-    model.say(Some(format!("no tracer runs: {} grant CAP_BPF", "reason, ".repeat(12))));
+    model.set_message(Some(format!("no tracer runs: {} grant CAP_BPF", "reason, ".repeat(12))));
     let lines = lines(&model, (80, 24));
     assert!(lines[1].starts_with("snapshots only, taken 1s ago"), "{}", lines[1]);
     let row = lines.iter().find(|line| line.starts_with("listen")).unwrap();
@@ -158,37 +158,37 @@ fn without_a_tracer_it_says_so_and_has_no_rates() {
 }
 
 #[test]
-fn a_difference_from_the_kernel_and_missed_events_are_told_in_words() {
+fn a_difference_from_the_kernel_and_missed_events_are_shown_in_words() {
     let mut model = model();
     let mut status = model.shown().status.clone();
-    let tracing = Tracing { consistent: false, missed: 7, ..status.tracing.unwrap() };
-    status.tracing = Some(tracing);
-    model.take(Update { samples: Vec::new(), status });
+    let tracer = status.tracer.unwrap();
+    status.tracer = Some(TracerStatus { consistent: false, events_missed: 7, ..tracer });
+    model.add(Update { samples: Vec::new(), status });
     let header = &lines(&model, (120, 40))[1];
     assert!(header.contains("INCONSISTENT") && header.contains("7 events missed"), "{header}");
 }
 
-/// The longest that there is of everything: names, numbers, times.
+/// Every text has its maximum length: names, numbers, times.
 fn crowded() -> Model {
     let mut model = Model::new(Duration::from_secs(1));
     let millions = |state| (Family::Ipv4, state, 12_345_678);
     let sockets = crate::states::State::ALL.map(millions);
-    model.take(look(100, &sockets, 0));
-    model.take(look(102, &sockets, 2_400_000));
-    let tracing = Tracing {
+    model.add(update(100, &sockets, 0));
+    model.add(update(102, &sockets, 2_400_000));
+    let tracer = TracerStatus {
         program: "tracepoint".to_owned(),
         hooks: "timewait,requests".to_owned(),
         consistent: false,
-        agreed: Some(Duration::from_secs(23 * 3600 + 59 * 60 + 59)),
-        missed: 12_345_678_901,
+        agreement_age: Some(Duration::from_secs(23 * 3600 + 59 * 60 + 59)),
+        events_missed: 12_345_678_901,
     };
     let status = Status {
         host: "web-1".to_owned(),
-        tracing: Some(tracing),
-        listed: Some(Duration::from_secs(4)),
+        tracer: Some(tracer),
+        snapshot_age: Some(Duration::from_secs(4)),
         ..Status::default()
     };
-    model.take(Update { samples: Vec::new(), status });
+    model.add(Update { samples: Vec::new(), status });
     press(&mut model, ' ');
     model
 }
@@ -216,25 +216,25 @@ fn at_80_by_24_nothing_is_cut() {
 }
 
 #[test]
-fn the_less_room_there_is_the_less_important_is_left_out_first() {
-    // From the width on that is given.
+fn a_narrow_view_leaves_out_the_least_important_parts() {
+    // Each with the minimum width of a view that has it.
     let parts =
         [(40, "INCONSISTENT"), (40, "missed"), (60, "tracepoint"), (80, "agreed"), (80, "hooks")];
     for (width, height) in SIZES {
         let text = lines(&crowded(), (width, height)).join("\n");
-        for (from, part) in parts {
-            assert!(width < from || text.contains(part), "{width} {part}: {text}");
+        for (min_width, part) in parts {
+            assert!(width < min_width || text.contains(part), "{width} {part}: {text}");
         }
     }
 }
 
 #[test]
-fn a_long_name_of_a_host_costs_no_number() {
+fn a_long_host_name_is_cut_and_the_numbers_are_not() {
     let mut model = model();
     let mut status = model.shown().status.clone();
     status.host = "h".repeat(64);
     status.exporter = Some(format!("http://{}:10048", "e".repeat(100)));
-    model.take(Update { samples: Vec::new(), status });
+    model.add(Update { samples: Vec::new(), status });
     for size in [(120, 40), (80, 24), (60, 16)] {
         let first = &lines(&model, size)[0];
         assert!(first.contains("hhhhh") && first.contains('…'), "{first}");
@@ -243,44 +243,44 @@ fn a_long_name_of_a_host_costs_no_number() {
 }
 
 #[test]
-fn text_of_a_server_cannot_draw() {
+fn text_from_a_server_cannot_control_the_terminal() {
     let mut model = model();
     let evil = "\u{1b}]0;owned\u{7}\u{1b}[2J\u{9b}31m\u{202e}\n\tx";
     let mut status = model.shown().status.clone();
     status.host = evil.to_owned();
     status.exporter = Some(evil.to_owned());
-    if let Some(tracing) = &mut status.tracing {
-        tracing.program = evil.to_owned();
-        tracing.hooks = evil.to_owned();
+    if let Some(tracer) = &mut status.tracer {
+        tracer.program = evil.to_owned();
+        tracer.hooks = evil.to_owned();
     }
-    model.say(Some(evil.to_owned()));
-    for trouble in [None, Some(evil.repeat(1_000))] {
-        let status = Status { trouble, ..status.clone() };
-        model.take(Update { samples: Vec::new(), status });
+    model.set_message(Some(evil.to_owned()));
+    for problem in [None, Some(evil.repeat(1_000))] {
+        let status = Status { problem, ..status.clone() };
+        model.add(Update { samples: Vec::new(), status });
         let shown = model.shown().status.clone();
-        assert!(shown.trouble.is_none_or(|trouble| trouble.chars().count() < 1_100));
+        assert!(shown.problem.is_none_or(|problem| problem.chars().count() < 1_100));
         for size in SIZES {
             let text = lines(&model, size).join("");
             assert!(!text.contains(|c: char| c.is_control() || c == '\u{202e}'), "{text:?}");
-            assert!(text.contains("\\u{1b}"), "it is seen: {text}");
+            assert!(text.contains("\\u{1b}"), "it is visible: {text}");
         }
     }
 }
 
 #[test]
-fn before_the_first_numbers_it_says_what_it_waits_for() {
+fn before_the_first_numbers_the_view_says_what_it_waits_for() {
     let model = Model::new(Duration::from_secs(1));
     for size in SIZES {
         assert!(lines(&model, size).join("").contains("taking the first snapshot"), "{size:?}");
     }
     let mut model = model;
-    let status = Status { trouble: Some("connection refused".to_owned()), ..Status::default() };
-    model.take(Update { samples: Vec::new(), status });
+    let status = Status { problem: Some("connection refused".to_owned()), ..Status::default() };
+    model.add(Update { samples: Vec::new(), status });
     assert!(lines(&model, (40, 10)).join("").contains("connection refused"));
 }
 
 #[test]
-fn without_colours_there_are_none_and_with_them_only_those_of_every_terminal() {
+fn the_theme_decides_whether_there_are_colours_and_they_are_common_ones() {
     let colours = |theme| {
         let backend = backend(&model(), (120, 40), theme);
         let mut colours: Vec<_> =
@@ -295,7 +295,7 @@ fn without_colours_there_are_none_and_with_them_only_those_of_every_terminal() {
 }
 
 #[test]
-fn a_state_without_sockets_stays_back() {
+fn a_state_without_sockets_is_faint() {
     let backend = backend(&model(), (80, 24), COLOURED);
     let faint = |word: &str| {
         let lines = lines(&model(), (80, 24));
@@ -307,7 +307,7 @@ fn a_state_without_sockets_stays_back() {
 }
 
 #[test]
-fn where_there_is_only_ascii_nothing_else_is_drawn() {
+fn without_unicode_only_ascii_is_drawn() {
     let theme = Theme { colours: true, unicode: false };
     let mut model = model();
     for help in [false, true] {

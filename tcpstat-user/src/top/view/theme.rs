@@ -1,17 +1,17 @@
-//! Colours, of the sixteen that every terminal has, and never the only sign of anything; and symbols.
+//! Colours and symbols. The colours are of the sixteen that every terminal has, and never the only sign of
+//! anything.
 
 use ratatui::{
     style::{Color, Modifier, Style},
     symbols,
 };
 
-/// Titles.
 pub(super) const TITLE: Style = Style::new().add_modifier(Modifier::BOLD);
 
-/// What matters less than the rest: zeros, units.
+/// For what matters less: zeros, units.
 pub(super) const FAINT: Style = Style::new().add_modifier(Modifier::DIM);
 
-/// A key, and what stands out without being wrong.
+/// For keys, and for what must stand out but is not an error.
 pub(super) const KEY: Style = Style::new().add_modifier(Modifier::REVERSED);
 
 const EIGHTHS: [&str; 9] = [
@@ -49,53 +49,48 @@ const ASCII_BORDER: symbols::border::Set<'_> = symbols::border::Set {
     horizontal_bottom: "-",
 };
 
-/// How things look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Theme {
-    /// Whether there are colours at all.
-    pub colours: bool,
-    /// Whether there is more than ASCII.
-    pub unicode: bool,
+pub(crate) struct Theme {
+    pub(crate) colours: bool,
+    /// Whether characters other than ASCII are allowed.
+    pub(crate) unicode: bool,
 }
 
 impl Theme {
-    /// What a bar is made of: nothing, then one part after the other up to a full column.
+    /// The parts of a bar: nothing, then increasing parts up to a full column.
     pub(super) fn parts(self) -> &'static [&'static str] {
         if self.unicode { &EIGHTHS } else { &["", "#"] }
     }
 
-    /// How high something was, from the lowest on.
+    /// The symbols of a sparkline, lowest first.
     pub(super) fn levels(self) -> symbols::bar::Set<'static> {
         if self.unicode { symbols::bar::NINE_LEVELS } else { ASCII_LEVELS }
     }
 
-    /// What the help is framed by.
     pub(super) fn border(self) -> symbols::border::Set<'static> {
         if self.unicode { symbols::border::PLAIN } else { ASCII_BORDER }
     }
 
-    /// From one state to another.
     pub(super) fn arrow(self) -> &'static str {
         if self.unicode { "→" } else { ">" }
     }
 
-    /// Where something is left out.
     pub(super) fn ellipsis(self) -> &'static str {
         if self.unicode { "…" } else { "..." }
     }
 
-    /// Bars of what is there now. Cyan and yellow stay apart for every kind of colour-blindness, and are
-    /// light on dark as well as dark enough on light.
+    /// For bars. Cyan and yellow differ for every kind of colour-blindness, and have enough contrast on dark
+    /// and on light backgrounds.
     pub(super) fn now(self) -> Style {
         self.coloured(Color::Cyan)
     }
 
-    /// What was.
+    /// For sparklines.
     pub(super) fn past(self) -> Style {
         self.coloured(Color::Cyan).add_modifier(Modifier::DIM)
     }
 
-    /// What the eye is to fall on. It says so in words too.
+    /// For problems. The text says so too.
     pub(super) fn alert(self) -> Style {
         self.coloured(Color::Yellow).add_modifier(Modifier::BOLD)
     }

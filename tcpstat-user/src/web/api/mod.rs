@@ -1,6 +1,5 @@
-//! `/api/v1`: the numbers and how far they are to be trusted, as JSON. docs/api.md says what it promises.
+//! `/api/v1`: the numbers, and whether they can be trusted, as JSON. docs/api.md describes it.
 
-mod numbers;
 mod status;
 mod stream;
 
@@ -16,43 +15,40 @@ use axum::{
 use serde::Deserialize;
 use tokio::task::spawn_blocking;
 
-use numbers::{Columns, Numbers};
-use status::Status;
-pub use stream::Newest;
+pub(crate) use stream::NewestEvents;
 
 use super::{
     AppState,
     coding::{Coded, Coding},
     server::Connection,
 };
-use crate::clock;
+use crate::{
+    api::{HISTORY_PATH, HistoryJson, STATUS_PATH, STREAM_PATH, StatusJson},
+    clock,
+};
 
-/// Routes below `/api`.
 pub(super) fn router() -> Router<Arc<AppState>> {
     Router::new()
         .route("/api", get(document))
-        .route("/api/v1/status", get(status))
-        .route("/api/v1/history", get(history))
-        .route("/api/v1/stream", get(stream::stream))
+        .route(STATUS_PATH, get(status))
+        .route(HISTORY_PATH, get(history))
+        .route(STREAM_PATH, get(stream::stream))
 }
 
-/// What is asked of a route that can be asked nothing.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Nothing {}
+struct NoParameters {}
 
-/// What can be asked of the history.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Part {
-    /// Milliseconds of the host's uptime: the wall clock may step, and samples be told twice.
+struct HistoryParameters {
+    /// Milliseconds of the host's uptime: by the wall clock, which may step, samples could come twice.
     since: Option<u64>,
 }
 
-/// A query, or why it is none.
-type Asked<T> = Result<Query<T>, QueryRejection>;
+type ParsedQuery<T> = Result<Query<T>, QueryRejection>;
 
-/// Why something is refused: a status, and a line that says what and where.
+/// The status and the one line of an answer to a request that cannot be served.
 struct Refused(StatusCode, String);
 
 impl From<QueryRejection> for Refused {
@@ -68,7 +64,7 @@ impl IntoResponse for Refused {
     }
 }
 
-/// Nothing that the API tells is to be kept.
+/// Caches must not keep an answer of the API.
 const NO_STORE: [(header::HeaderName, &str); 1] = [(header::CACHE_CONTROL, "no-store")];
 
 async fn document(headers: HeaderMap) -> Response {
@@ -79,10 +75,10 @@ async fn document(headers: HeaderMap) -> Response {
 
 async fn status(
     State(exporter): State<Arc<AppState>>,
-    asked: Asked<Nothing>,
+    query: ParsedQuery<NoParameters>,
 ) -> Result<Response, Refused> {
-    asked?;
-    let status = Status::of(&exporter.published.borrow(), exporter.started, clock::now());
+    query?;
+    let status = StatusJson::of(&exporter.published.borrow(), exporter.started, clock::now());
     Ok((NO_STORE, Json(status)).into_response())
 }
 
@@ -90,20 +86,20 @@ async fn history(
     State(exporter): State<Arc<AppState>>,
     Extension(connection): Extension<Arc<Connection>>,
     headers: HeaderMap,
-    asked: Asked<Part>,
+    query: ParsedQuery<HistoryParameters>,
 ) -> Result<Response, Refused> {
-    let Query(Part { since }) = asked?;
+    let Query(HistoryParameters { since }) = query?;
     let coding = Coding::accepted(&headers);
     let failed = |line| Refused(StatusCode::INTERNAL_SERVER_ERROR, line);
     connection.become_large().await.ok_or_else(|| {
         let line = "too many requests for the history: try again later\n";
         Refused(StatusCode::SERVICE_UNAVAILABLE, line.to_owned())
     })?;
-    // Ten minutes take some milliseconds to write, in which scrapes are not to wait.
+    // Encoding takes some milliseconds, which must not delay scrapes.
     let recording = exporter.recording.clone();
     let written = spawn_blocking(move || {
-        let columns = Columns::of(&recording.history(), since);
-        serde_json::to_vec(&columns).map(|text| Coded::new(text, coding))
+        let json = HistoryJson::since(&recording.history(), since);
+        serde_json::to_vec(&json).map(|text| Coded::new(text, coding))
     });
     let written =
         written.await.map_err(|error| failed(format!("writing the history: {error}\n")))?;

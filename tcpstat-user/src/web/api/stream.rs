@@ -2,7 +2,6 @@
 
 use std::{
     convert::Infallible,
-    io::Write as _,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -15,43 +14,43 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::stream;
-use serde::Serialize;
 use tokio::time::timeout;
 
-use super::{Asked, NO_STORE, Nothing, Numbers, Refused, Status};
+use super::{NO_STORE, NoParameters, ParsedQuery, Refused};
 use crate::{
+    api::{KEEP_ALIVE, SAMPLE_EVENT, STATUS_EVENT, SampleJson, StatusJson, write_event},
     clock,
     history::Sample,
     web::{
         AppState,
-        server::{Connection, NoStream},
+        server::{Connection, StreamLimit},
     },
 };
 
-/// From one event to a comment that tells the reader that the stream lives.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// Time without an event after which a comment shows the reader that the stream is alive.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
 
-/// The newest events as they are written, made once for all streams.
+/// The events of the newest sample, encoded once for all streams; with the sample's uptime.
 #[derive(Debug, Default)]
-pub struct Newest(Mutex<Option<(u64, Bytes)>>);
+pub(crate) struct NewestEvents(Mutex<Option<(u64, Bytes)>>);
 
-/// Ends when the recorder does. A reader who is late misses samples: none is kept for him.
+/// Ends when the recorder does. A slow reader misses samples.
 pub(super) async fn stream(
     State(exporter): State<Arc<AppState>>,
     Extension(connection): Extension<Arc<Connection>>,
     method: Method,
-    asked: Asked<Nothing>,
+    query: ParsedQuery<NoParameters>,
 ) -> Result<Response, Refused> {
-    asked?;
+    query?;
     if method != Method::HEAD {
         connection.become_stream()?;
     }
     let mut newest = exporter.recording.newest();
-    // What is there already is the first to be told.
+    // The first event is the sample that is already there.
     newest.mark_changed();
     let events = stream::unfold((newest, exporter), |(mut newest, exporter)| async move {
-        let text = match timeout(KEEP_ALIVE, newest.changed()).await {
-            Err(_) => Bytes::from_static(b":\n\n"),
+        let text = match timeout(KEEP_ALIVE_INTERVAL, newest.changed()).await {
+            Err(_) => Bytes::from_static(KEEP_ALIVE),
             Ok(Err(_)) => return None,
             Ok(Ok(())) => match &*newest.borrow_and_update() {
                 Some(sample) => exporter.events.of(&exporter, sample),
@@ -64,10 +63,10 @@ pub(super) async fn stream(
     Ok((NO_STORE, headers, Body::from_stream(events)).into_response())
 }
 
-impl Newest {
-    /// The events of `sample`: itself, and the status when the first stream asked for them.
+impl NewestEvents {
+    /// The events of `sample`: the sample, and the status at the time the first stream asked for them.
     fn of(&self, exporter: &AppState, sample: &Sample) -> Bytes {
-        // A panic leaves what was there before.
+        // After a panic the previous events are still there.
         let mut newest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match &*newest {
             Some((uptime_ms, text)) if *uptime_ms == sample.at.uptime_ms => text.clone(),
@@ -80,15 +79,15 @@ impl Newest {
     }
 }
 
-impl From<NoStream> for Refused {
-    fn from(none: NoStream) -> Self {
-        let line = match none {
-            NoStream::All(most) => {
+impl From<StreamLimit> for Refused {
+    fn from(limit: StreamLimit) -> Self {
+        let line = match limit {
+            StreamLimit::Total(most) => {
                 format!(
                     "{most} streams are open, which is the maximum: close one, or request the history\n"
                 )
             }
-            NoStream::OfClient(most) => format!(
+            StreamLimit::OfClient(most) => format!(
                 "{most} streams to this address are open, which is the maximum for one: close one, or \
                  request the history\n"
             ),
@@ -98,16 +97,9 @@ impl From<NoStream> for Refused {
 }
 
 fn events(exporter: &AppState, sample: &Sample) -> Bytes {
-    let status = Status::of(&exporter.published.borrow(), exporter.started, clock::now());
+    let status = StatusJson::of(&exporter.published.borrow(), exporter.started, clock::now());
     let mut text = Vec::new();
-    event(&mut text, "sample", &Numbers::of(sample));
-    event(&mut text, "status", &status);
+    write_event(&mut text, SAMPLE_EVENT, &SampleJson::from(sample));
+    write_event(&mut text, STATUS_EVENT, &status);
     text.into()
-}
-
-/// Writing to a Vec cannot fail, and JSON can tell all that is told here.
-fn event(text: &mut Vec<u8>, name: &str, data: &impl Serialize) {
-    let _ = write!(text, "event: {name}\ndata: ");
-    let _ = serde_json::to_writer(&mut *text, data);
-    text.extend(b"\n\n");
 }

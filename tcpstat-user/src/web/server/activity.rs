@@ -1,4 +1,4 @@
-//! What one connection is doing, and since when.
+//! The state of one connection, and its timeouts.
 
 use std::{
     sync::{
@@ -10,41 +10,39 @@ use std::{
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::places::Place;
+use super::answer_slots::AnswerSlot;
 
 /// From the first byte of a request to its last.
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-/// Between two requests. Scrapers that keep a connection ask again within two minutes.
+/// Between two requests. The scrape interval of clients that keep a connection is at most two minutes.
 pub(super) const IDLE_TIMEOUT: Duration = Duration::from_mins(3);
-/// While there is something to write, and the peer takes none of it.
+/// While there is data to write, and the peer reads none of it.
 pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
-/// From the last byte of a request to the last byte of its answer, streams excepted.
+/// From the last byte of a request to the last byte of its answer; not for streams.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_mins(2);
 
-/// What a connection is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// It waits for a request.
+    /// Waits for a request.
     Idle,
-    /// A request has begun to arrive, or waits to be answered.
+    /// A request is arriving, or waits for its turn.
     Request,
-    /// An answer is made or sent.
+    /// An answer is prepared or sent.
     Answer,
     /// A stream of events is open.
     Stream,
 }
 
-/// What one connection is doing now.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ConnectionStatus {
     pub(super) phase: Phase,
-    /// Since when.
+    /// When the phase began.
     pub(super) since: Instant,
-    /// Since when a write waits for the peer; `None` while none does.
+    /// When a write began to wait for the peer; `None` if none waits.
     pub(super) stalled: Option<Instant>,
     /// Whether a request has been answered on this connection.
     pub(super) served: bool,
-    /// Whether the answer is one of the large ones.
+    /// Whether the current answer is a large one.
     pub(super) large: bool,
 }
 
@@ -53,7 +51,6 @@ impl ConnectionStatus {
         Self { phase: Phase::Idle, since: now, stalled: None, served: false, large: false }
     }
 
-    /// Whether a timeout has passed at `now`.
     pub(super) fn is_overdue(&self, now: Instant) -> bool {
         let longer_than = |since: Instant, limit| now.saturating_duration_since(since) >= limit;
         let stalled = self.stalled.is_some_and(|since| longer_than(since, WRITE_TIMEOUT));
@@ -67,31 +64,30 @@ impl ConnectionStatus {
     }
 }
 
-/// The status of one connection, kept by those who serve it.
+/// The state of one connection. The code that serves the connection reports each event to it.
 #[derive(Debug)]
 pub(super) struct Activity {
     state: Mutex<State>,
-    /// Whether the socket is to be reset rather than closed in order.
+    /// Whether to close the socket with a reset.
     reset: AtomicBool,
 }
 
 #[derive(Debug)]
 struct State {
     status: ConnectionStatus,
-    /// Whether bytes have come since the request that is being answered.
+    /// Whether bytes have arrived since the request that is being answered.
     more: bool,
-    /// Whether all of the answer has been handed over to be written.
-    handed_over: bool,
-    /// One of the answers that may be under way at once.
-    place: Option<Place>,
-    /// One of the large answers that there may be at once.
-    large: Option<OwnedSemaphorePermit>,
+    /// Whether the whole body of the answer has been passed to hyper.
+    body_done: bool,
+    answer_slot: Option<AnswerSlot>,
+    large_permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Activity {
     pub(super) fn new() -> Self {
         let status = ConnectionStatus::new(Instant::now());
-        let state = State { status, more: false, handed_over: false, place: None, large: None };
+        let state =
+            State { status, more: false, body_done: false, answer_slot: None, large_permit: None };
         Self { state: Mutex::new(state), reset: AtomicBool::new(false) }
     }
 
@@ -99,12 +95,11 @@ impl Activity {
         self.locked().status
     }
 
-    /// Whether an answer is made or sent.
     pub(super) fn is_answering(&self) -> bool {
         matches!(self.status().phase, Phase::Answer | Phase::Stream)
     }
 
-    /// Bytes have come from the peer.
+    /// Bytes have arrived from the peer.
     pub(super) fn received(&self) {
         let mut state = self.locked();
         match state.status.phase {
@@ -114,42 +109,42 @@ impl Activity {
         }
     }
 
-    /// A whole request head is there, and may be answered in `place`.
-    pub(super) fn asked(&self, place: Place) {
+    /// The head of a request is complete, and `slot` allows its answer.
+    pub(super) fn answer_began(&self, slot: AnswerSlot) {
         let mut state = self.locked();
         state.enter(Phase::Answer);
-        state.place = Some(place);
+        state.answer_slot = Some(slot);
         state.more = false;
-        state.handed_over = false;
+        state.body_done = false;
     }
 
-    /// The answer is a large one, which `place` is for.
-    pub(super) fn is_large(&self, place: OwnedSemaphorePermit) {
+    /// The current answer is a large one, which `permit` allows.
+    pub(super) fn became_large(&self, permit: OwnedSemaphorePermit) {
         let mut state = self.locked();
         state.status.large = true;
-        state.large = Some(place);
+        state.large_permit = Some(permit);
     }
 
-    /// The answer is a stream: it takes no place among the answers.
-    pub(super) fn streams(&self) {
+    /// The current answer is a stream, which gives its slot back.
+    pub(super) fn became_stream(&self) {
         let mut state = self.locked();
         state.enter(Phase::Stream);
-        state.place = None;
+        state.answer_slot = None;
     }
 
-    /// All of the answer has been handed over to be written.
-    pub(super) fn handed_over(&self) {
-        self.locked().handed_over = true;
+    /// The whole body of the answer has been passed to hyper.
+    pub(super) fn body_done(&self) {
+        self.locked().body_done = true;
     }
 
-    /// All that was handed over has been written.
+    /// Everything passed to the socket has been written.
     pub(super) fn flushed(&self) {
         let mut state = self.locked();
         state.status.stalled = None;
-        if state.handed_over {
-            state.handed_over = false;
-            state.place = None;
-            state.large = None;
+        if state.body_done {
+            state.body_done = false;
+            state.answer_slot = None;
+            state.large_permit = None;
             state.status.large = false;
             state.status.served = true;
             let next = if state.more { Phase::Request } else { Phase::Idle };
@@ -157,30 +152,29 @@ impl Activity {
         }
     }
 
-    /// The peer has taken something.
+    /// Some bytes have been written.
     pub(super) fn wrote(&self) {
         self.locked().status.stalled = None;
     }
 
-    /// The peer takes nothing at present. Whether an answer has begun to wait for that.
-    pub(super) fn blocked(&self) -> bool {
+    /// A write waits for the peer. Returns whether it is an answer that has just begun to wait.
+    pub(super) fn write_blocked(&self) -> bool {
         let mut state = self.locked();
         let begins = state.status.stalled.is_none();
         state.status.stalled.get_or_insert_with(Instant::now);
         begins && state.status.phase == Phase::Answer
     }
 
-    /// Has the socket reset when it is dropped: the kernel keeps nothing of it then, neither what was to
-    /// be sent nor a state that waits for the peer.
-    pub(super) fn reset_on_drop(&self) {
+    /// Makes dropping the socket reset the connection, so that the kernel keeps no unsent data and no state.
+    pub(super) fn set_reset_on_drop(&self) {
         self.reset.store(true, Ordering::Relaxed);
     }
 
-    pub(super) fn is_to_be_reset(&self) -> bool {
+    pub(super) fn reset_on_drop(&self) -> bool {
         self.reset.load(Ordering::Relaxed)
     }
 
-    /// A panic leaves a state that is still right.
+    /// After a panic the state is still consistent.
     fn locked(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -196,7 +190,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::web::server::places::Places;
+    use crate::web::server::answer_slots::AnswerSlots;
 
     fn overdue(phase: Phase, stalled: Option<u64>, seconds: u64) -> bool {
         let start = Instant::now();
@@ -218,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_must_be_there_ten_seconds_after_its_first_byte() {
+    fn a_request_must_be_complete_ten_seconds_after_its_first_byte() {
         assert!(!overdue(Phase::Request, None, 9));
         assert!(overdue(Phase::Request, None, 10));
         let activity = Activity::new();
@@ -226,13 +220,13 @@ mod tests {
         activity.received();
         let began = activity.status();
         assert_eq!(began.phase, Phase::Request);
-        // More bytes give it no more time.
+        // More bytes do not extend the deadline.
         activity.received();
         assert_eq!(activity.status().since, began.since);
     }
 
     #[test]
-    fn a_stream_lasts_as_long_as_its_reader_takes_something() {
+    fn a_stream_lasts_while_its_peer_reads() {
         assert!(!overdue(Phase::Stream, None, 1_000_000));
         assert!(!overdue(Phase::Stream, Some(100), 119));
         assert!(overdue(Phase::Stream, Some(100), 120));
@@ -241,22 +235,22 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_ends_when_it_is_written_and_not_when_it_is_handed_over() {
-        let places = Places::new(1);
+    fn an_answer_ends_when_it_is_written_and_not_when_its_body_is_done() {
+        let slots = AnswerSlots::new(1);
         let client = std::sync::Arc::default();
         let activity = Activity::new();
         activity.received();
-        activity.asked(places.ask(&client).unwrap());
+        activity.answer_began(slots.acquire(&client).unwrap());
         activity.flushed();
-        activity.handed_over();
-        assert!(activity.blocked());
-        assert!(!activity.blocked(), "it waits already");
+        activity.body_done();
+        assert!(activity.write_blocked());
+        assert!(!activity.write_blocked(), "it waits already");
         assert_eq!(activity.status().phase, Phase::Answer);
-        assert!(places.ask(&client).is_err());
+        assert!(slots.acquire(&client).is_err());
         activity.wrote();
         activity.flushed();
         let status = activity.status();
         assert_eq!((status.phase, status.stalled, status.served), (Phase::Idle, None, true));
-        assert!(places.ask(&client).is_ok());
+        assert!(slots.acquire(&client).is_ok());
     }
 }

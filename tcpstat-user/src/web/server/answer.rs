@@ -1,4 +1,4 @@
-//! One request and its answer: a place among the answers, from the request's head to the last byte written.
+//! One request and its answer, which holds a slot from the request's head to the last byte written.
 
 use std::{
     convert::Infallible,
@@ -19,38 +19,38 @@ use hyper::{
 };
 use hyper_util::service::TowerToHyperService;
 
-use super::connections::Connection;
+use super::connection::Connection;
 
-/// Answers each request of `connection`, which handlers find among the request's extensions.
+/// Answers each request of `connection`. Handlers get the connection as an extension of the request.
 pub(super) fn service(
     router: Router,
     connection: Arc<Connection>,
-) -> impl Service<Request<Incoming>, Response = Response<Tracked>, Error = Infallible, Future: Send>
+) -> impl Service<Request<Incoming>, Response = Response<TrackedBody>, Error = Infallible, Future: Send>
 {
     let router = TowerToHyperService::new(router);
     service_fn(move |mut request: Request<Incoming>| {
         let (router, connection) = (router.clone(), connection.clone());
         async move {
-            let response = match connection.place_for_an_answer().await {
-                Some(place) => {
-                    connection.activity.asked(place);
+            let response = match connection.answer_slot().await {
+                Some(slot) => {
+                    connection.activity.answer_began(slot);
                     request.extensions_mut().insert(connection.clone());
                     router.call(request).await.unwrap_or_else(|never| match never {})
                 }
-                None => too_many(connection.most_answers()),
+                None => too_many(connection.max_answers()),
             };
-            Ok(response.map(|body| Tracked { body, connection }))
+            Ok(response.map(|body| TrackedBody { body, connection }))
         }
     })
 }
 
-/// A body that tells when all of it has been handed over.
-pub(super) struct Tracked {
+/// A body that reports when hyper has taken all of it.
+pub(super) struct TrackedBody {
     body: Body,
     connection: Arc<Connection>,
 }
 
-impl HttpBody for Tracked {
+impl HttpBody for TrackedBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -70,9 +70,9 @@ impl HttpBody for Tracked {
     }
 }
 
-impl Drop for Tracked {
+impl Drop for TrackedBody {
     fn drop(&mut self) {
-        self.connection.activity.handed_over();
+        self.connection.activity.body_done();
     }
 }
 

@@ -1,9 +1,8 @@
-//! Whom the connections of one client are shared among.
+//! What counts as one client.
 
 use std::net::{IpAddr, Ipv6Addr};
 
-/// A client as far as its share goes: an IPv4 address, or the /64 of an IPv6 address, in which whoever has
-/// one address has them all.
+/// An IPv4 address, or the /64 of an IPv6 address: a host usually has all addresses of its /64.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Client(IpAddr);
 
@@ -28,14 +27,14 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv6_network_of_64_bits_is_one_client_and_an_ipv4_address_is_one() {
+    fn an_ipv6_network_of_64_bits_and_an_ipv4_address_are_one_client_each() {
         assert_eq!(client("2001:db8::1"), client("2001:db8::ffff:2"));
         assert_ne!(client("2001:db8::1"), client("2001:db8:0:1::1"));
         assert_ne!(client("127.0.0.1"), client("127.0.0.2"));
     }
 
     #[test]
-    fn an_ipv4_client_of_a_socket_of_both_families_is_its_ipv4_address() {
+    fn an_ipv4_client_of_a_dual_stack_socket_is_its_ipv4_address() {
         assert_eq!(client("::ffff:127.0.0.1"), client("127.0.0.1"));
         assert_ne!(client("::ffff:127.0.0.1"), client("::ffff:127.0.0.2"));
     }

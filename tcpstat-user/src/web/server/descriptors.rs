@@ -1,4 +1,4 @@
-//! How many descriptors there are, and how many of them connections may take.
+//! The limit on descriptors, and how many of them connections may use.
 
 use nix::{
     errno::Errno,
@@ -6,28 +6,23 @@ use nix::{
 };
 use thiserror::Error;
 
-/// Kept back for this process' own work: listeners, programs and maps of two tracers while one takes the
-/// place of the other, files of /proc, the textfile, the runtime.
+/// For everything but connections: listeners, programs and maps of two tracers while one replaces the other,
+/// files of /proc, the textfile, the runtime.
 const RESERVE: u64 = 48;
 
-/// Connections that are accepted however few descriptors there are.
-const FEWEST: usize = 4;
+/// Connections that are accepted even if there are too few descriptors.
+const MIN_CONNECTIONS: usize = 4;
 
-/// Why the limit could not be raised.
 #[derive(Clone, Copy, Debug, Error)]
 #[error("RLIMIT_NOFILE: {errno}: {soft} descriptors may be open")]
-pub struct DescriptorError {
-    /// What the system said.
-    pub errno: Errno,
-    /// The limit that stays; 0 where it is not known.
-    pub soft: u64,
+pub(crate) struct DescriptorError {
+    errno: Errno,
+    /// The limit, which did not change; 0 if it is not known.
+    pub(crate) soft: u64,
 }
 
-/// Raises the soft limit on open descriptors to the hard one, and gives it.
-///
-/// # Errors
-/// [`DescriptorError`].
-pub fn raise_descriptor_limit() -> Result<u64, DescriptorError> {
+/// Raises the soft limit on open descriptors to the hard limit, and returns it.
+pub(crate) fn raise_descriptor_limit() -> Result<u64, DescriptorError> {
     let (soft, hard) =
         getrlimit(Resource::RLIMIT_NOFILE).map_err(|errno| DescriptorError { errno, soft: 0 })?;
     if soft < hard {
@@ -37,9 +32,9 @@ pub fn raise_descriptor_limit() -> Result<u64, DescriptorError> {
     Ok(hard)
 }
 
-/// Connections that there may be where `descriptors` may be open.
+/// Maximum number of connections of a process that may have `descriptors` open.
 pub(super) fn connections(descriptors: u64) -> usize {
-    usize::try_from(descriptors.saturating_sub(RESERVE)).unwrap_or(usize::MAX).max(FEWEST)
+    usize::try_from(descriptors.saturating_sub(RESERVE)).unwrap_or(usize::MAX).max(MIN_CONNECTIONS)
 }
 
 #[cfg(test)]
@@ -47,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn own_work_keeps_its_descriptors() {
+    fn descriptors_are_reserved_for_other_work() {
         assert_eq!(connections(1024), 976);
         assert_eq!(connections(64), 16);
         assert_eq!(connections(0), 4);

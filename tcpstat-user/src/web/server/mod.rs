@@ -1,17 +1,19 @@
-//! The server: it accepts connections, bounds what each may take, and drops those that take too long.
+//! The HTTP server: it accepts connections, limits what each may use, and closes those that take too long.
 //!
-//! No client can starve another: connections, answers and streams are bounded, a new connection is always
-//! accepted, and whoever has the most or does not read makes room.
+//! No client can starve another: connections, answers and streams are limited, a new connection is always
+//! accepted, and the client with the most connections, or one that does not read, makes room.
 
 mod activity;
 mod answer;
-mod choice;
+mod answer_slots;
 mod client;
+mod connection;
 mod connections;
 mod descriptors;
-mod places;
-mod rarely;
-mod watched;
+mod eviction;
+mod log_limit;
+mod monitored_stream;
+mod table;
 
 use std::{
     io,
@@ -30,78 +32,80 @@ use tokio::{
 };
 use tracing::warn;
 
-pub(super) use connections::{Connection, NoStream};
-pub use descriptors::{DescriptorError, raise_descriptor_limit};
+pub(super) use connection::{Connection, StreamLimit};
+pub(crate) use descriptors::raise_descriptor_limit;
 
 use self::{
     connections::{Bounds, Connections},
-    rarely::Rarely,
-    watched::Watched,
+    log_limit::LogLimit,
+    monitored_stream::MonitoredStream,
 };
 
-/// Connections at a time, where descriptors suffice.
-const CONNECTIONS: usize = 256;
-/// Streams at a time, where descriptors suffice.
-const STREAMS: usize = 64;
-/// Of these, streams of one client.
-const STREAMS_OF_CLIENT: usize = 8;
-/// The head of a request at most, in bytes; what is longer is answered with 431.
-const HEAD_BYTES: usize = 16 * 1024;
-/// Between two looks for connections that take too long.
-const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
-/// After a connection could not be accepted because something has run out.
+/// Maximum number of connections, if there are enough descriptors.
+const MAX_CONNECTIONS: usize = 256;
+/// Maximum number of streams, if there are enough descriptors.
+const MAX_STREAMS: usize = 64;
+/// Maximum number of streams of one client.
+const MAX_STREAMS_OF_CLIENT: usize = 8;
+/// Maximum size of the head of a request; a longer one gets status 431.
+const MAX_HEAD_BYTES: usize = 16 * 1024;
+/// Time between two checks for connections that take too long.
+const TIMEOUT_CHECK_INTERVAL: Duration = Duration::from_secs(1);
+/// Pause after accept(2) fails because resources are exhausted.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
 
-/// What is served, and to how many at once.
 #[derive(Debug)]
-pub struct Server {
+pub(crate) struct Server {
     router: Router,
     connections: Arc<Connections>,
 }
 
 impl Server {
-    /// A server of `router` that makes at most `answers` answers at a time, in a process that may have
+    /// A server of `router` with at most `answers` answers at a time, in a process that may have
     /// `descriptors` open.
-    #[must_use]
-    pub fn new(router: Router, answers: usize, descriptors: u64) -> Self {
-        let connections = descriptors::connections(descriptors).min(CONNECTIONS);
+    pub(crate) fn new(router: Router, answers: usize, descriptors: u64) -> Self {
+        let connections = descriptors::connections(descriptors).min(MAX_CONNECTIONS);
         // A quarter of the connections may be streams.
-        let streams = STREAMS.min(connections / 4).max(1);
-        let streams_of_client = STREAMS_OF_CLIENT.min(streams);
+        let streams = MAX_STREAMS.min(connections / 4).max(1);
+        let streams_of_client = MAX_STREAMS_OF_CLIENT.min(streams);
         let bounds = Bounds { connections, answers, streams, streams_of_client };
         Self { router, connections: Connections::new(bounds) }
     }
 
-    /// Serves on `listeners` until `stopped` says so, and then ends every connection: at once where nothing
-    /// is asked on it, else after the answer.
-    pub async fn serve(self, listeners: Vec<TcpListener>, mut stopped: watch::Receiver<bool>) {
+    /// Serves on `listeners` until `stopped` is true, then ends each connection: at once, or after its current
+    /// answer.
+    pub(crate) async fn serve(
+        self,
+        listeners: Vec<TcpListener>,
+        mut stopped: watch::Receiver<bool>,
+    ) {
         for listener in listeners {
             let (router, connections) = (self.router.clone(), self.connections.clone());
             tokio::spawn(accept(listener, router, connections, stopped.clone()));
         }
         let ended = async {
             stop(&mut stopped).await;
-            self.connections.none_left().await;
+            self.connections.all_closed().await;
         };
         select! {
             () = ended => {}
-            () = sweep(&self.connections) => {}
+            () = enforce_timeouts(&self.connections) => {}
         }
     }
 }
 
-/// Returns when `stopped` says so.
+/// Returns when `stopped` is true.
 async fn stop(stopped: &mut watch::Receiver<bool>) {
-    // An error means that the sender is gone, which is a stop too.
+    // An error means that the sender was dropped, which is a stop too.
     let _ = stopped.wait_for(|stopped| *stopped).await;
 }
 
-async fn sweep(connections: &Connections) {
-    let mut ticks = interval(SWEEP_INTERVAL);
+async fn enforce_timeouts(connections: &Connections) {
+    let mut ticks = interval(TIMEOUT_CHECK_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        connections.sweep(Instant::now());
+        connections.close_overdue(Instant::now());
     }
 }
 
@@ -111,7 +115,7 @@ async fn accept(
     connections: Arc<Connections>,
     mut stopped: watch::Receiver<bool>,
 ) {
-    let failures = Rarely::default();
+    let failures = LogLimit::default();
     loop {
         let accepted = select! {
             () = stop(&mut stopped) => return,
@@ -125,7 +129,7 @@ async fn accept(
                 connections.add(stream, serve).await;
             }
             Err(cause) => {
-                if let Some(times) = failures.tell() {
+                if let Some(times) = failures.count() {
                     warn!(times, "a connection could not be accepted: {cause}");
                 }
                 if is_exhausted(&cause) {
@@ -137,7 +141,8 @@ async fn accept(
     }
 }
 
-/// Whether accept(2) fails for what this process or the kernel lacks, and will fail again at once.
+/// Whether accept(2) failed because this process or the kernel has exhausted a resource: the next call fails
+/// too.
 fn is_exhausted(cause: &io::Error) -> bool {
     let exhausted = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM];
     cause.raw_os_error().is_some_and(|errno| exhausted.contains(&errno))
@@ -149,8 +154,8 @@ async fn serve_connection(
     router: Router,
     mut stopped: watch::Receiver<bool>,
 ) {
-    let stream = Watched::new(stream, connection.clone());
-    // A connection on which nothing comes takes no buffers.
+    let stream = MonitoredStream::new(stream, connection.clone());
+    // hyper allocates its buffers only after the first byte arrives.
     select! {
         () = stop(&mut stopped) => return,
         readable = stream.readable() => if readable.is_err() { return },
@@ -158,14 +163,14 @@ async fn serve_connection(
     let service = answer::service(router, connection.clone());
     let http = http1::Builder::new()
         .timer(TokioTimer::new())
-        // It would run between two requests too; the sweep has one that does not.
+        // hyper's timeout also runs between two requests; the activity's does not.
         .header_read_timeout(None)
-        .max_buf_size(HEAD_BYTES)
-        // Whoever has asked all that he will ask may say so at once.
+        .max_buf_size(MAX_HEAD_BYTES)
+        // A client may shut down its side after its last request.
         .half_close(true)
         .serve_connection(TokioIo::new(stream), service);
     pin!(http);
-    // An error is the peer's, and ends the connection.
+    // The peer causes the errors, which end the connection.
     select! {
         _ = http.as_mut() => {}
         () = stop(&mut stopped) => {

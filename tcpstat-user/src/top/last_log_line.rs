@@ -1,5 +1,4 @@
-//! The log of a program that has the terminal: its last line is held, to be shown where it spoils
-//! nothing.
+//! The log while the terminal shows the view: only its last line is kept, and the view shows it.
 
 use std::{
     io::{self, Write},
@@ -8,20 +7,18 @@ use std::{
 
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Where the log is written to; clones share it.
+/// A writer of the log; clones share the line.
 #[derive(Clone, Debug, Default)]
-pub struct LogLines(Arc<Mutex<Option<String>>>);
+pub(crate) struct LastLogLine(Arc<Mutex<Option<String>>>);
 
-impl LogLines {
-    /// The last line.
-    #[must_use]
-    pub fn last(&self) -> Option<String> {
+impl LastLogLine {
+    pub(super) fn get(&self) -> Option<String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-impl Write for LogLines {
-    /// A line comes as a whole.
+impl Write for LastLogLine {
+    /// Each call writes a whole line.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(line);
         let last = text.lines().map(str::trim).rfind(|line| !line.is_empty());
@@ -36,7 +33,7 @@ impl Write for LogLines {
     }
 }
 
-impl<'a> MakeWriter<'a> for LogLines {
+impl<'a> MakeWriter<'a> for LastLogLine {
     type Writer = Self;
 
     fn make_writer(&'a self) -> Self {

@@ -1,4 +1,4 @@
-//! Who holds a port, for an error that says so.
+//! The sockets that listen on a port, for the error that names them.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -8,11 +8,11 @@ use crate::{
     states::{Family, State},
 };
 
-/// Addresses with `port` that sockets of this network namespace listen on; none where they cannot be
-/// listed. Lists every socket.
-pub(super) fn listening(port: u16) -> Vec<SocketAddr> {
+/// The addresses with `port` that sockets of this network namespace listen on; empty if they cannot be read.
+/// Reads the rows of all sockets.
+pub(super) fn listening_on(port: u16) -> Vec<SocketAddr> {
     let mut listeners = Listeners { port, found: Vec::new() };
-    // What was found until then is better than nothing.
+    // After an error, the listeners found so far are still useful.
     let _ = Procfs::new(Procfs::DEFAULT_ROOT).each_socket(&mut listeners);
     listeners.found
 }

@@ -1,25 +1,24 @@
-//! Which connection makes room for another: plain arithmetic.
+//! Which connection is closed to make room for another. No I/O and no clock.
 
 use std::{cmp::Reverse, time::Instant};
 
 use super::activity::{ConnectionStatus, Phase};
 
-/// A connection that could be dropped.
+/// A connection that may be closed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Candidate {
-    /// Its number.
     pub(super) id: u64,
-    /// Connections, or streams, that its client has.
+    /// Connections, or streams, of its client.
     pub(super) of_client: usize,
-    /// What it is doing.
     pub(super) status: ConnectionStatus,
 }
 
-/// Who makes room for `wanted` new connections, fewer where there are not so many: idle ones of the clients
-/// that have the most, then those whose peer does not read, then streams; never one that is being answered.
+/// The connections to close for `wanted` new ones, or fewer if fewer may be closed: idle ones of the clients
+/// with the most connections, then those whose peer does not read, then streams; never one that is being
+/// answered.
 ///
-/// Among those of equal clients one goes first that has never been answered, then the one that has waited
-/// longest.
+/// Of clients with equally many, a connection without an answered request goes first, then the one that has
+/// waited longest.
 pub(super) fn for_connections(
     candidates: impl IntoIterator<Item = Candidate>,
     wanted: usize,
@@ -36,7 +35,7 @@ pub(super) fn for_connections(
         Some(((rank, Reverse(candidate.of_client), served, waiting_since), candidate.id))
     };
     let mut all: Vec<_> = candidates.into_iter().filter_map(ranked).collect();
-    // Several at once only where they are idle.
+    // Only idle ones are closed several at a time.
     let idle = all.iter().filter(|((rank, ..), _)| *rank == 0).count();
     let wanted = wanted.min(idle.max(1));
     if wanted < all.len() {
@@ -46,14 +45,14 @@ pub(super) fn for_connections(
     all.into_iter().map(|(_, id)| id).collect()
 }
 
-/// Which answer makes room for another: one whose peer does not read, of the client that has the most
-/// connections. `None` where all answers go on.
+/// The answer to end for another one: one whose peer does not read, of the client with the most connections.
+/// `None` if every peer reads.
 pub(super) fn for_an_answer(candidates: impl IntoIterator<Item = Candidate>) -> Option<u64> {
     longest_stalled(candidates, Phase::Answer)
 }
 
-/// Which stream makes room for one of a client that has `streams`: one whose peer does not read; else the
-/// oldest one of a client that would still have as many. `None` where all have a fair share.
+/// The stream to end for one of a client that has `streams`: one whose peer does not read; else the oldest
+/// one of a client with at least two more. `None` if no client has so many.
 pub(super) fn for_a_stream(
     candidates: impl IntoIterator<Item = Candidate> + Clone,
     streams: usize,
@@ -83,7 +82,7 @@ mod tests {
 
     use super::*;
 
-    /// A connection that has been what it is for so many seconds, of 1000.
+    /// A connection that has been in `phase` for that many seconds.
     fn candidate(id: u64, of_client: usize, phase: Phase, seconds: u64) -> Candidate {
         let since = start() + Duration::from_secs(1000 - seconds);
         Candidate {
@@ -121,17 +120,17 @@ mod tests {
         let mut two = for_connections(all, 2);
         two.sort_unstable();
         assert_eq!(two, [2, 3]);
-        assert_eq!(for_connections(all, 9).len(), 3, "all that are idle, and no other");
+        assert_eq!(for_connections(all, 9).len(), 3, "only the idle ones");
     }
 
     #[test]
-    fn a_scraper_between_two_scrapes_goes_after_those_that_never_asked() {
+    fn a_connection_without_a_request_goes_before_a_scraper_between_two_scrapes() {
         let all = [served(candidate(1, 1, Phase::Idle, 60)), candidate(2, 1, Phase::Idle, 0)];
         assert_eq!(for_connections(all, 1), [2]);
     }
 
     #[test]
-    fn a_peer_that_does_not_read_goes_before_a_stream_and_an_answer_under_way_never() {
+    fn a_peer_that_does_not_read_goes_before_a_stream_and_an_active_answer_never_goes() {
         let answer = candidate(1, 9, Phase::Answer, 100);
         let stream = candidate(2, 9, Phase::Stream, 100);
         let stuck = stalled(candidate(3, 1, Phase::Answer, 1));
@@ -141,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_makes_room_only_when_its_peer_does_not_read() {
+    fn an_answer_is_ended_only_if_its_peer_does_not_read() {
         let stream = stalled(candidate(1, 9, Phase::Stream, 9));
         let all = [
             stream,
@@ -154,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_makes_room_when_it_is_stalled_or_its_client_has_two_more() {
+    fn a_stream_is_ended_if_it_is_stalled_or_its_client_has_two_more() {
         let rich = [candidate(1, 3, Phase::Stream, 1), candidate(2, 3, Phase::Stream, 9)];
         let all = [rich[0], rich[1], candidate(3, 1, Phase::Stream, 99)];
         assert_eq!(for_a_stream(all, 1), Some(2));

@@ -1,4 +1,4 @@
-//! A connection's stream that tells what passes through it.
+//! A socket that reports reads and writes to its connection.
 
 use std::{
     io::{self, IoSlice},
@@ -14,37 +14,34 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::connections::Connection;
+use super::connection::Connection;
 
-/// Tells `connection` of every byte that is read, and whether writing waits for the peer.
+/// Reports to `connection` when bytes arrive, and when a write waits for the peer.
 #[derive(Debug)]
-pub(super) struct Watched {
+pub(super) struct MonitoredStream {
     stream: TcpStream,
     connection: Arc<Connection>,
 }
 
-impl Watched {
+impl MonitoredStream {
     pub(super) fn new(stream: TcpStream, connection: Arc<Connection>) -> Self {
         Self { stream, connection }
     }
 
-    /// Waits until there is something to read, or nothing ever will be.
-    ///
-    /// # Errors
-    /// That of the socket.
+    /// Waits for bytes or for the end of the stream.
     pub(super) async fn readable(&self) -> io::Result<()> {
         self.stream.readable().await
     }
 
-    fn tell_write(&self, wrote: &Poll<io::Result<usize>>) {
+    fn report_write(&self, wrote: &Poll<io::Result<usize>>) {
         match wrote {
             Poll::Ready(_) => self.connection.activity.wrote(),
-            Poll::Pending => self.connection.blocked(),
+            Poll::Pending => self.connection.write_blocked(),
         }
     }
 }
 
-impl AsyncRead for Watched {
+impl AsyncRead for MonitoredStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -59,14 +56,14 @@ impl AsyncRead for Watched {
     }
 }
 
-impl AsyncWrite for Watched {
+impl AsyncWrite for MonitoredStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let wrote = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.tell_write(&wrote);
+        self.report_write(&wrote);
         wrote
     }
 
@@ -76,7 +73,7 @@ impl AsyncWrite for Watched {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let wrote = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
-        self.tell_write(&wrote);
+        self.report_write(&wrote);
         wrote
     }
 
@@ -84,7 +81,7 @@ impl AsyncWrite for Watched {
         self.stream.is_write_vectored()
     }
 
-    /// Called when all that was to be written has been.
+    /// hyper calls this after it has written everything it has.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.stream).poll_flush(cx);
         if flushed.is_ready() {
@@ -98,10 +95,10 @@ impl AsyncWrite for Watched {
     }
 }
 
-impl Drop for Watched {
+impl Drop for MonitoredStream {
     fn drop(&mut self) {
-        if self.connection.activity.is_to_be_reset() {
-            // Refused, the socket is closed in order.
+        if self.connection.activity.reset_on_drop() {
+            // If this fails, the socket is closed normally.
             let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
         }
     }
