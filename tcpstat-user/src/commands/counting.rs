@@ -197,10 +197,10 @@ fn find_tracer(programs: &[Program], procfs: &Procfs) -> Option<Tracer> {
             return None;
         }
     };
-    let (tracer, refused) = kernel::climb(programs, netns_inum);
+    let (tracer, refused) = kernel::load_first(programs, netns_inum);
     for Attempt { program, error } in &refused {
         debug!(program = program.word(), "refused: {error}");
-        error.tell_kernel_log();
+        error.write_kernel_log();
     }
     let privileges = Privileges::read();
     let told = |Attempt { program, error }: &Attempt| {
@@ -213,7 +213,7 @@ fn find_tracer(programs: &[Program], procfs: &Procfs) -> Option<Tracer> {
         }
         for refusal in &tracer.hooks_refused {
             debug!(hooks = refusal.group, "refused: {refusal}");
-            refusal.error.tell_kernel_log();
+            refusal.error.write_kernel_log();
         }
         let hooks = tracer.hooks.word();
         info!(program = tracer.program.word(), hooks, "counting in the kernel");

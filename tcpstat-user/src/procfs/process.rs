@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    os::fd::RawFd,
+    os::fd::{AsRawFd, BorrowedFd},
     path::{Path, PathBuf},
 };
 
@@ -109,13 +109,13 @@ impl Capabilities {
 }
 
 impl Procfs {
-    /// How many events the kernel skipped for the BPF program `program_fd` of this process; `None`
-    /// before 5.12, which does not tell. Read at the default path, whatever procfs is watched.
+    /// The number of events that the kernel skipped for a BPF program since it was loaded, from the program's
+    /// fdinfo at the default path. `None` before 5.12, where fdinfo has no such number.
     ///
     /// # Errors
-    /// [`ProcfsError`].
-    pub fn recursion_misses(program_fd: RawFd) -> Result<Option<u64>, ProcfsError> {
-        let path = own_process().join(format!("fdinfo/{program_fd}"));
+    /// [`ProcfsError::Unreadable`], [`ProcfsError::Unexpected`].
+    pub fn recursion_misses(program: BorrowedFd<'_>) -> Result<Option<u64>, ProcfsError> {
+        let path = own_process().join(format!("fdinfo/{}", program.as_raw_fd()));
         let text = read_to_string(&path)?;
         let Some(value) = text.lines().find_map(|line| line.strip_prefix("recursion_misses:"))
         else {

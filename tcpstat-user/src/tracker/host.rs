@@ -62,7 +62,7 @@ impl Host {
     pub(super) fn load_tracer(&mut self, program: Program) -> Result<Option<Tracer>, String> {
         let netns_inum = self.procfs.netns_inum().map_err(|error| error.to_string())?;
         let told = |error: LoadError| {
-            error.tell_kernel_log();
+            error.write_kernel_log();
             error.with_remedy(&Privileges::read())
         };
         let tracer = Tracer::load(program, netns_inum).map_err(told)?;
@@ -107,8 +107,8 @@ impl TracedHost<'_> {
     pub(super) fn events_missed(&self) -> Result<EventsMissed, ProcfsError> {
         let missed = |fd| Ok(Procfs::recursion_misses(fd)?.unwrap_or(0));
         Ok(EventsMissed {
-            by_program: missed(self.tracer.program_fd())?,
-            by_hooks: self.tracer.hook_fds().iter().map(|&fd| missed(fd)).sum::<Result<_, _>>()?,
+            by_program: self.tracer.program_fd().map(missed).sum::<Result<_, ProcfsError>>()?,
+            by_hooks: self.tracer.hook_fds().map(missed).sum::<Result<_, ProcfsError>>()?,
         })
     }
 

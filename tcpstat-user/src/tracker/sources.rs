@@ -253,7 +253,7 @@ impl Sources {
                     if self.is_news(&cause) {
                         self.tell_refusal(&error);
                     }
-                    self.iterator = later(error.is_passing(), cause, None);
+                    self.iterator = later(error.is_temporary(), cause, None);
                 }
             },
         }
@@ -270,7 +270,7 @@ impl Sources {
 
     /// After a listing by the iterator failed.
     fn put_off(&mut self, error: &IterError) {
-        let (cause, passing) = (error.to_string(), error.is_passing());
+        let (cause, passing) = (error.to_string(), error.is_temporary());
         if self.is_news(&cause) {
             let until = if passing { "for now" } else { "from now on" };
             let told = error.with_remedy(&Privileges::read());
@@ -290,7 +290,7 @@ impl Sources {
 
     /// A warning only to those who asked for it: the others lose nothing but time.
     fn tell_refusal(&self, error: &LoadError) {
-        error.tell_kernel_log();
+        error.write_kernel_log();
         let told = format!(
             "taking snapshots from /proc: iter/tcp: {}",
             error.with_remedy(&Privileges::read())

@@ -179,7 +179,7 @@ impl Shared {
 
     /// The thread `number`: answers as long as it is the one that is to.
     fn answer(&self, number: u64) {
-        kernel::ask_for_short_turns();
+        kernel::request_short_slices();
         while self.take_in_hand(number) && self.answer_those_in_hand(number) {}
         let mut state = self.locked();
         state.hanging.retain(|(thread, path)| {
