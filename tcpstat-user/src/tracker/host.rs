@@ -95,8 +95,8 @@ pub(super) struct TracedHost<'a> {
 pub(super) struct EventsMissed {
     /// Transitions of full sockets.
     pub(super) by_program: u64,
-    /// What mini-sockets and requests did.
-    pub(super) by_hooks: u64,
+    /// What mini-sockets and requests did, and transitions that the tracer does not know.
+    pub(super) others: u64,
 }
 
 impl TracedHost<'_> {
@@ -108,7 +108,8 @@ impl TracedHost<'_> {
         let missed = |fd| Ok(Procfs::recursion_misses(fd)?.unwrap_or(0));
         Ok(EventsMissed {
             by_program: self.tracer.program_fd().map(missed).sum::<Result<_, ProcfsError>>()?,
-            by_hooks: self.tracer.hook_fds().map(missed).sum::<Result<_, ProcfsError>>()?,
+            others: self.tracer.hook_fds().map(missed).sum::<Result<u64, ProcfsError>>()?
+                + self.tracer.events_without_cell(),
         })
     }
 
