@@ -4,9 +4,11 @@ use core::intrinsics::{AtomicOrdering, atomic_xadd};
 
 use aya_ebpf::{EbpfContext, bindings::BPF_RB_NO_WAKEUP, helpers::bpf_get_smp_processor_id};
 use aya_log_ebpf::error;
-use tcpstat_ebpf::{Bank, EventRecord, Family, ROW_CELLS, State, cell};
+use tcpstat_ebpf::{
+    Bank, EventRecord, Family, NO_CELL, PAIRS, PLACES, ROW_CELLS, State, cell, pair, place,
+};
 
-use crate::maps::{CONTROL, EVENTS, MATRIX};
+use crate::maps::{CONTROL, EVENTS, ROWS};
 
 /// Counts a transition of a full socket. While the log is open, also logs it: `fill` sets kernel address, addresses
 /// and ports in the record.
@@ -18,15 +20,20 @@ pub(crate) fn transition<C: EbpfContext>(
     newstate: u32,
     fill: impl FnOnce(&mut EventRecord),
 ) {
-    if !is_possible(oldstate) || !is_possible(newstate) {
-        error!(ctx, "impossible TCP state: {} -> {}", oldstate, newstate);
-        return;
-    }
     #[cfg(feature = "lose-events")]
-    if crate::lose::is_lost(oldstate, newstate) {
-        return;
+    match crate::lose::fate(oldstate, newstate) {
+        crate::lose::Fate::Counted => {}
+        crate::lose::Fate::Lost => return,
+        crate::lose::Fate::WithoutCell => return without_cell(),
     }
-    event(family, oldstate as u8, newstate as u8, fill);
+    match place_of(oldstate, newstate) {
+        Some(place) => event(family, place, oldstate as u8, newstate as u8, fill),
+        None if oldstate == newstate => {}
+        None => {
+            error!(ctx, "TCP makes a transition that has no counter: {} -> {}", oldstate, newstate);
+            without_cell();
+        }
+    }
 }
 
 /// Counts and logs a transition of a mini-socket or a request, as [`transition`] does.
@@ -37,17 +44,56 @@ pub(crate) fn hooked_transition(
     newstate: State,
     fill: impl FnOnce(&mut EventRecord),
 ) {
-    event(family, oldstate as u8, newstate as u8, fill);
+    // The states are constants, so the compiler looks the place up.
+    if let Some(place) = place(oldstate, newstate) {
+        event(family, place, oldstate as u8, newstate as u8, fill);
+    }
 }
 
 /// Calls [`log_open`] once: that one answer chooses the bank, and decides whether the event is logged.
 #[inline(always)]
-fn event(family: Family, oldstate: u8, newstate: u8, fill: impl FnOnce(&mut EventRecord)) {
+fn event(
+    family: Family,
+    place: usize,
+    oldstate: u8,
+    newstate: u8,
+    fill: impl FnOnce(&mut EventRecord),
+) {
     if log_open() {
-        add(Bank::Logged, family, oldstate, newstate);
+        add(Bank::Logged, family, place);
         log(family, oldstate, newstate, fill);
     } else {
-        add(Bank::Plain, family, oldstate, newstate);
+        add(Bank::Plain, family, place);
+    }
+}
+
+/// The index of a full socket's transition in [`tcpstat_ebpf::TRANSITIONS`].
+#[inline(always)]
+fn place_of(oldstate: u32, newstate: u32) -> Option<usize> {
+    /// In the object's read-only data.
+    static TABLE: [u8; PAIRS] = PLACES;
+    if oldstate > 0xf || newstate > 0xf {
+        return None;
+    }
+    let pair = bounded::<PAIRS>(pair(oldstate as u8, newstate as u8));
+    // SAFETY: `pair` is below PAIRS.
+    match unsafe { TABLE.as_ptr().add(pair).read_volatile() } {
+        NO_CELL => None,
+        place => Some(place as usize),
+    }
+}
+
+/// Counts an event that has no cell: the gauges lack it until a snapshot corrects them.
+#[inline(always)]
+fn without_cell() {
+    if let Some(control) = CONTROL.get_ptr_mut(0) {
+        // SAFETY: the pointer is to the map's only entry.
+        unsafe {
+            atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(
+                &raw mut (*control).without_cell,
+                1,
+            )
+        };
     }
 }
 
@@ -62,11 +108,11 @@ fn log_open() -> bool {
 
 /// Adds one in the row of this CPU. A CPU id beyond the map uses the first row; the atomic add allows that.
 #[inline(always)]
-fn add(bank: Bank, family: Family, oldstate: u8, newstate: u8) {
+fn add(bank: Bank, family: Family, place: usize) {
     // SAFETY: the helper has no preconditions.
     let cpu = unsafe { bpf_get_smp_processor_id() } as u32;
-    if let Some(row) = MATRIX.get_ptr_mut(cpu).or_else(|| MATRIX.get_ptr_mut(0)) {
-        let index = bounded(cell(bank, family, oldstate, newstate));
+    if let Some(row) = ROWS.get_ptr_mut(cpu).or_else(|| ROWS.get_ptr_mut(0)) {
+        let index = bounded::<ROW_CELLS>(cell(bank, family, place));
         // Atomic although the row belongs to this CPU: a softirq can interrupt between load and store.
         // SAFETY: the index is below ROW_CELLS, so the pointer stays inside the map's value.
         unsafe {
@@ -78,11 +124,11 @@ fn add(bank: Bank, family: Family, oldstate: u8, newstate: u8) {
 /// Bounds `index` by an instruction that the compiler cannot remove. The compiler knows that the index is in
 /// bounds; the verifier does not, and would refuse the access.
 #[inline(always)]
-fn bounded(mut index: usize) -> usize {
-    const { assert!(ROW_CELLS.is_power_of_two()) };
+fn bounded<const LENGTH: usize>(mut index: usize) -> usize {
+    const { assert!(LENGTH.is_power_of_two()) };
     // SAFETY: one instruction changes one register.
     unsafe {
-        core::arch::asm!("{index} &= {mask}", index = inout(reg) index, mask = const ROW_CELLS - 1);
+        core::arch::asm!("{index} &= {mask}", index = inout(reg) index, mask = const LENGTH - 1);
     }
     index
 }
@@ -105,10 +151,4 @@ fn log(family: Family, oldstate: u8, newstate: u8, fill: impl FnOnce(&mut EventR
     fill(record);
     // The reader polls. A wake-up would cost an interrupt for each event.
     entry.submit(u64::from(BPF_RB_NO_WAKEUP));
-}
-
-/// Whether a full socket can be in the state with this number.
-#[inline(always)]
-fn is_possible(state: u32) -> bool {
-    state >= State::Established as u32 && state <= State::Closing as u32
 }

@@ -4,10 +4,15 @@
 //! time, so both sides always agree.
 #![no_std]
 
+mod cells;
 mod kernel_layout;
 
 use core::mem::{offset_of, size_of};
 
+pub use cells::{
+    BANK_CELLS, Bank, FAMILY_CELLS, FULL_TRANSITIONS, NO_CELL, PAIRS, PLACES, ROW_CELLS, Row,
+    TRANSITIONS, cell, pair, place,
+};
 pub use kernel_layout::{
     FIXED_MEMBERS, FixedMember, MEMBERS, Member, RECORD_FIELDS, Reader, RecordField, record,
 };
@@ -150,56 +155,6 @@ const AF_INET6: u16 = 10;
 /// `IPPROTO_TCP`: the only protocol that is counted.
 pub const IPPROTO_TCP: u16 = 6;
 
-/// Transitions are counted in one of two banks: `Logged` while the event log is open, else `Plain`.
-///
-/// The tracer reads [`Control::log_open`] once for each event. That one value chooses the bank, and decides
-/// whether the event is logged. So the log holds exactly the events of the `Logged` bank, and a lost record
-/// shows as a difference. While the log is open the `Plain` bank does not change: it holds the counts of the
-/// moment at which the log opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Bank {
-    /// Events that saw the log closed.
-    Plain = 0,
-    /// Events that saw the log open.
-    Logged = 1,
-}
-
-/// How many state numbers a bank has room for: a power of two above the highest one.
-pub const STATE_SLOTS: usize = 16;
-
-/// Number of cells in a bank: family × oldstate × newstate.
-pub const BANK_CELLS: usize = 2 * STATE_SLOTS * STATE_SLOTS;
-
-/// Number of cells in a row: those of both banks.
-pub const ROW_CELLS: usize = 2 * BANK_CELLS;
-
-/// The counters of one CPU: the value type of the map `MATRIX`, whose entries are indexed by CPU id.
-///
-/// A row is two pages, so no two CPUs write to the same cache line.
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub struct MatrixRow {
-    /// Number of events for each index that [`cell`] returns.
-    pub cells: [u64; ROW_CELLS],
-}
-
-/// The index in a [`MatrixRow`] at which transitions from `oldstate` to `newstate` are counted.
-///
-/// It is always below [`ROW_CELLS`]: only the lower four bits of the state numbers are used.
-#[must_use]
-#[inline(always)]
-#[expect(
-    clippy::inline_always,
-    reason = "the verifier has to see the bound in the program that uses the index"
-)]
-pub const fn cell(bank: Bank, family: Family, oldstate: u8, newstate: u8) -> usize {
-    ((bank as usize) << 9)
-        | ((family as usize) << 8)
-        | ((oldstate as usize & 0xf) << 4)
-        | (newstate as usize & 0xf)
-}
-
 /// What user space controls in the loaded tracer: the value type of the map `CONTROL`, which has one entry.
 #[derive(Clone, Copy)]
 #[repr(C)]
@@ -207,6 +162,8 @@ pub struct Control {
     /// 1 while the event log is open: events are counted in [`Bank::Logged`] and written to the ring buffer
     /// `EVENTS`; else 0.
     pub log_open: u64,
+    /// How many events had states for which there is no cell. The tracer adds to it.
+    pub without_cell: u64,
 }
 
 /// One event, as the tracer writes it to the ring buffer `EVENTS` while the log is open.
@@ -286,12 +243,9 @@ pub struct SocketRecord {
 pub const EVENT_LOG_BYTES: u32 = 1 << 21;
 
 const _: () = {
-    assert!(size_of::<MatrixRow>() == 8192, "a row is two pages");
-    assert!(
-        cell(Bank::Logged, Family::Ipv6, 0xff, 0xff) == ROW_CELLS - 1,
-        "cells end with the row"
-    );
-    assert!(size_of::<Control>() == 8);
+    assert!(size_of::<Control>() == 16);
+    assert!(offset_of!(Control, log_open) == 0);
+    assert!(offset_of!(Control, without_cell) == 8);
     assert!(size_of::<EventRecord>() == 48, "no hidden padding");
     assert!(offset_of!(EventRecord, sport) == 8);
     assert!(offset_of!(EventRecord, family) == 12);

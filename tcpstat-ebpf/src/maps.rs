@@ -6,14 +6,14 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, PerCpuArray, RingBuf},
 };
-use tcpstat_ebpf::{Control, EVENT_LOG_BYTES, MatrixRow};
+use tcpstat_ebpf::{Control, EVENT_LOG_BYTES, Row};
 
 use crate::typed::Offset;
 
 /// The counters: one row for each CPU id up to the highest possible one. User space sets the number of
 /// rows, and maps them into its memory.
 #[map]
-pub(crate) static MATRIX: Array<MatrixRow> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+pub(crate) static ROWS: Array<Row> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 /// User space writes it through mapped memory; the programs read it once for each event.
 #[map]

@@ -1,6 +1,8 @@
 //! Transitions: an event of one socket, and the number of events of each kind.
 
-use tcpstat_ebpf::{BANK_CELLS, Bank, Family, State, cell};
+use tcpstat_ebpf::{
+    BANK_CELLS, Bank, FULL_TRANSITIONS, Family, State, TRANSITIONS as COUNTED, cell, place,
+};
 
 use crate::{snapshot::Tuple, states::Object};
 
@@ -18,52 +20,29 @@ pub struct Event {
 }
 
 /// The transitions that a full socket can make, from net/ipv4/tcp*.c.
-pub const TRANSITIONS: [(State, State); 25] = [
-    (State::Close, State::SynSent),
-    (State::Close, State::Listen),
-    (State::SynSent, State::Established),
-    (State::SynSent, State::SynRecv),
-    (State::SynSent, State::Close),
-    (State::Listen, State::SynRecv),
-    (State::Listen, State::Close),
-    (State::SynRecv, State::Established),
-    (State::SynRecv, State::FinWait1),
-    (State::SynRecv, State::CloseWait),
-    (State::SynRecv, State::Close),
-    (State::Established, State::FinWait1),
-    (State::Established, State::CloseWait),
-    (State::Established, State::Close),
-    (State::FinWait1, State::FinWait2),
-    (State::FinWait1, State::Closing),
-    (State::FinWait1, State::Close),
-    (State::FinWait2, State::Close),
-    (State::CloseWait, State::LastAck),
-    (State::CloseWait, State::Close),
-    (State::LastAck, State::Close),
-    (State::Closing, State::Close),
-    // A socket that TCP_REPAIR restores, and Fast Open data with a FIN.
-    (State::Close, State::Established),
-    (State::Established, State::FinWait2),
-    (State::SynRecv, State::Closing),
-];
+pub const TRANSITIONS: [(State, State); FULL_TRANSITIONS] = match COUNTED.first_chunk() {
+    Some(transitions) => *transitions,
+    None => panic!("fewer transitions are counted than full sockets make"),
+};
 
 /// Number of transitions by family, old state and new state. Arithmetic wraps, as in the kernel.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Transitions {
-    cells: Box<[u64; BANK_CELLS]>,
+    cells: [u64; BANK_CELLS],
 }
 
 impl Transitions {
-    /// The number of transitions from `old` to `new`.
+    /// The number of transitions from `old` to `new`; 0 for a transition that TCP does not make.
     #[must_use]
     pub fn get(&self, family: Family, old: State, new: State) -> u64 {
-        self.cells[cell(Bank::Plain, family, old.number(), new.number())]
+        index(family, old, new).map_or(0, |index| self.cells[index])
     }
 
-    /// Adds `times` transitions from `old` to `new`.
+    /// Counts `times` transitions from `old` to `new`. Does nothing for a transition that TCP does not make.
     pub fn add(&mut self, family: Family, old: State, new: State, times: u64) {
-        let count = &mut self.cells[cell(Bank::Plain, family, old.number(), new.number())];
-        *count = count.wrapping_add(times);
+        if let Some(index) = index(family, old, new) {
+            self.cells[index] = self.cells[index].wrapping_add(times);
+        }
     }
 
     /// The sum over all families and states.
@@ -87,50 +66,51 @@ impl Transitions {
     /// Whether no object of this kind has made a transition since `earlier`.
     #[must_use]
     pub fn still(&self, object: Object, earlier: &Self) -> bool {
-        pairs()
-            .filter(|&(_, old, new)| object_of(old, new) == object)
-            .all(|(family, old, new)| self.get(family, old, new) == earlier.get(family, old, new))
+        self.each()
+            .zip(earlier.each())
+            .filter(|&((_, old, new, _), _)| object_of(old, new) == object)
+            .all(|((.., now), (.., before))| now == before)
     }
 
     /// Family, old state, new state and number of each transition whose number is not 0.
     pub fn seen(&self) -> impl Iterator<Item = (Family, State, State, u64)> + '_ {
-        pairs()
-            .map(|(family, old, new)| (family, old, new, self.get(family, old, new)))
-            .filter(|&(.., count)| count != 0)
+        self.each().filter(|&(.., count)| count != 0)
     }
 
-    /// The numbers in one bank of counters. `cells` returns the value at an index of `tcpstat_ebpf::cell`.
+    /// The counts of one bank, in the order of its cells.
     #[must_use]
-    pub fn from_cells(cells: impl Fn(usize) -> u64) -> Self {
-        let mut counts = Self::default();
-        for (index, count) in counts.cells.iter_mut().enumerate() {
-            *count = cells(index);
-        }
-        counts
+    pub const fn from_cells(cells: [u64; BANK_CELLS]) -> Self {
+        Self { cells }
+    }
+
+    fn each(&self) -> impl Iterator<Item = (Family, State, State, u64)> + '_ {
+        Family::ALL.into_iter().flat_map(move |family| {
+            COUNTED.into_iter().enumerate().map(move |(place, (old, new))| {
+                (family, old, new, self.cells[cell(Bank::Plain, family, place)])
+            })
+        })
     }
 
     fn zip(&self, other: &Self, f: impl Fn(u64, u64) -> u64) -> Self {
-        Self::from_cells(|index| f(self.cells[index], other.cells[index]))
+        Self::from_cells(std::array::from_fn(|index| f(self.cells[index], other.cells[index])))
     }
 }
 
-/// The kind of object that makes this transition.
+/// The cell of a transition in one bank; `None` where TCP does not make it.
+fn index(family: Family, old: State, new: State) -> Option<usize> {
+    place(old, new).map(|place| cell(Bank::Plain, family, place))
+}
+
+/// The object that makes the transition.
 #[must_use]
 pub const fn object_of(old: State, new: State) -> Object {
     // Every object comes from CLOSE.
     Object::in_state(if matches!(old, State::Close) { new } else { old })
 }
 
-fn pairs() -> impl Iterator<Item = (Family, State, State)> {
-    Family::ALL
-        .into_iter()
-        .flat_map(|family| State::EVERY.into_iter().map(move |old| (family, old)))
-        .flat_map(|(family, old)| State::EVERY.into_iter().map(move |new| (family, old, new)))
-}
-
 impl Default for Transitions {
     fn default() -> Self {
-        Self { cells: Box::new([0; BANK_CELLS]) }
+        Self::from_cells([0; BANK_CELLS])
     }
 }
 

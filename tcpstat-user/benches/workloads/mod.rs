@@ -105,11 +105,11 @@ pub(crate) fn rewind_by_address(rows: u16) -> u64 {
 
 /// Evaluates the ledger as a scrape does.
 pub(crate) fn connections() -> u64 {
-    let mut transitions = Transitions::from_cells(|_| 0);
+    let mut transitions = Transitions::default();
     transitions.add(Family::Ipv4, State::Close, State::SynSent, 1_000);
     transitions.add(Family::Ipv4, State::SynSent, State::Established, 990);
     let nothing = PerState::default();
-    let ledger = Ledger::seeded(Hooks::default(), &Transitions::from_cells(|_| 0), &nothing);
+    let ledger = Ledger::seeded(Hooks::default(), &Transitions::default(), &nothing);
     ledger.connections(&transitions, 12, 0)[(Family::Ipv4, State::Established)]
 }
 
@@ -144,7 +144,7 @@ pub(crate) fn values() -> Values {
 
 /// Some of each transition that TCP makes, in both families.
 fn all_transitions() -> Transitions {
-    let mut transitions = Transitions::from_cells(|_| 0);
+    let mut transitions = Transitions::default();
     for family in Family::ALL {
         for (times, (old, new)) in (1..).zip(TRANSITIONS) {
             transitions.add(family, old, new, times * 1_234);

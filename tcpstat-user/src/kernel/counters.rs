@@ -2,16 +2,17 @@
 
 use std::{
     io,
+    mem::offset_of,
     os::fd::AsFd,
     sync::atomic::{AtomicU64, Ordering},
 };
 
 use memmap2::{MmapOptions, MmapRaw};
-use tcpstat_ebpf::{BANK_CELLS, Bank, Control, MatrixRow, ROW_CELLS};
+use tcpstat_ebpf::{BANK_CELLS, Bank, Control, ROW_CELLS, Row};
 
 use crate::transitions::Transitions;
 
-/// The map `MATRIX` in read-only memory: the number of transitions of each kind, for each CPU.
+/// The map `ROWS` in read-only memory: the number of transitions of each kind, for each CPU.
 #[derive(Debug)]
 pub struct Counters {
     map: MmapRaw,
@@ -23,10 +24,9 @@ impl Counters {
     ///
     /// # Errors
     /// The error of mmap(2).
-    pub(super) fn map(matrix: impl AsFd, cpus: usize) -> io::Result<Self> {
-        let map = MmapOptions::new()
-            .len(cpus * size_of::<MatrixRow>())
-            .map_raw_read_only(&matrix.as_fd())?;
+    pub(super) fn map(rows: impl AsFd, cpus: usize) -> io::Result<Self> {
+        let map =
+            MmapOptions::new().len(cpus * size_of::<Row>()).map_raw_read_only(&rows.as_fd())?;
         Ok(Self { map, cpus })
     }
 
@@ -36,15 +36,26 @@ impl Counters {
     /// can be counted in the new state and not out of the old one, or the other way round.
     #[must_use]
     pub(crate) fn read(&self) -> Transitions {
-        self.bank(Bank::Plain).plus(&self.bank(Bank::Logged))
+        self.sum(&[Bank::Plain, Bank::Logged])
     }
 
     /// The transitions that one bank has counted.
     pub(super) fn bank(&self, bank: Bank) -> Transitions {
-        Transitions::from_cells(|index| {
-            let index = bank as usize * BANK_CELLS + index;
-            (0..self.cpus).fold(0, |sum, cpu| sum.wrapping_add(self.cell(cpu * ROW_CELLS + index)))
-        })
+        self.sum(&[bank])
+    }
+
+    /// Reads row by row, in the order of memory.
+    fn sum(&self, banks: &[Bank]) -> Transitions {
+        let mut sums = [0_u64; BANK_CELLS];
+        for cpu in 0..self.cpus {
+            for &bank in banks {
+                let first = cpu * ROW_CELLS + bank as usize * BANK_CELLS;
+                for (index, sum) in sums.iter_mut().enumerate() {
+                    *sum = sum.wrapping_add(self.cell(first + index));
+                }
+            }
+        }
+        Transitions::from_cells(sums)
     }
 
     fn cell(&self, index: usize) -> u64 {
@@ -71,8 +82,19 @@ impl Switch {
 
     /// Opens or closes the event log for all events that start from now on.
     pub(super) fn set_log_open(&self, open: bool) {
-        // SAFETY: `log_open` is the first and only member of `Control`; the tracer only reads it.
-        unsafe { &*first_word(&self.map) }.store(u64::from(open), Ordering::SeqCst);
+        self.word(offset_of!(Control, log_open)).store(u64::from(open), Ordering::SeqCst);
+    }
+
+    /// How many events had states for which there is no cell.
+    pub(super) fn without_cell(&self) -> u64 {
+        self.word(offset_of!(Control, without_cell)).load(Ordering::Relaxed)
+    }
+
+    fn word(&self, offset: usize) -> &AtomicU64 {
+        debug_assert!(offset < size_of::<Control>());
+        // SAFETY: both members of `Control` are words; the mapped memory holds one `Control` and lives as long
+        // as `self`. The tracer reads the words, and changes them only by atomic adds.
+        unsafe { &*first_word(&self.map).byte_add(offset) }
     }
 }
 

@@ -77,6 +77,11 @@ impl EventLog {
         let cut = Cut { transitions: plain.plus(&logged), plain, logged };
         Ok(OpenLog { ring, switch: &self.switch, counters: &self.counters, cut, read: 0 })
     }
+
+    /// Events since the start that the tracer saw and could not count: TCP made a transition that has no cell.
+    pub(super) fn events_without_cell(&self) -> u64 {
+        self.switch.without_cell()
+    }
 }
 
 /// The open event log. Dropping it closes the log.

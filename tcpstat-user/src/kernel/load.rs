@@ -52,6 +52,13 @@ impl Tracer {
         self.fds(hooks::symbols(self.hooks))
     }
 
+    /// Events since the start that the programs saw and did not count: TCP made a transition that the tracer
+    /// does not know.
+    #[must_use]
+    pub fn events_without_cell(&self) -> u64 {
+        self.log.events_without_cell()
+    }
+
     fn fds(
         &self,
         symbols: impl Iterator<Item = &'static str>,
@@ -77,11 +84,11 @@ impl Tracer {
         let cpus = cpu_ids().map_err(|error| refusal(Step::CountCpus, error.into()))?;
 
         let mut loader = loader(&globals);
-        loader.map_max_entries("MATRIX", cpus);
+        loader.map_max_entries("ROWS", cpus);
         let mut ebpf =
             loader.load(OBJECT).map_err(|error| refusal(Step::CreateMaps, error.into()))?;
 
-        let counters = Counters::map(map(&ebpf, "MATRIX")?, cpus as usize)
+        let counters = Counters::map(map(&ebpf, "ROWS")?, cpus as usize)
             .map_err(|error| refusal(Step::MapMemory("the counters"), error.into()))?;
         let switch = Switch::map(map(&ebpf, "CONTROL")?)
             .map_err(|error| refusal(Step::MapMemory("the control page"), error.into()))?;

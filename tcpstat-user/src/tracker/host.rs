@@ -109,8 +109,8 @@ pub(super) struct TracedHost<'a> {
 pub(super) struct EventsMissed {
     /// Transitions of full sockets.
     pub(super) by_program: u64,
-    /// Events of mini-sockets and requests.
-    pub(super) by_hooks: u64,
+    /// Events of mini-sockets and requests, and transitions that have no cell.
+    pub(super) others: u64,
 }
 
 impl TracedHost<'_> {
@@ -122,7 +122,8 @@ impl TracedHost<'_> {
         let missed = |fd| Ok(Procfs::recursion_misses(fd)?.unwrap_or(0));
         Ok(EventsMissed {
             by_program: self.tracer.program_fd().map(missed).sum::<Result<_, ProcfsError>>()?,
-            by_hooks: self.tracer.hook_fds().map(missed).sum::<Result<_, ProcfsError>>()?,
+            others: self.tracer.hook_fds().map(missed).sum::<Result<u64, ProcfsError>>()?
+                + self.tracer.events_without_cell(),
         })
     }
 

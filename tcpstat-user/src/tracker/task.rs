@@ -177,9 +177,9 @@ impl Task {
         host.tracer.flush_log();
         let mut missed_by_program = 0;
         match host.events_missed() {
-            Ok(EventsMissed { by_program, by_hooks }) => {
+            Ok(EventsMissed { by_program, others }) => {
                 missed_by_program = by_program;
-                self.state.events_missed = self.missed_by_earlier + by_program + by_hooks;
+                self.state.events_missed = self.missed_by_earlier + by_program + others;
             }
             Err(error) => debug!(%error, "the number of missed events is unknown"),
         }
