@@ -9,11 +9,11 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use tcpstat_tests::deadline::{DEADLINE, Progress, poll, wait_until};
+use tcpstat_tests::deadline::{Progress, poll, wait_until};
 use tcpstat_tests::events::EventStream;
 use tcpstat_tests::exporter::Exporter;
 use tcpstat_tests::harness::{Test, kernel_test};
-use tcpstat_tests::hostile_clients::{ATTACK_DEADLINE, Attack, Kind};
+use tcpstat_tests::hostile_clients::{ATTACK_Attack, Kind};
 use tcpstat_tests::priority;
 use tcpstat_tests::scraper::Scraper;
 
