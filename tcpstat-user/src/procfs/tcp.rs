@@ -250,8 +250,8 @@ mod tests {
     }
 
     fn replaced(from: &str, to: &str) -> String {
-        let text = String::from_utf8(FULL.to_vec()).unwrap();
-        assert!(text.contains(from), "{from:?} is not in the row");
+        let text = str::from_utf8(FULL).unwrap();
+        assert!(from != to && text.contains(from), "{from:?} is not replaced");
         text.replacen(from, to, 1)
     }
 
@@ -326,8 +326,8 @@ mod tests {
         assert_eq!(field_of(Family::Ipv4, &replaced(" -1", "")), "number of fields");
         assert_eq!(field_of(Family::Ipv4, &replaced(" 4 1 35 -1", "")), "number of fields");
         assert_eq!(field_of(Family::Ipv4, &replaced("0100007F", "010000")), "local_address");
-        let ipv4 = String::from_utf8(FULL.to_vec()).unwrap();
-        assert_eq!(field_of(Family::Ipv6, &ipv4), "local_address");
+        let of_ipv4 = str::from_utf8(FULL).unwrap();
+        assert_eq!(field_of(Family::Ipv6, of_ipv4), "local_address");
         assert_eq!(field_of(Family::Ipv4, &replaced("01BB", "101BB")), "rem_address");
         assert_eq!(field_of(Family::Ipv4, &replaced(" 01 ", " 0D ")), "st");
         assert_eq!(field_of(Family::Ipv4, &replaced(" 01 ", " 101 ")), "st");
