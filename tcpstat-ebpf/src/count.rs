@@ -10,8 +10,8 @@ use tcpstat_ebpf::{
 
 use crate::maps::{CONTROL, EVENTS, ROWS};
 
-/// Counts a transition of a full socket. While the log is open, also logs it: `fill` sets kernel address, addresses
-/// and ports in the record.
+/// Counts a transition of a full socket. While the log is open, also logs it: `fill` sets kernel address,
+/// addresses and ports in the record.
 #[inline(always)]
 pub(crate) fn transition<C: EbpfContext>(
     ctx: &C,

@@ -26,7 +26,7 @@ pub enum Reader {
 pub struct Member {
     /// The read-only global of the BPF object that receives the offset, a `u32` in bytes.
     pub global: &'static str,
-    /// The name behind `struct`.
+    /// The name after `struct`.
     pub structure: &'static str,
     /// The names from the structure down to the member, with dots between them.
     pub member: &'static str,
@@ -39,7 +39,7 @@ pub struct Member {
 /// A member whose offset is compiled into the programs.
 #[derive(Clone, Copy, Debug)]
 pub struct FixedMember {
-    /// The name behind `struct`.
+    /// The name after `struct`.
     pub structure: &'static str,
     /// The member's name.
     pub member: &'static str,

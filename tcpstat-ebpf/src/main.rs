@@ -1,9 +1,9 @@
 //! The tracer: counts every TCP state transition of one network namespace.
 //!
 //! Two programs on the tracepoint `sock:inet_sock_set_state` do the same in two ways, and user space attaches
-//! one of them: [`tp_btf`] reads the socket, [`tracepoint`] reads the record of the tracepoint. For each event
-//! they compare protocol and namespace, then do one atomic add. [`hooks`] count mini-sockets and requests.
-//! [`iter`] lists all sockets.
+//! one of them: [`tp_btf`] reads the socket, [`tracepoint`] reads the record of the tracepoint. For each
+//! event they compare protocol and namespace, then do one atomic add. [`hooks`] count mini-sockets and
+//! requests. [`iter`] lists all sockets.
 #![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch, core_intrinsics))]
 #![cfg_attr(
     target_arch = "bpf",

@@ -1,7 +1,8 @@
-//! `tracepoint/sock/inet_sock_set_state`: counts transitions of full sockets from the tracepoint's record. For
-//! kernels that refuse `tp_btf`, or on which it misses more events.
+//! `tracepoint/sock/inet_sock_set_state`: counts transitions of full sockets from the tracepoint's record.
+//! For kernels that refuse `tp_btf`, or on which it misses more events.
 //!
-//! It needs tracefs and perf_event_open. The record has no namespace, so the program reads it from the socket.
+//! It needs tracefs and perf_event_open. The record has no namespace, so the program reads it from the
+//! socket.
 
 use aya_ebpf::{
     EbpfContext, helpers::bpf_probe_read_kernel, macros::tracepoint, programs::TracePointContext,

@@ -1,5 +1,5 @@
-//! Programs on the entry and exit of kernel functions (`fentry`, `fexit`). They count mini-sockets and requests,
-//! which are no `struct sock`, so that the tracepoint does not report them.
+//! Programs on the entry and exit of kernel functions (`fentry`, `fexit`). They count mini-sockets and
+//! requests, which are no `struct sock`, so that the tracepoint does not report them.
 //!
 //! A mini-socket or request comes from CLOSE and goes to CLOSE, as a full socket does. All of them
 //! begin with a `struct sock_common`.

@@ -1,7 +1,7 @@
 //! Half-open requests: those in the table of connections (`ehash`).
 //!
-//! `inet_csk_reqsk_queue_hash_add` adds a request, except one that is answered by a SYN cookie or that has data
-//! (Fast Open). A request leaves when its child replaces it (`inet_ehash_nolisten`), or by
+//! `inet_csk_reqsk_queue_hash_add` adds a request, except one that is answered by a SYN cookie or that has
+//! data (Fast Open). A request leaves when its child replaces it (`inet_ehash_nolisten`), or by
 //! `__inet_csk_reqsk_queue_drop`: it is refused or reset, or its timer has expired. The request itself lives
 //! until its child is accepted, so its destructor is no sign that it left.
 
@@ -14,9 +14,9 @@ use crate::{
     maps::{HASH_ADD_PARAMETERS, SOCK_PROTOCOL, SOCK_STATE},
 };
 
-/// `inet_csk_reqsk_queue_hash_add(struct sock *sk, struct request_sock *req, ...)`. Until about 5.15 it returns
-/// nothing; then it returns whether it added the request, which it does not if the table has the same one. In
-/// 7.3 it has two parameters, before that three.
+/// `inet_csk_reqsk_queue_hash_add(struct sock *sk, struct request_sock *req, ...)`. Until about 5.15 it
+/// returns nothing; then it returns whether it added the request, which it does not if the table has the same
+/// one. In 7.3 it has two parameters, before that three.
 #[fexit(function = "inet_csk_reqsk_queue_hash_add")]
 pub(crate) fn tcpstat_reqsk_queue_hash_add(ctx: FExitContext) -> i32 {
     let added = match HASH_ADD_PARAMETERS.load() {

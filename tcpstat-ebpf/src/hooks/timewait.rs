@@ -1,9 +1,9 @@
 //! Timewait mini-sockets: from `inet_twsk_alloc` to `tcp_twsk_destructor`.
 //!
 //! `tcp_time_wait` allocates a mini-socket and always adds it to the table of connections. The last reference
-//! is dropped when it leaves the table, or when the last function that looked it up releases it. A mini-socket
-//! counts in its substate. Only `tcp_timewait_state_process` changes that, and only from FIN_WAIT2 to
-//! TIME_WAIT.
+//! is dropped when it leaves the table, or when the last function that looked it up releases it. A
+//! mini-socket counts in its substate. Only `tcp_timewait_state_process` changes that, and only from
+//! FIN_WAIT2 to TIME_WAIT.
 
 use aya_ebpf::{
     helpers::generated::bpf_skc_to_tcp_timewait_sock,
@@ -28,8 +28,8 @@ pub(crate) fn tcpstat_twsk_alloc(ctx: FExitContext) -> i32 {
         return 0;
     }
     let substate: u32 = ctx.arg(2);
-    // SAFETY: `sk` is the `struct sock` that the mini-socket replaces, and the offsets are from BTF. The record
-    // gets addresses and ports of `sk`, which are the same: the mini-socket has no IPv6 addresses yet.
+    // SAFETY: `sk` is the `struct sock` that the mini-socket replaces, and the offsets are from BTF. The
+    // record gets addresses and ports of `sk`, which are the same: the mini-socket has no IPv6 addresses yet.
     unsafe {
         if SOCK_PROTOCOL.read(sk) != IPPROTO_TCP {
             return 0;

@@ -1,8 +1,8 @@
 //! The event log: while it is open it holds every transition of the counted namespace.
 //!
 //! The tracer reads the switch once for each event; that one value chooses the bank, and decides whether the
-//! event is logged (`tcpstat_ebpf::Bank`). So the counters at the moment the log opened are known to the event,
-//! and a log that lacks records (the ring buffer was full) is known to be incomplete.
+//! event is logged (`tcpstat_ebpf::Bank`). So the counters at the moment the log opened are known to the
+//! event, and a log that lacks records (the ring buffer was full) is known to be incomplete.
 
 use std::{sync::Arc, time::Duration};
 
@@ -129,9 +129,9 @@ impl Drop for OpenLog<'_> {
 
 /// Waits until every run of a program that has started has ended.
 ///
-/// A program runs inside an RCU read-side critical section, and membarrier(2) waits for a grace period. If the
-/// call is refused (seccomp, nohz_full), this waits two milliseconds, which is longer than a run that is not
-/// preempted. [`ClosedLog::torn`] shows a run that was preempted.
+/// A program runs inside an RCU read-side critical section, and membarrier(2) waits for a grace period. If
+/// the call is refused (seccomp, nohz_full), this waits two milliseconds, which is longer than a run that is
+/// not preempted. [`ClosedLog::torn`] shows a run that was preempted.
 fn await_running_programs() {
     // SAFETY: MEMBARRIER_CMD_GLOBAL takes no pointers, and only waits.
     let result = unsafe { libc::syscall(libc::SYS_membarrier, libc::MEMBARRIER_CMD_GLOBAL, 0, 0) };

@@ -1,7 +1,7 @@
 //! The hooks: programs on kernel functions that count mini-sockets and half-open requests.
 //!
-//! They are optional: a kernel can be built without them, refuse them, or lack a function. Each group attaches
-//! as a whole or not at all, because one hook counts out what another one has counted in.
+//! They are optional: a kernel can be built without them, refuse them, or lack a function. Each group
+//! attaches as a whole or not at all, because one hook counts out what another one has counted in.
 
 use aya::{
     Btf, Ebpf,
@@ -24,8 +24,8 @@ use crate::states::Hooks;
 pub(crate) struct HookRefusal {
     /// The group: `timewait` or `requests`.
     pub(crate) group: &'static str,
-    /// The kernel function of the program that failed; that of the group's first program if a structure of the
-    /// kernel does not fit.
+    /// The kernel function of the program that failed; that of the group's first program if a structure of
+    /// the kernel does not fit.
     pub(crate) function: &'static str,
     pub(crate) error: LoadError,
 }

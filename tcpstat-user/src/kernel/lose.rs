@@ -2,8 +2,8 @@
 
 use crate::states::{State, state_word};
 
-/// `FROM:TO:N` loses one in N of the transitions from FROM to TO, which are values of the label `state`; `any:N`
-/// loses one in N of all transitions. After `without_cell:` they are counted as events without a cell.
+/// `FROM:TO:N` loses one in N of the transitions from FROM to TO, which are values of the label `state`;
+/// `any:N` loses one in N of all transitions. After `without_cell:` they are counted as events without a cell.
 const VARIABLE: &str = "TCPSTAT_LOSE";
 
 /// Values of the tracer's globals.

@@ -2,8 +2,8 @@
 
 /// Makes all threads allocate from one arena. Call it before the first thread starts.
 ///
-/// By default glibc makes more arenas for threads, and [`release_memory`] does not shrink those: the memory that
-/// a snapshot or the kernel's BTF needs for a moment would stay resident.
+/// By default glibc makes more arenas for threads, and [`release_memory`] does not shrink those: the memory
+/// that a snapshot or the kernel's BTF needs for a moment would stay resident.
 pub fn one_arena() {
     #[cfg(target_env = "gnu")]
     // SAFETY: the function takes two numbers. If it fails it changes nothing.
@@ -12,7 +12,8 @@ pub fn one_arena() {
     }
 }
 
-/// Returns freed memory that the allocator keeps: megabytes after reading the kernel's BTF or a large snapshot.
+/// Returns freed memory that the allocator keeps: megabytes after reading the kernel's BTF or a large
+/// snapshot.
 pub(crate) fn release_memory() {
     #[cfg(target_env = "gnu")]
     // SAFETY: the function has no preconditions.

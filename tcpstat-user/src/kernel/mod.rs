@@ -1,5 +1,5 @@
-//! The user-space side of BPF: loads programs, reads counters and the event log, lists sockets. Only this module
-//! uses aya and unsafe code.
+//! The user-space side of BPF: loads programs, reads counters and the event log, lists sockets. Only this
+//! module uses aya and unsafe code.
 
 #![expect(
     unsafe_code,

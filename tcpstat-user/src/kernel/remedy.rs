@@ -1,4 +1,5 @@
-//! Chooses what a user can do about a refused step, from facts. It reads only the kernel's release and a limit.
+//! Chooses what a user can do about a refused step, from facts. It reads only the kernel's release and a
+//! limit.
 
 use std::io;
 
@@ -166,8 +167,8 @@ fn missing(held: Option<Capabilities>) -> Option<&'static str> {
     }
 }
 
-/// Whether RLIMIT_MEMLOCK limits the memory of maps: the kernel is older than 5.11, and aya could not raise the
-/// limit.
+/// Whether RLIMIT_MEMLOCK limits the memory of maps: the kernel is older than 5.11, and aya could not raise
+/// the limit.
 fn memlock_limits() -> bool {
     KernelVersion::current().is_ok_and(|version| version < KernelVersion::new(5, 11, 0))
         && getrlimit(Resource::RLIMIT_MEMLOCK).is_ok_and(|(soft, _)| soft != RLIM_INFINITY)

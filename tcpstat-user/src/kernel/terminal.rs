@@ -1,5 +1,5 @@
-//! Restores the terminal if a signal ends the process. Otherwise it would keep the second screen, without echo and
-//! without a cursor.
+//! Restores the terminal if a signal ends the process. Otherwise it would keep the second screen, without
+//! echo and without a cursor.
 
 use std::{
     mem::{MaybeUninit, zeroed},
@@ -12,8 +12,8 @@ use libc::{c_int, c_void, sigaction, siginfo_t, termios};
 /// Turns off bracketed paste and styles, and shows the first screen and the cursor.
 const FIRST_SCREEN: &[u8] = b"\x1b[?2004l\x1b[0m\x1b[?1049l\x1b[?25h";
 
-/// Signals that end a process by default. Not SIGKILL, which cannot be handled, SIGPIPE, which Rust ignores, and
-/// SIGTERM, SIGINT and SIGHUP, at which a command ends normally.
+/// Signals that end a process by default. Not SIGKILL, which cannot be handled, SIGPIPE, which Rust ignores,
+/// and SIGTERM, SIGINT and SIGHUP, at which a command ends normally.
 const FATAL: [c_int; 17] = [
     libc::SIGABRT,
     libc::SIGALRM,
@@ -57,7 +57,8 @@ struct Saved {
 pub(crate) struct TerminalGuard(());
 
 impl TerminalGuard {
-    /// Saves the settings of the terminal, and handles the signals. A process has at most one guard at a time.
+    /// Saves the settings of the terminal, and handles the signals. A process has at most one guard at a
+    /// time.
     #[must_use]
     pub(crate) fn new() -> Self {
         let saved = Saved {
@@ -131,15 +132,16 @@ extern "C" fn on_signal(signal: c_int, info: *mut siginfo_t, _: *mut c_void) {
         unsafe { libc::sigaction(signal, &raw const saved.actions[place], null_mut()) };
         return;
     }
-    // SAFETY: both are async-signal-safe. The signal is blocked until this returns, and then ends the process.
+    // SAFETY: both are async-signal-safe. The signal is blocked until this returns, and then ends the
+    // process.
     unsafe {
         libc::signal(signal, libc::SIG_DFL);
         libc::raise(signal);
     }
 }
 
-/// Uses only functions that are async-signal-safe (POSIX.1-2024, 2.4.3). SIGTTOU is blocked meanwhile, so this
-/// works in the background too.
+/// Uses only functions that are async-signal-safe (POSIX.1-2024, 2.4.3). SIGTTOU is blocked meanwhile, so
+/// this works in the background too.
 fn restore(saved: &Saved) {
     // SAFETY: it reads as many bytes as the constant has. If the terminal is gone the error does not matter.
     unsafe {

@@ -30,8 +30,8 @@ const TIME_LIMIT: Duration = Duration::from_secs(5);
 
 /// A table of sockets, read in parts.
 ///
-/// On procfs it has no bound, because the kernel ends it. Elsewhere at most as many bytes are read as the file had
-/// when it was opened (64 MiB if its file system reports no size), for at most five seconds.
+/// On procfs it has no bound, because the kernel ends it. Elsewhere at most as many bytes are read as the
+/// file had when it was opened (64 MiB if its file system reports no size), for at most five seconds.
 pub(super) struct Table {
     file: File,
     path: PathBuf,

@@ -17,8 +17,8 @@ impl Procfs {
     /// `net.ipv4.tcp_max_tw_buckets`: above this number `inet_twsk_alloc` creates no mini-socket.
     ///
     /// # Errors
-    /// [`ProcfsError`], [`ProcfsError::Unexpected`] for a negative value: some kernels read it as no limit, others
-    /// as 0.
+    /// [`ProcfsError`], [`ProcfsError::Unexpected`] for a negative value: some kernels read it as no limit,
+    /// others as 0.
     pub(crate) fn time_wait_limit(&self) -> Result<u64, ProcfsError> {
         let path = self.sys_net()?.join("ipv4/tcp_max_tw_buckets");
         let limit = number(path.clone())?;

@@ -143,8 +143,8 @@ impl Procfs {
     ///
     /// # Errors
     /// [`ProcfsError::Unreadable`] if net/tcp is missing or a read fails, [`ProcfsError::NamespaceChanged`];
-    /// `NotRegular`, `TooLong`, `TooSlow` or `Empty` if a file is no such table. `sink` has the rows before the
-    /// error.
+    /// `NotRegular`, `TooLong`, `TooSlow` or `Empty` if a file is no such table. `sink` has the rows before
+    /// the error.
     pub fn each_socket(&self, sink: &mut impl RowSink) -> Result<(), ProcfsError> {
         self.check_process()?;
         let tcp = self.net.join("tcp");

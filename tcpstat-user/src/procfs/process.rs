@@ -1,4 +1,5 @@
-//! Reads from /proc what concerns this process: the values of the `process_*` metrics, capabilities, descriptors.
+//! Reads from /proc what concerns this process: the values of the `process_*` metrics, capabilities,
+//! descriptors.
 
 use std::{
     io,

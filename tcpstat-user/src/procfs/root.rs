@@ -73,8 +73,8 @@ pub(crate) enum WrongNamespace {
 
 impl Procfs {
     /// Checks that net/tcp lists the namespace that a user expects at this path. A procfs that is mounted at
-    /// another path than the default one is expected to be the host's, and to list the namespace of the host's
-    /// process 1. The default path and the directory of a process are always right.
+    /// another path than the default one is expected to be the host's, and to list the namespace of the
+    /// host's process 1. The default path and the directory of a process are always right.
     ///
     /// # Errors
     /// [`WrongNamespace`].
@@ -140,8 +140,8 @@ impl Procfs {
         })
     }
 
-    /// Whether this procfs lists the namespace of this process, as the iterator does. True if nothing is mounted at
-    /// the default path.
+    /// Whether this procfs lists the namespace of this process, as the iterator does. True if nothing is
+    /// mounted at the default path.
     #[must_use]
     pub(crate) fn lists_own_namespace(&self) -> bool {
         match self.namespace() {
@@ -150,8 +150,8 @@ impl Procfs {
         }
     }
 
-    /// Checks that the directory of a process still lists the namespace that it listed at the start. A process can
-    /// change its namespace, and its number can be reused.
+    /// Checks that the directory of a process still lists the namespace that it listed at the start. A
+    /// process can change its namespace, and its number can be reused.
     pub(super) fn check_process(&self) -> Result<(), ProcfsError> {
         match self.listed {
             Some(listed) if inode(&self.net.join("tcp"))? != listed => {
@@ -161,8 +161,8 @@ impl Procfs {
         }
     }
 
-    /// Whether process 1 of this procfs is in the namespace that net/tcp lists. Compares inodes of net/tcp: each
-    /// live namespace has its own, and reading it needs no privileges, unlike that of `ns/net`.
+    /// Whether process 1 of this procfs is in the namespace that net/tcp lists. Compares inodes of net/tcp:
+    /// each live namespace has its own, and reading it needs no privileges, unlike that of `ns/net`.
     fn lists_pid_1(&self) -> Result<bool, ProcfsError> {
         let pid_1 = match self.kind {
             RootKind::Process => fs::canonicalize(&self.root).ok().and_then(|process| {

@@ -139,8 +139,8 @@ fn parse(family: Family, text: &[u8]) -> Result<Row, Unparsed<'_>> {
     Ok(Row { family, identity, kind, receive_queue, send_queue })
 }
 
-/// Removes the next field from `text` and returns it; empty if there is none. `usual` is the length that the kernel
-/// writes: if white space surrounds this many bytes they are not searched for more.
+/// Removes the next field from `text` and returns it; empty if there is none. `usual` is the length that the
+/// kernel writes: if white space surrounds this many bytes they are not searched for more.
 fn field<'a>(text: &mut &'a [u8], usual: usize) -> &'a [u8] {
     if let [b' ', after @ ..] = *text
         && let [first, ..] = after

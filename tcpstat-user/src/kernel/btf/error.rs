@@ -4,7 +4,7 @@ use thiserror::Error;
 
 /// Why the running kernel's types cannot be read, or do not fit a program.
 ///
-/// `structure` is the name behind `struct`, `member` the names down to the member, with dots between them.
+/// `structure` is the name after `struct`, `member` the names down to the member, with dots between them.
 /// `expected` is what the program uses, `found` what the running kernel has; sizes and offsets are in bytes.
 #[derive(Debug, Error)]
 pub enum BtfError {
