@@ -1,7 +1,8 @@
-//! `iter/tcp`: every socket of the namespace of whoever reads it, with its address.
+//! `iter/tcp`: lists every socket of a network namespace, with its address: the namespace of the process that
+//! creates the iterator.
 //!
-//! Since 5.15 the kernel takes the sockets of a bucket together and shows each under its lock; before,
-//! it shows them under the bucket's.
+//! Since 5.15 the kernel takes the sockets of a bucket together, and holds the lock of the socket that it
+//! shows. Before, it holds the lock of the bucket.
 
 use core::ffi::c_void;
 
@@ -11,39 +12,36 @@ use aya_ebpf::{
 };
 use tcpstat_ebpf::{Family, SocketRecord, State};
 
-use crate::{
-    maps::{
-        SOCK_ACK_BACKLOG, SOCK_FAMILY, SOCK_STATE, TCP_COPIED_SEQ, TCP_RCV_NXT, TCP_SND_UNA,
-        TCP_WRITE_SEQ, TIMEWAIT_SUBSTATE,
-    },
-    typed::load,
+use crate::maps::{
+    SOCK_FAMILY, SOCK_STATE, TCP_ACK_BACKLOG, TCP_COPIED_SEQ, TCP_RCV_NXT, TCP_SND_UNA,
+    TCP_WRITE_SEQ, TIMEWAIT_SUBSTATE,
 };
 
-/// `struct bpf_iter_meta`, as far as it is used.
+/// The first member of `struct bpf_iter_meta`.
 #[repr(C)]
 struct Meta {
     seq: *mut seq_file,
 }
 
-/// `struct bpf_iter__tcp`, as far as it is used.
+/// The first two members of `struct bpf_iter__tcp`.
 #[repr(C)]
 pub(crate) struct Context {
     meta: *const Meta,
     sk_common: *const u8,
 }
 
-/// Writes a [`SocketRecord`] for the socket at hand.
+/// Writes a [`SocketRecord`] for the socket in the context.
 #[unsafe(no_mangle)]
-// SAFETY: the section is named after the kernel's iterator, whose context this is.
+// SAFETY: the section names the kernel's iterator, and the function takes the context of that iterator.
 #[unsafe(link_section = "iter/tcp")]
 pub(crate) extern "C" fn tcpstat_iter(context: *const Context) -> i32 {
-    // SAFETY: the kernel gives the context, whose members do not change; the offsets are those of BTF.
+    // SAFETY: the kernel passes a valid context, and the offsets are from BTF.
     unsafe {
         let sk = (*context).sk_common;
         if sk.is_null() {
             return 0;
         }
-        let Some(family) = Family::from_address_family(load::<u16>(sk, &SOCK_FAMILY)) else {
+        let Some(family) = Family::from_address_family(SOCK_FAMILY.read(sk)) else {
             return 0;
         };
         let mut record = SocketRecord {
@@ -51,7 +49,7 @@ pub(crate) extern "C" fn tcpstat_iter(context: *const Context) -> i32 {
             receive_queue: 0,
             send_queue: 0,
             family: family as u8,
-            state: load(sk, &SOCK_STATE),
+            state: SOCK_STATE.read(sk),
             substate: 0,
             reserved: [0; 5],
         };
@@ -65,16 +63,18 @@ pub(crate) extern "C" fn tcpstat_iter(context: *const Context) -> i32 {
     0
 }
 
+/// Writes substate and queues.
+///
 /// # Safety
-/// As [`load`]; `sk` is a `struct sock_common *`.
+/// `sk` is a `struct sock_common *` that the kernel passed.
 #[inline(always)]
 unsafe fn fill(record: &mut SocketRecord, sk: *const u8) {
-    // SAFETY: as the function's; the helpers give null for what is not of their type.
+    // SAFETY: as the function's; the helpers return null for an object of another type.
     unsafe {
         if record.state == State::TimeWait as u8 {
             let timewait = bpf_skc_to_tcp_timewait_sock(sk.cast_mut().cast());
             if !timewait.is_null() {
-                record.substate = load(timewait.cast::<u8>(), &TIMEWAIT_SUBSTATE);
+                record.substate = TIMEWAIT_SUBSTATE.read(timewait.cast());
             }
         } else if record.state != State::NewSynRecv as u8 {
             let tcp_sock = bpf_skc_to_tcp_sock(sk.cast_mut().cast()).cast::<u8>().cast_const();
@@ -82,17 +82,17 @@ unsafe fn fill(record: &mut SocketRecord, sk: *const u8) {
                 return;
             }
             record.receive_queue = if record.state == State::Listen as u8 {
-                load(tcp_sock, &SOCK_ACK_BACKLOG)
+                TCP_ACK_BACKLOG.read(tcp_sock)
             } else {
-                unread(load(tcp_sock, &TCP_RCV_NXT), load(tcp_sock, &TCP_COPIED_SEQ))
+                unread(TCP_RCV_NXT.read(tcp_sock), TCP_COPIED_SEQ.read(tcp_sock))
             };
-            record.send_queue = load::<u32>(tcp_sock, &TCP_WRITE_SEQ)
-                .wrapping_sub(load::<u32>(tcp_sock, &TCP_SND_UNA));
+            record.send_queue =
+                TCP_WRITE_SEQ.read(tcp_sock).wrapping_sub(TCP_SND_UNA.read(tcp_sock));
         }
     }
 }
 
-/// `max_t(int, rcv_nxt - copied_seq, 0)`, as `get_tcp4_sock` reckons: a FIN that was read lies beyond.
+/// `max_t(int, rcv_nxt - copied_seq, 0)`, as in `get_tcp4_sock`: `copied_seq` counts a FIN that was read.
 #[inline(always)]
 fn unread(rcv_nxt: u32, copied_seq: u32) -> u32 {
     let bytes = rcv_nxt.wrapping_sub(copied_seq);

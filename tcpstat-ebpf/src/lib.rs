@@ -1,15 +1,21 @@
-//! The layout that the tracer (in the kernel) and the loader (in user space) share.
+//! The layout that the tracer in the kernel and user space share.
 //!
-//! Everything here is `core` only and `repr(C)`; the sizes and offsets are asserted at compile time,
-//! so that the two sides cannot drift apart.
+//! It uses `core` only. Shared records are `repr(C)`, and assertions fix their sizes and offsets at compile
+//! time, so both sides always agree.
 #![no_std]
+
+mod kernel_layout;
 
 use core::mem::{offset_of, size_of};
 
+pub use kernel_layout::{
+    FIXED_MEMBERS, FixedMember, MEMBERS, Member, RECORD_FIELDS, Reader, RecordField, record,
+};
+
 /// A TCP state by the kernel's number (`include/net/tcp_states.h`).
 ///
-/// `TimeWait`, `FinWait2Mini` and `NewSynRecv` never come through `inet_sock_set_state`: the first two
-/// belong to mini-sockets, the last to a request. /proc/net/tcp shows a request as `03`.
+/// `inet_sock_set_state` never reports `TimeWait`, `FinWait2Mini` and `NewSynRecv`: the first two are states
+/// of mini-sockets, the last one is that of a request. /proc/net/tcp shows a request as `03`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum State {
@@ -37,20 +43,19 @@ pub enum State {
     Closing = 11,
     /// `TCP_NEW_SYN_RECV`
     NewSynRecv = 12,
-    /// An `inet_timewait_sock` in substate `TCP_FIN_WAIT2`. The number is not the kernel's, which has
-    /// no use for it: /proc/net/tcp shows such a mini-socket as `05`.
+    /// An `inet_timewait_sock` in substate `TCP_FIN_WAIT2`. The kernel has no number for it (this one is
+    /// unused there); /proc/net/tcp shows such a mini-socket as `05`.
     FinWait2Mini = 14,
 }
 
 impl State {
-    /// The states that a socket can be shown in, in the kernel's order: all but `NewSynRecv` and
-    /// `FinWait2Mini`.
+    /// The states that gauges show, in the kernel's order: all except `NewSynRecv` and `FinWait2Mini`.
     pub const ALL: [Self; 11] = match Self::EVERY.first_chunk() {
         Some(shown) => *shown,
         None => panic!("there are more states than are shown"),
     };
 
-    /// All states, those first that are shown.
+    /// All states: first those of [`State::ALL`], then the other two.
     pub const EVERY: [Self; 13] = [
         Self::Established,
         Self::SynSent,
@@ -67,7 +72,7 @@ impl State {
         Self::FinWait2Mini,
     ];
 
-    /// The state with the `number`, if there is one.
+    /// The state with this number; `None` if no state has it.
     #[must_use]
     pub const fn from_number(number: u8) -> Option<Self> {
         match number {
@@ -88,14 +93,14 @@ impl State {
         }
     }
 
-    /// Its number.
+    /// The kernel's number of the state; 14 for `FinWait2Mini`.
     #[must_use]
     pub const fn number(self) -> u8 {
         self as u8
     }
 }
 
-/// The address family of a socket. A v4-mapped socket is `Ipv6`, as it is for /proc/net/tcp6.
+/// The address family of a socket. A v4-mapped socket is `Ipv6`: /proc/net/tcp6 shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Family {
@@ -106,10 +111,10 @@ pub enum Family {
 }
 
 impl Family {
-    /// Both families, in the order in which everything here is indexed.
+    /// Both families, in the order of their indexes.
     pub const ALL: [Self; 2] = [Self::Ipv4, Self::Ipv6];
 
-    /// The family with the index that `family as usize` gives.
+    /// The family for which `family as u8` is `index`; `None` if there is none.
     #[must_use]
     pub const fn from_index(index: u8) -> Option<Self> {
         match index {
@@ -119,7 +124,7 @@ impl Family {
         }
     }
 
-    /// The one that this is not.
+    /// The other one of the two families.
     #[must_use]
     pub const fn other(self) -> Self {
         match self {
@@ -128,7 +133,7 @@ impl Family {
         }
     }
 
-    /// The family of an `AF_INET` or `AF_INET6` socket; of no other.
+    /// The family for the kernel's number: `AF_INET` or `AF_INET6`; `None` for any other.
     #[must_use]
     pub const fn from_address_family(number: u16) -> Option<Self> {
         match number {
@@ -142,50 +147,51 @@ impl Family {
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
 
-/// `IPPROTO_TCP`: the one protocol that is counted.
+/// `IPPROTO_TCP`: the only protocol that is counted.
 pub const IPPROTO_TCP: u16 = 6;
 
 /// Transitions are counted in one of two banks: `Logged` while the event log is open, else `Plain`.
 ///
-/// The tracer reads [`Control::log_open`] once per event and takes bank and log from that one answer, so the
-/// log holds exactly the events of the `Logged` bank: a loss in the log shows as a difference, and
-/// the `Plain` bank as it stands while the log is open is the exact moment at which the log begins.
+/// The tracer reads [`Control::log_open`] once for each event. That one value chooses the bank, and decides
+/// whether the event is logged. So the log holds exactly the events of the `Logged` bank, and a lost record
+/// shows as a difference. While the log is open the `Plain` bank does not change: it holds the counts of the
+/// moment at which the log opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Bank {
-    /// Events seen while the log was shut.
+    /// Events that saw the log closed.
     Plain = 0,
-    /// Events seen while the log was open.
+    /// Events that saw the log open.
     Logged = 1,
 }
 
-/// Slots for a state number in a row: a power of two above the highest state.
+/// How many state numbers a bank has room for: a power of two above the highest one.
 pub const STATE_SLOTS: usize = 16;
 
-/// Cells of a bank: family × oldstate × newstate.
+/// Number of cells in a bank: family × oldstate × newstate.
 pub const BANK_CELLS: usize = 2 * STATE_SLOTS * STATE_SLOTS;
 
-/// Cells of a row: both banks.
+/// Number of cells in a row: those of both banks.
 pub const ROW_CELLS: usize = 2 * BANK_CELLS;
 
 /// The counters of one CPU: the value type of the map `MATRIX`, whose entries are indexed by CPU id.
 ///
-/// A row is two pages, so that no two CPUs write to one cache line.
+/// A row is two pages, so no two CPUs write to the same cache line.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct MatrixRow {
-    /// Events counted, by [`cell`].
+    /// Number of events for each index that [`cell`] returns.
     pub cells: [u64; ROW_CELLS],
 }
 
-/// Where in a [`MatrixRow`] the transitions of (bank, family, oldstate → newstate) are counted.
+/// The index in a [`MatrixRow`] at which transitions from `oldstate` to `newstate` are counted.
 ///
-/// Always below [`ROW_CELLS`]: state numbers are cut to four bits.
+/// It is always below [`ROW_CELLS`]: only the lower four bits of the state numbers are used.
 #[must_use]
 #[inline(always)]
 #[expect(
     clippy::inline_always,
-    reason = "the verifier wants to see the bound where the index is used"
+    reason = "the verifier has to see the bound in the program that uses the index"
 )]
 pub const fn cell(bank: Bank, family: Family, oldstate: u8, newstate: u8) -> usize {
     ((bank as usize) << 9)
@@ -194,22 +200,23 @@ pub const fn cell(bank: Bank, family: Family, oldstate: u8, newstate: u8) -> usi
         | (newstate as usize & 0xf)
 }
 
-/// What user space tells the tracer: the only entry of the map `CONTROL`.
+/// What user space controls in the loaded tracer: the value type of the map `CONTROL`, which has one entry.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Control {
-    /// Not 0: events are counted in [`Bank::Logged`] and written to the ring buffer `EVENTS`.
+    /// 1 while the event log is open: events are counted in [`Bank::Logged`] and written to the ring buffer
+    /// `EVENTS`; else 0.
     pub log_open: u64,
 }
 
-/// One event, as it is written to the ring buffer `EVENTS` while the log is open.
+/// One event, as the tracer writes it to the ring buffer `EVENTS` while the log is open.
 ///
-/// At a birth the tuple is not to be trusted: 10→3 carries the listener's up to 6.13, and 7→2 fires
-/// before the source port is chosen (`sport` 0).
+/// At the birth of a socket addresses and ports are unreliable: up to 6.13 those of 10→3 are the listener's,
+/// and 7→2 comes before the kernel chooses the source port (`sport` is 0).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct EventRecord {
-    /// The socket's kernel address: its identity between birth and death.
+    /// The socket's kernel address. It identifies the socket from its birth to its death.
     pub skaddr: u64,
     /// Local port, host order.
     pub sport: u16,
@@ -217,25 +224,51 @@ pub struct EventRecord {
     pub dport: u16,
     /// [`Family`] as a number.
     pub family: u8,
-    /// [`State`] number before.
+    /// Number of the [`State`] before the transition.
     pub oldstate: u8,
-    /// [`State`] number after.
+    /// Number of the [`State`] after the transition.
     pub newstate: u8,
     /// Always 0.
     pub reserved: u8,
-    /// Local address in network order; IPv4 in the first four bytes, the rest 0.
+    /// Local address in network order. IPv4 is in the first four bytes, and the others are 0.
     pub saddr: [u8; 16],
-    /// Remote address, likewise.
+    /// Remote address, in the same form.
     pub daddr: [u8; 16],
 }
 
-/// One socket, as the iterator writes it: what a row of /proc/net/tcp says, and whose row it is.
+impl EventRecord {
+    /// Sets both addresses, in network order as the kernel keeps them.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "a BPF program has no calls")]
+    pub fn set_ipv4(&mut self, saddr: u32, daddr: u32) {
+        self.set_ipv6([saddr, 0, 0, 0], [daddr, 0, 0, 0]);
+    }
+
+    /// Sets both addresses, in network order as the kernel keeps them in words.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "a BPF program has no calls")]
+    pub fn set_ipv6(&mut self, saddr: [u32; 4], daddr: [u32; 4]) {
+        self.saddr = bytes(saddr);
+        self.daddr = bytes(daddr);
+    }
+}
+
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "a BPF program has no calls")]
+fn bytes([a, b, c, d]: [u32; 4]) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    let words = [a.to_ne_bytes(), b.to_ne_bytes(), c.to_ne_bytes(), d.to_ne_bytes()];
+    bytes.copy_from_slice(words.as_flattened());
+    bytes
+}
+
+/// One socket, as the iterator writes it: what a row of /proc/net/tcp says, and the socket's address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct SocketRecord {
-    /// The kernel address of the socket, mini-socket or request.
+    /// The kernel address of the full socket, mini-socket or request.
     pub skaddr: u64,
-    /// Bytes received and not yet read; for a listener the length of its accept queue.
+    /// Bytes received and not yet read; for a listener the number of connections in its accept queue.
     pub receive_queue: u32,
     /// Bytes written and not yet acknowledged.
     pub send_queue: u32,
@@ -243,32 +276,13 @@ pub struct SocketRecord {
     pub family: u8,
     /// `skc_state`: a [`State`] number.
     pub state: u8,
-    /// `tw_substate` of a timewait mini-socket: a [`State`] number; else 0.
+    /// `tw_substate` of a mini-socket: a [`State`] number; else 0.
     pub substate: u8,
     /// Always 0.
     pub reserved: [u8; 5],
 }
 
-/// Offsets in the record of the classic tracepoint `sock:inet_sock_set_state`.
-///
-/// They are the same in every kernel from 5.10 to 7.2; user space compares them with the running
-/// kernel's BTF (`struct trace_event_raw_inet_sock_set_state`) before it attaches.
-#[expect(missing_docs, reason = "each is the field of the same name")]
-pub mod tracepoint_record {
-    pub const SKADDR: usize = 8;
-    pub const OLDSTATE: usize = 16;
-    pub const NEWSTATE: usize = 20;
-    pub const SPORT: usize = 24;
-    pub const DPORT: usize = 26;
-    pub const FAMILY: usize = 28;
-    pub const PROTOCOL: usize = 30;
-    pub const SADDR: usize = 32;
-    pub const DADDR: usize = 36;
-    pub const SADDR_V6: usize = 40;
-    pub const DADDR_V6: usize = 56;
-}
-
-/// Bytes of the ring buffer `EVENTS`: room for 37,000 records between two visits of the reader.
+/// Size of the ring buffer `EVENTS` in bytes: 37,000 records fit in between two reads.
 pub const EVENT_LOG_BYTES: u32 = 1 << 21;
 
 const _: () = {

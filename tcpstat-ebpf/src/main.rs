@@ -1,9 +1,9 @@
 //! The tracer: counts every TCP state transition of one network namespace.
 //!
-//! Two programs on the tracepoint `sock:inet_sock_set_state` do the same work in two ways, and user
-//! space attaches one of them: [`tp_btf`] with typed loads, or [`tracepoint`] on the classic record.
-//! Per event: the protocol and namespace filters, then one atomic add. A third, [`iter`], lists the
-//! sockets that are there.
+//! Two programs on the tracepoint `sock:inet_sock_set_state` do the same in two ways, and user space attaches
+//! one of them: [`tp_btf`] reads the socket, [`tracepoint`] reads the record of the tracepoint. For each event
+//! they compare protocol and namespace, then do one atomic add. [`hooks`] count mini-sockets and requests.
+//! [`iter`] lists all sockets.
 #![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch, core_intrinsics))]
 #![cfg_attr(
     target_arch = "bpf",
@@ -11,7 +11,7 @@
 )]
 #![cfg_attr(
     target_arch = "bpf",
-    expect(unsafe_code, reason = "it reads kernel memory; the verifier checks every access")
+    expect(unsafe_code, reason = "programs read kernel memory; the verifier checks every access")
 )]
 
 #[cfg(target_arch = "bpf")]
@@ -31,9 +31,9 @@ mod tracepoint;
 #[cfg(target_arch = "bpf")]
 mod typed;
 
-/// The licence that the kernel reads; GPL-compatible, as the helpers ask for.
+/// The kernel reads the licence; the helpers require one that is compatible with the GPL.
 #[cfg(target_arch = "bpf")]
-// SAFETY: nothing else in the object is placed in or named after this section.
+// SAFETY: nothing else in the object uses this section or this name.
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]
 static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
@@ -41,10 +41,10 @@ static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
 #[cfg(target_arch = "bpf")]
 #[panic_handler]
 fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
-    // No panic is reachable: a program that could come here would not pass the verifier.
+    // No panic is reachable: the verifier refuses a program with a loop that does not end.
     loop {}
 }
 
-/// On the host there is nothing to run; the crate is built for `bpfel-unknown-none`.
+/// The programs are built for `bpfel-unknown-none` only.
 #[cfg(not(target_arch = "bpf"))]
 fn main() {}

@@ -1,45 +1,40 @@
-//! `tracepoint/sock/inet_sock_set_state`: the classic record, for kernels where `tp_btf` is not to be
-//! had or loses more.
+//! `tracepoint/sock/inet_sock_set_state`: counts transitions of full sockets from the tracepoint's record. For
+//! kernels that refuse `tp_btf`, or on which it misses more events.
 //!
-//! Needs tracefs and perf_event_open. The record carries no namespace: that is read from the socket.
+//! It needs tracefs and perf_event_open. The record has no namespace, so the program reads it from the socket.
 
 use aya_ebpf::{
     EbpfContext, helpers::bpf_probe_read_kernel, macros::tracepoint, programs::TracePointContext,
 };
-use tcpstat_ebpf::{Family, IPPROTO_TCP, tracepoint_record as record};
+use tcpstat_ebpf::{Family, IPPROTO_TCP, RecordField, record};
 
 use crate::{
     count,
     maps::{NET_INUM, NETNS_INUM, SOCK_NET},
 };
 
-/// Counts an event of the classic tracepoint.
 #[tracepoint(category = "sock", name = "inet_sock_set_state")]
 pub(crate) fn tcpstat_tracepoint(ctx: TracePointContext) -> u32 {
-    if field::<u16, { record::PROTOCOL }>(&ctx) != IPPROTO_TCP {
+    if field(&ctx, record::PROTOCOL) != IPPROTO_TCP {
         return 0;
     }
-    let skaddr = field::<u64, { record::SKADDR }>(&ctx);
-    if !counted_namespace(skaddr) {
+    let skaddr = field(&ctx, record::SKADDR);
+    if !is_in_counted_namespace(skaddr) {
         return 0;
     }
-    let Some(family) = Family::from_address_family(field::<u16, { record::FAMILY }>(&ctx)) else {
+    let Some(family) = Family::from_address_family(field(&ctx, record::FAMILY)) else {
         return 0;
     };
-    let oldstate = field::<u32, { record::OLDSTATE }>(&ctx);
-    let newstate = field::<u32, { record::NEWSTATE }>(&ctx);
+    let oldstate = field(&ctx, record::OLDSTATE);
+    let newstate = field(&ctx, record::NEWSTATE);
     count::transition(&ctx, family, oldstate, newstate, |event| {
         event.skaddr = skaddr;
-        event.sport = field::<u16, { record::SPORT }>(&ctx);
-        event.dport = field::<u16, { record::DPORT }>(&ctx);
+        event.sport = field(&ctx, record::SPORT);
+        event.dport = field(&ctx, record::DPORT);
         match family {
-            Family::Ipv4 => {
-                event.saddr[..4].copy_from_slice(&field::<[u8; 4], { record::SADDR }>(&ctx));
-                event.daddr[..4].copy_from_slice(&field::<[u8; 4], { record::DADDR }>(&ctx));
-            }
+            Family::Ipv4 => event.set_ipv4(field(&ctx, record::SADDR), field(&ctx, record::DADDR)),
             Family::Ipv6 => {
-                event.saddr = field::<[u8; 16], { record::SADDR_V6 }>(&ctx);
-                event.daddr = field::<[u8; 16], { record::DADDR_V6 }>(&ctx);
+                event.set_ipv6(field(&ctx, record::SADDR_V6), field(&ctx, record::DADDR_V6));
             }
         }
     });
@@ -47,18 +42,18 @@ pub(crate) fn tcpstat_tracepoint(ctx: TracePointContext) -> u32 {
 }
 
 #[inline(always)]
-fn counted_namespace(skaddr: u64) -> bool {
-    // SAFETY: the helper checks the address and fails where it cannot be read.
+fn is_in_counted_namespace(skaddr: u64) -> bool {
+    // SAFETY: the helper fails if an address cannot be read.
     unsafe {
-        let net = bpf_probe_read_kernel((skaddr + u64::from(SOCK_NET.load())) as *const u64);
-        net.and_then(|net| bpf_probe_read_kernel((net + u64::from(NET_INUM.load())) as *const u32))
+        let net = bpf_probe_read_kernel((skaddr + u64::from(SOCK_NET.bytes())) as *const u64);
+        net.and_then(|net| bpf_probe_read_kernel((net + u64::from(NET_INUM.bytes())) as *const u32))
             .is_ok_and(|inum| inum == NETNS_INUM.load())
     }
 }
 
-/// The record's field at a constant offset, by a direct load from the context.
+/// Reads a field of the record by direct loads from the context.
 #[inline(always)]
-fn field<T: Copy, const OFFSET: usize>(ctx: &TracePointContext) -> T {
-    // SAFETY: user space attaches this program only where BTF confirms these offsets.
-    unsafe { ctx.as_ptr().cast::<u8>().add(OFFSET).cast::<T>().read_volatile() }
+fn field<T: Copy>(ctx: &TracePointContext, field: RecordField<T>) -> T {
+    // SAFETY: user space loads this program only if BTF has the field at this offset, with this size.
+    unsafe { ctx.as_ptr().cast::<u8>().add(field.offset).cast::<T>().read_volatile() }
 }

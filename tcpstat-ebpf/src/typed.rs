@@ -1,39 +1,60 @@
-//! Typed loads from kernel structures, at the offsets that user space took from the kernel's BTF.
+//! Reads members of kernel structures, at the offsets that user space takes from the kernel's BTF.
+
+use core::marker::PhantomData;
 
 use aya_ebpf::Global;
 use tcpstat_ebpf::{EventRecord, Family};
 
 use crate::maps::{SOCK_DADDR, SOCK_DPORT, SOCK_RCV_SADDR, SOCK_V6_DADDR, SOCK_V6_RCV_SADDR};
 
-/// Reads the `T` at `base + offset`.
-///
-/// # Safety
-/// `base` points to a kernel structure that has a `T` there; the verifier checks it against BTF.
-#[inline(always)]
-pub(crate) unsafe fn load<T: Copy>(base: *const u8, offset: &Global<u32>) -> T {
-    // SAFETY: as the function's; unaligned, since addresses are byte arrays here.
-    unsafe { base.add(offset.load() as usize).cast::<T>().read() }
+/// The offset of a member that the programs read as a `T`, set by user space.
+#[repr(transparent)]
+pub(crate) struct Offset<T> {
+    bytes: Global<u32>,
+    read_as: PhantomData<fn() -> T>,
 }
 
-/// Writes the ends of `common`, which is of that family, but for the local port.
+impl<T: Copy> Offset<T> {
+    pub(crate) const fn unset() -> Self {
+        Self { bytes: Global::new(0), read_as: PhantomData }
+    }
+
+    #[inline(always)]
+    pub(crate) fn bytes(&self) -> u32 {
+        self.bytes.load()
+    }
+
+    /// Reads the member of the structure at `base`, each number in it by one load instruction.
+    ///
+    /// The read is aligned. An unaligned one compiles to a load for each byte, and the verifier refuses a
+    /// pointer that is read in parts.
+    ///
+    /// # Safety
+    /// `base` points to the structure that the table of members names, or to one that has the same members
+    /// there. The kernel aligns each member as its type requires, and the verifier checks the access
+    /// against BTF.
+    #[inline(always)]
+    pub(crate) unsafe fn read(&self, base: *const u8) -> T {
+        // SAFETY: as the function's.
+        unsafe { base.add(self.bytes() as usize).cast::<T>().read() }
+    }
+}
+
+/// Writes the remote port and both addresses of `common` to the record.
 ///
 /// # Safety
-/// As [`load`]; `common` begins with a `struct sock_common`.
+/// As [`Offset::read`]; `common` begins with a `struct sock_common` of this family.
 #[inline(always)]
-pub(crate) unsafe fn ends(record: &mut EventRecord, common: *const u8, family: Family) {
+pub(crate) unsafe fn write_addresses(record: &mut EventRecord, common: *const u8, family: Family) {
     // SAFETY: as the function's.
     unsafe {
-        record.dport = u16::from_be(load(common, &SOCK_DPORT));
+        record.dport = u16::from_be(SOCK_DPORT.read(common));
         match family {
             Family::Ipv4 => {
-                let saddr: [u8; 4] = load(common, &SOCK_RCV_SADDR);
-                let daddr: [u8; 4] = load(common, &SOCK_DADDR);
-                record.saddr[..4].copy_from_slice(&saddr);
-                record.daddr[..4].copy_from_slice(&daddr);
+                record.set_ipv4(SOCK_RCV_SADDR.read(common), SOCK_DADDR.read(common));
             }
             Family::Ipv6 => {
-                record.saddr = load(common, &SOCK_V6_RCV_SADDR);
-                record.daddr = load(common, &SOCK_V6_DADDR);
+                record.set_ipv6(SOCK_V6_RCV_SADDR.read(common), SOCK_V6_DADDR.read(common));
             }
         }
     }

@@ -1,6 +1,5 @@
-//! The same parts for callgrind, which counts instructions: `instructions PART TIMES` does one of them so
-//! many times. The difference between two numbers of times is the part alone. Without arguments it does
-//! each once.
+//! The same parts for callgrind, which counts instructions: `instructions PART TIMES` repeats one part. The difference
+//! between two runs with different TIMES is the part alone. Without arguments each part runs once.
 
 use std::{env, hint::black_box, process::ExitCode};
 
@@ -9,7 +8,7 @@ use tcpstat_user::metrics::Format;
 mod workloads;
 use workloads::{Table, connections, expose, rewind_by_address, rewind_by_tuple, values};
 
-/// Rows of one listing.
+/// Rows of one snapshot.
 const ROWS: u16 = 1_000;
 
 const PARTS: [&str; 6] =

@@ -1,4 +1,4 @@
-//! The parts of a listing and of a scrape, by the clock: `cargo bench --package tcpstat-user`.
+//! The time of the parts of a snapshot and of a scrape: `cargo bench --package tcpstat-user`.
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use tcpstat_user::metrics::Format;
@@ -8,8 +8,8 @@ use workloads::{Table, connections, expose, rewind_by_address, rewind_by_tuple, 
 
 const ROWS: u16 = 10_000;
 
-fn listing(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("listing");
+fn snapshot(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("snapshot");
     group.throughput(Throughput::Elements(u64::from(ROWS)));
     let table = Table::with_rows(ROWS.into());
     group.bench_function("read and parse", |bencher| bencher.iter(|| table.list()));
@@ -29,5 +29,5 @@ fn scrape(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(parts, listing, scrape);
+criterion_group!(parts, snapshot, scrape);
 criterion_main!(parts);

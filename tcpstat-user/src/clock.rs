@@ -1,4 +1,4 @@
-//! What time it is, for those who may know.
+//! The current time. `ledger` and `history` get it as a value.
 
 use std::time::{Duration, SystemTime};
 
@@ -6,15 +6,15 @@ use nix::time::{ClockId, clock_gettime};
 
 use crate::history::Moment;
 
-/// The present moment. Costs no system call: both clocks are read in the vDSO.
+/// The current moment, by wall clock and by time since boot. Takes no system call: the vDSO has both clocks.
 #[must_use]
 pub fn now() -> Moment {
-    // The clock has been there since Linux 2.6.39, so that it is read wherever tcpstat runs.
+    // Every kernel since 2.6.39 has this clock.
     let uptime = clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from);
     Moment { unix_ms: unix_ms(SystemTime::now()), uptime_ms: milliseconds(uptime) }
 }
 
-/// Milliseconds since the epoch; 0 for a time before it.
+/// Milliseconds since the Unix epoch; 0 for a time before it.
 #[must_use]
 pub fn unix_ms(time: SystemTime) -> u64 {
     time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, milliseconds)

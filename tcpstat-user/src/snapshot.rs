@@ -1,10 +1,10 @@
-//! What a listing of all sockets tells: one row type and one tally, whatever the source.
+//! The rows of a snapshot and their sums, the same for both sources.
 
 use std::path::Path;
 
 use crate::states::{Family, PerFamily, PerState, State};
 
-/// Both ends of a connection; for a listener the remote end is zero.
+/// Addresses and ports of a socket. The remote ones of a listener are zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Tuple {
     /// The socket's family.
@@ -20,7 +20,7 @@ pub struct Tuple {
 }
 
 impl Tuple {
-    /// The ends of the IPv4 socket that an IPv6 one with these ends can become: both are v4-mapped.
+    /// The tuple of the IPv4 socket that this IPv6 socket can become; `None` unless both addresses are v4-mapped.
     #[must_use]
     pub fn as_ipv4(&self) -> Option<Self> {
         if self.family == Family::Ipv4 {
@@ -31,7 +31,7 @@ impl Tuple {
     }
 }
 
-/// The IPv4 address in a v4-mapped one, in the first four bytes.
+/// The IPv4 address in a v4-mapped address, in the first four bytes.
 fn unmapped(address: [u8; 16]) -> Option<[u8; 16]> {
     let ipv4 = address.strip_prefix(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff])?;
     let mut bytes = [0; 16];
@@ -39,21 +39,21 @@ fn unmapped(address: [u8; 16]) -> Option<[u8; 16]> {
     Some(bytes)
 }
 
-/// What kind of kernel object a row shows.
+/// The kernel object that a row shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A `struct sock` in this state.
     Full(State),
     /// An `inet_timewait_sock` in substate TIME_WAIT.
     TimeWait,
-    /// An `inet_timewait_sock` in substate FIN_WAIT2: the socket was closed by its owner.
+    /// An `inet_timewait_sock` in substate FIN_WAIT2: its owner has closed the socket.
     FinWait2Mini,
-    /// A `request_sock`: SYN received, not acknowledged (NEW_SYN_RECV).
+    /// A `request_sock`: half-open (NEW_SYN_RECV).
     Request,
 }
 
 impl Kind {
-    /// What a row shows that counts for `state`.
+    /// The kind of object that counts in `state`.
     #[must_use]
     pub fn in_state(state: State) -> Self {
         match state {
@@ -64,7 +64,7 @@ impl Kind {
         }
     }
 
-    /// The state that the row counts for.
+    /// The state that the row counts in.
     #[must_use]
     pub fn state(self) -> State {
         match self {
@@ -76,45 +76,44 @@ impl Kind {
     }
 }
 
-/// By what a row tells which socket it shows.
+/// How a row identifies its socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Identity {
-    /// What /proc/net/tcp shows.
+    /// As /proc/net/tcp shows it.
     Tuple {
-        /// Its ends. Not of one socket alone: listeners may share them, and a mini-socket or a request
-        /// has those of a full socket.
+        /// Addresses and ports. Several sockets can have the same: listeners may share them, and a mini-socket or a
+        /// request can have those of a full socket.
         tuple: Tuple,
-        /// Inode of the owner's descriptor; 0 where there is none (mini-sockets, requests, orphans,
-        /// connections not yet accepted).
+        /// Inode of the owner's descriptor; 0 if there is none (mini-sockets, requests, orphans, connections that
+        /// are not accepted yet).
         inode: u64,
     },
-    /// Its kernel address, which an event carries too.
+    /// The kernel address of the socket, which events carry too.
     Address(u64),
 }
 
-/// One socket of a listing.
+/// One socket of a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// Its family.
+    /// The socket's family.
     pub family: Family,
-    /// Which it is.
+    /// Which socket it is.
     pub identity: Identity,
-    /// What it is, and its state.
+    /// The kernel object and its state.
     pub kind: Kind,
-    /// Bytes received and not yet read; for a listener no bytes but the accept queue's length.
+    /// Bytes received but not yet read; for a listener the length of its accept queue.
     pub receive_queue: u32,
-    /// Bytes written and not yet acknowledged.
+    /// Bytes written but not yet acknowledged.
     pub send_queue: u32,
 }
 
-/// Who takes the rows of a listing.
+/// Receives the rows of a snapshot.
 pub trait RowSink {
-    /// The kernel has listed some more rows, which now follow: what happened to their sockets until
-    /// this moment shows in them, what happens from now on does not.
+    /// One read from the kernel has ended. Its rows follow; they do not show what happens from now on.
     fn listed(&mut self);
-    /// A socket.
+    /// Takes a row.
     fn row(&mut self, row: &Row);
-    /// A row that is none.
+    /// Takes a row that does not parse.
     fn broken(&mut self, row: BrokenRow<'_>);
 }
 
@@ -123,15 +122,15 @@ pub trait RowSink {
 pub struct BrokenRow<'a> {
     /// The file.
     pub path: &'a Path,
-    /// Its line, the header being the first.
+    /// The line in the file, from 1; the header is line 1.
     pub line: u64,
-    /// The field.
+    /// The field that does not parse.
     pub field: &'static str,
-    /// What stands there.
+    /// The text of the field.
     pub value: String,
 }
 
-/// Where listings come from.
+/// Where the rows of a snapshot come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SnapshotSource {
     /// /proc/net/tcp and tcp6
@@ -141,7 +140,7 @@ pub enum SnapshotSource {
 }
 
 impl SnapshotSource {
-    /// The word for it in metrics and reports.
+    /// The word for the source in metrics, the API, and the log.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -151,7 +150,7 @@ impl SnapshotSource {
     }
 }
 
-/// A listing added up: what there is, by kind.
+/// The sums of the rows of a snapshot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Full sockets by state. TIME_WAIT and CLOSE stay 0.
@@ -162,11 +161,11 @@ pub struct Tally {
     pub fin_wait2_mini: PerFamily<u64>,
     /// Half-open requests.
     pub requests: PerFamily<u64>,
-    /// Bytes in receive queues, LISTEN left out.
+    /// Bytes in receive queues, without listeners.
     pub receive_queue_bytes: PerFamily<u64>,
-    /// Bytes in send queues, LISTEN left out.
+    /// Bytes in send queues, without listeners.
     pub send_queue_bytes: PerFamily<u64>,
-    /// Rows added.
+    /// Number of rows.
     pub rows: u64,
 }
 
@@ -189,13 +188,13 @@ impl Tally {
         self.rows += 1;
     }
 
-    /// All mini-sockets: what sockstat calls `tw`.
+    /// All mini-sockets: the `tw` of sockstat.
     #[must_use]
     pub fn minis(&self) -> u64 {
         self.time_wait.total() + self.fin_wait2_mini.total()
     }
 
-    /// The numbers that /proc/net/tcp shows: the kinds merged by state.
+    /// Sockets by state, as /proc/net/tcp shows them.
     #[must_use]
     pub fn connections(&self) -> PerState<u64> {
         let mut connections = self.full;

@@ -1,8 +1,8 @@
-//! The words for states and families, as node_exporter and its dashboards write them.
+//! States, families and kernel objects: their label values, and tables indexed by them.
 
 pub use tcpstat_ebpf::{Family, State};
 
-/// node_exporter's word for `state`: the value of the label `state`.
+/// The value of the label `state`, as node_exporter writes it. States that /proc/net/tcp shows alike share one.
 #[must_use]
 pub const fn state_word(state: State) -> &'static str {
     match state {
@@ -29,7 +29,7 @@ pub const fn family_word(family: Family) -> &'static str {
     }
 }
 
-/// The kernel's structure that is in a state.
+/// A kind of kernel object that counts as a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Object {
     /// `struct sock`
@@ -41,7 +41,7 @@ pub enum Object {
 }
 
 impl Object {
-    /// What is in `state`.
+    /// The kind of object that can be in `state`.
     #[must_use]
     pub const fn in_state(state: State) -> Self {
         match state {
@@ -52,20 +52,20 @@ impl Object {
     }
 }
 
-/// Which objects are counted as they come and go, besides full sockets: those that the kernel let hooks
-/// attach for.
+/// Which groups of hooks are attached. Each counts the transitions of one kind of object; the tracer always counts
+/// those of full sockets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Hooks {
-    /// Mini-sockets, by their substates.
+    /// The hooks of mini-sockets.
     pub timewait: bool,
-    /// Half-open requests.
+    /// The hooks of half-open requests.
     pub requests: bool,
 }
 
 impl Hooks {
-    /// Whether `object` is counted as it comes and goes.
+    /// Whether the transitions of `object` are counted.
     #[must_use]
-    pub const fn tell_of(self, object: Object) -> bool {
+    pub const fn counts(self, object: Object) -> bool {
         match object {
             Object::Full => true,
             Object::Mini => self.timewait,
@@ -73,14 +73,14 @@ impl Hooks {
         }
     }
 
-    /// The word for each that is counted.
+    /// The names of the attached groups.
     #[must_use]
     pub fn words(self) -> Vec<&'static str> {
         let each = [(self.timewait, "timewait"), (self.requests, "requests")];
         each.into_iter().filter_map(|(counted, word)| counted.then_some(word)).collect()
     }
 
-    /// The word for them together in metrics and reports.
+    /// The names of the attached groups in metrics and reports, joined by a comma; `none` if there are none.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match (self.timewait, self.requests) {
@@ -110,7 +110,7 @@ impl<T> std::ops::IndexMut<Family> for PerFamily<T> {
 }
 
 impl<T: Copy + std::iter::Sum> PerFamily<T> {
-    /// Both families together.
+    /// The sum over both families.
     #[must_use]
     pub fn total(&self) -> T {
         self.0.iter().copied().sum()
@@ -135,22 +135,22 @@ impl<T> std::ops::IndexMut<(Family, State)> for PerState<T> {
 }
 
 impl<T: Copy> PerState<T> {
-    /// The value that `f` gives for each family and state.
+    /// Calls `f` for each family and state.
     pub fn from_fn(mut f: impl FnMut(Family, State) -> T) -> Self {
         Self(Family::ALL.map(|family| State::EVERY.map(|state| f(family, state))))
     }
 
-    /// Every family, state and value, in the order of [`Family::ALL`] and [`State::EVERY`].
+    /// All values with family and state, in the order of [`Family::ALL`] and [`State::EVERY`].
     pub fn iter(&self) -> impl Iterator<Item = (Family, State, T)> + '_ {
         self.among(State::EVERY)
     }
 
-    /// The same for the states that a socket can be shown in.
+    /// The values of the states in [`State::ALL`], with family and state.
     pub fn shown(&self) -> impl Iterator<Item = (Family, State, T)> + '_ {
         self.among(State::ALL)
     }
 
-    /// The values of both families for the states that such objects are in.
+    /// The values of both families for the states of this kind of object.
     pub fn of(&self, object: Object) -> impl Iterator<Item = T> + '_ {
         self.iter()
             .filter(move |&(_, state, _)| Object::in_state(state) == object)
@@ -168,8 +168,8 @@ impl<T: Copy> PerState<T> {
 }
 
 impl<T: Copy + Default + std::ops::AddAssign> PerState<T> {
-    /// The values as /proc/net/tcp shows them: mini-sockets in FIN_WAIT2 with the full sockets in it,
-    /// requests with SYN_RECV.
+    /// The values as /proc/net/tcp shows them: mini-sockets in FIN_WAIT2 are added to the full sockets in that
+    /// state, and requests to SYN_RECV.
     #[must_use]
     pub fn merged(&self) -> Self {
         let mut merged = *self;
@@ -185,7 +185,7 @@ impl<T: Copy + Default + std::ops::AddAssign> PerState<T> {
     }
 }
 
-/// The kernel's numbers begin at 1; `FinWait2Mini` comes after them.
+/// The index of a state. The kernel's numbers begin at 1; `FinWait2Mini` follows them.
 const fn slot(state: State) -> usize {
     match state {
         State::FinWait2Mini => State::NewSynRecv as usize,
@@ -198,7 +198,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_state_has_a_place_of_its_own() {
+    fn every_state_has_its_own_index() {
         let numbers = PerState::from_fn(|family, state| (family as u8) << 4 | state.number());
         for (family, state, number) in numbers.iter() {
             assert_eq!(number, (family as u8) << 4 | state.number());
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn merged_values_are_those_that_are_shown() {
+    fn merged_values_are_those_of_the_states_that_are_shown() {
         let merged = PerState::from_fn(|_, state| u64::from(state.number())).merged();
         assert_eq!(merged[(Family::Ipv4, State::FinWait2)], 5 + 14);
         assert_eq!(merged[(Family::Ipv6, State::SynRecv)], 3 + 12);

@@ -1,4 +1,4 @@
-//! Transitions: one of one socket, and how often each has been seen, added up over all CPUs.
+//! Transitions: an event of one socket, and the number of events of each kind.
 
 use tcpstat_ebpf::{BANK_CELLS, Bank, Family, State, cell};
 
@@ -7,18 +7,18 @@ use crate::{snapshot::Tuple, states::Object};
 /// One transition of one socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// The socket's kernel address: its identity between birth and death.
+    /// The socket's kernel address. It identifies the socket from its birth to its death.
     pub skaddr: u64,
-    /// State before.
+    /// State before the transition.
     pub old: State,
-    /// State after.
+    /// State after the transition.
     pub new: State,
-    /// Its ends; at a birth not to be trusted (`tcpstat_ebpf::EventRecord`).
+    /// Its ends. They are unreliable at its birth (`tcpstat_ebpf::EventRecord`).
     pub tuple: Tuple,
 }
 
-/// The moves that a full socket can make, after net/ipv4/tcp*.c.
-pub const MOVES: [(State, State); 25] = [
+/// The transitions that a full socket can make, from net/ipv4/tcp*.c.
+pub const TRANSITIONS: [(State, State); 25] = [
     (State::Close, State::SynSent),
     (State::Close, State::Listen),
     (State::SynSent, State::Established),
@@ -41,66 +41,65 @@ pub const MOVES: [(State, State); 25] = [
     (State::CloseWait, State::Close),
     (State::LastAck, State::Close),
     (State::Closing, State::Close),
-    // A socket taken over by TCP_REPAIR, and Fast Open's data with the FIN.
+    // A socket that TCP_REPAIR restores, and Fast Open data with a FIN.
     (State::Close, State::Established),
     (State::Established, State::FinWait2),
     (State::SynRecv, State::Closing),
 ];
 
-/// Number of transitions by (family, oldstate, newstate). Arithmetic wraps, as the kernel's does.
+/// Number of transitions by family, old state and new state. Arithmetic wraps, as in the kernel.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Transitions {
     cells: Box<[u64; BANK_CELLS]>,
 }
 
 impl Transitions {
-    /// How often `old` became `new`.
+    /// The number of transitions from `old` to `new`.
     #[must_use]
     pub fn get(&self, family: Family, old: State, new: State) -> u64 {
         self.cells[cell(Bank::Plain, family, old.number(), new.number())]
     }
 
-    /// Counts `times` more of `old` becoming `new`.
+    /// Adds `times` transitions from `old` to `new`.
     pub fn add(&mut self, family: Family, old: State, new: State, times: u64) {
         let count = &mut self.cells[cell(Bank::Plain, family, old.number(), new.number())];
         *count = count.wrapping_add(times);
     }
 
-    /// All transitions together.
+    /// The sum over all families and states.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.cells.iter().fold(0, |sum, count| sum.wrapping_add(*count))
     }
 
-    /// What has come since `earlier`.
+    /// The number of transitions since `earlier`.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         self.zip(earlier, u64::wrapping_sub)
     }
 
-    /// Both together.
+    /// The sum of both.
     #[must_use]
     pub fn plus(&self, other: &Self) -> Self {
         self.zip(other, u64::wrapping_add)
     }
 
-    /// Whether no such object has made a transition since `earlier`.
+    /// Whether no object of this kind has made a transition since `earlier`.
     #[must_use]
     pub fn still(&self, object: Object, earlier: &Self) -> bool {
-        let moved = |old, new| moved(old, new) == object;
         pairs()
-            .filter(|&(_, old, new)| moved(old, new))
+            .filter(|&(_, old, new)| object_of(old, new) == object)
             .all(|(family, old, new)| self.get(family, old, new) == earlier.get(family, old, new))
     }
 
-    /// Every transition that has been seen, with its count.
+    /// Family, old state, new state and number of each transition whose number is not 0.
     pub fn seen(&self) -> impl Iterator<Item = (Family, State, State, u64)> + '_ {
         pairs()
             .map(|(family, old, new)| (family, old, new, self.get(family, old, new)))
             .filter(|&(.., count)| count != 0)
     }
 
-    /// The counts from the cells of one bank; `cells` gives the value at each index.
+    /// The numbers in one bank of counters. `cells` returns the value at an index of `tcpstat_ebpf::cell`.
     #[must_use]
     pub fn from_cells(cells: impl Fn(usize) -> u64) -> Self {
         let mut counts = Self::default();
@@ -115,10 +114,10 @@ impl Transitions {
     }
 }
 
-/// The object that makes the transition.
+/// The kind of object that makes this transition.
 #[must_use]
-pub const fn moved(old: State, new: State) -> Object {
-    // All come from CLOSE.
+pub const fn object_of(old: State, new: State) -> Object {
+    // Every object comes from CLOSE.
     Object::in_state(if matches!(old, State::Close) { new } else { old })
 }
 

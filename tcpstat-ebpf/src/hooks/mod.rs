@@ -1,5 +1,5 @@
-//! Programs on the beginning and end of kernel functions (`fentry`, `fexit`): they tell of what is no
-//! `struct sock`, and so makes no transition that the tracepoint knows.
+//! Programs on the entry and exit of kernel functions (`fentry`, `fexit`). They count mini-sockets and requests,
+//! which are no `struct sock`, so that the tracepoint does not report them.
 //!
 //! A mini-socket or request comes from CLOSE and goes to CLOSE, as a full socket does. All of them
 //! begin with a `struct sock_common`.
@@ -11,35 +11,34 @@ use tcpstat_ebpf::{EventRecord, Family};
 
 use crate::{
     maps::{NET_INUM, NETNS_INUM, SOCK_FAMILY, SOCK_NET, SOCK_NUM},
-    typed::{ends, load},
+    typed::write_addresses,
 };
 
-/// The family of a socket of the counted namespace.
+/// The family of a socket; `None` outside the counted namespace, and for other families.
 ///
 /// # Safety
-/// As [`load`]; `common` begins with a `struct sock_common`.
+/// `common` begins with a `struct sock_common`, and the kernel passed it.
 #[inline(always)]
 unsafe fn counted_family(common: *const u8) -> Option<Family> {
     // SAFETY: as the function's.
     unsafe {
-        let net = load::<*const u8>(common, &SOCK_NET);
-        if load::<u32>(net, &NET_INUM) != NETNS_INUM.load() {
+        if NET_INUM.read(SOCK_NET.read(common)) != NETNS_INUM.load() {
             return None;
         }
-        Family::from_address_family(load::<u16>(common, &SOCK_FAMILY))
+        Family::from_address_family(SOCK_FAMILY.read(common))
     }
 }
 
-/// Writes whose record it is: the object at `skaddr`, with the ends of `common`.
+/// Writes the object's address, and the ends of `common`.
 ///
 /// # Safety
-/// As [`load`]; `common` begins with a `struct sock_common`.
+/// `common` begins with a `struct sock_common` of this family, and the kernel passed it.
 #[inline(always)]
 unsafe fn fill(record: &mut EventRecord, skaddr: *const u8, common: *const u8, family: Family) {
     // SAFETY: as the function's.
     unsafe {
         record.skaddr = skaddr as u64;
-        record.sport = load(common, &SOCK_NUM);
-        ends(record, common, family);
+        record.sport = SOCK_NUM.read(common);
+        write_addresses(record, common, family);
     }
 }

@@ -1,4 +1,4 @@
-//! What is measured: the work of a listing and of a scrape, on data like the kernel's.
+//! The measured work: parts of a snapshot and of a scrape, with data like the kernel's.
 
 use std::{fmt::Write as _, fs, time::Duration};
 
@@ -8,20 +8,21 @@ use tcpstat_user::{
         Ledger,
         rewind::{ByAddress, ByTuple, Rewind},
     },
-    metrics::{Format, HealthValues, SnapshotValues, TracerValues, Values},
+    metrics::{Format, SnapshotValues, TracerValues, Values},
     procfs::{Limits, ProcessStatus, Procfs, Sockstat},
     snapshot::{BrokenRow, Identity, Kind, Row, RowSink, Tally, Tuple},
     states::{Family, Hooks, PerFamily, PerState, State},
-    transitions::{MOVES, Transitions},
+    tracker::Health,
+    transitions::{TRANSITIONS, Transitions},
 };
 use tempfile::TempDir;
 
-/// A folder with a net/tcp of so many rows.
+/// A folder with a file net/tcp.
 pub(crate) struct Table {
     folder: TempDir,
 }
 
-/// Adds rows up, and does nothing else.
+/// Adds up rows, and does nothing else.
 #[derive(Default)]
 struct Sum(Tally);
 
@@ -59,7 +60,7 @@ impl Table {
         Self { folder }
     }
 
-    /// Reads and parses all of it; gives the number of rows.
+    /// Reads and parses all rows; returns their number.
     pub(crate) fn list(&self) -> u64 {
         let mut sum = Sum::default();
         Procfs::new(self.folder.path()).each_socket(&mut sum).expect("it is there");
@@ -82,7 +83,7 @@ fn sockets(rows: u16) -> impl Iterator<Item = Row> {
     })
 }
 
-/// Takes rows of /proc for the rewind, and rewinds.
+/// Gives rows of /proc to the rewind; returns the number of established sockets.
 pub(crate) fn rewind_by_tuple(rows: u16) -> u64 {
     let mut rewind = ByTuple::default();
     for row in sockets(rows) {
@@ -91,7 +92,7 @@ pub(crate) fn rewind_by_tuple(rows: u16) -> u64 {
     rewind.at_cut().sockets[(Family::Ipv4, State::Established)]
 }
 
-/// The same with rows of the iterator, in a slab's order.
+/// The same with rows of the iterator, in the order of a slab.
 pub(crate) fn rewind_by_address(rows: u16) -> u64 {
     let mut rewind = ByAddress::default();
     for row in sockets(rows) {
@@ -102,7 +103,7 @@ pub(crate) fn rewind_by_address(rows: u16) -> u64 {
     rewind.at_cut().sockets[(Family::Ipv4, State::Established)]
 }
 
-/// The numbers of a scrape.
+/// Evaluates the ledger as a scrape does.
 pub(crate) fn connections() -> u64 {
     let mut transitions = Transitions::from_cells(|_| 0);
     transitions.add(Family::Ipv4, State::Close, State::SynSent, 1_000);
@@ -112,19 +113,19 @@ pub(crate) fn connections() -> u64 {
     ledger.connections(&transitions, 12, 0)[(Family::Ipv4, State::Established)]
 }
 
-/// A scrape of a tracer that has seen much.
+/// The values of a scrape with a tracer.
 pub(crate) fn values() -> Values {
     Values {
         connections: Some(PerState::from_fn(|_, state| u64::from(state.number()) * 123)),
         tracer: Some(TracerValues {
             program: "tp_btf",
             hooks: "none",
-            transitions: all_moves(),
+            transitions: all_transitions(),
             drift: PerState::default(),
             corrections: PerState::default(),
             events_missed: 3,
             tracer_changes: 0,
-            health: HealthValues { consistent: true, ..HealthValues::default() },
+            health: Health { consistent: true, ..Health::default() },
         }),
         snapshot: Some(SnapshotValues {
             source: "procfs",
@@ -141,18 +142,18 @@ pub(crate) fn values() -> Values {
     }
 }
 
-/// Some of every move that TCP makes, in both families.
-fn all_moves() -> Transitions {
+/// Some of each transition that TCP makes, in both families.
+fn all_transitions() -> Transitions {
     let mut transitions = Transitions::from_cells(|_| 0);
     for family in Family::ALL {
-        for (times, (old, new)) in (1..).zip(MOVES) {
+        for (times, (old, new)) in (1..).zip(TRANSITIONS) {
             transitions.add(family, old, new, times * 1_234);
         }
     }
     transitions
 }
 
-/// The length of their exposition.
+/// Encodes the values; returns the length of the text.
 pub(crate) fn expose(values: Values, format: Format) -> usize {
     values.encode(format).len()
 }

@@ -8,7 +8,7 @@ use super::Text;
 use crate::{
     history::{CAPACITY, History, Moment, Sample},
     states::{Family, PerState, State, family_word, state_word},
-    transitions::{MOVES, Transitions},
+    transitions::{TRANSITIONS, Transitions},
 };
 
 /// The last millisecond that RFC 3339 can express.
@@ -141,7 +141,7 @@ fn sample(
     let transitions = transitions.map(|total| {
         let mut transitions = Transitions::default();
         for family in Family::ALL {
-            for (old, new) in MOVES {
+            for (old, new) in TRANSITIONS {
                 let total = total(family_word(family), state_word(old), state_word(new));
                 transitions.add(family, old, new, total.unwrap_or_default());
             }
@@ -164,7 +164,7 @@ fn by_transition<T>(mut value: impl FnMut(Family, State, State) -> Option<T>) ->
     let mut all = ByTransition::new();
     for family in Family::ALL {
         let transitions = all.entry(family_word(family).into()).or_default();
-        for (old, new) in MOVES {
+        for (old, new) in TRANSITIONS {
             if let Some(value) = value(family, old, new) {
                 let of_old = transitions.entry(state_word(old).into()).or_default();
                 of_old.insert(state_word(new).into(), value);
@@ -257,7 +257,7 @@ mod tests {
                     let sockets = read.connections(family, state);
                     assert_eq!(sockets, written.connections(family, state));
                 }
-                for (old, new) in MOVES {
+                for (old, new) in TRANSITIONS {
                     let total = read.transitions(family, old, new);
                     assert_eq!(total, written.transitions(family, old, new));
                 }

@@ -135,7 +135,7 @@ impl Report {
                     found.get_or_insert(program);
                 }
                 Err(error) => {
-                    error.tell_kernel_log();
+                    error.write_kernel_log();
                     self.add(program.word(), &format!("refused: {error}"));
                     self.add("", &format!("→ {}", error.remedy(privileges)));
                 }

@@ -25,6 +25,28 @@ enum TracerChoice {
     Off,
 }
 
+/// Source of snapshots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum SnapshotChoice {
+    /// /proc while a snapshot takes less than 1 % of the interval, else the BPF iterator; if that takes
+    /// longer too, the interval grows
+    Auto,
+    /// /proc/net/tcp and tcp6
+    Procfs,
+    /// The BPF iterator
+    Iter,
+}
+
+impl From<SnapshotChoice> for SourceChoice {
+    fn from(choice: SnapshotChoice) -> Self {
+        match choice {
+            SnapshotChoice::Auto => Self::Auto,
+            SnapshotChoice::Procfs => Self::Procfs,
+            SnapshotChoice::Iter => Self::Iter,
+        }
+    }
+}
+
 /// Flags of the commands that count.
 #[derive(Args, Clone, Debug)]
 pub(super) struct CountingArgs {
@@ -52,7 +74,7 @@ pub(super) struct CountingArgs {
         value_enum,
         help_heading = "Snapshots"
     )]
-    snapshot: SourceChoice,
+    snapshot: SnapshotChoice,
 
     /// Time between two snapshots; tcpstat compares the counts with each of them
     #[arg(
@@ -95,7 +117,7 @@ impl CountingArgs {
             procfs: procfs.clone(),
             tracer,
             programs,
-            source: self.snapshot,
+            source: self.snapshot.into(),
             snapshot_interval: self.snapshot_interval,
         };
         Ok(Counting { procfs, tracker })
@@ -170,10 +192,10 @@ fn find_tracer(programs: &[Program], procfs: &Procfs) -> Option<Tracer> {
             return None;
         }
     };
-    let (tracer, refused) = kernel::climb(programs, netns_inum);
+    let (tracer, refused) = kernel::load_first(programs, netns_inum);
     for Attempt { program, error } in &refused {
         debug!(program = program.word(), "refused: {error}");
-        error.tell_kernel_log();
+        error.write_kernel_log();
     }
     let privileges = Privileges::read();
     let with_remedy = |Attempt { program, error }: &Attempt| {
@@ -186,7 +208,7 @@ fn find_tracer(programs: &[Program], procfs: &Procfs) -> Option<Tracer> {
         }
         for refusal in &tracer.hooks_refused {
             debug!(hooks = refusal.group, "refused: {refusal}");
-            refusal.error.tell_kernel_log();
+            refusal.error.write_kernel_log();
         }
         let hooks = tracer.hooks.word();
         info!(program = tracer.program.word(), hooks, "counting in the kernel");

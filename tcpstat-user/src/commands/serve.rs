@@ -112,7 +112,7 @@ pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     resources::check(MIN_THREADS, MIN_DESCRIPTORS)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
-        .on_thread_start(kernel::ask_for_short_turns)
+        .on_thread_start(kernel::request_short_slices)
         .enable_all()
         .build()
         .context("starting the runtime")?;

@@ -1,7 +1,7 @@
-//! The last ten minutes, one sample a second, in a ring of bounded size.
+//! The last ten minutes, one sample each second, in a ring of bounded size.
 //!
-//! Plain data: no I/O, no clock. Time comes in as a value, by two clocks: the host's uptime, which never
-//! steps and which every interval is measured by, and the wall clock, which tells people when it was.
+//! Plain data: no I/O, no clock. Time is a parameter, by two clocks: the host's uptime, which never steps and
+//! measures every interval, and the wall clock, which people read.
 
 mod sample;
 
@@ -9,16 +9,16 @@ use std::{cmp::Ordering, collections::VecDeque};
 
 pub use sample::{Moment, Rates, Sample};
 
-/// Milliseconds from one sample to the next.
+/// Time between two samples, in milliseconds.
 pub const INTERVAL_MS: u64 = 1_000;
 
-/// How far back the ring reaches, in milliseconds of uptime.
+/// Time that the ring covers, in milliseconds of uptime.
 pub const SPAN_MS: u64 = 10 * 60 * 1_000;
 
-/// Samples in the ring at most.
+/// Maximum number of samples in the ring.
 pub const CAPACITY: usize = (SPAN_MS / INTERVAL_MS) as usize;
 
-// All of it stays below 400 KB.
+// The ring takes less than 400 KB.
 const _: () = assert!(CAPACITY * size_of::<Sample>() < 400_000);
 
 /// The last samples, in the order of their uptime.
@@ -28,10 +28,10 @@ pub struct History {
 }
 
 impl History {
-    /// Adds the newest sample, and drops what is older than [`SPAN_MS`] before it.
+    /// Adds the newest sample, and drops the samples that are [`SPAN_MS`] older or more.
     ///
-    /// One of the same moment takes the place of the last. One of an earlier uptime is of another boot,
-    /// and drops all that is there.
+    /// A sample with the same uptime replaces the last one. A sample with a lower uptime is of another boot, and
+    /// replaces all.
     pub fn push(&mut self, sample: Sample) {
         if let Some(newest) = self.newest() {
             match sample.at.uptime_ms.cmp(&newest.at.uptime_ms) {
@@ -52,26 +52,26 @@ impl History {
         self.samples.push_back(sample);
     }
 
-    /// The newest sample.
+    /// The newest sample; `None` before the first.
     #[must_use]
     pub fn newest(&self) -> Option<&Sample> {
         self.samples.back()
     }
 
-    /// Every sample, the oldest first.
+    /// All samples, oldest first.
     #[must_use]
     pub fn samples(&self) -> impl DoubleEndedIterator<Item = &Sample> + ExactSizeIterator {
         self.samples.iter()
     }
 
-    /// Every two samples that follow one another, with the rates between them: `None` where they cannot
-    /// be told.
+    /// Each two successive samples with the rates between them; `None` if the rates are unknown: see
+    /// [`Rates::between`].
     pub fn intervals(&self) -> impl Iterator<Item = (&Sample, &Sample, Option<Rates>)> {
         let pairs = self.samples.iter().zip(self.samples.iter().skip(1));
         pairs.map(|(earlier, later)| (earlier, later, Rates::between(earlier, later)))
     }
 
-    /// The rates between the last two samples.
+    /// The rates between the last two samples; `None` if they are unknown.
     #[must_use]
     pub fn rates(&self) -> Option<Rates> {
         let mut newest_first = self.samples.iter().rev();
@@ -79,9 +79,8 @@ impl History {
         Rates::between(earlier, later)
     }
 
-    /// When `sample` was taken by the wall clock as it stands at the newest sample, in milliseconds
-    /// since the epoch: whatever the clock has stepped by meanwhile, times ascend and keep their
-    /// distances.
+    /// The time of `sample`, by the wall clock of the newest sample, in milliseconds since the epoch. So times ascend
+    /// and keep their distances even if the clock has stepped between the samples.
     #[must_use]
     pub fn unix_ms(&self, sample: &Sample) -> u64 {
         let newest = self.newest().unwrap_or(sample).at;

@@ -1,34 +1,34 @@
-//! One look at the numbers, and the rates between two.
+//! One sample of the numbers, and the rates between two samples.
 
 use crate::{
     states::{Family, PerState, State},
-    transitions::{MOVES, Transitions},
+    transitions::{TRANSITIONS, Transitions},
 };
 
-/// When something was, by both clocks.
+/// A time, by both clocks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Moment {
     /// The wall clock: milliseconds since the epoch. It may step.
     pub unix_ms: u64,
-    /// The host's uptime in milliseconds, time in suspend included (`CLOCK_BOOTTIME`). It never steps,
-    /// and goes on when tcpstat is started anew.
+    /// The host's uptime in milliseconds, including suspend (`CLOCK_BOOTTIME`). It never steps, and a restart of
+    /// tcpstat does not reset it.
     pub uptime_ms: u64,
 }
 
 /// The numbers at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sample {
-    /// When they were read.
+    /// When the numbers were read.
     pub at: Moment,
     /// By family and by [`State::ALL`].
     connections: [[u32; State::ALL.len()]; Family::ALL.len()],
-    /// By family and by [`MOVES`].
-    transitions: Option<[[u64; MOVES.len()]; Family::ALL.len()]>,
+    /// By family and by [`TRANSITIONS`].
+    transitions: Option<[[u64; TRANSITIONS.len()]; Family::ALL.len()]>,
 }
 
 impl Sample {
-    /// `connections` are sockets by the states that they are shown in, `transitions` those since the
-    /// tracer's start; `None` without a tracer.
+    /// `connections` are the sockets by state, as /proc/net/tcp shows them; `transitions` are those since the start,
+    /// `None` without a tracer. A count above [`u32::MAX`] is stored as that.
     #[must_use]
     pub fn new(at: Moment, connections: &PerState<u64>, transitions: Option<&Transitions>) -> Self {
         let sockets =
@@ -37,41 +37,42 @@ impl Sample {
             at,
             connections: Family::ALL.map(|family| State::ALL.map(|state| sockets(family, state))),
             transitions: transitions.map(|transitions| {
-                Family::ALL.map(|family| MOVES.map(|(old, new)| transitions.get(family, old, new)))
+                Family::ALL
+                    .map(|family| TRANSITIONS.map(|(old, new)| transitions.get(family, old, new)))
             }),
         }
     }
 
-    /// Sockets in `state`, as /proc/net/tcp shows them: half-open requests are in `SynRecv`, mini-sockets
-    /// in `FinWait2` and `TimeWait`, and none is in the states that are not of [`State::ALL`].
+    /// Sockets in `state`, as /proc/net/tcp shows them: half-open requests are in `SynRecv`, mini-sockets in
+    /// `FinWait2` and `TimeWait`. A state that is not in [`State::ALL`] has none.
     #[must_use]
     pub fn connections(&self, family: Family, state: State) -> u64 {
         let place = State::ALL.iter().position(|&shown| shown == state);
         place.map_or(0, |place| u64::from(self.connections[family as usize][place]))
     }
 
-    /// Whether a tracer counted.
+    /// Whether the sample has transitions of a tracer.
     #[must_use]
     pub fn traced(&self) -> bool {
         self.transitions.is_some()
     }
 
-    /// How often sockets had gone from `old` to `new` since the tracer's start; `None` without a tracer,
-    /// and for what is none of [`MOVES`].
+    /// Transitions from `old` to `new` since the start; `None` without a tracer, and if the transition is not in
+    /// [`TRANSITIONS`].
     #[must_use]
     pub fn transitions(&self, family: Family, old: State, new: State) -> Option<u64> {
-        let place = MOVES.iter().position(|&listed| listed == (old, new))?;
+        let place = TRANSITIONS.iter().position(|&listed| listed == (old, new))?;
         Some(self.transitions.as_ref()?[family as usize][place])
     }
 }
 
-/// Transitions a second, on the average between two samples.
+/// Average transitions per second between two samples.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Rates([[f64; MOVES.len()]; Family::ALL.len()]);
+pub struct Rates([[f64; TRANSITIONS.len()]; Family::ALL.len()]);
 
 impl Rates {
-    /// `None` without a tracer at both, without time between them, and where a count has gone back: it
-    /// is another tracer's then.
+    /// The rates between two samples. `None` if one of them has no transitions, if no time has passed, and if a
+    /// count is lower in the later one: then another run of tcpstat counted it.
     #[must_use]
     pub fn between(earlier: &Sample, later: &Sample) -> Option<Self> {
         let elapsed_ms = later.at.uptime_ms.checked_sub(earlier.at.uptime_ms)?;
@@ -79,7 +80,7 @@ impl Rates {
         if elapsed_ms == 0 {
             return None;
         }
-        let mut rates = Self([[0.0; MOVES.len()]; Family::ALL.len()]);
+        let mut rates = Self([[0.0; TRANSITIONS.len()]; Family::ALL.len()]);
         let counts = before.as_flattened().iter().zip(after.as_flattened());
         for (rate, (before, after)) in rates.0.as_flattened_mut().iter_mut().zip(counts) {
             *rate = precise(after.checked_sub(*before)?) * 1e3 / precise(elapsed_ms);
@@ -87,15 +88,15 @@ impl Rates {
         Some(rates)
     }
 
-    /// Sockets a second that went from `old` to `new`; 0 for what is none of [`MOVES`].
+    /// Transitions from `old` to `new` per second; 0 if the transition is not in [`TRANSITIONS`].
     #[must_use]
     pub fn per_second(&self, family: Family, old: State, new: State) -> f64 {
-        let place = MOVES.iter().position(|&listed| listed == (old, new));
+        let place = TRANSITIONS.iter().position(|&listed| listed == (old, new));
         place.map_or(0.0, |place| self.0[family as usize][place])
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "what comes between two samples is below 2^53")]
+#[expect(clippy::cast_precision_loss, reason = "differences between two samples are below 2^53")]
 fn precise(number: u64) -> f64 {
     number as f64
 }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     states::{Family, PerState, State},
-    transitions::{MOVES, Transitions},
+    transitions::{TRANSITIONS, Transitions},
 };
 
 const V4: Family = Family::Ipv4;
@@ -26,11 +26,11 @@ fn births(earlier: &Sample, later: &Sample) -> Option<f64> {
 }
 
 #[test]
-fn a_sample_tells_what_it_was_made_of() {
+fn a_sample_returns_the_counts_it_was_made_of() {
     let connections =
         PerState::from_fn(|family, state| 100 * family as u64 + u64::from(state.number()));
     let mut transitions = Transitions::default();
-    for (place, (old, new)) in MOVES.into_iter().enumerate() {
+    for (place, (old, new)) in TRANSITIONS.into_iter().enumerate() {
         transitions.add(Family::Ipv6, old, new, place as u64);
     }
     let sample = Sample::new(Moment::default(), &connections, Some(&transitions));
@@ -38,7 +38,7 @@ fn a_sample_tells_what_it_was_made_of() {
         assert_eq!(sample.connections(family, state), sockets);
     }
     assert_eq!(sample.connections(V4, State::NewSynRecv), 0);
-    for (place, (old, new)) in MOVES.into_iter().enumerate() {
+    for (place, (old, new)) in TRANSITIONS.into_iter().enumerate() {
         assert_eq!(sample.transitions(Family::Ipv6, old, new), Some(place as u64));
         assert_eq!(sample.transitions(V4, old, new), Some(0));
     }
@@ -46,26 +46,26 @@ fn a_sample_tells_what_it_was_made_of() {
 }
 
 #[test]
-fn more_sockets_than_fit_are_as_many_as_fit() {
+fn a_count_above_u32_is_stored_as_the_maximum() {
     let connections = PerState::from_fn(|_, _| u64::MAX);
     let sample = Sample::new(Moment::default(), &connections, None);
     assert_eq!(sample.connections(V4, State::Listen), u64::from(u32::MAX));
 }
 
 #[test]
-fn a_rate_is_by_the_uptime_that_has_passed_though_ticks_were_missed() {
+fn a_rate_is_per_second_of_uptime_even_if_samples_are_missing() {
     assert_eq!(births(&sample(0, 1_000, Some(7)), &sample(0, 2_000, Some(12))), Some(5.0));
     assert_eq!(births(&sample(0, 1_000, Some(7)), &sample(0, 5_000, Some(27))), Some(5.0));
 }
 
 #[test]
-fn a_wall_clock_that_steps_changes_no_rate() {
+fn a_step_of_the_wall_clock_changes_no_rate() {
     let earlier = sample(9_000_000, 1_000, Some(10));
     assert_eq!(births(&earlier, &sample(60, 3_000, Some(20))), Some(5.0));
 }
 
 #[test]
-fn without_a_tracer_or_with_another_one_there_is_no_rate() {
+fn there_is_no_rate_without_a_tracer_or_between_two_runs() {
     assert_eq!(births(&sample(0, 0, None), &sample(0, 1_000, Some(1))), None);
     assert_eq!(births(&sample(0, 0, Some(1)), &sample(0, 1_000, None)), None);
     assert_eq!(births(&sample(0, 0, Some(1_000)), &sample(0, 1_000, Some(3))), None);
@@ -74,18 +74,18 @@ fn without_a_tracer_or_with_another_one_there_is_no_rate() {
 }
 
 #[test]
-fn times_are_told_by_the_clock_as_it_stands_now() {
+fn all_times_are_by_the_current_wall_clock() {
     let mut history = History::default();
     history.push(sample(1_000_000, 1_000, None));
     history.push(sample(1_001_000, 2_000, None));
-    // An hour back.
+    // The clock steps back.
     history.push(sample(1_002_000 - 360_000, 3_000, None));
     let times: Vec<_> = history.samples().map(|sample| history.unix_ms(sample)).collect();
     assert_eq!(times, [640_000, 641_000, 642_000]);
 }
 
 #[test]
-fn a_second_sample_of_a_moment_replaces_the_first() {
+fn a_second_sample_with_the_same_uptime_replaces_the_first() {
     let mut history = History::default();
     history.push(sample(0, 1_000, Some(1)));
     history.push(sample(0, 1_000, Some(2)));
@@ -94,7 +94,7 @@ fn a_second_sample_of_a_moment_replaces_the_first() {
 }
 
 #[test]
-fn another_boot_begins_another_history() {
+fn another_boot_starts_a_new_history() {
     let mut history = History::default();
     for second in 0..5 {
         history.push(sample(0, 100_000 + second * 1_000, None));
@@ -104,8 +104,8 @@ fn another_boot_begins_another_history() {
 }
 
 proptest! {
-    /// Whatever the ticks, what is kept are the newest samples of the last ten minutes, and no more
-    /// memory is taken than at first.
+    /// For any times between samples, the ring keeps the newest samples of the last ten minutes, and its memory
+    /// does not grow.
     #[test]
     fn the_ring_keeps_the_last_ten_minutes(gaps in prop::collection::vec(1_u64..5_000, 1..1_500)) {
         let mut history = History::default();
@@ -124,9 +124,9 @@ proptest! {
         prop_assert_eq!(history.samples.capacity(), CAPACITY);
     }
 
-    /// The rates, each times its interval, add up to what was counted.
+    /// Each rate times its interval: the sum is the number of counted transitions.
     #[test]
-    fn rates_add_up_to_what_was_counted(
+    fn rates_add_up_to_the_counted_transitions(
         ticks in prop::collection::vec((1_u64..5_000, 0_u64..1_000_000), 2..100)
     ) {
         let mut history = History::default();

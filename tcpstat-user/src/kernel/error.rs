@@ -1,4 +1,4 @@
-//! Why a program does not run, in one line.
+//! Errors of loading and attaching programs, each in one line.
 
 use std::{error::Error, fs, io};
 
@@ -17,46 +17,36 @@ use crate::procfs::Privileges;
 /// Why a program does not run.
 #[derive(Debug, Error)]
 pub enum LoadError {
-    /// The build had no BPF object.
+    /// The binary was built without the BPF object.
     #[error("this binary was built without the tracer; `cargo xtask build` builds one with it")]
     NoObject,
-    /// The object is not that of this version.
+    /// The BPF object lacks this program or map: it is from another version.
     #[error("the BPF object has no `{0}`")]
     WrongObject(&'static str),
-    /// The kernel's types cannot be read, or lack one.
+    /// The kernel's types cannot be read, or do not fit the program.
     #[error(transparent)]
     Btf(#[from] BtfError),
-    /// The classic record is laid out otherwise than the program expects.
-    #[error("the record of sock:inet_sock_set_state has `{field}` at byte {found}, not {expected}")]
-    RecordLayout {
-        /// The record's field.
-        field: &'static str,
-        /// Where the kernel has it.
-        found: u32,
-        /// Where the program reads it.
-        expected: usize,
-    },
-    /// The kernel said no.
+    /// The kernel refused a step.
     #[error("{}: {cause}", refusal.step)]
     Refused {
-        /// What was being done, and the kernel's answer.
+        /// The step, and the facts that choose the remedy.
         refusal: Refusal,
-        /// The cause in one line; the verifier's log is in the source only.
+        /// The cause in one line, without the verifier's log.
         cause: String,
-        /// All of it.
+        /// The error as aya returned it, with the verifier's log.
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
 }
 
 impl LoadError {
-    /// Cause and remedy, in one line.
+    /// Cause and remedy in one line, as [`LoadError::remedy`] describes it.
     #[must_use]
     pub fn with_remedy(&self, privileges: &Privileges) -> String {
         format!("{self}; {}", self.remedy(privileges))
     }
 
-    /// What would help, in one line: nothing that `privileges` say is granted.
+    /// What to do, in one line. It asks for nothing that `privileges` already have.
     #[must_use]
     pub fn remedy(&self, privileges: &Privileges) -> String {
         match self {
@@ -67,14 +57,13 @@ impl LoadError {
             Self::Btf(BtfError::Unreadable { .. }) => {
                 "mount /sys, or run a kernel built with CONFIG_DEBUG_INFO_BTF=y".to_owned()
             }
-            Self::Btf(_) | Self::RecordLayout { .. } => {
+            Self::Btf(_) => {
                 format!("report it with the kernel release, {}", remedy::kernel_release())
             }
             Self::Refused { refusal, .. } => refusal.remedy(privileges),
         }
     }
 
-    #[must_use]
     fn kernel_log(&self) -> Option<String> {
         match self {
             Self::Refused { source, .. } => verifier_log(source.as_ref()),
@@ -82,22 +71,22 @@ impl LoadError {
         }
     }
 
-    /// Writes the verifier's log, where the kernel gave one, to the log of this process, at debug.
-    pub fn tell_kernel_log(&self) {
+    /// Writes the verifier's log to this process' log, at level debug. Does nothing if there is none.
+    pub fn write_kernel_log(&self) {
         if let Some(log) = self.kernel_log() {
             debug!("{self}: the kernel's log:\n{log}");
         }
     }
 
-    /// Whether the same may succeed later: the kernel lacked memory or descriptors.
+    /// Whether the same can succeed later: the kernel lacked memory or descriptors.
     #[must_use]
-    pub fn is_passing(&self) -> bool {
+    pub fn is_temporary(&self) -> bool {
         match self {
-            Self::Refused { refusal, .. } => refusal.errno.is_some_and(remedy::is_passing),
-            // Reading the types takes a descriptor too.
-            Self::Btf(BtfError::Unreadable { cause, .. }) => {
-                cause.raw_os_error().is_some_and(|errno| remedy::is_passing(Errno::from_raw(errno)))
-            }
+            Self::Refused { refusal, .. } => refusal.errno.is_some_and(remedy::is_temporary),
+            // Reading the types needs a descriptor.
+            Self::Btf(BtfError::Unreadable { cause, .. }) => cause
+                .raw_os_error()
+                .is_some_and(|errno| remedy::is_temporary(Errno::from_raw(errno))),
             _ => false,
         }
     }
@@ -107,7 +96,7 @@ fn is_short_of_descriptors(cause: &io::Error) -> bool {
     matches!(cause.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }
 
-/// What failed at `step`, from whatever aya reports.
+/// The error for a refused `step`, from any error that aya returns.
 pub(super) fn refusal(step: Step, source: Box<dyn Error + Send + Sync>) -> LoadError {
     let os = chain(source.as_ref()).filter_map(|error| error.downcast_ref::<io::Error>()).last();
     let mut errno = os.and_then(io::Error::raw_os_error).map(Errno::from_raw);
@@ -117,7 +106,7 @@ pub(super) fn refusal(step: Step, source: Box<dyn Error + Send + Sync>) -> LoadE
             cause = Some(format!("{}: {io_error}", filename.display()));
             tracefs = Some(Tracefs::of(io_error));
         }
-        // aya looks for tracefs and gives an error without a number.
+        // aya searches for tracefs, and its error has no number.
         Some(ProgramError::IOError(_)) if step == Step::Attach(Attachment::Tracepoint) => {
             if let Err(error) = fs::read_dir(TRACEFS) {
                 cause = Some(format!("{TRACEFS}: {error}"));
@@ -129,29 +118,29 @@ pub(super) fn refusal(step: Step, source: Box<dyn Error + Send + Sync>) -> LoadE
         }
         _ => {}
     }
-    let cause = cause.unwrap_or_else(|| told(source.as_ref()));
+    let cause = cause.unwrap_or_else(|| one_line(source.as_ref()));
     let kernel_log = verifier_log(source.as_ref()).is_some();
     LoadError::Refused { refusal: Refusal { step, errno, tracefs, kernel_log }, cause, source }
 }
 
 const TRACEFS: &str = "/sys/kernel/tracing";
 
-/// The first lines of an error and of what it came from, each once.
-fn told(error: &(dyn Error + 'static)) -> String {
-    let mut told = String::new();
+/// The first line of an error and of each of its sources. A line that another one contains is left out.
+fn one_line(error: &(dyn Error + 'static)) -> String {
+    let mut joined = String::new();
     for error in chain(error) {
         let text = error.to_string();
         let line = text.lines().next().unwrap_or_default();
-        if told.is_empty() {
-            line.clone_into(&mut told);
-        } else if !told.contains(line) {
-            told = format!("{told}: {line}");
+        if joined.is_empty() {
+            line.clone_into(&mut joined);
+        } else if !joined.contains(line) {
+            joined = format!("{joined}: {line}");
         }
     }
-    told
+    joined
 }
 
-/// Without those that are empty.
+/// `None` if the log is empty.
 fn verifier_log(error: &(dyn Error + 'static)) -> Option<String> {
     let log = chain(error).find_map(|error| match error.downcast_ref::<ProgramError>() {
         Some(ProgramError::LoadError { verifier_log, .. }) => Some(verifier_log.to_string()),
@@ -160,7 +149,7 @@ fn verifier_log(error: &(dyn Error + 'static)) -> Option<String> {
     (!log.trim().is_empty()).then_some(log)
 }
 
-/// An error and what it came from.
+/// An error and its sources.
 fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |error| (*error).source())
 }

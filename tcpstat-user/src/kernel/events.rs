@@ -1,8 +1,8 @@
-//! The event log: every transition of the counted namespace, while it is open.
+//! The event log: while it is open it holds every transition of the counted namespace.
 //!
-//! The tracer takes bank and log from one look at the switch (`tcpstat_ebpf::Bank`). So the state
-//! of all counters at the moment the log opens is known to the event, and a log that lacks records
-//! (the ring buffer was full) is known to be incomplete.
+//! The tracer reads the switch once for each event; that one value chooses the bank, and decides whether the
+//! event is logged (`tcpstat_ebpf::Bank`). So the counters at the moment the log opened are known to the event,
+//! and a log that lacks records (the ring buffer was full) is known to be incomplete.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,7 +17,8 @@ use crate::{
     transitions::{Event, Transitions},
 };
 
-/// The moment at which the log opened: all transitions before the first that is logged, and by bank.
+/// The counters at the moment the log opened: all transitions before the first one that is logged, and those
+/// of each bank.
 #[derive(Debug)]
 struct Cut {
     transitions: Transitions,
@@ -25,19 +26,19 @@ struct Cut {
     logged: Transitions,
 }
 
-/// What closing the log tells.
+/// Whether a closed log is complete, and why not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogClosed {
     /// Events that the tracer counted while the log was open.
     pub counted: u64,
-    /// Records that were read from it and understood.
+    /// Records that were read and are valid.
     pub read: u64,
-    /// Whether an event came after the cut that did not see the log open: the cut is not exact.
+    /// Whether an event after the cut did not see the log open. Then the cut is not exact.
     pub torn: bool,
 }
 
 impl LogClosed {
-    /// Whether the log holds every event after the cut.
+    /// Whether the log has every event after the cut, and the cut is exact.
     #[must_use]
     pub fn complete(&self) -> bool {
         self.counted == self.read && !self.torn
@@ -49,7 +50,7 @@ impl LogClosed {
 #[error("mapping the event log: {0}")]
 pub struct LogError(#[from] MapError);
 
-/// The ring buffer and its switch. Its megabytes are mapped, and count as resident, only while it is open.
+/// The closed event log. The ring buffer is mapped, and its 2 MiB are resident, only while the log is open.
 pub struct EventLog {
     ring: Map,
     switch: Switch,
@@ -62,10 +63,10 @@ impl EventLog {
         Self { ring, switch, counters }
     }
 
-    /// Opens the log. Blocks for some milliseconds: until no event that saw it shut is under way.
+    /// Opens the log. Blocks for some milliseconds, until every program that saw it closed has ended.
     ///
     /// # Errors
-    /// [`LogError`]; the log stays shut then.
+    /// [`LogError`]. Then the log stays closed.
     pub fn open(&mut self) -> Result<OpenLog<'_>, LogError> {
         let mut ring = RingBuf::try_from(&self.ring)?;
         while ring.next().is_some() {}
@@ -78,7 +79,7 @@ impl EventLog {
     }
 }
 
-/// The log while it is open; it shuts when this is dropped.
+/// The open event log. Dropping it closes the log.
 pub struct OpenLog<'a> {
     ring: RingBuf<&'a MapData>,
     switch: &'a Switch,
@@ -88,13 +89,13 @@ pub struct OpenLog<'a> {
 }
 
 impl OpenLog<'_> {
-    /// The moment at which it opened.
+    /// All transitions until the moment the log opened.
     #[must_use]
     pub fn cut(&self) -> &Transitions {
         &self.cut.transitions
     }
 
-    /// Hands every event that is in the log now to `each`, oldest first.
+    /// Removes all events from the log and passes them to `each`, oldest first.
     pub fn drain(&mut self, mut each: impl FnMut(Event)) {
         while let Some(item) = self.ring.next() {
             if let Some(event) = decode(&item) {
@@ -104,7 +105,7 @@ impl OpenLog<'_> {
         }
     }
 
-    /// Shuts the log and drains what is left. Blocks as [`EventLog::open`] does.
+    /// Closes the log, and passes the remaining events to `each`. Blocks as [`EventLog::open`] does.
     pub fn close(mut self, each: impl FnMut(Event)) -> LogClosed {
         let torn = self.counters.bank(Bank::Plain) != self.cut.plain;
         self.switch.set_log_open(false);
@@ -121,20 +122,20 @@ impl Drop for OpenLog<'_> {
     }
 }
 
-/// Waits until every program run that has begun has ended.
+/// Waits until every run of a program that has started has ended.
 ///
-/// A program runs inside an RCU read-side critical section, and membarrier(2) waits for a grace
-/// period. Where it is refused (seccomp, nohz_full), two milliseconds outlast a run that is not
-/// preempted, and [`LogClosed::torn`] tells of one that was.
+/// A program runs inside an RCU read-side critical section, and membarrier(2) waits for a grace period. If the
+/// call is refused (seccomp, nohz_full), this waits two milliseconds, which is longer than a run that is not
+/// preempted. [`LogClosed::torn`] shows a run that was preempted.
 fn await_running_programs() {
-    // SAFETY: MEMBARRIER_CMD_GLOBAL takes no pointers and has no effect but the wait.
+    // SAFETY: MEMBARRIER_CMD_GLOBAL takes no pointers, and only waits.
     let result = unsafe { libc::syscall(libc::SYS_membarrier, libc::MEMBARRIER_CMD_GLOBAL, 0, 0) };
     if result != 0 {
         std::thread::sleep(Duration::from_millis(2));
     }
 }
 
-/// `None` for a record that is too short or names a family or state that there is not.
+/// `None` for a record that is too short, or has an unknown family or state.
 fn decode(bytes: &[u8]) -> Option<Event> {
     let (skaddr, rest) = bytes.split_first_chunk()?;
     let (sport, rest) = rest.split_first_chunk()?;

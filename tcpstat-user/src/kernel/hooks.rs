@@ -1,93 +1,74 @@
-//! The hooks: programs on kernel functions that tell of mini-sockets and half-open requests.
+//! The hooks: programs on kernel functions that count mini-sockets and half-open requests.
 //!
-//! Never required: a kernel may be built without them, refuse them, or lack a function. Each group
-//! attaches as a whole or not at all, for what comes in by one hook goes out by another.
-
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+//! They are optional: a kernel can be built without them, refuse them, or lack a function. Each group attaches
+//! as a whole or not at all, because one hook counts out what another one has counted in.
 
 use aya::{
     Btf, Ebpf,
     programs::{FEntry, FExit, ProgramError},
 };
+use tcpstat_ebpf::Reader;
 use thiserror::Error;
 
 use super::{
     btf::{BtfError, KernelTypes, Signature},
     error::{LoadError, refusal},
-    globals::SOCK_MEMBERS,
+    layout::{self, Globals},
     step::{Attachment, Step},
 };
 use crate::states::Hooks;
 
-/// A group of hooks that did not attach.
+/// Why a group of hooks is not attached.
 #[derive(Debug, Error)]
 #[error("{function}: {error}")]
 pub struct HookRefusal {
-    /// What it would have told of: the group's word.
+    /// The group: `timewait` or `requests`.
     pub group: &'static str,
-    /// The function that failed it.
+    /// The kernel function of the program that failed; that of the group's first program if a structure of the
+    /// kernel does not fit.
     pub function: &'static str,
-    /// Why.
+    /// The cause.
     pub error: LoadError,
 }
 
-/// What came of attaching.
-pub(super) struct Attached {
-    /// The groups that attached.
-    pub(super) hooks: Hooks,
-    /// Those that did not.
-    pub(super) refused: Vec<HookRefusal>,
-    /// The programs' descriptors, which live as long as the object.
-    pub(super) fds: Vec<RawFd>,
-}
-
-/// The groups, each with its members' offsets and the functions as the kernel has them, or why not.
+/// Both groups, each with the globals that its programs need, or the reason why it cannot attach.
 pub(super) struct Hookable {
     timewait: Result<Globals, HookRefusal>,
     requests: Result<Globals, HookRefusal>,
 }
 
-/// Values of read-only globals, by name.
-type Globals = Vec<(&'static str, u32)>;
-
 impl Hookable {
-    /// Looks the functions up.
     pub(super) fn find(types: &KernelTypes) -> Self {
         Self { timewait: TIMEWAIT.find(types), requests: REQUESTS.find(types) }
     }
 
-    /// The values that the programs need.
     pub(super) fn globals(&self) -> impl Iterator<Item = (&'static str, u32)> + '_ {
         self.timewait.iter().chain(&self.requests).flatten().copied()
     }
 
-    /// Attaches what can be.
-    pub(super) fn attach(self, ebpf: &mut Ebpf, btf: &Btf) -> Attached {
-        let mut attached =
-            Attached { hooks: Hooks::default(), refused: Vec::new(), fds: Vec::new() };
-        let mut attach = |group: &Group, found: Result<Globals, HookRefusal>| match found
-            .and_then(|_| group.attach(ebpf, btf))
-        {
-            Ok(fds) => {
-                attached.fds.extend(fds);
-                true
-            }
-            Err(refusal) => {
-                attached.refused.push(refusal);
-                false
-            }
+    /// Attaches each group that can attach. Returns which did, and why others did not.
+    pub(super) fn attach(self, ebpf: &mut Ebpf, btf: &Btf) -> (Hooks, Vec<HookRefusal>) {
+        let mut refused = Vec::new();
+        let mut attach = |group: &Group, found: Result<Globals, HookRefusal>| {
+            let attached = found.and_then(|_| group.attach(ebpf, btf));
+            attached.map_err(|refusal| refused.push(refusal)).is_ok()
         };
         let timewait = attach(&TIMEWAIT, self.timewait);
         let requests = attach(&REQUESTS, self.requests);
-        attached.hooks = Hooks { timewait, requests };
-        attached
+        (Hooks { timewait, requests }, refused)
     }
+}
+
+/// The names in the BPF object of the programs of `hooks`.
+pub(super) fn symbols(hooks: Hooks) -> impl Iterator<Item = &'static str> {
+    let groups = [(hooks.timewait, &TIMEWAIT), (hooks.requests, &REQUESTS)];
+    let attached = groups.into_iter().filter_map(|(attached, group)| attached.then_some(group));
+    attached.flat_map(|group| group.programs).map(|program| program.symbol)
 }
 
 struct Group {
     word: &'static str,
-    /// Global, structure, member.
-    offsets: &'static [(&'static str, &'static str, &'static str)],
+    reader: Reader,
     programs: &'static [HookProgram],
 }
 
@@ -95,10 +76,10 @@ struct HookProgram {
     symbol: &'static str,
     function: &'static str,
     at: At,
-    /// What the program takes the function's answer to stand behind.
-    fits: fn(Signature) -> bool,
-    /// A global that tells where that is.
-    answer: Option<&'static str>,
+    /// Whether the program can read the arguments and the result of a function with this signature.
+    expects: fn(Signature) -> bool,
+    /// The global that receives the number of parameters; 0 if the function returns nothing.
+    parameters_global: Option<&'static str>,
 }
 
 #[derive(Clone, Copy)]
@@ -109,69 +90,63 @@ enum At {
 
 const TIMEWAIT: Group = Group {
     word: "timewait",
-    offsets: &[
-        ("SOCK_NUM", "sock", "__sk_common.skc_num"),
-        ("TIMEWAIT_SUBSTATE", "tcp_timewait_sock", "tw_sk.tw_substate"),
-    ],
+    reader: Reader::Timewait,
     programs: &[
         HookProgram {
             symbol: "tcpstat_twsk_alloc",
             function: "inet_twsk_alloc",
             at: At::Exit,
-            fits: |signature| signature == Signature { parameters: 3, answers: true },
-            answer: None,
+            expects: |signature| signature == Signature { parameters: 3, returns_value: true },
+            parameters_global: None,
         },
         HookProgram {
             symbol: "tcpstat_twsk_destructor",
             function: "tcp_twsk_destructor",
             at: At::Entry,
-            fits: |signature| signature.parameters == 1,
-            answer: None,
+            expects: |signature| signature.parameters == 1,
+            parameters_global: None,
         },
         HookProgram {
             symbol: "tcpstat_timewait_begin",
             function: "tcp_timewait_state_process",
             at: At::Entry,
-            fits: |signature| signature.parameters >= 1,
-            answer: None,
+            expects: |signature| signature.parameters >= 1,
+            parameters_global: None,
         },
         HookProgram {
             symbol: "tcpstat_timewait_end",
             function: "tcp_timewait_state_process",
             at: At::Exit,
-            fits: |signature| signature.parameters >= 1,
-            answer: None,
+            expects: |signature| signature.parameters >= 1,
+            parameters_global: None,
         },
     ],
 };
 
 const REQUESTS: Group = Group {
     word: "requests",
-    offsets: &[
-        ("SOCK_NUM", "sock", "__sk_common.skc_num"),
-        ("SOCK_STATE", "sock", "__sk_common.skc_state"),
-    ],
+    reader: Reader::Requests,
     programs: &[
         HookProgram {
             symbol: "tcpstat_reqsk_queue_hash_add",
             function: "inet_csk_reqsk_queue_hash_add",
             at: At::Exit,
-            fits: |signature| matches!(signature.parameters, 2 | 3),
-            answer: Some("HASH_ADD_ANSWER"),
+            expects: |signature| matches!(signature.parameters, 2 | 3),
+            parameters_global: Some("HASH_ADD_PARAMETERS"),
         },
         HookProgram {
             symbol: "tcpstat_ehash_nolisten",
             function: "inet_ehash_nolisten",
             at: At::Exit,
-            fits: |signature| signature == Signature { parameters: 3, answers: true },
-            answer: None,
+            expects: |signature| signature == Signature { parameters: 3, returns_value: true },
+            parameters_global: None,
         },
         HookProgram {
             symbol: "tcpstat_reqsk_queue_drop",
             function: "__inet_csk_reqsk_queue_drop",
             at: At::Exit,
-            fits: |signature| signature == Signature { parameters: 3, answers: true },
-            answer: None,
+            expects: |signature| signature == Signature { parameters: 3, returns_value: true },
+            parameters_global: None,
         },
     ],
 };
@@ -186,32 +161,24 @@ impl Group {
         for program in self.programs {
             let refused = |error: BtfError| self.refusal(program.function, error);
             let signature = types.signature(program.function).map_err(refused)?;
-            if !(program.fits)(signature) {
-                let Signature { parameters, answers } = signature;
-                return Err(refused(BtfError::Signature { parameters, answers }));
+            let Signature { parameters, returns_value } = signature;
+            if !(program.expects)(signature) {
+                return Err(refused(BtfError::Signature { parameters, returns_value }));
             }
-            if let Some(name) = program.answer {
-                let behind = if signature.answers { signature.parameters } else { 0 };
-                globals.push((name, u32::try_from(behind).unwrap_or_default()));
+            if let Some(name) = program.parameters_global {
+                let parameters = if returns_value { parameters } else { 0 };
+                globals.push((name, u32::try_from(parameters).unwrap_or_default()));
             }
         }
-        let common = SOCK_MEMBERS.iter().map(|(name, member)| (name, &"sock", member));
-        let own = self.offsets.iter().map(|(name, structure, member)| (name, structure, member));
-        for (name, structure, member) in common.chain(own) {
-            let offset = types.offset(structure, member);
-            globals.push((name, offset.map_err(|error| self.refusal(structure, error))?));
-        }
+        let offsets = layout::offsets(types, self.reader);
+        globals.extend(offsets.map_err(|error| self.refusal(self.programs[0].function, error))?);
         Ok(globals)
     }
 
-    fn attach(&self, ebpf: &mut Ebpf, btf: &Btf) -> Result<Vec<RawFd>, HookRefusal> {
-        let attached: Result<Vec<_>, _> = self
-            .programs
-            .iter()
-            .map(|program| {
-                program.attach(ebpf, btf).map_err(|error| self.refusal(program.function, error))
-            })
-            .collect();
+    fn attach(&self, ebpf: &mut Ebpf, btf: &Btf) -> Result<(), HookRefusal> {
+        let attached = self.programs.iter().try_for_each(|program| {
+            program.attach(ebpf, btf).map_err(|error| self.refusal(program.function, error))
+        });
         if attached.is_err() {
             for program in self.programs {
                 program.unload(ebpf);
@@ -222,35 +189,33 @@ impl Group {
 }
 
 impl HookProgram {
-    fn attach(&self, ebpf: &mut Ebpf, btf: &Btf) -> Result<RawFd, LoadError> {
+    fn attach(&self, ebpf: &mut Ebpf, btf: &Btf) -> Result<(), LoadError> {
         let attachment = match self.at {
             At::Entry => Attachment::Entry(self.function),
             At::Exit => Attachment::Exit(self.function),
         };
-        let loaded = |error: ProgramError| refusal(Step::Load(attachment), error.into());
-        let attached = |error: ProgramError| refusal(Step::Attach(attachment), error.into());
+        let at_load = |error: ProgramError| refusal(Step::Load(attachment), error.into());
+        let at_attach = |error: ProgramError| refusal(Step::Attach(attachment), error.into());
         let program = ebpf.program_mut(self.symbol).ok_or(LoadError::WrongObject(self.symbol))?;
-        let fd = match self.at {
+        match self.at {
             At::Entry => {
-                let program: &mut FEntry = program.try_into().map_err(loaded)?;
-                program.load(self.function, btf).map_err(loaded)?;
-                program.attach().map_err(attached)?;
-                program.fd().map_err(attached)?
+                let program: &mut FEntry = program.try_into().map_err(at_load)?;
+                program.load(self.function, btf).map_err(at_load)?;
+                program.attach().map_err(at_attach)?;
             }
             At::Exit => {
-                let program: &mut FExit = program.try_into().map_err(loaded)?;
-                program.load(self.function, btf).map_err(loaded)?;
-                program.attach().map_err(attached)?;
-                program.fd().map_err(attached)?
+                let program: &mut FExit = program.try_into().map_err(at_load)?;
+                program.load(self.function, btf).map_err(at_load)?;
+                program.attach().map_err(at_attach)?;
             }
-        };
-        Ok(fd.as_fd().as_raw_fd())
+        }
+        Ok(())
     }
 
-    /// Detaches it too. Without effect where it was not loaded.
+    /// Also detaches it. Does nothing if the program is not loaded.
     fn unload(&self, ebpf: &mut Ebpf) {
         let Some(program) = ebpf.program_mut(self.symbol) else { return };
-        // What was not loaded says so.
+        // The only error is that the program is not loaded.
         let _ = match self.at {
             At::Entry => <&mut FEntry>::try_from(program).and_then(FEntry::unload),
             At::Exit => <&mut FExit>::try_from(program).and_then(FExit::unload),

@@ -1,4 +1,4 @@
-//! The BPF iterator over TCP sockets: a listing with socket addresses, without text.
+//! Snapshots by the BPF iterator over TCP sockets. Its records are binary and have socket addresses.
 
 use std::{
     fs::File,
@@ -11,15 +11,16 @@ use aya::{
     programs::{Iter, ProgramError, links::LinkError},
 };
 use nix::errno::Errno;
-use tcpstat_ebpf::SocketRecord;
+use tcpstat_ebpf::{Reader, SocketRecord};
 use thiserror::Error;
 
 use super::{
     btf::KernelTypes,
     error::{LoadError, refusal},
+    layout,
     load::{KERNEL_BTF, OBJECT, loader},
     memory::release_memory,
-    remedy::is_passing,
+    remedy::is_temporary,
     step::{Attachment, Step},
 };
 use crate::{
@@ -28,24 +29,24 @@ use crate::{
     states::{Family, State},
 };
 
-/// Lists the TCP sockets of this process' network namespace.
+/// The loaded iterator. It lists the TCP sockets of this process' network namespace.
 pub struct SocketIterator {
     ebpf: Ebpf,
 }
 
-/// Why a listing by the iterator failed.
+/// Why a snapshot by the iterator failed.
 #[derive(Debug, Error)]
 pub enum IterError {
-    /// No new listing could be begun.
+    /// The iterator could not be opened.
     #[error(transparent)]
     Open(#[from] LoadError),
-    /// The listing ended half-way.
+    /// The kernel did not return all records.
     #[error("reading iter/tcp: {0}")]
     Read(#[source] io::Error),
 }
 
 impl IterError {
-    /// Cause and remedy, in one line.
+    /// Cause and remedy in one line. The remedy asks for nothing that `privileges` already have.
     #[must_use]
     pub fn with_remedy(&self, privileges: &Privileges) -> String {
         match self {
@@ -54,13 +55,13 @@ impl IterError {
         }
     }
 
-    /// Whether the next listing may succeed.
+    /// Whether the next snapshot can succeed: the kernel lacked memory or descriptors.
     #[must_use]
-    pub fn is_passing(&self) -> bool {
+    pub fn is_temporary(&self) -> bool {
         match self {
-            Self::Open(error) => error.is_passing(),
+            Self::Open(error) => error.is_temporary(),
             Self::Read(error) => {
-                error.raw_os_error().is_some_and(|errno| is_passing(Errno::from_raw(errno)))
+                error.raw_os_error().is_some_and(|errno| is_temporary(Errno::from_raw(errno)))
             }
         }
     }
@@ -70,14 +71,16 @@ impl SocketIterator {
     /// Loads the program.
     ///
     /// # Errors
-    /// [`LoadError`]; nothing stays loaded then.
+    /// [`LoadError`]. Then nothing stays loaded.
     pub fn load() -> Result<Self, LoadError> {
         if OBJECT.is_empty() {
             return Err(LoadError::NoObject);
         }
-        let globals = globals(&KernelTypes::read(Path::new(KERNEL_BTF))?)?;
+        let types = KernelTypes::read(Path::new(KERNEL_BTF))?;
+        let globals = layout::offsets(&types, Reader::Iterator)?;
+        drop(types);
         let mut loader = loader(&globals);
-        // The tracer's map, not used here: as small as it can be.
+        // The iterator does not use this map, so it gets the minimum size.
         loader.map_max_entries("EVENTS", 4096);
         let mut ebpf =
             loader.load(OBJECT).map_err(|error| refusal(Step::CreateMaps, error.into()))?;
@@ -91,20 +94,20 @@ impl SocketIterator {
         Ok(Self { ebpf })
     }
 
-    /// Hands every socket to `sink`: full ones, mini-sockets and requests, both families in one pass.
+    /// Passes every socket of both families to `sink`: full sockets, mini-sockets and requests.
     ///
     /// # Errors
-    /// [`IterError`]. Rows before that have been handed over.
+    /// [`IterError`]. `sink` has the rows before the error.
     pub fn each_socket(&mut self, sink: &mut impl RowSink) -> Result<(), IterError> {
         let mut file = self.open()?;
-        // The kernel gives eight pages at most at once.
+        // The kernel returns at most eight pages at once.
         let mut buffer = vec![0; 64 * 1024];
         let mut filled = 0;
         loop {
             let count = match file.read(&mut buffer[filled..]) {
                 Ok(0) => return Ok(()),
                 Ok(count) => count,
-                // EAGAIN comes after a million objects without output.
+                // The kernel returns EAGAIN after a million objects without output.
                 Err(error)
                     if matches!(
                         error.kind(),
@@ -144,25 +147,7 @@ fn program(ebpf: &mut Ebpf) -> Option<&mut Iter> {
     ebpf.program_mut(SYMBOL)?.try_into().ok()
 }
 
-/// The values of the program's read-only globals, by name.
-fn globals(types: &KernelTypes) -> Result<Vec<(&'static str, u32)>, LoadError> {
-    let mut globals = Vec::new();
-    for (name, structure, member) in [
-        ("SOCK_FAMILY", "sock", "__sk_common.skc_family"),
-        ("SOCK_STATE", "sock", "__sk_common.skc_state"),
-        ("SOCK_ACK_BACKLOG", "sock", "sk_ack_backlog"),
-        ("TCP_RCV_NXT", "tcp_sock", "rcv_nxt"),
-        ("TCP_COPIED_SEQ", "tcp_sock", "copied_seq"),
-        ("TCP_WRITE_SEQ", "tcp_sock", "write_seq"),
-        ("TCP_SND_UNA", "tcp_sock", "snd_una"),
-        ("TIMEWAIT_SUBSTATE", "tcp_timewait_sock", "tw_sk.tw_substate"),
-    ] {
-        globals.push((name, types.offset(structure, member)?));
-    }
-    Ok(globals)
-}
-
-/// `None` for a record that names a family or state that there is not.
+/// `None` for a record that is too short, or has an unknown family or state.
 fn decode(bytes: &[u8]) -> Option<Row> {
     let (skaddr, rest) = bytes.split_first_chunk()?;
     let (receive_queue, rest) = rest.split_first_chunk()?;
@@ -203,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn state_and_substate_tell_the_kind() {
+    fn state_and_substate_determine_the_kind() {
         let kind = |state, substate| decode(&record(0, state, substate)).map(|row| row.kind);
         assert_eq!(kind(6, 6), Some(Kind::TimeWait));
         assert_eq!(kind(6, 5), Some(Kind::FinWait2Mini));

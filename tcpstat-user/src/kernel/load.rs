@@ -1,8 +1,8 @@
-//! Loads and attaches the tracer: the programs of the ladder one after the other, until one runs.
+//! Loads and attaches the tracer.
 
 use std::{
     error::Error,
-    os::fd::{AsFd, AsRawFd, RawFd},
+    os::fd::{AsFd, BorrowedFd},
     path::Path,
     sync::Arc,
 };
@@ -13,6 +13,7 @@ use aya::{
     programs::{BtfTracePoint, ProgramError, TracePoint},
 };
 use aya_log::EbpfLogger;
+use tcpstat_ebpf::Reader;
 
 use super::{
     btf::KernelTypes,
@@ -20,51 +21,55 @@ use super::{
     cpus::cpu_ids,
     error::{LoadError, refusal},
     events::EventLog,
-    globals::globals,
     hooks::{self, HookRefusal},
+    layout::{self, Globals},
     memory::release_memory,
     program::Program,
     step::{Attachment, Step},
 };
 use crate::states::Hooks;
 
-/// A tracer that counts; it stops when this is dropped.
+/// A loaded program that counts, with its counters and its event log. Dropping it stops the count.
 pub struct Tracer {
-    /// The candidate it stands on.
+    /// The program that counts full sockets.
     pub program: Program,
-    /// Its counters.
+    /// The counters, in memory that the kernel shares.
     pub counters: Arc<Counters>,
-    /// Its event log.
+    /// The log of single events.
     pub log: EventLog,
-    /// The hooks that attached beside the program.
+    /// The hooks that are attached.
     pub hooks: Hooks,
-    /// Those that did not.
+    /// The groups of hooks that are not attached, each with the cause.
     pub hooks_refused: Vec<HookRefusal>,
-    program_fd: RawFd,
-    hook_fds: Vec<RawFd>,
     logger: EbpfLogger<&'static dyn log::Log>,
-    /// Holds maps, programs and links.
-    _ebpf: Ebpf,
+    /// Owns maps, programs and links.
+    ebpf: Ebpf,
 }
 
 impl Tracer {
-    /// The program's descriptor, whose fdinfo tells what the kernel skipped.
-    #[must_use]
-    pub fn program_fd(&self) -> RawFd {
-        self.program_fd
+    /// The descriptor of [`Tracer::program`]. Its fdinfo has the number of events that the kernel skipped.
+    pub fn program_fd(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.fds(std::iter::once(self.program.symbol()))
     }
 
-    /// Those of the hooks, likewise.
-    #[must_use]
-    pub fn hook_fds(&self) -> &[RawFd] {
-        &self.hook_fds
+    /// The descriptors of the attached hooks. Their fdinfo has the number of events that the kernel skipped.
+    pub fn hook_fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.fds(hooks::symbols(self.hooks))
     }
 
-    /// Loads `program` and attaches it, counting the sockets of the network namespace `netns_inum`; and
-    /// the hooks, where the kernel takes them.
+    fn fds(
+        &self,
+        symbols: impl Iterator<Item = &'static str>,
+    ) -> impl Iterator<Item = BorrowedFd<'_>> {
+        // The programs are loaded, so each has a descriptor.
+        symbols.filter_map(|symbol| Some(self.ebpf.program(symbol)?.fd().ok()?.as_fd()))
+    }
+
+    /// Loads and attaches `program`, which counts the sockets of the network namespace with the inode number
+    /// `netns_inum`. Also attaches the hooks that the kernel accepts.
     ///
     /// # Errors
-    /// [`LoadError`]; nothing stays loaded then.
+    /// [`LoadError`] if `program` cannot run. Then nothing stays loaded.
     pub fn load(program: Program, netns_inum: u32) -> Result<Self, LoadError> {
         if OBJECT.is_empty() {
             return Err(LoadError::NoObject);
@@ -93,42 +98,32 @@ impl Tracer {
         let logger = EbpfLogger::init(&mut ebpf)
             .map_err(|error| refused(Step::MapMemory("the tracer's log"))(error.into()))?;
         let btf = Btf::from_sys_fs().map_err(|error| refused(Step::ReadTypes)(error.into()))?;
-        let program_fd = attach(&mut ebpf, program, &btf)?;
-        let hooks::Attached { hooks, refused: hooks_refused, fds: hook_fds } =
-            hookable.attach(&mut ebpf, &btf);
+        attach(&mut ebpf, program, &btf)?;
+        let (hooks, hooks_refused) = hookable.attach(&mut ebpf, &btf);
         drop(btf);
         release_memory();
-        Ok(Self {
-            program,
-            counters,
-            log,
-            hooks,
-            hooks_refused,
-            program_fd,
-            hook_fds,
-            logger,
-            _ebpf: ebpf,
-        })
+        Ok(Self { program, counters, log, hooks, hooks_refused, logger, ebpf })
     }
 
-    /// Hands what the tracer has logged (state numbers that there are not) to this process' log.
+    /// Writes what the programs have logged (impossible state numbers) to this process' log.
     pub fn flush_log(&mut self) {
         self.logger.flush();
     }
 }
 
-/// A candidate that was tried and refused.
+/// A program that does not run.
 #[derive(Debug)]
 pub struct Attempt {
-    /// The candidate.
+    /// The program that was tried.
     pub program: Program,
-    /// Why not.
+    /// Why it does not run.
     pub error: LoadError,
 }
 
-/// Tries `programs` in their order; gives the first tracer that runs, and what was refused before it.
+/// Tries `programs` in their order. Returns the first tracer that runs, and the programs that were refused
+/// before it.
 #[must_use]
-pub fn climb(programs: &[Program], netns_inum: u32) -> (Option<Tracer>, Vec<Attempt>) {
+pub fn load_first(programs: &[Program], netns_inum: u32) -> (Option<Tracer>, Vec<Attempt>) {
     let mut refused = Vec::new();
     for &program in programs {
         match Tracer::load(program, netns_inum) {
@@ -139,16 +134,29 @@ pub fn climb(programs: &[Program], netns_inum: u32) -> (Option<Tracer>, Vec<Atte
     (None, refused)
 }
 
-/// Kernel BTF, as sysfs shows it.
+/// The read-only globals that `program` needs.
+fn globals(types: &KernelTypes, program: Program, netns_inum: u32) -> Result<Globals, LoadError> {
+    let reader = match program {
+        Program::TpBtf => Reader::TpBtf,
+        Program::Tracepoint => Reader::Tracepoint,
+    };
+    let mut globals = layout::offsets(types, reader)?;
+    globals.push(("NETNS_INUM", netns_inum));
+    #[cfg(feature = "lose-events")]
+    globals.extend(super::lose::globals());
+    Ok(globals)
+}
+
+/// The BTF of the running kernel.
 pub(super) const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
 
 pub(super) static OBJECT: &[u8] =
     aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcpstat.bpf.o"));
 
-/// Loads the object with these values of its read-only globals.
+/// A loader of [`OBJECT`] that sets these read-only globals.
 pub(super) fn loader<'a>(globals: &'a [(&'static str, u32)]) -> EbpfLoader<'a> {
     let mut loader = EbpfLoader::new();
-    // Nothing in the object is relocated by the kernel's types: megabytes that need not be kept.
+    // The object has no relocations that need the kernel's types, which would take megabytes.
     loader.btf(None);
     for (name, value) in globals {
         loader.override_global(name, value, true);
@@ -163,28 +171,26 @@ fn map<'a>(ebpf: &'a Ebpf, name: &'static str) -> Result<impl AsFd + use<'a>, Lo
     }
 }
 
-fn attach(ebpf: &mut Ebpf, program: Program, btf: &Btf) -> Result<RawFd, LoadError> {
+fn attach(ebpf: &mut Ebpf, program: Program, btf: &Btf) -> Result<(), LoadError> {
     let attachment = match program {
         Program::TpBtf => Attachment::TpBtf,
         Program::Tracepoint => Attachment::Tracepoint,
     };
-    let loaded = |error: ProgramError| refusal(Step::Load(attachment), error.into());
-    let attached = |error: ProgramError| refusal(Step::Attach(attachment), error.into());
+    let at_load = |error: ProgramError| refusal(Step::Load(attachment), error.into());
+    let at_attach = |error: ProgramError| refusal(Step::Attach(attachment), error.into());
     let handle =
         ebpf.program_mut(program.symbol()).ok_or(LoadError::WrongObject(program.symbol()))?;
-    let fd = match program {
+    match program {
         Program::TpBtf => {
-            let handle: &mut BtfTracePoint = handle.try_into().map_err(loaded)?;
-            handle.load("inet_sock_set_state", btf).map_err(loaded)?;
-            handle.attach().map_err(attached)?;
-            handle.fd().map_err(attached)?
+            let handle: &mut BtfTracePoint = handle.try_into().map_err(at_load)?;
+            handle.load("inet_sock_set_state", btf).map_err(at_load)?;
+            handle.attach().map_err(at_attach)?;
         }
         Program::Tracepoint => {
-            let handle: &mut TracePoint = handle.try_into().map_err(loaded)?;
-            handle.load().map_err(loaded)?;
-            handle.attach("sock", "inet_sock_set_state").map_err(attached)?;
-            handle.fd().map_err(attached)?
+            let handle: &mut TracePoint = handle.try_into().map_err(at_load)?;
+            handle.load().map_err(at_load)?;
+            handle.attach("sock", "inet_sock_set_state").map_err(at_attach)?;
         }
-    };
-    Ok(fd.as_fd().as_raw_fd())
+    }
+    Ok(())
 }

@@ -1,18 +1,19 @@
-//! What the tracer is to lose on purpose: for tests alone, behind a feature.
+//! Which events the tracer loses on purpose. For tests only, behind a feature.
 
 use crate::states::{State, state_word};
 
-/// `FROM:TO:N` with the words of the label `state`: one in N such transitions is lost; `any:N` loses one in N
-/// of all.
+/// `FROM:TO:N` loses one in N of the transitions from FROM to TO, which are values of the label `state`; `any:N`
+/// loses one in N of all transitions.
 const VARIABLE: &str = "TCPSTAT_LOSE";
 
-/// The values of the tracer's globals, by name.
+/// Values of the tracer's globals.
 ///
 /// # Panics
-/// Where the variable is not as above.
+/// If the variable has another form.
 pub(super) fn globals() -> [(&'static str, u32); 2] {
     let text = std::env::var(VARIABLE).unwrap_or_else(|_| "any:0".to_owned());
-    let (transition, one_in) = parse(&text).unwrap_or_else(|| panic!("{VARIABLE} is {text:?}"));
+    let (transition, one_in) =
+        parse(&text).unwrap_or_else(|| panic!("{VARIABLE} is {text:?}, not FROM:TO:N or any:N"));
     [("LOSE_TRANSITION", transition), ("LOSE_ONE_IN", one_in)]
 }
 

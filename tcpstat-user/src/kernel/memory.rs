@@ -1,18 +1,18 @@
-//! Memory that is given back.
+//! Returns memory to the kernel.
 
-/// Has all threads allocate from one arena. To be called before the first of them starts.
+/// Makes all threads allocate from one arena. Call it before the first thread starts.
 ///
-/// glibc makes further arenas for threads, and [`release_memory`] cannot shrink those: what a listing or
-/// the kernel's BTF took for a moment would stay resident for ever.
+/// By default glibc makes more arenas for threads, and [`release_memory`] does not shrink those: the memory that
+/// a snapshot or the kernel's BTF needs for a moment would stay resident.
 pub fn one_arena() {
     #[cfg(target_env = "gnu")]
-    // SAFETY: the function takes two numbers; refused, it changes nothing.
+    // SAFETY: the function takes two numbers. If it fails it changes nothing.
     unsafe {
         libc::mallopt(libc::M_ARENA_MAX, 1);
     }
 }
 
-/// Gives back what the allocator keeps: after parsing the kernel's BTF or a long listing, megabytes.
+/// Returns freed memory that the allocator keeps: megabytes after reading the kernel's BTF or a large snapshot.
 pub fn release_memory() {
     #[cfg(target_env = "gnu")]
     // SAFETY: the function has no preconditions.

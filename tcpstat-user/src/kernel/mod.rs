@@ -1,5 +1,5 @@
-//! BPF as user space sees it: load, count, log events, list sockets. The one place that names aya or needs
-//! unsafe.
+//! The user-space side of BPF: loads programs, reads counters and the event log, lists sockets. Only this module
+//! uses aya and unsafe code.
 
 #![expect(
     unsafe_code,
@@ -11,9 +11,9 @@ mod counters;
 mod cpus;
 mod error;
 mod events;
-mod globals;
 mod hooks;
 mod iter;
+mod layout;
 mod load;
 #[cfg(feature = "lose-events")]
 mod lose;
@@ -30,10 +30,10 @@ pub use error::LoadError;
 pub use events::{EventLog, LogClosed, LogError, OpenLog};
 pub use hooks::HookRefusal;
 pub use iter::{IterError, SocketIterator};
-pub use load::{Attempt, Tracer, climb};
+pub use load::{Attempt, Tracer, load_first};
 pub use memory::{one_arena, release_memory};
 pub use program::Program;
 pub use remedy::{Refusal, Tracefs};
-pub use scheduling::ask_for_short_turns;
+pub use scheduling::request_short_slices;
 pub use step::{Attachment, Step};
 pub use terminal::TerminalGuard;

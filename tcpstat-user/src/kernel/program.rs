@@ -1,8 +1,8 @@
-//! The ladder: which programs there are, and in which order they are tried.
+//! The programs that count full sockets, and the order in which they are tried.
 
 use aya::util::KernelVersion;
 
-/// A candidate of the ladder.
+/// A BPF program that counts the transitions of full sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Program {
     /// `tp_btf/inet_sock_set_state`
@@ -12,7 +12,7 @@ pub enum Program {
 }
 
 impl Program {
-    /// The word for it in metrics and reports.
+    /// Its name in metrics, flags and reports: `tp_btf` or `tracepoint`.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -21,11 +21,11 @@ impl Program {
         }
     }
 
-    /// The programs in the order in which they lose least on the running kernel.
+    /// All programs; first the one that misses fewer events on the running kernel.
     ///
-    /// Up to 6.18 that is `tp_btf`, the cheaper one. From 7.0 on tracepoints run preemptible and the
-    /// recursion guard of `tp_btf` skips one event in a hundred under churn; the classic tracepoint
-    /// still runs with preemption off and loses none.
+    /// Up to 6.18 that is `tp_btf`, which also costs less. Since 7.0 tracepoints can be preempted, and the
+    /// recursion guard of `tp_btf` skips one event in a hundred under load. `tracepoint` still runs with
+    /// preemption off, and misses none.
     #[must_use]
     pub fn in_order() -> [Self; 2] {
         match KernelVersion::current() {
@@ -36,7 +36,7 @@ impl Program {
         }
     }
 
-    /// The program's name in the BPF object.
+    /// Its name in the BPF object.
     pub(super) fn symbol(self) -> &'static str {
         match self {
             Self::TpBtf => "tcpstat_tp_btf",

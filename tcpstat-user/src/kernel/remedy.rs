@@ -1,4 +1,4 @@
-//! What would help where the kernel refuses: a decision over facts, without I/O but for the kernel's release.
+//! Chooses what a user can do about a refused step, from facts. It reads only the kernel's release and a limit.
 
 use std::io;
 
@@ -17,24 +17,24 @@ use crate::procfs::{Capabilities, Lockdown, Privileges};
 /// A step that the kernel refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// What was being done.
+    /// The step that was refused.
     pub step: Step,
-    /// The kernel's answer, where it has a number.
+    /// The kernel's error number, if the error has one.
     pub errno: Option<Errno>,
-    /// Set where it was tracefs that failed.
+    /// What is wrong with tracefs, if that was the cause.
     pub tracefs: Option<Tracefs>,
-    /// Whether the verifier wrote a log.
+    /// Whether the verifier has written a log.
     pub kernel_log: bool,
 }
 
-/// What is the matter with tracefs.
+/// What is wrong with tracefs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tracefs {
-    /// It is not mounted.
+    /// tracefs is not mounted.
     Missing,
-    /// It is not for this user.
+    /// This user may not read it.
     Denied,
-    /// Something else.
+    /// It cannot be read for another reason.
     Unreadable,
 }
 
@@ -49,7 +49,7 @@ impl Tracefs {
 }
 
 impl Refusal {
-    /// What would help, in one line. Nothing that `privileges` say is granted already.
+    /// What to do, in one line. It asks for nothing that `privileges` already have.
     #[must_use]
     pub fn remedy(&self, privileges: &Privileges) -> String {
         self.decide(privileges, memlock_limits()).unwrap_or_else(|| match self.step {
@@ -64,7 +64,7 @@ impl Refusal {
         })
     }
 
-    /// `memlock` says whether maps are charged to a limit. `None` where no fact explains the refusal.
+    /// `memlock` is whether a limit applies to the memory of maps. `None` if no fact explains the refusal.
     fn decide(&self, privileges: &Privileges, memlock: bool) -> Option<String> {
         let at_tracepoint = self.step == Step::Attach(Attachment::Tracepoint);
         let confidential = privileges.lockdown == Some(Lockdown::Confidentiality);
@@ -77,13 +77,13 @@ impl Refusal {
             (Some(Tracefs::Denied), _) if !reads_all => {
                 "grant CAP_DAC_READ_SEARCH, or remount tracefs with the gid of a group of this user"
             }
-            // The verifier knows no bpf_probe_read_kernel then.
+            // Then the verifier does not allow bpf_probe_read_kernel.
             _ if confidential
                 && (at_tracepoint || self.step == Step::Load(Attachment::Tracepoint)) =>
             {
                 UNLOCK
             }
-            // The verifier was reached, and says EACCES and EPERM too.
+            // The verifier returns EACCES and EPERM too, for other reasons than privileges.
             _ if self.kernel_log => return None,
             (_, Some(Errno::EPERM | Errno::EACCES)) => {
                 return Some(denied(self.step, privileges, memlock));
@@ -100,8 +100,8 @@ impl Refusal {
     }
 }
 
-/// Whether the kernel may answer otherwise later.
-pub(super) fn is_passing(errno: Errno) -> bool {
+/// Whether the same call can succeed later.
+pub(super) fn is_temporary(errno: Errno) -> bool {
     matches!(
         errno,
         Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE | Errno::EAGAIN | Errno::EINTR | Errno::EBUSY
@@ -136,7 +136,7 @@ fn denied(step: Step, privileges: &Privileges, memlock: bool) -> String {
         };
     }
     let admin = privileges.capabilities.is_some_and(Capabilities::sys_admin);
-    // From 3 on, which is no level of the mainline kernel, CAP_PERFMON does not help.
+    // From level 3 on, which only patched kernels have, CAP_PERFMON is not enough.
     if let (true, false, Some(level @ 3..)) = (at_tracepoint, admin, privileges.perf_event_paranoid)
     {
         return format!("set the sysctl kernel.perf_event_paranoid to 2 or less; it is {level}");
@@ -158,7 +158,7 @@ fn denied(step: Step, privileges: &Privileges, memlock: bool) -> String {
         .to_owned()
 }
 
-/// The capabilities to grant; both where it cannot be known what is held.
+/// The capabilities to grant. Both if the held ones are unknown.
 fn missing(held: Option<Capabilities>) -> Option<&'static str> {
     match held.map_or((false, false), |held| (held.bpf(), held.perfmon())) {
         (true, true) => None,
@@ -168,8 +168,8 @@ fn missing(held: Option<Capabilities>) -> Option<&'static str> {
     }
 }
 
-/// Whether the kernel charges maps to RLIMIT_MEMLOCK, which it does before 5.11, and there is one. aya
-/// raises it where it may.
+/// Whether RLIMIT_MEMLOCK limits the memory of maps: the kernel is older than 5.11, and aya could not raise the
+/// limit.
 fn memlock_limits() -> bool {
     KernelVersion::current().is_ok_and(|version| version < KernelVersion::new(5, 11, 0))
         && getrlimit(Resource::RLIMIT_MEMLOCK).is_ok_and(|(soft, _)| soft != RLIM_INFINITY)
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_denial_names_what_is_in_the_way_and_nothing_that_is_granted() {
+    fn a_denial_names_its_cause_and_nothing_that_is_granted() {
         use Attachment::{TpBtf, Tracepoint};
         let (maps, load) = (Step::CreateMaps, Step::Load(TpBtf));
         let attach = Step::Attach(Tracepoint);
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn tracefs_is_to_be_mounted_or_made_readable_or_unlocked() {
+    fn the_remedy_for_tracefs_depends_on_what_is_wrong_with_it() {
         let remedy = |tracefs, privileges: Privileges| {
             let step = Step::Attach(Attachment::Tracepoint);
             let errno = Some(Errno::EACCES);
@@ -274,18 +274,18 @@ mod tests {
     }
 
     #[test]
-    fn what_passes_is_told_from_what_does_not() {
+    fn errors_that_can_pass_are_temporary_and_others_are_not() {
         for errno in [Errno::ENOMEM, Errno::EMFILE, Errno::ENFILE] {
-            assert!(is_passing(errno), "{errno}");
+            assert!(is_temporary(errno), "{errno}");
             assert!(decide(Step::CreateMaps, errno, holding(ALL), false).is_some(), "{errno}");
         }
         for errno in [Errno::EPERM, Errno::EACCES, Errno::EINVAL, Errno::ENOSYS] {
-            assert!(!is_passing(errno), "{errno}");
+            assert!(!is_temporary(errno), "{errno}");
         }
     }
 
     #[test]
-    fn a_refusal_without_a_log_tells_what_was_asked() {
+    fn a_refusal_without_a_kernel_log_has_the_request_in_its_remedy() {
         let refusal = |kernel_log| Refusal {
             step: Step::Load(Attachment::Exit("inet_twsk_alloc")),
             errno: Some(Errno::EINVAL),

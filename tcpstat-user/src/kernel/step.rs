@@ -1,36 +1,36 @@
-//! What is asked of the kernel, in words.
+//! The steps of loading a program, with their names in error messages.
 
 use std::fmt;
 
 use super::cpus::POSSIBLE_CPUS;
 
-/// What was being done when the kernel refused.
+/// A step of loading a program that the kernel can refuse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Counting the CPUs that there can be.
+    /// Reading the list of possible CPUs.
     CountCpus,
-    /// Reading the kernel's types.
+    /// Reading the BTF of the kernel.
     ReadTypes,
-    /// Creating the maps.
+    /// Creating all maps of the BPF object.
     CreateMaps,
-    /// Mapping one of them into memory: its name in words.
+    /// Mapping one map into memory: what the map is, in words.
     MapMemory(&'static str),
-    /// BPF_PROG_LOAD
+    /// Loading the program (BPF_PROG_LOAD).
     Load(Attachment),
-    /// Attaching it to its place in the kernel; for an iterator, beginning a listing.
+    /// Attaching the program; for the iterator, opening it.
     Attach(Attachment),
 }
 
-/// A type of program, and where in the kernel it is attached.
+/// Where in the kernel a program is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attachment {
-    /// The tracepoint with the kernel's types.
+    /// The tracepoint, with typed arguments.
     TpBtf,
-    /// The classic tracepoint.
+    /// The tracepoint, with its record.
     Tracepoint,
-    /// The entry of this function.
+    /// The entry of the kernel function with this name.
     Entry(&'static str),
-    /// The exit of this function.
+    /// The exit of the kernel function with this name.
     Exit(&'static str),
     /// The iterator over TCP sockets.
     Iterator,
@@ -51,7 +51,7 @@ impl fmt::Display for Step {
     }
 }
 
-/// As the kernel's own names have it.
+/// Type, attach type and place, by the kernel's names.
 impl fmt::Display for Attachment {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,5 +1,5 @@
-//! The terminal of a process that dies by a signal: without this it stays without echo, in its second
-//! screen, without a cursor.
+//! Restores the terminal if a signal ends the process. Otherwise it would keep the second screen, without echo and
+//! without a cursor.
 
 use std::{
     mem::{MaybeUninit, zeroed},
@@ -9,12 +9,12 @@ use std::{
 
 use libc::{c_int, c_void, sigaction, siginfo_t, termios};
 
-/// No bracketed paste, no style, the first screen, the cursor.
+/// Turns off bracketed paste and styles, and shows the first screen and the cursor.
 const FIRST_SCREEN: &[u8] = b"\x1b[?2004l\x1b[0m\x1b[?1049l\x1b[?25h";
 
-/// Those that end a process by default, but for SIGKILL, which nobody can handle, SIGPIPE, which Rust
-/// ignores, and SIGTERM, SIGINT and SIGHUP, at which a command ends well.
-const DEADLY: [c_int; 17] = [
+/// Signals that end a process by default. Not SIGKILL, which cannot be handled, SIGPIPE, which Rust ignores, and
+/// SIGTERM, SIGINT and SIGHUP, at which a command ends normally.
+const FATAL: [c_int; 17] = [
     libc::SIGABRT,
     libc::SIGALRM,
     libc::SIGBUS,
@@ -34,39 +34,39 @@ const DEADLY: [c_int; 17] = [
     libc::SIGXFSZ,
 ];
 
-/// Those of an instruction that would do the same again.
+/// Signals of a faulty instruction, which would fail again.
 const FAULTS: [c_int; 4] = [libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGSEGV];
 
 /// Standard input and output.
 const DESCRIPTORS: [c_int; 2] = [libc::STDIN_FILENO, libc::STDOUT_FILENO];
 
-/// Whether the terminal is to be given back.
+/// Whether the terminal has to be restored.
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
-/// What a handler needs; never freed, since a handler may run at any moment.
+/// What the handler needs. Never freed, because a handler can run at any moment.
 static SAVED: AtomicPtr<Saved> = AtomicPtr::new(null_mut());
 
 struct Saved {
-    /// How the terminal was set, by [`DESCRIPTORS`]; `None` for what is no terminal.
+    /// The settings of each of [`DESCRIPTORS`]; `None` if it is no terminal.
     settings: [Option<termios>; DESCRIPTORS.len()],
-    /// What was done at each of [`DEADLY`]: the Rust runtime tells of a stack that has overflowed.
-    actions: [sigaction; DEADLY.len()],
+    /// The actions for each of [`FATAL`]. The Rust runtime has one that reports a stack overflow.
+    actions: [sigaction; FATAL.len()],
 }
 
-/// While it lives, a signal that ends the process gives the terminal back first, SIGKILL excepted.
+/// While it lives, a signal that ends the process first restores the terminal. SIGKILL cannot do that.
 #[derive(Debug)]
 pub struct TerminalGuard(());
 
 impl TerminalGuard {
-    /// Remembers how the terminal is set now. One process makes one at a time.
+    /// Saves the settings of the terminal, and handles the signals. A process has at most one guard at a time.
     #[must_use]
     pub fn new() -> Self {
         let saved = Saved {
             settings: DESCRIPTORS.map(settings),
-            actions: DEADLY.map(|signal| {
-                // SAFETY: the structure is plain numbers and a null pointer, for which zero is a value.
+            actions: FATAL.map(|signal| {
+                // SAFETY: all members are numbers and a pointer that can be null, for which zero is valid.
                 let mut action: sigaction = unsafe { zeroed() };
-                // SAFETY: a null pointer changes nothing; the old action goes to a structure of that type.
+                // SAFETY: with a null pointer the action stays; the old one goes to a structure of its type.
                 unsafe { libc::sigaction(signal, null(), &raw mut action) };
                 action
             }),
@@ -74,14 +74,14 @@ impl TerminalGuard {
         let ignored = saved.actions.map(|action| action.sa_sigaction == libc::SIG_IGN);
         SAVED.store(Box::into_raw(Box::new(saved)), Ordering::Release);
         TAKEN.store(true, Ordering::Release);
-        for (signal, _) in DEADLY.into_iter().zip(ignored).filter(|(_, ignored)| !ignored) {
+        for (signal, _) in FATAL.into_iter().zip(ignored).filter(|(_, ignored)| !ignored) {
             // SAFETY: as above.
             let mut action: sigaction = unsafe { zeroed() };
             action.sa_sigaction = on_signal as *const () as usize;
-            // On the stack that the runtime keeps for overflows; no second signal meanwhile.
+            // On the stack that the runtime has for overflows. Other signals wait.
             action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
-            // SAFETY: the handler is of the form that SA_SIGINFO asks for, and calls only functions that
-            // are async-signal-safe; both structures are its own.
+            // SAFETY: the handler has the parameters that SA_SIGINFO requires, and calls only functions that
+            // are async-signal-safe. `action` is valid.
             unsafe {
                 libc::sigfillset(&raw mut action.sa_mask);
                 libc::sigaction(signal, &raw const action, null_mut());
@@ -98,7 +98,7 @@ impl Default for TerminalGuard {
 }
 
 impl Drop for TerminalGuard {
-    /// The terminal has been given back. The handlers stay, and do nothing but die.
+    /// The caller has restored the terminal. The handlers stay, and only end the process.
     fn drop(&mut self) {
         TAKEN.store(false, Ordering::Release);
     }
@@ -106,44 +106,43 @@ impl Drop for TerminalGuard {
 
 fn settings(descriptor: c_int) -> Option<termios> {
     let mut settings = MaybeUninit::<termios>::uninit();
-    // SAFETY: it writes to a structure of that type, and says so by 0.
-    let told = unsafe { libc::tcgetattr(descriptor, settings.as_mut_ptr()) };
-    // SAFETY: written, as it says.
-    (told == 0).then(|| unsafe { settings.assume_init() })
+    // SAFETY: it writes a structure of this type, and then returns 0.
+    let result = unsafe { libc::tcgetattr(descriptor, settings.as_mut_ptr()) };
+    // SAFETY: it has written the structure.
+    (result == 0).then(|| unsafe { settings.assume_init() })
 }
 
-/// Gives the terminal back, and has the signal do what it would have done.
+/// Restores the terminal, then lets the signal do what it did before.
 extern "C" fn on_signal(signal: c_int, info: *mut siginfo_t, _: *mut c_void) {
-    // SAFETY: a pointer from Box::into_raw that is never freed, or null before there is one.
+    // SAFETY: the pointer is null, or from Box::into_raw and never freed.
     let saved = unsafe { SAVED.load(Ordering::Acquire).as_ref() };
     if let Some(saved) = saved
         && TAKEN.swap(false, Ordering::AcqRel)
     {
-        give_back(saved);
+        restore(saved);
     }
-    // SAFETY: the kernel gives a handler with SA_SIGINFO a structure that lives as long as it.
-    let sent = unsafe { (*info).si_code } <= 0;
-    let place = DEADLY.iter().position(|&deadly| deadly == signal);
-    if !sent
+    // SAFETY: the kernel passes a handler with SA_SIGINFO a structure that is valid until it returns.
+    let is_sent = unsafe { (*info).si_code } <= 0;
+    let place = FATAL.iter().position(|&deadly| deadly == signal);
+    if !is_sent
         && FAULTS.contains(&signal)
         && let (Some(saved), Some(place)) = (saved, place)
     {
-        // SAFETY: an action that sigaction gave out. The instruction is done again after the return.
+        // SAFETY: the action is from sigaction. The instruction runs again after the handler returns.
         unsafe { libc::sigaction(signal, &raw const saved.actions[place], null_mut()) };
         return;
     }
-    // SAFETY: both are async-signal-safe. The signal is blocked until this returns; then the process dies
-    // of it.
+    // SAFETY: both are async-signal-safe. The signal is blocked until this returns, and then ends the process.
     unsafe {
         libc::signal(signal, libc::SIG_DFL);
         libc::raise(signal);
     }
 }
 
-/// By functions that are async-signal-safe (POSIX.1-2024, 2.4.3). SIGTTOU is blocked meanwhile, so that it
+/// Uses only functions that are async-signal-safe (POSIX.1-2024, 2.4.3). SIGTTOU is blocked meanwhile, so this
 /// works in the background too.
-fn give_back(saved: &Saved) {
-    // SAFETY: it reads as many bytes as there are. Where the terminal has gone nothing is lost.
+fn restore(saved: &Saved) {
+    // SAFETY: it reads as many bytes as the constant has. If the terminal is gone the error does not matter.
     unsafe {
         libc::write(
             libc::STDOUT_FILENO,
@@ -153,7 +152,7 @@ fn give_back(saved: &Saved) {
     }
     for (descriptor, settings) in DESCRIPTORS.into_iter().zip(&saved.settings) {
         if let Some(settings) = settings {
-            // SAFETY: it reads a structure that tcgetattr wrote.
+            // SAFETY: it reads a structure that tcgetattr has written.
             unsafe { libc::tcsetattr(descriptor, libc::TCSANOW, settings) };
         }
     }

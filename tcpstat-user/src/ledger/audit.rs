@@ -1,143 +1,151 @@
-//! Seeding the ledger, and holding it against the world: every decision, and no I/O.
+//! Decides when the ledger is right: seeds it, checks it against sockstat, and reconciles it with snapshots.
 //!
-//! Who asks the audit to act gives it a [`World`] to ask: in the tracker the kernel, in the tests a
-//! model of one.
+//! The audit does no I/O. It asks a [`World`]: in the process this is the kernel, in tests a model of it.
 
+use super::{
+    Ledger, family,
+    reconcile::{Correction, Evidence, Reconciler, Verdict},
+    rewind::AtCut,
+    sockstat_check::Finding,
+    sockstat_sample::{Readings, SockstatChecks, SockstatSample},
+};
 use crate::{
-    ledger::{
-        Ledger, family,
-        reconcile::{Correction, Evidence, Reconciler, Verdict},
-        rewind::AtCut,
-        sockstat_check::Finding,
-        sockstat_sample::{Readings, SockstatChecks, SockstatSample},
-    },
     snapshot::Tally,
     states::{Hooks, Object, PerState},
     transitions::Transitions,
 };
 
 /// What the audit can ask for.
-pub trait World {
-    /// Why a listing could not be had.
+pub(crate) trait World {
+    /// Why a snapshot failed.
     type Error;
 
-    /// Lists every socket and rewinds the listing to the moment at which it began.
+    /// Takes a snapshot, and rewinds it to the moment when its event log opened.
     ///
     /// # Errors
-    /// Whatever kept it from doing so.
-    fn list(&mut self) -> Result<RewoundSnapshot, Self::Error>;
+    /// [`Self::Error`], if there is no snapshot.
+    fn snapshot(&mut self) -> Result<RewoundSnapshot, Self::Error>;
 
-    /// Looks at the counters, at the kernel's own count, and at the counters again.
+    /// Reads the counters, sockstat, and the counters again.
     fn sample(&mut self) -> SockstatSample;
 
-    /// Lets the time pass that lies between two looks or listings that are to confirm one another.
+    /// Waits some milliseconds: the distance of two samples or snapshots that confirm each other.
     fn pause(&mut self);
 }
 
-/// Every socket, listed and rewound.
+/// A snapshot as the ledger compares it: its rows, and the sockets at the moment when the log opened (the
+/// cut).
+///
+/// Rows show sockets at different moments while the snapshot runs. The rewind combines them with the logged
+/// events into [`Self::at_cut`], the sockets at one moment, for which the counters are known too.
 #[derive(Clone, Debug)]
-pub struct RewoundSnapshot {
-    /// What was listed.
-    pub tally: Tally,
-    /// What had been counted when the listing began.
-    pub cut: Transitions,
-    /// The counted sockets at that moment.
-    pub at_cut: AtCut,
-    /// Whether the event log held every event since.
-    pub log_complete: bool,
+pub(crate) struct RewoundSnapshot {
+    /// The sums of the rows as the source gave them.
+    pub(crate) tally: Tally,
+    /// The counters at the cut.
+    pub(crate) cut: Transitions,
+    /// The sockets at the cut.
+    pub(crate) at_cut: AtCut,
+    /// Whether the event log held every event after the cut.
+    pub(crate) log_complete: bool,
 }
 
-/// The ledger and what is known of its truth.
+/// The ledger, and what checks and snapshots have shown about it.
 #[derive(Clone, Debug)]
-pub struct Audit {
+pub(crate) struct Audit {
     ledger: Ledger,
     reconciler: Reconciler,
     checks: SockstatChecks,
     drift: PerState<i64>,
     consistent: bool,
     families_differ: bool,
-    /// Sockets that have changed their family since the ledger was right, when it could be told last.
     changed_family: i64,
     agreements: u64,
     mismatches: u64,
 }
 
-/// Listings taken at most for one seed.
-pub const SEED_ATTEMPTS: u32 = 5;
-/// Listings, or looks, taken at most for one decision.
-pub const ATTEMPTS: u32 = 3;
+/// Maximum number of snapshots for one seed.
+const SEED_ATTEMPTS: u32 = 5;
+/// Maximum number of snapshots, or of samples, for one decision.
+const ATTEMPTS: u32 = 3;
 
 impl RewoundSnapshot {
-    /// Whether nothing is known that could make it wrong.
-    #[must_use]
-    pub fn exact(&self) -> bool {
+    /// Whether log and rewind leave no doubt about any socket.
+    fn exact(&self) -> bool {
         self.log_complete && self.at_cut.doubts == 0
     }
 }
 
 impl Audit {
-    /// Lists sockets until one listing seeds the ledger without a doubt; the last attempt's counts
-    /// anyway. The flag tells whether there was none left. `hooks` are those that count.
+    /// Takes snapshots until one seeds the ledger exactly. The last of [`SEED_ATTEMPTS`] seeds it in any case;
+    /// the returned flag says whether the seed is exact. `hooks` are the hooks that count.
     ///
     /// # Errors
-    /// That of the first listing that fails.
-    pub fn seed<W: World>(hooks: Hooks, world: &mut W) -> Result<(Self, bool), W::Error> {
+    /// The error of the first snapshot that fails.
+    pub(crate) fn seed<W: World>(hooks: Hooks, world: &mut W) -> Result<(Self, bool), W::Error> {
         let mut checks = SockstatChecks::default();
         let mut attempt = 1;
         loop {
-            let listing = world.list()?;
-            let mut ledger = Ledger::seeded(hooks, &listing.cut, &listing.at_cut.sockets);
+            let snapshot = world.snapshot()?;
+            let mut ledger = Ledger::seeded(hooks, &snapshot.cut, &snapshot.at_cut.sockets);
             let sample = world.sample();
             let readings = sample.readings(&ledger);
-            let looks = [checks.check(&readings), checks.check_families(&readings)];
-            let settled = listing.exact() && !looks.contains(&Finding::Suspect);
-            if settled || attempt == SEED_ATTEMPTS {
-                if settled {
-                    checks.excuse(&readings);
+            let findings = [checks.check(&readings), checks.check_families(&readings)];
+            let exact = snapshot.exact() && !findings.contains(&Finding::Suspect);
+            if exact || attempt == SEED_ATTEMPTS {
+                if exact {
+                    checks.snapshot_agreed(&readings);
                 }
-                ledger.observe(&sample.after, &listing.tally);
-                let audit = Self {
-                    ledger,
-                    reconciler: Reconciler::default(),
-                    checks,
-                    drift: PerState::default(),
-                    consistent: settled,
-                    families_differ: false,
-                    changed_family: 0,
-                    agreements: u64::from(settled),
-                    mismatches: 0,
-                };
-                return Ok((audit, settled));
+                ledger.observe(&sample.after, &snapshot.tally);
+                return Ok((Self::new(ledger, checks, exact), exact));
             }
             attempt += 1;
             world.pause();
         }
     }
 
-    /// Seeds anew: the transitions are told by another tracer from now on. The flag is that of
-    /// [`Self::seed`].
-    ///
-    /// # Errors
-    /// That of the first listing that fails; everything stays as it was.
-    pub fn reseed<W: World>(&mut self, hooks: Hooks, world: &mut W) -> Result<bool, W::Error> {
-        let (fresh, settled) = Self::seed(hooks, world)?;
-        *self = Self {
-            agreements: self.agreements + fresh.agreements,
-            mismatches: self.mismatches,
-            ..fresh
-        };
-        Ok(settled)
+    fn new(ledger: Ledger, checks: SockstatChecks, exact: bool) -> Self {
+        Self {
+            ledger,
+            reconciler: Reconciler::default(),
+            checks,
+            drift: PerState::default(),
+            consistent: exact,
+            families_differ: false,
+            changed_family: 0,
+            agreements: u64::from(exact),
+            mismatches: 0,
+        }
     }
 
-    /// Compares the ledger with snapshots until one decides, and corrects it as far as that is certain.
+    /// Seeds the ledger again, because another tracer counts from now on. Returns the flag of [`Self::seed`].
     ///
     /// # Errors
-    /// That of the first snapshot that fails; what was corrected by then stays so.
-    pub fn reconcile<W: World>(&mut self, world: &mut W) -> Result<Verdict, W::Error> {
+    /// The error of the first snapshot that fails; the audit is unchanged then.
+    pub(crate) fn reseed<W: World>(
+        &mut self,
+        hooks: Hooks,
+        world: &mut W,
+    ) -> Result<bool, W::Error> {
+        let (seeded, exact) = Self::seed(hooks, world)?;
+        *self = Self {
+            agreements: self.agreements + seeded.agreements,
+            mismatches: self.mismatches,
+            ..seeded
+        };
+        Ok(exact)
+    }
+
+    /// Compares the ledger with up to [`ATTEMPTS`] snapshots until one decides, and removes the drift that is
+    /// certain.
+    ///
+    /// # Errors
+    /// The error of the first snapshot that fails; corrections made before it remain.
+    pub(crate) fn reconcile<W: World>(&mut self, world: &mut W) -> Result<Verdict, W::Error> {
         let mut verdict = Verdict::Undecided;
         for attempt in 1..=ATTEMPTS {
-            let listing = world.list()?;
-            verdict = verdict.then(self.judge(&listing, &world.sample()));
+            let snapshot = world.snapshot()?;
+            verdict = verdict.then(self.compare(&snapshot, &world.sample()));
             if verdict.is_final() {
                 break;
             }
@@ -148,10 +156,11 @@ impl Audit {
         Ok(verdict)
     }
 
-    /// Whether one of the kernel's counts differs from the ledger's, seen twice. Sockets that change
-    /// their family trip nothing, as any user can have them do so for ever: the ledger is inconsistent
-    /// until snapshots have put the families right. See [`Self::families_differ`].
-    pub fn sockstat_differs<W: World>(&mut self, world: &mut W) -> bool {
+    /// Whether a sockstat check fails: the gauges differ from sockstat in two samples in a row.
+    ///
+    /// Sockets that change their family fail no check, because any user can change families without end. They
+    /// make the ledger inconsistent until snapshots correct it: see [`Self::families_differ`].
+    pub(crate) fn sockstat_differs<W: World>(&mut self, world: &mut W) -> bool {
         for _ in 0..ATTEMPTS {
             let readings = world.sample().readings(&self.ledger);
             self.note_families(&readings);
@@ -164,7 +173,7 @@ impl Audit {
                         return false;
                     }
                     Finding::Agrees | Finding::Moving => {
-                        self.agree();
+                        self.note_agreement();
                         return false;
                     }
                 },
@@ -183,80 +192,69 @@ impl Audit {
         false
     }
 
-    /// The ledger.
-    #[must_use]
-    pub fn ledger(&self) -> &Ledger {
+    pub(crate) fn ledger(&self) -> &Ledger {
         &self.ledger
     }
 
-    /// Ledger − listing at the last listing that was exact, before it was corrected.
-    #[must_use]
-    pub fn drift(&self) -> &PerState<i64> {
+    /// Ledger minus snapshot, at the last exact snapshot, before the correction.
+    pub(crate) fn drift(&self) -> &PerState<i64> {
         &self.drift
     }
 
-    /// Whether the last look or listing that could tell agreed.
-    #[must_use]
-    pub fn consistent(&self) -> bool {
+    /// Whether the ledger agreed with the kernel at the last conclusive check or snapshot.
+    pub(crate) fn consistent(&self) -> bool {
         self.consistent
     }
 
-    /// Whether the sums were right at the last look that could tell, and a single family was not.
-    #[must_use]
-    pub fn families_differ(&self) -> bool {
+    /// Whether the last conclusive check found the sums right but a single family wrong.
+    pub(crate) fn families_differ(&self) -> bool {
         self.families_differ
     }
 
-    /// How many sockets had changed to IPv4 since the ledger was right, at the last look or snapshot that
-    /// could tell.
-    #[must_use]
-    pub fn changed_family(&self) -> i64 {
+    /// Sockets that changed to IPv4 since the ledger was right, at the last conclusive check or snapshot.
+    pub(crate) fn changed_family(&self) -> i64 {
         self.changed_family
     }
 
-    /// How often a look or a listing agreed, or was made to agree.
-    #[must_use]
-    pub fn agreements(&self) -> u64 {
+    /// How often a check or a snapshot agreed with the ledger, or a correction made it agree.
+    pub(crate) fn agreements(&self) -> u64 {
         self.agreements
     }
 
-    /// How often the wire was sockstat_differs.
-    #[must_use]
-    pub fn mismatches(&self) -> u64 {
+    pub(crate) fn mismatches(&self) -> u64 {
         self.mismatches
     }
 
-    /// What readings are held against.
-    #[must_use]
-    pub fn checks(&self) -> &SockstatChecks {
+    pub(crate) fn checks(&self) -> &SockstatChecks {
         &self.checks
     }
 
-    fn judge(&mut self, listing: &RewoundSnapshot, sample: &SockstatSample) -> Verdict {
-        self.ledger.observe(&sample.after, &listing.tally);
+    /// Compares the ledger with one snapshot and the sockstat sample after it, and corrects the ledger.
+    fn compare(&mut self, snapshot: &RewoundSnapshot, sample: &SockstatSample) -> Verdict {
+        self.ledger.observe(&sample.after, &snapshot.tally);
         let readings = sample.readings(&self.ledger);
-        let drift = self.ledger.drift(&listing.cut, &listing.at_cut.sockets);
+        let drift = self.ledger.drift(&snapshot.cut, &snapshot.at_cut.sockets);
         let evidence = Evidence {
-            exact: listing.exact(),
-            calm: sample.after == listing.cut,
+            exact: snapshot.exact(),
+            calm: sample.after == snapshot.cut,
             difference: self.checks.difference(Object::Full, &readings),
             minis_difference: self.checks.difference(Object::Mini, &readings),
             changed_family: self.checks.changed_family(&readings),
         };
         let verdict = self.reconciler.judge(&drift, evidence);
-        if listing.exact() {
+        if snapshot.exact() {
             self.drift = drift;
         }
         if let Verdict::Correct(Correction { drift, .. }) = &verdict {
             self.ledger.correct(drift);
-            // Of what was noted, that much is in the ledger now.
+            // The ledger now contains these changes: scrapes need not shift by them any more.
             let (corrected, _) = family::split(drift, None);
             self.changed_family = (self.changed_family - corrected).max(0);
         }
         match verdict {
             Verdict::Agrees | Verdict::Correct(Correction { whole: true, .. }) => {
-                self.checks.excuse(&sample.readings(&self.ledger));
-                self.agree();
+                self.checks.snapshot_agreed(&sample.readings(&self.ledger));
+                self.note_agreement();
             }
             Verdict::Correct(Correction { whole: false, .. }) => self.consistent = false,
             Verdict::Undecided => {}
@@ -271,7 +269,7 @@ impl Audit {
         }
     }
 
-    fn agree(&mut self) {
+    fn note_agreement(&mut self) {
         self.consistent = true;
         self.families_differ = false;
         self.agreements += 1;

@@ -1,14 +1,20 @@
-//! The ledger: how many sockets are in each state, from a base and the transitions since.
+//! The ledger: how many sockets are in each state, as a base plus the transitions since.
 //!
-//! Plain arithmetic: no I/O, no clock, no task. Time and the world come in as values.
+//! Everything here is computation: no I/O, no clock, no thread. Time and the kernel's answers are parameters.
+//!
+//! - `rules`: how a transition changes the gauges.
+//! - `rewind`: the sockets at the moment when a snapshot's event log opened.
+//! - `sockstat_check`, `sockstat_sample`: the gauges compared with /proc/net/sockstat.
+//! - `reconcile`: which difference between ledger and snapshot is certain.
+//! - `audit`: combines them, and keeps the ledger right.
 
-pub mod audit;
-pub mod family;
-pub mod reconcile;
+pub(crate) mod audit;
+mod family;
+pub(crate) mod reconcile;
 pub mod rewind;
-pub mod rules;
-pub mod sockstat_check;
-pub mod sockstat_sample;
+pub(crate) mod rules;
+mod sockstat_check;
+pub(crate) mod sockstat_sample;
 
 use crate::{
     snapshot::Tally,
@@ -19,37 +25,37 @@ use crate::{
 /// The model of one network namespace.
 #[derive(Clone, Debug)]
 pub struct Ledger {
-    /// What is counted beside full sockets.
+    /// Which objects are counted besides full sockets.
     hooks: Hooks,
-    /// Counted sockets at the moment when no transition had been counted; 0 for what is not counted.
+    /// Counted sockets before the first counted transition; 0 for objects that are not counted.
     base: PerState<i64>,
-    /// What is not counted, from the last snapshot.
-    unseen: Unseen,
+    /// The objects that are not counted, from the last snapshot.
+    uncounted: Uncounted,
 }
 
-/// Sockets that are no `struct sock`, so that without hooks no transition tells of them.
+/// Mini-sockets and requests at the last snapshot. Without hooks no transition reports them.
 #[derive(Clone, Copy, Debug, Default)]
-struct Unseen {
+struct Uncounted {
     time_wait: PerFamily<u64>,
     fin_wait2_mini: PerFamily<u64>,
     requests: PerFamily<u64>,
-    /// Transitions after which a mini-socket may have followed, until the snapshot.
+    /// Transitions before the snapshot that can create a mini-socket.
     mini_births: PerFamily<u64>,
 }
 
 impl Ledger {
-    /// The ledger of a namespace that held `sockets` when `at` had been counted; of those that are
-    /// neither full nor told of by `hooks` it takes no notice.
+    /// The ledger of a namespace that had `sockets` when the counters were `at`. It ignores mini-sockets and
+    /// requests that no hook of `hooks` counts.
     #[must_use]
     pub fn seeded(hooks: Hooks, at: &Transitions, sockets: &PerState<u64>) -> Self {
-        let ledger = Self { hooks, base: PerState::default(), unseen: Unseen::default() };
+        let ledger = Self { hooks, base: PerState::default(), uncounted: Uncounted::default() };
         let drift = ledger.drift(at, sockets);
         Self { base: PerState::from_fn(|family, state| -drift[(family, state)]), ..ledger }
     }
 
-    /// Takes over from a snapshot what transitions cannot tell; `at` had been counted by then.
-    pub fn observe(&mut self, at: &Transitions, tally: &Tally) {
-        self.unseen = Unseen {
+    /// Stores the objects that are not counted, from a snapshot that ended when the counters were `at`.
+    pub(crate) fn observe(&mut self, at: &Transitions, tally: &Tally) {
+        self.uncounted = Uncounted {
             time_wait: tally.time_wait,
             fin_wait2_mini: tally.fin_wait2_mini,
             requests: tally.requests,
@@ -57,11 +63,10 @@ impl Ledger {
         };
     }
 
-    /// Counted sockets by state when `now` has been counted; 0 for what is not counted.
+    /// Counted sockets by state when the counters are `now`; 0 for objects that are not counted.
     ///
-    /// Below zero only while the counters are read under way or events have been lost.
-    #[must_use]
-    pub fn counted(&self, now: &Transitions) -> PerState<i64> {
+    /// A value is below zero only if the counters were read during a transition, or if events were lost.
+    pub(crate) fn counted(&self, now: &Transitions) -> PerState<i64> {
         let change = rules::net_change(now);
         PerState::from_fn(|family, state| {
             if self.counts(Object::in_state(state)) {
@@ -73,15 +78,13 @@ impl Ledger {
     }
 
     /// Whether such objects are counted.
-    #[must_use]
-    pub fn counts(&self, object: Object) -> bool {
-        self.hooks.tell_of(object)
+    pub(crate) fn counts(&self, object: Object) -> bool {
+        self.hooks.counts(object)
     }
 
-    /// By how much the ledger is above a snapshot of `sockets` taken when `at` had been counted; 0 for
-    /// what is not counted.
-    #[must_use]
-    pub fn drift(&self, at: &Transitions, sockets: &PerState<u64>) -> PerState<i64> {
+    /// Ledger minus `sockets`, which were in a snapshot when the counters were `at`; 0 for objects that are not
+    /// counted.
+    pub(crate) fn drift(&self, at: &Transitions, sockets: &PerState<u64>) -> PerState<i64> {
         let counted = self.counted(at);
         PerState::from_fn(|family, state| {
             if self.counts(Object::in_state(state)) {
@@ -92,62 +95,55 @@ impl Ledger {
         })
     }
 
-    /// Takes `drift` out.
-    pub fn correct(&mut self, drift: &PerState<i64>) {
+    /// Removes `drift` from the base.
+    pub(crate) fn correct(&mut self, drift: &PerState<i64>) {
         self.base =
             PerState::from_fn(|family, state| self.base[(family, state)] - drift[(family, state)]);
     }
 
-    /// The number of sockets that /proc/net/tcp would show in each state when `now` has been counted
-    /// and the kernel has `tw` mini-sockets (sockstat).
+    /// The sockets that /proc/net/tcp would show in each state when the counters are `now`, and sockstat counts
+    /// `tw` mini-sockets. `changed` sockets have changed their family since the ledger was right.
     ///
-    /// Without the hooks on them, the sum of TIME_WAIT and the mini-sockets in FIN_WAIT2 is `tw`; how
-    /// it divides is as fresh as the last snapshot. So are the half-open requests in SYN_RECV.
+    /// Without the timewait hooks, TIME_WAIT and the mini-sockets in FIN_WAIT2 add up to `tw`, and the last
+    /// snapshot gives their division. Without the request hooks, the half-open requests in SYN_RECV are those of
+    /// the last snapshot.
     ///
-    /// Sockets that change their family never show in the sum over both; nor in one family as far as it is
-    /// known that `changed` of them have: see [`family`].
+    /// A socket that changes its family never affects the sum of both families.
     #[must_use]
     pub fn connections(&self, now: &Transitions, tw: u64, changed: i64) -> PerState<u64> {
-        let counted = family::settled(&self.counted(now), changed);
-        let counted = |family, state| counted[(family, state)];
-        let minis = self.divide(now, tw);
+        let counted = family::gauges(&self.counted(now), changed);
+        let minis = self.minis_by_family(now, tw);
         PerState::from_fn(|family, state| {
-            let fin_wait2_mini = self.unseen.fin_wait2_mini[family].min(minis[family]);
+            let counted = |state| counted[(family, state)];
+            let fin_wait2_mini = self.uncounted.fin_wait2_mini[family].min(minis[family]);
             match state {
                 State::TimeWait if !self.hooks.timewait => minis[family] - fin_wait2_mini,
-                State::FinWait2 => {
-                    let mini = if self.hooks.timewait {
-                        counted(family, State::FinWait2Mini)
-                    } else {
-                        fin_wait2_mini
-                    };
-                    counted(family, state) + mini
+                State::FinWait2 if self.hooks.timewait => {
+                    counted(state) + counted(State::FinWait2Mini)
                 }
-                State::SynRecv => {
-                    let requests = if self.hooks.requests {
-                        counted(family, State::NewSynRecv)
-                    } else {
-                        self.unseen.requests[family]
-                    };
-                    counted(family, state) + requests
+                State::FinWait2 => counted(state) + fin_wait2_mini,
+                State::SynRecv if self.hooks.requests => {
+                    counted(state) + counted(State::NewSynRecv)
                 }
+                State::SynRecv => counted(state) + self.uncounted.requests[family],
                 State::Close | State::FinWait2Mini | State::NewSynRecv => 0,
-                _ => counted(family, state),
+                _ => counted(state),
             }
         })
     }
 
-    /// `tw` by family: in the proportion of the last snapshot and of what may have joined since.
-    fn divide(&self, now: &Transitions, tw: u64) -> PerFamily<u64> {
+    /// Divides `tw` by family, in proportion to the last snapshot and to the mini-sockets that may have joined
+    /// since.
+    fn minis_by_family(&self, now: &Transitions, tw: u64) -> PerFamily<u64> {
         let born = mini_births(now);
         let weight = |family: Family| {
-            self.unseen.time_wait[family]
-                + self.unseen.fin_wait2_mini[family]
-                + born[family].wrapping_sub(self.unseen.mini_births[family])
+            self.uncounted.time_wait[family]
+                + self.uncounted.fin_wait2_mini[family]
+                + born[family].wrapping_sub(self.uncounted.mini_births[family])
         };
         let ipv6 = u128::from(weight(Family::Ipv6));
         let both = u128::from(weight(Family::Ipv4)) + ipv6;
-        // Rounded to the nearest; without any weight all of it is IPv4.
+        // Rounded to the nearest; without any weight all mini-sockets are IPv4.
         let ipv6 = (u128::from(tw) * ipv6 + both / 2).checked_div(both).unwrap_or(0);
         // A part is never above the whole, so it fits.
         let ipv6 = u64::try_from(ipv6).map_or(tw, |ipv6| ipv6.min(tw));
@@ -155,8 +151,8 @@ impl Ledger {
     }
 }
 
-/// Transitions by which a full socket ends and a mini-socket may begin: `tcp_time_wait` makes one
-/// before `tcp_done`.
+/// Transitions that end a full socket and may have created a mini-socket: `tcp_time_wait` creates one before it
+/// calls `tcp_done`.
 fn mini_births(transitions: &Transitions) -> PerFamily<u64> {
     PerFamily(Family::ALL.map(|family| {
         [State::FinWait1, State::FinWait2, State::Closing]

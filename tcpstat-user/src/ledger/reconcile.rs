@@ -1,32 +1,30 @@
-//! When a difference between ledger and snapshot is certain enough to be corrected.
+//! Decides which difference between ledger and snapshot is certain enough to be corrected.
 
 use crate::{
     ledger::family,
     states::{Object, PerState},
 };
 
-/// What a snapshot says of the ledger.
+/// What one or more snapshots show about the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::large_enum_variant, reason = "there is one at a time, on the stack")]
-pub enum Verdict {
-    /// They are one.
+pub(crate) enum Verdict {
+    /// Ledger and snapshot are equal.
     Agrees,
-    /// The ledger is wrong by this much, certainly.
+    /// The ledger is certainly wrong, by this drift.
     Correct(Correction),
-    /// They differ, but the snapshot may be what is wrong: take another one.
+    /// They differ, but the snapshot may be wrong: another snapshot is needed.
     Undecided,
 }
 
 impl Verdict {
-    /// Whether another snapshot would say nothing more.
-    #[must_use]
-    pub fn is_final(&self) -> bool {
+    /// Whether another snapshot would add nothing.
+    pub(super) fn is_final(&self) -> bool {
         matches!(self, Self::Agrees | Self::Correct(Correction { whole: true, .. }))
     }
 
-    /// What this verdict and the one on the next snapshot come to.
-    #[must_use]
-    pub fn then(self, next: Self) -> Self {
+    /// This verdict, combined with the verdict on the next snapshot.
+    pub(super) fn then(self, next: Self) -> Self {
         match (self, next) {
             (Self::Correct(first), Self::Correct(next)) => {
                 let drift = plus(&first.drift, &next.drift);
@@ -45,67 +43,64 @@ fn plus(one: &PerState<i64>, other: &PerState<i64>) -> PerState<i64> {
     PerState::from_fn(|family, state| one[(family, state)] + other[(family, state)])
 }
 
-/// What is certainly wrong.
+/// The drift that is certain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Correction {
-    /// To be taken out of the ledger.
-    pub drift: PerState<i64>,
-    /// Whether nothing is left, and nothing came while it was found out: the ledger is what the
-    /// snapshot says then.
-    pub whole: bool,
-    /// Whether the sums over both families are: nothing is left but changes of family.
-    pub sums: bool,
+pub(crate) struct Correction {
+    /// What to remove from the ledger.
+    pub(crate) drift: PerState<i64>,
+    /// Whether this is the whole drift, and it did not change meanwhile: the ledger then equals the snapshot.
+    pub(crate) whole: bool,
+    /// Whether the sums of both families are right then: only changes of family can be left.
+    pub(crate) sums: bool,
 }
 
-/// What is remembered between two snapshots.
+/// What earlier snapshots have shown.
 #[derive(Clone, Debug, Default)]
-pub struct Reconciler {
-    /// The drift but for changes of family, and the exact snapshots in a row that gave it.
+pub(super) struct Reconciler {
+    /// The drift without changes of family, and the number of exact snapshots in a row that showed it.
     suspected: Option<(PerState<i64>, u32)>,
-    /// Changes of family that each of so many exact snapshots in a row gave at least.
+    /// The smallest number of changes of family, and the number of exact snapshots in a row that showed any.
     changed: Option<(i64, u32)>,
 }
 
-/// Exact snapshots in a row that must give the same drift while sockets move. One that skips or
-/// doubles a row errs otherwise the next time.
-const TIMES: u32 = 3;
-/// The same in calm, where only what is not counted can make a listing skip a row.
-const TIMES_IN_CALM: u32 = 2;
+/// Exact snapshots in a row that must show the same drift while sockets change state. A snapshot that skips or
+/// doubles a row makes a different error the next time.
+const CONFIRMATIONS: u32 = 3;
+/// The same in calm, when only objects that are not counted can make a snapshot skip a row.
+const CONFIRMATIONS_IN_CALM: u32 = 2;
 
-/// A snapshot's evidence.
+/// What is known about one snapshot.
 #[derive(Clone, Copy, Debug)]
-pub struct Evidence {
-    /// The event log was complete and left no doubt about any row. A listing may still have skipped
-    /// or doubled a row that nothing else tells of.
-    pub exact: bool,
-    /// No transition was counted from the beginning of the listing to the look at sockstat.
-    pub calm: bool,
-    /// By how much the ledger is above sockstat in full sockets, looked at after the snapshot; `None`
-    /// while they move.
-    pub difference: Option<i64>,
-    /// The same in mini-sockets; `None` also where they are not counted.
-    pub minis_difference: Option<i64>,
-    /// How many sockets have changed to IPv4 by sockstat, looked at after the snapshot; `None` while they
-    /// move.
-    pub changed_family: Option<i64>,
+pub(super) struct Evidence {
+    /// Whether the event log was complete and the rewind had no doubts. Even then the snapshot may have skipped
+    /// or doubled a row.
+    pub(super) exact: bool,
+    /// Whether no transition was counted between the cut and the sockstat sample after the snapshot.
+    pub(super) calm: bool,
+    /// Ledger minus sockstat in full sockets, after the snapshot; `None` while they change state.
+    pub(super) difference: Option<i64>,
+    /// The same in mini-sockets; also `None` if they are not counted.
+    pub(super) minis_difference: Option<i64>,
+    /// Changes of family to IPv4 according to sockstat, after the snapshot; `None` while sockets change state.
+    pub(super) changed_family: Option<i64>,
 }
 
 impl Reconciler {
-    /// Judges the `drift` against one snapshot.
+    /// Judges `drift`, the difference between the ledger and one snapshot.
     ///
-    /// A drift is certain when it is told often enough in a row and sockstat does not contradict it: a
-    /// drift that changes the sum of full or of mini-sockets needs sockstat's word for it. Of requests
-    /// sockstat says nothing.
+    /// A drift is certain when enough snapshots in a row show it and sockstat does not contradict it: a drift
+    /// that changes the sum of full sockets or of mini-sockets needs the same difference in sockstat. sockstat
+    /// does not count requests.
     ///
-    /// Sockets that change their family may go on doing so, and the drift that they make grows from
-    /// one snapshot to the next. What all of them have told is certain: so many changes there were.
-    pub fn judge(&mut self, drift: &PerState<i64>, evidence: Evidence) -> Verdict {
+    /// Sockets may change their family without end, so this part of the drift grows from snapshot to snapshot.
+    /// The smallest number that all of them showed is certain.
+    pub(super) fn judge(&mut self, drift: &PerState<i64>, evidence: Evidence) -> Verdict {
         if !evidence.exact {
             return Verdict::Undecided;
         }
         let (changed, rest) = family::split(drift, evidence.changed_family);
-        let rest = self.rest(&rest, &evidence);
-        let Changes { certain, steady } = self.changes(changed, &evidence);
+        let rest = self.judge_rest(&rest, &evidence);
+        let Changes { certain, steady } = self.judge_changes(changed, &evidence);
         let sums = rest.is_some();
         let certain = plus(&rest.unwrap_or_default(), &family::as_drift(certain));
         let whole = certain == *drift;
@@ -118,8 +113,8 @@ impl Reconciler {
         }
     }
 
-    /// The drift but for changes of family, where it is certain.
-    fn rest(&mut self, drift: &PerState<i64>, evidence: &Evidence) -> Option<PerState<i64>> {
+    /// The drift without changes of family, if it is certain.
+    fn judge_rest(&mut self, drift: &PerState<i64>, evidence: &Evidence) -> Option<PerState<i64>> {
         if *drift == PerState::default() {
             self.suspected = None;
             return Some(*drift);
@@ -129,21 +124,14 @@ impl Reconciler {
             _ => 1,
         };
         self.suspected = Some((*drift, times));
-        let confirmed =
-            [(Object::Full, evidence.difference), (Object::Mini, evidence.minis_difference)]
-                .into_iter()
-                .all(|(object, difference)| {
-                    let sum: i64 = drift.of(object).sum();
-                    difference.map_or(sum == 0, |difference| difference == sum)
-                });
-        if !confirmed || times < evidence.times() {
+        if times < evidence.confirmations() || !evidence.confirms(drift) {
             return None;
         }
         self.suspected = None;
         Some(*drift)
     }
 
-    fn changes(&mut self, changed: i64, evidence: &Evidence) -> Changes {
+    fn judge_changes(&mut self, changed: i64, evidence: &Evidence) -> Changes {
         if changed == 0 {
             self.changed = None;
             return Changes { certain: 0, steady: true };
@@ -154,7 +142,7 @@ impl Reconciler {
         };
         self.changed = Some((least, times));
         let confirmed = evidence.changed_family == Some(changed);
-        let enough = if confirmed { TIMES_IN_CALM } else { evidence.times() };
+        let enough = if confirmed { CONFIRMATIONS_IN_CALM } else { evidence.confirmations() };
         if times < enough {
             return Changes { certain: 0, steady: false };
         }
@@ -165,16 +153,27 @@ impl Reconciler {
 
 /// Sockets that changed their family.
 struct Changes {
-    /// So many did, certainly.
+    /// The number that is certain.
     certain: i64,
-    /// Every snapshot told as many.
+    /// Whether every snapshot showed the same number.
     steady: bool,
 }
 
 impl Evidence {
-    /// Exact snapshots in a row that must tell the same.
-    fn times(&self) -> u32 {
-        if self.calm { TIMES_IN_CALM } else { TIMES }
+    /// Exact snapshots in a row that must show the same.
+    fn confirmations(&self) -> u32 {
+        if self.calm { CONFIRMATIONS_IN_CALM } else { CONFIRMATIONS }
+    }
+
+    /// Whether sockstat differs from the ledger by the same sums; if it cannot tell, whether the drift leaves
+    /// the sums as they are.
+    fn confirms(&self, drift: &PerState<i64>) -> bool {
+        [(Object::Full, self.difference), (Object::Mini, self.minis_difference)].into_iter().all(
+            |(object, difference)| {
+                let sum: i64 = drift.of(object).sum();
+                difference.map_or(sum == 0, |difference| difference == sum)
+            },
+        )
     }
 }
 
@@ -196,13 +195,13 @@ mod tests {
         Evidence { exact: true, calm, difference, minis_difference: None, changed_family: None }
     }
 
-    /// The whole drift is corrected.
+    /// The verdict that corrects the whole drift.
     fn correct(drift: PerState<i64>) -> Verdict {
         Verdict::Correct(Correction { drift, whole: true, sums: true })
     }
 
-    /// The verdict on one drift in `state`, told twice in calm while full sockets agree.
-    fn told_twice(state: State, minis_difference: Option<i64>) -> Verdict {
+    /// The verdict on a drift of one socket in `state` that two snapshots show in calm, while full sockets agree.
+    fn shown_twice(state: State, minis_difference: Option<i64>) -> Verdict {
         let mut drift = PerState::default();
         drift[(Family::Ipv6, state)] = 1;
         let evidence = Evidence { minis_difference, ..evidence(Some(0), true) };
@@ -211,7 +210,7 @@ mod tests {
         reconciler.judge(&drift, evidence)
     }
 
-    /// The verdicts on a row of drifts, all exact, while sockets moved.
+    /// The verdicts on several exact snapshots in a row, while sockets change state.
     fn verdicts<const N: usize>(judged: [((i64, i64), Option<i64>); N]) -> [Verdict; N] {
         let mut reconciler = Reconciler::default();
         judged.map(|((established, close_wait), difference)| {
@@ -220,28 +219,28 @@ mod tests {
     }
 
     #[test]
-    fn no_drift_agrees() {
+    fn a_snapshot_without_drift_agrees() {
         assert_eq!(verdicts([((0, 0), Some(0)), ((0, 0), None)]), [Agrees, Agrees]);
     }
 
     #[test]
-    fn a_drift_that_sockstat_confirms_in_calm_is_corrected_when_it_is_seen_twice() {
+    fn a_drift_that_sockstat_confirms_is_corrected_after_two_snapshots_in_calm() {
         let mut reconciler = Reconciler::default();
         assert_eq!(reconciler.judge(&drift(1, 0), evidence(Some(1), true)), Undecided);
         assert_eq!(reconciler.judge(&drift(1, 0), evidence(Some(1), true)), correct(drift(1, 0)));
     }
 
     #[test]
-    fn a_drift_that_sockstat_confirms_while_sockets_move_must_be_seen_three_times() {
+    fn a_drift_that_sockstat_confirms_is_corrected_after_three_snapshots_in_churn() {
         let seen = ((1, 0), Some(1));
         assert_eq!(verdicts([seen, seen, seen]), [Undecided, Undecided, correct(drift(1, 0))]);
         assert_eq!(verdicts([seen, seen, ((0, 1), Some(1)), seen]), [Undecided; 4]);
     }
 
     #[test]
-    fn a_row_that_the_listing_skipped_is_never_corrected() {
-        let (told, moving) = (((1, 0), Some(0)), ((1, 0), None));
-        assert_eq!(verdicts([told, told, moving, moving, told]), [Undecided; 5]);
+    fn a_row_that_the_snapshot_skipped_is_never_corrected() {
+        let (calm, moving) = (((1, 0), Some(0)), ((1, 0), None));
+        assert_eq!(verdicts([calm, calm, moving, moving, calm]), [Undecided; 5]);
         let mut reconciler = Reconciler::default();
         for _ in 0..4 {
             assert_eq!(reconciler.judge(&drift(1, 0), evidence(Some(0), true)), Undecided);
@@ -249,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_drift_that_leaves_the_sum_is_corrected_as_soon_as_one_that_does_not() {
+    fn a_drift_that_keeps_the_sum_is_corrected_as_early_as_any_other() {
         let mut reconciler = Reconciler::default();
         assert_eq!(reconciler.judge(&drift(1, -1), evidence(Some(0), true)), Undecided);
         assert_eq!(reconciler.judge(&drift(1, -1), evidence(Some(0), true)), correct(drift(1, -1)));
@@ -263,20 +262,20 @@ mod tests {
     }
 
     #[test]
-    fn a_drift_of_mini_sockets_needs_the_word_of_tw() {
-        assert!(matches!(told_twice(TimeWait, Some(1)), Verdict::Correct(_)));
-        assert_eq!(told_twice(TimeWait, Some(0)), Undecided);
-        assert_eq!(told_twice(TimeWait, None), Undecided);
+    fn a_drift_of_mini_sockets_needs_the_same_difference_in_tw() {
+        assert!(matches!(shown_twice(TimeWait, Some(1)), Verdict::Correct(_)));
+        assert_eq!(shown_twice(TimeWait, Some(0)), Undecided);
+        assert_eq!(shown_twice(TimeWait, None), Undecided);
     }
 
     #[test]
-    fn a_drift_of_requests_has_no_witness_but_the_next_snapshot() {
-        assert!(matches!(told_twice(NewSynRecv, Some(0)), Verdict::Correct(_)));
-        assert!(matches!(told_twice(NewSynRecv, None), Verdict::Correct(_)));
+    fn a_drift_of_requests_needs_a_second_snapshot_only() {
+        assert!(matches!(shown_twice(NewSynRecv, Some(0)), Verdict::Correct(_)));
+        assert!(matches!(shown_twice(NewSynRecv, None), Verdict::Correct(_)));
     }
 
     #[test]
-    fn a_snapshot_that_is_not_exact_decides_nothing_and_forgets_nothing() {
+    fn an_inexact_snapshot_changes_nothing() {
         let mut reconciler = Reconciler::default();
         let inexact = Evidence { exact: false, ..evidence(Some(0), true) };
         assert_eq!(reconciler.judge(&drift(1, -1), evidence(None, false)), Undecided);
@@ -285,55 +284,55 @@ mod tests {
         assert_eq!(reconciler.judge(&drift(1, -1), evidence(None, false)), correct(drift(1, -1)));
     }
 
-    /// So many sockets have changed their family.
+    /// The drift of that many changes of family.
     fn changed(sockets: i64) -> PerState<i64> {
         family::as_drift(sockets)
     }
 
     #[test]
-    fn changes_of_family_that_go_on_are_corrected_by_what_every_snapshot_told() {
+    fn of_growing_changes_of_family_the_smallest_number_is_corrected() {
         let mut reconciler = Reconciler::default();
-        let mut told = |sockets| reconciler.judge(&changed(sockets), evidence(None, false));
-        assert_eq!([told(300), told(301)], [Undecided; 2]);
+        let mut judge = |sockets| reconciler.judge(&changed(sockets), evidence(None, false));
+        assert_eq!([judge(300), judge(301)], [Undecided; 2]);
         let part = Correction { drift: changed(300), whole: false, sums: true };
-        assert_eq!(told(303), Verdict::Correct(part));
-        assert_eq!([told(5), told(5)], [Undecided; 2], "they are told three times anew");
-        assert_eq!(told(5), correct(changed(5)));
+        assert_eq!(judge(303), Verdict::Correct(part));
+        assert_eq!([judge(5), judge(5)], [Undecided; 2], "three more snapshots are needed");
+        assert_eq!(judge(5), correct(changed(5)));
     }
 
     #[test]
-    fn a_steady_drift_beside_changes_of_family_is_corrected_too() {
+    fn a_steady_drift_besides_changes_of_family_is_corrected_too() {
         let mut reconciler = Reconciler::default();
-        let mut told = |sockets: i64| {
+        let mut judge = |sockets: i64| {
             let mut drift = changed(sockets);
             drift[(Family::Ipv6, CloseWait)] = 2;
             reconciler.judge(&drift, evidence(Some(2), true))
         };
-        assert_eq!(told(7), Undecided);
+        assert_eq!(judge(7), Undecided);
         let mut certain = changed(7);
         certain[(Family::Ipv6, CloseWait)] = 2;
         assert_eq!(
-            told(9),
+            judge(9),
             Verdict::Correct(Correction { drift: certain, whole: false, sums: true })
         );
     }
 
     #[test]
-    fn changes_of_family_are_those_that_sockstat_saw() {
+    fn only_changes_of_family_in_sockstat_count_as_such() {
         let mut reconciler = Reconciler::default();
-        let told = |told| Evidence { changed_family: Some(told), ..evidence(Some(0), false) };
+        let seen = |seen| Evidence { changed_family: Some(seen), ..evidence(Some(0), false) };
         // Lost transitions in both families may look like changes of family.
-        assert_eq!([(); 2].map(|()| reconciler.judge(&changed(3), told(0))), [Undecided; 2]);
-        assert_eq!(reconciler.judge(&changed(3), told(0)), correct(changed(3)));
-        assert_eq!(reconciler.judge(&changed(3), told(3)), Undecided);
+        assert_eq!([(); 2].map(|()| reconciler.judge(&changed(3), seen(0))), [Undecided; 2]);
+        assert_eq!(reconciler.judge(&changed(3), seen(0)), correct(changed(3)));
+        assert_eq!(reconciler.judge(&changed(3), seen(3)), Undecided);
         assert_eq!(
-            reconciler.judge(&changed(4), told(4)),
+            reconciler.judge(&changed(4), seen(4)),
             Verdict::Correct(Correction { drift: changed(4), whole: false, sums: true })
         );
     }
 
     #[test]
-    fn sockets_never_change_to_ipv6() {
+    fn a_change_of_family_to_ipv6_is_impossible() {
         let mut reconciler = Reconciler::default();
         let backwards =
             [-1, -2, -3].map(|sockets| reconciler.judge(&changed(sockets), evidence(None, false)));

@@ -1,19 +1,17 @@
-//! What a transition does to the number of sockets in each state.
+//! How a transition changes the number of sockets in each state.
 
 use crate::{
     states::{PerState, State},
     transitions::Transitions,
 };
 
-/// The state that a transition takes a socket from and the state that it brings one to, where there
-/// is one.
+/// The gauge that a transition decreases, and the gauge that it increases.
 ///
-/// CLOSE is no place: what leaves it is born, what enters it is gone from every table. LISTEN →
-/// SYN_RECV is a birth too: an accepted child is cloned from its listener (`inet_csk_clone_lock`),
-/// whose state it carries as its old one; the listener stays. A transition to the same state
-/// (`tcp_close_state` makes 4→4) is no move. Mini-sockets and requests come from CLOSE and go to it.
-#[must_use]
-pub fn effect(old: State, new: State) -> (Option<State>, Option<State>) {
+/// CLOSE has no gauge: a socket that leaves it is born, and a socket that enters it has left every table.
+/// LISTEN → SYN_RECV is a birth too: an accepted child is a clone of its listener (`inet_csk_clone_lock`), so its
+/// old state is LISTEN, but the listener remains. A transition to the same state (`tcp_close_state` makes 4→4)
+/// changes nothing. Mini-sockets and requests come from CLOSE and end in it.
+pub(crate) fn effect(old: State, new: State) -> (Option<State>, Option<State>) {
     if old == new {
         return (None, None);
     }
@@ -21,13 +19,17 @@ pub fn effect(old: State, new: State) -> (Option<State>, Option<State>) {
     ((!birth).then_some(old), (new != State::Close).then_some(new))
 }
 
-/// The change of every gauge by these transitions.
-#[must_use]
-pub fn net_change(transitions: &Transitions) -> PerState<i64> {
+/// Whether a transition creates a socket.
+pub(super) fn is_birth(old: State, new: State) -> bool {
+    old != new && effect(old, new).0.is_none()
+}
+
+/// The change of every gauge by `transitions`.
+pub(super) fn net_change(transitions: &Transitions) -> PerState<i64> {
     let mut change = PerState::<i64>::default();
     for (family, old, new, count) in transitions.seen() {
         let (from, to) = effect(old, new);
-        // Counts wrap as the kernel's do, and so do their differences.
+        // The kernel's counters wrap, so the differences wrap too.
         let count = count.cast_signed();
         if let Some(from) = from {
             change[(family, from)] = change[(family, from)].wrapping_sub(count);
@@ -49,13 +51,13 @@ mod tests {
     };
 
     #[test]
-    fn every_rule_of_the_table_holds() {
+    fn each_transition_changes_the_gauges_by_its_rule() {
         let table = [
             // A socket is born in the state that it enters.
             (Close, SynSent, None, Some(SynSent)),
             (Close, Listen, None, Some(Listen)),
             (Close, SynRecv, None, Some(SynRecv)),
-            // An accepted child does not take its listener away.
+            // An accepted child does not decrease LISTEN.
             (Listen, SynRecv, None, Some(SynRecv)),
             (Listen, Close, Some(Listen), None),
             // Death.
@@ -67,10 +69,10 @@ mod tests {
             (CloseWait, Close, Some(CloseWait), None),
             (LastAck, Close, Some(LastAck), None),
             (Closing, Close, Some(Closing), None),
-            // No move.
+            // No change of state.
             (FinWait1, FinWait1, None, None),
             (Close, Close, None, None),
-            // Moves.
+            // A change of state.
             (SynSent, Established, Some(SynSent), Some(Established)),
             (SynRecv, Established, Some(SynRecv), Some(Established)),
             (Established, FinWait1, Some(Established), Some(FinWait1)),
@@ -91,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_and_its_end_leave_nothing_but_the_listener() {
+    fn after_a_connection_ends_only_the_listener_remains() {
         let mut seen = Transitions::default();
         for (old, new) in [
             (Close, Listen),
@@ -119,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_near_the_end_of_their_range_still_differ_by_what_came_between() {
+    fn counts_that_wrap_still_give_the_right_change() {
         let mut seen = Transitions::default();
         seen.add(Family::Ipv6, Close, SynSent, u64::MAX - 1);
         let before = net_change(&seen);

@@ -1,59 +1,58 @@
-//! The check: the sum of the gauges against the kernel's own count.
+//! The sockstat check: the sum of some gauges against one of the kernel's own counts.
 //!
-//! sockstat's `inuse` counts hashed full sockets, its `tw` mini-sockets. At rest each equals the sum
-//! of its gauges; under way it may not, for a transition is told before the socket is hashed or
-//! unhashed. So a difference counts only where no transition happened between two looks at the
-//! counters, and where it is seen again.
+//! sockstat's `inuse` counts hashed full sockets, and its `tw` mini-sockets. At rest each equals the sum of its
+//! gauges. During a transition it may differ, because the event comes before the socket is hashed or unhashed.
+//! So a difference counts only if the counters did not change while sockstat was read, and if a second sample
+//! shows it too.
 //!
-//! A gauge below zero mismatches it as well: then a move was lost that left the sum as it is.
+//! A gauge below zero fails the check too: a transition was lost that does not change the sum.
 
-/// One look at one of the kernel's counts: the counters, sockstat, the counters again.
+/// One sample of one count.
 #[derive(Clone, Copy, Debug)]
-pub struct Reading {
-    /// Whether no transition of such objects was counted between the two looks at the counters.
-    pub still: bool,
-    /// Sum of their gauges, both families.
-    pub sum: i64,
-    /// How many there are by sockstat, both families.
-    pub sockstat: u64,
+pub(super) struct Reading {
+    /// Whether such objects are counted, sockstat could be read, and the counters did not change meanwhile.
+    pub(super) still: bool,
+    /// Sum of the gauges.
+    pub(super) sum: i64,
+    /// The kernel's count.
+    pub(super) sockstat: u64,
     /// Whether a gauge is below zero.
-    pub below_zero: bool,
+    pub(super) below_zero: bool,
 }
 
 impl Reading {
-    /// By how much the ledger is above sockstat; `None` while sockets move.
-    #[must_use]
-    pub fn difference(&self) -> Option<i64> {
+    /// Ledger minus sockstat; `None` if the reading is not still.
+    pub(super) fn difference(&self) -> Option<i64> {
         self.still.then(|| self.sum - self.sockstat.cast_signed())
     }
 }
 
-/// What a look says.
+/// The result of one check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Finding {
-    /// The two are one.
+pub(super) enum Finding {
+    /// Ledger and sockstat agree.
     Agrees,
-    /// Sockets move: nothing can be said.
+    /// Sockets change state: the check is not conclusive.
     Moving,
-    /// They differ, for the first time in this way: look again in some milliseconds.
+    /// They differ, and did not differ like this at the last check: check again after some milliseconds.
     Suspect,
-    /// They differ as they did at the last look.
+    /// They differ as at the last check: the check fails.
     Mismatch,
 }
 
-/// The check's memory.
+/// What earlier checks of one count have shown.
 #[derive(Clone, Debug, Default)]
-pub struct SockstatCheck {
-    /// The difference, and whether a gauge was below zero.
+pub(super) struct SockstatCheck {
+    /// The difference at the last check that did not agree, and whether a gauge was below zero.
     suspected: Option<(i64, bool)>,
-    /// What one snapshot has excused.
-    pleaded: Option<i64>,
-    excused: i64,
+    /// The difference at which one snapshot has agreed with the ledger.
+    tolerable: Option<i64>,
+    tolerated: i64,
 }
 
 impl SockstatCheck {
-    /// Judges one reading. Two that are to confirm one another lie some milliseconds apart.
-    pub fn check(&mut self, reading: &Reading) -> Finding {
+    /// Checks one reading. Two readings that confirm each other are some milliseconds apart.
+    pub(super) fn check(&mut self, reading: &Reading) -> Finding {
         let Some(difference) = reading.difference() else { return Finding::Moving };
         if self.agrees(reading) {
             self.suspected = None;
@@ -67,33 +66,32 @@ impl SockstatCheck {
         Finding::Suspect
     }
 
-    /// Whether nothing in the reading gives cause to look again. So while sockets move.
-    #[must_use]
-    pub fn agrees(&self, reading: &Reading) -> bool {
+    /// Whether the reading is no reason for a check. This is so while sockets change state.
+    pub(super) fn agrees(&self, reading: &Reading) -> bool {
         reading
             .difference()
-            .is_none_or(|difference| difference == self.excused && !reading.below_zero)
+            .is_none_or(|difference| difference == self.tolerated && !reading.below_zero)
     }
 
-    /// The difference that mismatches no more; 0 unless one was excused.
-    #[must_use]
-    pub fn excused(&self) -> i64 {
-        self.excused
+    /// The difference at which the check agrees; 0 unless snapshots have shown that another one is right.
+    pub(super) fn tolerated(&self) -> i64 {
+        self.tolerated
     }
 
-    /// A snapshot agreed with the ledger. If the last look did not, and `reading` differs as it did,
-    /// the kernel counts something that it does not list, or the other way round. When two snapshots
-    /// say so (one may have skipped just the row that the ledger lacks), that difference mismatches no
-    /// more, until ledger and kernel are seen to be one.
-    pub fn excuse(&mut self, reading: &Reading) {
+    /// Notes that a snapshot agreed with the ledger when sockstat gave `reading`.
+    ///
+    /// If the last check found the same difference, then the kernel counts a socket that it does not list, or
+    /// lists one that it does not count. After two such snapshots this difference is tolerated, until ledger and
+    /// sockstat are equal again. One snapshot is not enough: it may have skipped the row that the ledger lacks.
+    pub(super) fn snapshot_agreed(&mut self, reading: &Reading) {
         let Some(difference) = reading.difference() else { return };
         if difference == 0 {
             *self = Self::default();
         } else if self.suspected.is_some_and(|(suspected, _)| suspected == difference) {
-            if self.pleaded == Some(difference) {
-                *self = Self { excused: difference, ..Self::default() };
+            if self.tolerable == Some(difference) {
+                *self = Self { tolerated: difference, ..Self::default() };
             } else {
-                self.pleaded = Some(difference);
+                self.tolerable = Some(difference);
             }
         }
     }
@@ -108,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_difference_trips_when_it_is_seen_twice() {
+    fn a_difference_in_two_checks_in_a_row_is_a_mismatch() {
         let mut check = SockstatCheck::default();
         assert_eq!(check.check(&reading(5, 5)), Finding::Agrees);
         assert_eq!(check.check(&reading(5, 4)), Finding::Suspect);
@@ -116,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_difference_that_passes_or_changes_does_not_trip() {
+    fn a_difference_that_ends_or_changes_is_no_mismatch() {
         let mut check = SockstatCheck::default();
         assert_eq!(check.check(&reading(5, 4)), Finding::Suspect);
         assert_eq!(check.check(&reading(5, 5)), Finding::Agrees);
@@ -125,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gauge_below_zero_trips_though_the_sum_is_right() {
+    fn a_gauge_below_zero_is_a_mismatch_even_if_the_sum_is_right() {
         let mut check = SockstatCheck::default();
         let below = Reading { below_zero: true, ..reading(5, 5) };
         assert_eq!(check.check(&below), Finding::Suspect);
@@ -135,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn churn_says_nothing_and_forgets_nothing() {
+    fn churn_is_not_conclusive_and_resets_nothing() {
         let mut check = SockstatCheck::default();
         let moving = Reading { still: false, ..reading(9, 1) };
         assert_eq!(check.check(&reading(5, 4)), Finding::Suspect);
@@ -144,30 +142,30 @@ mod tests {
     }
 
     #[test]
-    fn a_difference_that_two_snapshots_excuse_is_quiet_and_any_other_is_not() {
+    fn only_the_difference_at_which_two_snapshots_agreed_is_tolerated() {
         let mut check = SockstatCheck::default();
         assert_eq!(check.check(&reading(5, 4)), Finding::Suspect);
-        check.excuse(&reading(5, 4));
-        assert_eq!(check.check(&reading(5, 4)), Finding::Mismatch, "one may have erred");
-        check.excuse(&reading(5, 4));
+        check.snapshot_agreed(&reading(5, 4));
+        assert_eq!(check.check(&reading(5, 4)), Finding::Mismatch, "one snapshot is not enough");
+        check.snapshot_agreed(&reading(5, 4));
         assert_eq!(check.check(&reading(15, 14)), Finding::Agrees);
         assert_eq!(check.check(&reading(15, 15)), Finding::Suspect);
         assert_eq!(check.check(&reading(15, 15)), Finding::Mismatch);
     }
 
     #[test]
-    fn only_the_difference_that_was_seen_before_the_snapshot_is_excused() {
+    fn only_a_difference_from_before_the_snapshot_is_tolerated() {
         let mut check = SockstatCheck::default();
         assert_eq!(check.check(&reading(5, 4)), Finding::Suspect);
-        check.excuse(&reading(6, 4));
-        check.excuse(&reading(6, 4));
+        check.snapshot_agreed(&reading(6, 4));
+        check.snapshot_agreed(&reading(6, 4));
         assert_eq!(check.check(&reading(5, 4)), Finding::Mismatch);
     }
 
     #[test]
-    fn an_excuse_ends_when_ledger_and_kernel_are_one() {
-        let mut check = SockstatCheck { excused: 1, ..SockstatCheck::default() };
-        check.excuse(&reading(4, 4));
+    fn a_difference_is_tolerated_until_ledger_and_sockstat_are_equal() {
+        let mut check = SockstatCheck { tolerated: 1, ..SockstatCheck::default() };
+        check.snapshot_agreed(&reading(4, 4));
         assert_eq!(check.check(&reading(4, 4)), Finding::Agrees);
     }
 }

@@ -1,52 +1,52 @@
-//! The kernel's own counts, and what the ledger says of the same: a wire for each.
+//! Ledger and sockstat in one sample, and the sockstat checks of a namespace: of full sockets, of mini-sockets,
+//! and of families.
 
+use super::{
+    Ledger, family,
+    sockstat_check::{Finding, Reading, SockstatCheck},
+};
 use crate::{
-    ledger::{
-        Ledger, family,
-        sockstat_check::{Finding, Reading, SockstatCheck},
-    },
     states::{Family, Object, PerFamily},
     transitions::Transitions,
 };
 
-/// The kernel's own counts, between two looks at the counters.
+/// sockstat, read between two readings of the counters.
 #[derive(Clone, Debug)]
-pub struct SockstatSample {
-    /// The first look.
-    pub before: Transitions,
-    /// sockstat `inuse`, full sockets; `None` where it cannot be read.
-    pub inuse: Option<PerFamily<u64>>,
-    /// sockstat `tw`, mini-sockets of both families; likewise.
-    pub tw: Option<u64>,
-    /// The second look.
-    pub after: Transitions,
+pub(crate) struct SockstatSample {
+    /// The counters before sockstat was read.
+    pub(crate) before: Transitions,
+    /// sockstat `inuse`: full sockets. `None` if it cannot be read.
+    pub(crate) inuse: Option<PerFamily<u64>>,
+    /// sockstat `tw`: mini-sockets of both families. `None` if it cannot be read.
+    pub(crate) tw: Option<u64>,
+    /// The counters after sockstat was read.
+    pub(crate) after: Transitions,
 }
 
-/// What the wires judge.
+/// One sample, as the checks compare it with a ledger.
 #[derive(Clone, Copy, Debug)]
-pub struct Readings {
-    /// Full sockets. Requests, of which sockstat says nothing, may be below zero here.
-    pub full: Reading,
-    /// Full sockets of IPv4 alone: below sockstat by those that have changed to it. (Of IPv6 sockstat
-    /// leaves some out: the subflows of MPTCP before 6.18.)
-    pub ipv4: Reading,
-    /// Mini-sockets; never still where they are not counted.
-    pub minis: Reading,
+pub(crate) struct Readings {
+    /// Full sockets. `below_zero` includes requests, which sockstat does not count.
+    full: Reading,
+    /// Full sockets of IPv4 alone: the ledger is below sockstat by the sockets that changed to IPv4. (IPv6 would
+    /// not do: before 6.18 sockstat leaves out subflows of MPTCP.)
+    ipv4: Reading,
+    /// Mini-sockets; never still if they are not counted.
+    minis: Reading,
 }
 
-/// A wire for each of the kernel's counts.
+/// The state of all sockstat checks of a namespace.
 #[derive(Clone, Debug, Default)]
-pub struct SockstatChecks {
+pub(crate) struct SockstatChecks {
     full: SockstatCheck,
-    /// Whether sockets had changed their family at the last look that could tell.
-    families_suspected: bool,
     minis: SockstatCheck,
+    /// Whether sockets had changed their family at the last conclusive check.
+    families_suspected: bool,
 }
 
 impl SockstatSample {
-    /// What the wires judge of `ledger`.
-    #[must_use]
-    pub fn readings(&self, ledger: &Ledger) -> Readings {
+    /// The sample, compared with `ledger`.
+    pub(crate) fn readings(&self, ledger: &Ledger) -> Readings {
         let gauges = ledger.counted(&self.after);
         let reading = |object, sum, sockstat: Option<u64>| Reading {
             still: ledger.counts(object)
@@ -84,18 +84,18 @@ impl SockstatSample {
 }
 
 impl SockstatChecks {
-    /// Judges both: the worse of the two looks. Where mini-sockets move, full ones decide.
-    pub fn check(&mut self, readings: &Readings) -> Finding {
-        let looks = [self.full.check(&readings.full), self.minis.check(&readings.minis)];
+    /// Checks full sockets and mini-sockets. Gives the worse finding; if neither is bad, that on full sockets.
+    pub(super) fn check(&mut self, readings: &Readings) -> Finding {
+        let findings = [self.full.check(&readings.full), self.minis.check(&readings.minis)];
         [Finding::Mismatch, Finding::Suspect]
             .into_iter()
-            .find(|worse| looks.contains(worse))
-            .unwrap_or(looks[0])
+            .find(|worse| findings.contains(worse))
+            .unwrap_or(findings[0])
     }
 
-    /// Judges the families by themselves. Snapshots put them right, so this mismatches nothing. The difference
-    /// may be another one at each look, as sockets go on changing.
-    pub fn check_families(&mut self, readings: &Readings) -> Finding {
+    /// Checks IPv4 alone, for changes of family. Their number may differ between two checks that both find some,
+    /// because sockets may go on changing.
+    pub(super) fn check_families(&mut self, readings: &Readings) -> Finding {
         let Some(changed) = self.changed_family(readings) else { return Finding::Moving };
         match (changed, std::mem::replace(&mut self.families_suspected, changed > 0)) {
             (..=0, _) => Finding::Agrees,
@@ -104,34 +104,31 @@ impl SockstatChecks {
         }
     }
 
-    /// Whether nothing gives cause to look again. So while sockets move.
-    #[must_use]
-    pub fn agrees(&self, readings: &Readings) -> bool {
+    /// Whether the readings are no reason for a check. This is so while sockets change state.
+    pub(crate) fn agrees(&self, readings: &Readings) -> bool {
         self.full.agrees(&readings.full) && self.minis.agrees(&readings.minis)
     }
 
-    /// A snapshot agreed with the ledger: see [`SockstatCheck::excuse`].
-    pub fn excuse(&mut self, readings: &Readings) {
-        self.full.excuse(&readings.full);
-        self.minis.excuse(&readings.minis);
+    /// Notes that a snapshot agreed with the ledger: see [`SockstatCheck::snapshot_agreed`].
+    pub(super) fn snapshot_agreed(&mut self, readings: &Readings) {
+        self.full.snapshot_agreed(&readings.full);
+        self.minis.snapshot_agreed(&readings.minis);
     }
 
-    /// By how much the ledger is above sockstat in such objects, excuses left out; `None` while they
-    /// move, and where sockstat or the ledger does not count them.
-    #[must_use]
-    pub fn difference(&self, object: Object, readings: &Readings) -> Option<i64> {
-        let (wire, reading) = match object {
+    /// Ledger minus sockstat in such objects, without the tolerated difference. `None` while they change state,
+    /// and if sockstat or the ledger does not count them.
+    pub(super) fn difference(&self, object: Object, readings: &Readings) -> Option<i64> {
+        let (check, reading) = match object {
             Object::Full => (&self.full, &readings.full),
             Object::Mini => (&self.minis, &readings.minis),
             Object::Request => return None,
         };
-        reading.difference().map(|difference| difference - wire.excused())
+        reading.difference().map(|difference| difference - check.tolerated())
     }
 
-    /// How many sockets have changed to IPv4 since the ledger was right, by sockstat. `None` while they
-    /// move, where sockstat cannot be read, and where the sums are wrong too.
-    #[must_use]
-    pub fn changed_family(&self, readings: &Readings) -> Option<i64> {
+    /// Sockets that have changed to IPv4 since the ledger was right, according to sockstat. `None` while sockets
+    /// change state, if sockstat cannot be read, and if the sum of both families is wrong too.
+    pub(crate) fn changed_family(&self, readings: &Readings) -> Option<i64> {
         let sums_agree = self.difference(Object::Full, readings)? == 0;
         readings.ipv4.difference().filter(|_| sums_agree).map(|difference| -difference)
     }
@@ -150,12 +147,12 @@ mod tests {
         Ledger::seeded(hooks, &Transitions::default(), &sockets)
     }
 
-    /// Two looks between which mini-sockets and full ones moved so often.
-    fn readings(hooks: Hooks, tw: u64, moved: [u64; 2]) -> Readings {
+    /// Readings between which mini-sockets and full sockets made that many transitions.
+    fn readings(hooks: Hooks, tw: u64, transitions: [u64; 2]) -> Readings {
         let before = Transitions::default();
         let mut after = before.clone();
-        after.add(Family::Ipv6, State::FinWait2Mini, State::TimeWait, moved[0]);
-        after.add(Family::Ipv4, State::Established, State::CloseWait, moved[1]);
+        after.add(Family::Ipv6, State::FinWait2Mini, State::TimeWait, transitions[0]);
+        after.add(Family::Ipv4, State::Established, State::CloseWait, transitions[1]);
         SockstatSample { before, inuse: Some(PerFamily([2, 0])), tw: Some(tw), after }
             .readings(&ledger(hooks))
     }
@@ -164,7 +161,7 @@ mod tests {
     const STILL: [u64; 2] = [0, 0];
 
     #[test]
-    fn mini_sockets_that_differ_from_tw_trip_a_wire_of_their_own() {
+    fn mini_sockets_that_differ_from_tw_are_a_mismatch() {
         let mut checks = SockstatChecks::default();
         assert_eq!(checks.check(&readings(TIMEWAIT, 4, STILL)), Finding::Agrees);
         let differing = readings(TIMEWAIT, 5, STILL);
@@ -176,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn mini_sockets_that_are_not_counted_trip_none() {
+    fn mini_sockets_that_are_not_counted_are_no_mismatch() {
         let mut checks = SockstatChecks::default();
         let differing = readings(Hooks::default(), 5, STILL);
         assert!(checks.agrees(&differing));
@@ -185,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn full_sockets_are_judged_while_mini_sockets_move_and_the_other_way_round() {
+    fn full_sockets_are_checked_while_mini_sockets_change_and_the_reverse() {
         let mut checks = SockstatChecks::default();
         assert_eq!(checks.check(&readings(TIMEWAIT, 5, [1, 0])), Finding::Agrees);
         assert_eq!(checks.check(&readings(TIMEWAIT, 4, [0, 1])), Finding::Moving);
@@ -193,22 +190,22 @@ mod tests {
     }
 
     #[test]
-    fn a_request_below_zero_gives_cause_to_look() {
-        let mut witness_of_loss = SockstatSample {
+    fn requests_below_zero_are_a_reason_for_a_check() {
+        let mut sample = SockstatSample {
             before: Transitions::default(),
             inuse: Some(PerFamily([2, 0])),
             tw: Some(4),
             after: Transitions::default(),
         };
         let hooks = Hooks { timewait: true, requests: true };
-        assert!(SockstatChecks::default().agrees(&witness_of_loss.readings(&ledger(hooks))));
-        for look in [&mut witness_of_loss.before, &mut witness_of_loss.after] {
-            look.add(Family::Ipv4, State::NewSynRecv, State::Close, 1);
+        assert!(SockstatChecks::default().agrees(&sample.readings(&ledger(hooks))));
+        for counters in [&mut sample.before, &mut sample.after] {
+            counters.add(Family::Ipv4, State::NewSynRecv, State::Close, 1);
         }
-        assert!(!SockstatChecks::default().agrees(&witness_of_loss.readings(&ledger(hooks))));
+        assert!(!SockstatChecks::default().agrees(&sample.readings(&ledger(hooks))));
     }
 
-    /// Sockets that have changed their family, some of which have ended since.
+    /// A sample after `sockets` have changed their family, of which `ended` have closed since.
     fn changed(sockets: u64, ended: u64) -> SockstatSample {
         let mut after = Transitions::default();
         after.add(Family::Ipv6, State::Close, State::Established, sockets);
@@ -218,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_of_family_are_seen_and_trip_no_wire() {
+    fn changes_of_family_are_found_and_are_no_mismatch_of_the_sums() {
         for ended in [0, 3, 300] {
             let mut checks = SockstatChecks::default();
             let readings = changed(300, ended).readings(&ledger(Hooks::default()));
@@ -226,7 +223,7 @@ mod tests {
             assert!(checks.agrees(&readings), "{ended} ended");
             assert_eq!(checks.changed_family(&readings), Some(300));
             assert_eq!(checks.check_families(&readings), Finding::Suspect);
-            // More have changed by the next look.
+            // More sockets change before the next check.
             let more = changed(301, ended).readings(&ledger(Hooks::default()));
             assert_eq!(checks.check_families(&more), Finding::Mismatch);
             let none = changed(0, 0).readings(&ledger(Hooks::default()));
@@ -235,10 +232,10 @@ mod tests {
     }
 
     #[test]
-    fn a_gauge_below_zero_that_no_change_of_family_explains_gives_cause_to_look() {
+    fn gauges_below_zero_without_a_change_of_family_are_a_reason_for_a_check() {
         let mut sample = changed(0, 0);
-        for look in [&mut sample.before, &mut sample.after] {
-            look.add(Family::Ipv4, State::Established, State::CloseWait, 3);
+        for counters in [&mut sample.before, &mut sample.after] {
+            counters.add(Family::Ipv4, State::Established, State::CloseWait, 3);
         }
         let readings = sample.readings(&ledger(Hooks::default()));
         assert!(!SockstatChecks::default().agrees(&readings), "{readings:?}");

@@ -2,9 +2,9 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn transitions(moves: &[(Family, State, State, u64)]) -> Transitions {
+fn transitions(counts: &[(Family, State, State, u64)]) -> Transitions {
     let mut transitions = Transitions::default();
-    for &(family, old, new, count) in moves {
+    for &(family, old, new, count) in counts {
         transitions.add(family, old, new, count);
     }
     transitions
@@ -19,7 +19,7 @@ fn sockets(counts: &[(Family, State, u64)]) -> PerState<u64> {
 }
 
 #[test]
-fn what_stood_before_the_start_counts_and_moves_with_what_comes() {
+fn sockets_from_before_the_start_count_and_follow_the_transitions() {
     let at = transitions(&[(Family::Ipv4, State::Close, State::SynSent, 7)]);
     let ledger =
         Ledger::seeded(Hooks::default(), &at, &sockets(&[(Family::Ipv4, State::Established, 3)]));
@@ -33,21 +33,21 @@ fn what_stood_before_the_start_counts_and_moves_with_what_comes() {
 }
 
 #[test]
-fn drift_is_ledger_minus_witness_and_correcting_it_ends_it() {
+fn drift_is_ledger_minus_snapshot_and_a_correction_removes_it() {
     let at = Transitions::default();
     let mut ledger =
         Ledger::seeded(Hooks::default(), &at, &sockets(&[(Family::Ipv6, State::Established, 5)]));
-    let sample =
+    let snapshot =
         sockets(&[(Family::Ipv6, State::Established, 3), (Family::Ipv6, State::CloseWait, 1)]);
-    let drift = ledger.drift(&at, &sample);
+    let drift = ledger.drift(&at, &snapshot);
     assert_eq!(drift[(Family::Ipv6, State::Established)], 2);
     assert_eq!(drift[(Family::Ipv6, State::CloseWait)], -1);
     ledger.correct(&drift);
-    assert_eq!(ledger.drift(&at, &sample), PerState::default());
+    assert_eq!(ledger.drift(&at, &snapshot), PerState::default());
 }
 
 #[test]
-fn time_wait_and_the_mini_sockets_in_fin_wait2_add_up_to_tw_at_any_time() {
+fn time_wait_and_mini_sockets_in_fin_wait2_always_add_up_to_tw() {
     let at = Transitions::default();
     let mut ledger =
         Ledger::seeded(Hooks::default(), &at, &sockets(&[(Family::Ipv4, State::FinWait2, 2)]));
@@ -73,7 +73,7 @@ fn time_wait_and_the_mini_sockets_in_fin_wait2_add_up_to_tw_at_any_time() {
 }
 
 #[test]
-fn mini_sockets_that_come_after_the_snapshot_go_to_the_family_that_closed() {
+fn new_mini_sockets_after_the_snapshot_count_in_the_family_that_closed_sockets() {
     let at = Transitions::default();
     let mut ledger = Ledger::seeded(Hooks::default(), &at, &PerState::default());
     ledger.observe(&at, &Tally::default());
@@ -83,7 +83,7 @@ fn mini_sockets_that_come_after_the_snapshot_go_to_the_family_that_closed() {
 }
 
 #[test]
-fn close_is_no_place_to_be() {
+fn no_socket_is_in_close() {
     let now = transitions(&[(Family::Ipv4, State::Established, State::Close, 4)]);
     let ledger = Ledger::seeded(Hooks::default(), &now, &PerState::default());
     assert_eq!(ledger.connections(&now, 0, 0), PerState::default());
@@ -92,7 +92,7 @@ fn close_is_no_place_to_be() {
 const HOOKS: Hooks = Hooks { timewait: true, requests: true };
 
 #[test]
-fn with_hooks_mini_sockets_and_requests_count_as_they_come_and_go() {
+fn with_hooks_transitions_count_mini_sockets_and_requests() {
     let at = Transitions::default();
     let seed = sockets(&[
         (Family::Ipv4, State::TimeWait, 3),
@@ -102,7 +102,7 @@ fn with_hooks_mini_sockets_and_requests_count_as_they_come_and_go() {
         (Family::Ipv4, State::SynRecv, 1),
     ]);
     let mut ledger = Ledger::seeded(HOOKS, &at, &seed);
-    // What a later listing has seen of them says nothing.
+    // With hooks, their number in a later snapshot has no effect.
     ledger.observe(&at, &Tally { requests: PerFamily([9, 9]), ..Tally::default() });
     let now = transitions(&[
         (Family::Ipv4, State::TimeWait, State::Close, 2),
@@ -116,13 +116,13 @@ fn with_hooks_mini_sockets_and_requests_count_as_they_come_and_go() {
         (Family::Ipv6, State::FinWait2, 1 + 1),
         (Family::Ipv4, State::SynRecv, 1 + 1),
     ]);
-    assert_eq!(ledger.connections(&now, 77, 0), expected, "whatever sockstat says");
+    assert_eq!(ledger.connections(&now, 77, 0), expected, "sockstat has no effect");
     let sum = |object| ledger.counted(&now).of(object).sum::<i64>();
     assert_eq!((sum(Object::Mini), sum(Object::Full), sum(Object::Request)), (3, 2, 1));
 }
 
 #[test]
-fn what_has_no_hook_is_neither_counted_nor_a_drift() {
+fn objects_without_a_hook_are_not_counted_and_cause_no_drift() {
     let at = transitions(&[(Family::Ipv4, State::Close, State::NewSynRecv, 5)]);
     let minis =
         sockets(&[(Family::Ipv4, State::TimeWait, 3), (Family::Ipv6, State::NewSynRecv, 1)]);
@@ -134,7 +134,7 @@ fn what_has_no_hook_is_neither_counted_nor_a_drift() {
 
 proptest! {
     #[test]
-    fn seeding_and_reconciling_with_the_same_rows_changes_nothing(
+    fn a_ledger_has_no_drift_from_the_rows_that_seeded_it(
         counted in prop::collection::vec((0_u8..2, 0..13_usize, 0..13_usize, any::<u64>()), 0..40),
         held in prop::collection::vec((0_u8..2, 0..13_usize, 0_u64..1_000_000), 0..26),
         timewait in any::<bool>(),
@@ -152,13 +152,13 @@ proptest! {
         let ledger = Ledger::seeded(hooks, &at, &rows);
         prop_assert_eq!(ledger.drift(&at, &rows), PerState::default());
         for (family, state, count) in rows.iter() {
-            let count = if hooks.tell_of(Object::in_state(state)) { count } else { 0 };
+            let count = if hooks.counts(Object::in_state(state)) { count } else { 0 };
             prop_assert_eq!(ledger.counted(&at)[(family, state)], count.cast_signed());
         }
     }
 
     #[test]
-    fn tw_is_divided_without_a_remainder(
+    fn the_division_of_tw_has_no_remainder(
         time_wait in prop::array::uniform2(0_u64..u64::from(u32::MAX)),
         fin_wait2 in prop::array::uniform2(0_u64..u64::from(u32::MAX)),
         tw in 0_u64..u64::from(u32::MAX),

@@ -1,18 +1,18 @@
-//! Prometheus' text format 0.0.4, made from OpenMetrics text.
+//! Converts OpenMetrics text to Prometheus text format 0.0.4 (the classic format).
 //!
-//! The two differ in what is written here: a counter's family is named with `_total` in the classic
-//! format, which has neither `# UNIT` nor `# EOF`.
+//! Only these differences matter here: the classic format describes a counter by its name with `_total`, and has
+//! neither `# UNIT` nor `# EOF`.
 
 use memchr::memmem;
 
-/// Rewrites what prometheus-client encodes.
+/// Converts text as prometheus-client encodes it.
 pub(super) fn from_openmetrics(text: &str) -> String {
     let mut classic = String::with_capacity(text.len());
     let mut help = None;
     let mut rest = text;
     while !rest.is_empty() {
         if !rest.starts_with('#') {
-            // Samples are the same in both.
+            // Samples are the same in both formats.
             let (samples, next) = rest
                 .split_at(memmem::find(rest.as_bytes(), b"\n#").map_or(rest.len(), |at| at + 1));
             classic.push_str(samples);
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_counter_is_described_by_the_name_its_samples_have() {
+    fn a_counter_is_described_by_the_name_of_its_samples() {
         let openmetrics = "# HELP a_thing What it is.\n# TYPE a_thing counter\n\
                            a_thing_total{x=\"y\"} 1\n# EOF\n";
         let classic = "# HELP a_thing_total What it is.\n# TYPE a_thing_total counter\n\
@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gauge_stays_as_it_is_and_units_go() {
+    fn a_gauge_stays_and_its_unit_is_dropped() {
         let openmetrics = "# HELP b_seconds How long.\n# TYPE b_seconds gauge\n\
                            # UNIT b_seconds seconds\nb_seconds 0.5\n# EOF\n";
         let classic = "# HELP b_seconds How long.\n# TYPE b_seconds gauge\nb_seconds 0.5\n";

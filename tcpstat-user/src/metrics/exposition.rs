@@ -1,4 +1,4 @@
-//! The values of a scrape as metric families, in the order in which they are written.
+//! Writes the values of a scrape as metric families, in their order.
 
 use std::{fmt, time::Duration};
 
@@ -8,14 +8,15 @@ use prometheus_client::{
 };
 
 use super::{
-    HealthValues, Reason, SnapshotValues, TracerValues, Values, family_writer::FamilyWriter, names,
-    names::Metric, node_exporter::ConnectionStates,
+    SnapshotValues, TracerValues, Values, family_writer::FamilyWriter, names, names::Metric,
+    node_exporter::ConnectionStates,
 };
 use crate::{
     history::Moment,
     procfs::{Limits, ProcessStatus, Sockstat},
     states::{Family, Object, PerFamily, PerState, State, family_word, state_word},
-    transitions::{MOVES, Transitions, moved},
+    tracker::{Health, Reason},
+    transitions::{TRANSITIONS, Transitions, object_of},
 };
 
 impl Collector for Values {
@@ -67,7 +68,7 @@ impl FamilyWriter<'_> {
     }
 
     fn tracer(&mut self, tracer: &TracerValues) -> fmt::Result {
-        self.counters(names::TRANSITIONS, moves(&tracer.transitions))?;
+        self.counters(names::TRANSITIONS, transitions(&tracer.transitions))?;
         self.by_state(names::DRIFT_CONNECTIONS, &tracer.drift)?;
         let corrections = State::ALL.into_iter().map(|state| {
             let sockets: u64 =
@@ -80,9 +81,9 @@ impl FamilyWriter<'_> {
         self.health(&tracer.health)
     }
 
-    fn health(&mut self, health: &HealthValues) -> fmt::Result {
+    fn health(&mut self, health: &Health) -> fmt::Result {
         self.single(names::CONSISTENT, u64::from(health.consistent))?;
-        self.single_counter(names::TRIPWIRE_TRIPS, health.trips)?;
+        self.single_counter(names::SOCKSTAT_MISMATCHES, health.mismatches)?;
         let reconciles = Reason::ALL
             .map(|reason| ([("reason", reason.word())], health.reconciles[reason as usize]));
         self.counters(names::RECONCILES, reconciles)?;
@@ -135,24 +136,24 @@ impl FamilyWriter<'_> {
     }
 }
 
-/// Seconds, by the wall clock as it stood then.
+/// Seconds since the epoch, by the wall clock at that time.
 fn since_epoch(moment: Moment) -> f64 {
     Duration::from_millis(moment.unix_ms).as_secs_f64()
 }
 
-/// A label set of `N` labels.
+/// `N` labels, each a name and a value.
 type Labels<const N: usize> = [(&'static str, &'static str); N];
 
-/// The moves that full sockets can make, and any other that was seen; a transition to the same state
-/// is none.
-fn moves(transitions: &Transitions) -> impl Iterator<Item = (Labels<3>, u64)> + '_ {
+/// The transitions that TCP makes, also at zero, and all others that were counted. Transitions to the same state
+/// are left out.
+fn transitions(transitions: &Transitions) -> impl Iterator<Item = (Labels<3>, u64)> + '_ {
     let expected = Family::ALL.into_iter().flat_map(move |family| {
-        MOVES
+        TRANSITIONS
             .into_iter()
             .map(move |(old, new)| (family, old, new, transitions.get(family, old, new)))
     });
     let others = transitions.seen().filter(|&(_, old, new, _)| {
-        old != new && moved(old, new) == Object::Full && !MOVES.contains(&(old, new))
+        old != new && object_of(old, new) == Object::Full && !TRANSITIONS.contains(&(old, new))
     });
     expected.chain(others).map(|(family, old, new, count)| {
         let labels =

@@ -1,4 +1,4 @@
-//! Where metric families are written to, one after the other.
+//! Writes metric families, one after the other.
 
 use std::fmt;
 
@@ -12,14 +12,13 @@ use prometheus_client::{
 
 use super::names::Metric;
 
-/// Where families are written to.
+/// Writes families with prometheus-client's encoder.
 pub(super) struct FamilyWriter<'a> {
-    /// Where the encoder writes them.
     pub(super) encoder: DescriptorEncoder<'a>,
 }
 
 impl FamilyWriter<'_> {
-    /// A gauge without labels.
+    /// Writes a gauge without labels.
     pub(super) fn single<V: EncodeGaugeValue + Copy>(
         &mut self,
         metric: Metric,
@@ -28,7 +27,7 @@ impl FamilyWriter<'_> {
         self.describe(metric)?.encode_gauge(&value)
     }
 
-    /// A counter without labels.
+    /// Writes a counter without labels.
     pub(super) fn single_counter<V: EncodeCounterValue + Copy>(
         &mut self,
         metric: Metric,
@@ -40,7 +39,7 @@ impl FamilyWriter<'_> {
         ConstCounter::new(value).encode(self.describe(metric)?)
     }
 
-    /// A gauge with labels.
+    /// Writes a gauge with labels.
     pub(super) fn gauges<L: EncodeLabelSet, V: EncodeGaugeValue>(
         &mut self,
         metric: Metric,
@@ -53,7 +52,7 @@ impl FamilyWriter<'_> {
         Ok(())
     }
 
-    /// A counter with labels.
+    /// Writes a counter with labels.
     pub(super) fn counters<L: EncodeLabelSet>(
         &mut self,
         metric: Metric,
@@ -66,7 +65,7 @@ impl FamilyWriter<'_> {
         Ok(())
     }
 
-    /// Begins a family; its samples are to follow.
+    /// Writes name, help and type; the samples of the family must follow.
     fn describe(&mut self, metric: Metric) -> Result<MetricEncoder<'_>, fmt::Error> {
         let Metric { name, help, kind } = metric;
         self.encoder.encode_descriptor(name, help, None, kind)

@@ -1,15 +1,13 @@
-//! Every metric: its name, help and type. Nothing else names one.
+//! Every metric: its name, help and type. No other file names a metric.
 
 use prometheus_client::metrics::MetricType;
 
-/// A metric family as it is described in an exposition.
+/// The description of a metric family.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Metric {
-    /// Its name, for a counter without `_total`, which every text format appends.
+    /// The name. That of a counter is without `_total`, which the encoder appends.
     pub(super) name: &'static str,
-    /// What it tells.
     pub(super) help: &'static str,
-    /// Its type.
     pub(super) kind: MetricType,
 }
 
@@ -97,7 +95,7 @@ pub(super) const CONSISTENT: Metric = gauge(
     "tcpstat_consistent",
     "1 if the sum of the gauges agreed with the kernel's own count (sockstat) at the last conclusive check, else 0.",
 );
-pub(super) const TRIPWIRE_TRIPS: Metric = counter(
+pub(super) const SOCKSTAT_MISMATCHES: Metric = counter(
     "tcpstat_sockstat_mismatches",
     "Failed sockstat checks: the sum of the gauges differed from the kernel's own count twice in a row.",
 );
@@ -122,6 +120,6 @@ pub(super) const PROCESS_OPEN_FDS: Metric =
 pub(super) const PROCESS_MAX_FDS: Metric =
     gauge("process_max_fds", "Maximum number of open file descriptors.");
 
-/// node_exporter's metric, byte for byte what its collector tcpstat gives.
+/// The metric of node_exporter's collector tcpstat, byte for byte.
 pub(super) const NODE_TCP_CONNECTION_STATES: Metric =
     gauge("node_tcp_connection_states", "Number of connection states.");

@@ -1,7 +1,8 @@
-//! The contract that dashboards already use: node_exporter's collector tcpstat.
+//! The metric of node_exporter's collector tcpstat, which existing dashboards use.
 //!
-//! One label, thirteen values, sorted by it as Go's client library sorts. Unlike node_exporter a
-//! state without sockets is 0 and not absent, and `tx_queued_bytes` holds no listener's backlog limit.
+//! It has one label with thirteen values, sorted as Go's client library sorts them. Two things differ from
+//! node_exporter: a state without sockets is 0 instead of absent, and `tx_queued_bytes` does not include the backlog
+//! limits of listeners.
 
 use std::fmt;
 
@@ -10,12 +11,12 @@ use prometheus_client::{collector::Collector, encoding::DescriptorEncoder};
 use super::{Values, family_writer::FamilyWriter, names};
 use crate::states::{Family, State, state_word};
 
-/// The values of the label with theirs.
+/// Each value of the label `state`, with its sample.
 #[derive(Debug)]
 pub(super) struct ConnectionStates([(&'static str, u64); State::ALL.len() + 2]);
 
 impl ConnectionStates {
-    /// `None` before there are numbers.
+    /// `None` before the first snapshot.
     pub(super) fn of(values: &Values) -> Option<Self> {
         let (connections, snapshot) = (values.connections.as_ref()?, values.snapshot.as_ref()?);
         let mut states = [("", 0); State::ALL.len() + 2];
@@ -30,7 +31,6 @@ impl ConnectionStates {
         Some(Self(states))
     }
 
-    /// Writes the one family.
     pub(super) fn write(&self, writer: &mut FamilyWriter<'_>) -> fmt::Result {
         let samples = self.0.iter().map(|&(state, value)| ([("state", state)], value));
         writer.gauges(names::NODE_TCP_CONNECTION_STATES, samples)

@@ -1,8 +1,8 @@
-//! Opens and reads a file of procfs. Whatever stands in its place is bounded.
+//! Opens and reads files of procfs, with bounds on bytes and time.
 //!
-//! A path below a root that a user names can lead to a FIFO, a device, or a file system of another
-//! process (FUSE). Only regular files are read. Bytes and time are bounded as each function says. One
-//! read(2) that never returns (a file system that hangs) is not interrupted: the kernel does not allow it.
+//! A path below a root that a user chooses can lead to a FIFO, a device, or a file system of another
+//! process (FUSE). Only regular files are read. Each function states its bounds. A read(2) that never returns
+//! (a file system that hangs) is not interrupted, because the kernel does not allow it.
 
 use std::{
     fs::{File, OpenOptions},
@@ -19,19 +19,19 @@ use nix::{
 
 use super::ProcfsError;
 
-/// The most that is read of a file of fixed contents. The largest one, uid_map, has 340 lines of 33 bytes.
+/// Bound for files that are not tables. The largest one, uid_map, has 340 lines of 33 bytes.
 const SMALL_BYTES: usize = 64 * 1024;
 
-/// The most that is read of a table that is not on procfs and gives no size.
+/// Bound for a table outside procfs whose file system reports no size.
 const UNSIZED_TABLE_BYTES: u64 = 64 * 1024 * 1024;
 
-/// The most time that reading a file outside procfs takes, checked between two reads.
+/// Bound of the time to read a file outside procfs, checked between two reads.
 const TIME_LIMIT: Duration = Duration::from_secs(5);
 
 /// A table of sockets, read in parts.
 ///
-/// On procfs it has no bound: the kernel makes the rows, and ends. Elsewhere its size at the moment of
-/// opening bounds the bytes (64 MiB where it gives none), and five seconds bound the time.
+/// On procfs it has no bound, because the kernel ends it. Elsewhere at most as many bytes are read as the file had
+/// when it was opened (64 MiB if its file system reports no size), for at most five seconds.
 pub(super) struct Table {
     file: File,
     path: PathBuf,
@@ -41,7 +41,7 @@ pub(super) struct Table {
 struct Bound {
     bytes_left: u64,
     deadline: Instant,
-    /// Whether the file gave its own size: reaching it is its end.
+    /// Whether `bytes_left` began as the size of the file. Then 0 is its end.
     sized: bool,
 }
 
@@ -61,7 +61,7 @@ impl Table {
         Ok(Self { file, path: path.to_owned(), bound })
     }
 
-    /// Reads the next part into `buffer`; 0 at the end.
+    /// Reads the next part into `buffer`. Returns the number of bytes, 0 at the end.
     ///
     /// # Errors
     /// [`ProcfsError::Unreadable`], [`ProcfsError::TooLong`], [`ProcfsError::TooSlow`].
@@ -81,7 +81,7 @@ impl Table {
     }
 }
 
-/// The text of a file of fixed contents: 64 KiB and five seconds at most, wherever it is.
+/// The text of a file that is not a table. Reads at most 64 KiB, for at most five seconds.
 ///
 /// # Errors
 /// [`ProcfsError`], except for `Empty`.
@@ -115,7 +115,7 @@ pub(super) fn read_to_string(path: &Path) -> Result<String, ProcfsError> {
     })
 }
 
-/// The file and its size. O_NONBLOCK: opening a FIFO waits for nobody.
+/// The file and its size in bytes. With O_NONBLOCK opening a FIFO does not wait for a writer.
 fn open(path: &Path) -> Result<(File, u64), ProcfsError> {
     let unreadable = |cause| ProcfsError::Unreadable { path: path.to_owned(), cause };
     // std adds O_CLOEXEC.
@@ -158,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_of_fixed_contents_ends_at_its_bound() {
+    fn a_file_longer_than_its_bound_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("sockstat");
         fs::write(&path, "x".repeat(SMALL_BYTES - 1)).unwrap();
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_regular_file_is_named() {
+    fn a_device_or_directory_is_refused_and_named() {
         for (path, kind) in [("/dev/zero", "a character device"), ("/", "a directory")] {
             let error = read_to_string(Path::new(path)).unwrap_err();
             assert!(error.to_string().starts_with(&format!("{path}: this is {kind}")), "{error}");

@@ -1,23 +1,24 @@
-//! /proc/sys/net/ipv4: the limits that sockets run into.
+//! Limits of sockets in /proc/sys/net/ipv4.
 //!
-//! Both are those of the namespace that net/tcp lists, or unknown: sys/net is that of the reading process.
+//! They are those of the namespace that net/tcp lists, or unknown: sys/net shows that of the reading process.
 
 use super::{Procfs, ProcfsError, file::read_to_string, root::number};
 
-/// What sysctl allows; `None` where it could not be read.
+/// The limits; `None` for one that cannot be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
-    /// Timewait mini-sockets: both families, substate FIN_WAIT2 included.
+    /// Maximum number of mini-sockets, in both families and both substates.
     pub time_wait: Option<u64>,
-    /// Ports that `connect` and `bind` to port 0 choose from.
+    /// Number of ports that the kernel can choose for `connect`, and for `bind` to port 0.
     pub ephemeral_ports: Option<u64>,
 }
 
 impl Procfs {
-    /// `net.ipv4.tcp_max_tw_buckets`: `inet_twsk_alloc` gives no mini-socket beyond it.
+    /// `net.ipv4.tcp_max_tw_buckets`: above this number `inet_twsk_alloc` creates no mini-socket.
     ///
     /// # Errors
-    /// [`ProcfsError`], for a negative one too: it is no limit to some kernels, and 0 to others.
+    /// [`ProcfsError`], [`ProcfsError::Unexpected`] for a negative value: some kernels read it as no limit, others
+    /// as 0.
     pub fn time_wait_limit(&self) -> Result<u64, ProcfsError> {
         let path = self.sys_net()?.join("ipv4/tcp_max_tw_buckets");
         let limit = number(path.clone())?;
@@ -28,11 +29,11 @@ impl Procfs {
         })
     }
 
-    /// How many ports are in `net.ipv4.ip_local_port_range`, both ends included; those in
-    /// `net.ipv4.ip_local_reserved_ports` are not taken off.
+    /// The number of ports in `net.ipv4.ip_local_port_range`, both ends included. Ports in
+    /// `net.ipv4.ip_local_reserved_ports` count too.
     ///
     /// # Errors
-    /// [`ProcfsError`].
+    /// [`ProcfsError`], [`ProcfsError::Unexpected`] if the text is not a range.
     pub fn ephemeral_ports(&self) -> Result<u64, ProcfsError> {
         let path = self.sys_net()?.join("ipv4/ip_local_port_range");
         let text = read_to_string(&path)?;
@@ -44,7 +45,7 @@ impl Procfs {
     }
 }
 
-/// The size of a range that is written as its first and its last port.
+/// The number of ports in a range that is written as its first and its last port.
 fn ports(range: &str) -> Option<u64> {
     let mut ends = range.split_whitespace().map(str::parse::<u16>);
     let (first, last) = (ends.next()?.ok()?, ends.next()?.ok()?);
@@ -63,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_range_is_refused() {
+    fn text_other_than_a_range_is_refused() {
         for wrong in ["", "32768", "60999 32768", "1 2 3", "1 65536", "-1 5", "a b"] {
             assert_eq!(ports(wrong), None, "{wrong}");
         }

@@ -1,4 +1,4 @@
-//! /proc as it is read here: reading apart from parsing. The one place that reads it.
+//! Reads and parses files of /proc. Only this module does.
 
 mod file;
 mod limits;
@@ -26,52 +26,52 @@ pub use sockstat::Sockstat;
 
 use crate::{snapshot::RowSink, states::Family};
 
-/// A mounted procfs, the directory of one process in it, or a folder that is laid out likewise.
+/// A mounted procfs, the directory of one process in it, or a folder with the same files.
 #[derive(Clone, Debug)]
 pub struct Procfs {
     root: PathBuf,
     kind: Kind,
-    /// Where the files of one network namespace are.
+    /// The directory with the files of one network namespace.
     net: PathBuf,
-    /// Of a process' directory: the inode of net/tcp when this was made.
+    /// For the directory of a process: the inode of net/tcp when this was created.
     listed: Option<u64>,
 }
 
-/// What went wrong in reading a file of /proc.
+/// Why a file of /proc cannot be used.
 #[derive(Debug, Error)]
 pub enum ProcfsError {
-    /// The file is not there or not for us.
+    /// The file cannot be opened or read.
     #[error("{}: {cause}", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the kernel said.
+        /// The error of open(2) or read(2).
         cause: io::Error,
     },
-    /// The file does not say what it should.
+    /// A field has no valid value.
     #[error("{}: invalid {field}: {value:?}", path.display())]
     Unexpected {
         /// The file.
         path: PathBuf,
-        /// The field.
+        /// The name of the field.
         field: &'static str,
-        /// What stands there instead of a number; empty where the field is missing.
+        /// The text of the field; empty if the field is missing.
         value: String,
     },
-    /// Something else than a regular file stands at the path.
+    /// The path leads to something other than a regular file.
     #[error("{}: this is {kind}, not a regular file: --path.procfs must be a procfs", path.display())]
     NotRegular {
         /// The path.
         path: PathBuf,
-        /// What it is.
+        /// The kind of file, with its article.
         kind: &'static str,
     },
-    /// The file has more bytes than it can have.
+    /// The file has more bytes than such a file can have.
     #[error("{}: more than {limit} bytes: --path.procfs must be a procfs", path.display())]
     TooLong {
         /// The file.
         path: PathBuf,
-        /// How many were read.
+        /// The bound in bytes.
         limit: u64,
     },
     /// Reading took too long.
@@ -79,10 +79,10 @@ pub enum ProcfsError {
     TooSlow {
         /// The file.
         path: PathBuf,
-        /// How long it was read.
+        /// The bound of the time to read it.
         limit: Duration,
     },
-    /// A table without a line, a header included: no kernel that knows its sockets writes that.
+    /// A table without any line. Kernels that list their sockets write at least a header.
     #[error(
         "{}: the file is empty, not even a header: this kernel does not list its sockets (for example WSL1); \
          run tcpstat where the sockets are, or on WSL2",
@@ -92,13 +92,13 @@ pub enum ProcfsError {
         /// The file.
         path: PathBuf,
     },
-    /// The path is no procfs, so there is no namespace to count.
+    /// The path is no procfs, so it has no namespace to count.
     #[error("{}: this is not a mounted procfs, so the network namespace to count is unknown", path.display())]
     NotMounted {
         /// The path.
         path: PathBuf,
     },
-    /// The process has gone to another namespace, or its number now belongs to another process.
+    /// The process has entered another namespace, or its number belongs to another process now.
     #[error(
         "{}: this lists a different network namespace from the one at the start: the process has changed its namespace, or has ended",
         path.display()
@@ -107,7 +107,7 @@ pub enum ProcfsError {
         /// The path.
         path: PathBuf,
     },
-    /// The procfs lists the namespace of other processes than this one.
+    /// The procfs lists another namespace than that of this process.
     #[error(
         "{}: this lists a different network namespace from that of this process, and a tracer counts only that of this process",
         path.display()
@@ -119,37 +119,38 @@ pub enum ProcfsError {
 }
 
 impl Procfs {
-    /// Where procfs is mounted, unless a flag says otherwise.
+    /// The default of `--path.procfs`.
     pub const DEFAULT_ROOT: &str = "/proc";
 
-    /// The procfs at `root`, of the kind that stands there now.
+    /// The procfs at `root`. What kind it is (see [`Procfs`]) is decided now.
     pub fn new(root: impl Into<PathBuf>) -> Self {
         let root = root.into();
         let kind = Kind::of(&root);
-        // With subset=pid a mount has no `net`, which is a link to `self/net` otherwise.
+        // A mount has `net` as a link to `self/net`; with subset=pid it has no `net`.
         let net = root.join(if kind == Kind::Mount { "self/net" } else { "net" });
         let listed = if kind == Kind::Process { inode(&net.join("tcp")).ok() } else { None };
         Self { root, kind, net, listed }
     }
 
-    /// The folder this was made with.
+    /// The path that [`Procfs::new`] got.
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// Hands every socket of net/tcp and net/tcp6 to `sink`. A missing tcp6 is a host without IPv6.
+    /// Passes every socket of net/tcp and net/tcp6 to `sink`. Without tcp6 there are no IPv6 sockets.
     ///
     /// # Errors
-    /// [`ProcfsError::Unreadable`], where net/tcp is missing or reading stops half-way; where another
-    /// thing than a table stands there: `NotRegular`, `TooLong`, `TooSlow`, `Empty`.
+    /// [`ProcfsError::Unreadable`] if net/tcp is missing or a read fails, [`ProcfsError::Moved`];
+    /// `NotRegular`, `TooLong`, `TooSlow` or `Empty` if a file is no such table. `sink` has the rows before the
+    /// error.
     pub fn each_socket(&self, sink: &mut impl RowSink) -> Result<(), ProcfsError> {
         self.check_process()?;
         let tcp = self.net.join("tcp");
         tcp::each_row(&tcp, Family::Ipv4, sink)?;
         let listed = match tcp::each_row(&self.net.join("tcp6"), Family::Ipv6, sink) {
             Err(ProcfsError::Unreadable { cause, .. })
-                // Not so where all of it has gone meanwhile: a procfs of a process that has ended.
+                // If tcp is missing too the process has ended.
                 if cause.kind() == io::ErrorKind::NotFound && tcp.exists() =>
             {
                 Ok(())
@@ -159,26 +160,26 @@ impl Procfs {
         listed.and_then(|()| self.check_process())
     }
 
-    /// The totals of net/sockstat and net/sockstat6; without the latter IPv6 counts 0.
+    /// The totals in net/sockstat and net/sockstat6. Without sockstat6 those of IPv6 are 0.
     ///
     /// # Errors
-    /// [`ProcfsError`].
+    /// [`ProcfsError`], [`ProcfsError::Unexpected`] if a total is missing.
     pub fn sockstat(&self) -> Result<Sockstat, ProcfsError> {
         self.check_process()?;
         sockstat::read(&self.sockstat_path(), &self.net.join("sockstat6"))
     }
 
-    /// Whether the kernel itself gives the totals. Then reading them takes microseconds; what any other
-    /// file system gives may take for ever.
+    /// Whether net/sockstat is on procfs. Then reading it takes microseconds; another file system may never
+    /// answer.
     #[must_use]
-    pub fn sockstat_is_the_kernels(&self) -> bool {
-        let kernels =
+    pub fn sockstat_is_on_procfs(&self) -> bool {
+        let is_on_procfs =
             |path: &Path| statfs(path).is_ok_and(|fs| fs.filesystem_type() == PROC_SUPER_MAGIC);
         let path = self.sockstat_path();
-        kernels(if path.exists() { &path } else { &self.net })
+        is_on_procfs(if path.exists() { &path } else { &self.net })
     }
 
-    /// Where the totals are read; those of IPv6 are beside it.
+    /// The path of net/sockstat; sockstat6 is in the same directory.
     #[must_use]
     pub fn sockstat_path(&self) -> PathBuf {
         self.net.join("sockstat")

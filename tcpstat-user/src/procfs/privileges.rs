@@ -1,4 +1,4 @@
-//! What decides whether the kernel lets this process load and attach BPF programs.
+//! Capabilities and settings that decide whether this process may load and attach BPF programs.
 
 use std::path::Path;
 
@@ -8,37 +8,37 @@ use super::{
     root::{inode, own_process},
 };
 
-/// The facts; `None` where one could not be read.
+/// Capabilities and settings; `None` for one that cannot be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Privileges {
-    /// The effective capabilities.
+    /// The effective capabilities of this process.
     pub capabilities: Option<Capabilities>,
-    /// Whether a seccomp filter is in force (mode 2; mode 1 would have ended this process).
+    /// Whether this process has a seccomp filter (mode 2; in mode 1 it could not run).
     pub seccomp_filter: Option<bool>,
-    /// Whether the user namespace is the initial one. bpf(2) and perf_event_open(2) ask for capabilities
-    /// in that one (`capable`, kernel/capability.c); those of another one do not count.
+    /// Whether the user namespace of this process is the initial one. bpf(2) and perf_event_open(2) require
+    /// capabilities in that one (`capable` in kernel/capability.c).
     pub initial_user_namespace: Option<bool>,
-    /// What the kernel is locked down to.
+    /// The level of kernel lockdown.
     pub lockdown: Option<Lockdown>,
-    /// `kernel.unprivileged_bpf_disabled`
+    /// The sysctl `kernel.unprivileged_bpf_disabled`.
     pub unprivileged_bpf_disabled: Option<i64>,
-    /// `kernel.perf_event_paranoid`
+    /// The sysctl `kernel.perf_event_paranoid`.
     pub perf_event_paranoid: Option<i64>,
 }
 
-/// What the kernel is locked down to (kernel_lockdown.7).
+/// A level of kernel lockdown (kernel_lockdown.7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lockdown {
-    /// Nothing is locked down.
+    /// The kernel is not locked down.
     None,
     /// Root cannot change the running kernel.
     Integrity,
-    /// Nor read its memory: no `bpf_probe_read_kernel`, no tracefs.
+    /// Root also cannot read kernel memory: `bpf_probe_read_kernel` and tracefs are not available.
     Confidentiality,
 }
 
 impl Privileges {
-    /// Those of this process and of the running kernel.
+    /// Reads those of this process and of the running kernel.
     #[must_use]
     pub fn read() -> Self {
         let status = read_to_string(&own_process().join("status")).ok();
@@ -47,7 +47,7 @@ impl Privileges {
             capabilities: Capabilities::effective().ok(),
             seccomp_filter: status.as_deref().and_then(seccomp_filter),
             initial_user_namespace: initial_user_namespace(),
-            lockdown: lockdown.as_deref().and_then(locked_down_to),
+            lockdown: lockdown.as_deref().and_then(lockdown_level),
             unprivileged_bpf_disabled: Procfs::kernel_setting("unprivileged_bpf_disabled").ok(),
             perf_event_paranoid: Procfs::kernel_setting("perf_event_paranoid").ok(),
         }
@@ -59,10 +59,11 @@ fn seccomp_filter(status: &str) -> Option<bool> {
     Some(mode.trim() == "2")
 }
 
-/// The number of the initial user namespace (`PROC_USER_INIT_INO` in include/linux/proc_ns.h).
+/// The inode number of the initial user namespace (`PROC_USER_INIT_INO` in include/linux/proc_ns.h).
 const INITIAL_USER_NAMESPACE: u64 = 0xefff_fffd;
 
-/// By its number, or where that is hidden by its map, which no other one has by default.
+/// Decides by the inode number of the namespace, or by its map if the number is hidden. By default no other
+/// namespace has the same map.
 fn initial_user_namespace() -> Option<bool> {
     let own = own_process();
     inode(&own.join("ns/user")).map(|number| number == INITIAL_USER_NAMESPACE).ok().or_else(|| {
@@ -76,8 +77,8 @@ fn is_initial(uid_map: &str) -> bool {
     uid_map.split_whitespace().eq(["0", "0", "4294967295"])
 }
 
-/// The word in brackets is the one in force: `none [integrity] confidentiality`.
-fn locked_down_to(lockdown: &str) -> Option<Lockdown> {
+/// The word in brackets is the current level: `none [integrity] confidentiality`.
+fn lockdown_level(lockdown: &str) -> Option<Lockdown> {
     let (_, rest) = lockdown.split_once('[')?;
     match rest.split_once(']')?.0 {
         "none" => Some(Lockdown::None),
@@ -112,13 +113,13 @@ mod tests {
     }
 
     #[test]
-    fn the_word_in_brackets_is_what_the_kernel_is_locked_down_to() {
-        assert_eq!(locked_down_to("[none] integrity confidentiality\n"), Some(Lockdown::None));
-        assert_eq!(locked_down_to("none [integrity] confidentiality\n"), Some(Lockdown::Integrity));
+    fn the_word_in_brackets_is_the_level_of_lockdown() {
+        assert_eq!(lockdown_level("[none] integrity confidentiality\n"), Some(Lockdown::None));
+        assert_eq!(lockdown_level("none [integrity] confidentiality\n"), Some(Lockdown::Integrity));
         assert_eq!(
-            locked_down_to("none integrity [confidentiality]\n"),
+            lockdown_level("none integrity [confidentiality]\n"),
             Some(Lockdown::Confidentiality)
         );
-        assert_eq!(locked_down_to(""), None);
+        assert_eq!(lockdown_level(""), None);
     }
 }

@@ -1,8 +1,8 @@
-//! What /proc tells of this process: the `process_*` metrics, its capabilities, its descriptors.
+//! Reads from /proc what concerns this process: the values of the `process_*` metrics, capabilities, descriptors.
 
 use std::{
     io,
-    os::fd::RawFd,
+    os::fd::{AsRawFd, BorrowedFd},
     path::{Path, PathBuf},
 };
 
@@ -11,25 +11,25 @@ use procfs::{ProcError, WithCurrentSystemInfo, process::Process};
 
 use super::{Procfs, ProcfsError, file::read_to_string, root::own_process};
 
-/// What Prometheus' client libraries report of their process.
+/// Values of the `process_*` metrics of Prometheus' client libraries.
 #[derive(Clone, Copy, Debug)]
 pub struct ProcessStatus {
-    /// User and system CPU time.
+    /// User and system CPU time in seconds.
     pub cpu_seconds: f64,
-    /// Resident memory.
+    /// Resident memory in bytes.
     pub resident_bytes: u64,
-    /// Virtual memory.
+    /// Virtual memory in bytes.
     pub virtual_bytes: u64,
-    /// Start, in seconds since the epoch.
+    /// Time of the start, in seconds since the Unix epoch.
     pub start_time_seconds: f64,
-    /// Open file descriptors.
+    /// Number of open file descriptors.
     pub open_fds: u64,
-    /// The soft limit on them; `None` for unlimited.
+    /// Soft limit of open file descriptors; `None` if there is no limit.
     pub max_fds: Option<u64>,
 }
 
 impl ProcessStatus {
-    /// Reads it, always from the default procfs: it is of this process, not of what is watched.
+    /// Reads the values of this process, always at the default path.
     ///
     /// # Errors
     /// [`ProcfsError::Unreadable`].
@@ -52,7 +52,7 @@ impl ProcessStatus {
         read().map_err(unreadable)
     }
 
-    /// The folder that it is read from.
+    /// The directory that [`ProcessStatus::read`] uses, for error messages.
     #[must_use]
     pub fn path() -> PathBuf {
         Path::new(Procfs::DEFAULT_ROOT).join("self")
@@ -64,7 +64,7 @@ impl ProcessStatus {
 pub struct Capabilities(u64);
 
 impl Capabilities {
-    /// The effective ones of this process.
+    /// The effective capabilities of this process.
     ///
     /// # Errors
     /// [`ProcfsError::Unreadable`].
@@ -73,31 +73,31 @@ impl Capabilities {
         Ok(Self(status.capeff))
     }
 
-    /// Those whose bits are set, as `CapEff` in /proc/PID/status has them.
+    /// The capabilities in a bit mask such as `CapEff` in /proc/PID/status.
     #[must_use]
     pub const fn from_bits(bits: u64) -> Self {
         Self(bits)
     }
 
-    /// CAP_BPF, or CAP_SYS_ADMIN which contains it.
+    /// Whether it has CAP_BPF, or CAP_SYS_ADMIN, which includes it.
     #[must_use]
     pub fn bpf(self) -> bool {
         self.has(CAP_BPF) || self.sys_admin()
     }
 
-    /// CAP_PERFMON, likewise.
+    /// Whether it has CAP_PERFMON, or CAP_SYS_ADMIN, which includes it.
     #[must_use]
     pub fn perfmon(self) -> bool {
         self.has(CAP_PERFMON) || self.sys_admin()
     }
 
-    /// CAP_SYS_ADMIN
+    /// Whether it has CAP_SYS_ADMIN.
     #[must_use]
     pub fn sys_admin(self) -> bool {
         self.has(CAP_SYS_ADMIN)
     }
 
-    /// CAP_DAC_OVERRIDE or CAP_DAC_READ_SEARCH: reads the files of other users.
+    /// Whether it has CAP_DAC_OVERRIDE or CAP_DAC_READ_SEARCH: the process can read files of other users.
     #[must_use]
     pub fn reads_all(self) -> bool {
         self.has(CAP_DAC_OVERRIDE) || self.has(CAP_DAC_READ_SEARCH)
@@ -109,13 +109,13 @@ impl Capabilities {
 }
 
 impl Procfs {
-    /// How many events the kernel skipped for the BPF program `program_fd` of this process; `None`
-    /// before 5.12, which does not tell. Read at the default path, whatever procfs is watched.
+    /// The number of events that the kernel skipped for a BPF program since it was loaded, from the program's
+    /// fdinfo at the default path. `None` before 5.12, where fdinfo has no such number.
     ///
     /// # Errors
-    /// [`ProcfsError`].
-    pub fn recursion_misses(program_fd: RawFd) -> Result<Option<u64>, ProcfsError> {
-        let path = own_process().join(format!("fdinfo/{program_fd}"));
+    /// [`ProcfsError::Unreadable`], [`ProcfsError::Unexpected`].
+    pub fn recursion_misses(program: BorrowedFd<'_>) -> Result<Option<u64>, ProcfsError> {
+        let path = own_process().join(format!("fdinfo/{}", program.as_raw_fd()));
         let text = read_to_string(&path)?;
         let Some(value) = text.lines().find_map(|line| line.strip_prefix("recursion_misses:"))
         else {
@@ -129,7 +129,7 @@ impl Procfs {
     }
 }
 
-/// The soft limit on open files; asked of the system itself, which costs less than the text in /proc.
+/// The soft limit of open files. getrlimit(2) costs less than reading /proc.
 fn max_fds() -> Option<u64> {
     let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
     (soft != RLIM_INFINITY).then_some(soft)

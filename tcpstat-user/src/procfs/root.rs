@@ -1,4 +1,4 @@
-//! What stands at the path of a procfs, and which network namespace it lists.
+//! What kind of procfs a path leads to, and which network namespace it lists.
 
 use std::{
     fs,
@@ -11,21 +11,21 @@ use tracing::debug;
 
 use super::{Procfs, ProcfsError, file::read_to_string};
 
-/// What a path given as procfs leads to.
+/// What a path leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// A mounted procfs. Its `net` is a link to `self/net`: the reading process' own namespace.
+    /// A mounted procfs. Its `net` is a link to `self/net`: the namespace of the reading process.
     Mount,
-    /// The directory of one process in a mounted procfs: that process' namespace.
+    /// The directory of one process in a mounted procfs. It lists the namespace of that process.
     Process,
-    /// A folder that is laid out likewise.
+    /// A folder with the same files.
     Folder,
 }
 
 impl Kind {
-    /// Looks at what is there. With `subset=pid` a mount has `self` and no `net`.
+    /// With `subset=pid` a mount has `self` and no `net`.
     pub(super) fn of(root: &Path) -> Self {
-        // A link, and a dangling one where the procfs does not show this process.
+        // A symbolic link, which is dangling if the procfs does not show this process.
         if root.join("self").is_symlink() {
             Self::Mount
         } else if root.join("status").is_file() && root.join("ns").is_dir() {
@@ -39,18 +39,18 @@ impl Kind {
 /// The network namespace that a procfs lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListedNamespace {
-    /// Its inode number, as `net:[NUMBER]` shows it; `None` where that cannot be read.
+    /// Its inode number, the one in `net:[NUMBER]`; `None` if it cannot be read.
     pub inum: Option<u32>,
-    /// Whether it is the one of this process: a tracer and the iterator see no other.
+    /// Whether it is the namespace of this process, the only one that tracer and iterator see.
     pub own: bool,
-    /// Whether it is the one of the process 1 that this procfs shows; `None` where that is hidden.
+    /// Whether process 1 of this procfs is in it; `None` if that cannot be read.
     pub of_pid_1: Option<bool>,
 }
 
-/// A procfs that does not list what its path promises.
+/// A procfs that lists another network namespace than its path suggests.
 #[derive(Debug, Error)]
 pub enum WrongNamespace {
-    /// It lists the namespace of this process, and its process 1 is in another one.
+    /// The procfs lists the namespace of this process, and its process 1 is in another one.
     #[error(
         "{root}: {root}/net shows the network namespace of this process, not that of process 1 there: \
          run tcpstat in that namespace (hostNetwork: true, --network host), or use {root}/1 for snapshots \
@@ -60,7 +60,7 @@ pub enum WrongNamespace {
         /// The path.
         root: String,
     },
-    /// It belongs to a PID namespace that this process is not in.
+    /// The procfs belongs to a PID namespace that does not include this process.
     #[error(
         "{root}: this procfs does not show this process, so {root}/net does not exist: use {root}/1 for \
          snapshots of the network namespace of process 1 there"
@@ -72,9 +72,9 @@ pub enum WrongNamespace {
 }
 
 impl Procfs {
-    /// Holds the namespace that net/tcp lists against the one that the path promises. A procfs that is
-    /// mounted elsewhere than at the default path is taken for that of the host, whose process 1 is in
-    /// the host's namespace. The default path and a process' directory promise no more than they list.
+    /// Checks that net/tcp lists the namespace that a user expects at this path. A procfs that is mounted at
+    /// another path than the default one is expected to be the host's, and to list the namespace of the host's
+    /// process 1. The default path and the directory of a process are always right.
     ///
     /// # Errors
     /// [`WrongNamespace`].
@@ -99,10 +99,10 @@ impl Procfs {
         }
     }
 
-    /// The namespace that net/tcp lists.
+    /// The network namespace that net/tcp lists.
     ///
     /// # Errors
-    /// [`ProcfsError::NotMounted`] for a folder that is no procfs, [`ProcfsError::Unreadable`].
+    /// [`ProcfsError::NotMounted`] for a folder that is not a procfs, [`ProcfsError::Unreadable`].
     pub fn namespace(&self) -> Result<ListedNamespace, ProcfsError> {
         let own = own_process();
         let (process, is_own) = match self.kind {
@@ -121,10 +121,11 @@ impl Procfs {
         })
     }
 
-    /// The inode number of the namespace that net/tcp lists, where it is this process' own.
+    /// The inode number of the namespace that net/tcp lists, if it is that of this process.
     ///
     /// # Errors
-    /// As [`Procfs::namespace`]; [`ProcfsError::ForeignNamespace`] where it is another's.
+    /// Those of [`Procfs::namespace`]; [`ProcfsError::ForeignNamespace`] if it is another namespace;
+    /// [`ProcfsError::Unexpected`] if the number cannot be read.
     pub fn netns_inum(&self) -> Result<u32, ProcfsError> {
         let namespace = self.namespace()?;
         if !namespace.own {
@@ -137,8 +138,8 @@ impl Procfs {
         })
     }
 
-    /// Whether the iterator, which lists the namespace of this process, lists the one of this procfs.
-    /// So it does where nothing is mounted at the default path.
+    /// Whether this procfs lists the namespace of this process, as the iterator does. True if nothing is mounted at
+    /// the default path.
     #[must_use]
     pub fn lists_own_namespace(&self) -> bool {
         match self.namespace() {
@@ -147,8 +148,8 @@ impl Procfs {
         }
     }
 
-    /// Holds that a process' directory still lists the namespace that it listed at the start. A process can
-    /// change its namespace, and its number can be given to another one.
+    /// Checks that the directory of a process still lists the namespace that it listed at the start. A process can
+    /// change its namespace, and its number can be reused.
     pub(super) fn check_process(&self) -> Result<(), ProcfsError> {
         match self.listed {
             Some(listed) if inode(&self.net.join("tcp"))? != listed => {
@@ -158,8 +159,8 @@ impl Procfs {
         }
     }
 
-    /// Compares with process 1 of this procfs. The inode of net/tcp is one for each live namespace, and
-    /// readable without privileges, which `ns/net` is not.
+    /// Whether process 1 of this procfs is in the namespace that net/tcp lists. Compares inodes of net/tcp: each
+    /// live namespace has its own, and reading it needs no privileges, unlike that of `ns/net`.
     fn lists_pid_1(&self) -> Result<bool, ProcfsError> {
         let pid_1 = match self.kind {
             Kind::Process => fs::canonicalize(&self.root).ok().and_then(|process| {
@@ -174,26 +175,26 @@ impl Procfs {
         Ok(inode(&pid_1.join("net/tcp"))? == inode(&self.net.join("tcp"))?)
     }
 
-    /// The directory with the settings of the namespace that net/tcp lists.
+    /// The directory with the network settings of the namespace that net/tcp lists.
     pub(super) fn sys_net(&self) -> Result<PathBuf, ProcfsError> {
         match self.kind {
             Kind::Mount | Kind::Folder => Ok(self.root.join("sys/net")),
-            // sys/net is that of the reader's namespace (`net_ctl_root` in net/sysctl_net.c).
+            // sys/net shows the namespace of the reader (`net_ctl_root` in net/sysctl_net.c).
             Kind::Process if self.namespace()?.own => Ok(own_sys().join("net")),
             Kind::Process => Err(ProcfsError::ForeignNamespace { path: self.root.clone() }),
         }
     }
 
-    /// The machine's own setting sys/kernel/`name`.
+    /// The value of the sysctl kernel.`name`, read at the default path.
     ///
     /// # Errors
-    /// [`ProcfsError`]; with `subset=pid` a procfs has no sys.
+    /// [`ProcfsError`], [`ProcfsError::Unreadable`] if procfs is mounted with `subset=pid`, which hides sys.
     pub fn kernel_setting(name: &str) -> Result<i64, ProcfsError> {
         number(own_sys().join("kernel").join(name))
     }
 }
 
-/// This process in the procfs at the default path.
+/// The directory of this process at the default path.
 pub(super) fn own_process() -> PathBuf {
     Path::new(Procfs::DEFAULT_ROOT).join("self")
 }
@@ -202,7 +203,7 @@ fn own_sys() -> PathBuf {
     Path::new(Procfs::DEFAULT_ROOT).join("sys")
 }
 
-/// The number that is all there is in the file at `path`.
+/// The number in a file that has nothing else.
 pub(super) fn number(path: PathBuf) -> Result<i64, ProcfsError> {
     let text = read_to_string(&path)?;
     text.trim().parse().map_err(|_| ProcfsError::Unexpected {

@@ -1,21 +1,21 @@
-//! /proc/net/sockstat: the totals that the kernel keeps by itself, read at constant cost.
+//! /proc/net/sockstat: totals that the kernel keeps. Reading them costs the same for any number of sockets.
 
 use std::{io, path::Path};
 
 use super::{ProcfsError, file::read_to_string};
 use crate::states::{Family, PerFamily};
 
-/// What net/sockstat and net/sockstat6 say of TCP.
+/// The totals of TCP in net/sockstat and net/sockstat6.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sockstat {
-    /// Hashed full sockets of the namespace, LISTEN included.
+    /// Number of hashed full sockets of the namespace, with those in LISTEN.
     pub inuse: PerFamily<u64>,
-    /// Timewait mini-sockets of the namespace: both families, substate FIN_WAIT2 included.
+    /// Number of mini-sockets of the namespace, in both families and both substates.
     pub tw: u64,
 }
 
 /// # Errors
-/// [`ProcfsError`]; a missing `ipv6` file is none.
+/// [`ProcfsError`]. A missing file `ipv6` is no error.
 pub(super) fn read(ipv4: &Path, ipv6: &Path) -> Result<Sockstat, ProcfsError> {
     let mut sockstat = Sockstat::default();
     let text = read_to_string(ipv4)?;
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn inuse_and_tw_come_from_the_line_of_tcp() {
+    fn inuse_and_tw_are_those_in_the_line_of_tcp() {
         assert_eq!(tcp_field(TEXT, "inuse").unwrap(), 2);
         assert_eq!(tcp_field(TEXT, "tw").unwrap(), 7);
     }

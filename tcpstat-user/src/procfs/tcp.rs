@@ -1,8 +1,8 @@
-//! /proc/net/tcp and tcp6: one row a socket, streamed, without an allocation per row.
+//! Parses /proc/net/tcp and tcp6, one row for each socket, without an allocation for a row.
 //!
 //! A row has 17 fields for a full socket (`get_tcp4_sock`) and 12 for a timewait or request socket
-//! (`get_timewait4_sock`, `get_openreq4`; net/ipv4/tcp_ipv4.c). The kernel lists at most a page at
-//! each read(2) and lets go of its locks between two: rows at a seam may be doubled or skipped.
+//! (`get_timewait4_sock`, `get_openreq4`; net/ipv4/tcp_ipv4.c). The kernel writes at most a page at each
+//! read(2), and releases its locks between two reads: there it may repeat or skip rows.
 
 use std::path::Path;
 
@@ -14,13 +14,13 @@ use crate::{
     states::{Family, State},
 };
 
-/// Reads at most this much at once; the kernel gives a page at most.
+/// Size of the buffer. The kernel returns at most a page at each read.
 const BUFFER_BYTES: usize = 64 * 1024;
 
-/// Streams the rows of `path` to `sink`.
+/// Passes each row of the table at `path` to `sink`.
 ///
 /// # Errors
-/// [`ProcfsError`]; `Empty` for a file without a line. Rows before that have been handed over.
+/// [`ProcfsError`], `Empty` for a file without a line. `sink` has the rows before the error.
 pub(super) fn each_row(
     path: &Path,
     family: Family,
@@ -37,15 +37,15 @@ pub(super) fn each_row(
         let mut start = 0;
         while let Some(length) = memchr(b'\n', &buffer[start..filled]) {
             line += 1;
-            hand_over(path, line, family, &buffer[start..start + length], sink);
+            pass_row(path, line, family, &buffer[start..start + length], sink);
             start += length + 1;
         }
         let at_end = count == 0;
-        // What has no newline is a row cut by the read; at the end, or over a full buffer, it is all
-        // there will be of it.
+        // Text without a newline is a row that the read has cut. At the end, or if it fills the buffer, it is
+        // the whole row.
         if filled > start && (at_end || (start == 0 && filled == buffer.len())) {
             line += 1;
-            hand_over(path, line, family, &buffer[start..filled], sink);
+            pass_row(path, line, family, &buffer[start..filled], sink);
             start = filled;
         }
         if at_end {
@@ -57,10 +57,10 @@ pub(super) fn each_row(
     }
 }
 
-fn hand_over(path: &Path, line: u64, family: Family, text: &[u8], sink: &mut impl RowSink) {
+fn pass_row(path: &Path, line: u64, family: Family, text: &[u8], sink: &mut impl RowSink) {
     match parse(family, text) {
         Ok(row) => sink.row(&row),
-        Err(_) if is_no_row(text) => {}
+        Err(_) if is_header_or_blank(text) => {}
         Err(Unparsed { field, value }) => sink.broken(BrokenRow {
             path,
             line,
@@ -70,28 +70,28 @@ fn hand_over(path: &Path, line: u64, family: Family, text: &[u8], sink: &mut imp
     }
 }
 
-/// The header, which not every kernel writes, or a blank line.
-fn is_no_row(text: &[u8]) -> bool {
+/// Not every kernel writes a header.
+fn is_header_or_blank(text: &[u8]) -> bool {
     let mut rest = text;
     matches!(field(&mut rest, 0), b"sl" | b"")
 }
 
-/// The field that spoils a row, and what stands there.
+/// The first invalid field of a row, and its text.
 #[derive(Debug, PartialEq, Eq)]
 struct Unparsed<'a> {
     field: &'static str,
     value: &'a [u8],
 }
 
-/// The inode's with those before it.
+/// The number of fields up to the inode.
 const FIELDS_TO_INODE: usize = 10;
-/// At least: what a later kernel appends does no harm.
+/// A full socket has at least these: later kernels may append more.
 const FULL_FIELDS: usize = 17;
 const MINI_FIELDS: usize = 12;
-/// No full socket is in this state, so the row may have any width: gVisor writes 17 fields.
+/// Only mini-sockets are in this state, so its rows may have any number of fields. gVisor writes 17.
 const TIME_WAIT: &[u8] = b"06";
 
-/// The field `timeout`, `%8d`, as it nearly always is: no probe unanswered.
+/// The most frequent text of the field `timeout` (`%8d`): no probe is unanswered.
 const NO_PROBES: &[u8] = b"        0";
 
 #[inline]
@@ -139,8 +139,8 @@ fn parse(family: Family, text: &[u8]) -> Result<Row, Unparsed<'_>> {
     Ok(Row { family, identity, kind, receive_queue, send_queue })
 }
 
-/// Takes the next field off `text`; empty where there is none. `usual` is the length that the kernel
-/// gives it: where white space stands before and after so many bytes, they are not looked at.
+/// Removes the next field from `text` and returns it; empty if there is none. `usual` is the length that the kernel
+/// writes: if white space surrounds this many bytes they are not searched for more.
 fn field<'a>(text: &mut &'a [u8], usual: usize) -> &'a [u8] {
     if let [b' ', after @ ..] = *text
         && let [first, ..] = after
@@ -163,7 +163,7 @@ fn field<'a>(text: &mut &'a [u8], usual: usize) -> &'a [u8] {
 fn fields(text: &[u8]) -> usize {
     let begins = |(&before, &byte): (&u8, &u8)| u8::from(blank(before) & !blank(byte));
     let mut count = 0;
-    // A u8 holds the half of 128, and many of them are added at once.
+    // At most 64 fields begin in 128 bytes, which a u8 can count; the compiler adds many of these at once.
     for (before, bytes) in text.chunks(128).zip(text.get(1..).unwrap_or_default().chunks(128)) {
         count += usize::from(before.iter().zip(bytes).map(begins).sum::<u8>());
     }
@@ -174,7 +174,7 @@ fn blank(byte: u8) -> bool {
     byte <= b' '
 }
 
-/// What a row in `state` shows; `None` where no kernel object of that many fields is in that state.
+/// The kind of object in a row; `None` if no object with this number of fields can be in `state`.
 fn kind(state: State, full: bool) -> Option<Kind> {
     match (state, full) {
         (State::NewSynRecv, _) => None,
@@ -186,7 +186,7 @@ fn kind(state: State, full: bool) -> Option<Kind> {
     }
 }
 
-/// `ADDRESS:PORT`. The address is printed as the kernel's 32-bit words of it, in the machine's order.
+/// Parses `ADDRESS:PORT`. The kernel prints the address as 32-bit words in the byte order of the machine.
 fn end(family: Family, text: &[u8]) -> Option<([u8; 16], u16)> {
     let words = match family {
         Family::Ipv4 => 1,
@@ -201,7 +201,7 @@ fn end(family: Family, text: &[u8]) -> Option<([u8; 16], u16)> {
     Some((bytes, u16::try_from(port).ok()?))
 }
 
-/// The kernel prints every number of a row that is hexadecimal with so many digits.
+/// Parses a hexadecimal number, which the kernel prints with a fixed number of digits.
 fn hexadecimal<const WIDTH: usize>(text: &[u8]) -> Option<u32> {
     let text: &[u8; WIDTH] = text.try_into().ok()?;
     let (mut number, mut all) = (0, 0);
@@ -215,7 +215,7 @@ fn hexadecimal<const WIDTH: usize>(text: &[u8]) -> Option<u32> {
 
 const NO_DIGIT: u8 = 0x80;
 
-/// The value of each hexadecimal digit.
+/// The value of each hexadecimal digit, [`NO_DIGIT`] for other bytes.
 const DIGITS: [u8; 256] = {
     let mut values = [NO_DIGIT; 256];
     let mut value = 0;
@@ -250,7 +250,9 @@ mod tests {
     }
 
     fn replaced(from: &str, to: &str) -> String {
-        String::from_utf8(FULL.to_vec()).unwrap().replacen(from, to, 1)
+        let text = String::from_utf8(FULL.to_vec()).unwrap();
+        assert!(text.contains(from), "{from:?} is not in the row");
+        text.replacen(from, to, 1)
     }
 
     fn identity(row: &Row) -> (Tuple, u64) {
@@ -261,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_row_gives_its_ends_state_queues_and_inode() {
+    fn a_full_row_has_ends_state_queues_and_inode() {
         let row = parse(Family::Ipv4, FULL).unwrap();
         let (tuple, inode) = identity(&row);
         assert_eq!(tuple.saddr[..4], [127, 0, 0, 1]);
@@ -272,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv6_row_gives_its_address_in_network_order() {
+    fn the_address_of_an_ipv6_row_is_in_network_order() {
         let text = replaced("0100007F", "0000000000000000FFFF00000100007F").replacen(
             "0200000A",
             "000080FE000000000000000001000000",
@@ -297,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_in_time_wait_is_a_mini_socket_at_any_width() {
+    fn a_row_in_time_wait_is_a_mini_socket_with_any_number_of_fields() {
         let kind = |text: &str| parse(Family::Ipv4, text.as_bytes()).map(|row| row.kind).ok();
         let wide = replaced(" 01 ", " 06 ");
         for appended in ["", " 7"] {
@@ -309,12 +311,12 @@ mod tests {
     }
 
     #[test]
-    fn header_and_blank_lines_are_told_from_broken_rows_by_their_text() {
+    fn a_header_or_blank_line_is_not_a_broken_row() {
         for text in ["  sl  local_address rem_address", "sl", "", "   ", "\r"] {
-            assert!(is_no_row(text.as_bytes()), "{text:?}");
+            assert!(is_header_or_blank(text.as_bytes()), "{text:?}");
         }
         for text in ["   0:", "slow", "x sl"] {
-            assert!(!is_no_row(text.as_bytes()), "{text:?}");
+            assert!(!is_header_or_blank(text.as_bytes()), "{text:?}");
         }
     }
 
@@ -324,7 +326,8 @@ mod tests {
         assert_eq!(field_of(Family::Ipv4, &replaced(" -1", "")), "number of fields");
         assert_eq!(field_of(Family::Ipv4, &replaced(" 4 1 35 -1", "")), "number of fields");
         assert_eq!(field_of(Family::Ipv4, &replaced("0100007F", "010000")), "local_address");
-        assert_eq!(field_of(Family::Ipv6, &replaced(" ", " ")), "local_address");
+        let ipv4 = String::from_utf8(FULL.to_vec()).unwrap();
+        assert_eq!(field_of(Family::Ipv6, &ipv4), "local_address");
         assert_eq!(field_of(Family::Ipv4, &replaced("01BB", "101BB")), "rem_address");
         assert_eq!(field_of(Family::Ipv4, &replaced(" 01 ", " 0D ")), "st");
         assert_eq!(field_of(Family::Ipv4, &replaced(" 01 ", " 101 ")), "st");

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -18,6 +19,7 @@ use super::{
 };
 use crate::{
     history::Moment,
+    metrics::Values,
     procfs::Procfs,
     tracker::{Nudge, Published},
 };
@@ -30,7 +32,7 @@ const SLOW: Duration = Duration::from_secs(5);
 pub(crate) struct Writer {
     pub(crate) textfile: Textfile,
     /// What the tracker publishes.
-    pub(crate) published: watch::Receiver<Published>,
+    pub(crate) published: watch::Receiver<Arc<Published>>,
     /// Asks the tracker for a check if sockstat and the gauges differ.
     pub(crate) nudge: Nudge,
     /// Contains sockstat.
@@ -56,11 +58,11 @@ impl Writer {
             let (textfile, procfs, nudge) =
                 (self.textfile.clone(), self.procfs.clone(), self.nudge.clone());
             let write = move || {
-                let (values, suspicious) = published.scrape(&procfs, true);
-                if suspicious {
+                let scrape = published.scrape(&procfs);
+                if scrape.suspicious {
                     nudge.check();
                 }
-                let text = values.encode_node_exporter();
+                let text = Values::new(&published, scrape, true).encode_node_exporter();
                 text.map(|text| write(&textfile, &text, own)).transpose()
             };
             match self.wait_for(write, "is being written").await {
@@ -78,13 +80,12 @@ impl Writer {
     }
 
     /// The values to write now; `None` if no write is due.
-    fn due(&mut self, last: &mut LastWrite) -> Option<Published> {
+    fn due(&mut self, last: &mut LastWrite) -> Option<Arc<Published>> {
         let published = self.published.borrow_and_update();
         let due = last.is_due(&published, self.interval);
         due.then(|| {
             last.record(&published);
-            // The tracker waits while this is borrowed.
-            published.clone()
+            Arc::clone(&published)
         })
     }
 

@@ -1,6 +1,6 @@
 //! The source of the numbers that the view shows.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use nix::sys::utsname::uname;
 use tokio::sync::watch;
@@ -21,7 +21,7 @@ pub(crate) enum Feed {
 #[derive(Debug)]
 pub(crate) struct OwnTracker {
     /// What the tracker publishes.
-    pub(crate) published: watch::Receiver<Published>,
+    pub(crate) published: watch::Receiver<Arc<Published>>,
     /// Contains sockstat.
     pub(crate) procfs: Procfs,
 }
@@ -46,8 +46,7 @@ impl Feed {
 
 impl OwnTracker {
     fn update(&self) -> Update {
-        // The tracker waits while this is borrowed: some microseconds.
-        let published = self.published.borrow();
+        let published = Arc::clone(&self.published.borrow());
         let sample = published.sample(&self.procfs, clock::now());
         Update { samples: sample.into_iter().collect(), status: status(&published) }
     }

@@ -7,7 +7,7 @@ use crate::{
     ledger::rules::effect,
     states::{Family, State},
     text::{self, plain},
-    transitions::MOVES,
+    transitions::TRANSITIONS,
 };
 
 /// The period over which the change of a gauge is shown.
@@ -126,7 +126,7 @@ impl Numbers {
             per_second: families(family).map(|family| rates.per_second(family, old, new)).sum(),
         };
         let mut transitions: Vec<_> =
-            MOVES.into_iter().map(rate).filter(|rate| rate.per_second > 0.0).collect();
+            TRANSITIONS.into_iter().map(rate).filter(|rate| rate.per_second > 0.0).collect();
         transitions.sort_by(|one, other| other.per_second.total_cmp(&one.per_second));
         transitions
     }
@@ -154,7 +154,7 @@ fn sum_of_rates(
     family: Option<Family>,
     selected: impl Fn(Option<State>, Option<State>) -> bool,
 ) -> Option<f64> {
-    let transitions = MOVES.into_iter().filter(|&(old, new)| {
+    let transitions = TRANSITIONS.into_iter().filter(|&(old, new)| {
         let (from, to) = effect(old, new);
         selected(from, to)
     });

@@ -1,7 +1,8 @@
-//! The running kernel as the audit asks it, and what the asking tells for the metrics.
+//! The running kernel: procfs, the sources of snapshots, and the tracer. It is the audit's [`World`].
 
 use std::{thread, time::Duration};
 
+use thiserror::Error;
 use tracing::{debug, warn};
 
 use super::{Files, LastSnapshot, Snapshot, SnapshotError, sources::Sources};
@@ -14,69 +15,83 @@ use crate::{
     procfs::{Limits, Privileges, Procfs, ProcfsError, Sockstat},
 };
 
-/// What lies between two looks or snapshots that are to confirm one another.
+/// Time between two samples or snapshots that confirm each other.
 const CONFIRMATION_GAP: Duration = Duration::from_millis(50);
 
-/// Looks taken at most for one in which nothing moved.
-const WITNESS_TRIES: u32 = 16;
+/// Maximum number of samples until one is found without a transition.
+const SAMPLE_TRIES: u32 = 16;
 
-/// Procfs, and the tracer where there is one.
+/// Everything that the tracker reads from the kernel.
 pub(super) struct Host {
-    /// Where the kernel's own counts are read.
     pub(super) procfs: Procfs,
-    /// Who lists.
     pub(super) sources: Sources,
-    /// Who counts.
+    /// `None` if there are snapshots only.
     pub(super) tracer: Option<Tracer>,
-    /// The last listing.
-    pub(super) snapshot: Option<LastSnapshot>,
-    /// Rows that did not parse and listings that failed.
-    pub(super) snapshot_errors: u64,
-    broken_row_named: bool,
+    pub(super) snapshots: SnapshotRecord,
+}
+
+/// What snapshots leave for the metrics.
+#[derive(Default)]
+pub(super) struct SnapshotRecord {
+    pub(super) last: Option<LastSnapshot>,
+    /// Rows that did not parse and snapshots that failed.
+    pub(super) errors: u64,
+    broken_row_logged: bool,
+}
+
+/// Why a tracer cannot be loaded.
+#[derive(Debug, Error)]
+pub(super) enum LoadTracerError {
+    /// The network namespace to count is unknown.
+    #[error(transparent)]
+    Namespace(#[from] ProcfsError),
+    #[error(transparent)]
+    Load(#[from] LoadError),
+}
+
+impl LoadTracerError {
+    /// Cause and remedy in one line; writes the kernel's log, if there is one, at debug level.
+    pub(super) fn report(&self) -> String {
+        match self {
+            Self::Namespace(error) => error.to_string(),
+            Self::Load(error) => {
+                error.write_kernel_log();
+                error.with_remedy(&Privileges::read())
+            }
+        }
+    }
 }
 
 impl Host {
     pub(super) fn new(procfs: Procfs, sources: Sources, tracer: Option<Tracer>) -> Self {
-        Self {
-            procfs,
-            sources,
-            tracer,
-            snapshot: None,
-            snapshot_errors: 0,
-            broken_row_named: false,
-        }
+        Self { procfs, sources, tracer, snapshots: SnapshotRecord::default() }
     }
 
-    /// The host with its tracer, where it has one.
+    /// The host with its tracer; `None` without one.
     pub(super) fn traced(&mut self) -> Option<TracedHost<'_>> {
-        let Self { procfs, sources, tracer, snapshot, snapshot_errors, broken_row_named } = self;
-        let tracer = tracer.as_mut()?;
-        let notes = Notes { snapshot, snapshot_errors, broken_row_named };
-        Some(TracedHost { procfs, sources, tracer, notes })
+        let Self { procfs, sources, tracer, snapshots } = self;
+        Some(TracedHost { procfs, sources, tracer: tracer.as_mut()?, snapshots })
     }
 
-    /// Loads `program` in the place of the tracer, which is returned and goes on counting.
+    /// Loads `program` as the tracer. Returns the previous tracer, which still counts.
     ///
     /// # Errors
-    /// Why it does not run, in one line; the tracer stays then.
-    pub(super) fn load_tracer(&mut self, program: Program) -> Result<Option<Tracer>, String> {
-        let netns_inum = self.procfs.netns_inum().map_err(|error| error.to_string())?;
-        let told = |error: LoadError| {
-            error.tell_kernel_log();
-            error.with_remedy(&Privileges::read())
-        };
-        let tracer = Tracer::load(program, netns_inum).map_err(told)?;
+    /// [`LoadTracerError`]; the previous tracer remains then.
+    pub(super) fn load_tracer(
+        &mut self,
+        program: Program,
+    ) -> Result<Option<Tracer>, LoadTracerError> {
+        let tracer = Tracer::load(program, self.procfs.netns_inum()?)?;
         Ok(self.tracer.replace(tracer))
     }
 
-    /// Lists every socket without a rewind.
+    /// Takes a snapshot without an event log.
     ///
     /// # Errors
     /// [`SnapshotError`].
-    pub(super) fn list_alone(&mut self) -> Result<(), SnapshotError> {
-        let Self { procfs, sources, snapshot, snapshot_errors, broken_row_named, .. } = self;
-        let pass = sources.list().inspect_err(|_| *snapshot_errors += 1)?;
-        Notes { snapshot, snapshot_errors, broken_row_named }.note(&pass, limits(procfs));
+    pub(super) fn snapshot(&mut self) -> Result<(), SnapshotError> {
+        let snapshot = self.sources.snapshot().inspect_err(|_| self.snapshots.errors += 1)?;
+        self.snapshots.record(&snapshot, limits(&self.procfs));
         Ok(())
     }
 }
@@ -85,60 +100,61 @@ impl Host {
 pub(super) struct TracedHost<'a> {
     procfs: &'a Procfs,
     sources: &'a mut Sources,
-    /// Who counts.
     pub(super) tracer: &'a mut Tracer,
-    notes: Notes<'a>,
+    snapshots: &'a mut SnapshotRecord,
 }
 
-/// Events that the kernel skipped since the tracer was attached.
+/// Events that the kernel reports as skipped since the tracer was attached.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct EventsMissed {
     /// Transitions of full sockets.
     pub(super) by_program: u64,
-    /// What mini-sockets and requests did.
+    /// Events of mini-sockets and requests.
     pub(super) by_hooks: u64,
 }
 
 impl TracedHost<'_> {
-    /// Events that the kernel says it skipped; 0 where it does not tell.
+    /// Reads the number of missed events; 0 if the kernel does not report it.
     ///
     /// # Errors
     /// Those of [`Procfs::recursion_misses`].
     pub(super) fn events_missed(&self) -> Result<EventsMissed, ProcfsError> {
         let missed = |fd| Ok(Procfs::recursion_misses(fd)?.unwrap_or(0));
         Ok(EventsMissed {
-            by_program: missed(self.tracer.program_fd())?,
-            by_hooks: self.tracer.hook_fds().iter().map(|&fd| missed(fd)).sum::<Result<_, _>>()?,
+            by_program: self.tracer.program_fd().map(missed).sum::<Result<_, ProcfsError>>()?,
+            by_hooks: self.tracer.hook_fds().map(missed).sum::<Result<_, ProcfsError>>()?,
         })
     }
 
-    /// How long the last listing took.
+    /// How long the last snapshot took.
     pub(super) fn last_duration(&self) -> Duration {
-        self.notes.snapshot.as_ref().map_or(Duration::ZERO, |snapshot| snapshot.duration)
+        self.snapshots.last.as_ref().map_or(Duration::ZERO, |snapshot| snapshot.duration)
     }
 }
 
 impl World for TracedHost<'_> {
     type Error = SnapshotError;
 
-    fn list(&mut self) -> Result<RewoundSnapshot, SnapshotError> {
-        let listed = self.sources.list_logged(&mut self.tracer.log, self.tracer.hooks);
-        let (pass, listing) = listed.inspect_err(|_| *self.notes.snapshot_errors += 1)?;
-        self.notes.note(&pass, limits(self.procfs));
-        Ok(listing)
+    fn snapshot(&mut self) -> Result<RewoundSnapshot, SnapshotError> {
+        let (snapshot, rewound) = self
+            .sources
+            .rewound_snapshot(&mut self.tracer.log, self.tracer.hooks)
+            .inspect_err(|_| self.snapshots.errors += 1)?;
+        self.snapshots.record(&snapshot, limits(self.procfs));
+        Ok(rewound)
     }
 
-    /// Under churn a moment without a transition takes some tries to find.
+    /// During churn it takes some tries until no transition happens meanwhile.
     fn sample(&mut self) -> SockstatSample {
-        let look = || sample(&self.tracer.counters, self.procfs).0;
-        let mut found = look();
-        for _ in 1..WITNESS_TRIES {
-            if found.before == found.after {
+        let take = || sample(&self.tracer.counters, self.procfs).0;
+        let mut taken = take();
+        for _ in 1..SAMPLE_TRIES {
+            if taken.before == taken.after {
                 break;
             }
-            found = look();
+            taken = take();
         }
-        found
+        taken
     }
 
     fn pause(&mut self) {
@@ -146,7 +162,7 @@ impl World for TracedHost<'_> {
     }
 }
 
-/// Sockstat between two looks at the counters. No other system call.
+/// Reads sockstat between two readings of the counters. Only sockstat takes system calls.
 pub(super) fn sample(
     counters: &Counters,
     files: &impl Files,
@@ -158,7 +174,7 @@ pub(super) fn sample(
     (SockstatSample { before, inuse, tw, after: counters.read() }, sockstat)
 }
 
-/// The limits that can be read; a folder that only looks like a procfs has none.
+/// The limits that can be read. A folder that only looks like a procfs has none.
 fn limits(procfs: &Procfs) -> Limits {
     let known = |limit: Result<u64, ProcfsError>| {
         limit.inspect_err(|error| debug!(%error, "a limit is unknown")).ok()
@@ -169,28 +185,21 @@ fn limits(procfs: &Procfs) -> Limits {
     }
 }
 
-/// What listings leave behind for the metrics.
-struct Notes<'a> {
-    snapshot: &'a mut Option<LastSnapshot>,
-    snapshot_errors: &'a mut u64,
-    broken_row_named: &'a mut bool,
-}
-
-impl Notes<'_> {
-    fn note(&mut self, pass: &Snapshot, limits: Limits) {
-        *self.snapshot_errors += pass.broken_rows;
-        if let (Some(broken), false) = (&pass.first_broken, *self.broken_row_named) {
-            *self.broken_row_named = true;
+impl SnapshotRecord {
+    fn record(&mut self, snapshot: &Snapshot, limits: Limits) {
+        self.errors += snapshot.broken_rows;
+        if let (Some(broken), false) = (&snapshot.first_broken, self.broken_row_logged) {
+            self.broken_row_logged = true;
             warn!(
-                rows = pass.broken_rows,
+                rows = snapshot.broken_rows,
                 "{broken}: rows like this are left out and counted (tcpstat_snapshot_errors_total)"
             );
         }
-        *self.snapshot = Some(LastSnapshot {
-            source: pass.source,
-            tally: pass.tally,
-            finished: pass.finished,
-            duration: pass.duration,
+        self.last = Some(LastSnapshot {
+            source: snapshot.source,
+            tally: snapshot.tally,
+            finished: snapshot.finished,
+            duration: snapshot.duration,
             limits,
         });
     }

@@ -1,13 +1,18 @@
-//! The one thread that owns the ledger: it seeds it, holds it against snapshots, and publishes it.
+//! The one thread that owns the ledger: it seeds the ledger, reconciles it with snapshots, and publishes it.
 //!
-//! Every interval it takes a snapshot and reconciles. Every second, and when a scrape asks, it looks
-//! at the check and at the events that the kernel skipped; either makes it reconcile at once. So does
-//! calm after many transitions. Where misses mount, it lets another program count.
+//! Every interval it takes a snapshot and reconciles. Every second, and when a scrape asks for it, it compares the
+//! gauges with sockstat and reads the number of events that the kernel skipped. If either is wrong it reconciles at
+//! once. It also reconciles in calm after many transitions. If the program misses too many events, it switches to
+//! another program.
 
+mod health;
 mod host;
+mod iterator;
 mod pace;
 mod programs;
 mod published;
+mod rows;
+mod scrape;
 mod snapshot;
 mod sources;
 mod task;
@@ -25,8 +30,10 @@ use std::{
 use thiserror::Error;
 use tokio::sync::watch;
 
+pub use health::{Health, Reason};
 pub use pace::SourceChoice;
-pub use published::{Files, Health, LastSnapshot, Live, Published};
+pub use published::{LastSnapshot, Live, Published};
+pub use scrape::{Files, Scrape};
 pub use snapshot::{Snapshot, take, take_by_iterator};
 pub use sources::SnapshotError;
 use task::{Task, Wake};
@@ -36,40 +43,40 @@ use crate::{
     procfs::Procfs,
 };
 
-/// What the tracker is made of.
+/// A tracker that has not been started.
 pub struct Tracker {
-    /// Where sockets are listed.
+    /// The procfs whose network namespace is counted.
     pub procfs: Procfs,
-    /// Who counts; `None` for snapshots alone.
+    /// The tracer; `None` for snapshots only.
     pub tracer: Option<Tracer>,
-    /// Who may count in its place.
+    /// The programs that the tracker may switch to.
     pub programs: Vec<Program>,
-    /// Who lists the sockets.
+    /// Which source takes the snapshots.
     pub source: SourceChoice,
-    /// Time between two snapshots.
+    /// Configured time between two snapshots.
     pub snapshot_interval: Duration,
 }
 
-/// The tracker at work.
+/// A running tracker.
 pub struct Tracking {
-    /// What it tells. Closed when it has ended.
-    pub published: watch::Receiver<Published>,
+    /// The current publication. The channel closes when the tracker has ended.
+    pub published: watch::Receiver<Arc<Published>>,
     wake: SyncSender<Wake>,
     stopping: Arc<AtomicBool>,
     ended: Receiver<Result<(), TrackerError>>,
 }
 
-/// Asks the tracker to look now; without effect while one request is waiting.
+/// Asks the tracker to check now. While one request waits, another has no effect.
 #[derive(Clone, Debug)]
 pub struct Nudge(SyncSender<Wake>);
 
 /// Why the tracker ended.
 #[derive(Debug, Error)]
 pub enum TrackerError {
-    /// There was nothing to begin with.
+    /// Without a first snapshot there are no numbers.
     #[error("the first snapshot failed: {0}")]
     Seed(SnapshotError),
-    /// The thread could not be started.
+    /// The thread cannot be started.
     #[error(
         "starting the tracker's thread: {0}: raise the limit on tasks (RLIMIT_NPROC, TasksMax=, pids.max)"
     )]
@@ -77,30 +84,30 @@ pub enum TrackerError {
     /// A defect in this program.
     #[error("the tracker panicked")]
     Panicked,
-    /// It was told to stop, and has not.
+    /// The thread did not stop within this time.
     #[error("the tracker is still running after {0:?}: its snapshot hangs")]
     Hangs(Duration),
 }
 
 impl Tracker {
-    /// Starts the thread. It publishes first when it has seeded the ledger.
+    /// Starts the thread. Its first publication is after the seed.
     ///
     /// # Errors
     /// [`TrackerError::Spawn`].
     pub fn start(self) -> Result<Tracking, TrackerError> {
-        let (publish, published) = watch::channel(Published::default());
+        let (publish, published) = watch::channel(Arc::default());
         let (wake, woken) = sync_channel(1);
         let (report, ended) = channel();
         let stopping = Arc::new(AtomicBool::new(false));
-        let asked = stopping.clone();
+        let stop = stopping.clone();
         let mut task = Task::new(self, publish);
         thread::Builder::new()
             .name("tracker".into())
             .spawn(move || {
-                let ended = task.run(&woken, &asked);
-                // The tracer detaches with it.
+                let ended = task.run(&woken, &stop);
+                // This detaches the tracer.
                 drop(task);
-                // An error means that nobody waits for it.
+                // An error means that nobody waits for the result.
                 let _ = report.send(ended);
             })
             .map_err(TrackerError::Spawn)?;
@@ -109,21 +116,20 @@ impl Tracker {
 }
 
 impl Tracking {
-    /// A handle for those who notice something.
+    /// A handle that asks for a check.
     #[must_use]
     pub fn nudge(&self) -> Nudge {
         Nudge(self.wake.clone())
     }
 
-    /// Asks the tracker to end, and waits until it has, at most `patience`; a snapshot under way is finished
-    /// first.
+    /// Stops the tracker, and waits for at most `patience`. The tracker finishes a running snapshot first.
     ///
     /// # Errors
-    /// What it ended with, or [`TrackerError::Hangs`].
+    /// The error that the tracker ended with, or [`TrackerError::Hangs`].
     pub fn stop(self, patience: Duration) -> Result<(), TrackerError> {
         self.stopping.store(true, Ordering::Release);
         self.nudge().check();
-        self.ended.recv_timeout(patience).unwrap_or_else(|none| match none {
+        self.ended.recv_timeout(patience).unwrap_or_else(|error| match error {
             RecvTimeoutError::Timeout => Err(TrackerError::Hangs(patience)),
             RecvTimeoutError::Disconnected => Err(TrackerError::Panicked),
         })
@@ -131,9 +137,9 @@ impl Tracking {
 }
 
 impl Nudge {
-    /// See the type.
+    /// Asks for a check, and returns at once.
     pub fn check(&self) {
-        // Full: a request waits already. Disconnected: the tracker has ended.
+        // An error means that a request waits already, or that the tracker has ended.
         let _ = self.0.try_send(Wake);
     }
 }

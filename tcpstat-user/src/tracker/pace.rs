@@ -1,55 +1,49 @@
-//! Which source lists the sockets, and how often that can be afforded: decisions without I/O.
+//! Decides which source takes the next snapshot, and when, from what earlier snapshots have cost. No I/O.
 
 use std::time::Duration;
 
-use clap::ValueEnum;
-
 use crate::snapshot::SnapshotSource;
 
-/// Who is to list the sockets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+/// Which source takes the snapshots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SourceChoice {
-    /// /proc while a snapshot takes less than 1 % of the interval, else the BPF iterator; if that takes
-    /// longer too, the interval grows
+    /// /proc while a snapshot takes less than 1 % of the interval, else the BPF iterator. If that takes
+    /// longer too, the interval grows.
     Auto,
-    /// /proc/net/tcp and tcp6
+    /// /proc/net/tcp and tcp6.
     Procfs,
-    /// The BPF iterator
+    /// The BPF iterator over TCP sockets.
     Iter,
 }
 
-/// What listings have cost, and what follows from it.
+/// What snapshots have cost.
 #[derive(Clone, Debug)]
 pub(super) struct Pace {
     choice: SourceChoice,
-    /// The interval that was asked for.
+    /// The configured interval.
     interval: Duration,
-    /// A listing may take one part in this of the interval.
+    /// A snapshot may take this fraction of the interval: 1 / `share`.
     share: u32,
-    /// Sockets and time of the last listing by procfs.
+    /// Rows and duration of the last snapshot from procfs.
     procfs: Option<(u64, Duration)>,
-    /// Time of the last listing.
+    /// Duration of the last snapshot.
     last: Duration,
 }
 
-/// What procfs takes before it has been tried: so much for its hash table, so much for a socket.
+/// Estimated time that procfs takes for the hash table, until it is measured.
 const TABLE: Duration = Duration::from_millis(30);
+/// Estimated time that procfs takes for each socket.
 const ROW: Duration = Duration::from_micros(2);
 
 impl Pace {
-    /// With a tracer, listings are a check and take 1 % of the time at most; without one they are all
-    /// there is, and take a tenth.
+    /// With a tracer, snapshots are a check and take at most 1 % of the time. Without a tracer they are the only
+    /// numbers, and take at most a tenth.
     pub(super) fn new(choice: SourceChoice, interval: Duration, traced: bool) -> Self {
         let share = if traced { 100 } else { 10 };
         Self { choice, interval, share, procfs: None, last: Duration::ZERO }
     }
 
-    /// What was asked for.
-    pub(super) fn choice(&self) -> SourceChoice {
-        self.choice
-    }
-
-    /// The source to list about so many `sockets` with.
+    /// The source for the next snapshot, which will have about `sockets` rows.
     pub(super) fn source(&self, sockets: u64) -> SnapshotSource {
         match self.choice {
             SourceChoice::Iter => SnapshotSource::Iter,
@@ -60,17 +54,17 @@ impl Pace {
         }
     }
 
-    /// Notes what a listing took.
-    pub(super) fn took(&mut self, source: SnapshotSource, rows: u64, duration: Duration) {
+    /// Notes the rows and the duration of a snapshot.
+    pub(super) fn record(&mut self, source: SnapshotSource, rows: u64, duration: Duration) {
         self.last = duration;
         if source == SnapshotSource::Procfs {
             self.procfs = Some((rows, duration));
         }
     }
 
-    /// The time between two listings: what was asked for, or what the last one allows.
+    /// The time between two snapshots: the configured interval, or more if the last snapshot took too much of it.
     ///
-    /// Whoever names a source has the interval that he asked for.
+    /// A user who chooses a source gets the configured interval in any case.
     pub(super) fn interval(&self) -> Duration {
         match self.choice {
             SourceChoice::Auto => self.interval.max(self.last * self.share),
@@ -78,12 +72,12 @@ impl Pace {
         }
     }
 
-    /// What procfs would take for so many sockets, by its last listing.
+    /// How long procfs would take for `sockets`, estimated from its last snapshot.
     fn expected(&self, sockets: u64) -> Duration {
         let sockets = u32::try_from(sockets).unwrap_or(u32::MAX);
         let Some((rows, duration)) = self.procfs else { return TABLE + ROW * sockets };
         let rows = u32::try_from(rows).unwrap_or(u32::MAX);
-        // What it took for the table is in the duration: only the difference is reckoned by the row.
+        // The duration includes the hash table: only the difference in rows is estimated.
         let fewer = rows.saturating_sub(sockets);
         (duration + ROW * sockets.saturating_sub(rows)).saturating_sub(ROW * fewer).max(TABLE)
     }
@@ -100,35 +94,35 @@ mod tests {
     }
 
     #[test]
-    fn few_sockets_are_listed_by_procfs_and_many_by_the_iterator_from_the_first_listing_on() {
+    fn the_first_snapshot_is_by_procfs_for_few_sockets_and_by_the_iterator_for_many() {
         assert_eq!(pace(SourceChoice::Auto).source(1000), SnapshotSource::Procfs);
         assert_eq!(pace(SourceChoice::Auto).source(1_000_000), SnapshotSource::Iter);
     }
 
     #[test]
-    fn a_listing_by_procfs_that_took_more_than_one_percent_of_the_interval_was_the_last() {
+    fn procfs_is_not_used_again_after_it_took_more_than_one_percent_of_the_interval() {
         let mut pace = pace(SourceChoice::Auto);
-        pace.took(SnapshotSource::Procfs, 1000, INTERVAL / 100);
+        pace.record(SnapshotSource::Procfs, 1000, INTERVAL / 100);
         assert_eq!(pace.source(1000), SnapshotSource::Procfs);
-        pace.took(SnapshotSource::Procfs, 1000, INTERVAL / 99);
+        pace.record(SnapshotSource::Procfs, 1000, INTERVAL / 99);
         assert_eq!(pace.source(1000), SnapshotSource::Iter);
     }
 
     #[test]
-    fn procfs_comes_back_when_the_sockets_have_gone() {
+    fn procfs_is_used_again_when_there_are_fewer_sockets() {
         let mut pace = pace(SourceChoice::Auto);
-        pace.took(SnapshotSource::Procfs, 200_000, Duration::from_millis(400));
-        pace.took(SnapshotSource::Iter, 200_000, Duration::from_millis(80));
+        pace.record(SnapshotSource::Procfs, 200_000, Duration::from_millis(400));
+        pace.record(SnapshotSource::Iter, 200_000, Duration::from_millis(80));
         assert_eq!(pace.source(200_000), SnapshotSource::Iter);
         assert_eq!(pace.source(20_000), SnapshotSource::Procfs);
     }
 
     #[test]
-    fn the_interval_stretches_to_a_hundred_listings_where_none_is_cheap_and_none_was_named() {
+    fn the_interval_grows_to_a_hundred_snapshots_unless_the_user_chose_a_source() {
         let slow = Duration::from_millis(400);
         let stretched = |choice, traced| {
             let mut pace = Pace::new(choice, INTERVAL, traced);
-            pace.took(SnapshotSource::Iter, 1_000_000, slow);
+            pace.record(SnapshotSource::Iter, 1_000_000, slow);
             pace.interval()
         };
         assert_eq!(stretched(SourceChoice::Auto, true), slow * 100);

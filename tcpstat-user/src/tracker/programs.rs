@@ -1,40 +1,40 @@
-//! Which program to count with, judged by what each has missed: decisions without I/O.
+//! Decides which program counts, by the events that each has missed. No I/O.
 
 use crate::kernel::Program;
 
-/// What is known of the programs that may be used.
+/// The programs that may be used.
 #[derive(Debug)]
 pub(super) struct Programs {
-    programs: Vec<Candidate>,
-    /// Counted and missed when the last judgement was made.
+    candidates: Vec<Candidate>,
+    /// Counted and missed events at the last decision.
     judged: (u64, u64),
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Candidate {
     program: Program,
-    /// Misses in a million events at the last judgement; `None` before it was tried.
+    /// Missed events in a million at the last decision; `None` if the program was not tried.
     missed_per_million: Option<u64>,
+    /// Whether the kernel refused the program.
     refused: bool,
 }
 
-/// Misses after which a judgement is made: enough to tell a rate from chance.
+/// Missed events that are enough for a decision.
 const MISSES_TO_JUDGE: u64 = 100;
-/// Events after which one is made anyway.
+/// Events that are enough for a decision, even without misses.
 const EVENTS_TO_JUDGE: u64 = 1_000_000;
-/// Misses in a million events from which on another program is worth a new seed. Up to 6.18 `tp_btf`
-/// misses about ten, from 7.0 on ten thousand.
-const MOUNTING: u64 = 100;
+/// Missed events in a million for which another program is worth a new seed. `tp_btf` misses about ten up to 6.18,
+/// and ten thousand from 7.0 on.
+const TOO_MANY_PER_MILLION: u64 = 100;
 
 impl Programs {
-    /// `programs` may be used.
     pub(super) fn new(programs: &[Program]) -> Self {
         let candidate = |&program| Candidate { program, missed_per_million: None, refused: false };
-        Self { programs: programs.iter().map(candidate).collect(), judged: (0, 0) }
+        Self { candidates: programs.iter().map(candidate).collect(), judged: (0, 0) }
     }
 
-    /// Takes what `current` has counted and missed since it was attached. Gives the program to change
-    /// to, where misses mount and another was never tried or missed less than half as much.
+    /// Gives the program to switch to: if `current` misses too many events, and another program was not tried or
+    /// missed less than half as many. `counted` and `missed` are the events of `current` since it was attached.
     pub(super) fn judge(&mut self, current: Program, counted: u64, missed: u64) -> Option<Program> {
         let events = counted.saturating_sub(self.judged.0);
         let misses = missed.saturating_sub(self.judged.1);
@@ -43,26 +43,27 @@ impl Programs {
         }
         self.judged = (counted, missed);
         let rate = misses.saturating_mul(1_000_000) / (events + misses);
-        let candidate = self.programs.iter_mut().find(|candidate| candidate.program == current)?;
+        let candidate =
+            self.candidates.iter_mut().find(|candidate| candidate.program == current)?;
         candidate.missed_per_million = Some(rate);
-        if rate < MOUNTING {
+        if rate < TOO_MANY_PER_MILLION {
             return None;
         }
-        self.programs
+        self.candidates
             .iter()
             .filter(|candidate| candidate.program != current && !candidate.refused)
             .find(|candidate| candidate.missed_per_million.is_none_or(|known| known < rate / 2))
             .map(|candidate| candidate.program)
     }
 
-    /// Another program counts from now on.
-    pub(super) fn changed(&mut self) {
+    /// Notes that another program counts from now on.
+    pub(super) fn switched(&mut self) {
         self.judged = (0, 0);
     }
 
-    /// `program` does not run here.
+    /// Notes that the kernel refuses `program`.
     pub(super) fn refused(&mut self, program: Program) {
-        for candidate in &mut self.programs {
+        for candidate in &mut self.candidates {
             candidate.refused |= candidate.program == program;
         }
     }
@@ -74,14 +75,14 @@ mod tests {
     use Program::{TpBtf, Tracepoint};
 
     #[test]
-    fn a_program_whose_misses_mount_is_left_for_one_that_was_not_tried() {
+    fn a_program_that_misses_too_many_events_is_replaced_by_an_untried_one() {
         let mut programs = Programs::new(&[TpBtf, Tracepoint]);
-        assert_eq!(programs.judge(TpBtf, 5_000, 50), None, "too few to tell");
+        assert_eq!(programs.judge(TpBtf, 5_000, 50), None, "too few for a decision");
         assert_eq!(programs.judge(TpBtf, 10_000, 100), Some(Tracepoint));
     }
 
     #[test]
-    fn a_few_misses_in_a_million_are_left_to_the_listings() {
+    fn a_few_misses_in_a_million_cause_no_switch() {
         let mut programs = Programs::new(&[TpBtf, Tracepoint]);
         for million in 1..100 {
             assert_eq!(programs.judge(TpBtf, million * 1_000_000, million * 12), None);
@@ -89,25 +90,25 @@ mod tests {
     }
 
     #[test]
-    fn it_comes_back_where_the_other_misses_more_and_stays_there() {
+    fn the_first_program_returns_if_the_other_misses_more_and_then_stays() {
         let mut programs = Programs::new(&[Tracepoint, TpBtf]);
         assert_eq!(programs.judge(Tracepoint, 100_000, 100), Some(TpBtf));
-        programs.changed();
+        programs.switched();
         assert_eq!(programs.judge(TpBtf, 10_000, 100), Some(Tracepoint));
-        programs.changed();
+        programs.switched();
         assert_eq!(programs.judge(Tracepoint, 100_000, 100), None);
         assert_eq!(programs.judge(Tracepoint, 200_000, 200), None);
     }
 
     #[test]
-    fn misses_that_begin_late_count_by_the_rate_since() {
+    fn only_misses_since_the_last_decision_count() {
         let mut programs = Programs::new(&[TpBtf, Tracepoint]);
         assert_eq!(programs.judge(TpBtf, 50_000_000, 0), None);
         assert_eq!(programs.judge(TpBtf, 50_010_000, 100), Some(Tracepoint));
     }
 
     #[test]
-    fn a_program_that_was_named_is_kept_and_one_that_was_refused_is_not_tried() {
+    fn a_single_program_is_kept_and_a_refused_one_is_not_tried() {
         assert_eq!(Programs::new(&[TpBtf]).judge(TpBtf, 10_000, 1_000), None);
         let mut programs = Programs::new(&[TpBtf, Tracepoint]);
         programs.refused(Tracepoint);

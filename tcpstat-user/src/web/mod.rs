@@ -43,7 +43,7 @@ use crate::{history::Moment, tracker::Published};
 #[derive(Clone, Debug)]
 pub(crate) struct AppState {
     /// What the tracker publishes.
-    pub(crate) published: watch::Receiver<Published>,
+    pub(crate) published: watch::Receiver<Arc<Published>>,
     pub(crate) scrapes: Scrapes,
     /// Path of the metrics; not a path that [`is_reserved`].
     pub(crate) telemetry_path: String,

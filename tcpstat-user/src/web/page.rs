@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     states::{State, state_word},
-    transitions::MOVES,
+    transitions::TRANSITIONS,
 };
 
 /// Allows scripts, styles and data only from this server, no inline ones, and no frame around the page.
@@ -98,7 +98,7 @@ fn state_rows() -> String {
 
 fn transition_rows() -> String {
     rows(
-        MOVES.map(|(old, new)| {
+        TRANSITIONS.map(|(old, new)| {
             let (old, new) = (state_word(old), state_word(new));
             (format!("{old} {new}"), format!("{old} <span class=\"arrow\">→</span> {new}"))
         }),
@@ -152,7 +152,7 @@ mod tests {
     #[test]
     fn every_state_and_every_transition_has_a_row() {
         let html = Page::numbers("/metrics", "on web-3").html;
-        assert_eq!(html.matches("<tr data-series=").count(), State::ALL.len() + MOVES.len());
+        assert_eq!(html.matches("<tr data-series=").count(), State::ALL.len() + TRANSITIONS.len());
         assert!(html.contains("data-series=\"close_wait\""));
         assert!(html.contains("data-series=\"listen syn_recv\""));
     }

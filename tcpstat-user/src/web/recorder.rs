@@ -18,7 +18,7 @@ use crate::{
 
 #[derive(Debug)]
 pub(crate) struct Recorder {
-    published: watch::Receiver<Published>,
+    published: watch::Receiver<Arc<Published>>,
     scrapes: Scrapes,
     history: Arc<Mutex<History>>,
     newest: watch::Sender<Option<Arc<Sample>>>,
@@ -33,7 +33,7 @@ pub(crate) struct Recording {
 
 impl Recorder {
     pub(crate) fn new(
-        published: watch::Receiver<Published>,
+        published: watch::Receiver<Arc<Published>>,
         scrapes: Scrapes,
     ) -> (Self, Recording) {
         let (sender, newest) = watch::channel(None);
@@ -44,7 +44,7 @@ impl Recorder {
 
     /// Records from the first snapshot on. When it is dropped, each receiver of [`Recording::newest`] closes.
     pub(crate) async fn run(mut self) {
-        if self.published.wait_for(Published::ready).await.is_err() {
+        if self.published.wait_for(|published| published.ready()).await.is_err() {
             return;
         }
         let mut ticks = interval(Duration::from_millis(INTERVAL_MS));

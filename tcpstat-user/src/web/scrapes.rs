@@ -27,7 +27,7 @@ use crate::{
     clock,
     history::Sample,
     kernel,
-    metrics::Format,
+    metrics::{Format, Values},
     procfs::{ProcessStatus, Procfs, Sockstat},
     tracker::{Files, Nudge, Published},
 };
@@ -40,7 +40,7 @@ const ANSWER_DEADLINE: Duration = Duration::from_secs(8);
 #[derive(Debug)]
 pub(crate) struct ScrapeSource {
     /// What the tracker publishes.
-    pub(crate) published: watch::Receiver<Published>,
+    pub(crate) published: watch::Receiver<Arc<Published>>,
     /// Asks the tracker for a check if sockstat and the gauges differ.
     pub(crate) nudge: Nudge,
     /// Contains sockstat.
@@ -82,7 +82,7 @@ impl Scrapes {
     /// # Errors
     /// If the thread cannot be created.
     pub(crate) fn start(source: ScrapeSource) -> std::io::Result<Self> {
-        let reads_inline = source.procfs.sockstat_is_the_kernels();
+        let reads_inline = source.procfs.sockstat_is_on_procfs();
         let shared =
             Shared { source, reads_inline, state: Mutex::default(), added: Condvar::new() };
         let scrapes = Self(Arc::new(shared));
@@ -173,7 +173,7 @@ impl Shared {
 
     /// Answers requests until `number` is no longer the current thread.
     fn run_thread(&self, number: u64) {
-        kernel::ask_for_short_turns();
+        kernel::request_short_slices();
         while self.take_requests(number) && self.answer_requests(number) {}
         let mut state = self.locked();
         state.blocked.retain(|(thread, path)| {
@@ -222,15 +222,15 @@ impl Shared {
     }
 
     fn read(&self, needed: Needed, files: &impl Files) -> Reading {
-        // A copy: the tracker would wait as long as it is borrowed, which a file could make for ever.
-        let published = self.source.published.borrow().clone();
+        // Not borrowed while files are read: a file can block, and the tracker would wait.
+        let published = Arc::clone(&self.source.published.borrow());
         let sample = if needed.sample { published.sample(files, clock::now()) } else { None };
         let values = needed.exposition.then(|| {
-            let (values, suspicious) = published.scrape(files, self.source.node_exporter);
-            if suspicious {
+            let scrape = published.scrape(files);
+            if scrape.suspicious {
                 self.source.nudge.check();
             }
-            values
+            Values::new(&published, scrape, self.source.node_exporter)
         });
         Reading { sample, values }
     }

@@ -97,6 +97,18 @@ fn the_ledger_is_pure() {
 }
 
 #[test]
+fn modules_that_compute_import_nothing_that_presents() {
+    let text = "use crate::metrics::Format;\nuse crate::{\n    clock,\n    web,\n};\n\
+                use crate::{history::Moment, states::State};\ncrate::top::run();\nlet top = 1;\n";
+    for path in
+        ["tracker/task.rs", "ledger/mod.rs", "history/mod.rs", "snapshot.rs", "kernel/iter.rs"]
+    {
+        assert_eq!(found(&format!("tcpstat-user/src/{path}"), text), [1, 4, 7], "{path}");
+    }
+    assert_eq!(found("tcpstat-user/src/commands/serve.rs", text), NONE);
+}
+
+#[test]
 fn exceptions_are_expected_not_allowed() {
     let text = "#[allow(dead_code)]\n#![allow(dead_code)]\n#[cfg_attr(test, allow(dead_code))]\n\
                 #[expect(dead_code, reason = \"allow(x)\")]\nlist.allow(x);\nfn allow(x: u8) {}\n\

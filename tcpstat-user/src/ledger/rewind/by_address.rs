@@ -1,32 +1,32 @@
-//! Rows by socket address: nothing to doubt.
+//! Rows with the address of the socket: the rewind has no doubts.
 
 use std::collections::HashMap;
 
 use foldhash::fast::FixedState;
 
-use super::{AtCut, Moved, Rewind};
+use super::{AtCut, Rewind, StateAtCut};
 use crate::{
-    ledger::rules::effect,
+    ledger::rules::is_birth,
     snapshot::{Identity, Row},
     states::{Family, Object, PerState, State},
     transitions::Event,
 };
 
-/// See [`Rewind`].
+/// The rewind of rows that identify a socket by its address.
 #[derive(Debug, Default)]
 pub struct ByAddress {
-    /// What moved, by socket address. An address may be used again, even by the other family.
-    moved: HashMap<u64, Moved, FixedState>,
-    /// Rows by family and state, each socket once.
+    /// Sockets with events, by address. The kernel may use an address again, even for the other family.
+    changed: HashMap<u64, StateAtCut, FixedState>,
+    /// Number of sockets in the rows.
     rows: PerState<u64>,
+    /// The sockets in the rows.
     shown: Addresses,
 }
 
 impl Rewind for ByAddress {
     fn event(&mut self, event: &Event) {
-        let birth = effect(event.old, event.new).0.is_none() && event.old != event.new;
-        let at_cut = (!birth).then_some(event.old);
-        self.moved.entry(event.skaddr).or_insert((event.tuple.family, at_cut));
+        let at_cut = (!is_birth(event.old, event.new)).then_some(event.old);
+        self.changed.entry(event.skaddr).or_insert((event.tuple.family, at_cut));
     }
 
     fn row(&mut self, row: &Row) -> bool {
@@ -40,13 +40,13 @@ impl Rewind for ByAddress {
         first
     }
 
-    fn with_rows_of(self, other: Self) -> Self {
-        Self { moved: self.moved, ..other }
+    fn with_rows_of(self, rows: Self) -> Self {
+        Self { changed: self.changed, ..rows }
     }
 
     fn at_cut(&self) -> AtCut {
         let mut sockets = self.rows;
-        for (&skaddr, &(family, at_cut)) in &self.moved {
+        for (&skaddr, &(family, at_cut)) in &self.changed {
             for shown in self.shown.of(skaddr) {
                 sockets[shown] -= 1;
             }
@@ -58,16 +58,16 @@ impl Rewind for ByAddress {
     }
 }
 
-/// A set of (address, family, state), small where neighbours share a state: one bit for so many bytes
-/// of a slab.
+/// A set of (address, family, state). It is small if neighbours in a slab share a state: each bit stands for
+/// [`bit_bytes`] bytes of the slab.
 #[derive(Debug, Default)]
 struct Addresses {
-    /// By block of 64 bits, family and state.
+    /// 64 bits by block number, family and state: see [`place`].
     blocks: HashMap<u64, u64, FixedState>,
 }
 
 impl Addresses {
-    /// Whether it was not there before.
+    /// Returns whether the set did not have it before.
     fn insert(&mut self, skaddr: u64, family: Family, state: State) -> bool {
         let (block, bit) = place(skaddr, family, state);
         let bits = self.blocks.entry(block).or_default();
@@ -76,7 +76,7 @@ impl Addresses {
         *bits != before
     }
 
-    /// Every family and state that the address was inserted with.
+    /// All families and states that were inserted with the address.
     fn of(&self, skaddr: u64) -> impl Iterator<Item = (Family, State)> {
         Family::ALL.into_iter().flat_map(|family| State::EVERY.map(|state| (family, state))).filter(
             move |&(family, state)| {
@@ -87,8 +87,8 @@ impl Addresses {
     }
 }
 
-/// Of a slab of such objects one bit stands for so many bytes. Exact because a `struct tcp_sock`, or a
-/// `struct tcp_timewait_sock` or `tcp_request_sock`, is larger than that.
+/// Bytes of a slab for each bit. No two objects share a bit, because `struct tcp_sock`, and for the others
+/// `struct tcp_timewait_sock` and `struct tcp_request_sock`, are larger than this.
 const fn bit_bytes(state: State) -> u64 {
     match Object::in_state(state) {
         Object::Full => 1 << 10,
@@ -96,7 +96,7 @@ const fn bit_bytes(state: State) -> u64 {
     }
 }
 
-/// The number of the block, with family and state in the bits that are free above it, and its bit.
+/// The key of the block, which has family and state in its upper bits, and the bit in the block.
 fn place(skaddr: u64, family: Family, state: State) -> (u64, u64) {
     let number = skaddr / bit_bytes(state);
     let above = ((family as u64) << 4) | u64::from(state.number());
@@ -108,9 +108,9 @@ mod tests {
     use super::*;
     use crate::snapshot::Kind;
 
-    /// Between two `struct tcp_sock` of a slab.
+    /// Distance of two `struct tcp_sock` in a slab.
     const STRIDE: u64 = 2304;
-    /// Between two `struct tcp_timewait_sock` at the least.
+    /// Minimum distance of two `struct tcp_timewait_sock`.
     const MINI_STRIDE: u64 = 248;
 
     fn row(skaddr: u64, state: State) -> Row {
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_in_a_slab_count_each_and_a_row_shown_twice_counts_once() {
+    fn each_neighbour_in_a_slab_counts_and_a_repeated_row_counts_once() {
         for (state, stride) in [
             (State::Established, STRIDE),
             (State::TimeWait, MINI_STRIDE),
@@ -139,12 +139,12 @@ mod tests {
     }
 
     #[test]
-    fn a_million_rows_take_two_megabytes_at_most() {
+    fn a_million_rows_take_at_most_two_megabytes() {
         let mut rewind = ByAddress::default();
         for number in 0..1_000_000 {
             rewind.row(&row(0xffff_8881_0000_0000 + number * STRIDE, State::Established));
         }
-        // hashbrown keeps one byte of control for each entry.
+        // hashbrown has one control byte for each entry.
         let bytes = rewind.shown.blocks.capacity() * (size_of::<(u64, u64)>() + 1);
         assert!(bytes < 2 << 20, "{bytes} bytes");
         assert_eq!(rewind.at_cut().sockets[(Family::Ipv4, State::Established)], 1_000_000);

@@ -1,12 +1,12 @@
-//! Rows by the socket's ends: all that /proc/net/tcp tells.
+//! Rows with addresses and ports (a tuple): all that /proc/net/tcp shows.
 //!
-//! An event finds the row of its socket by the tuple. Where a tuple cannot tell, the doubt is counted,
-//! and the listing is to be taken again:
+//! An event finds the row of its socket by the tuple. Where a tuple does not identify the socket, the rewind
+//! counts a doubt, and another snapshot is needed:
 //!
-//! - A birth may not know its tuple yet. Its socket's later events do; where none came, a row in the
-//!   same state may be that socket or one at rest.
-//! - Listeners may share a tuple (`SO_REUSEPORT`). Where one of them came or went, the rows with that
-//!   tuple may be it or its peers.
+//! - A birth may come without a tuple. Later events of the socket have one. Without a later event, a row in the
+//!   same state may be this socket or one that did not change.
+//! - Listeners may share a tuple (`SO_REUSEPORT`). If one of them appeared or closed, a row with the tuple may be
+//!   this listener or another.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -15,56 +15,55 @@ use std::{
 
 use foldhash::fast::FixedState;
 
-use super::{AtCut, Moved, Rewind};
+use super::{AtCut, Rewind, StateAtCut};
 use crate::{
-    ledger::rules::effect,
+    ledger::rules::{effect, is_birth},
     snapshot::{Identity, Row, Tuple},
     states::{Family, Object, PerState, State},
-    transitions::{Event, moved},
+    transitions::{Event, object_of},
 };
 
-/// See [`Rewind`].
+/// The rewind of rows that identify a socket by its addresses and ports.
 #[derive(Debug, Default)]
 pub struct ByTuple {
-    /// What moved, by socket address.
-    moved: HashMap<u64, Moved>,
-    /// Births without a tuple so far, by socket address, with the state the socket is in now.
+    /// Sockets with events, by address.
+    changed: HashMap<u64, StateAtCut>,
+    /// Born sockets without a tuple so far, by address, with their current state.
     unplaced: HashMap<u64, (Family, State)>,
-    /// Tuples whose rows belong to sockets that moved, each with the object that moved.
+    /// Hashes of the tuples of sockets with events: rows with such a tuple do not count.
     tuples: HashMap<u64, Owner>,
-    /// The hash of tuple and object each, with family and state in the low bits. Eight bytes a row.
+    /// One number for each row: see [`pack`].
     rows: Vec<u64>,
     /// Rows by family and state.
     shown: PerState<u64>,
 }
 
-/// Whose a tuple is.
+/// Which sockets have a tuple.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Owner {
-    /// One connection's: no other object of its kind can have it at the same time.
+    /// One connection: no other object of its kind can have the tuple at the same time.
     Connection,
-    /// A listener's, and perhaps that of others.
+    /// A listener, and perhaps others.
     Listener,
 }
 
 impl Rewind for ByTuple {
     fn event(&mut self, event: &Event) {
-        let (from, to) = effect(event.old, event.new);
-        let birth = from.is_none() && event.old != event.new;
-        if let Entry::Vacant(first) = self.moved.entry(event.skaddr) {
+        let birth = is_birth(event.old, event.new);
+        if let Entry::Vacant(first) = self.changed.entry(event.skaddr) {
             first.insert((event.tuple.family, (!birth).then_some(event.old)));
         }
-        match (birth, trusted(event)) {
+        match (birth, has_tuple(event)) {
             (_, true) => {
                 self.unplaced.remove(&event.skaddr);
                 let listener = event.old == State::Listen || event.new == State::Listen;
-                // A child is born of a listener but is none.
+                // LISTEN → SYN_RECV is the birth of a child, which is no listener.
                 let owner = if listener && event.new != State::SynRecv {
                     Owner::Listener
                 } else {
                     Owner::Connection
                 };
-                let object = moved(event.old, event.new);
+                let object = object_of(event.old, event.new);
                 self.tuples.insert(hash(object, &event.tuple), owner);
             }
             (true, false) => {
@@ -73,9 +72,11 @@ impl Rewind for ByTuple {
             (false, false) => {}
         }
         if event.new == State::Close {
-            // It died before it had a port: no table ever held it.
+            // It closed before it had a port: it was in no table.
             self.unplaced.remove(&event.skaddr);
-        } else if let (Some((_, state)), Some(to)) = (self.unplaced.get_mut(&event.skaddr), to) {
+        } else if let Some((_, state)) = self.unplaced.get_mut(&event.skaddr)
+            && let (_, Some(to)) = effect(event.old, event.new)
+        {
             *state = to;
         }
     }
@@ -92,14 +93,14 @@ impl Rewind for ByTuple {
         true
     }
 
-    fn with_rows_of(self, other: Self) -> Self {
-        Self { rows: other.rows, shown: other.shown, ..self }
+    fn with_rows_of(self, rows: Self) -> Self {
+        Self { rows: rows.rows, shown: rows.shown, ..self }
     }
 
     fn at_cut(&self) -> AtCut {
         let mut sockets = self.shown;
         let mut doubts = 0;
-        // Where nothing moved there is nothing to look for.
+        // Without a tuple there is no row to find.
         let rows = if self.tuples.is_empty() { &[] } else { self.rows.as_slice() };
         for &row in rows {
             let Some((tuple, family, state)) = unpack(row) else { continue };
@@ -114,7 +115,7 @@ impl Rewind for ByTuple {
         for (family, state, births) in unplaced.iter() {
             doubts += births.min(sockets[(family, state)]);
         }
-        for &(family, at_cut) in self.moved.values() {
+        for &(family, at_cut) in self.changed.values() {
             if let Some(state) = at_cut {
                 sockets[(family, state)] += 1;
             }
@@ -123,11 +124,11 @@ impl Rewind for ByTuple {
     }
 }
 
-/// Whether an event carries the tuple that its socket's row shows.
+/// Whether an event carries the tuple that the row of its socket shows.
 ///
-/// 7→2 fires before the source port is chosen, and a socket that is used again still carries its old
-/// one; 10→3 carries the listener's ends up to 6.13, recognised by the missing remote port.
-fn trusted(event: &Event) -> bool {
+/// 7→2 comes before the source port is chosen, and a socket that connects again still has its old port. Up to
+/// 6.13, 10→3 carries the tuple of the listener, which has no remote port.
+fn has_tuple(event: &Event) -> bool {
     let tuple = &event.tuple;
     match (event.old, event.new) {
         (State::Close, State::SynSent | State::SynRecv) => false,
@@ -138,14 +139,16 @@ fn trusted(event: &Event) -> bool {
 
 const LOW_BITS: u32 = 5;
 
-/// The hash of an object's tuple, its low bits cleared: a mini-socket may have that of a full one.
+/// The hash of object and tuple, with the low bits 0. The object is part of it because a mini-socket may have
+/// the tuple of a full socket.
 ///
-/// The same for an IPv6 socket that talks IPv4 and for the IPv4 socket that it may become.
+/// An IPv6 socket that talks IPv4 has the hash of the IPv4 socket that it can become.
 fn hash(object: Object, tuple: &Tuple) -> u64 {
     let tuple = &tuple.as_ipv4().unwrap_or(*tuple);
     FixedState::default().hash_one((object, tuple)) >> LOW_BITS << LOW_BITS
 }
 
+/// A row in eight bytes: the hash, with family and state in the low bits.
 fn pack(hash: u64, family: Family, state: State) -> u64 {
     hash | (family as u64) << 4 | u64::from(state.number())
 }

@@ -1,10 +1,9 @@
-//! The state of every counted socket at the moment the event log opened, from a listing taken while it
-//! was open.
+//! The sockets at the moment when the event log opened (the cut), from a snapshot taken while it was open.
 //!
-//! A socket with an event in the log counts with the old state of its first one; if that was its
-//! birth, it does not count. A socket without one was at rest, so its row tells. An event carries the
-//! socket's address. Rows of the iterator do too ([`ByAddress`]); those of /proc/net/tcp carry its
-//! ends ([`ByTuple`]), which cannot always tell.
+//! A socket with events in the log was in the old state of its first event; if that event was its birth, it did
+//! not exist. A socket without an event did not change, so its row shows its state. Events carry the socket's
+//! address. Rows of the iterator carry it too ([`ByAddress`]). Rows of /proc/net/tcp carry addresses and ports
+//! ([`ByTuple`]), which do not always identify a socket.
 
 mod by_address;
 mod by_tuple;
@@ -18,22 +17,22 @@ use crate::{
     transitions::Event,
 };
 
-/// Events and rows of one listing, in any order among each other; the events in their own.
+/// Events and rows of one snapshot. Events must come in their order; rows may come at any time.
 pub trait Rewind: Default + Send {
-    /// Takes a transition that was logged, in the order of the log.
+    /// Takes a logged transition.
     fn event(&mut self, event: &Event);
 
-    /// Takes a row of the listing, whose moves are logged. Sockets in CLOSE, which are on their way out
-    /// of the tables, leave no trace.
+    /// Takes a row of a socket whose transitions are logged. Sockets in CLOSE are ignored: they are about to
+    /// leave the tables.
     ///
-    /// Returns whether this is the first row of that socket, as far as it can be told.
+    /// Returns whether this is the first row of that socket, as far as rows identify sockets.
     fn row(&mut self, row: &Row) -> bool;
 
-    /// These events with the rows that `other` was given.
+    /// The events of `self` with the rows of `rows`.
     #[must_use]
-    fn with_rows_of(self, other: Self) -> Self;
+    fn with_rows_of(self, rows: Self) -> Self;
 
-    /// Adds up.
+    /// Computes the sockets at the cut.
     #[must_use]
     fn at_cut(&self) -> AtCut;
 }
@@ -41,14 +40,14 @@ pub trait Rewind: Default + Send {
 /// The counted sockets at the cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AtCut {
-    /// How many there were.
+    /// Sockets by family and state.
     pub sockets: PerState<u64>,
-    /// How many rows may have been counted wrongly.
+    /// Number of rows that may have been counted wrongly.
     pub doubts: u64,
 }
 
-/// A socket that moved: its family, and its state at the cut, `None` where it was born since.
-type Moved = (Family, Option<State>);
+/// Family and state at the cut of a socket with events; without a state if it was born later.
+type StateAtCut = (Family, Option<State>);
 
 #[cfg(test)]
 mod tests;

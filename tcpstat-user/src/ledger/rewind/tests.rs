@@ -1,4 +1,4 @@
-//! A model of sockets that move while they are listed, and the promise that the rewind keeps.
+//! The rewind against a model of sockets that change state while a snapshot lists them.
 
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -15,7 +15,7 @@ use State::{
     NewSynRecv, SynRecv, SynSent, TimeWait,
 };
 
-/// Lives of sockets: the states they go through, beginning with the one at the cut.
+/// Lives of sockets: their states, beginning with the state at the cut.
 const LIVES: &[&[State]] = &[
     &[Established],
     &[SynSent],
@@ -49,7 +49,7 @@ const LIVES: &[&[State]] = &[
     &[Close, NewSynRecv, Close],
 ];
 
-/// Lives of accepted children: the first transition reports the listener's state as the old one.
+/// Lives of accepted children: the old state of their first event is that of the listener.
 const CHILDREN: &[&[State]] = &[
     &[Close, SynRecv],
     &[Close, SynRecv, Established],
@@ -65,26 +65,26 @@ struct Socket {
     life: &'static [State],
     child: bool,
     at: usize,
-    /// The transition has been told, the socket still shows its old state: the tracepoint fires
-    /// before the store, and before the socket is hashed or unhashed.
-    told_early: bool,
+    /// Whether the event has come but the socket still shows its old state: the tracepoint fires before the
+    /// store, and before the socket is hashed or unhashed.
+    event_early: bool,
 }
 
 impl Socket {
     fn shown(&self) -> State {
-        self.life[if self.told_early { self.at.saturating_sub(1) } else { self.at }]
+        self.life[if self.event_early { self.at.saturating_sub(1) } else { self.at }]
     }
 
     /// The next transition as the tracer would log it.
     fn step(&mut self, early: bool, old_kernel: bool) -> Option<Event> {
         let (old, new) = (self.life[self.at], *self.life.get(self.at + 1)?);
         self.at += 1;
-        self.told_early = early;
+        self.event_early = early;
         let mut event = Event { skaddr: self.skaddr, old, new, tuple: self.tuple };
         if old == Close && self.child {
             event.old = Listen;
             if old_kernel {
-                // The listener's ends.
+                // The tuple of the listener.
                 event.tuple.daddr = [0; 16];
                 event.tuple.dport = 0;
             }
@@ -126,7 +126,7 @@ fn sockets() -> impl Strategy<Value = Vec<Socket>> {
             let life = *life.get(if child { CHILDREN } else { LIVES });
             let family = if ipv6 { Family::Ipv6 } else { Family::Ipv4 };
             let number = u16::try_from(number).unwrap();
-            // A mini-socket or a request has the ends of a full socket, and that of a neighbour here.
+            // A mini-socket or a request can have the tuple of a full socket: here of a neighbour.
             let neighbour = if life.contains(&NewSynRecv) {
                 2
             } else {
@@ -138,32 +138,31 @@ fn sockets() -> impl Strategy<Value = Vec<Socket>> {
                 life,
                 child,
                 at: 0,
-                told_early: false,
+                event_early: false,
             }
         };
         chosen.into_iter().enumerate().map(socket).collect()
     })
 }
 
-/// One thing that happens while the log is open.
+/// What can happen while the log is open.
 #[derive(Clone, Debug)]
-enum Happening {
-    /// The listing shows the next socket of its order.
-    Listed,
-    /// A socket moves.
-    Moves { which: Index, early: bool },
+enum Step {
+    /// The snapshot lists the next socket.
+    List,
+    /// A socket changes its state.
+    Change { which: Index, early: bool },
 }
 
-fn happenings() -> impl Strategy<Value = Vec<Happening>> {
+fn steps() -> impl Strategy<Value = Vec<Step>> {
     let one = prop_oneof![
-        Just(Happening::Listed),
-        (any::<Index>(), any::<bool>())
-            .prop_map(|(which, early)| Happening::Moves { which, early }),
+        Just(Step::List),
+        (any::<Index>(), any::<bool>()).prop_map(|(which, early)| Step::Change { which, early }),
     ];
     prop::collection::vec(one, 0..160)
 }
 
-/// What was rewound, and what is known to be true.
+/// The result of the rewind, and the true counts.
 struct Rewound {
     at_cut: AtCut,
     truth_at_cut: PerState<u64>,
@@ -171,10 +170,10 @@ struct Rewound {
     logged: Vec<Event>,
 }
 
-/// Lets all of it happen, then lists the sockets that have not been listed.
+/// Makes all `steps`, then lists the remaining sockets.
 fn live<R: Rewind>(
     sockets: &mut [Socket],
-    happenings: Vec<Happening>,
+    steps: Vec<Step>,
     old_kernel: bool,
     identity: fn(&Socket) -> Identity,
 ) -> Rewound {
@@ -183,15 +182,15 @@ fn live<R: Rewind>(
         truth_at_cut[(socket.tuple.family, socket.life[0])] += 1;
     }
     let (mut rewind, mut logged, mut listed) = (R::default(), Vec::new(), 0);
-    for happening in happenings {
-        match happening {
-            Happening::Listed => {
+    for step in steps {
+        match step {
+            Step::List => {
                 if let Some(row) = sockets.get(listed).and_then(|socket| row(socket, identity)) {
                     rewind.row(&row);
                 }
                 listed += 1;
             }
-            Happening::Moves { which, early } => {
+            Step::Change { which, early } => {
                 let which = which.index(sockets.len());
                 if let Some(event) = sockets[which].step(early, old_kernel) {
                     rewind.event(&event);
@@ -210,8 +209,8 @@ fn live<R: Rewind>(
     Rewound { at_cut: rewind.at_cut(), truth_at_cut, truth_now, logged }
 }
 
-/// The sockets at the cut are the true ones, and the ledger that they seed is right after every event
-/// that follows, and never below zero.
+/// Checks that the sockets at the cut are the true ones, and that a ledger seeded with them is right after all
+/// events and never below zero.
 fn assert_exact(rewound: &Rewound) {
     assert_eq!(rewound.at_cut.sockets, rewound.truth_at_cut);
     let mut seen = Transitions::default();
@@ -230,29 +229,29 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 4096, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_interleaving_of_events_and_rows_gives_the_sockets_at_the_cut_or_says_that_it_doubts(
+    fn any_order_of_events_and_rows_gives_the_sockets_at_the_cut_or_a_doubt(
         mut sockets in sockets(),
-        happenings in happenings(),
+        steps in steps(),
         old_kernel in any::<bool>(),
     ) {
-        let rewound = live::<ByTuple>(&mut sockets, happenings, old_kernel, by_tuple);
+        let rewound = live::<ByTuple>(&mut sockets, steps, old_kernel, by_tuple);
         if rewound.at_cut.doubts == 0 {
             assert_exact(&rewound);
         }
-        let listener_moved = sockets.iter().any(|s| s.at > 0 && s.life.contains(&Listen));
+        let listener_changed = sockets.iter().any(|s| s.at > 0 && s.life.contains(&Listen));
         let birth_without_tuple = sockets.iter().any(|s| s.at > 0 && s.life[s.at - 1] == Close);
-        if !listener_moved && !birth_without_tuple {
-            prop_assert_eq!(rewound.at_cut.doubts, 0, "no reason to doubt");
+        if !listener_changed && !birth_without_tuple {
+            prop_assert_eq!(rewound.at_cut.doubts, 0, "no reason for a doubt");
         }
     }
 
     #[test]
-    fn with_socket_addresses_any_interleaving_gives_the_sockets_at_the_cut_without_a_doubt(
+    fn with_socket_addresses_any_order_gives_the_sockets_at_the_cut_without_a_doubt(
         mut sockets in sockets(),
-        happenings in happenings(),
+        steps in steps(),
         old_kernel in any::<bool>(),
     ) {
-        let rewound = live::<ByAddress>(&mut sockets, happenings, old_kernel, by_address);
+        let rewound = live::<ByAddress>(&mut sockets, steps, old_kernel, by_address);
         prop_assert_eq!(rewound.at_cut.doubts, 0);
         assert_exact(&rewound);
     }
@@ -268,7 +267,7 @@ fn full(tuple: Tuple, state: State) -> Row {
 }
 
 #[test]
-fn a_socket_that_moves_after_its_row_was_read_counts_once_with_its_old_state() {
+fn a_socket_that_changes_after_its_row_was_read_counts_once_with_its_old_state() {
     let tuple = tuple(Family::Ipv4, 1, false);
     let mut rewind = ByTuple::default();
     rewind.row(&full(tuple, Established));
@@ -280,7 +279,7 @@ fn a_socket_that_moves_after_its_row_was_read_counts_once_with_its_old_state() {
 }
 
 #[test]
-fn a_birth_whose_tuple_never_came_is_a_doubt_where_a_row_could_be_it() {
+fn a_birth_without_a_tuple_is_a_doubt_if_a_row_may_be_that_socket() {
     let birth = |state| {
         let mut tuple = tuple(Family::Ipv4, 1, false);
         tuple.sport = 0;
@@ -294,7 +293,7 @@ fn a_birth_whose_tuple_never_came_is_a_doubt_where_a_row_could_be_it() {
 }
 
 #[test]
-fn a_listener_that_leaves_its_group_is_a_doubt() {
+fn a_listener_that_shared_its_tuple_and_closes_is_a_doubt() {
     let shared = tuple(Family::Ipv4, 80, true);
     let mut rewind = ByTuple::default();
     rewind.row(&full(shared, Listen));
@@ -304,7 +303,7 @@ fn a_listener_that_leaves_its_group_is_a_doubt() {
 }
 
 #[test]
-fn an_address_that_is_used_again_does_not_hide_the_first_socket() {
+fn a_reused_address_does_not_hide_the_first_socket() {
     let (first, second) = (tuple(Family::Ipv4, 1, false), tuple(Family::Ipv4, 2, false));
     let mut rewind = ByTuple::default();
     rewind.event(&event(1, Established, Close, first));

@@ -1,5 +1,5 @@
-//! A deterministic world that loses events, skips and doubles rows, and overflows its log; and the
-//! promise that the audit keeps in it.
+//! The audit against a model of a kernel that loses events, skips and doubles rows, and overflows its log. The
+//! model is deterministic: a seed gives one schedule.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -12,14 +12,14 @@ use crate::{
     },
     snapshot::{Identity, Kind, Row, SnapshotSource, Tuple},
     states::{Family, Hooks, Object, PerFamily, State},
-    transitions::{Event, moved},
+    transitions::{Event, object_of},
 };
 use State::{
     Close, CloseWait, Closing, Established, FinWait1, FinWait2, FinWait2Mini, LastAck, Listen,
     NewSynRecv, SynRecv, SynSent, TimeWait,
 };
 
-/// Thousands of schedules, each of its own kind.
+/// Number of schedules, each with its own faults.
 const SEEDS: u64 = 4000;
 
 /// SplitMix64: small, and the same on every machine.
@@ -34,20 +34,20 @@ impl Random {
         (mixed ^ (mixed >> 31)) % bound
     }
 
-    /// Whether something happens that happens once in `times`; never for 0.
+    /// True once in `times`; never for 0.
     fn once_in(&mut self, times: u64) -> bool {
         times != 0 && self.below(times) == 0
     }
 }
 
-/// What goes wrong, each once in so many times; 0 for never.
+/// How often each fault happens: once in that many times; 0 for never.
 #[derive(Clone, Copy, Debug)]
 struct Faults {
     event_lost: u64,
     row_skipped: u64,
     row_doubled: u64,
     record_lost: u64,
-    /// A transition is told before its socket is hashed or unhashed, so sockstat may be one behind.
+    /// sockstat is wrong by one: an event comes before its socket is hashed or unhashed.
     sockstat_behind: u64,
     /// A socket changes its family instead of its state.
     family_changed: u64,
@@ -74,16 +74,16 @@ struct Model {
     faults: Faults,
     source: SnapshotSource,
     hooks: Hooks,
-    /// Transitions while one thing is looked at; 0 when quiet.
+    /// Upper bound of the transitions during one reading; 0 if it is calm.
     pace: u64,
     sockets: BTreeMap<u64, Socket>,
     born: u64,
     counted: Transitions,
     log: Option<Vec<Event>>,
     log_complete: bool,
-    /// What had been counted when each snapshot began, and the sockets that there were.
+    /// The counters and the true sockets at the cut of each snapshot.
     cuts: Vec<(Transitions, PerState<i64>)>,
-    /// Sockets that have changed their family.
+    /// Number of changes of family so far.
     family_changes: u64,
 }
 
@@ -123,7 +123,7 @@ impl Model {
         };
         let before_the_start = model.random.below(120);
         model.run(before_the_start);
-        // What happened before the tracer was attached has not been counted.
+        // Transitions before the tracer was attached are not counted.
         model.counted = Transitions::default();
         model
     }
@@ -131,16 +131,16 @@ impl Model {
     fn truth(&self) -> PerState<i64> {
         let mut truth = PerState::default();
         for Socket { state, tuple } in self.sockets.values() {
-            let counted = self.hooks.tell_of(Object::in_state(*state));
+            let counted = self.hooks.counts(Object::in_state(*state));
             truth[(tuple.family, *state)] += i64::from(counted);
         }
         truth
     }
 
-    /// By how much the ledger is wrong, over all gauges.
+    /// The sum of the errors of all gauges.
     fn error(&self, ledger: &Ledger) -> u64 {
-        let (told, truth) = (ledger.counted(&self.counted), self.truth());
-        told.iter().map(|(family, state, told)| told.abs_diff(truth[(family, state)])).sum()
+        let (counted, truth) = (ledger.counted(&self.counted), self.truth());
+        counted.iter().map(|(family, state, count)| count.abs_diff(truth[(family, state)])).sum()
     }
 
     fn run(&mut self, transitions: u64) {
@@ -149,16 +149,22 @@ impl Model {
         }
     }
 
-    /// One transition of one socket.
+    /// Makes less than `pace` transitions.
+    fn run_some(&mut self) {
+        let transitions = if self.pace == 0 { 0 } else { self.random.below(self.pace) };
+        self.run(transitions);
+    }
+
+    /// Makes one transition of one socket.
     fn step(&mut self) {
         let number = self.random.below(self.sockets.len() as u64 + 3);
         match self.sockets.keys().nth(usize::try_from(number).unwrap()).copied() {
-            Some(skaddr) => self.move_on(skaddr),
-            None => self.give_birth(),
+            Some(skaddr) => self.change(skaddr),
+            None => self.create(),
         }
     }
 
-    fn give_birth(&mut self) {
+    fn create(&mut self) {
         self.born += 1;
         let family = Family::ALL[usize::try_from(self.random.below(2)).unwrap()];
         let [low, high, ..] = self.born.to_le_bytes();
@@ -167,12 +173,12 @@ impl Model {
         let [saddr, daddr] = [1, 2].map(|last| address(family, mapped, last));
         let connection = Tuple { family, saddr, sport, daddr, dport: 443 };
         let listener = Tuple { daddr: [0; 16], dport: 0, ..connection };
-        // Slab reuse: an address is used again as soon as it is free.
+        // The slab reuses an address as soon as it is free.
         let skaddr = (0..self.born).find(|skaddr| !self.sockets.contains_key(skaddr)).unwrap_or(0);
-        let (old, state, tuple, told) = match self.random.below(14) {
+        let (old, state, tuple, reported) = match self.random.below(14) {
             0 => (Close, Listen, listener, listener),
             1..=5 => (Close, SynSent, connection, Tuple { sport: 0, ..connection }),
-            // Up to 6.13 with the listener's ends, later with the child's.
+            // Up to 6.13 the event has the tuple of the listener, later that of the child.
             6..=7 => (Listen, SynRecv, connection, listener),
             8..=9 => (Listen, SynRecv, connection, connection),
             10 => (Close, TimeWait, connection, connection),
@@ -180,10 +186,10 @@ impl Model {
             _ => (Close, NewSynRecv, connection, connection),
         };
         self.sockets.insert(skaddr, Socket { state, tuple });
-        self.tell(Event { skaddr, old, new: state, tuple: told });
+        self.report(Event { skaddr, old, new: state, tuple: reported });
     }
 
-    fn move_on(&mut self, skaddr: u64) {
+    fn change(&mut self, skaddr: u64) {
         let Some(&Socket { state: old, tuple }) = self.sockets.get(&skaddr) else { return };
         if let (Established, Some(ipv4)) = (old, tuple.as_ipv4())
             && self.random.once_in(self.faults.family_changed)
@@ -208,12 +214,12 @@ impl Model {
             socket.state = new;
         }
         assert!(effect(old, new) != (None, None) || old == new);
-        self.tell(Event { skaddr, old, new, tuple });
+        self.report(Event { skaddr, old, new, tuple });
     }
 
-    /// The tracer counts and logs the event, unless it has no hook for it or the kernel skips it.
-    fn tell(&mut self, event: Event) {
-        if !self.hooks.tell_of(moved(event.old, event.new)) {
+    /// Counts and logs the event, unless no hook reports it or the kernel skips it.
+    fn report(&mut self, event: Event) {
+        if !self.hooks.counts(object_of(event.old, event.new)) {
             return;
         }
         if self.pace > 0 && self.random.once_in(self.faults.event_lost) {
@@ -231,7 +237,7 @@ impl Model {
 }
 
 impl Model {
-    fn listing<R: Rewind>(&mut self) -> RewoundSnapshot {
+    fn take_snapshot<R: Rewind>(&mut self) -> RewoundSnapshot {
         let cut = self.counted.clone();
         self.cuts.push((cut.clone(), self.truth()));
         self.log = Some(Vec::new());
@@ -240,9 +246,8 @@ impl Model {
         let mut rewind = R::default();
         let mut listed = None;
         loop {
-            let moves = if self.pace == 0 { 0 } else { self.random.below(self.pace) };
-            self.run(moves);
-            // In the order of the addresses: sockets come and go before and behind the walk.
+            self.run_some();
+            // In the order of addresses: sockets appear and close before and behind the current one.
             let next = match listed {
                 None => self.sockets.iter().next(),
                 Some(last) => self.sockets.range(last + 1..).next(),
@@ -254,7 +259,7 @@ impl Model {
                 SnapshotSource::Iter => Identity::Address(skaddr * 4096),
             };
             let (family, kind) = (tuple.family, Kind::in_state(state));
-            let rewound = self.hooks.tell_of(Object::in_state(state));
+            let rewound = self.hooks.counts(Object::in_state(state));
             let row = Row { family, identity, kind, receive_queue: 0, send_queue: 0 };
             let times = match (self.pace, &self.faults) {
                 (0, _) => 1,
@@ -276,7 +281,7 @@ impl Model {
 }
 
 impl Model {
-    /// How many such objects are in the tables, in one family or in both, by sockstat.
+    /// sockstat's number of such objects, in one family or in both.
     fn hashed(&mut self, object: Object, family: Option<Family>) -> u64 {
         let hashed = self.sockets.values().filter(|socket| {
             Object::in_state(socket.state) == object
@@ -293,17 +298,16 @@ impl Model {
 impl World for Model {
     type Error = Infallible;
 
-    fn list(&mut self) -> Result<RewoundSnapshot, Infallible> {
+    fn snapshot(&mut self) -> Result<RewoundSnapshot, Infallible> {
         Ok(match self.source {
-            SnapshotSource::Procfs => self.listing::<ByTuple>(),
-            SnapshotSource::Iter => self.listing::<ByAddress>(),
+            SnapshotSource::Procfs => self.take_snapshot::<ByTuple>(),
+            SnapshotSource::Iter => self.take_snapshot::<ByAddress>(),
         })
     }
 
     fn sample(&mut self) -> SockstatSample {
         let before = self.counted.clone();
-        let moves = if self.pace == 0 { 0 } else { self.random.below(self.pace) };
-        self.run(moves);
+        self.run_some();
         let inuse = PerFamily(Family::ALL.map(|family| self.hashed(Object::Full, Some(family))));
         let tw = self.hashed(Object::Mini, None);
         SockstatSample { before, inuse: Some(inuse), tw: Some(tw), after: self.counted.clone() }

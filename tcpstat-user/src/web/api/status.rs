@@ -7,9 +7,8 @@ use nix::sys::utsname::uname;
 use crate::{
     api::{SnapshotJson, StateCount, StatusJson, TracerJson},
     history::Moment,
-    metrics::Reason,
     states::{PerState, family_word, state_word},
-    tracker::{LastSnapshot, Live, Published},
+    tracker::{LastSnapshot, Live, Published, Reason},
 };
 
 impl StatusJson {
@@ -46,7 +45,7 @@ impl TracerJson {
             events_missed: published.events_missed,
             consistent: health.consistent,
             agreed_ms_ago: health.last_agreement.map(|agreed| ms_ago(agreed, now)),
-            sockstat_mismatches: health.trips,
+            sockstat_mismatches: health.mismatches,
             reconciles: Reason::ALL
                 .map(|reason| (reason.word().into(), health.reconciles[reason as usize]))
                 .into(),

@@ -1,0 +1,168 @@
+//! What the programs rely on in the kernel's structures: one table, which both sides use.
+//!
+//! Rust's BPF target has no CO-RE relocations. So user space takes offset and size of each member from the
+//! kernel's BTF. It refuses a program that would read another size, and passes the offsets to the others as
+//! read-only globals.
+
+use core::{marker::PhantomData, mem::size_of};
+
+/// Programs that are loaded together and read the same members.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reader {
+    /// `tp_btf/inet_sock_set_state`
+    TpBtf,
+    /// `tracepoint/sock/inet_sock_set_state`
+    Tracepoint,
+    /// The hooks that count mini-sockets.
+    Timewait,
+    /// The hooks that count requests.
+    Requests,
+    /// `iter/tcp`
+    Iterator,
+}
+
+/// A member whose offset the programs get from user space.
+#[derive(Clone, Copy, Debug)]
+pub struct Member {
+    /// The read-only global of the BPF object that receives the offset, a `u32` in bytes.
+    pub global: &'static str,
+    /// The name behind `struct`.
+    pub structure: &'static str,
+    /// The names from the structure down to the member, with dots between them.
+    pub member: &'static str,
+    /// How many bytes the programs read there.
+    pub bytes: u32,
+    /// Which programs read it.
+    pub readers: &'static [Reader],
+}
+
+/// A member whose offset is compiled into the programs.
+#[derive(Clone, Copy, Debug)]
+pub struct FixedMember {
+    /// The name behind `struct`.
+    pub structure: &'static str,
+    /// The member's name.
+    pub member: &'static str,
+    /// The offset that the programs use, in bytes.
+    pub offset: u32,
+    /// How many bytes the programs read there; `None` for a structure at the beginning of another one.
+    pub bytes: Option<u32>,
+    /// Which programs rely on it.
+    pub readers: &'static [Reader],
+}
+
+/// Passes the table of members to the macro `$with`: global, type as which it is read, structure, member,
+/// readers. Addresses and ports are in network order unless a comment says otherwise.
+#[macro_export]
+macro_rules! members {
+    ($with:ident) => {
+        $with! {
+            SOCK_NET: *const u8 = "sock", "__sk_common.skc_net.net", [TpBtf, Tracepoint, Timewait, Requests];
+            SOCK_PROTOCOL: u16 = "sock", "sk_protocol", [TpBtf, Timewait, Requests];
+            SOCK_FAMILY: u16 = "sock", "__sk_common.skc_family", [TpBtf, Timewait, Requests, Iterator];
+            SOCK_DPORT: u16 = "sock", "__sk_common.skc_dport", [TpBtf, Timewait, Requests];
+            // Host order.
+            SOCK_NUM: u16 = "sock", "__sk_common.skc_num", [Timewait, Requests];
+            SOCK_RCV_SADDR: u32 = "sock", "__sk_common.skc_rcv_saddr", [TpBtf, Timewait, Requests];
+            SOCK_DADDR: u32 = "sock", "__sk_common.skc_daddr", [TpBtf, Timewait, Requests];
+            SOCK_V6_RCV_SADDR: [u32; 4] = "sock", "__sk_common.skc_v6_rcv_saddr", [TpBtf, Timewait, Requests];
+            SOCK_V6_DADDR: [u32; 4] = "sock", "__sk_common.skc_v6_daddr", [TpBtf, Timewait, Requests];
+            SOCK_STATE: u8 = "sock", "__sk_common.skc_state", [Requests, Iterator];
+            NET_INUM: u32 = "net", "ns.inum", [TpBtf, Tracepoint, Timewait, Requests];
+            TCP_SPORT: u16 = "tcp_sock", "inet_conn.icsk_inet.inet_sport", [TpBtf];
+            // The length of a listener's accept queue.
+            TCP_ACK_BACKLOG: u32 = "tcp_sock", "inet_conn.icsk_inet.sk.sk_ack_backlog", [Iterator];
+            TCP_RCV_NXT: u32 = "tcp_sock", "rcv_nxt", [Iterator];
+            TCP_COPIED_SEQ: u32 = "tcp_sock", "copied_seq", [Iterator];
+            TCP_WRITE_SEQ: u32 = "tcp_sock", "write_seq", [Iterator];
+            TCP_SND_UNA: u32 = "tcp_sock", "snd_una", [Iterator];
+            TIMEWAIT_SUBSTATE: u8 = "tcp_timewait_sock", "tw_sk.tw_substate", [Timewait, Iterator];
+        }
+    };
+}
+
+macro_rules! rows {
+    ($($global:ident: $type:ty = $structure:literal, $member:literal, [$($reader:ident),*];)*) => {
+        /// The members whose offsets the programs get from user space; those of one structure follow one
+        /// another.
+        pub const MEMBERS: &[Member] = &[$(Member {
+            global: stringify!($global),
+            structure: $structure,
+            member: $member,
+            bytes: size_of::<$type>() as u32,
+            readers: &[$(Reader::$reader),*],
+        }),*];
+    };
+}
+members!(rows);
+
+/// A field of the record of the tracepoint `sock:inet_sock_set_state`, which the program reads as a `T`.
+#[derive(Clone, Copy, Debug)]
+pub struct RecordField<T> {
+    /// Its offset in bytes.
+    pub offset: usize,
+    read_as: PhantomData<T>,
+}
+
+const RECORD: &str = "trace_event_raw_inet_sock_set_state";
+
+macro_rules! record {
+    ($($name:ident: $type:ty = $field:literal at $offset:literal;)*) => {
+        /// The record's fields. Their offsets are the same in every kernel from 5.10 to 7.3.
+        #[expect(missing_docs, reason = "each is the field of the same name")]
+        pub mod record {
+            use super::{PhantomData, RecordField};
+            $(pub const $name: RecordField<$type> =
+                RecordField { offset: $offset, read_as: PhantomData };)*
+        }
+
+        /// The same for user space, which compares them with the kernel's BTF.
+        pub const RECORD_FIELDS: &[FixedMember] = &[$(FixedMember {
+            structure: RECORD,
+            member: $field,
+            offset: $offset,
+            bytes: Some(size_of::<$type>() as u32),
+            readers: &[Reader::Tracepoint],
+        }),*];
+    };
+}
+record! {
+    SKADDR: u64 = "skaddr" at 8;
+    OLDSTATE: u32 = "oldstate" at 16;
+    NEWSTATE: u32 = "newstate" at 20;
+    SPORT: u16 = "sport" at 24;
+    DPORT: u16 = "dport" at 26;
+    FAMILY: u16 = "family" at 28;
+    PROTOCOL: u16 = "protocol" at 30;
+    SADDR: u32 = "saddr" at 32;
+    DADDR: u32 = "daddr" at 36;
+    SADDR_V6: [u32; 4] = "saddr_v6" at 40;
+    DADDR_V6: [u32; 4] = "daddr_v6" at 56;
+}
+
+/// The other members whose offsets are compiled into the programs.
+pub const FIXED_MEMBERS: &[FixedMember] = &[
+    // Offsets in `struct sock` are used for everything that begins with a `struct sock_common`.
+    first("sock", "__sk_common", &[Reader::Timewait, Reader::Requests, Reader::Iterator]),
+    first("inet_timewait_sock", "__tw_common", &[Reader::Timewait, Reader::Requests]),
+    first("request_sock", "__req_common", &[Reader::Requests]),
+    // `tcp_timewait_state_process` has a `struct inet_timewait_sock *`.
+    first("tcp_timewait_sock", "tw_sk", &[Reader::Timewait]),
+    // The iterator's context.
+    pointer("bpf_iter__tcp", "meta", 0),
+    pointer("bpf_iter__tcp", "sk_common", 8),
+    pointer("bpf_iter_meta", "seq", 0),
+];
+
+const fn first(
+    structure: &'static str,
+    member: &'static str,
+    readers: &'static [Reader],
+) -> FixedMember {
+    FixedMember { structure, member, offset: 0, bytes: None, readers }
+}
+
+const fn pointer(structure: &'static str, member: &'static str, offset: u32) -> FixedMember {
+    let bytes = Some(size_of::<*const u8>() as u32);
+    FixedMember { structure, member, offset, bytes, readers: &[Reader::Iterator] }
+}

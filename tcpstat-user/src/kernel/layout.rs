@@ -1,0 +1,214 @@
+//! Compares what the programs rely on in the kernel's structures with the running kernel's BTF.
+
+use tcpstat_ebpf::{FIXED_MEMBERS, FixedMember, MEMBERS, RECORD_FIELDS, Reader};
+
+use super::btf::{BtfError, KernelTypes, Place, Structure};
+
+/// Names and values of read-only globals of the BPF object.
+pub(super) type Globals = Vec<(&'static str, u32)>;
+
+/// The offsets that these programs need, in bytes.
+///
+/// # Errors
+/// The first member that the kernel does not have, or not as the programs read it: [`BtfError::Missing`],
+/// [`BtfError::BitField`], [`BtfError::Size`], [`BtfError::Offset`].
+pub(super) fn offsets(types: &KernelTypes, reader: Reader) -> Result<Globals, BtfError> {
+    // The tables have the members of one structure together, and finding a structure takes milliseconds.
+    let mut last: Option<Structure<'_>> = None;
+    let mut find = |structure, member| match last {
+        Some(found) if found.name == structure => Ok(found),
+        _ => types.structure(structure, member).inspect(|&found| last = Some(found)),
+    };
+    for fixed in FIXED_MEMBERS.iter().chain(RECORD_FIELDS) {
+        let &FixedMember { structure, member, offset: expected, bytes, .. } = fixed;
+        if fixed.readers.contains(&reader) {
+            let place = find(structure, member)?.place(member)?;
+            if place.offset != expected {
+                let found = place.offset;
+                return Err(BtfError::Offset { structure, member, expected, found });
+            }
+            check_size(structure, member, bytes.unwrap_or(place.size), place)?;
+        }
+    }
+    let mut globals = Globals::new();
+    for it in MEMBERS.iter().filter(|it| it.readers.contains(&reader)) {
+        let place = find(it.structure, it.member)?.place(it.member)?;
+        check_size(it.structure, it.member, it.bytes, place)?;
+        globals.push((it.global, place.offset));
+    }
+    Ok(globals)
+}
+
+fn check_size(
+    structure: &'static str,
+    member: &'static str,
+    expected: u32,
+    Place { size: found, .. }: Place,
+) -> Result<(), BtfError> {
+    if found == expected {
+        Ok(())
+    } else {
+        Err(BtfError::Size { structure, member, expected, found })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tcpstat_ebpf::Member;
+
+    use super::{super::btf::sample::Sample, *};
+
+    const READERS: [Reader; 5] =
+        [Reader::TpBtf, Reader::Tracepoint, Reader::Timewait, Reader::Requests, Reader::Iterator];
+
+    #[test]
+    fn each_global_is_in_the_table_once_and_structures_are_not_interleaved() {
+        let mut structures: Vec<_> = MEMBERS.iter().map(|member| member.structure).collect();
+        structures.dedup();
+        let unique = |names: &[&str]| {
+            names.iter().all(|name| names.iter().filter(|other| *other == name).count() == 1)
+        };
+        assert!(unique(&structures), "{structures:?}");
+        let globals: Vec<_> = MEMBERS.iter().map(|member| member.global).collect();
+        assert!(unique(&globals), "{globals:?}");
+    }
+
+    /// What a kernel has instead of what the programs expect.
+    #[derive(Clone, Copy, Default)]
+    struct Difference {
+        structure: &'static str,
+        /// As in the tables; empty for none.
+        member: &'static str,
+        more_bytes: u32,
+        moved_by: u32,
+    }
+
+    impl Difference {
+        fn size(self, structure: &str, member: &str, bytes: u32) -> u32 {
+            bytes + if self.is_of(structure, member) { self.more_bytes } else { 0 }
+        }
+
+        fn is_of(self, structure: &str, member: &str) -> bool {
+            (self.structure, self.member) == (structure, member)
+        }
+    }
+
+    /// The types of a kernel with every member of the tables.
+    fn kernel(difference: Difference) -> KernelTypes {
+        let mut sample = Sample::new();
+        let byte = sample.int(1);
+        for members in MEMBERS.chunk_by(|one, next| one.structure == next.structure) {
+            let structure = members[0].structure;
+            let sized = |it: &Member| (it.member, difference.size(structure, it.member, it.bytes));
+            let paths: Vec<_> = members.iter().map(sized).collect();
+            nested(&mut sample, byte, structure, &paths);
+        }
+        for tables in [FIXED_MEMBERS, RECORD_FIELDS] {
+            for members in tables.chunk_by(|one, next| one.structure == next.structure) {
+                let structure = members[0].structure;
+                // Those above have their fixed members too.
+                if MEMBERS.iter().any(|member| member.structure == structure) {
+                    continue;
+                }
+                let mut place = |it: &FixedMember| {
+                    let size = difference.size(structure, it.member, it.bytes.unwrap_or(8));
+                    let is_moved = difference.is_of(structure, it.member);
+                    let by = if is_moved { difference.moved_by } else { 0 };
+                    (it.member, sample.array(byte, size), (it.offset + by) * 8)
+                };
+                let places: Vec<_> = members.iter().map(&mut place).collect();
+                sample.structure(structure, &places);
+            }
+        }
+        sample.types()
+    }
+
+    /// Adds a structure with these paths, each with its size, and returns its number and its size.
+    fn nested(sample: &mut Sample, byte: u32, name: &str, paths: &[(&str, u32)]) -> (u32, u32) {
+        let (mut members, mut size) = (Vec::<(&str, u32, u32)>::new(), 0);
+        for &(path, bytes) in paths {
+            let (first, rest) = path.split_once('.').unwrap_or((path, ""));
+            if members.iter().any(|&(name, ..)| name == first) {
+                continue;
+            }
+            let (number, own_size) = if rest.is_empty() {
+                (sample.array(byte, bytes), bytes)
+            } else {
+                let inner = paths.iter().filter_map(|&(path, bytes)| {
+                    Some((path.strip_prefix(first)?.strip_prefix('.')?, bytes))
+                });
+                let inner: Vec<_> = inner.collect();
+                nested(sample, byte, "", &inner)
+            };
+            members.push((first, number, size * 8));
+            size += own_size;
+        }
+        (sample.structure(name, &members), size)
+    }
+
+    #[test]
+    fn each_program_gets_the_offsets_that_it_reads() {
+        let types = kernel(Difference::default());
+        for reader in READERS {
+            let globals = offsets(&types, reader).unwrap();
+            let names: Vec<_> = globals.iter().map(|&(name, _)| name).collect();
+            let read = MEMBERS.iter().filter(|member| member.readers.contains(&reader));
+            assert_eq!(names, read.map(|member| member.global).collect::<Vec<_>>(), "{reader:?}");
+        }
+        let globals = offsets(&types, Reader::Iterator).unwrap();
+        let offset = |wanted| globals.iter().find(|&&(name, _)| name == wanted).unwrap().1;
+        // `inet_sport` and `sk_ack_backlog` come before it.
+        assert_eq!(offset("TCP_RCV_NXT"), 2 + 4);
+    }
+
+    #[test]
+    fn a_member_of_another_size_is_refused_by_the_programs_that_read_it_and_named() {
+        let members = MEMBERS.iter().map(|it| (it.structure, it.member, it.bytes, it.readers));
+        let fixed = FIXED_MEMBERS.iter().chain(RECORD_FIELDS);
+        let fixed = fixed.filter_map(|it| Some((it.structure, it.member, it.bytes?, it.readers)));
+        for (structure, member, bytes, readers) in members.chain(fixed) {
+            let difference = Difference { structure, member, more_bytes: 1, moved_by: 0 };
+            let types = kernel(difference);
+            for reader in READERS {
+                let refused = offsets(&types, reader).map_err(|error| error.to_string()).err();
+                let line = format!(
+                    "kernel BTF has {} bytes for `{member}` in `struct {structure}`, \
+                     and the program reads {bytes}",
+                    bytes + 1
+                );
+                assert_eq!(refused, readers.contains(&reader).then_some(line), "{reader:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_record_with_a_field_elsewhere_is_refused_and_the_field_is_named() {
+        for it in RECORD_FIELDS {
+            let &FixedMember { structure, member, offset, .. } = it;
+            let difference = Difference { structure, member, more_bytes: 0, moved_by: 4 };
+            let types = kernel(difference);
+            let refused = offsets(&types, Reader::Tracepoint).unwrap_err().to_string();
+            let line = format!(
+                "kernel BTF has `{member}` in `struct {structure}` at byte {}, \
+                 and the program reads it at byte {offset}",
+                offset + 4
+            );
+            assert_eq!(refused, line);
+            assert!(offsets(&types, Reader::TpBtf).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_structure_that_does_not_begin_with_the_common_part_is_refused() {
+        let difference = Difference {
+            structure: "request_sock",
+            member: "__req_common",
+            more_bytes: 0,
+            moved_by: 8,
+        };
+        let types = kernel(difference);
+        let refused = offsets(&types, Reader::Requests).unwrap_err();
+        assert!(matches!(refused, BtfError::Offset { found: 8, expected: 0, .. }), "{refused}");
+        assert!(offsets(&types, Reader::Timewait).is_ok());
+    }
+}

@@ -1,0 +1,117 @@
+//! The values of one scrape, built from what the tracker publishes and what the scrape read.
+
+use std::time::Duration;
+
+use crate::{
+    history::Moment,
+    procfs::{Limits, ProcessStatus, Sockstat},
+    snapshot::Tally,
+    states::PerState,
+    tracker::{Health, LastSnapshot, Live, Published, Scrape},
+    transitions::Transitions,
+};
+
+/// All values of one scrape. What is `None` is unknown, and its series are left out.
+#[derive(Clone, Debug, Default)]
+pub struct Values {
+    /// Sockets by state.
+    pub connections: Option<PerState<u64>>,
+    /// The values that exist only while a program counts.
+    pub tracer: Option<TracerValues>,
+    /// The last snapshot.
+    pub snapshot: Option<SnapshotValues>,
+    /// Rows that did not parse and snapshots that failed.
+    pub snapshot_errors: u64,
+    /// The kernel's own socket counts.
+    pub sockstat: Option<Sockstat>,
+    /// Memory, CPU time and descriptors of this process.
+    pub process: Option<ProcessStatus>,
+    /// Whether `node_tcp_connection_states` is written too.
+    pub node_exporter: bool,
+}
+
+/// The values that exist only while a program counts.
+#[derive(Clone, Debug)]
+pub struct TracerValues {
+    /// The program: `tp_btf` or `tracepoint`.
+    pub program: &'static str,
+    /// The hooks, as one label value.
+    pub hooks: &'static str,
+    /// Transitions since the start.
+    pub transitions: Transitions,
+    /// Ledger minus snapshot, at the last exact snapshot, before the correction.
+    pub drift: PerState<i64>,
+    /// Sockets that corrections added to a gauge or removed from it.
+    pub corrections: PerState<u64>,
+    /// Events for which the kernel reports that it did not run the tracer.
+    pub events_missed: u64,
+    /// Times that tcpstat switched to a program that misses fewer events.
+    pub tracer_changes: u64,
+    /// What sockstat checks and snapshots have shown.
+    pub health: Health,
+}
+
+/// The last snapshot.
+#[derive(Clone, Debug)]
+pub struct SnapshotValues {
+    /// Where the rows came from: `procfs` or `iter`.
+    pub source: &'static str,
+    /// The sums of the rows.
+    pub tally: Tally,
+    /// When the snapshot ended.
+    pub finished: Moment,
+    /// How long the snapshot took.
+    pub duration: Duration,
+    /// Current time between two snapshots.
+    pub interval: Duration,
+    /// The kernel's limits at that time.
+    pub limits: Limits,
+}
+
+impl Values {
+    /// The values of `scrape`, which was read with `published`.
+    #[must_use]
+    pub fn new(published: &Published, scrape: Scrape, node_exporter: bool) -> Self {
+        let Scrape { connections, transitions, sockstat, process, suspicious: _ } = scrape;
+        let tracer = published.live.as_ref().zip(transitions);
+        let interval = published.snapshot_interval;
+        Self {
+            connections,
+            tracer: tracer
+                .map(|(live, transitions)| TracerValues::new(published, live, transitions)),
+            snapshot: published.snapshot.as_ref().map(|last| SnapshotValues::new(last, interval)),
+            snapshot_errors: published.snapshot_errors,
+            sockstat,
+            process,
+            node_exporter,
+        }
+    }
+}
+
+impl TracerValues {
+    fn new(published: &Published, live: &Live, transitions: Transitions) -> Self {
+        Self {
+            program: live.program.word(),
+            hooks: live.hooks.word(),
+            transitions,
+            drift: published.drift.merged(),
+            corrections: published.corrections.merged(),
+            events_missed: published.events_missed,
+            tracer_changes: published.tracer_changes,
+            health: published.health,
+        }
+    }
+}
+
+impl SnapshotValues {
+    fn new(snapshot: &LastSnapshot, interval: Duration) -> Self {
+        Self {
+            source: snapshot.source.word(),
+            tally: snapshot.tally,
+            finished: snapshot.finished,
+            duration: snapshot.duration,
+            interval,
+            limits: snapshot.limits,
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Reads the numbers of one scrape or one sample of the history: counters and a few files, no socket.
+
+use super::{Published, host::sample};
+use crate::{
+    history::{Moment, Sample},
+    procfs::{ProcessStatus, Procfs, Sockstat},
+    states::PerState,
+    transitions::Transitions,
+};
+
+/// The files that a scrape reads. `None` means that a file cannot be read; its values are left out.
+pub trait Files {
+    /// Memory, CPU time and descriptors of this process.
+    fn process(&self) -> Option<ProcessStatus>;
+    /// The kernel's own socket counts.
+    fn sockstat(&self) -> Option<Sockstat>;
+}
+
+impl Files for Procfs {
+    fn process(&self) -> Option<ProcessStatus> {
+        ProcessStatus::read().ok()
+    }
+
+    fn sockstat(&self) -> Option<Sockstat> {
+        Self::sockstat(self).ok()
+    }
+}
+
+/// What a scrape reads beyond [`Published`].
+#[derive(Clone, Debug)]
+pub struct Scrape {
+    /// Sockets by state, as /proc/net/tcp shows them; `None` before the first snapshot.
+    pub connections: Option<PerState<u64>>,
+    /// Transitions since the start; `None` without a tracer.
+    pub transitions: Option<Transitions>,
+    /// The kernel's own socket counts.
+    pub sockstat: Option<Sockstat>,
+    /// Memory, CPU time and descriptors of this process.
+    pub process: Option<ProcessStatus>,
+    /// Whether the counts differ from sockstat: the tracker should check now.
+    pub suspicious: bool,
+}
+
+impl Published {
+    /// Reads counters, sockstat and the status of this process. Without a tracer, the sockets are those of
+    /// the last snapshot.
+    #[must_use]
+    pub fn scrape(&self, files: &impl Files) -> Scrape {
+        let process = files.process();
+        let (Some(live), Some(snapshot)) = (&self.live, &self.snapshot) else {
+            return Scrape {
+                connections: self.snapshot.as_ref().map(|snapshot| snapshot.tally.connections()),
+                transitions: None,
+                sockstat: files.sockstat(),
+                process,
+                suspicious: false,
+            };
+        };
+        let (sample, sockstat) = sample(&live.counters, files);
+        let readings = sample.readings(&live.ledger);
+        let tw = sockstat.map_or_else(|| snapshot.tally.minis(), |sockstat| sockstat.tw);
+        let changed = live.checks.changed_family(&readings).unwrap_or(live.changed_family);
+        Scrape {
+            connections: Some(live.ledger.connections(&sample.after, tw, changed)),
+            transitions: Some(live.carried.plus(&sample.after)),
+            sockstat,
+            process,
+            suspicious: !live.checks.agrees(&readings),
+        }
+    }
+
+    /// Reads the counters, and sockstat only if no hook counts mini-sockets. `at` is the current time. Gives
+    /// `None` before the first snapshot. Without a tracer, the sockets are those of the last snapshot.
+    #[must_use]
+    pub fn sample(&self, files: &impl Files, at: Moment) -> Option<Sample> {
+        let tally = &self.snapshot.as_ref()?.tally;
+        let Some(live) = &self.live else {
+            return Some(Sample::new(at, &tally.connections(), None));
+        };
+        let counted = live.counters.read();
+        let sockstat = if live.hooks.timewait { None } else { files.sockstat() };
+        let tw = sockstat.map_or_else(|| tally.minis(), |sockstat| sockstat.tw);
+        let connections = live.ledger.connections(&counted, tw, live.changed_family);
+        Some(Sample::new(at, &connections, Some(&live.carried.plus(&counted))))
+    }
+}
