@@ -62,9 +62,9 @@ fn is_reserved(path: &str) -> bool {
 }
 
 /// All routes. Any other path gets 404, and any method but GET and HEAD gets 405.
-pub(crate) fn router(exporter: AppState) -> Router {
+pub(crate) fn router(app: AppState) -> Router {
     let host = host();
-    let page = Arc::new(Page::numbers(&exporter.telemetry_path, &host));
+    let page = Arc::new(Page::numbers(&app.telemetry_path, &host));
     let runbook = Arc::new(Page::runbook(&host));
     Router::new()
         // A segment of --web.telemetry-path may begin with : or *, and is taken literally.
@@ -74,10 +74,10 @@ pub(crate) fn router(exporter: AppState) -> Router {
         .route("/assets/{version}/{name}", get(assets::asset))
         .route("/-/healthy", get(|| async { "healthy\n" }))
         .route("/-/ready", get(ready))
-        .route(&exporter.telemetry_path, get(metrics))
+        .route(&app.telemetry_path, get(metrics))
         .merge(api::router())
         .fallback(|| async { (StatusCode::NOT_FOUND, "not found\n") })
-        .with_state(Arc::new(exporter))
+        .with_state(Arc::new(app))
 }
 
 /// The host as the page names it.
@@ -92,13 +92,13 @@ fn host() -> String {
 }
 
 async fn metrics(
-    State(exporter): State<Arc<AppState>>,
+    State(app): State<Arc<AppState>>,
     Extension(connection): Extension<Arc<Connection>>,
     headers: HeaderMap,
 ) -> Response {
     let format = accept::format(headers.get_all(header::ACCEPT));
     let coding = Coding::accepted(&headers);
-    let exposition = exporter.scrapes.exposition(format, coding, connection.is_alone()).await;
+    let exposition = app.scrapes.exposition(format, coding, connection.is_alone()).await;
     let Some(body) = exposition else {
         let line = "the numbers cannot be read at the moment: the log gives the reason\n";
         return (StatusCode::SERVICE_UNAVAILABLE, line).into_response();
@@ -109,8 +109,8 @@ async fn metrics(
 }
 
 /// Ready means that the first snapshot is complete.
-async fn ready(State(exporter): State<Arc<AppState>>) -> Response {
-    if exporter.published.borrow().ready() {
+async fn ready(State(app): State<Arc<AppState>>) -> Response {
+    if app.published.borrow().ready() {
         "ready\n".into_response()
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "taking the first snapshot\n").into_response()

@@ -222,7 +222,7 @@ impl Shared {
     }
 
     fn read(&self, needed: Needed, files: &impl Files) -> Reading {
-        // No borrow while files are read: a file can hang, and the tracker would wait.
+        // Not borrowed while files are read: a file can block, and the tracker would wait.
         let published = Arc::clone(&self.source.published.borrow());
         let sample = if needed.sample { published.sample(files, clock::now()) } else { None };
         let values = needed.exposition.then(|| {

@@ -74,16 +74,16 @@ async fn document(headers: HeaderMap) -> Response {
 }
 
 async fn status(
-    State(exporter): State<Arc<AppState>>,
+    State(app): State<Arc<AppState>>,
     query: ParsedQuery<NoParameters>,
 ) -> Result<Response, Refused> {
     query?;
-    let status = StatusJson::of(&exporter.published.borrow(), exporter.started, clock::now());
+    let status = StatusJson::of(&app.published.borrow(), app.started, clock::now());
     Ok((NO_STORE, Json(status)).into_response())
 }
 
 async fn history(
-    State(exporter): State<Arc<AppState>>,
+    State(app): State<Arc<AppState>>,
     Extension(connection): Extension<Arc<Connection>>,
     headers: HeaderMap,
     query: ParsedQuery<HistoryParameters>,
@@ -96,7 +96,7 @@ async fn history(
         Refused(StatusCode::SERVICE_UNAVAILABLE, line.to_owned())
     })?;
     // Encoding takes some milliseconds, which must not delay scrapes.
-    let recording = exporter.recording.clone();
+    let recording = app.recording.clone();
     let written = spawn_blocking(move || {
         let json = HistoryJson::since(&recording.history(), since);
         serde_json::to_vec(&json).map(|text| Coded::new(text, coding))

@@ -36,7 +36,7 @@ pub(crate) struct NewestEvents(Mutex<Option<(u64, Bytes)>>);
 
 /// Ends when the recorder does. A slow reader misses samples.
 pub(super) async fn stream(
-    State(exporter): State<Arc<AppState>>,
+    State(app): State<Arc<AppState>>,
     Extension(connection): Extension<Arc<Connection>>,
     method: Method,
     query: ParsedQuery<NoParameters>,
@@ -45,19 +45,19 @@ pub(super) async fn stream(
     if method != Method::HEAD {
         connection.become_stream()?;
     }
-    let mut newest = exporter.recording.newest();
+    let mut newest = app.recording.newest();
     // The first event is the sample that is already there.
     newest.mark_changed();
-    let events = stream::unfold((newest, exporter), |(mut newest, exporter)| async move {
+    let events = stream::unfold((newest, app), |(mut newest, app)| async move {
         let text = match timeout(KEEP_ALIVE_INTERVAL, newest.changed()).await {
             Err(_) => Bytes::from_static(KEEP_ALIVE),
             Ok(Err(_)) => return None,
             Ok(Ok(())) => match &*newest.borrow_and_update() {
-                Some(sample) => exporter.events.of(&exporter, sample),
+                Some(sample) => app.events.of(&app, sample),
                 None => Bytes::new(),
             },
         };
-        Some((Ok::<_, Infallible>(text), (newest, exporter)))
+        Some((Ok::<_, Infallible>(text), (newest, app)))
     });
     let headers = [(header::CONTENT_TYPE, "text/event-stream")];
     Ok((NO_STORE, headers, Body::from_stream(events)).into_response())
@@ -65,13 +65,13 @@ pub(super) async fn stream(
 
 impl NewestEvents {
     /// The events of `sample`: the sample, and the status at the time the first stream asked for them.
-    fn of(&self, exporter: &AppState, sample: &Sample) -> Bytes {
+    fn of(&self, app: &AppState, sample: &Sample) -> Bytes {
         // After a panic the previous events are still there.
         let mut newest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match &*newest {
             Some((uptime_ms, text)) if *uptime_ms == sample.at.uptime_ms => text.clone(),
             _ => {
-                let text = events(exporter, sample);
+                let text = events(app, sample);
                 *newest = Some((sample.at.uptime_ms, text.clone()));
                 text
             }
@@ -96,8 +96,8 @@ impl From<StreamLimit> for Refused {
     }
 }
 
-fn events(exporter: &AppState, sample: &Sample) -> Bytes {
-    let status = StatusJson::of(&exporter.published.borrow(), exporter.started, clock::now());
+fn events(app: &AppState, sample: &Sample) -> Bytes {
+    let status = StatusJson::of(&app.published.borrow(), app.started, clock::now());
     let mut text = Vec::new();
     write_event(&mut text, SAMPLE_EVENT, &SampleJson::from(sample));
     write_event(&mut text, STATUS_EVENT, &status);
