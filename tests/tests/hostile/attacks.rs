@@ -1,6 +1,6 @@
 //! Two thousand hostile connections of each kind, from one address and from a hundred, beside a scraper.
 //!
-//! Every scrape must be answered: none is refused, and none takes longer than [`DEADLINE`], after which a
+//! Every scrape must be answered: none is refused, and none takes longer than the deadline after which a
 //! [`Scraper`] fails. How long they take is measured by the part `attack` of `cargo xtask bench`.
 
 use std::fs;
@@ -9,7 +9,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use tcpstat_tests::deadline::{DEADLINE, Progress, poll, wait_until};
+use tcpstat_tests::deadline::{Progress, poll, wait_until};
 use tcpstat_tests::events::EventStream;
 use tcpstat_tests::exporter::Exporter;
 use tcpstat_tests::harness::{Test, kernel_test};

@@ -7,6 +7,7 @@ use tcpstat_tests::addrform::become_ipv4;
 use tcpstat_tests::agreement::{
     assert_agreement, await_agreement, await_agreement_between_snapshots,
 };
+use tcpstat_tests::corrections::await_no_drift;
 use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
 use tcpstat_tests::exporter::{Exporter, FREQUENT_SNAPSHOTS};
 use tcpstat_tests::exposition::Scrape;
@@ -120,12 +121,7 @@ fn a_socket_that_changes_its_family_is_a_drift_and_is_corrected(_: &Namespace) -
     })?;
     assert_eq!(exporter.log().matches("corrected").count(), 2, "{}", exporter.log());
     // The next snapshot finds no drift.
-    wait_until("end of the drift", DEADLINE, || {
-        let drift = exporter.scrape()?;
-        let drift = drift.family("tcpstat_drift_connections");
-        let left: Vec<_> = drift.iter().filter(|sample| sample.value != 0.0).collect();
-        Ok(if left.is_empty() { Progress::Done(()) } else { Progress::NotYet(format!("{left:?}")) })
-    })?;
+    await_no_drift(&mut exporter)?;
     assert_eq!(exporter.scrape()?.value("tcpstat_corrections_total", &corrected)?, 2.0);
     Ok(())
 }
