@@ -119,9 +119,15 @@ fn a_socket_that_changes_its_family_is_a_drift_and_is_corrected(_: &Namespace) -
         let sockets = exporter.scrape()?.value("tcpstat_corrections_total", &corrected)?;
         Ok(if sockets == 2.0 { Progress::Done(()) } else { Progress::NotYet(sockets.to_string()) })
     })?;
-    assert_eq!(exporter.log().matches("corrected").count(), 2, "{}", exporter.log());
     // The next snapshot finds no drift.
     await_no_drift(&mut exporter)?;
+    // The log may be later than the metrics.
+    wait_until("both corrections in the log", DEADLINE, || {
+        let log = exporter.log();
+        let logged = log.matches("corrected").count();
+        Ok(if logged >= 2 { Progress::Done(()) } else { Progress::NotYet(log) })
+    })?;
+    assert_eq!(exporter.log().matches("corrected").count(), 2, "{}", exporter.log());
     assert_eq!(exporter.scrape()?.value("tcpstat_corrections_total", &corrected)?, 2.0);
     Ok(())
 }
