@@ -1,7 +1,7 @@
-"""Holds a dashboard against Grafana's own models, of 10.1: `dashboard.py FILE`.
+"""Validates a dashboard with Grafana's own models, of 10.1: `dashboard.py FILE`.
 
-The models pass over what they do not know, so what is not in them again once they are written out is a fault.
-One line for each on standard output; exit status 1 if there is any.
+The models ignore unknown fields, so a field that is missing when the model is written out again is a fault.
+Prints one line for each fault; exit status 1 if there is any.
 """
 
 import json
@@ -11,7 +11,7 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-# Of the data source Prometheus, in annotations: the models know those of no data source.
+# Fields of annotations that belong to the data source Prometheus: the models have none of any data source.
 UNMODELLED = {"titleFormat", "textFormat", "step"}
 
 

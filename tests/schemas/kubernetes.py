@@ -1,6 +1,6 @@
-"""Holds manifests against the schemas of Kubernetes and of the Prometheus Operator: `kubernetes.py FILE...`.
+"""Validates manifests with the schemas of Kubernetes and of the Prometheus Operator: `kubernetes.py FILE...`.
 
-One line for each fault on standard output; exit status 1 if there is any. Unknown fields are faults.
+Prints one line for each fault; exit status 1 if there is any. Unknown fields are faults.
 """
 
 import sys
@@ -9,7 +9,7 @@ import kubernetes_validate
 import yaml
 from cloudcoil.models.prometheus_operator import v1 as prometheus_operator
 
-# The oldest and the newest that the package has.
+# The oldest and the newest version in the package.
 KUBERNETES_VERSIONS = ["1.25", "1.37"]
 
 
@@ -32,7 +32,7 @@ def faults_by_model(manifest):
     except ValueError as error:
         yield " ".join(str(error).split())
         return
-    # The model passes over fields that it does not know.
+    # The model ignores unknown fields.
     kept = understood.model_dump(by_alias=True, exclude_unset=True, mode="json")
     if kept != manifest:
         yield f"fields that are not known: {manifest} is understood as {kept}"

@@ -1,7 +1,9 @@
 //! The corrections that an exporter reports, and whether all of them can have been right.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
+use crate::deadline::{DEADLINE, Progress, wait_until};
+use crate::exporter::Exporter;
 use crate::exposition::Scrape;
 use crate::flow::Balance;
 use crate::tcp::{Family, State};
@@ -13,6 +15,20 @@ use crate::tcp::{Family, State};
 pub fn corrections(scrape: &Scrape) -> Result<f64> {
     let of = |state: State| scrape.value("tcpstat_corrections_total", &[("state", state.word())]);
     State::ALL.into_iter().map(of).sum()
+}
+
+/// Waits for a snapshot that finds no drift in any gauge.
+///
+/// # Errors
+/// Fails with the drift that is left after [`DEADLINE`], and if the exporter reports none.
+pub fn await_no_drift(exporter: &mut Exporter) -> Result<()> {
+    wait_until("end of the drift", DEADLINE, || {
+        let scrape = exporter.scrape()?;
+        let drift = scrape.family("tcpstat_drift_connections");
+        ensure!(!drift.is_empty(), "no tcpstat_drift_connections");
+        let left: Vec<_> = drift.iter().filter(|sample| sample.value != 0.0).collect();
+        Ok(if left.is_empty() { Progress::Done(()) } else { Progress::NotYet(format!("{left:?}")) })
+    })
 }
 
 /// What the log of an exporter at `--log.level=debug` reports of its reconciles.

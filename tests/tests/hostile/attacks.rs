@@ -1,6 +1,6 @@
 //! Two thousand hostile connections of each kind, from one address and from a hundred, beside a scraper.
 //!
-//! Every scrape must be answered: none is refused, and none takes longer than [`DEADLINE`], after which a
+//! Every scrape must be answered: none is refused, and none takes longer than the deadline after which a
 //! [`Scraper`] fails. How long they take is measured by the part `attack` of `cargo xtask bench`.
 
 use std::fs;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use tcpstat_tests::addrform::become_ipv4;
 use tcpstat_tests::agreement::{assert_agreement, await_agreement};
+use tcpstat_tests::corrections::await_no_drift;
 use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
 use tcpstat_tests::exporter::Exporter;
 use tcpstat_tests::exposition::Scrape;
@@ -192,6 +193,7 @@ fn families_change_endlessly(snapshot: &str, pairs: usize) -> Result<()> {
     let mismatches = exporter.scrape()?.value("tcpstat_sockstat_mismatches_total", &[])?;
     ensure!(mismatches == 0.0, "{mismatches} sockstat mismatches");
     await_agreement(&mut exporter)?;
+    await_no_drift(&mut exporter)?;
     await_consistent(&mut exporter, 1.0)
 }
 

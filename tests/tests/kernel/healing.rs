@@ -7,6 +7,7 @@ use tcpstat_tests::addrform::become_ipv4;
 use tcpstat_tests::agreement::{
     assert_agreement, await_agreement, await_agreement_between_snapshots,
 };
+use tcpstat_tests::corrections::await_no_drift;
 use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
 use tcpstat_tests::exporter::{Exporter, FREQUENT_SNAPSHOTS};
 use tcpstat_tests::exposition::Scrape;
@@ -118,14 +119,15 @@ fn a_socket_that_changes_its_family_is_a_drift_and_is_corrected(_: &Namespace) -
         let sockets = exporter.scrape()?.value("tcpstat_corrections_total", &corrected)?;
         Ok(if sockets == 2.0 { Progress::Done(()) } else { Progress::NotYet(sockets.to_string()) })
     })?;
-    assert_eq!(exporter.log().matches("corrected").count(), 2, "{}", exporter.log());
     // The next snapshot finds no drift.
-    wait_until("end of the drift", DEADLINE, || {
-        let drift = exporter.scrape()?;
-        let drift = drift.family("tcpstat_drift_connections");
-        let left: Vec<_> = drift.iter().filter(|sample| sample.value != 0.0).collect();
-        Ok(if left.is_empty() { Progress::Done(()) } else { Progress::NotYet(format!("{left:?}")) })
+    await_no_drift(&mut exporter)?;
+    // The log may be later than the metrics.
+    wait_until("both corrections in the log", DEADLINE, || {
+        let log = exporter.log();
+        let logged = log.matches("corrected").count();
+        Ok(if logged >= 2 { Progress::Done(()) } else { Progress::NotYet(log) })
     })?;
+    assert_eq!(exporter.log().matches("corrected").count(), 2, "{}", exporter.log());
     assert_eq!(exporter.scrape()?.value("tcpstat_corrections_total", &corrected)?, 2.0);
     Ok(())
 }

@@ -46,8 +46,7 @@ const ALL_HOOKS: &str = "timewait,requests";
 fn hooks_attach_or_their_refusal_is_logged(_: &Namespace) -> Result<()> {
     let mut exporter = Exporter::start(&["--log.level=debug"])?;
     let hooks = exporter.hooks()?;
-    let required = env::var_os(REQUIRE_VARIABLE).is_some_and(|value| value == "1");
-    ensure!(!required || hooks == ALL_HOOKS, "{hooks}: {}", exporter.log());
+    ensure!(!are_required() || hooks == ALL_HOOKS, "{hooks}: {}", exporter.log());
     for group in ["timewait", "requests"] {
         let attached = hooks.contains(group);
         let refused = exporter.log().contains(&format!("hooks=\"{group}\""));
@@ -70,10 +69,14 @@ fn check_reports_the_hooks_that_serve_attaches(_: &Namespace) -> Result<()> {
     Ok(())
 }
 
+fn are_required() -> bool {
+    env::var_os(REQUIRE_VARIABLE).is_some_and(|value| value == "1")
+}
+
 /// An exporter that takes one snapshot if all hooks attach; otherwise one with frequent snapshots.
 fn start() -> Result<Exporter> {
-    // A connection to an exporter would leave a mini-socket.
-    if hooks_of_check()? == ALL_HOOKS {
+    // Not from an exporter: a connection to it would leave a mini-socket.
+    if are_required() || hooks_of_check()? == ALL_HOOKS {
         return Exporter::start(&["--snapshot=procfs", "--snapshot-interval=1h"]);
     }
     Exporter::start(&FREQUENT_SNAPSHOTS)
