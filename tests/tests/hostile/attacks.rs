@@ -13,7 +13,7 @@ use tcpstat_tests::deadline::{Progress, poll, wait_until};
 use tcpstat_tests::events::EventStream;
 use tcpstat_tests::exporter::Exporter;
 use tcpstat_tests::harness::{Test, kernel_test};
-use tcpstat_tests::hostile_clients::{ATTACK_Attack, Kind};
+use tcpstat_tests::hostile_clients::{ATTACK_DEADLINE, Attack, Kind};
 use tcpstat_tests::priority;
 use tcpstat_tests::scraper::Scraper;
 
