@@ -13,7 +13,7 @@ pub(crate) static LOSE_ONE_IN: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 pub(crate) static LOSE_AS_WITHOUT_CELL: Global<u32> = Global::new(0);
 
-/// What becomes of an event.
+/// How an event is treated.
 pub(crate) enum Fate {
     Counted,
     Lost,

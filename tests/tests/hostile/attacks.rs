@@ -67,7 +67,7 @@ fn attacked(kind: Kind, addresses: u8) -> Result<()> {
     for number in 0..SCRAPES {
         let what = |connection| format!("scrape {number} on {connection} connection");
         kept.scrape().with_context(|| what("the kept"))?;
-        scrape_afresh(address).with_context(|| what("a new"))?;
+        scrape_on_a_new_connection(address).with_context(|| what("a new"))?;
         let resident = resident_bytes(pid)?;
         ensure!(resident < RESIDENT_BYTES, "{resident} bytes are resident");
         sleep(PAUSE);
@@ -92,7 +92,7 @@ fn attacked(kind: Kind, addresses: u8) -> Result<()> {
     Ok(())
 }
 
-fn scrape_afresh(address: SocketAddr) -> Result<()> {
+fn scrape_on_a_new_connection(address: SocketAddr) -> Result<()> {
     Scraper::connect_from([127, 9, 0, 2].into(), address)?.scrape()?;
     Ok(())
 }

@@ -50,7 +50,7 @@ fn every_metric_that_is_named_is_exported(_: &Namespace) -> Result<()> {
     Ok(())
 }
 
-/// Whether a word of a text is the name of a metric, recorded or scraped.
+/// Whether `word` is the name of a metric, recorded or scraped.
 fn is_metric(word: &str) -> bool {
     let prefixes = ["tcpstat_", "node_tcp_", "process_"];
     let named =
