@@ -1,12 +1,13 @@
 //! A tracer that loses transitions without counting them, as kernels do. The exporter notices in calm that some
 //! are lost, and corrects the gauges. The snapshot interval is an hour, so that no snapshot finds them by chance.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use tcpstat_tests::agreement::await_agreement_between_snapshots;
 use tcpstat_tests::binary::path_from;
 use tcpstat_tests::corrections::corrections;
 use tcpstat_tests::deadline::DEADLINE;
 use tcpstat_tests::exporter::{Exporter, Options};
+use tcpstat_tests::flow::Rest;
 use tcpstat_tests::harness::{Test, kernel_test};
 use tcpstat_tests::held::Addressing;
 use tcpstat_tests::loopback::Churn;
@@ -54,7 +55,11 @@ pub(crate) fn tests() -> Vec<Test> {
             lost_transitions_are_corrected(namespace, &lost)
         })
     };
-    TRANSITIONS.into_iter().map(test).collect()
+    let without_cell = ["btf", "tracepoint"].map(|tracer| {
+        let name = format!("transitions_that_{tracer}_has_no_counter_for_are_missed_and_corrected");
+        kernel_test(name, move |_: &Namespace| unknown_transitions_are_corrected(tracer))
+    });
+    TRANSITIONS.into_iter().map(test).chain(without_cell).collect()
 }
 
 fn lost_transitions_are_corrected(namespace: &Namespace, lost: &str) -> Result<()> {
@@ -75,6 +80,26 @@ fn lost_transitions_are_corrected(namespace: &Namespace, lost: &str) -> Result<(
     }
     churn()?;
     await_agreement_between_snapshots(&mut exporter)?;
+    assert_corrected(&mut exporter)
+}
+
+/// The tracer has a counter for each transition that TCP makes. This one lacks some on purpose.
+fn unknown_transitions_are_corrected(tracer: &str) -> Result<()> {
+    let mut exporter = Options::default()
+        .binary(path_from(LOSING_BINARY_VARIABLE)?)
+        .env("TCPSTAT_LOSE", "without_cell:established:close_wait:10")
+        .args(["--tracer", tracer, "--snapshot-interval=1h"])
+        .start()?;
+    let before = Rest::await_with(&mut exporter)?;
+    let churn = Churn { threads: 1, connections: 200, family: Family::Ipv6, resets: false };
+    let made: u64 = churn.run()?.transitions().values().sum();
+    await_agreement_between_snapshots(&mut exporter)?;
+    let counted = Rest::await_with(&mut exporter)?.counted_since(&before);
+    let scrape = exporter.scrape()?;
+    let missed = scrape.family("tcpstat_events_missed_total").first().and_then(|it| it.count());
+    let missed = missed.context("no tcpstat_events_missed_total")?;
+    ensure!(missed > 0, "every transition was counted");
+    assert_eq!(counted + missed, made);
     assert_corrected(&mut exporter)
 }
 
