@@ -10,7 +10,7 @@ export function showStatus(status) {
   show("counted", tracer ? counted(tracer) : ["", "not in the kernel", "the numbers are those of the last snapshot"]);
   show("proof", tracer ? check(tracer) : ["", "none", "tcpstat check shows what the tracer needs"]);
   show("drift", tracer ? drift(tracer) : ["", "unknown", "without a tracer there are no counts to compare"]);
-  show("listing", snapshot ? lastSnapshot(snapshot, status.snapshot_errors) : ["", "none yet", ""]);
+  show("snapshot", snapshot ? lastSnapshot(snapshot, status.snapshot_errors) : ["", "none yet", ""]);
 }
 
 function counted({ program, hooks, events_missed: missed, changes }) {
