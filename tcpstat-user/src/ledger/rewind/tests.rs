@@ -36,7 +36,6 @@ const LIVES: &[&[State]] = &[
     &[Close, SynSent],
     &[Close, Listen],
     &[Listen, Close],
-    &[Close, SynRecv, Established],
     &[TimeWait],
     &[TimeWait, Close],
     &[FinWait2Mini, TimeWait, Close],
