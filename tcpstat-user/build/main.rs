@@ -34,7 +34,7 @@ fn main() {
 /// The commit that is built, or `unknown` outside a checkout.
 fn revision() -> String {
     for path in ["../.git/HEAD", "../.git/refs/heads"] {
-        // A path that is not there would make every build start again from nothing.
+        // A path that does not exist would make cargo run this script in every build.
         if fs::exists(path).unwrap_or(false) {
             println!("cargo::rerun-if-changed={path}");
         }

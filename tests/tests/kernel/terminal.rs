@@ -95,6 +95,7 @@ fn top_shows_rates_while_sockets_change_state(_: &Namespace) -> Result<()> {
     })?;
     let row = screen.lines().find(|line| line.starts_with("syn_recv")).context("no syn_recv")?;
     let rates: Vec<_> = row.split_whitespace().skip(3).take(2).collect();
+    assert_eq!(rates.len(), 2, "{screen}");
     assert!(rates.iter().all(|rate| *rate != "0" && *rate != "-"), "{screen}");
     churning.join().expect("no panic")?;
     terminal.await_screen("calm", |screen| screen.contains("none at the moment"))?;
