@@ -84,10 +84,10 @@ pub struct Row {
 /// The index in [`TRANSITIONS`] by [`pair`]; [`NO_CELL`] for a pair of states that TCP does not make.
 pub const PLACES: [u8; PAIRS] = {
     let mut places = [NO_CELL; PAIRS];
-    let mut place = 0;
-    while place < TRANSITIONS.len() {
-        let (old, new) = TRANSITIONS[place];
-        places[pair(old.number(), new.number())] = place as u8;
+    let mut place: u8 = 0;
+    while (place as usize) < TRANSITIONS.len() {
+        let (old, new) = TRANSITIONS[place as usize];
+        places[pair(old.number(), new.number())] = place;
         place += 1;
     }
     places
@@ -131,7 +131,7 @@ pub const fn place(old: State, new: State) -> Option<usize> {
 }
 
 const _: () = {
-    assert!(size_of::<Row>() % 64 == 0, "a row is a whole number of cache lines");
+    assert!(size_of::<Row>().is_multiple_of(64), "a row is a whole number of cache lines");
     assert!(cell(Bank::Logged, Family::Ipv6, FAMILY_CELLS - 1) == ROW_CELLS - 1);
     let mut index = 0;
     while index < TRANSITIONS.len() {

@@ -172,8 +172,8 @@ mod tests {
             for reader in READERS {
                 let refused = offsets(&types, reader).map_err(|error| error.to_string()).err();
                 let line = format!(
-                    "kernel BTF has {} bytes for `{member}` in `struct {structure}`, \
-                     and the program reads {bytes}",
+                    "kernel BTF has size {} for `{member}` in `struct {structure}`, \
+                     and the program expects {bytes} (in bytes)",
                     bytes + 1
                 );
                 assert_eq!(refused, readers.contains(&reader).then_some(line), "{reader:?}");
@@ -189,8 +189,8 @@ mod tests {
             let types = kernel(difference);
             let refused = offsets(&types, Reader::Tracepoint).unwrap_err().to_string();
             let line = format!(
-                "kernel BTF has `{member}` in `struct {structure}` at byte {}, \
-                 and the program reads it at byte {offset}",
+                "kernel BTF has offset {} for `{member}` in `struct {structure}`, \
+                 and the program expects {offset} (in bytes)",
                 offset + 4
             );
             assert_eq!(refused, line);

@@ -13,7 +13,7 @@ use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::seccomp::{BpfCommand, refuse};
 
 use crate::privileges::ReachableBinary;
-use crate::surroundings::change_names;
+use crate::surroundings::change_offset;
 
 pub(crate) fn tests() -> Vec<Test> {
     kernel_tests![
@@ -116,10 +116,9 @@ fn a_refusal_without_a_reason_names_what_was_requested(_: &Namespace) -> Result<
     Ok(())
 }
 
-/// Swaps two names, so that the program reads two bytes of a field of one: the verifier returns EACCES.
+/// The program reads two bytes at a member of one: the verifier returns EACCES.
 fn the_verifiers_log_is_complete_at_debug(_: &Namespace) -> Result<()> {
-    let swapped = [("sk_protocol", "sk_shutdown"), ("sk_shutdown", "sk_protocol")];
-    let _file = change_names(&PrivateMounts::enter()?, &swapped)?;
+    let _file = change_offset(&PrivateMounts::enter()?, "sk_protocol", "sk_shutdown")?;
     let run = tcpstat(["check", "--log.level=debug"])?;
     let line = run.stdout.lines().skip_while(|line| !line.starts_with("tp_btf"));
     let lines: Vec<_> = line.take(2).collect();

@@ -27,6 +27,7 @@ pub(crate) fn tests() -> Vec<Test> {
         a_namespace_whose_name_is_deleted_is_still_served,
         if_the_observed_process_ends_one_line_says_so_and_the_numbers_stay,
         without_a_member_that_only_tp_btf_needs_the_tracepoint_counts,
+        with_a_member_of_another_size_the_tracepoint_counts,
         without_a_member_that_both_programs_need_there_is_no_tracer
     ];
     for tracer in ["btf", "tracepoint", "off"] {
@@ -139,18 +140,52 @@ pub(crate) fn change_names(
     mounts: &PrivateMounts,
     names: &[(&str, &str)],
 ) -> Result<NamedTempFile> {
-    const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
     let mut types = fs::read(KERNEL_BTF).context(KERNEL_BTF)?;
-    let mut offsets = Vec::new();
-    for (name, _) in names {
-        let text = [b"\0", name.as_bytes(), b"\0"].concat();
-        let found = types.windows(text.len()).position(|window| window == text);
-        offsets.push(found.with_context(|| format!("{name} is not in {KERNEL_BTF}"))? + 1);
-    }
+    let offsets =
+        names.iter().map(|(name, _)| position(&types, name)).collect::<Result<Vec<_>>>()?;
     for (at, (name, other)) in offsets.into_iter().zip(names) {
         assert_eq!(name.len(), other.len(), "{name} {other}");
         types[at..at + other.len()].copy_from_slice(other.as_bytes());
     }
+    replace_types(mounts, &types)
+}
+
+/// Gives a member in the kernel's BTF the offset of `other`, a member of the same structure.
+pub(crate) fn change_offset(
+    mounts: &PrivateMounts,
+    member: &str,
+    other: &str,
+) -> Result<NamedTempFile> {
+    let mut types = fs::read(KERNEL_BTF).context(KERNEL_BTF)?;
+    let word = |at: usize| u32::from_ne_bytes(types[at..at + 4].try_into().expect("four bytes"));
+    // Header (Documentation/bpf/btf.rst): its length, then where types and strings begin after it.
+    let [header, first, bytes, strings] = [4, 8, 12, 16].map(|at| word(at) as usize);
+    let types_end = header + first + bytes;
+    // A member is its name, its type, and its offset.
+    let places = |name: &str| -> Result<Vec<usize>> {
+        let name = u32::try_from(position(&types, name)? - header - strings)?;
+        let words = (header + first..types_end).step_by(4);
+        Ok(words.filter(|&at| word(at) == name).collect())
+    };
+    let (members, others) = (places(member)?, places(other)?);
+    let pairs = members.iter().flat_map(|&one| others.iter().map(move |&two| (one, two)));
+    // Another word can have the value of a name; members of one structure are near one another.
+    let (one, two) =
+        pairs.min_by_key(|(one, two)| one.abs_diff(*two)).context("no such members")?;
+    types.copy_within(two + 8..two + 12, one + 8);
+    replace_types(mounts, &types)
+}
+
+const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
+
+/// Where the first name in the kernel's BTF is that has this text.
+fn position(types: &[u8], name: &str) -> Result<usize> {
+    let text = [b"\0", name.as_bytes(), b"\0"].concat();
+    let found = types.windows(text.len()).position(|window| window == text);
+    Ok(found.with_context(|| format!("{name} is not in {KERNEL_BTF}"))? + 1)
+}
+
+fn replace_types(mounts: &PrivateMounts, types: &[u8]) -> Result<NamedTempFile> {
     let file = NamedTempFile::new()?;
     fs::write(file.path(), types)?;
     mounts.replace(Path::new(KERNEL_BTF), file.path())?;
@@ -158,8 +193,19 @@ pub(crate) fn change_names(
 }
 
 fn without_a_member_that_only_tp_btf_needs_the_tracepoint_counts(_: &Namespace) -> Result<()> {
-    const MISSING: &str = "kernel BTF has no `__sk_common.skc_v6_daddr` in `struct sock`";
     let _file = rename_member(&PrivateMounts::enter()?, "skc_v6_daddr")?;
+    assert_tracepoint_counts("kernel BTF has no `__sk_common.skc_v6_daddr` in `struct sock`")
+}
+
+/// The names of two members are swapped: the one that the program reads has one byte instead of two.
+fn with_a_member_of_another_size_the_tracepoint_counts(_: &Namespace) -> Result<()> {
+    let swapped = [("sk_protocol", "sk_shutdown"), ("sk_shutdown", "sk_protocol")];
+    let _file = change_names(&PrivateMounts::enter()?, &swapped)?;
+    assert_tracepoint_counts("kernel BTF has size 1 for `sk_protocol` in `struct sock`")
+}
+
+/// Only `tp_btf` is refused, and check reports the cause.
+fn assert_tracepoint_counts(cause: &str) -> Result<()> {
     let mut exporter = Options::default().start()?;
     let _pairs = Pairs::connect(5, Family::Ipv6)?;
     await_agreement(&mut exporter)?;
@@ -167,10 +213,10 @@ fn without_a_member_that_only_tp_btf_needs_the_tracepoint_counts(_: &Namespace) 
     assert_eq!(exporter.scrape()?.value("tcpstat_tracer_info", &program)?, 1.0);
 
     let run = tcpstat(["check"])?;
-    ensure!(run.status == Some(0) && run.stdout.contains(MISSING), "{run:?}");
+    ensure!(run.status == Some(0) && run.stdout.contains(cause), "{run:?}");
     // The log names it only if that program is the first choice.
     let first = first_choice(&run.stdout);
-    let logged = exporter.log().lines().filter(|line| line.contains(MISSING)).count();
+    let logged = exporter.log().lines().filter(|line| line.contains(cause)).count();
     ensure!(logged == usize::from(first == Some("tp_btf")), "{}", exporter.log());
     Ok(())
 }

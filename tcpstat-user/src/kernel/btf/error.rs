@@ -22,12 +22,12 @@ pub enum BtfError {
     BitField { structure: &'static str, member: &'static str },
     /// The member has another size than the program reads.
     #[error(
-        "kernel BTF has {found} bytes for `{member}` in `struct {structure}`, and the program reads {expected}"
+        "kernel BTF has size {found} for `{member}` in `struct {structure}`, and the program expects {expected} (in bytes)"
     )]
     Size { structure: &'static str, member: &'static str, expected: u32, found: u32 },
     /// The member is not where the program reads it.
     #[error(
-        "kernel BTF has `{member}` in `struct {structure}` at byte {found}, and the program reads it at byte {expected}"
+        "kernel BTF has offset {found} for `{member}` in `struct {structure}`, and the program expects {expected} (in bytes)"
     )]
     Offset { structure: &'static str, member: &'static str, expected: u32, found: u32 },
     /// The kernel has no such function, or has inlined it everywhere.
