@@ -6,7 +6,7 @@ use crate::snapshot::SnapshotSource;
 
 /// Which source takes the snapshots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SourceChoice {
+pub(crate) enum SourceChoice {
     /// /proc while a snapshot takes less than 1 % of the interval, else the BPF iterator. If that takes
     /// longer too, the interval grows.
     Auto,

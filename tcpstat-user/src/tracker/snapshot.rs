@@ -25,26 +25,26 @@ use crate::{
 ///
 /// What the ledger is compared with is a [`RewoundSnapshot`].
 #[derive(Debug)]
-pub struct Snapshot {
+pub(crate) struct Snapshot {
     /// Where the rows came from.
-    pub source: SnapshotSource,
+    pub(crate) source: SnapshotSource,
     /// The sums of the rows.
-    pub tally: Tally,
+    pub(crate) tally: Tally,
     /// Number of rows that did not parse.
-    pub broken_rows: u64,
+    pub(crate) broken_rows: u64,
     /// The first of them: file, line, field and value.
-    pub first_broken: Option<String>,
+    pub(crate) first_broken: Option<String>,
     /// How long the snapshot took.
-    pub duration: Duration,
+    pub(crate) duration: Duration,
     /// When the snapshot ended.
-    pub finished: Moment,
+    pub(crate) finished: Moment,
 }
 
 /// Takes a snapshot from /proc/net/tcp and tcp6.
 ///
 /// # Errors
 /// Those of [`Procfs::each_socket`].
-pub fn take(procfs: &Procfs) -> Result<Snapshot, ProcfsError> {
+pub(crate) fn take(procfs: &Procfs) -> Result<Snapshot, ProcfsError> {
     unlogged(SnapshotSource::Procfs, |rows| procfs.each_socket(rows))
 }
 
@@ -52,7 +52,7 @@ pub fn take(procfs: &Procfs) -> Result<Snapshot, ProcfsError> {
 ///
 /// # Errors
 /// Those of [`SocketIterator::each_socket`].
-pub fn take_by_iterator(iterator: &mut SocketIterator) -> Result<Snapshot, IterError> {
+pub(crate) fn take_by_iterator(iterator: &mut SocketIterator) -> Result<Snapshot, IterError> {
     unlogged(SnapshotSource::Iter, |rows| iterator.each_socket(rows))
 }
 

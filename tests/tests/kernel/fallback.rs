@@ -255,7 +255,8 @@ fn without_descriptors_for_the_iterator_procfs_takes_over_until_it_works_again(
             Progress::NotYet(format!("{source:?}"))
         })
     })?;
-    ensure!(exporter.log().contains("opening iter/tcp: Too many open files"), "{}", exporter.log());
+    let cause = "opening iter/tcp: Too many open files";
+    wait_until("the cause in the log", DEADLINE, || logged(&exporter, cause))?;
     limit(ROOT, pid, "--nofile=1024:")?;
     // The exporter retries it after ten seconds.
     wait_until("snapshot from the iterator", 3 * DEADLINE, || {
@@ -266,7 +267,8 @@ fn without_descriptors_for_the_iterator_procfs_takes_over_until_it_works_again(
             Progress::NotYet(format!("{source:?}"))
         })
     })?;
-    ensure!(exporter.log().contains("iter/tcp works again"), "{}", exporter.log());
+    // The log may be later than the metrics.
+    wait_until("success in the log", DEADLINE, || logged(&exporter, "iter/tcp works again"))?;
     ensure!(exporter.stop()?.success());
     Ok(())
 }
