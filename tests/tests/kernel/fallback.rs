@@ -239,6 +239,12 @@ fn room_for_one(pid: u32) -> Result<u64> {
         .context("no such limit")
 }
 
+/// Whether the log has `part`.
+fn logged(exporter: &Exporter, part: &str) -> Result<Progress<()>> {
+    let log = exporter.log();
+    Ok(if log.contains(part) { Progress::Done(()) } else { Progress::NotYet(log) })
+}
+
 fn without_descriptors_for_the_iterator_procfs_takes_over_until_it_works_again(
     _: &Namespace,
 ) -> Result<()> {
@@ -296,10 +302,6 @@ fn a_snapshot_without_a_thread_fails_with_one_line_and_a_later_one_succeeds(
     assert_eq!(exporter.scrape()?.value("tcpstat_tracer_up", &[])?, 1.0);
     let pid = exporter.pid();
     limit(USER, pid, "--nproc=1:")?;
-    let logged = |exporter: &Exporter, line: &str| {
-        let log = exporter.log();
-        Ok(if log.contains(line) { Progress::Done(()) } else { Progress::NotYet(log) })
-    };
     wait_until("failure in the log", DEADLINE, || {
         logged(&exporter, "starting the thread that drains the event log: ")
     })?;
