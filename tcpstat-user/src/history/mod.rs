@@ -31,8 +31,8 @@ pub(crate) struct History {
 impl History {
     /// Adds the newest sample, and drops the samples that are [`SPAN_MS`] older or more.
     ///
-    /// A sample with the same uptime replaces the last one. A sample with a lower uptime is of another boot, and
-    /// replaces all.
+    /// A sample with the same uptime replaces the last one. A sample with a lower uptime is of another
+    /// boot, and replaces all.
     pub(crate) fn push(&mut self, sample: Sample) {
         if let Some(newest) = self.newest() {
             match sample.at.uptime_ms.cmp(&newest.at.uptime_ms) {
@@ -70,8 +70,8 @@ impl History {
         Rates::between(earlier, later)
     }
 
-    /// The time of `sample`, by the wall clock of the newest sample, in milliseconds since the epoch. So times ascend
-    /// and keep their distances even if the clock has stepped between the samples.
+    /// The time of `sample`, by the wall clock of the newest sample, in milliseconds since the epoch. So
+    /// times ascend and keep their distances even if the clock has stepped between the samples.
     pub(crate) fn unix_ms(&self, sample: &Sample) -> u64 {
         let newest = self.newest().unwrap_or(sample).at;
         newest.unix_ms.saturating_sub(newest.uptime_ms.saturating_sub(sample.at.uptime_ms))

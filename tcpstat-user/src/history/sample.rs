@@ -10,8 +10,8 @@ use crate::{
 pub struct Moment {
     /// The wall clock: milliseconds since the epoch. It may step.
     pub unix_ms: u64,
-    /// The host's uptime in milliseconds, including suspend (`CLOCK_BOOTTIME`). It never steps, and a restart of
-    /// tcpstat does not reset it.
+    /// The host's uptime in milliseconds, including suspend (`CLOCK_BOOTTIME`). It never steps, and a
+    /// restart of tcpstat does not reset it.
     pub uptime_ms: u64,
 }
 
@@ -27,8 +27,8 @@ pub(crate) struct Sample {
 }
 
 impl Sample {
-    /// `connections` are the sockets by state, as /proc/net/tcp shows them; `transitions` are those since the start,
-    /// `None` without a tracer. A count above [`u32::MAX`] is stored as that.
+    /// `connections` are the sockets by state, as /proc/net/tcp shows them; `transitions` are those since
+    /// the start, `None` without a tracer. A count above [`u32::MAX`] is stored as that.
     pub(crate) fn new(
         at: Moment,
         connections: &PerState<u64>,
@@ -58,8 +58,8 @@ impl Sample {
         self.transitions.is_some()
     }
 
-    /// Transitions from `old` to `new` since the start; `None` without a tracer, and if the transition is not in
-    /// [`TRANSITIONS`].
+    /// Transitions from `old` to `new` since the start; `None` without a tracer, and if the transition is
+    /// not in [`TRANSITIONS`].
     pub(crate) fn transitions(&self, family: Family, old: State, new: State) -> Option<u64> {
         let place = TRANSITIONS.iter().position(|&listed| listed == (old, new))?;
         Some(self.transitions.as_ref()?[family as usize][place])
@@ -71,8 +71,8 @@ impl Sample {
 pub(crate) struct Rates([[f64; TRANSITIONS.len()]; Family::ALL.len()]);
 
 impl Rates {
-    /// The rates between two samples. `None` if one of them has no transitions, if no time has passed, and if a
-    /// count is lower in the later one: then another run of tcpstat counted it.
+    /// The rates between two samples. `None` if one of them has no transitions, if no time has passed, and
+    /// if a count is lower in the later one: then another run of tcpstat counted it.
     pub(crate) fn between(earlier: &Sample, later: &Sample) -> Option<Self> {
         let elapsed_ms = later.at.uptime_ms.checked_sub(earlier.at.uptime_ms)?;
         let (before, after) = (earlier.transitions.as_ref()?, later.transitions.as_ref()?);

@@ -104,8 +104,8 @@ fn another_boot_starts_a_new_history() {
 }
 
 proptest! {
-    /// For any times between samples, the ring keeps the newest samples of the last ten minutes, and its memory
-    /// does not grow.
+    /// For any times between samples, the ring keeps the newest samples of the last ten minutes, and its
+    /// memory does not grow.
     #[test]
     fn the_ring_keeps_the_last_ten_minutes(gaps in prop::collection::vec(1_u64..5_000, 1..1_500)) {
         let mut history = History::default();

@@ -1,9 +1,9 @@
 //! The one thread that owns the ledger: it seeds the ledger, reconciles it with snapshots, and publishes it.
 //!
-//! Every interval it takes a snapshot and reconciles. Every second, and when a scrape asks for it, it compares the
-//! gauges with sockstat and reads the number of events that the kernel skipped. If either is wrong it reconciles at
-//! once. It also reconciles in calm after many transitions. If the program misses too many events, it switches to
-//! another program.
+//! Every interval it takes a snapshot and reconciles. Every second, and when a scrape asks for it, it
+//! compares the gauges with sockstat and reads the number of events that the kernel skipped. If either is
+//! wrong it reconciles at once. It also reconciles in calm after many transitions. If the program misses
+//! too many events, it switches to another program.
 
 mod health;
 mod host;

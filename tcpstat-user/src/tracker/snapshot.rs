@@ -72,8 +72,8 @@ fn unlogged<E>(
 
 /// Adds up the rows that `list` passes on, and rewinds them to the moment when `log` opened.
 ///
-/// Meanwhile a second thread empties the log: a single read(2) of an empty table keeps the kernel busy for tens of
-/// milliseconds, in which a busy host fills any buffer.
+/// Meanwhile a second thread empties the log: a single read(2) of an empty table keeps the kernel busy for
+/// tens of milliseconds, in which a busy host fills any buffer.
 ///
 /// # Errors
 /// That of `list`, [`SnapshotError::Log`], or [`SnapshotError::Thread`].
