@@ -1,5 +1,6 @@
-//! The same parts for callgrind, which counts instructions: `instructions PART TIMES` repeats one part. The difference
-//! between two runs with different TIMES is the part alone. Without arguments each part runs once.
+//! The same parts for callgrind, which counts instructions: `instructions PART TIMES` repeats one part. The
+//! difference between two runs with different TIMES is the part alone. Without arguments each part runs
+//! once.
 
 use std::{env, hint::black_box, process::ExitCode};
 

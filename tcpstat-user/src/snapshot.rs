@@ -20,7 +20,8 @@ pub struct Tuple {
 }
 
 impl Tuple {
-    /// The tuple of the IPv4 socket that this IPv6 socket can become; `None` unless both addresses are v4-mapped.
+    /// The tuple of the IPv4 socket that this IPv6 socket can become; `None` unless both addresses are
+    /// v4-mapped.
     #[must_use]
     pub fn as_ipv4(&self) -> Option<Self> {
         if self.family == Family::Ipv4 {
@@ -81,11 +82,11 @@ impl Kind {
 pub enum Identity {
     /// As /proc/net/tcp shows it.
     Tuple {
-        /// Addresses and ports. Several sockets can have the same: listeners may share them, and a mini-socket or a
-        /// request can have those of a full socket.
+        /// Addresses and ports. Several sockets can have the same: listeners may share them, and a
+        /// mini-socket or a request can have those of a full socket.
         tuple: Tuple,
-        /// Inode of the owner's descriptor; 0 if there is none (mini-sockets, requests, orphans, connections that
-        /// are not accepted yet).
+        /// Inode of the owner's descriptor; 0 if there is none (mini-sockets, requests, orphans,
+        /// connections that are not accepted yet).
         inode: u64,
     },
     /// The kernel address of the socket, which events carry too.

@@ -7,32 +7,33 @@ mod sample;
 
 use std::{cmp::Ordering, collections::VecDeque};
 
-pub use sample::{Moment, Rates, Sample};
+pub use sample::Moment;
+pub(crate) use sample::{Rates, Sample};
 
 /// Time between two samples, in milliseconds.
-pub const INTERVAL_MS: u64 = 1_000;
+pub(crate) const INTERVAL_MS: u64 = 1_000;
 
 /// Time that the ring covers, in milliseconds of uptime.
-pub const SPAN_MS: u64 = 10 * 60 * 1_000;
+pub(crate) const SPAN_MS: u64 = 10 * 60 * 1_000;
 
 /// Maximum number of samples in the ring.
-pub const CAPACITY: usize = (SPAN_MS / INTERVAL_MS) as usize;
+pub(crate) const CAPACITY: usize = (SPAN_MS / INTERVAL_MS) as usize;
 
 // The ring takes less than 400 KB.
 const _: () = assert!(CAPACITY * size_of::<Sample>() < 400_000);
 
 /// The last samples, in the order of their uptime.
 #[derive(Clone, Debug, Default)]
-pub struct History {
+pub(crate) struct History {
     samples: VecDeque<Sample>,
 }
 
 impl History {
     /// Adds the newest sample, and drops the samples that are [`SPAN_MS`] older or more.
     ///
-    /// A sample with the same uptime replaces the last one. A sample with a lower uptime is of another boot, and
-    /// replaces all.
-    pub fn push(&mut self, sample: Sample) {
+    /// A sample with the same uptime replaces the last one. A sample with a lower uptime is of another
+    /// boot, and replaces all.
+    pub(crate) fn push(&mut self, sample: Sample) {
         if let Some(newest) = self.newest() {
             match sample.at.uptime_ms.cmp(&newest.at.uptime_ms) {
                 Ordering::Less => self.samples.clear(),
@@ -53,36 +54,25 @@ impl History {
     }
 
     /// The newest sample; `None` before the first.
-    #[must_use]
-    pub fn newest(&self) -> Option<&Sample> {
+    pub(crate) fn newest(&self) -> Option<&Sample> {
         self.samples.back()
     }
 
     /// All samples, oldest first.
-    #[must_use]
-    pub fn samples(&self) -> impl DoubleEndedIterator<Item = &Sample> + ExactSizeIterator {
+    pub(crate) fn samples(&self) -> impl DoubleEndedIterator<Item = &Sample> + ExactSizeIterator {
         self.samples.iter()
     }
 
-    /// Each two successive samples with the rates between them; `None` if the rates are unknown: see
-    /// [`Rates::between`].
-    pub fn intervals(&self) -> impl Iterator<Item = (&Sample, &Sample, Option<Rates>)> {
-        let pairs = self.samples.iter().zip(self.samples.iter().skip(1));
-        pairs.map(|(earlier, later)| (earlier, later, Rates::between(earlier, later)))
-    }
-
     /// The rates between the last two samples; `None` if they are unknown.
-    #[must_use]
-    pub fn rates(&self) -> Option<Rates> {
+    pub(crate) fn rates(&self) -> Option<Rates> {
         let mut newest_first = self.samples.iter().rev();
         let (later, earlier) = (newest_first.next()?, newest_first.next()?);
         Rates::between(earlier, later)
     }
 
-    /// The time of `sample`, by the wall clock of the newest sample, in milliseconds since the epoch. So times ascend
-    /// and keep their distances even if the clock has stepped between the samples.
-    #[must_use]
-    pub fn unix_ms(&self, sample: &Sample) -> u64 {
+    /// The time of `sample`, by the wall clock of the newest sample, in milliseconds since the epoch. So
+    /// times ascend and keep their distances even if the clock has stepped between the samples.
+    pub(crate) fn unix_ms(&self, sample: &Sample) -> u64 {
         let newest = self.newest().unwrap_or(sample).at;
         newest.unix_ms.saturating_sub(newest.uptime_ms.saturating_sub(sample.at.uptime_ms))
     }

@@ -10,16 +10,16 @@ use crate::{
 pub struct Moment {
     /// The wall clock: milliseconds since the epoch. It may step.
     pub unix_ms: u64,
-    /// The host's uptime in milliseconds, including suspend (`CLOCK_BOOTTIME`). It never steps, and a restart of
-    /// tcpstat does not reset it.
+    /// The host's uptime in milliseconds, including suspend (`CLOCK_BOOTTIME`). It never steps, and a
+    /// restart of tcpstat does not reset it.
     pub uptime_ms: u64,
 }
 
 /// The numbers at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sample {
+pub(crate) struct Sample {
     /// When the numbers were read.
-    pub at: Moment,
+    pub(crate) at: Moment,
     /// By family and by [`State::ALL`].
     connections: [[u32; State::ALL.len()]; Family::ALL.len()],
     /// By family and by [`TRANSITIONS`].
@@ -27,10 +27,13 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// `connections` are the sockets by state, as /proc/net/tcp shows them; `transitions` are those since the start,
-    /// `None` without a tracer. A count above [`u32::MAX`] is stored as that.
-    #[must_use]
-    pub fn new(at: Moment, connections: &PerState<u64>, transitions: Option<&Transitions>) -> Self {
+    /// `connections` are the sockets by state, as /proc/net/tcp shows them; `transitions` are those since
+    /// the start, `None` without a tracer. A count above [`u32::MAX`] is stored as that.
+    pub(crate) fn new(
+        at: Moment,
+        connections: &PerState<u64>,
+        transitions: Option<&Transitions>,
+    ) -> Self {
         let sockets =
             |family, state| u32::try_from(connections[(family, state)]).unwrap_or(u32::MAX);
         Self {
@@ -45,22 +48,19 @@ impl Sample {
 
     /// Sockets in `state`, as /proc/net/tcp shows them: half-open requests are in `SynRecv`, mini-sockets in
     /// `FinWait2` and `TimeWait`. A state that is not in [`State::ALL`] has none.
-    #[must_use]
-    pub fn connections(&self, family: Family, state: State) -> u64 {
+    pub(crate) fn connections(&self, family: Family, state: State) -> u64 {
         let place = State::ALL.iter().position(|&shown| shown == state);
         place.map_or(0, |place| u64::from(self.connections[family as usize][place]))
     }
 
     /// Whether the sample has transitions of a tracer.
-    #[must_use]
-    pub fn traced(&self) -> bool {
+    pub(crate) fn traced(&self) -> bool {
         self.transitions.is_some()
     }
 
-    /// Transitions from `old` to `new` since the start; `None` without a tracer, and if the transition is not in
-    /// [`TRANSITIONS`].
-    #[must_use]
-    pub fn transitions(&self, family: Family, old: State, new: State) -> Option<u64> {
+    /// Transitions from `old` to `new` since the start; `None` without a tracer, and if the transition is
+    /// not in [`TRANSITIONS`].
+    pub(crate) fn transitions(&self, family: Family, old: State, new: State) -> Option<u64> {
         let place = TRANSITIONS.iter().position(|&listed| listed == (old, new))?;
         Some(self.transitions.as_ref()?[family as usize][place])
     }
@@ -68,13 +68,12 @@ impl Sample {
 
 /// Average transitions per second between two samples.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Rates([[f64; TRANSITIONS.len()]; Family::ALL.len()]);
+pub(crate) struct Rates([[f64; TRANSITIONS.len()]; Family::ALL.len()]);
 
 impl Rates {
-    /// The rates between two samples. `None` if one of them has no transitions, if no time has passed, and if a
-    /// count is lower in the later one: then another run of tcpstat counted it.
-    #[must_use]
-    pub fn between(earlier: &Sample, later: &Sample) -> Option<Self> {
+    /// The rates between two samples. `None` if one of them has no transitions, if no time has passed, and
+    /// if a count is lower in the later one: then another run of tcpstat counted it.
+    pub(crate) fn between(earlier: &Sample, later: &Sample) -> Option<Self> {
         let elapsed_ms = later.at.uptime_ms.checked_sub(earlier.at.uptime_ms)?;
         let (before, after) = (earlier.transitions.as_ref()?, later.transitions.as_ref()?);
         if elapsed_ms == 0 {
@@ -89,8 +88,7 @@ impl Rates {
     }
 
     /// Transitions from `old` to `new` per second; 0 if the transition is not in [`TRANSITIONS`].
-    #[must_use]
-    pub fn per_second(&self, family: Family, old: State, new: State) -> f64 {
+    pub(crate) fn per_second(&self, family: Family, old: State, new: State) -> f64 {
         let place = TRANSITIONS.iter().position(|&listed| listed == (old, new));
         place.map_or(0.0, |place| self.0[family as usize][place])
     }

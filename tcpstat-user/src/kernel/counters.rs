@@ -14,7 +14,7 @@ use crate::transitions::Transitions;
 
 /// The map `ROWS` in read-only memory: the number of transitions of each kind, for each CPU.
 #[derive(Debug)]
-pub struct Counters {
+pub(crate) struct Counters {
     map: MmapRaw,
     cpus: usize,
 }

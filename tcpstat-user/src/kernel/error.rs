@@ -16,7 +16,7 @@ use crate::procfs::Privileges;
 
 /// Why a program does not run.
 #[derive(Debug, Error)]
-pub enum LoadError {
+pub(crate) enum LoadError {
     /// The binary was built without the BPF object.
     #[error("this binary was built without the tracer; `cargo xtask build` builds one with it")]
     NoObject,

@@ -48,7 +48,7 @@ impl ClosedLog {
 /// The ring buffer could not be mapped.
 #[derive(Debug, Error)]
 #[error("mapping the event log: {0}")]
-pub struct LogError(#[from] MapError);
+pub(crate) struct LogError(#[from] MapError);
 
 /// The closed event log. The ring buffer is mapped, and its 2 MiB are resident, only while the log is open.
 pub(crate) struct EventLog {

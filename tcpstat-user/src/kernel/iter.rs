@@ -30,13 +30,13 @@ use crate::{
 };
 
 /// The loaded iterator. It lists the TCP sockets of this process' network namespace.
-pub struct SocketIterator {
+pub(crate) struct SocketIterator {
     ebpf: Ebpf,
 }
 
 /// Why a snapshot by the iterator failed.
 #[derive(Debug, Error)]
-pub enum IterError {
+pub(crate) enum IterError {
     /// The iterator could not be opened.
     #[error(transparent)]
     Open(#[from] LoadError),

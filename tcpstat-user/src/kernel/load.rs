@@ -29,7 +29,7 @@ use super::{
 use crate::states::Hooks;
 
 /// A loaded program that counts, with its counters and its event log. Dropping it stops the count.
-pub struct Tracer {
+pub(crate) struct Tracer {
     pub(crate) program: Program,
     /// The counters, in memory that the kernel shares.
     pub(crate) counters: Arc<Counters>,
@@ -55,7 +55,7 @@ impl Tracer {
     /// Events since the start that the programs saw and did not count: TCP made a transition that the tracer
     /// does not know.
     #[must_use]
-    pub fn events_without_cell(&self) -> u64 {
+    pub(crate) fn events_without_cell(&self) -> u64 {
         self.log.events_without_cell()
     }
 

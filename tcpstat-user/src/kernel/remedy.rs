@@ -17,7 +17,7 @@ use crate::procfs::{Capabilities, Lockdown, Privileges};
 
 /// A step that the kernel refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub(crate) struct Refusal {
     pub(super) step: Step,
     /// The kernel's error number, if the error has one.
     pub(super) errno: Option<Errno>,

@@ -77,8 +77,8 @@ impl RewoundSnapshot {
 }
 
 impl Audit {
-    /// Takes snapshots until one seeds the ledger exactly. The last of [`SEED_ATTEMPTS`] seeds it in any case;
-    /// the returned flag says whether the seed is exact. `hooks` are the hooks that count.
+    /// Takes snapshots until one seeds the ledger exactly. The last of [`SEED_ATTEMPTS`] seeds it in any
+    /// case; the returned flag says whether the seed is exact. `hooks` are the hooks that count.
     ///
     /// # Errors
     /// The error of the first snapshot that fails.

@@ -82,8 +82,8 @@ impl Ledger {
         self.hooks.counts(object)
     }
 
-    /// Ledger minus `sockets`, which were in a snapshot when the counters were `at`; 0 for objects that are not
-    /// counted.
+    /// Ledger minus `sockets`, which were in a snapshot when the counters were `at`; 0 for objects that are
+    /// not counted.
     pub(crate) fn drift(&self, at: &Transitions, sockets: &PerState<u64>) -> PerState<i64> {
         let counted = self.counted(at);
         PerState::from_fn(|family, state| {
@@ -101,12 +101,12 @@ impl Ledger {
             PerState::from_fn(|family, state| self.base[(family, state)] - drift[(family, state)]);
     }
 
-    /// The sockets that /proc/net/tcp would show in each state when the counters are `now`, and sockstat counts
-    /// `tw` mini-sockets. `changed` sockets have changed their family since the ledger was right.
+    /// The sockets that /proc/net/tcp would show in each state when the counters are `now`, and sockstat
+    /// counts `tw` mini-sockets. `changed` sockets have changed their family since the ledger was right.
     ///
     /// Without the timewait hooks, TIME_WAIT and the mini-sockets in FIN_WAIT2 add up to `tw`, and the last
-    /// snapshot gives their division. Without the request hooks, the half-open requests in SYN_RECV are those of
-    /// the last snapshot.
+    /// snapshot gives their division. Without the request hooks, the half-open requests in SYN_RECV are
+    /// those of the last snapshot.
     ///
     /// A socket that changes its family never affects the sum of both families.
     #[must_use]
@@ -132,8 +132,8 @@ impl Ledger {
         })
     }
 
-    /// Divides `tw` by family, in proportion to the last snapshot and to the mini-sockets that may have joined
-    /// since.
+    /// Divides `tw` by family, in proportion to the last snapshot and to the mini-sockets that may have
+    /// joined since.
     fn minis_by_family(&self, now: &Transitions, tw: u64) -> PerFamily<u64> {
         let born = mini_births(now);
         let weight = |family: Family| {
@@ -151,8 +151,8 @@ impl Ledger {
     }
 }
 
-/// Transitions that end a full socket and may have created a mini-socket: `tcp_time_wait` creates one before it
-/// calls `tcp_done`.
+/// Transitions that end a full socket and may have created a mini-socket: `tcp_time_wait` creates one
+/// before it calls `tcp_done`.
 fn mini_births(transitions: &Transitions) -> PerFamily<u64> {
     PerFamily(Family::ALL.map(|family| {
         [State::FinWait1, State::FinWait2, State::Closing]

@@ -63,8 +63,8 @@ pub(super) struct Reconciler {
     changed: Option<(i64, u32)>,
 }
 
-/// Exact snapshots in a row that must show the same drift while sockets change state. A snapshot that skips or
-/// doubles a row makes a different error the next time.
+/// Exact snapshots in a row that must show the same drift while sockets change state. A snapshot that skips
+/// or doubles a row makes a different error the next time.
 const CONFIRMATIONS: u32 = 3;
 /// The same in calm, when only objects that are not counted can make a snapshot skip a row.
 const CONFIRMATIONS_IN_CALM: u32 = 2;
@@ -72,8 +72,8 @@ const CONFIRMATIONS_IN_CALM: u32 = 2;
 /// What is known about one snapshot.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Evidence {
-    /// Whether the event log was complete and the rewind had no doubts. Even then the snapshot may have skipped
-    /// or doubled a row.
+    /// Whether the event log was complete and the rewind had no doubts. Even then the snapshot may have
+    /// skipped or doubled a row.
     pub(super) exact: bool,
     /// Whether no transition was counted between the cut and the sockstat sample after the snapshot.
     pub(super) calm: bool,
@@ -81,19 +81,20 @@ pub(super) struct Evidence {
     pub(super) difference: Option<i64>,
     /// The same in mini-sockets; also `None` if they are not counted.
     pub(super) minis_difference: Option<i64>,
-    /// Changes of family to IPv4 according to sockstat, after the snapshot; `None` while sockets change state.
+    /// Changes of family to IPv4 according to sockstat, after the snapshot; `None` while sockets change
+    /// state.
     pub(super) changed_family: Option<i64>,
 }
 
 impl Reconciler {
     /// Judges `drift`, the difference between the ledger and one snapshot.
     ///
-    /// A drift is certain when enough snapshots in a row show it and sockstat does not contradict it: a drift
-    /// that changes the sum of full sockets or of mini-sockets needs the same difference in sockstat. sockstat
-    /// does not count requests.
+    /// A drift is certain when enough snapshots in a row show it and sockstat does not contradict it: a
+    /// drift that changes the sum of full sockets or of mini-sockets needs the same difference in sockstat.
+    /// sockstat does not count requests.
     ///
-    /// Sockets may change their family without end, so this part of the drift grows from snapshot to snapshot.
-    /// The smallest number that all of them showed is certain.
+    /// Sockets may change their family without end, so this part of the drift grows from snapshot to
+    /// snapshot. The smallest number that all of them showed is certain.
     pub(super) fn judge(&mut self, drift: &PerState<i64>, evidence: Evidence) -> Verdict {
         if !evidence.exact {
             return Verdict::Undecided;
@@ -200,7 +201,8 @@ mod tests {
         Verdict::Correct(Correction { drift, whole: true, sums: true })
     }
 
-    /// The verdict on a drift of one socket in `state` that two snapshots show in calm, while full sockets agree.
+    /// The verdict on a drift of one socket in `state` that two snapshots show in calm, while full sockets
+    /// agree.
     fn shown_twice(state: State, minis_difference: Option<i64>) -> Verdict {
         let mut drift = PerState::default();
         drift[(Family::Ipv6, state)] = 1;

@@ -8,9 +8,9 @@ use crate::{
 /// The gauge that a transition decreases, and the gauge that it increases.
 ///
 /// CLOSE has no gauge: a socket that leaves it is born, and a socket that enters it has left every table.
-/// LISTEN → SYN_RECV is a birth too: an accepted child is a clone of its listener (`inet_csk_clone_lock`), so its
-/// old state is LISTEN, but the listener remains. A transition to the same state (`tcp_close_state` makes 4→4)
-/// changes nothing. Mini-sockets and requests come from CLOSE and end in it.
+/// LISTEN → SYN_RECV is a birth too: an accepted child is a clone of its listener (`inet_csk_clone_lock`),
+/// so its old state is LISTEN, but the listener remains. A transition to the same state (`tcp_close_state`
+/// makes 4→4) changes nothing. Mini-sockets and requests come from CLOSE and end in it.
 pub(crate) fn effect(old: State, new: State) -> (Option<State>, Option<State>) {
     if old == new {
         return (None, None);

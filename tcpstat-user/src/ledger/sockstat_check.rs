@@ -1,9 +1,9 @@
 //! The sockstat check: the sum of some gauges against one of the kernel's own counts.
 //!
-//! sockstat's `inuse` counts hashed full sockets, and its `tw` mini-sockets. At rest each equals the sum of its
-//! gauges. During a transition it may differ, because the event comes before the socket is hashed or unhashed.
-//! So a difference counts only if the counters did not change while sockstat was read, and if a second sample
-//! shows it too.
+//! sockstat's `inuse` counts hashed full sockets, and its `tw` mini-sockets. At rest each equals the sum of
+//! its gauges. During a transition it may differ, because the event comes before the socket is hashed or
+//! unhashed. So a difference counts only if the counters did not change while sockstat was read, and if a
+//! second sample shows it too.
 //!
 //! A gauge below zero fails the check too: a transition was lost that does not change the sum.
 
@@ -80,9 +80,10 @@ impl SockstatCheck {
 
     /// Notes that a snapshot agreed with the ledger when sockstat gave `reading`.
     ///
-    /// If the last check found the same difference, then the kernel counts a socket that it does not list, or
-    /// lists one that it does not count. After two such snapshots this difference is tolerated, until ledger and
-    /// sockstat are equal again. One snapshot is not enough: it may have skipped the row that the ledger lacks.
+    /// If the last check found the same difference, then the kernel counts a socket that it does not list,
+    /// or lists one that it does not count. After two such snapshots this difference is tolerated, until
+    /// ledger and sockstat are equal again. One snapshot is not enough: it may have skipped the row that
+    /// the ledger lacks.
     pub(super) fn snapshot_agreed(&mut self, reading: &Reading) {
         let Some(difference) = reading.difference() else { return };
         if difference == 0 {

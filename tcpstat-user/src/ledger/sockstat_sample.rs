@@ -1,5 +1,5 @@
-//! Ledger and sockstat in one sample, and the sockstat checks of a namespace: of full sockets, of mini-sockets,
-//! and of families.
+//! Ledger and sockstat in one sample, and the sockstat checks of a namespace: of full sockets, of
+//! mini-sockets, and of families.
 
 use super::{
     Ledger, family,
@@ -28,8 +28,8 @@ pub(crate) struct SockstatSample {
 pub(crate) struct Readings {
     /// Full sockets. `below_zero` includes requests, which sockstat does not count.
     full: Reading,
-    /// Full sockets of IPv4 alone: the ledger is below sockstat by the sockets that changed to IPv4. (IPv6 would
-    /// not do: before 6.18 sockstat leaves out subflows of MPTCP.)
+    /// Full sockets of IPv4 alone: the ledger is below sockstat by the sockets that changed to IPv4. (IPv6
+    /// would not do: before 6.18 sockstat leaves out subflows of MPTCP.)
     ipv4: Reading,
     /// Mini-sockets; never still if they are not counted.
     minis: Reading,
@@ -84,7 +84,8 @@ impl SockstatSample {
 }
 
 impl SockstatChecks {
-    /// Checks full sockets and mini-sockets. Gives the worse finding; if neither is bad, that on full sockets.
+    /// Checks full sockets and mini-sockets. Gives the worse finding; if neither is bad, that on full
+    /// sockets.
     pub(super) fn check(&mut self, readings: &Readings) -> Finding {
         let findings = [self.full.check(&readings.full), self.minis.check(&readings.minis)];
         [Finding::Mismatch, Finding::Suspect]
@@ -93,8 +94,8 @@ impl SockstatChecks {
             .unwrap_or(findings[0])
     }
 
-    /// Checks IPv4 alone, for changes of family. Their number may differ between two checks that both find some,
-    /// because sockets may go on changing.
+    /// Checks IPv4 alone, for changes of family. Their number may differ between two checks that both find
+    /// some, because sockets may go on changing.
     pub(super) fn check_families(&mut self, readings: &Readings) -> Finding {
         let Some(changed) = self.changed_family(readings) else { return Finding::Moving };
         match (changed, std::mem::replace(&mut self.families_suspected, changed > 0)) {
@@ -115,8 +116,8 @@ impl SockstatChecks {
         self.minis.snapshot_agreed(&readings.minis);
     }
 
-    /// Ledger minus sockstat in such objects, without the tolerated difference. `None` while they change state,
-    /// and if sockstat or the ledger does not count them.
+    /// Ledger minus sockstat in such objects, without the tolerated difference. `None` while they change
+    /// state, and if sockstat or the ledger does not count them.
     pub(super) fn difference(&self, object: Object, readings: &Readings) -> Option<i64> {
         let (check, reading) = match object {
             Object::Full => (&self.full, &readings.full),
@@ -126,8 +127,8 @@ impl SockstatChecks {
         reading.difference().map(|difference| difference - check.tolerated())
     }
 
-    /// Sockets that have changed to IPv4 since the ledger was right, according to sockstat. `None` while sockets
-    /// change state, if sockstat cannot be read, and if the sum of both families is wrong too.
+    /// Sockets that have changed to IPv4 since the ledger was right, according to sockstat. `None` while
+    /// sockets change state, if sockstat cannot be read, and if the sum of both families is wrong too.
     pub(crate) fn changed_family(&self, readings: &Readings) -> Option<i64> {
         let sums_agree = self.difference(Object::Full, readings)? == 0;
         readings.ipv4.difference().filter(|_| sums_agree).map(|difference| -difference)

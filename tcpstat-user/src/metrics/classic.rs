@@ -1,7 +1,7 @@
 //! Converts OpenMetrics text to Prometheus text format 0.0.4 (the classic format).
 //!
-//! Only these differences matter here: the classic format describes a counter by its name with `_total`, and has
-//! neither `# UNIT` nor `# EOF`.
+//! Only these differences matter here: the classic format describes a counter by its name with `_total`,
+//! and has neither `# UNIT` nor `# EOF`.
 
 use memchr::memmem;
 

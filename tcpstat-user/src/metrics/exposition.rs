@@ -144,8 +144,8 @@ fn since_epoch(moment: Moment) -> f64 {
 /// `N` labels, each a name and a value.
 type Labels<const N: usize> = [(&'static str, &'static str); N];
 
-/// The transitions that TCP makes, also at zero, and all others that were counted. Transitions to the same state
-/// are left out.
+/// The transitions that TCP makes, also at zero, and all others that were counted. Transitions to the same
+/// state are left out.
 fn transitions(transitions: &Transitions) -> impl Iterator<Item = (Labels<3>, u64)> + '_ {
     let expected = Family::ALL.into_iter().flat_map(move |family| {
         TRANSITIONS

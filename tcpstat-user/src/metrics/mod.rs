@@ -25,8 +25,7 @@ pub enum Format {
 
 impl Format {
     /// The value of the HTTP header Content-Type.
-    #[must_use]
-    pub fn content_type(self) -> &'static str {
+    pub(crate) fn content_type(self) -> &'static str {
         match self {
             Self::Classic => "text/plain; version=0.0.4; charset=utf-8",
             Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
@@ -42,8 +41,7 @@ impl Values {
     }
 
     /// The metric of node_exporter alone, in the classic format; `None` before the first snapshot.
-    #[must_use]
-    pub fn encode_node_exporter(&self) -> Option<String> {
+    pub(crate) fn encode_node_exporter(&self) -> Option<String> {
         let collector = ConnectionStates::of(self)?;
         Some(encode(Box::new(collector), Format::Classic))
     }

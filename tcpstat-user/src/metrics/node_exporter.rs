@@ -1,8 +1,8 @@
 //! The metric of node_exporter's collector tcpstat, which existing dashboards use.
 //!
 //! It has one label with thirteen values, sorted as Go's client library sorts them. Two things differ from
-//! node_exporter: a state without sockets is 0 instead of absent, and `tx_queued_bytes` does not include the backlog
-//! limits of listeners.
+//! node_exporter: a state without sockets is 0 instead of absent, and `tx_queued_bytes` does not include
+//! the backlog limits of listeners.
 
 use std::fmt;
 

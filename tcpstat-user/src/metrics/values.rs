@@ -70,8 +70,7 @@ pub struct SnapshotValues {
 
 impl Values {
     /// The values of `scrape`, which was read with `published`.
-    #[must_use]
-    pub fn new(published: &Published, scrape: Scrape, node_exporter: bool) -> Self {
+    pub(crate) fn new(published: &Published, scrape: Scrape, node_exporter: bool) -> Self {
         let Scrape { connections, transitions, sockstat, process, suspicious: _ } = scrape;
         let tracer = published.live.as_ref().zip(transitions);
         let interval = published.snapshot_interval;

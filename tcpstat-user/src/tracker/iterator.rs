@@ -10,8 +10,8 @@ use crate::{
     procfs::Privileges,
 };
 
-/// Time until the next attempt after the kernel lacked memory or descriptors. Loading the iterator takes some tens
-/// of milliseconds.
+/// Time until the next attempt after the kernel lacked memory or descriptors. Loading the iterator takes
+/// some tens of milliseconds.
 const RETRY_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The iterator over the sockets of this process's network namespace.

@@ -1,9 +1,9 @@
 //! The one thread that owns the ledger: it seeds the ledger, reconciles it with snapshots, and publishes it.
 //!
-//! Every interval it takes a snapshot and reconciles. Every second, and when a scrape asks for it, it compares the
-//! gauges with sockstat and reads the number of events that the kernel skipped. If either is wrong it reconciles at
-//! once. It also reconciles in calm after many transitions. If the program misses too many events, it switches to
-//! another program.
+//! Every interval it takes a snapshot and reconciles. Every second, and when a scrape asks for it, it
+//! compares the gauges with sockstat and reads the number of events that the kernel skipped. If either is
+//! wrong it reconciles at once. It also reconciles in calm after many transitions. If the program misses
+//! too many events, it switches to another program.
 
 mod health;
 mod host;
@@ -31,11 +31,11 @@ use thiserror::Error;
 use tokio::sync::watch;
 
 pub use health::{Health, Reason};
-pub use pace::SourceChoice;
-pub use published::{LastSnapshot, Live, Published};
-pub use scrape::{Files, Scrape};
-pub use snapshot::{Snapshot, take, take_by_iterator};
-pub use sources::SnapshotError;
+pub(crate) use pace::SourceChoice;
+pub(crate) use published::{LastSnapshot, Live, Published};
+pub(crate) use scrape::{Files, Scrape};
+pub(crate) use snapshot::{Snapshot, take, take_by_iterator};
+pub(crate) use sources::SnapshotError;
 use task::{Task, Wake};
 
 use crate::{
@@ -44,23 +44,23 @@ use crate::{
 };
 
 /// A tracker that has not been started.
-pub struct Tracker {
+pub(crate) struct Tracker {
     /// The procfs whose network namespace is counted.
-    pub procfs: Procfs,
+    pub(crate) procfs: Procfs,
     /// The tracer; `None` for snapshots only.
-    pub tracer: Option<Tracer>,
+    pub(crate) tracer: Option<Tracer>,
     /// The programs that the tracker may switch to.
-    pub programs: Vec<Program>,
+    pub(crate) programs: Vec<Program>,
     /// Which source takes the snapshots.
-    pub source: SourceChoice,
+    pub(crate) source: SourceChoice,
     /// Configured time between two snapshots.
-    pub snapshot_interval: Duration,
+    pub(crate) snapshot_interval: Duration,
 }
 
 /// A running tracker.
-pub struct Tracking {
+pub(crate) struct Tracking {
     /// The current publication. The channel closes when the tracker has ended.
-    pub published: watch::Receiver<Arc<Published>>,
+    pub(crate) published: watch::Receiver<Arc<Published>>,
     wake: SyncSender<Wake>,
     stopping: Arc<AtomicBool>,
     ended: Receiver<Result<(), TrackerError>>,
@@ -68,11 +68,11 @@ pub struct Tracking {
 
 /// Asks the tracker to check now. While one request waits, another has no effect.
 #[derive(Clone, Debug)]
-pub struct Nudge(SyncSender<Wake>);
+pub(crate) struct Nudge(SyncSender<Wake>);
 
 /// Why the tracker ended.
 #[derive(Debug, Error)]
-pub enum TrackerError {
+pub(crate) enum TrackerError {
     /// Without a first snapshot there are no numbers.
     #[error("the first snapshot failed: {0}")]
     Seed(SnapshotError),
@@ -94,7 +94,7 @@ impl Tracker {
     ///
     /// # Errors
     /// [`TrackerError::Spawn`].
-    pub fn start(self) -> Result<Tracking, TrackerError> {
+    pub(crate) fn start(self) -> Result<Tracking, TrackerError> {
         let (publish, published) = watch::channel(Arc::default());
         let (wake, woken) = sync_channel(1);
         let (report, ended) = channel();
@@ -117,8 +117,7 @@ impl Tracker {
 
 impl Tracking {
     /// A handle that asks for a check.
-    #[must_use]
-    pub fn nudge(&self) -> Nudge {
+    pub(crate) fn nudge(&self) -> Nudge {
         Nudge(self.wake.clone())
     }
 
@@ -126,7 +125,7 @@ impl Tracking {
     ///
     /// # Errors
     /// The error that the tracker ended with, or [`TrackerError::Hangs`].
-    pub fn stop(self, patience: Duration) -> Result<(), TrackerError> {
+    pub(crate) fn stop(self, patience: Duration) -> Result<(), TrackerError> {
         self.stopping.store(true, Ordering::Release);
         self.nudge().check();
         self.ended.recv_timeout(patience).unwrap_or_else(|error| match error {
@@ -138,7 +137,7 @@ impl Tracking {
 
 impl Nudge {
     /// Asks for a check, and returns at once.
-    pub fn check(&self) {
+    pub(crate) fn check(&self) {
         // An error means that a request waits already, or that the tracker has ended.
         let _ = self.0.try_send(Wake);
     }

@@ -6,7 +6,7 @@ use crate::snapshot::SnapshotSource;
 
 /// Which source takes the snapshots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SourceChoice {
+pub(crate) enum SourceChoice {
     /// /proc while a snapshot takes less than 1 % of the interval, else the BPF iterator. If that takes
     /// longer too, the interval grows.
     Auto,
@@ -36,8 +36,8 @@ const TABLE: Duration = Duration::from_millis(30);
 const ROW: Duration = Duration::from_micros(2);
 
 impl Pace {
-    /// With a tracer, snapshots are a check and take at most 1 % of the time. Without a tracer they are the only
-    /// numbers, and take at most a tenth.
+    /// With a tracer, snapshots are a check and take at most 1 % of the time. Without a tracer they are the
+    /// only numbers, and take at most a tenth.
     pub(super) fn new(choice: SourceChoice, interval: Duration, traced: bool) -> Self {
         let share = if traced { 100 } else { 10 };
         Self { choice, interval, share, procfs: None, last: Duration::ZERO }
@@ -62,7 +62,8 @@ impl Pace {
         }
     }
 
-    /// The time between two snapshots: the configured interval, or more if the last snapshot took too much of it.
+    /// The time between two snapshots: the configured interval, or more if the last snapshot took too much
+    /// of it.
     ///
     /// A user who chooses a source gets the configured interval in any case.
     pub(super) fn interval(&self) -> Duration {

@@ -23,8 +23,8 @@ struct Candidate {
 const MISSES_TO_JUDGE: u64 = 100;
 /// Events that are enough for a decision, even without misses.
 const EVENTS_TO_JUDGE: u64 = 1_000_000;
-/// Missed events in a million for which another program is worth a new seed. `tp_btf` misses about ten up to 6.18,
-/// and ten thousand from 7.0 on.
+/// Missed events in a million for which another program is worth a new seed. `tp_btf` misses about ten up
+/// to 6.18, and ten thousand from 7.0 on.
 const TOO_MANY_PER_MILLION: u64 = 100;
 
 impl Programs {
@@ -33,8 +33,9 @@ impl Programs {
         Self { candidates: programs.iter().map(candidate).collect(), judged: (0, 0) }
     }
 
-    /// Gives the program to switch to: if `current` misses too many events, and another program was not tried or
-    /// missed less than half as many. `counted` and `missed` are the events of `current` since it was attached.
+    /// Gives the program to switch to: if `current` misses too many events, and another program was not
+    /// tried or missed less than half as many. `counted` and `missed` are the events of `current` since it
+    /// was attached.
     pub(super) fn judge(&mut self, current: Program, counted: u64, missed: u64) -> Option<Program> {
         let events = counted.saturating_sub(self.judged.0);
         let misses = missed.saturating_sub(self.judged.1);

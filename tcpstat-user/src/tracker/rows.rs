@@ -88,10 +88,10 @@ impl<R: Rewind> RowSink for LoggedRows<R> {
 
 /// Recognises rows of /proc/net/tcp that a snapshot shows twice.
 ///
-/// The kernel unlocks a hash bucket between two reads, and finds its place again by counting sockets. Sockets that
-/// joined the bucket meanwhile shift rows that were already shown to the beginning of the next read. There a row
-/// with the tuple and inode of one of the last rows before is a repetition. Rows with an address need no such
-/// check.
+/// The kernel unlocks a hash bucket between two reads, and finds its place again by counting sockets.
+/// Sockets that joined the bucket meanwhile shift rows that were already shown to the beginning of the next
+/// read. There a row with the tuple and inode of one of the last rows before is a repetition. Rows with an
+/// address need no such check.
 #[derive(Default)]
 struct RepeatedRows {
     /// The last rows, in a ring.

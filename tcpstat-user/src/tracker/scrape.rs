@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// The files that a scrape reads. `None` means that a file cannot be read; its values are left out.
-pub trait Files {
+pub(crate) trait Files {
     /// Memory, CPU time and descriptors of this process.
     fn process(&self) -> Option<ProcessStatus>;
     /// The kernel's own socket counts.
@@ -28,24 +28,23 @@ impl Files for Procfs {
 
 /// What a scrape reads beyond [`Published`].
 #[derive(Clone, Debug)]
-pub struct Scrape {
+pub(crate) struct Scrape {
     /// Sockets by state, as /proc/net/tcp shows them; `None` before the first snapshot.
-    pub connections: Option<PerState<u64>>,
+    pub(crate) connections: Option<PerState<u64>>,
     /// Transitions since the start; `None` without a tracer.
-    pub transitions: Option<Transitions>,
+    pub(crate) transitions: Option<Transitions>,
     /// The kernel's own socket counts.
-    pub sockstat: Option<Sockstat>,
+    pub(crate) sockstat: Option<Sockstat>,
     /// Memory, CPU time and descriptors of this process.
-    pub process: Option<ProcessStatus>,
+    pub(crate) process: Option<ProcessStatus>,
     /// Whether the counts differ from sockstat: the tracker should check now.
-    pub suspicious: bool,
+    pub(crate) suspicious: bool,
 }
 
 impl Published {
     /// Reads counters, sockstat and the status of this process. Without a tracer, the sockets are those of
     /// the last snapshot.
-    #[must_use]
-    pub fn scrape(&self, files: &impl Files) -> Scrape {
+    pub(crate) fn scrape(&self, files: &impl Files) -> Scrape {
         let process = files.process();
         let (Some(live), Some(snapshot)) = (&self.live, &self.snapshot) else {
             return Scrape {
@@ -71,8 +70,7 @@ impl Published {
 
     /// Reads the counters, and sockstat only if no hook counts mini-sockets. `at` is the current time. Gives
     /// `None` before the first snapshot. Without a tracer, the sockets are those of the last snapshot.
-    #[must_use]
-    pub fn sample(&self, files: &impl Files, at: Moment) -> Option<Sample> {
+    pub(crate) fn sample(&self, files: &impl Files, at: Moment) -> Option<Sample> {
         let tally = &self.snapshot.as_ref()?.tally;
         let Some(live) = &self.live else {
             return Some(Sample::new(at, &tally.connections(), None));

@@ -25,26 +25,26 @@ use crate::{
 ///
 /// What the ledger is compared with is a [`RewoundSnapshot`].
 #[derive(Debug)]
-pub struct Snapshot {
+pub(crate) struct Snapshot {
     /// Where the rows came from.
-    pub source: SnapshotSource,
+    pub(crate) source: SnapshotSource,
     /// The sums of the rows.
-    pub tally: Tally,
+    pub(crate) tally: Tally,
     /// Number of rows that did not parse.
-    pub broken_rows: u64,
+    pub(crate) broken_rows: u64,
     /// The first of them: file, line, field and value.
-    pub first_broken: Option<String>,
+    pub(crate) first_broken: Option<String>,
     /// How long the snapshot took.
-    pub duration: Duration,
+    pub(crate) duration: Duration,
     /// When the snapshot ended.
-    pub finished: Moment,
+    pub(crate) finished: Moment,
 }
 
 /// Takes a snapshot from /proc/net/tcp and tcp6.
 ///
 /// # Errors
 /// Those of [`Procfs::each_socket`].
-pub fn take(procfs: &Procfs) -> Result<Snapshot, ProcfsError> {
+pub(crate) fn take(procfs: &Procfs) -> Result<Snapshot, ProcfsError> {
     unlogged(SnapshotSource::Procfs, |rows| procfs.each_socket(rows))
 }
 
@@ -52,7 +52,7 @@ pub fn take(procfs: &Procfs) -> Result<Snapshot, ProcfsError> {
 ///
 /// # Errors
 /// Those of [`SocketIterator::each_socket`].
-pub fn take_by_iterator(iterator: &mut SocketIterator) -> Result<Snapshot, IterError> {
+pub(crate) fn take_by_iterator(iterator: &mut SocketIterator) -> Result<Snapshot, IterError> {
     unlogged(SnapshotSource::Iter, |rows| iterator.each_socket(rows))
 }
 
@@ -72,8 +72,8 @@ fn unlogged<E>(
 
 /// Adds up the rows that `list` passes on, and rewinds them to the moment when `log` opened.
 ///
-/// Meanwhile a second thread empties the log: a single read(2) of an empty table keeps the kernel busy for tens of
-/// milliseconds, in which a busy host fills any buffer.
+/// Meanwhile a second thread empties the log: a single read(2) of an empty table keeps the kernel busy for
+/// tens of milliseconds, in which a busy host fills any buffer.
 ///
 /// # Errors
 /// That of `list`, [`SnapshotError::Log`], or [`SnapshotError::Thread`].

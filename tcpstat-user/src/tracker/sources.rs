@@ -25,7 +25,7 @@ use crate::{
 
 /// Why a snapshot failed.
 #[derive(Debug, Error)]
-pub enum SnapshotError {
+pub(crate) enum SnapshotError {
     /// /proc/net/tcp cannot be read.
     #[error(transparent)]
     Procfs(#[from] ProcfsError),

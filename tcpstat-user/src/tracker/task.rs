@@ -38,7 +38,8 @@ const FAST_CHECK_INTERVAL: Duration = Duration::from_millis(250);
 const MANY_TRANSITIONS: u64 = 10_000;
 /// It is calm if there were at most so many transitions since the last check.
 const CALM: u64 = 100;
-/// While sockets change state, snapshots outside the interval take at most this fraction of the time: 1 / `BUDGET`.
+/// While sockets change state, snapshots outside the interval take at most this fraction of the time: 1 /
+/// `BUDGET`.
 const BUDGET: u32 = 10;
 
 /// Wakes the thread: it checks, and sees whether it has to stop.
@@ -168,7 +169,8 @@ impl Task {
         Ok(())
     }
 
-    /// Reads what the kernel gives at constant cost. Switches the program, or reconciles, if there is a reason.
+    /// Reads what the kernel gives at constant cost. Switches the program, or reconciles, if there is a
+    /// reason.
     fn check(&mut self) {
         if self.audit.is_none() {
             return;
@@ -217,8 +219,8 @@ impl Task {
         due.then_some(Reason::AfterChurn)
     }
 
-    /// Lets `program` count from now on, after a seed of its own. If it cannot be loaded or seeded, the current
-    /// program continues.
+    /// Lets `program` count from now on, after a seed of its own. If it cannot be loaded or seeded, the
+    /// current program continues.
     fn switch_program(&mut self, program: Program) {
         let Some(audit) = &mut self.audit else { return };
         let old = match self.host.load_tracer(program) {
@@ -260,8 +262,8 @@ impl Task {
             missed = self.state.events_missed,
             "too many missed events: switched to the program that misses fewer"
         );
-        // The new counters are read first, so a transition between the two readings counts at least once and the
-        // sum never decreases.
+        // The new counters are read first, so a transition between the two readings counts at least once
+        // and the sum never decreases.
         let counted = new.counters.read();
         self.counted_at_check = counted.total();
         self.carried = Arc::new(self.carried.plus(&old.counters.read()).since(&counted));

@@ -239,6 +239,12 @@ fn room_for_one(pid: u32) -> Result<u64> {
         .context("no such limit")
 }
 
+/// Whether the log has `part`.
+fn logged(exporter: &Exporter, part: &str) -> Result<Progress<()>> {
+    let log = exporter.log();
+    Ok(if log.contains(part) { Progress::Done(()) } else { Progress::NotYet(log) })
+}
+
 fn without_descriptors_for_the_iterator_procfs_takes_over_until_it_works_again(
     _: &Namespace,
 ) -> Result<()> {
@@ -255,7 +261,8 @@ fn without_descriptors_for_the_iterator_procfs_takes_over_until_it_works_again(
             Progress::NotYet(format!("{source:?}"))
         })
     })?;
-    ensure!(exporter.log().contains("opening iter/tcp: Too many open files"), "{}", exporter.log());
+    let cause = "opening iter/tcp: Too many open files";
+    wait_until("the cause in the log", DEADLINE, || logged(&exporter, cause))?;
     limit(ROOT, pid, "--nofile=1024:")?;
     // The exporter retries it after ten seconds.
     wait_until("snapshot from the iterator", 3 * DEADLINE, || {
@@ -266,7 +273,8 @@ fn without_descriptors_for_the_iterator_procfs_takes_over_until_it_works_again(
             Progress::NotYet(format!("{source:?}"))
         })
     })?;
-    ensure!(exporter.log().contains("iter/tcp works again"), "{}", exporter.log());
+    // The log may be later than the metrics.
+    wait_until("success in the log", DEADLINE, || logged(&exporter, "iter/tcp works again"))?;
     ensure!(exporter.stop()?.success());
     Ok(())
 }
@@ -294,10 +302,6 @@ fn a_snapshot_without_a_thread_fails_with_one_line_and_a_later_one_succeeds(
     assert_eq!(exporter.scrape()?.value("tcpstat_tracer_up", &[])?, 1.0);
     let pid = exporter.pid();
     limit(USER, pid, "--nproc=1:")?;
-    let logged = |exporter: &Exporter, line: &str| {
-        let log = exporter.log();
-        Ok(if log.contains(line) { Progress::Done(()) } else { Progress::NotYet(log) })
-    };
     wait_until("failure in the log", DEADLINE, || {
         logged(&exporter, "starting the thread that drains the event log: ")
     })?;

@@ -7,7 +7,7 @@ use thiserror::Error;
 /// `structure` is the name after `struct`, `member` the names down to the member, with dots between them.
 /// `expected` is what the program uses, `found` what the running kernel has; sizes and offsets are in bytes.
 #[derive(Debug, Error)]
-pub enum BtfError {
+pub(crate) enum BtfError {
     /// There is no BTF: the kernel is built without `CONFIG_DEBUG_INFO_BTF`, or sysfs is not mounted.
     #[error("{}: {cause}", path.display())]
     Unreadable { path: PathBuf, cause: io::Error },

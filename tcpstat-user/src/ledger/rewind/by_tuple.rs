@@ -3,9 +3,11 @@
 //! An event finds the row of its socket by the tuple. Where a tuple does not identify the socket, the rewind
 //! counts a doubt, and another snapshot is needed:
 //!
-//! - A birth may come without a tuple. Later events of the socket have one. Without a later event, a row in the
+//! - A birth may come without a tuple. Later events of the socket have one. Without a later event, a row in
+//!   the
 //!   same state may be this socket or one that did not change.
-//! - Listeners may share a tuple (`SO_REUSEPORT`). If one of them appeared or closed, a row with the tuple may be
+//! - Listeners may share a tuple (`SO_REUSEPORT`). If one of them appeared or closed, a row with the tuple
+//!   may be
 //!   this listener or another.
 
 use std::{

