@@ -240,9 +240,9 @@ fn room_for_one(pid: u32) -> Result<u64> {
 }
 
 /// Whether the log has `part`.
-fn logged(exporter: &Exporter, part: &str) -> Result<Progress<()>> {
+fn logged(exporter: &Exporter, part: &str) -> Progress<()> {
     let log = exporter.log();
-    Ok(if log.contains(part) { Progress::Done(()) } else { Progress::NotYet(log) })
+    if log.contains(part) { Progress::Done(()) } else { Progress::NotYet(log) }
 }
 
 fn without_descriptors_for_the_iterator_procfs_takes_over_until_it_works_again(
@@ -262,7 +262,7 @@ fn without_descriptors_for_the_iterator_procfs_takes_over_until_it_works_again(
         })
     })?;
     let cause = "opening iter/tcp: Too many open files";
-    wait_until("the cause in the log", DEADLINE, || logged(&exporter, cause))?;
+    wait_until("the cause in the log", DEADLINE, || Ok(logged(&exporter, cause)))?;
     limit(ROOT, pid, "--nofile=1024:")?;
     // The exporter retries it after ten seconds.
     wait_until("snapshot from the iterator", 3 * DEADLINE, || {
@@ -274,7 +274,7 @@ fn without_descriptors_for_the_iterator_procfs_takes_over_until_it_works_again(
         })
     })?;
     // The log may be later than the metrics.
-    wait_until("success in the log", DEADLINE, || logged(&exporter, "iter/tcp works again"))?;
+    wait_until("success in the log", DEADLINE, || Ok(logged(&exporter, "iter/tcp works again")))?;
     ensure!(exporter.stop()?.success());
     Ok(())
 }
@@ -303,11 +303,13 @@ fn a_snapshot_without_a_thread_fails_with_one_line_and_a_later_one_succeeds(
     let pid = exporter.pid();
     limit(USER, pid, "--nproc=1:")?;
     wait_until("failure in the log", DEADLINE, || {
-        logged(&exporter, "starting the thread that drains the event log: ")
+        Ok(logged(&exporter, "starting the thread that drains the event log: "))
     })?;
     exporter.scrape()?;
     limit(USER, pid, "--nproc=100:")?;
-    wait_until("success in the log", DEADLINE, || logged(&exporter, "snapshots succeed again"))?;
+    wait_until("success in the log", DEADLINE, || {
+        Ok(logged(&exporter, "snapshots succeed again"))
+    })?;
     let log = exporter.log();
     ensure!(!log.contains("panicked") && log.matches("snapshot failed").count() == 1, "{log}");
     await_agreement(&mut exporter)?;
