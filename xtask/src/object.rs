@@ -25,6 +25,9 @@ pub(crate) const LOSING_FEATURE: [&str; 2] = ["--features", "lose-events"];
 /// The program's own BTF, and the debug information that the linker makes it from.
 const BPF_RUSTFLAGS: &str = "-C debuginfo=2 -C link-arg=--btf";
 
+/// bpf-linker does its own link-time optimization, so the fat one of the release profile is for the binary only.
+const BPF_PROFILE: &str = "profile.release.lto='thin'";
+
 /// Builds the object and the release binary, and says where they are.
 pub(crate) fn build(workspace: &Workspace) -> Result<()> {
     let bpf = setup::bpf(workspace)?;
@@ -87,6 +90,7 @@ fn build_object(workspace: &Workspace, bpf: &Bpf, features: &[&str]) -> Result<(
     command
         .env("PATH", linker.search_path()?)
         .args(["build", "--release", "--locked", "--target", BPF_TARGET, "-Z", "build-std=core"])
+        .args(["--config", BPF_PROFILE])
         .args(["--package", "tcpstat-ebpf", "--bin", "tcpstat-ebpf", "--target-dir"])
         .arg(workspace.bpf_target())
         .args(features)
