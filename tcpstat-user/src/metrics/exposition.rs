@@ -14,9 +14,9 @@ use super::{
 use crate::{
     history::Moment,
     procfs::{Limits, ProcessStatus, Sockstat},
-    states::{Family, Object, PerFamily, PerState, State, family_word, state_word},
+    states::{Family, PerFamily, PerState, State, family_word, state_word},
     tracker::{Health, Reason},
-    transitions::{TRANSITIONS, Transitions, object_of},
+    transitions::{TRANSITIONS, Transitions},
 };
 
 impl Collector for Values {
@@ -144,20 +144,16 @@ fn since_epoch(moment: Moment) -> f64 {
 /// `N` labels, each a name and a value.
 type Labels<const N: usize> = [(&'static str, &'static str); N];
 
-/// The transitions that TCP makes, also at zero, and all others that were counted. Transitions to the same
-/// state are left out.
+/// The transitions of full sockets that TCP makes, also at zero.
 fn transitions(transitions: &Transitions) -> impl Iterator<Item = (Labels<3>, u64)> + '_ {
-    let expected = Family::ALL.into_iter().flat_map(move |family| {
-        TRANSITIONS
-            .into_iter()
-            .map(move |(old, new)| (family, old, new, transitions.get(family, old, new)))
-    });
-    let others = transitions.seen().filter(|&(_, old, new, _)| {
-        old != new && object_of(old, new) == Object::Full && !TRANSITIONS.contains(&(old, new))
-    });
-    expected.chain(others).map(|(family, old, new, count)| {
-        let labels =
-            [("family", family_word(family)), ("from", state_word(old)), ("to", state_word(new))];
-        (labels, count)
+    Family::ALL.into_iter().flat_map(move |family| {
+        TRANSITIONS.into_iter().map(move |(old, new)| {
+            let labels = [
+                ("family", family_word(family)),
+                ("from", state_word(old)),
+                ("to", state_word(new)),
+            ];
+            (labels, transitions.get(family, old, new))
+        })
     })
 }

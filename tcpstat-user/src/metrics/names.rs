@@ -85,7 +85,7 @@ pub(super) const TRACER_INFO: Metric = gauge(
 );
 pub(super) const EVENTS_MISSED: Metric = counter(
     "tcpstat_events_missed",
-    "Events for which the kernel reports that it did not run the tracer.",
+    "Events that the tracer did not count: the kernel reports that it did not run the tracer, or the tracer has no counter for the transition.",
 );
 pub(super) const TRACER_CHANGES: Metric = counter(
     "tcpstat_tracer_changes",

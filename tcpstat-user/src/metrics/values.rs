@@ -43,7 +43,7 @@ pub struct TracerValues {
     pub drift: PerState<i64>,
     /// Sockets that corrections added to a gauge or removed from it.
     pub corrections: PerState<u64>,
-    /// Events for which the kernel reports that it did not run the tracer.
+    /// Events that the tracer did not count, by the kernel's report or its own.
     pub events_missed: u64,
     /// Times that tcpstat switched to a program that misses fewer events.
     pub tracer_changes: u64,

@@ -22,7 +22,7 @@ pub enum Reason {
     Interval,
     /// The sockstat check failed.
     SockstatCheck,
-    /// The kernel reported events for which it did not run the tracer.
+    /// Events were missed: the kernel did not run the tracer, or it had no counter for them.
     MissedEvents,
     /// It is calm after so many transitions that some may have been lost without a report.
     AfterChurn,

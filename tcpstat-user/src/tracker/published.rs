@@ -28,7 +28,7 @@ pub(crate) struct Published {
     pub(crate) drift: PerState<i64>,
     /// Sockets that corrections added to each gauge or removed from it, since the start.
     pub(crate) corrections: PerState<u64>,
-    /// Events for which the kernel reports that it did not run the tracer, since the start.
+    /// Events since the start that the tracer did not count, by the kernel's report or its own.
     pub(crate) events_missed: u64,
     /// How often the tracker switched to a program that misses fewer events, since the start.
     pub(crate) tracer_changes: u64,
