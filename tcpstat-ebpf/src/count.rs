@@ -30,7 +30,12 @@ pub(crate) fn transition<C: EbpfContext>(
         Some(place) => event(family, place, oldstate as u8, newstate as u8, fill),
         None if oldstate == newstate => {}
         None => {
-            error!(ctx, "TCP makes a transition that has no counter: {} -> {}", oldstate, newstate);
+            error!(
+                ctx,
+                "no counter for the state transition {} -> {} (kernel numbers): report it with the kernel release",
+                oldstate,
+                newstate
+            );
             without_cell();
         }
     }
@@ -44,7 +49,7 @@ pub(crate) fn hooked_transition(
     newstate: State,
     fill: impl FnOnce(&mut EventRecord),
 ) {
-    // The states are constants, so the compiler looks the place up.
+    // Hooks report only transitions that have a cell.
     if let Some(place) = place(oldstate, newstate) {
         event(family, place, oldstate as u8, newstate as u8, fill);
     }

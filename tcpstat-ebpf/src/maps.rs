@@ -15,7 +15,8 @@ use crate::typed::Offset;
 #[map]
 pub(crate) static ROWS: Array<Row> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
-/// User space writes it through mapped memory; the programs read it once for each event.
+/// User space opens and closes the event log here, through mapped memory, and the programs read that once for each
+/// event. The programs count events without a cell here.
 #[map]
 pub(crate) static CONTROL: Array<Control> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 

@@ -120,7 +120,7 @@ mod tests {
 
     fn corrected(state: State, drift: i64) -> String {
         format!(
-            "2026Z  INFO tcpstat_user::tracker::task: corrected: the ledger had drifted \
+            "2026Z  INFO tcpstat_user::tracker::task: corrected: drift is the count minus the snapshot \
              family=\"ipv4\" state=\"{state}\" drift={drift}\n"
         )
     }

@@ -22,7 +22,7 @@ pub type Balance = BTreeMap<(Family, State), i64>;
 pub struct Rest {
     /// Counted since the start of the exporter.
     pub transitions: Transitions,
-    /// The full sockets in `/proc`: mini-sockets make no transitions.
+    /// The full sockets in `/proc`: transitions of mini-sockets are not exported.
     pub full: Connections,
 }
 

@@ -16,7 +16,7 @@ use crate::{apt, cargo, object};
 /// run, however busy the machine is.
 const INSTRUCTIONS: &str = "instructions";
 
-/// Parts of `benches/instructions.rs`, what one time of them is, and how many of these it does.
+/// Parts of `benches/instructions.rs`, one unit of their work, and the units of one call.
 const INSTRUCTION_PARTS: [(&str, &str, u64); 6] = [
     ("parse", "a row of /proc/net/tcp, read and parsed", 1_000),
     ("rewind-tuple", "that row rewound", 1_000),

@@ -105,7 +105,7 @@ fn check_conventions(root: &Path) -> Result<()> {
         println!("conventions: done");
         return Ok(());
     }
-    bail!("{} against the conventions of the house", breaches.len())
+    bail!("{} violations of the conventions", breaches.len())
 }
 
 fn end_to_end(workspace: &Workspace, tools: &Tools, filter: &[String], bless: bool) -> Result<()> {

@@ -43,7 +43,7 @@ pub(crate) struct TracerJson {
     /// How often tcpstat changed to the program that loses less.
     #[serde(default)]
     pub(crate) changes: u64,
-    /// Events that the kernel reports as skipped.
+    /// Missed events.
     pub(crate) events_missed: u64,
     /// Whether counts and kernel agreed at the last conclusive check.
     pub(crate) consistent: bool,

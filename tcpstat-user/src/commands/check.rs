@@ -72,7 +72,7 @@ impl Report {
         if let Err(error) = procfs.check_namespace() {
             self.add("procfs", &error.to_string());
             return Verdict::NoStart(
-                "--path.procfs shows a different network namespace from the one it promises",
+                "--path.procfs shows the network namespace of this process, not that of process 1 there",
             );
         }
         let by_procfs = tracker::take(procfs);

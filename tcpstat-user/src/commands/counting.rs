@@ -50,7 +50,7 @@ impl From<SnapshotChoice> for SourceChoice {
 /// Flags of the commands that count.
 #[derive(Args, Clone, Debug)]
 pub(super) struct CountingArgs {
-    /// Program that counts in the kernel; tcpstat tries a comma-separated list in order
+    /// Program that counts in the kernel, or a comma-separated list to try in order
     #[arg(
         long = "tracer",
         default_value = "auto",

@@ -39,10 +39,10 @@ use serve::ServeArgs;
 
 /// Part of the help and of the manual page.
 const EXIT_STATUS: &str = "Exit status:
-  0  success; for check: a tracer would run
-  1  failure: one line on standard error gives the reason; for check: no tracer would run
+  0  success; for check: a program would run
+  1  failure: one line on standard error gives the reason; for check: no program would run
   2  wrong usage: standard error names the argument and its correct form
-  128 + the signal's number: a second SIGTERM, SIGINT or SIGQUIT ended serve immediately";
+  128 + the signal's number: a second SIGTERM, SIGINT or SIGQUIT ended serve at once; for top: a signal ended it";
 
 /// Runs the command of the command line and the environment. An error is written to standard error. The first
 /// of `arguments` is the program's name.
@@ -108,7 +108,7 @@ enum Command {
     /// a dual-stack listener is an IPv6 socket, as in /proc/net/tcp6.
     #[command(after_long_help = show::EXAMPLES)]
     Show(show::ShowArgs),
-    /// Check whether a tracer can run, and show which privileges are missing
+    /// Check whether a program can count in the kernel, and show which privileges are missing
     #[command(after_long_help = check::EXAMPLES)]
     Check(check::CheckArgs),
     /// Print a file that is part of the binary

@@ -66,7 +66,7 @@ impl Counters {
     }
 }
 
-/// The map `CONTROL` in writable memory: the switch of the event log.
+/// The map `CONTROL` in writable memory: the switch of the event log, and the number of events without a cell.
 #[derive(Debug)]
 pub(super) struct Switch {
     map: MmapRaw,

@@ -106,7 +106,7 @@ impl Tracer {
         Ok(Self { program, counters, log, hooks, hooks_refused, logger, ebpf })
     }
 
-    /// Writes what the programs have logged (impossible state numbers) to this process' log.
+    /// Writes what the programs have logged (transitions without a cell) to this process' log.
     pub(crate) fn flush_log(&mut self) {
         self.logger.flush();
     }

@@ -12,7 +12,7 @@ pub enum Program {
 }
 
 impl Program {
-    /// Its name in metrics, flags and reports: `tp_btf` or `tracepoint`.
+    /// Its name in metrics and reports: `tp_btf` or `tracepoint`.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {

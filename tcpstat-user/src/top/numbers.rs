@@ -43,7 +43,7 @@ pub(super) struct TracerStatus {
     pub(super) consistent: bool,
     /// Time since counts and kernel last agreed.
     pub(super) agreement_age: Option<Duration>,
-    /// Events that the kernel reports as skipped.
+    /// Missed events.
     pub(super) events_missed: u64,
 }
 

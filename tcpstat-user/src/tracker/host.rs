@@ -104,7 +104,7 @@ pub(super) struct TracedHost<'a> {
     snapshots: &'a mut SnapshotRecord,
 }
 
-/// Events that the kernel reports as skipped since the tracer was attached.
+/// Events that were not counted since the tracer was attached, as the kernel or the tracer reports.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct EventsMissed {
     /// Transitions of full sockets.

@@ -57,7 +57,7 @@ impl LazyIterator {
     fn load(&mut self) -> Result<SocketIterator, SnapshotError> {
         match SocketIterator::load() {
             Ok(iterator) => {
-                info!("iter/tcp is loaded: it takes the snapshots when /proc is too slow or fails");
+                info!("iter/tcp is loaded, for snapshots");
                 Ok(iterator)
             }
             Err(error) => {

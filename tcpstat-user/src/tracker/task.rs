@@ -319,7 +319,7 @@ impl Task {
                 family = family_word(family),
                 state = state_word(state),
                 drift,
-                "corrected: the count had drifted from the kernel's list"
+                "corrected: drift is the count minus the snapshot"
             );
         }
     }

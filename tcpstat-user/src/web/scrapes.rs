@@ -157,7 +157,7 @@ impl Shared {
         let in_progress = std::mem::take(&mut state.in_progress);
         state.waiting.extend(in_progress);
         if let Err(cause) = self.start_thread(&mut state) {
-            warn!("starting a thread that answers scrapes without it: {cause}");
+            warn!("cannot start a thread that answers scrapes without it: {cause}");
             // Dropping a request ends it with an error.
             state.waiting.clear();
         }

@@ -1,4 +1,4 @@
-//! Mini-sockets and half-open requests, which make no transitions.
+//! Mini-sockets and half-open requests, of which the tracepoint reports nothing.
 //!
 //! With hooks the snapshot interval is an hour, so that the numbers come from seed and hooks alone. Without
 //! hooks snapshots are frequent, and the tests expect the same numbers.

@@ -1,4 +1,4 @@
-//! How a kernel is booted: in QEMU without KVM, which hosts of continuous integration refuse or have broken.
+//! How a kernel is booted: in QEMU without KVM, which is missing or broken on many CI hosts.
 
 use std::path::{Path, PathBuf};
 use std::process::{self, Command};
@@ -28,7 +28,7 @@ pub(crate) struct Variant {
     /// QEMU's processors. Two take turns: with a thread for each, some kernels panic. Some of the possible
     /// ones are never added.
     processors: &'static str,
-    /// Whether the guest may command QEMU: its monitor is at the other end of the second serial port.
+    /// Whether the guest can send commands to QEMU: its monitor is at the other end of the second serial port.
     has_monitor: bool,
     /// The tests that run in it, if not all.
     pub(crate) filter: Option<&'static str>,

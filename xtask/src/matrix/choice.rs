@@ -38,7 +38,7 @@ impl Package {
     }
 }
 
-/// Whether that is a kernel of its own: not one that stands for the newest of a series.
+/// Whether that is the package of one kernel, not a metapackage for the newest of a series.
 pub(crate) fn is_cloud_kernel(name: &str) -> bool {
     let version = name
         .strip_prefix("linux-image-")

@@ -36,7 +36,7 @@ wait $!
 echo "matrix: tests"
 export TCPSTAT_BIN=/bin/tcpstat TCPSTAT_LOSING_BIN=/bin/tcpstat-losing
 export TCPSTAT_NODE_EXPORTER=/bin/node_exporter TCPSTAT_REQUIRE_KERNEL=1
-# Nobody else is harmed by what the tests do to this machine.
+# The tests may change this guest: nothing else runs in it.
 export TCPSTAT_OWN_MACHINE=1 TCPSTAT_LOSSES=/tmp/losses TCPSTAT_REQUIRE_HOOKS=1
 set --
 while read -r argument; do

@@ -2,7 +2,7 @@
 
 use crate::matrix::choice::Series;
 
-/// What the names of the tests begin with and no other test's contains, why, and on which kernels.
+/// Prefix of the test names, which no other test's name contains; the reason; on which kernels.
 type LeftOut = (&'static str, &'static str, fn(Series) -> bool);
 
 const LEFT_OUT: [LeftOut; 4] = [
@@ -18,7 +18,7 @@ const LEFT_OUT: [LeftOut; 4] = [
     ),
     (
         "lost_transitions_from_",
-        "what is made of them is the same everywhere: the host loses each kind, a guest all kinds at once",
+        "how tcpstat corrects them does not depend on the kernel: the host loses each kind, a guest all kinds at once",
         |_| true,
     ),
     (

@@ -30,7 +30,7 @@ mod left_out;
 mod modules;
 mod report;
 
-/// If no kernels are named, fewer than these are too few.
+/// Minimum number of kernels, if none is named.
 const FEWEST: usize = 4;
 
 /// Kernels are emulated one per processor, though not more than this.

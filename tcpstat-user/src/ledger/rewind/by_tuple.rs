@@ -4,11 +4,9 @@
 //! counts a doubt, and another snapshot is needed:
 //!
 //! - A birth may come without a tuple. Later events of the socket have one. Without a later event, a row in
-//!   the
-//!   same state may be this socket or one that did not change.
+//!   the same state may be this socket or one that did not change.
 //! - Listeners may share a tuple (`SO_REUSEPORT`). If one of them appeared or closed, a row with the tuple
-//!   may be
-//!   this listener or another.
+//!   may be this listener or another.
 
 use std::{
     collections::{HashMap, hash_map::Entry},

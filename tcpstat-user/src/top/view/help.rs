@@ -22,7 +22,7 @@ const KEYS: [(&str, &str); 7] = [
 const COLUMNS: [(&str, &str); 6] = [
     ("1 MIN", "sockets more or fewer than a minute ago"),
     ("IN OUT", "full sockets that enter and leave, per second;"),
-    ("", "mini-sockets and requests make no transition"),
+    ("", "not those of mini-sockets and requests"),
     ("bar", "longest for the state with the most sockets"),
     ("PAST", "one column per update, newest at the right,"),
     ("", "from its lowest to its highest value"),

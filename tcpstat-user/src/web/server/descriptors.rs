@@ -14,7 +14,7 @@ const RESERVE: u64 = 48;
 const MIN_CONNECTIONS: usize = 4;
 
 #[derive(Clone, Copy, Debug, Error)]
-#[error("RLIMIT_NOFILE: {errno}: {soft} descriptors may be open")]
+#[error("cannot raise the limit on open files (RLIMIT_NOFILE): {errno}: it stays at {soft}")]
 pub(crate) struct DescriptorError {
     errno: Errno,
     /// The limit, which did not change; 0 if it is not known.
