@@ -98,8 +98,10 @@ fn unknown_transitions_are_corrected(tracer: &str) -> Result<()> {
     let scrape = exporter.scrape()?;
     let missed = scrape.family("tcpstat_events_missed_total").first().and_then(|it| it.count());
     let missed = missed.context("no tcpstat_events_missed_total")?;
-    ensure!(missed > 0, "every transition was counted");
-    assert_eq!(counted + missed, made);
+    let uncounted = made - counted;
+    ensure!(uncounted > 0, "every transition was counted");
+    // The kernel also reports events of other namespaces that it skips, such as the end of their mini-sockets.
+    ensure!(missed >= uncounted, "{uncounted} uncounted, {missed} missed: {}", exporter.log());
     assert_corrected(&mut exporter)
 }
 
