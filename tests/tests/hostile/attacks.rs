@@ -52,7 +52,7 @@ fn attacked(kind: Kind, addresses: u8) -> Result<()> {
     let (pid, address) = (exporter.pid(), exporter.address());
     let mut kept = Scraper::connect_from([127, 9, 0, 1].into(), address)?;
     kept.scrape()?;
-    let before = descriptors(pid)?;
+    let before = sockets(pid)?;
 
     let sources: Vec<IpAddr> = (1..=addresses).map(|n| [127, 8, 0, n].into()).collect();
     let from_each = CONNECTIONS / sources.len();
@@ -81,7 +81,7 @@ fn attacked(kind: Kind, addresses: u8) -> Result<()> {
 
     drop(attack);
     poll("end of every hostile connection", ATTACK_DEADLINE, PAUSE, || {
-        let now = descriptors(pid)?;
+        let now = sockets(pid)?;
         Ok(if now <= before {
             Progress::Done(())
         } else {
@@ -97,8 +97,13 @@ fn scrape_on_a_new_connection(address: SocketAddr) -> Result<()> {
     Ok(())
 }
 
-fn descriptors(pid: u32) -> Result<usize> {
-    Ok(fs::read_dir(format!("/proc/{pid}/fd"))?.count())
+/// The sockets that the exporter has open. Other descriptors may be added for good: those of the iterator.
+fn sockets(pid: u32) -> Result<usize> {
+    let links = fs::read_dir(format!("/proc/{pid}/fd"))?.filter_map(|entry| {
+        // A descriptor can be closed meanwhile.
+        fs::read_link(entry.ok()?.path()).ok()
+    });
+    Ok(links.filter(|link| link.to_string_lossy().starts_with("socket:")).count())
 }
 
 fn resident_bytes(pid: u32) -> Result<u64> {
