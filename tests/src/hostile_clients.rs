@@ -14,6 +14,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
+use crate::deadline::{Progress, wait_until};
 use crate::priority;
 
 /// How long an attack may take to open its connections, and the server to notice their end: a loaded machine is slow.
@@ -56,6 +57,32 @@ pub struct Attack {
 }
 
 impl Attack {
+    /// Attacks `address` by `connections` from the first `addresses` of 127.8.0.0/24, and returns when as many were
+    /// opened.
+    ///
+    /// # Errors
+    /// Fails as [`Attack::start`], and if they are not open within [`ATTACK_DEADLINE`].
+    pub fn start_from_loopback(
+        kind: Kind,
+        addresses: u8,
+        connections: usize,
+        address: SocketAddr,
+    ) -> Result<Self> {
+        let sources: Vec<IpAddr> = (1..=addresses).map(|n| [127, 8, 0, n].into()).collect();
+        let from_each = connections / sources.len();
+        let attack = Self::start(kind, sources, from_each, address)?;
+        let enough = u64::try_from(connections)?;
+        wait_until("attack", ATTACK_DEADLINE, || {
+            let opened = attack.opened();
+            Ok(if opened >= enough {
+                Progress::Done(())
+            } else {
+                Progress::NotYet(opened.to_string())
+            })
+        })?;
+        Ok(attack)
+    }
+
     /// Attacks `address` by `from_each` connections from each of `sources`, in the network namespace of the calling
     /// thread.
     ///

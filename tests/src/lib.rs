@@ -24,6 +24,7 @@ pub mod hostile_exporter;
 mod kernel_gate;
 pub mod loopback;
 pub mod map_reader;
+pub mod memory;
 pub mod mounts;
 pub mod netns;
 pub mod network;

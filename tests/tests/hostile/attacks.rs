@@ -4,16 +4,17 @@
 //! [`Scraper`] fails. How long they take is measured by the part `attack` of `cargo xtask bench`.
 
 use std::fs;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use tcpstat_tests::deadline::{Progress, poll, wait_until};
+use tcpstat_tests::deadline::{Progress, poll};
 use tcpstat_tests::events::EventStream;
 use tcpstat_tests::exporter::Exporter;
 use tcpstat_tests::harness::{Test, kernel_test};
 use tcpstat_tests::hostile_clients::{ATTACK_DEADLINE, Attack, Kind};
+use tcpstat_tests::memory::resident_bytes;
 use tcpstat_tests::priority;
 use tcpstat_tests::scraper::Scraper;
 
@@ -54,14 +55,7 @@ fn attacked(kind: Kind, addresses: u8) -> Result<()> {
     kept.scrape()?;
     let before = sockets(pid)?;
 
-    let sources: Vec<IpAddr> = (1..=addresses).map(|n| [127, 8, 0, n].into()).collect();
-    let from_each = CONNECTIONS / sources.len();
-    let attack = Attack::start(kind, sources, from_each, address)?;
-    let enough = u64::try_from(CONNECTIONS)?;
-    wait_until("attack", ATTACK_DEADLINE, || {
-        let opened = attack.opened();
-        Ok(if opened >= enough { Progress::Done(()) } else { Progress::NotYet(opened.to_string()) })
-    })?;
+    let attack = Attack::start_from_loopback(kind, addresses, CONNECTIONS, address)?;
 
     priority::set(priority::HIGHEST)?;
     for number in 0..SCRAPES {
@@ -104,10 +98,4 @@ fn sockets(pid: u32) -> Result<usize> {
         fs::read_link(entry.ok()?.path()).ok()
     });
     Ok(links.filter(|link| link.to_string_lossy().starts_with("socket:")).count())
-}
-
-fn resident_bytes(pid: u32) -> Result<u64> {
-    let text = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-    Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
 }

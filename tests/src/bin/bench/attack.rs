@@ -1,13 +1,11 @@
 //! Scrapes beside thousands of hostile connections, and without them.
 
-use std::net::{IpAddr, SocketAddr};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use tcpstat_tests::deadline::{Progress, wait_until};
 use tcpstat_tests::exporter::Exporter;
-use tcpstat_tests::hostile_clients::{ATTACK_DEADLINE, Attack, Kind};
+use tcpstat_tests::hostile_clients::{Attack, Kind};
 use tcpstat_tests::priority;
 use tcpstat_tests::scraper::Scraper;
 
@@ -61,7 +59,9 @@ pub(crate) fn measure(effort: Effort, samples: &mut Samples) -> Result<()> {
         priority::set(priority::of_unit()?)?;
         let exporter = Exporter::start(&[])?;
         let address = exporter.address();
-        let attack = kind.map(|kind| attack(kind, connections, address)).transpose()?;
+        let attack = kind
+            .map(|kind| Attack::start_from_loopback(kind, ADDRESSES, connections, address))
+            .transpose()?;
         // The scraper stands for another machine.
         priority::set(priority::HIGHEST)?;
         for _ in 0..scrapes {
@@ -74,17 +74,4 @@ pub(crate) fn measure(effort: Effort, samples: &mut Samples) -> Result<()> {
         drop(attack);
     }
     Ok(())
-}
-
-/// Waits until that many connections were opened.
-fn attack(kind: Kind, connections: usize, address: SocketAddr) -> Result<Attack> {
-    let sources: Vec<IpAddr> = (1..=ADDRESSES).map(|n| [127, 8, 0, n].into()).collect();
-    let from_each = connections / sources.len();
-    let attack = Attack::start(kind, sources, from_each, address)?;
-    let enough = u64::try_from(connections)?;
-    wait_until("attack", ATTACK_DEADLINE, || {
-        let opened = attack.opened();
-        Ok(if opened >= enough { Progress::Done(()) } else { Progress::NotYet(opened.to_string()) })
-    })?;
-    Ok(attack)
 }

@@ -1,12 +1,12 @@
 //! Scrapes, snapshots and memory, with more and more sockets.
 
 use std::env;
-use std::fs;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use tcpstat_tests::exporter::Exporter;
+use tcpstat_tests::memory::resident_bytes;
 use tcpstat_tests::node_exporter::NodeExporter;
 use tcpstat_tests::population::Population;
 use tcpstat_tests::scraper::Scraper;
@@ -70,8 +70,8 @@ fn scrapes(sockets: usize, rounds: usize, samples: &mut Samples) -> Result<()> {
         samples.add("ss", sockets, timed(Command::new("ss").arg("-tan"))?);
         eprintln!("    scrapes: round {round} of {rounds}");
     }
-    samples.add("memory", sockets, resident_bytes(exporter.pid())?);
-    samples.add("node_exporter_memory", sockets, resident_bytes(node_exporter.pid())?);
+    samples.add("memory", sockets, resident_bytes(exporter.pid())? as f64);
+    samples.add("node_exporter_memory", sockets, resident_bytes(node_exporter.pid())? as f64);
     Ok(())
 }
 
@@ -102,11 +102,4 @@ fn timed(command: &mut Command) -> Result<f64> {
     let status = status.with_context(|| format!("start {command:?}"))?;
     ensure!(status.success(), "{command:?}: {status}");
     Ok(started.elapsed().as_secs_f64())
-}
-
-fn resident_bytes(pid: u32) -> Result<f64> {
-    let text = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-    let kibibytes: f64 = line.trim().trim_end_matches(" kB").parse()?;
-    Ok(kibibytes * 1024.0)
 }
