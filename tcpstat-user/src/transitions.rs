@@ -101,6 +101,12 @@ fn index(family: Family, old: State, new: State) -> Option<usize> {
     place(old, new).map(|place| cell(Bank::Plain, family, place))
 }
 
+/// The index of a transition in [`TRANSITIONS`]; `None` if full sockets do not make it.
+#[must_use]
+pub(crate) fn full_place(old: State, new: State) -> Option<usize> {
+    place(old, new).filter(|&place| place < FULL_TRANSITIONS)
+}
+
 /// The object that makes the transition.
 #[must_use]
 pub const fn object_of(old: State, new: State) -> Object {

@@ -2,7 +2,7 @@
 
 use crate::{
     states::{Family, PerState, State},
-    transitions::{TRANSITIONS, Transitions},
+    transitions::{TRANSITIONS, Transitions, full_place},
 };
 
 /// A time, by both clocks.
@@ -61,8 +61,8 @@ impl Sample {
     /// Transitions from `old` to `new` since the start; `None` without a tracer, and if the transition is
     /// not in [`TRANSITIONS`].
     pub(crate) fn transitions(&self, family: Family, old: State, new: State) -> Option<u64> {
-        let place = TRANSITIONS.iter().position(|&listed| listed == (old, new))?;
-        Some(self.transitions.as_ref()?[family as usize][place])
+        let transitions = self.transitions.as_ref()?;
+        Some(transitions[family as usize][full_place(old, new)?])
     }
 }
 
@@ -89,8 +89,7 @@ impl Rates {
 
     /// Transitions from `old` to `new` per second; 0 if the transition is not in [`TRANSITIONS`].
     pub(crate) fn per_second(&self, family: Family, old: State, new: State) -> f64 {
-        let place = TRANSITIONS.iter().position(|&listed| listed == (old, new));
-        place.map_or(0.0, |place| self.0[family as usize][place])
+        full_place(old, new).map_or(0.0, |place| self.0[family as usize][place])
     }
 }
 
