@@ -1,6 +1,6 @@
 //! The sockstat check: the sum of some gauges against one of the kernel's own counts.
 //!
-//! sockstat's `inuse` counts hashed full sockets, and its `tw` mini-sockets. At rest each equals the sum of
+//! sockstat's `inuse` counts hashed full sockets, and its `tw` mini-sockets. In calm each equals the sum of
 //! its gauges. During a transition it may differ, because the event comes before the socket is hashed or
 //! unhashed. So a difference counts only if the counters did not change while sockstat was read, and if a
 //! second sample shows it too.

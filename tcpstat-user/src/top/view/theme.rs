@@ -90,7 +90,7 @@ impl Theme {
         self.coloured(Color::Cyan).add_modifier(Modifier::DIM)
     }
 
-    /// For problems. The text says so too.
+    /// For problems, which the text names as well.
     pub(super) fn alert(self) -> Style {
         self.coloured(Color::Yellow).add_modifier(Modifier::BOLD)
     }
