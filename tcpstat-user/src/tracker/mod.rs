@@ -5,12 +5,14 @@
 //! wrong it reconciles at once. It also reconciles in calm after many transitions. If the program misses
 //! too many events, it switches to another program.
 
+mod active_tracer;
 mod health;
-mod host;
 mod iterator;
+mod namespace;
 mod pace;
 mod programs;
 mod published;
+mod reader;
 mod rows;
 mod scrape;
 mod snapshot;
