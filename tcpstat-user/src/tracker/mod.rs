@@ -6,6 +6,7 @@
 //! too many events, it switches to another program.
 
 mod active_tracer;
+mod budget;
 mod health;
 mod iterator;
 mod namespace;
@@ -14,6 +15,7 @@ mod programs;
 mod published;
 mod reader;
 mod rows;
+mod schedule;
 mod scrape;
 mod snapshot;
 mod sources;

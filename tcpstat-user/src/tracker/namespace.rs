@@ -1,5 +1,7 @@
 //! One network namespace: its ledger, and when and why it is checked and reconciled.
 
+mod publication;
+
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -8,13 +10,13 @@ use std::{
 use tracing::{debug, info, warn};
 
 use super::{
-    Health, LastSnapshot, Live, Published, Reason, SnapshotError,
+    Health, LastSnapshot, Reason, SnapshotError,
     active_tracer::{ActiveTracer, Counts},
     reader::Reader,
+    schedule::Intervals,
     sources::Sources,
 };
 use crate::{
-    clock,
     kernel::Tracer,
     ledger::{
         audit::Audit,
@@ -41,12 +43,15 @@ const BUDGET: u32 = 10;
 /// A namespace whose sockets are counted, or listed only.
 pub(super) struct Namespace {
     reader: Reader,
+    seeded: bool,
     /// `None` before the seed and without a tracer.
     audit: Option<Audit>,
     /// `consistent` and `mismatches` are those of the audit.
     health: Health,
     corrections: PerState<u64>,
     last_reconcile: Instant,
+    /// Why the next turn is due early; `None` if it is not.
+    wanted: Option<Reason>,
     /// Transitions counted at the last check.
     counted_at_check: u64,
     /// Counts when a snapshot last verified the ledger.
@@ -67,10 +72,12 @@ impl Namespace {
     pub(super) fn new(sources: Sources) -> Self {
         Self {
             reader: Reader::new(sources),
+            seeded: false,
             audit: None,
             health: Health::default(),
             corrections: PerState::default(),
             last_reconcile: Instant::now(),
+            wanted: None,
             counted_at_check: 0,
             verified: Counts::default(),
             agreements_published: 0,
@@ -89,29 +96,27 @@ impl Namespace {
         self.reader.last()
     }
 
-    /// The time between two snapshots.
-    pub(super) fn snapshot_interval(&self) -> Duration {
-        self.reader.interval()
+    /// How long after a turn the next one is due.
+    pub(super) fn intervals(&self) -> Intervals {
+        Intervals { check: self.check_interval(), snapshot: self.reader.interval() }
     }
 
-    /// The time between two checks; `None` if there is nothing to check, because no tracer counts.
-    pub(super) fn check_interval(&self) -> Option<Duration> {
-        let audit = self.audit.as_ref()?;
-        let fast = !audit.consistent() || self.unverified() >= MANY_TRANSITIONS;
-        Some(if fast { FAST_CHECK_INTERVAL } else { CHECK_INTERVAL })
+    /// How long snapshots and checks took since the last call, without pauses.
+    pub(super) fn take_cost(&mut self) -> Duration {
+        self.reader.take_cost()
     }
 
     /// Seeds the ledger. Without a tracer, takes the first snapshot.
     ///
     /// # Errors
     /// The error of the first snapshot that fails.
-    pub(super) fn seed(&mut self, tracer: Option<&mut ActiveTracer>) -> Result<(), SnapshotError> {
+    pub(super) fn seed(&mut self, tracer: Option<&mut Tracer>) -> Result<(), SnapshotError> {
         if let Err(error) = self.procfs().sockstat() {
             warn!(%error, "sockstat cannot be read: the gauges are checked at snapshots only");
         }
         match tracer {
             None => self.reader.snapshot()?,
-            Some(ActiveTracer { tracer, .. }) => {
+            Some(tracer) => {
                 let hooks = tracer.hooks;
                 let (audit, exact) = Audit::seed(hooks, &mut self.reader.traced(tracer))?;
                 if !exact {
@@ -122,6 +127,7 @@ impl Namespace {
                 self.audit = Some(audit);
             }
         }
+        self.seeded = true;
         self.last_reconcile = Instant::now();
         Ok(())
     }
@@ -171,6 +177,21 @@ impl Namespace {
         due.then_some(Reason::AfterChurn)
     }
 
+    /// Notes why the next turn of this namespace is due before its interval has passed.
+    pub(super) fn want_snapshot(&mut self, reason: Reason) {
+        self.wanted = Some(reason);
+    }
+
+    /// Takes a turn: reconciles, or seeds the ledger if that was not possible before.
+    pub(super) fn list(&mut self, active: Option<&mut ActiveTracer>) {
+        if self.seeded {
+            let reason = self.wanted.take().unwrap_or(Reason::Interval);
+            self.reconcile(active, reason);
+        } else if let Err(error) = self.seed(active.map(|active| &mut active.tracer)) {
+            self.note_failure(&error);
+        }
+    }
+
     /// Compares the ledger with snapshots, and corrects it. Without a tracer, takes a snapshot.
     pub(super) fn reconcile(&mut self, active: Option<&mut ActiveTracer>, reason: Reason) {
         let before = active.as_deref().map(ActiveTracer::counts).unwrap_or_default();
@@ -191,11 +212,7 @@ impl Namespace {
                     info!("snapshots succeed again");
                 }
             }
-            Err(error) => {
-                if !std::mem::replace(&mut self.snapshot_failed, true) {
-                    warn!("snapshot failed, the numbers of the last one are kept: {error}");
-                }
-            }
+            Err(error) => self.note_failure(&error),
         }
         if reason == Reason::Interval {
             self.families_reconciled = false;
@@ -203,42 +220,17 @@ impl Namespace {
         self.last_reconcile = Instant::now();
     }
 
-    /// What a scrape of this namespace needs. `active` is the tracer that counts.
-    pub(super) fn publication(&mut self, active: Option<&ActiveTracer>) -> Published {
-        let mut published = Published {
-            live: None,
-            snapshot: self.reader.last().cloned(),
-            snapshot_interval: self.reader.interval(),
-            snapshot_errors: self.reader.errors(),
-            drift: PerState::default(),
-            corrections: self.corrections,
-            events_missed: active.map_or(0, ActiveTracer::missed),
-            tracer_changes: active.map_or(0, ActiveTracer::changes),
-            health: self.health,
-        };
-        let (Some(audit), Some(ActiveTracer { tracer, .. })) = (&self.audit, active) else {
-            return published;
-        };
-        published.live = Some(Arc::new(Live {
-            program: tracer.program,
-            hooks: tracer.hooks,
-            counters: tracer.counters.clone(),
-            ledger: audit.ledger().clone(),
-            carried: self.carried.clone(),
-            checks: audit.checks().clone(),
-            changed_family: audit.changed_family(),
-        }));
-        published.drift = *audit.drift();
-        if audit.agreements() != self.agreements_published {
-            self.agreements_published = audit.agreements();
-            self.health.last_agreement = Some(clock::now());
+    /// `None` if there is nothing to check, because no tracer counts.
+    fn check_interval(&self) -> Option<Duration> {
+        let audit = self.audit.as_ref()?;
+        let fast = !audit.consistent() || self.unverified() >= MANY_TRANSITIONS;
+        Some(if fast { FAST_CHECK_INTERVAL } else { CHECK_INTERVAL })
+    }
+
+    fn note_failure(&mut self, error: &SnapshotError) {
+        if !std::mem::replace(&mut self.snapshot_failed, true) {
+            warn!("snapshot failed, the numbers of the last one are kept: {error}");
         }
-        published.health = Health {
-            consistent: audit.consistent(),
-            mismatches: audit.mismatches(),
-            ..self.health
-        };
-        published
     }
 
     /// Transitions between the last verification and the last check.

@@ -1,6 +1,7 @@
 //! The tracker's thread: gives each namespace its turns, and publishes their results.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -13,7 +14,10 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::{
-    Published, Reason, Tracker, TrackerError, active_tracer::ActiveTracer, namespace::Namespace,
+    Published, Tracker, TrackerError,
+    active_tracer::ActiveTracer,
+    namespace::Namespace,
+    schedule::{Schedule, Slot, Turn},
     sources::Sources,
 };
 use crate::kernel::{Program, release_memory};
@@ -21,12 +25,26 @@ use crate::kernel::{Program, release_memory};
 /// Wakes the thread: it checks, and sees whether it has to stop.
 pub(super) struct Wake;
 
-/// What the thread owns. It alone changes the ledger.
+/// What the thread owns. It alone changes the ledgers.
 pub(super) struct Task {
-    own: Namespace,
+    namespaces: Namespaces,
+    schedule: Schedule,
     /// `None` if there are snapshots only.
     tracer: Option<ActiveTracer>,
     publish: watch::Sender<Arc<Published>>,
+}
+
+/// The namespaces that take turns.
+struct Namespaces {
+    own: Namespace,
+    others: BTreeMap<Slot, Namespace>,
+}
+
+impl Namespaces {
+    /// A namespace that takes turns; `None` if it has left.
+    fn get_mut(&mut self, slot: Slot) -> Option<&mut Namespace> {
+        if slot == Slot::OWN { Some(&mut self.own) } else { self.others.get_mut(&slot) }
+    }
 }
 
 impl Task {
@@ -34,10 +52,13 @@ impl Task {
         let Tracker { procfs, tracer, programs, source, snapshot_interval } = tracker;
         let sources = Sources::new(procfs, source, snapshot_interval, tracer.is_some());
         let tracer = tracer.map(|tracer| ActiveTracer::new(tracer, &programs));
-        Self { own: Namespace::new(sources), tracer, publish }
+        let own = Namespace::new(sources);
+        let schedule = Schedule::new(own.intervals(), Instant::now());
+        let namespaces = Namespaces { own, others: BTreeMap::new() };
+        Self { namespaces, schedule, tracer, publish }
     }
 
-    /// Seeds the ledger, then works until it is woken after `stopping` was set.
+    /// Seeds the own namespace, then gives turns until it is woken after `stopping` was set.
     ///
     /// # Errors
     /// [`TrackerError::Seed`].
@@ -47,82 +68,131 @@ impl Task {
         stopping: &AtomicBool,
     ) -> Result<(), TrackerError> {
         self.seed()?;
-        let mut next_snapshot = Instant::now() + self.own.snapshot_interval();
-        let mut next_check = self.next_check();
         loop {
-            let due = next_check.map_or(next_snapshot, |check| check.min(next_snapshot));
-            let woken = woken.recv_timeout(due.saturating_duration_since(Instant::now()));
+            let now = Instant::now();
+            let woken = woken.recv_timeout(self.schedule.due(now) - now);
             if stopping.load(Ordering::Acquire) {
                 return Ok(());
             }
             match woken {
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
                 Ok(Wake) => self.check(),
-                Err(RecvTimeoutError::Timeout) if Instant::now() >= next_snapshot => {
-                    self.reconcile(Reason::Interval);
-                    next_snapshot = Instant::now() + self.own.snapshot_interval();
-                    next_check = self.next_check();
-                }
-                Err(RecvTimeoutError::Timeout) => {
-                    self.check();
-                    next_check = self.next_check();
-                }
+                Err(RecvTimeoutError::Timeout) => match self.schedule.turn(Instant::now()) {
+                    Some(Turn::Snapshot(slot)) => self.list(slot),
+                    Some(Turn::Check) => {
+                        self.check();
+                        self.note_check(Slot::OWN);
+                        self.check_others();
+                    }
+                    None => {}
+                },
             }
         }
     }
 
-    fn next_check(&self) -> Option<Instant> {
-        Some(Instant::now() + self.own.check_interval()?)
+    /// Lets another namespace take turns, before its seed.
+    #[cfg_attr(not(test), expect(dead_code, reason = "nothing finds other namespaces yet"))]
+    fn add(&mut self, slot: Slot, namespace: Namespace) {
+        self.namespaces.others.insert(slot, namespace);
+        self.schedule.add(slot, Instant::now());
+    }
+
+    /// Forgets another namespace.
+    fn remove(&mut self, slot: Slot) {
+        self.namespaces.others.remove(&slot);
+        self.schedule.remove(slot);
     }
 
     fn seed(&mut self) -> Result<(), TrackerError> {
-        self.own.seed(self.tracer.as_mut()).map_err(TrackerError::Seed)?;
+        let own = &mut self.namespaces.own;
+        own.seed(self.tracer.as_mut().map(|active| &mut active.tracer))
+            .map_err(TrackerError::Seed)?;
         self.publish();
-        if let Some(snapshot) = self.own.last_snapshot() {
+        let own = &self.namespaces.own;
+        if let Some(snapshot) = own.last_snapshot() {
             let (sockets, source) = (snapshot.tally.rows, snapshot.source.word());
             info!(sockets, source, duration = ?snapshot.duration, "ready");
             // The start needed memory that is free now.
             release_memory();
         }
+        self.note_snapshot(Slot::OWN);
         Ok(())
     }
 
-    /// Reads what the kernel gives at constant cost. Switches the program, or reconciles, if there is a
-    /// reason.
+    /// Checks the own namespace. Switches the program, or reconciles, if there is a reason.
     fn check(&mut self) {
         let Some(active) = &mut self.tracer else { return };
         if let Some(better) = active.check() {
             self.switch_program(better);
             return;
         }
-        match self.own.check(active) {
-            Some(reason) => self.reconcile(reason),
-            None => self.publish(),
+        let own = &mut self.namespaces.own;
+        if let Some(reason) = own.check(active) {
+            own.reconcile(Some(active), reason);
         }
+        self.publish();
+    }
+
+    /// Checks the others that are due. If there is a reason to reconcile one, its next turn is due.
+    fn check_others(&mut self) {
+        while let Some(slot) = self.schedule.check_beside(Instant::now()) {
+            let (Some(namespace), Some(active)) =
+                (self.namespaces.others.get_mut(&slot), &mut self.tracer)
+            else {
+                return self.remove(slot);
+            };
+            if let Some(reason) = namespace.check(active) {
+                namespace.want_snapshot(reason);
+                self.schedule.hurry(slot, Instant::now());
+            }
+            self.note_check(slot);
+        }
+    }
+
+    /// Gives a namespace its turn.
+    fn list(&mut self, slot: Slot) {
+        let Some(namespace) = self.namespaces.get_mut(slot) else { return self.remove(slot) };
+        namespace.list(self.tracer.as_mut());
+        if slot == Slot::OWN {
+            self.publish();
+        }
+        self.note_snapshot(slot);
+    }
+
+    fn note_check(&mut self, slot: Slot) {
+        let Some(namespace) = self.namespaces.get_mut(slot) else { return };
+        let (took, next) = (namespace.take_cost(), namespace.intervals().check);
+        self.schedule.checked(slot, Instant::now(), took, next);
+    }
+
+    fn note_snapshot(&mut self, slot: Slot) {
+        let Some(namespace) = self.namespaces.get_mut(slot) else { return };
+        let (took, next) = (namespace.take_cost(), namespace.intervals());
+        self.schedule.listed(slot, Instant::now(), took, next);
     }
 
     /// Lets `program` count from now on, after a seed of its own. If it cannot be loaded or seeded, the
     /// current program continues.
     fn switch_program(&mut self, program: Program) {
         let Some(active) = &mut self.tracer else { return };
-        let Some(mut tracer) = active.load(program, self.own.procfs()) else { return };
-        if let Err(error) = self.own.reseed(&mut tracer) {
+        let own = &mut self.namespaces.own;
+        let Some(mut tracer) = active.load(program, own.procfs()) else { return };
+        if let Err(error) = own.reseed(&mut tracer) {
             warn!(%error, "too many missed events, and seeding the other program failed");
             return;
         }
         let old = active.replace(tracer);
-        self.own.carry_over(&old, active);
+        own.carry_over(&old, active);
         drop(old);
         self.publish();
     }
 
-    fn reconcile(&mut self, reason: Reason) {
-        self.own.reconcile(self.tracer.as_mut(), reason);
-        self.publish();
-    }
-
+    /// Publishes the own namespace. Nothing shows the others yet.
     fn publish(&mut self) {
-        let published = self.own.publication(self.tracer.as_ref());
+        let published = self.namespaces.own.publication(self.tracer.as_ref());
         self.publish.send_replace(Arc::new(published));
     }
 }
+
+#[cfg(test)]
+mod tests;
