@@ -1,4 +1,4 @@
-//! A bound on the time that some work takes. No clock: times are parameters.
+//! A bound on the CPU time that some work takes. No clock: times are parameters.
 
 use std::time::{Duration, Instant};
 
@@ -27,7 +27,7 @@ impl Budget {
         now + self.paid_at.saturating_duration_since(savings_last_until)
     }
 
-    /// Notes that work took so long, until now.
+    /// Notes that work, which ended now, took so much CPU time.
     pub(super) fn spend(&mut self, now: Instant, took: Duration) {
         self.paid_at = self.paid_at.max(now) + took * self.share;
     }

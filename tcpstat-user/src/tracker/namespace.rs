@@ -101,11 +101,6 @@ impl Namespace {
         Intervals { check: self.check_interval(), snapshot: self.reader.interval() }
     }
 
-    /// How long snapshots and checks took since the last call, without pauses.
-    pub(super) fn take_cost(&mut self) -> Duration {
-        self.reader.take_cost()
-    }
-
     /// Seeds the ledger. Without a tracer, takes the first snapshot.
     ///
     /// # Errors

@@ -1,9 +1,6 @@
 //! What the tracker reads of one network namespace: its procfs, its sources of snapshots, and its counters.
 
-use std::{
-    thread,
-    time::{Duration, Instant},
-};
+use std::{thread, time::Duration};
 
 use tracing::{debug, warn};
 
@@ -30,14 +27,11 @@ pub(super) struct Reader {
     errors: u64,
     /// Whether a row that did not parse was logged, which happens once.
     broken_row_logged: bool,
-    /// What [`Reader::take_cost`] gives.
-    cost: Duration,
 }
 
 impl Reader {
     pub(super) fn new(sources: Sources) -> Self {
-        let cost = Duration::ZERO;
-        Self { sources, last: None, errors: 0, broken_row_logged: false, cost }
+        Self { sources, last: None, errors: 0, broken_row_logged: false }
     }
 
     /// The procfs that lists the namespace.
@@ -65,17 +59,12 @@ impl Reader {
         self.errors
     }
 
-    /// How long snapshots and samples took since the last call, also those that failed.
-    pub(super) fn take_cost(&mut self) -> Duration {
-        std::mem::take(&mut self.cost)
-    }
-
     /// Takes a snapshot without an event log.
     ///
     /// # Errors
     /// [`SnapshotError`].
     pub(super) fn snapshot(&mut self) -> Result<(), SnapshotError> {
-        let snapshot = self.measure(Sources::snapshot)?;
+        let snapshot = self.sources.snapshot().inspect_err(|_| self.errors += 1)?;
         self.record(&snapshot);
         Ok(())
     }
@@ -83,16 +72,6 @@ impl Reader {
     /// The reader with the tracer that counts in its namespace.
     pub(super) fn traced<'a>(&'a mut self, tracer: &'a mut Tracer) -> TracedReader<'a> {
         TracedReader { reader: self, tracer }
-    }
-
-    fn measure<T>(
-        &mut self,
-        snapshot: impl FnOnce(&mut Sources) -> Result<T, SnapshotError>,
-    ) -> Result<T, SnapshotError> {
-        let started = Instant::now();
-        let result = snapshot(&mut self.sources);
-        self.cost += started.elapsed();
-        result.inspect_err(|_| self.errors += 1)
     }
 
     fn record(&mut self, snapshot: &Snapshot) {
@@ -125,15 +104,15 @@ impl World for TracedReader<'_> {
 
     fn snapshot(&mut self) -> Result<RewoundSnapshot, SnapshotError> {
         let Tracer { log, hooks, .. } = &mut *self.tracer;
+        let Reader { sources, errors, .. } = &mut *self.reader;
         let (snapshot, rewound) =
-            self.reader.measure(|sources| sources.rewound_snapshot(log, *hooks))?;
+            sources.rewound_snapshot(log, *hooks).inspect_err(|_| *errors += 1)?;
         self.reader.record(&snapshot);
         Ok(rewound)
     }
 
     /// During churn it takes some tries until no transition happens meanwhile.
     fn sample(&mut self) -> SockstatSample {
-        let started = Instant::now();
         let take = || sample(&self.tracer.counters, self.reader.procfs()).0;
         let mut taken = take();
         for _ in 1..SAMPLE_TRIES {
@@ -142,7 +121,6 @@ impl World for TracedReader<'_> {
             }
             taken = take();
         }
-        self.reader.cost += started.elapsed();
         taken
     }
 

@@ -157,7 +157,7 @@ impl Schedule {
         checks.filter(|&(due, _)| due <= now + CHECK_EARLY).min().map(|(_, slot)| slot)
     }
 
-    /// Notes a check that ended now.
+    /// Notes a check that ended now. `took` is CPU time.
     pub(super) fn checked(
         &mut self,
         slot: Slot,
@@ -184,7 +184,7 @@ impl Schedule {
         }
     }
 
-    /// Notes that the turn of a namespace ended now, for which its snapshots took so long.
+    /// Notes the turn of a namespace, which ended now. `took` is CPU time.
     pub(super) fn listed(
         &mut self,
         slot: Slot,

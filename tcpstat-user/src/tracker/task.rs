@@ -7,7 +7,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
         mpsc::{Receiver, RecvTimeoutError},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::watch;
@@ -20,7 +20,10 @@ use super::{
     schedule::{Schedule, Slot, Turn},
     sources::Sources,
 };
-use crate::kernel::{Program, release_memory};
+use crate::{
+    clock,
+    kernel::{Program, release_memory},
+};
 
 /// Wakes the thread: it checks, and sees whether it has to stop.
 pub(super) struct Wake;
@@ -81,7 +84,8 @@ impl Task {
                     Some(Turn::Snapshot(slot)) => self.list(slot),
                     Some(Turn::Check) => {
                         self.check();
-                        self.note_check(Slot::OWN);
+                        let next = self.namespaces.own.intervals().check;
+                        self.schedule.checked(Slot::OWN, Instant::now(), Duration::ZERO, next);
                         self.check_others();
                     }
                     None => {}
@@ -115,7 +119,8 @@ impl Task {
             // The start needed memory that is free now.
             release_memory();
         }
-        self.note_snapshot(Slot::OWN);
+        let next = own.intervals();
+        self.schedule.listed(Slot::OWN, Instant::now(), Duration::ZERO, next);
         Ok(())
     }
 
@@ -141,33 +146,28 @@ impl Task {
             else {
                 return self.remove(slot);
             };
-            if let Some(reason) = namespace.check(active) {
+            let cpu = clock::thread_cpu();
+            let reason = namespace.check(active);
+            let took = clock::thread_cpu().saturating_sub(cpu);
+            let (now, next) = (Instant::now(), namespace.intervals().check);
+            self.schedule.checked(slot, now, took, next);
+            if let Some(reason) = reason {
                 namespace.want_snapshot(reason);
-                self.schedule.hurry(slot, Instant::now());
+                self.schedule.hurry(slot, now);
             }
-            self.note_check(slot);
         }
     }
 
     /// Gives a namespace its turn.
     fn list(&mut self, slot: Slot) {
         let Some(namespace) = self.namespaces.get_mut(slot) else { return self.remove(slot) };
+        let cpu = clock::thread_cpu();
         namespace.list(self.tracer.as_mut());
+        let took = clock::thread_cpu().saturating_sub(cpu);
+        let next = namespace.intervals();
         if slot == Slot::OWN {
             self.publish();
         }
-        self.note_snapshot(slot);
-    }
-
-    fn note_check(&mut self, slot: Slot) {
-        let Some(namespace) = self.namespaces.get_mut(slot) else { return };
-        let (took, next) = (namespace.take_cost(), namespace.intervals().check);
-        self.schedule.checked(slot, Instant::now(), took, next);
-    }
-
-    fn note_snapshot(&mut self, slot: Slot) {
-        let Some(namespace) = self.namespaces.get_mut(slot) else { return };
-        let (took, next) = (namespace.take_cost(), namespace.intervals());
         self.schedule.listed(slot, Instant::now(), took, next);
     }
 

@@ -1,6 +1,6 @@
 //! The turns of namespaces that are folders with the files of a procfs.
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, path::Path};
 
 use tempfile::TempDir;
 
