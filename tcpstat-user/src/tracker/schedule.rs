@@ -220,4 +220,8 @@ impl Schedule {
 }
 
 #[cfg(test)]
+mod run;
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests;

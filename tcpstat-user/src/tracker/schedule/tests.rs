@@ -1,146 +1,6 @@
-//! The schedule as a specification: a model of time runs it for hours.
+//! The schedule as a specification.
 
-use super::*;
-
-const MS: Duration = Duration::from_millis(1);
-const SECOND: Duration = Duration::from_secs(1);
-const MINUTE: Duration = Duration::from_mins(1);
-
-/// The intervals of the own namespace.
-const OWN: Intervals = Intervals { check: Some(SECOND), snapshot: Duration::from_secs(15) };
-/// The intervals of all others.
-const OTHER: Intervals = Intervals { check: Some(SECOND), snapshot: Duration::from_mins(5) };
-/// What a check takes: two files of /proc.
-const CHECK: Duration = Duration::from_micros(50);
-/// What a snapshot of a small namespace takes: the kernel goes through the hash table for each family.
-const SMALL: Duration = Duration::from_micros(7_500);
-
-/// A clock, and what happened.
-struct Run {
-    start: Instant,
-    now: Instant,
-    schedule: Schedule,
-    /// What a snapshot takes; [`SMALL`] for those that are not here.
-    costs: BTreeMap<Slot, Duration>,
-    /// Namespaces whose every check fails.
-    differing: Vec<Slot>,
-    /// When each snapshot began.
-    snapshots: Vec<(Instant, Slot)>,
-    checks: Vec<(Instant, Slot)>,
-    /// What the others took.
-    took: Duration,
-}
-
-impl Run {
-    fn new() -> Self {
-        let now = Instant::now();
-        Self {
-            start: now,
-            now,
-            schedule: Schedule::new(OWN, now),
-            costs: BTreeMap::new(),
-            differing: Vec::new(),
-            snapshots: Vec::new(),
-            checks: Vec::new(),
-            took: Duration::ZERO,
-        }
-    }
-
-    /// A run with so many other namespaces, which are all there at the start.
-    fn with(others: u32) -> Self {
-        let mut run = Self::new();
-        (1..=others).for_each(|slot| run.schedule.add(Slot(slot), run.now));
-        run
-    }
-
-    /// The same, after the seeds.
-    fn seeded(others: u32) -> Self {
-        let mut run = Self::with(others);
-        run.go_on(MINUTE);
-        run.forget();
-        run
-    }
-
-    /// Counts from now on.
-    fn forget(&mut self) {
-        self.start = self.now;
-        self.took = Duration::ZERO;
-        self.snapshots.clear();
-        self.checks.clear();
-    }
-
-    /// Does what the tracker does, for so long.
-    fn go_on(&mut self, time: Duration) {
-        let end = self.now + time;
-        loop {
-            let due = self.schedule.due(self.now);
-            assert!(due >= self.now);
-            if due > end {
-                self.now = end;
-                return;
-            }
-            self.now = due;
-            match self.schedule.turn(self.now).expect("a turn is due") {
-                Turn::Snapshot(slot) => self.list(slot),
-                Turn::Check => {
-                    self.check(Slot::OWN);
-                    while let Some(slot) = self.schedule.check_beside(self.now) {
-                        self.check(slot);
-                    }
-                }
-            }
-        }
-    }
-
-    fn list(&mut self, slot: Slot) {
-        self.snapshots.push((self.now, slot));
-        let took = self.costs.get(&slot).copied().unwrap_or(SMALL);
-        self.pass(slot, took);
-        let intervals = if slot == Slot::OWN { OWN } else { OTHER };
-        self.schedule.listed(slot, self.now, took, intervals);
-    }
-
-    fn check(&mut self, slot: Slot) {
-        self.checks.push((self.now, slot));
-        self.pass(slot, CHECK);
-        self.schedule.checked(slot, self.now, CHECK, Some(SECOND));
-        if self.differing.contains(&slot) {
-            self.schedule.hurry(slot, self.now);
-        }
-    }
-
-    fn pass(&mut self, slot: Slot, took: Duration) {
-        self.now += took;
-        if slot != Slot::OWN {
-            self.took += took;
-        }
-    }
-
-    /// The others' part of the time, in percent.
-    fn percent(&self) -> f64 {
-        100.0 * self.took.as_secs_f64() / (self.now - self.start).as_secs_f64()
-    }
-
-    fn number_of_snapshots(&self, slot: Slot) -> usize {
-        self.snapshots.iter().filter(|(_, listed)| *listed == slot).count()
-    }
-
-    fn longest_wait_for_snapshot(&self, slot: Slot) -> Duration {
-        self.longest_wait(slot, &self.snapshots)
-    }
-
-    fn longest_wait_for_check(&self, slot: Slot) -> Duration {
-        self.longest_wait(slot, &self.checks)
-    }
-
-    /// The longest time without a turn, from the start to now.
-    fn longest_wait(&self, slot: Slot, turns: &[(Instant, Slot)]) -> Duration {
-        let turns = turns.iter().filter(|(_, of)| *of == slot).map(|(at, _)| *at);
-        let times: Vec<_> =
-            std::iter::once(self.start).chain(turns).chain(std::iter::once(self.now)).collect();
-        times.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or_default()
-    }
-}
+use super::{run::*, *};
 
 fn others(number: u32) -> impl Iterator<Item = Slot> {
     (1..=number).map(Slot)
@@ -148,7 +8,7 @@ fn others(number: u32) -> impl Iterator<Item = Slot> {
 
 #[test]
 fn alone_the_own_namespace_has_exactly_the_turns_that_its_intervals_give() {
-    let mut run = Run::new();
+    let mut run = Run::alone();
     run.go_on(MINUTE);
     assert_eq!(run.number_of_snapshots(Slot::OWN), 3, "after 15 s, and 15 s after each");
     let wait = run.longest_wait_for_check(Slot::OWN);
@@ -180,7 +40,7 @@ fn the_own_namespace_goes_before_all_others() {
 #[test]
 fn two_hundred_namespaces_are_seeded_in_five_seconds_while_the_own_one_is_checked() {
     let mut run = Run::with(200);
-    run.costs = others(200).map(|slot| (slot, 20 * MS)).collect();
+    run.turns.snapshots = others(200).map(|slot| (slot, 20 * MS)).collect();
     run.go_on(5 * SECOND);
     assert!(others(200).all(|slot| run.number_of_snapshots(slot) == 1));
     assert!(run.longest_wait_for_check(Slot::OWN) < SECOND + 25 * MS);
@@ -210,7 +70,7 @@ fn a_turn_is_followed_by_a_rest_so_that_no_second_is_busy_with_the_others() {
 #[test]
 fn more_than_the_budget_can_pay_for_is_listed_less_often_and_evenly() {
     let mut run = Run::with(200);
-    run.costs = others(200).map(|slot| (slot, 60 * MS)).collect();
+    run.turns.snapshots = others(200).map(|slot| (slot, 60 * MS)).collect();
     run.go_on(20 * MINUTE);
     assert!(run.took < SAVINGS + 12 * SECOND + 60 * MS, "{:?}", run.took);
     run.forget();
@@ -224,7 +84,7 @@ fn more_than_the_budget_can_pay_for_is_listed_less_often_and_evenly() {
 #[test]
 fn a_slow_namespace_is_listed_less_often_and_leaves_the_others_their_turns() {
     let mut run = Run::seeded(100);
-    run.costs.insert(Slot(1), 3 * SECOND);
+    run.turns.snapshots.insert(Slot(1), 3 * SECOND);
     run.go_on(60 * MINUTE);
     let wait = run.longest_wait_for_snapshot(Slot(1));
     assert!((10 * MINUTE..12 * MINUTE).contains(&wait), "{wait:?}: at half of one percent");
@@ -252,7 +112,7 @@ fn a_namespace_that_comes_is_seeded_at_once_and_then_takes_turns() {
 #[test]
 fn a_namespace_that_goes_has_no_turn_and_what_it_took_stays_spent() {
     let mut run = Run::seeded(2);
-    run.costs.insert(Slot(1), 10 * SECOND);
+    run.turns.snapshots.insert(Slot(1), 10 * SECOND);
     run.go_on(6 * MINUTE);
     let open_at = run.schedule.all.open_at(run.now);
     run.schedule.remove(Slot(1));
@@ -297,7 +157,7 @@ fn a_namespace_whose_check_fails_is_listed_soon() {
     let mut run = Run::seeded(200);
     run.go_on(10 * MINUTE);
     run.forget();
-    run.differing.push(Slot(7));
+    run.turns.differing.push(Slot(7));
     run.go_on(25 * SECOND);
     assert!(run.number_of_snapshots(Slot(7)) > 0);
 }
@@ -305,8 +165,8 @@ fn a_namespace_whose_check_fails_is_listed_soon() {
 #[test]
 fn a_namespace_whose_every_check_fails_takes_half_of_the_budget_and_delays_nobody() {
     let mut run = Run::seeded(50);
-    run.costs.insert(Slot(7), 100 * MS);
-    run.differing.push(Slot(7));
+    run.turns.snapshots.insert(Slot(7), 100 * MS);
+    run.turns.differing.push(Slot(7));
     run.go_on(60 * MINUTE);
     let taken = u32::try_from(run.number_of_snapshots(Slot(7))).unwrap() * 100 * MS;
     assert!(taken < 18 * SECOND + 100 * MS, "{taken:?} of an hour");
