@@ -140,11 +140,11 @@ impl Task {
 
     /// Checks the others that are due. If there is a reason to reconcile one, its next turn is due.
     fn check_others(&mut self) {
+        let Some(active) = &mut self.tracer else { return };
         while let Some(slot) = self.schedule.check_beside(Instant::now()) {
-            let (Some(namespace), Some(active)) =
-                (self.namespaces.others.get_mut(&slot), &mut self.tracer)
-            else {
-                return self.remove(slot);
+            let Some(namespace) = self.namespaces.others.get_mut(&slot) else {
+                self.schedule.remove(slot);
+                continue;
             };
             let cpu = clock::thread_cpu();
             let reason = namespace.check(active);

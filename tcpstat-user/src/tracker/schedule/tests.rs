@@ -177,7 +177,7 @@ fn a_namespace_whose_every_check_fails_takes_half_of_the_budget_and_delays_nobod
 }
 
 #[test]
-fn a_few_namespaces_are_checked_every_second_and_many_less_often() {
+fn the_more_namespaces_there_are_the_less_often_each_is_checked() {
     for (number, longest) in [(10, 21 * SECOND / 10), (200, 12 * SECOND), (400, 24 * SECOND)] {
         let mut run = Run::seeded(number);
         run.go_on(2 * MINUTE);
@@ -185,6 +185,17 @@ fn a_few_namespaces_are_checked_every_second_and_many_less_often() {
             let wait = run.longest_wait_for_check(slot);
             assert!(wait < longest, "{slot:?} of {number}: {wait:?}");
         }
+    }
+}
+
+#[test]
+fn a_few_namespaces_are_checked_together_with_the_own_one_each_time() {
+    let mut run = Run::seeded(10);
+    run.go_on(2 * MINUTE);
+    let number = |slot| run.checks.iter().filter(|(_, checked)| *checked == slot).count();
+    assert!(number(Slot::OWN) > 100);
+    for slot in others(10) {
+        assert_eq!(number(slot), number(Slot::OWN), "{slot:?}");
     }
 }
 
