@@ -189,14 +189,15 @@ fn the_more_namespaces_there_are_the_less_often_each_is_checked() {
 }
 
 #[test]
-fn a_few_namespaces_are_checked_together_with_the_own_one_each_time() {
-    let mut run = Run::seeded(10);
-    run.go_on(2 * MINUTE);
-    let number = |slot| run.checks.iter().filter(|(_, checked)| *checked == slot).count();
-    assert!(number(Slot::OWN) > 100);
-    for slot in others(10) {
-        assert_eq!(number(slot), number(Slot::OWN), "{slot:?}");
-    }
+fn a_check_that_is_nearly_due_does_not_wait_for_the_next_one_of_the_own_namespace() {
+    let now = Instant::now();
+    let mut schedule = Schedule::new(OWN, now);
+    schedule.add(Slot(1), now);
+    schedule.listed(Slot(1), now + 10 * MS, SMALL, OTHER);
+    assert_eq!(schedule.turn(now + SECOND), Some(Turn::Check));
+    assert_eq!(schedule.check_beside(now + SECOND), Some(Slot(1)));
+    schedule.checked(Slot(1), now + SECOND, CHECK, Some(SECOND));
+    assert_eq!(schedule.check_beside(now + SECOND), None, "once");
 }
 
 #[test]
