@@ -46,7 +46,7 @@ pub(super) struct Namespace {
     seeded: bool,
     /// `None` before the seed and without a tracer.
     audit: Option<Audit>,
-    /// `consistent` and `mismatches` are those of the audit.
+    /// Without `consistent` and `mismatches`: the audit has them.
     health: Health,
     corrections: PerState<u64>,
     last_reconcile: Instant,
@@ -178,7 +178,7 @@ impl Namespace {
     }
 
     /// Takes a turn: reconciles, or seeds the ledger if that was not possible before.
-    pub(super) fn list(&mut self, active: Option<&mut ActiveTracer>) {
+    pub(super) fn take_turn(&mut self, active: Option<&mut ActiveTracer>) {
         if self.seeded {
             let reason = self.wanted.take().unwrap_or(Reason::Interval);
             self.reconcile(active, reason);

@@ -1,4 +1,4 @@
-//! Decides which namespace has the next turn, and whether it is checked or listed. No I/O and no clock: times
+//! Decides which namespace has the next turn, for a check or for a snapshot. No I/O and no clock: times
 //! are parameters.
 //!
 //! - The own namespace goes first. Its intervals are the only bound on its turns.
@@ -56,7 +56,7 @@ pub(super) enum Turn {
     Snapshot(Slot),
 }
 
-/// The wishes of a namespace: how long after a turn the next one is due.
+/// How long after a turn of a namespace the next one is due.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Intervals {
     /// `None` if there is nothing to check.
@@ -185,7 +185,7 @@ impl Schedule {
     }
 
     /// Notes the turn of a namespace, which ended now. `took` is CPU time.
-    pub(super) fn listed(
+    pub(super) fn snapshot_taken(
         &mut self,
         slot: Slot,
         now: Instant,

@@ -81,7 +81,7 @@ impl Task {
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
                 Ok(Wake) => self.check(),
                 Err(RecvTimeoutError::Timeout) => match self.schedule.turn(Instant::now()) {
-                    Some(Turn::Snapshot(slot)) => self.list(slot),
+                    Some(Turn::Snapshot(slot)) => self.take_turn(slot),
                     Some(Turn::Check) => {
                         self.check();
                         let next = self.namespaces.own.intervals().check;
@@ -120,7 +120,7 @@ impl Task {
             release_memory();
         }
         let next = own.intervals();
-        self.schedule.listed(Slot::OWN, Instant::now(), Duration::ZERO, next);
+        self.schedule.snapshot_taken(Slot::OWN, Instant::now(), Duration::ZERO, next);
         Ok(())
     }
 
@@ -159,16 +159,16 @@ impl Task {
     }
 
     /// Gives a namespace its turn.
-    fn list(&mut self, slot: Slot) {
+    fn take_turn(&mut self, slot: Slot) {
         let Some(namespace) = self.namespaces.get_mut(slot) else { return self.remove(slot) };
         let cpu = clock::thread_cpu();
-        namespace.list(self.tracer.as_mut());
+        namespace.take_turn(self.tracer.as_mut());
         let took = clock::thread_cpu().saturating_sub(cpu);
         let next = namespace.intervals();
         if slot == Slot::OWN {
             self.publish();
         }
-        self.schedule.listed(slot, Instant::now(), took, next);
+        self.schedule.snapshot_taken(slot, Instant::now(), took, next);
     }
 
     /// Lets `program` count from now on, after a seed of its own. If it cannot be loaded or seeded, the

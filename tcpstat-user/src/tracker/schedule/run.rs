@@ -20,7 +20,7 @@ pub(super) const SMALL: Duration = Duration::from_micros(7_500);
 /// What happens in a turn.
 pub(super) trait Turns {
     /// Takes a snapshot. Gives what it took.
-    fn list(&mut self, slot: Slot) -> Duration;
+    fn snapshot(&mut self, slot: Slot) -> Duration;
 
     /// Checks. Gives whether the check failed.
     fn check(&mut self, slot: Slot) -> bool;
@@ -73,7 +73,7 @@ impl<T: Turns> Run<T> {
             }
             self.now = due;
             match self.schedule.turn(self.now).expect("a turn is due") {
-                Turn::Snapshot(slot) => self.list(slot),
+                Turn::Snapshot(slot) => self.snapshot(slot),
                 Turn::Check => {
                     self.check(Slot::OWN);
                     while let Some(slot) = self.schedule.check_beside(self.now) {
@@ -84,12 +84,12 @@ impl<T: Turns> Run<T> {
         }
     }
 
-    fn list(&mut self, slot: Slot) {
+    fn snapshot(&mut self, slot: Slot) {
         self.snapshots.push((self.now, slot));
-        let took = self.turns.list(slot);
+        let took = self.turns.snapshot(slot);
         self.pass(slot, took);
         let intervals = if slot == Slot::OWN { OWN } else { OTHER };
-        self.schedule.listed(slot, self.now, took, intervals);
+        self.schedule.snapshot_taken(slot, self.now, took, intervals);
     }
 
     fn check(&mut self, slot: Slot) {
@@ -145,7 +145,7 @@ pub(super) struct Costs {
 }
 
 impl Turns for Costs {
-    fn list(&mut self, slot: Slot) -> Duration {
+    fn snapshot(&mut self, slot: Slot) -> Duration {
         self.snapshots.get(&slot).copied().unwrap_or(SMALL)
     }
 

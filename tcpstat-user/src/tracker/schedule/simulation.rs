@@ -21,7 +21,7 @@ impl Namespace {
     }
 
     /// Seeds or reconciles. Gives the number of snapshots.
-    fn list(&mut self) -> usize {
+    fn take_turn(&mut self) -> usize {
         self.model.cuts.clear();
         if let Some(audit) = &mut self.audit {
             let Ok(_) = audit.reconcile(&mut self.model);
@@ -50,10 +50,10 @@ impl Namespaces {
 }
 
 impl Turns for Namespaces {
-    fn list(&mut self, slot: Slot) -> Duration {
+    fn snapshot(&mut self, slot: Slot) -> Duration {
         let namespace = self.get(slot);
         namespace.model.run(namespace.model.pace * 20);
-        SMALL * u32::try_from(namespace.list()).unwrap()
+        SMALL * u32::try_from(namespace.take_turn()).unwrap()
     }
 
     fn check(&mut self, slot: Slot) -> bool {
@@ -61,7 +61,7 @@ impl Turns for Namespaces {
         model.run(model.pace);
         let differs = audit.as_mut().unwrap().sockstat_differs(model);
         if differs && slot == Slot::OWN {
-            self.get(slot).list();
+            self.get(slot).take_turn();
         }
         differs
     }
@@ -71,7 +71,7 @@ impl Turns for Namespaces {
 fn after_churn(seed: u64) -> Run<Namespaces> {
     let mut run = Run::new(Namespaces::default());
     let mut own = Namespace::new(seed);
-    own.list();
+    own.take_turn();
     run.turns.0.insert(Slot::OWN, own);
     for number in 1..=30 {
         let slot = Slot(number);

@@ -68,7 +68,7 @@ fn a_turn_is_followed_by_a_rest_so_that_no_second_is_busy_with_the_others() {
 }
 
 #[test]
-fn more_than_the_budget_can_pay_for_is_listed_less_often_and_evenly() {
+fn what_the_budget_cannot_pay_for_waits_and_each_namespace_has_as_many_snapshots() {
     let mut run = Run::with(200);
     run.turns.snapshots = others(200).map(|slot| (slot, 60 * MS)).collect();
     run.go_on(20 * MINUTE);
@@ -82,7 +82,7 @@ fn more_than_the_budget_can_pay_for_is_listed_less_often_and_evenly() {
 }
 
 #[test]
-fn a_slow_namespace_is_listed_less_often_and_leaves_the_others_their_turns() {
+fn a_slow_namespace_has_fewer_snapshots_and_leaves_the_others_their_turns() {
     let mut run = Run::seeded(100);
     run.turns.snapshots.insert(Slot(1), 3 * SECOND);
     run.go_on(60 * MINUTE);
@@ -130,7 +130,7 @@ fn a_namespace_may_go_during_its_turn() {
     let mut schedule = Schedule::new(OWN, now);
     schedule.add(Slot(1), now);
     schedule.remove(Slot(1));
-    schedule.listed(Slot(1), now + SECOND / 2, 4 * SECOND, OTHER);
+    schedule.snapshot_taken(Slot(1), now + SECOND / 2, 4 * SECOND, OTHER);
     schedule.checked(Slot(1), now + SECOND / 2, CHECK, Some(SECOND));
     schedule.hurry(Slot(1), now + SECOND / 2);
     assert_eq!(schedule.turn(now + SECOND / 2), None);
@@ -153,7 +153,7 @@ fn namespaces_that_come_and_go_without_end_stay_in_the_budget_and_displace_nobod
 }
 
 #[test]
-fn a_namespace_whose_check_fails_is_listed_soon() {
+fn a_namespace_whose_check_fails_has_a_snapshot_soon() {
     let mut run = Run::seeded(200);
     run.go_on(10 * MINUTE);
     run.forget();
@@ -193,7 +193,7 @@ fn a_check_that_is_nearly_due_does_not_wait_for_the_next_one_of_the_own_namespac
     let now = Instant::now();
     let mut schedule = Schedule::new(OWN, now);
     schedule.add(Slot(1), now);
-    schedule.listed(Slot(1), now + 10 * MS, SMALL, OTHER);
+    schedule.snapshot_taken(Slot(1), now + 10 * MS, SMALL, OTHER);
     assert_eq!(schedule.turn(now + SECOND), Some(Turn::Check));
     assert_eq!(schedule.check_beside(now + SECOND), Some(Slot(1)));
     schedule.checked(Slot(1), now + SECOND, CHECK, Some(SECOND));
@@ -205,7 +205,7 @@ fn checks_of_others_wake_nobody() {
     let now = Instant::now();
     let mut schedule = Schedule::new(OWN, now);
     schedule.add(Slot(1), now);
-    schedule.listed(Slot(1), now, SMALL, Intervals { check: Some(SECOND / 2), ..OTHER });
+    schedule.snapshot_taken(Slot(1), now, SMALL, Intervals { check: Some(SECOND / 2), ..OTHER });
     assert_eq!(schedule.check_beside(now), None);
     assert_eq!(schedule.due(now), now + SECOND);
     assert_eq!(schedule.turn(now + SECOND), Some(Turn::Check));

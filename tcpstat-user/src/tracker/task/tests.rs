@@ -53,11 +53,11 @@ fn rows(task: &mut Task, slot: Slot) -> Option<u64> {
     Some(task.namespaces.get_mut(slot)?.last_snapshot()?.tally.rows)
 }
 
-fn take_turn(task: &mut Task) {
+fn take_due_turn(task: &mut Task) {
     let Some(Turn::Snapshot(slot)) = task.schedule.turn(Instant::now()) else {
         panic!("no snapshot is due")
     };
-    task.list(slot);
+    task.take_turn(slot);
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn each_namespace_lists_its_own_sockets_in_its_own_turn() {
     assert_eq!(task.schedule.turn(Instant::now()), None, "the own namespace had its turn");
     task.add(Slot::other(1), Namespace::new(sources(&other)));
     assert_eq!(rows(&mut task, Slot::other(1)), None);
-    take_turn(&mut task);
+    take_due_turn(&mut task);
     assert_eq!(rows(&mut task, Slot::other(1)), Some(5));
     assert_eq!(rows(&mut task, Slot::OWN), Some(2));
     assert_eq!(task.schedule.turn(Instant::now()), None);
@@ -79,7 +79,7 @@ fn only_the_own_namespace_is_published() {
     let mut task = seeded(&own);
     let published = task.publish.subscribe();
     task.add(Slot::other(1), Namespace::new(sources(&other)));
-    take_turn(&mut task);
+    take_due_turn(&mut task);
     assert!(!published.has_changed().unwrap());
     assert_eq!(published.borrow().snapshot.as_ref().unwrap().tally.rows, 2);
 }
@@ -90,12 +90,12 @@ fn a_namespace_that_cannot_be_seeded_harms_no_other_and_is_seeded_later() {
     let mut task = seeded(&own);
     task.add(Slot::other(1), Namespace::new(sources(&other)));
     fs::remove_file(other.path().join("net/tcp")).unwrap();
-    take_turn(&mut task);
+    take_due_turn(&mut task);
     assert_eq!(rows(&mut task, Slot::other(1)), None);
     set_listeners(other.path(), 3);
-    task.list(Slot::other(1));
+    task.take_turn(Slot::other(1));
     assert_eq!(rows(&mut task, Slot::other(1)), Some(3));
-    task.list(Slot::OWN);
+    task.take_turn(Slot::OWN);
     assert_eq!(rows(&mut task, Slot::OWN), Some(2));
 }
 
@@ -106,6 +106,6 @@ fn a_namespace_that_has_left_has_no_turn() {
     task.add(Slot::other(1), Namespace::new(sources(&other)));
     task.remove(Slot::other(1));
     assert_eq!(task.schedule.turn(Instant::now()), None);
-    task.list(Slot::other(1));
+    task.take_turn(Slot::other(1));
     assert_eq!(rows(&mut task, Slot::other(1)), None);
 }
