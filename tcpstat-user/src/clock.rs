@@ -14,6 +14,12 @@ pub fn now() -> Moment {
     Moment { unix_ms: unix_ms(SystemTime::now()), uptime_ms: milliseconds(uptime) }
 }
 
+/// The CPU time that the calling thread has used. Takes a system call.
+pub(crate) fn thread_cpu() -> Duration {
+    // Every kernel since 2.6.12 has this clock.
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
+}
+
 /// Milliseconds since the Unix epoch; 0 for a time before it.
 #[must_use]
 pub fn unix_ms(time: SystemTime) -> u64 {
@@ -32,6 +38,16 @@ mod tests {
     fn uptime_never_goes_back() {
         let (first, second) = (now(), now());
         assert!(first.uptime_ms > 0 && second.uptime_ms >= first.uptime_ms, "{first:?} {second:?}");
+    }
+
+    #[test]
+    fn the_cpu_time_of_a_thread_grows_while_it_works_and_not_while_another_works() {
+        const WORK: Duration = Duration::from_millis(20);
+        let before = thread_cpu();
+        let other = std::thread::spawn(|| while thread_cpu() < WORK {});
+        other.join().unwrap();
+        let waited = thread_cpu().saturating_sub(before);
+        assert!(waited < WORK, "{waited:?}");
     }
 
     #[test]

@@ -278,4 +278,4 @@ impl Audit {
 
 #[cfg(test)]
 #[path = "simulation/mod.rs"]
-mod simulation;
+pub(crate) mod simulation;

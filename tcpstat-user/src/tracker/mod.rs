@@ -1,17 +1,25 @@
-//! The one thread that owns the ledger: it seeds the ledger, reconciles it with snapshots, and publishes it.
+//! The one thread that owns the ledgers: it seeds them, reconciles them with snapshots, and publishes them.
 //!
-//! Every interval it takes a snapshot and reconciles. Every second, and when a scrape asks for it, it
-//! compares the gauges with sockstat and reads the number of events that the kernel skipped. If either is
-//! wrong it reconciles at once. It also reconciles in calm after many transitions. If the program misses
-//! too many events, it switches to another program.
+//! There is a ledger for each network namespace (`namespace`), and one tracer for all (`active_tracer`). The
+//! namespaces take turns (`schedule`). Today the only one is that of the exporter, or the one it was told to
+//! count.
+//!
+//! Every interval the thread takes a snapshot of the namespace and reconciles. Every second, and when a scrape
+//! asks for it, it compares the gauges with sockstat and reads the number of events that the kernel skipped. If
+//! either is wrong it reconciles at once. It also reconciles in calm after many transitions. If the program
+//! misses too many events, it switches to another program.
 
+mod active_tracer;
+mod budget;
 mod health;
-mod host;
 mod iterator;
+mod namespace;
 mod pace;
 mod programs;
 mod published;
+mod reader;
 mod rows;
+mod schedule;
 mod scrape;
 mod snapshot;
 mod sources;

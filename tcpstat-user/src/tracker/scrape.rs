@@ -1,6 +1,6 @@
 //! Reads the numbers of one scrape or one sample of the history: counters and a few files, no socket.
 
-use super::{Published, host::sample};
+use super::{Published, reader::sample};
 use crate::{
     history::{Moment, Sample},
     procfs::{ProcessStatus, Procfs, Sockstat},

@@ -98,6 +98,10 @@ impl Sources {
         Self { procfs, iterator, procfs_failed: false, pace, rows: 0 }
     }
 
+    pub(super) fn procfs(&self) -> &Procfs {
+        &self.procfs
+    }
+
     /// The time between two snapshots.
     pub(super) fn interval(&self) -> Duration {
         self.pace.interval()

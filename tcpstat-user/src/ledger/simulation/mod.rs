@@ -69,26 +69,26 @@ struct Socket {
 }
 
 /// The model of a kernel, its tracer and its log.
-struct Model {
+pub(crate) struct Model {
     random: Random,
     faults: Faults,
     source: SnapshotSource,
-    hooks: Hooks,
+    pub(crate) hooks: Hooks,
     /// Upper bound of the transitions during one reading; 0 if it is calm.
-    pace: u64,
+    pub(crate) pace: u64,
     sockets: BTreeMap<u64, Socket>,
     born: u64,
-    counted: Transitions,
+    pub(crate) counted: Transitions,
     log: Option<Vec<Event>>,
     log_complete: bool,
     /// The counters and the true sockets at the cut of each snapshot.
-    cuts: Vec<(Transitions, PerState<i64>)>,
+    pub(crate) cuts: Vec<(Transitions, PerState<i64>)>,
     /// Number of changes of family so far.
     family_changes: u64,
 }
 
 impl Model {
-    fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         let mut random = Random(seed);
         let rate = |random: &mut Random, often: &[u64]| {
             often[usize::try_from(random.below(often.len() as u64)).unwrap()]
@@ -128,7 +128,7 @@ impl Model {
         model
     }
 
-    fn truth(&self) -> PerState<i64> {
+    pub(crate) fn truth(&self) -> PerState<i64> {
         let mut truth = PerState::default();
         for Socket { state, tuple } in self.sockets.values() {
             let counted = self.hooks.counts(Object::in_state(*state));
@@ -143,7 +143,7 @@ impl Model {
         counted.iter().map(|(family, state, count)| count.abs_diff(truth[(family, state)])).sum()
     }
 
-    fn run(&mut self, transitions: u64) {
+    pub(crate) fn run(&mut self, transitions: u64) {
         for _ in 0..transitions {
             self.step();
         }

@@ -1,0 +1,262 @@
+//! One network namespace: its ledger, and when and why it is checked and reconciled.
+
+mod publication;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tracing::{debug, info, warn};
+
+use super::{
+    Health, LastSnapshot, Reason, SnapshotError,
+    active_tracer::{ActiveTracer, Counts},
+    reader::Reader,
+    schedule::Intervals,
+    sources::Sources,
+};
+use crate::{
+    kernel::Tracer,
+    ledger::{
+        audit::Audit,
+        reconcile::{Correction, Verdict},
+    },
+    procfs::Procfs,
+    states::{PerState, family_word, state_word},
+    transitions::Transitions,
+};
+
+/// Time between two checks.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+/// The same while ledger and kernel differ, or while a snapshot after churn is due.
+const FAST_CHECK_INTERVAL: Duration = Duration::from_millis(250);
+/// After so many transitions without verification a snapshot is due in calm: one may have been lost without a
+/// report. The worst known kernel loses one in a million.
+const MANY_TRANSITIONS: u64 = 10_000;
+/// It is calm if there were at most so many transitions since the last check.
+const CALM: u64 = 100;
+/// While sockets change state, snapshots outside the interval take at most this fraction of the time: 1 /
+/// `BUDGET`.
+const BUDGET: u32 = 10;
+
+/// A namespace whose sockets are counted, or listed only.
+pub(super) struct Namespace {
+    reader: Reader,
+    seeded: bool,
+    /// `None` before the seed and without a tracer.
+    audit: Option<Audit>,
+    /// Without `consistent` and `mismatches`: the audit has them.
+    health: Health,
+    corrections: PerState<u64>,
+    last_reconcile: Instant,
+    /// Why the next turn is due early; `None` if it is not.
+    wanted: Option<Reason>,
+    /// Transitions counted at the last check.
+    counted_at_check: u64,
+    /// Counts when a snapshot last verified the ledger.
+    verified: Counts,
+    /// Agreements of the audit at the last publication.
+    agreements_published: u64,
+    /// Whether the namespace was reconciled because of families since the last interval. Once is the limit,
+    /// because sockets may change their family without end.
+    families_reconciled: bool,
+    /// Whether the last snapshot failed, which is logged once.
+    snapshot_failed: bool,
+    /// Transitions that earlier tracers counted.
+    carried: Arc<Transitions>,
+}
+
+impl Namespace {
+    /// The namespace that `sources` list, before its seed.
+    pub(super) fn new(sources: Sources) -> Self {
+        Self {
+            reader: Reader::new(sources),
+            seeded: false,
+            audit: None,
+            health: Health::default(),
+            corrections: PerState::default(),
+            last_reconcile: Instant::now(),
+            wanted: None,
+            counted_at_check: 0,
+            verified: Counts::default(),
+            agreements_published: 0,
+            families_reconciled: false,
+            snapshot_failed: false,
+            carried: Arc::default(),
+        }
+    }
+
+    pub(super) fn procfs(&self) -> &Procfs {
+        self.reader.procfs()
+    }
+
+    /// The last snapshot that succeeded.
+    pub(super) fn last_snapshot(&self) -> Option<&LastSnapshot> {
+        self.reader.last()
+    }
+
+    /// How long after a turn the next one is due.
+    pub(super) fn intervals(&self) -> Intervals {
+        Intervals { check: self.check_interval(), snapshot: self.reader.interval() }
+    }
+
+    /// Seeds the ledger. Without a tracer, takes the first snapshot.
+    ///
+    /// # Errors
+    /// The error of the first snapshot that fails.
+    pub(super) fn seed(&mut self, tracer: Option<&mut Tracer>) -> Result<(), SnapshotError> {
+        if let Err(error) = self.procfs().sockstat() {
+            warn!(%error, "sockstat cannot be read: the gauges are checked at snapshots only");
+        }
+        match tracer {
+            None => self.reader.snapshot()?,
+            Some(tracer) => {
+                let hooks = tracer.hooks;
+                let (audit, exact) = Audit::seed(hooks, &mut self.reader.traced(tracer))?;
+                if !exact {
+                    warn!(
+                        "the seed is not exact: too many sockets changed state during it; a later snapshot corrects the counts"
+                    );
+                }
+                self.audit = Some(audit);
+            }
+        }
+        self.seeded = true;
+        self.last_reconcile = Instant::now();
+        Ok(())
+    }
+
+    /// Seeds the ledger again for `tracer`, which will replace the current one.
+    ///
+    /// # Errors
+    /// The error of the first snapshot that fails; the ledger is unchanged then.
+    pub(super) fn reseed(&mut self, tracer: &mut Tracer) -> Result<(), SnapshotError> {
+        let Some(audit) = &mut self.audit else { return Ok(()) };
+        let hooks = tracer.hooks;
+        audit.reseed(hooks, &mut self.reader.traced(tracer))?;
+        Ok(())
+    }
+
+    /// Adds the transitions of the old tracer to those of the tracer that has replaced it.
+    pub(super) fn carry_over(&mut self, old: &Tracer, active: &ActiveTracer) {
+        // The new counters are read first, so a transition between the two readings counts at least once
+        // and the sum never decreases.
+        let counted = active.tracer.counters.read();
+        self.carried = Arc::new(self.carried.plus(&old.counters.read()).since(&counted));
+        self.counted_at_check = counted.total();
+        self.verified = Counts { transitions: counted.total(), missed: active.missed() };
+        self.last_reconcile = Instant::now();
+    }
+
+    /// Reads what the kernel gives at constant cost. Gives the reason to reconcile, if there is one.
+    pub(super) fn check(&mut self, active: &mut ActiveTracer) -> Option<Reason> {
+        let audit = self.audit.as_mut()?;
+        let counted = active.tracer.counters.read().total();
+        let transitions = counted.abs_diff(std::mem::replace(&mut self.counted_at_check, counted));
+        let elapsed = self.last_reconcile.elapsed();
+        let budget = self.reader.last_duration() * BUDGET;
+        if transitions > 0 && elapsed < budget.max(CHECK_INTERVAL) {
+            return None;
+        }
+        if audit.sockstat_differs(&mut self.reader.traced(&mut active.tracer)) {
+            return Some(Reason::SockstatCheck);
+        }
+        if active.missed() > self.verified.missed {
+            return Some(Reason::MissedEvents);
+        }
+        if audit.families_differ() && !std::mem::replace(&mut self.families_reconciled, true) {
+            return Some(Reason::SockstatCheck);
+        }
+        let due = transitions <= CALM && elapsed >= budget && self.unverified() >= MANY_TRANSITIONS;
+        due.then_some(Reason::AfterChurn)
+    }
+
+    /// Notes why the next turn of this namespace is due before its interval has passed.
+    pub(super) fn want_snapshot(&mut self, reason: Reason) {
+        self.wanted = Some(reason);
+    }
+
+    /// Takes a turn: reconciles, or seeds the ledger if that was not possible before.
+    pub(super) fn take_turn(&mut self, active: Option<&mut ActiveTracer>) {
+        if self.seeded {
+            let reason = self.wanted.take().unwrap_or(Reason::Interval);
+            self.reconcile(active, reason);
+        } else if let Err(error) = self.seed(active.map(|active| &mut active.tracer)) {
+            self.note_failure(&error);
+        }
+    }
+
+    /// Compares the ledger with snapshots, and corrects it. Without a tracer, takes a snapshot.
+    pub(super) fn reconcile(&mut self, active: Option<&mut ActiveTracer>, reason: Reason) {
+        let before = active.as_deref().map(ActiveTracer::counts).unwrap_or_default();
+        let outcome = match (&mut self.audit, active) {
+            (Some(audit), Some(active)) => {
+                audit.reconcile(&mut self.reader.traced(&mut active.tracer)).map(Some)
+            }
+            _ => self.reader.snapshot().map(|()| None),
+        };
+        self.health.reconciles[reason as usize] += 1;
+        debug!(reason = reason.word(), ?outcome, "reconciled");
+        match outcome {
+            Ok(verdict) => {
+                if let Some(verdict) = verdict {
+                    self.note_verdict(verdict, before);
+                }
+                if std::mem::take(&mut self.snapshot_failed) {
+                    info!("snapshots succeed again");
+                }
+            }
+            Err(error) => self.note_failure(&error),
+        }
+        if reason == Reason::Interval {
+            self.families_reconciled = false;
+        }
+        self.last_reconcile = Instant::now();
+    }
+
+    /// `None` if there is nothing to check, because no tracer counts.
+    fn check_interval(&self) -> Option<Duration> {
+        let audit = self.audit.as_ref()?;
+        let fast = !audit.consistent() || self.unverified() >= MANY_TRANSITIONS;
+        Some(if fast { FAST_CHECK_INTERVAL } else { CHECK_INTERVAL })
+    }
+
+    fn note_failure(&mut self, error: &SnapshotError) {
+        if !std::mem::replace(&mut self.snapshot_failed, true) {
+            warn!("snapshot failed, the numbers of the last one are kept: {error}");
+        }
+    }
+
+    /// Transitions between the last verification and the last check.
+    fn unverified(&self) -> u64 {
+        self.counted_at_check.saturating_sub(self.verified.transitions)
+    }
+
+    /// `before`: the counts before the snapshot.
+    fn note_verdict(&mut self, verdict: Verdict, before: Counts) {
+        let verified = match verdict {
+            Verdict::Agrees => true,
+            Verdict::Correct(Correction { sums, .. }) => sums,
+            Verdict::Undecided => false,
+        };
+        if verified {
+            self.verified = before;
+        }
+        if let Verdict::Correct(Correction { drift, .. }) = verdict {
+            self.note_correction(&drift);
+        }
+    }
+
+    fn note_correction(&mut self, drift: &PerState<i64>) {
+        for (family, state, drift) in drift.iter().filter(|&(.., drift)| drift != 0) {
+            self.corrections[(family, state)] += drift.unsigned_abs();
+            info!(
+                family = family_word(family),
+                state = state_word(state),
+                drift,
+                "corrected: drift is the count minus the snapshot"
+            );
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! The schedule as a specification.
+
+use super::{run::*, *};
+
+fn others(number: u32) -> impl Iterator<Item = Slot> {
+    (1..=number).map(Slot)
+}
+
+#[test]
+fn alone_the_own_namespace_has_exactly_the_turns_that_its_intervals_give() {
+    let mut run = Run::alone();
+    run.go_on(MINUTE);
+    assert_eq!(run.number_of_snapshots(Slot::OWN), 3, "after 15 s, and 15 s after each");
+    let wait = run.longest_wait_for_check(Slot::OWN);
+    assert!(wait < 2 * SECOND + 10 * MS, "{wait:?}: a snapshot puts the next check off");
+    assert_eq!(run.took, Duration::ZERO);
+}
+
+#[test]
+fn without_a_tracer_there_are_snapshots_only() {
+    let now = Instant::now();
+    let mut schedule = Schedule::new(Intervals { check: None, ..OWN }, now);
+    assert_eq!(schedule.turn(now), None);
+    assert_eq!(schedule.due(now), now + 15 * SECOND);
+    assert_eq!(schedule.turn(now + 15 * SECOND), Some(Turn::Snapshot(Slot::OWN)));
+    schedule.checked(Slot::OWN, now, CHECK, None);
+    assert_eq!(schedule.due(now), now + 15 * SECOND);
+}
+
+#[test]
+fn the_own_namespace_goes_before_all_others() {
+    let now = Instant::now();
+    let mut schedule = Schedule::new(OWN, now);
+    schedule.add(Slot(1), now);
+    assert_eq!(schedule.turn(now), Some(Turn::Snapshot(Slot(1))), "the own one is not due");
+    assert_eq!(schedule.turn(now + SECOND), Some(Turn::Check));
+    assert_eq!(schedule.turn(now + 15 * SECOND), Some(Turn::Snapshot(Slot::OWN)));
+}
+
+#[test]
+fn two_hundred_namespaces_are_seeded_in_five_seconds_while_the_own_one_is_checked() {
+    let mut run = Run::with(200);
+    run.turns.snapshots = others(200).map(|slot| (slot, 20 * MS)).collect();
+    run.go_on(5 * SECOND);
+    assert!(others(200).all(|slot| run.number_of_snapshots(slot) == 1));
+    assert!(run.longest_wait_for_check(Slot::OWN) < SECOND + 25 * MS);
+}
+
+#[test]
+fn two_hundred_namespaces_have_a_snapshot_every_five_minutes_at_less_than_one_percent() {
+    let mut run = Run::seeded(200);
+    run.go_on(20 * MINUTE);
+    for slot in others(200) {
+        let wait = run.longest_wait_for_snapshot(slot);
+        assert!(wait < 5 * MINUTE + 16 * SECOND, "{slot:?}: {wait:?}");
+    }
+    assert!(run.percent() < 0.65, "{}", run.percent());
+    assert!(run.longest_wait_for_snapshot(Slot::OWN) < 16 * SECOND);
+}
+
+#[test]
+fn a_turn_is_followed_by_a_rest_so_that_no_second_is_busy_with_the_others() {
+    let mut run = Run::seeded(200);
+    run.go_on(10 * MINUTE);
+    let times: Vec<_> = run.snapshots.iter().filter(|turn| turn.1 != Slot::OWN).collect();
+    let shortest = times.windows(2).map(|pair| pair[1].0 - pair[0].0).min().unwrap();
+    assert!(shortest >= 10 * SMALL, "{shortest:?}");
+}
+
+#[test]
+fn what_the_budget_cannot_pay_for_waits_and_each_namespace_has_as_many_snapshots() {
+    let mut run = Run::with(200);
+    run.turns.snapshots = others(200).map(|slot| (slot, 60 * MS)).collect();
+    run.go_on(20 * MINUTE);
+    assert!(run.took < SAVINGS + 12 * SECOND + 60 * MS, "{:?}", run.took);
+    run.forget();
+    run.go_on(60 * MINUTE);
+    assert!(run.percent() < 1.01, "{}", run.percent());
+    let numbers: Vec<_> = others(200).map(|slot| run.number_of_snapshots(slot)).collect();
+    let (fewest, most) = (numbers.iter().min().unwrap(), numbers.iter().max().unwrap());
+    assert!(*fewest >= 2 && most - fewest <= 1, "{fewest} to {most}");
+}
+
+#[test]
+fn a_slow_namespace_has_fewer_snapshots_and_leaves_the_others_their_turns() {
+    let mut run = Run::seeded(100);
+    run.turns.snapshots.insert(Slot(1), 3 * SECOND);
+    run.go_on(60 * MINUTE);
+    let wait = run.longest_wait_for_snapshot(Slot(1));
+    assert!((10 * MINUTE..12 * MINUTE).contains(&wait), "{wait:?}: at half of one percent");
+    for slot in others(100).skip(1) {
+        let wait = run.longest_wait_for_snapshot(slot);
+        assert!(wait < 6 * MINUTE, "{slot:?}: {wait:?}");
+    }
+    assert!(run.percent() < 1.0, "{}", run.percent());
+    assert!(run.longest_wait_for_check(Slot::OWN) < 5 * SECOND, "a snapshot is not interrupted");
+}
+
+#[test]
+fn a_namespace_that_comes_is_seeded_at_once_and_then_takes_turns() {
+    let mut run = Run::seeded(200);
+    run.go_on(4 * MINUTE + 30 * SECOND);
+    run.forget();
+    run.schedule.add(Slot(201), run.now);
+    run.go_on(SECOND / 10);
+    assert_eq!(run.snapshots[0].1, Slot(201), "no rest of the others delays it");
+    run.go_on(11 * MINUTE);
+    assert_eq!(run.number_of_snapshots(Slot(201)), 3);
+    assert!(others(200).all(|slot| run.number_of_snapshots(slot) >= 2));
+}
+
+#[test]
+fn a_namespace_that_goes_has_no_turn_and_what_it_took_stays_spent() {
+    let mut run = Run::seeded(2);
+    run.turns.snapshots.insert(Slot(1), 10 * SECOND);
+    run.go_on(6 * MINUTE);
+    let open_at = run.schedule.all.open_at(run.now);
+    run.schedule.remove(Slot(1));
+    run.forget();
+    assert_eq!(run.schedule.all.open_at(run.now), open_at);
+    run.go_on(60 * MINUTE);
+    assert_eq!(run.number_of_snapshots(Slot(1)), 0);
+    assert!(run.checks.iter().all(|(_, slot)| *slot != Slot(1)));
+    assert!(run.number_of_snapshots(Slot(2)) > 9);
+}
+
+#[test]
+fn a_namespace_may_go_during_its_turn() {
+    let now = Instant::now();
+    let mut schedule = Schedule::new(OWN, now);
+    schedule.add(Slot(1), now);
+    schedule.remove(Slot(1));
+    schedule.snapshot_taken(Slot(1), now + SECOND / 2, 4 * SECOND, OTHER);
+    schedule.checked(Slot(1), now + SECOND / 2, CHECK, Some(SECOND));
+    schedule.hurry(Slot(1), now + SECOND / 2);
+    assert_eq!(schedule.turn(now + SECOND / 2), None);
+    assert_eq!(schedule.due(now + SECOND / 2), now + SECOND);
+}
+
+#[test]
+fn namespaces_that_come_and_go_without_end_stay_in_the_budget_and_displace_nobody() {
+    let mut run = Run::seeded(50);
+    for slot in 0..18_000 {
+        run.schedule.add(Slot(1000 + slot), run.now);
+        run.go_on(SECOND / 10);
+        run.schedule.remove(Slot(900 + slot));
+    }
+    assert!(run.took < SAVINGS + 18 * SECOND + SMALL, "{:?}", run.took);
+    for slot in others(50) {
+        let wait = run.longest_wait_for_snapshot(slot);
+        assert!(wait < 6 * MINUTE, "{slot:?}: {wait:?}");
+    }
+}
+
+#[test]
+fn a_namespace_whose_check_fails_has_a_snapshot_soon() {
+    let mut run = Run::seeded(200);
+    run.go_on(10 * MINUTE);
+    run.forget();
+    run.turns.differing.push(Slot(7));
+    run.go_on(25 * SECOND);
+    assert!(run.number_of_snapshots(Slot(7)) > 0);
+}
+
+#[test]
+fn a_namespace_whose_every_check_fails_takes_half_of_the_budget_and_delays_nobody() {
+    let mut run = Run::seeded(50);
+    run.turns.snapshots.insert(Slot(7), 100 * MS);
+    run.turns.differing.push(Slot(7));
+    run.go_on(60 * MINUTE);
+    let taken = u32::try_from(run.number_of_snapshots(Slot(7))).unwrap() * 100 * MS;
+    assert!(taken < 18 * SECOND + 100 * MS, "{taken:?} of an hour");
+    for slot in others(50) {
+        let wait = run.longest_wait_for_snapshot(slot);
+        assert!(wait < 5 * MINUTE + 16 * SECOND, "{slot:?}: {wait:?}");
+    }
+}
+
+#[test]
+fn the_more_namespaces_there_are_the_less_often_each_is_checked() {
+    for (number, longest) in [(10, 21 * SECOND / 10), (200, 12 * SECOND), (400, 24 * SECOND)] {
+        let mut run = Run::seeded(number);
+        run.go_on(2 * MINUTE);
+        for slot in others(number) {
+            let wait = run.longest_wait_for_check(slot);
+            assert!(wait < longest, "{slot:?} of {number}: {wait:?}");
+        }
+    }
+}
+
+#[test]
+fn a_check_that_is_nearly_due_does_not_wait_for_the_next_one_of_the_own_namespace() {
+    let now = Instant::now();
+    let mut schedule = Schedule::new(OWN, now);
+    schedule.add(Slot(1), now);
+    schedule.snapshot_taken(Slot(1), now + 10 * MS, SMALL, OTHER);
+    assert_eq!(schedule.turn(now + SECOND), Some(Turn::Check));
+    assert_eq!(schedule.check_beside(now + SECOND), Some(Slot(1)));
+    schedule.checked(Slot(1), now + SECOND, CHECK, Some(SECOND));
+    assert_eq!(schedule.check_beside(now + SECOND), None, "once");
+}
+
+#[test]
+fn checks_of_others_wake_nobody() {
+    let now = Instant::now();
+    let mut schedule = Schedule::new(OWN, now);
+    schedule.add(Slot(1), now);
+    schedule.snapshot_taken(Slot(1), now, SMALL, Intervals { check: Some(SECOND / 2), ..OTHER });
+    assert_eq!(schedule.check_beside(now), None);
+    assert_eq!(schedule.due(now), now + SECOND);
+    assert_eq!(schedule.turn(now + SECOND), Some(Turn::Check));
+    assert_eq!(schedule.check_beside(now + SECOND), Some(Slot(1)));
+}
