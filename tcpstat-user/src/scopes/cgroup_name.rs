@@ -142,6 +142,12 @@ impl CgroupName {
                 return false;
             }
             Meaning::Monitor => {
+                let outside =
+                    matches!(self.identity(), None | Some(Identity::Pod { container: None, .. }));
+                self.monitor |= outside;
+                return false;
+            }
+            Meaning::Supervisor => {
                 self.monitor = true;
                 return false;
             }

@@ -15,8 +15,11 @@ pub(super) enum Meaning {
     Container(ContainerId, Option<Runtime>),
     /// A container with an init system, or a virtual machine.
     Machine(String, Option<Runtime>),
-    /// The process that watches over a container or machine from outside.
+    /// The process that watches over a container from outside: not one within a container that has given
+    /// itself such a cgroup.
     Monitor,
+    /// The same for the machine whose directory this is in.
+    Supervisor,
     /// The systemd manager of a user, who chooses all names below it.
     User(u32),
     Unit(UnitName),
@@ -77,7 +80,9 @@ impl Place {
             Meaning::PodContainer(..) | Meaning::Container(..) | Meaning::Machine(..) => {
                 Self::Inside
             }
-            Meaning::Unit(_) | Meaning::User(_) | Meaning::Monitor => Self::Unit,
+            Meaning::Unit(_) | Meaning::User(_) | Meaning::Monitor | Meaning::Supervisor => {
+                Self::Unit
+            }
             Meaning::Other => self.below_other(name),
         }
     }
@@ -179,7 +184,7 @@ fn by_place(name: &str, place: Place) -> Option<Meaning> {
         Place::BuildKit => container(Some(Runtime::BuildKit)),
         Place::Lxc => is_name(name).then(|| Meaning::Machine(name.into(), Some(Runtime::Lxc))),
         Place::LxcMonitor => Some(Meaning::Monitor),
-        Place::Nspawn if name == "supervisor" => Some(Meaning::Monitor),
+        Place::Nspawn if name == "supervisor" => Some(Meaning::Supervisor),
         Place::Qemu => {
             let id = name.strip_suffix(".scope").filter(|id| is_name(id))?;
             Some(Meaning::Machine(id.into(), Some(Runtime::Qemu)))

@@ -154,6 +154,22 @@ fn names_that_are_not_utf8_or_have_controls_are_no_identity_and_a_safe_label() {
 }
 
 #[test]
+fn a_container_cannot_hide_as_the_monitor_of_another() {
+    for inner in ["crio-conmon-ID.scope", "lxc.monitor.x", "a.service/libpod-conmon-ID.scope"] {
+        for outer in [
+            "/docker/ID",
+            "/kubepods/podUID/ID",
+            "/lxc.payload.x",
+            "/system.slice/nerdctl-ID.scope",
+        ] {
+            let path = format!("{outer}/{inner}").replace("UID", UID).replace("ID", ID);
+            let name = parse(&path);
+            assert!(name.outer.is_some() && !name.monitor, "{path}");
+        }
+    }
+}
+
+#[test]
 fn an_outer_name_stays_however_deep_the_tree_is() {
     let path = format!("/docker/{ID}").repeat(50) + "/lxc.payload.last";
     let name = parse(&path);
