@@ -111,6 +111,42 @@ fn the_path_in_the_label_is_the_same_for_all_containers_of_a_pod() {
     assert_eq!(parse("/").path, "/");
 }
 
+/// Forms that the programs' sources have, without a path in the fixture.
+#[test]
+fn forms_that_are_rare_are_known() {
+    for (path, expected) in [
+        (
+            "/garden/bad/6f265890-5165-7fab-6b52-18d1",
+            "container=6f265890-5165-7fab-6b52-18d1 runtime=garden",
+        ),
+        (
+            "/machine.slice/systemd-nspawn@a.service/payload/lxc/b",
+            "machine=a runtime=nspawn > machine=b runtime=lxc",
+        ),
+        (
+            "/docker/jvifp9a6b1lxa1kuw8bwfcovf",
+            "container=jvifp9a6b1lxa1kuw8bwfcovf runtime=buildkit",
+        ),
+        ("/docker/buildkit/jvifp9a6b1lx", "container=jvifp9a6b1lx runtime=buildkit"),
+        ("/mesos/UID", "container=UID runtime=mesos"),
+        ("/nomad.slice/reserve.slice/UID.web.scope", "container=UID.web runtime=nomad"),
+        ("/lxc.payload/a", "machine=a runtime=lxc"),
+        ("/lxc.monitor/a", "monitor"),
+        ("/kata_overhead/ID", "container=ID"),
+        ("/system.slice/runc-web.scope", "container=web runtime=runc"),
+        ("/kubepods/podmy-own-uid/ID", "pod=my-own-uid container=ID"),
+        (
+            "/kubepods.slice/kubepods-podmy_own.slice/crio-ID.scope",
+            "pod=my-own container=ID runtime=cri-o",
+        ),
+        ("/a.slice/a-kubepods.slice/a-kubepods-podUID.slice", "pod=UID"),
+        ("/system.slice/new-ID.scope", "container=ID"),
+    ] {
+        let fill = |text: &str| text.replace("UID", UID).replace("ID", ID);
+        assert_eq!(shown(&parse(&fill(path))), fill(expected), "{path}");
+    }
+}
+
 #[test]
 fn what_only_resembles_a_container_or_pod_is_none() {
     for path in [
