@@ -1,36 +1,40 @@
-//! Counts and logs an event of the counted namespace. All programs use it.
+//! Counts and logs an event of a counted namespace, in the rows of its slot. All programs use it.
 
 use core::intrinsics::{AtomicOrdering, atomic_xadd};
 
 use aya_ebpf::{EbpfContext, bindings::BPF_RB_NO_WAKEUP, helpers::bpf_get_smp_processor_id};
 use aya_log_ebpf::error;
 use tcpstat_ebpf::{
-    Bank, EventRecord, Family, NO_CELL, PAIRS, PLACES, ROW_CELLS, State, cell, pair, place,
+    Bank, EventRecord, Family, NO_CELL, PAIRS, PLACES, ROW_CELLS, State, cell, pair, place, row,
 };
 
-use crate::maps::{CONTROL, EVENTS, ROWS};
+use crate::maps::{CONTROL, CPU_IDS, EVENTS, ROWS};
 
 /// Counts a transition of a full socket. While the log is open, also logs it: `fill` sets kernel address,
 /// addresses and ports in the record.
+///
+/// The states are words: BPF needs two more instructions for each comparison of half a register.
 #[inline(always)]
 pub(crate) fn transition<C: EbpfContext>(
     ctx: &C,
+    slot: u32,
     family: Family,
-    oldstate: u32,
-    newstate: u32,
+    oldstate: u64,
+    newstate: u64,
     fill: impl FnOnce(&mut EventRecord),
 ) {
     #[cfg(feature = "lose-events")]
-    match crate::lose::fate(oldstate, newstate) {
+    match crate::lose::fate(oldstate as u32, newstate as u32) {
         crate::lose::Fate::Counted => {}
         crate::lose::Fate::Lost => return,
         crate::lose::Fate::WithoutCell => return without_cell(),
     }
     match place_of(oldstate, newstate) {
-        Some(place) => event(family, place, oldstate as u8, newstate as u8, fill),
+        Some(place) => event(slot, family, place, oldstate as u8, newstate as u8, fill),
         None if oldstate == newstate => {}
         None => {
-            error!(ctx, "TCP makes a transition that has no counter: {} -> {}", oldstate, newstate);
+            let (old, new) = (oldstate as u32, newstate as u32);
+            error!(ctx, "TCP makes a transition that has no counter: {} -> {}", old, new);
             without_cell();
         }
     }
@@ -39,6 +43,7 @@ pub(crate) fn transition<C: EbpfContext>(
 /// Counts and logs a transition of a mini-socket or a request, as [`transition`] does.
 #[inline(always)]
 pub(crate) fn hooked_transition(
+    slot: u32,
     family: Family,
     oldstate: State,
     newstate: State,
@@ -46,30 +51,31 @@ pub(crate) fn hooked_transition(
 ) {
     // The states are constants, so the compiler looks the place up.
     if let Some(place) = place(oldstate, newstate) {
-        event(family, place, oldstate as u8, newstate as u8, fill);
+        event(slot, family, place, oldstate as u8, newstate as u8, fill);
     }
 }
 
 /// Calls [`log_open`] once: that one answer chooses the bank, and decides whether the event is logged.
 #[inline(always)]
 fn event(
+    slot: u32,
     family: Family,
     place: usize,
     oldstate: u8,
     newstate: u8,
     fill: impl FnOnce(&mut EventRecord),
 ) {
-    if log_open() {
-        add(Bank::Logged, family, place);
+    if log_open(slot) {
+        add(slot, Bank::Logged, family, place);
         log(family, oldstate, newstate, fill);
     } else {
-        add(Bank::Plain, family, place);
+        add(slot, Bank::Plain, family, place);
     }
 }
 
 /// The index of a full socket's transition in [`tcpstat_ebpf::TRANSITIONS`].
 #[inline(always)]
-fn place_of(oldstate: u32, newstate: u32) -> Option<usize> {
+fn place_of(oldstate: u64, newstate: u64) -> Option<usize> {
     /// In the object's read-only data.
     static TABLE: [u8; PAIRS] = PLACES;
     if oldstate > 0xf || newstate > 0xf {
@@ -97,21 +103,22 @@ fn without_cell() {
     }
 }
 
-/// Whether user space has the event log open.
+/// Whether user space has the event log of `slot` open.
 #[inline(always)]
-fn log_open() -> bool {
-    // SAFETY: the pointer is to the map's only entry, and a u64 is loaded at once.
-    CONTROL
-        .get_ptr(0)
-        .is_some_and(|control| unsafe { (&raw const (*control).log_open).read_volatile() } != 0)
+fn log_open(slot: u32) -> bool {
+    CONTROL.get_ptr(0).is_some_and(|control| {
+        // SAFETY: the pointer is to the map's only entry, and a u64 is loaded at once.
+        let log_open = unsafe { (&raw const (*control).log_open).read_volatile() };
+        log_open == u64::from(slot) + 1
+    })
 }
 
-/// Adds one in the row of this CPU. A CPU id beyond the map uses the first row; the atomic add allows that.
+/// Adds one in the row of this slot and this CPU.
 #[inline(always)]
-fn add(bank: Bank, family: Family, place: usize) {
+fn add(slot: u32, bank: Bank, family: Family, place: usize) {
     // SAFETY: the helper has no preconditions.
-    let cpu = unsafe { bpf_get_smp_processor_id() } as u32;
-    if let Some(row) = ROWS.get_ptr_mut(cpu).or_else(|| ROWS.get_ptr_mut(0)) {
+    let cpu = unsafe { bpf_get_smp_processor_id() } as usize;
+    if let Some(row) = ROWS.get_ptr_mut(row(slot, CPU_IDS.load() as usize, cpu) as u32) {
         let index = bounded::<ROW_CELLS>(cell(bank, family, place));
         // Atomic although the row belongs to this CPU: a softirq can interrupt between load and store.
         // SAFETY: the index is below ROW_CELLS, so the pointer stays inside the map's value.

@@ -6,6 +6,7 @@
 
 mod cells;
 mod kernel_layout;
+mod slots;
 
 use core::mem::{offset_of, size_of};
 
@@ -15,6 +16,10 @@ pub use cells::{
 };
 pub use kernel_layout::{
     FIXED_MEMBERS, FixedMember, MEMBERS, Member, RECORD_FIELDS, Reader, RecordField, record,
+};
+pub use slots::{
+    FIRST_FREE_SLOT, NetnsKey, OTHER_SLOT, OWN_SLOT, TAGS, TaskRecord, row, tag, tag_index,
+    tagged_slot,
 };
 
 /// A TCP state by the kernel's number (`include/net/tcp_states.h`).
@@ -159,8 +164,8 @@ pub const IPPROTO_TCP: u16 = 6;
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Control {
-    /// 1 while the event log is open: events are counted in [`Bank::Logged`] and written to the ring buffer
-    /// `EVENTS`; else 0.
+    /// One more than the slot whose event log is open; 0 while none is. The events of that slot are counted in
+    /// [`Bank::Logged`] and written to the ring buffer `EVENTS`.
     pub log_open: u64,
     /// How many events had states for which there is no cell. The tracer adds to it.
     pub without_cell: u64,

@@ -10,8 +10,8 @@ use tcpstat_ebpf::{Control, EVENT_LOG_BYTES, Row};
 
 use crate::typed::Offset;
 
-/// The counters: one row for each CPU id up to the highest possible one. User space sets the number of
-/// rows, and maps them into its memory.
+/// The counters: for each slot one row for each CPU id up to the highest possible one. User space sets the
+/// number of rows, and maps them into its memory.
 #[map]
 pub(crate) static ROWS: Array<Row> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
@@ -26,6 +26,10 @@ pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(EVENT_LOG_BYTES, 0);
 /// The address of the mini-socket in FIN_WAIT2 that receives a segment on this CPU now, else 0.
 #[map]
 pub(crate) static SEGMENT_FOR: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+
+/// Number of rows of a slot.
+#[unsafe(no_mangle)]
+pub(crate) static CPU_IDS: Global<u32> = Global::new(0);
 
 /// Inode number of the namespace whose sockets are counted (`net->ns.inum`).
 #[unsafe(no_mangle)]

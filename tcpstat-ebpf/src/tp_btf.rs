@@ -5,7 +5,7 @@
 use aya_ebpf::{
     helpers::generated::bpf_skc_to_tcp_sock, macros::btf_tracepoint, programs::BtfTracePointContext,
 };
-use tcpstat_ebpf::{EventRecord, Family, IPPROTO_TCP};
+use tcpstat_ebpf::{EventRecord, Family, IPPROTO_TCP, OWN_SLOT};
 
 use crate::{
     count,
@@ -28,7 +28,9 @@ pub(crate) fn tcpstat_tp_btf(ctx: BtfTracePointContext) -> i32 {
         let Some(family) = Family::from_address_family(SOCK_FAMILY.read(sk)) else {
             return 0;
         };
-        count::transition(&ctx, family, ctx.arg(1), ctx.arg(2), |record| fill(record, sk, family));
+        count::transition(&ctx, OWN_SLOT, family, ctx.arg(1), ctx.arg(2), |record| {
+            fill(record, sk, family)
+        });
     }
     0
 }

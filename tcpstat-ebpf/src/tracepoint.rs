@@ -7,7 +7,7 @@
 use aya_ebpf::{
     EbpfContext, helpers::bpf_probe_read_kernel, macros::tracepoint, programs::TracePointContext,
 };
-use tcpstat_ebpf::{Family, IPPROTO_TCP, RecordField, record};
+use tcpstat_ebpf::{Family, IPPROTO_TCP, OWN_SLOT, RecordField, record};
 
 use crate::{
     count,
@@ -26,9 +26,9 @@ pub(crate) fn tcpstat_tracepoint(ctx: TracePointContext) -> u32 {
     let Some(family) = Family::from_address_family(field(&ctx, record::FAMILY)) else {
         return 0;
     };
-    let oldstate = field(&ctx, record::OLDSTATE);
-    let newstate = field(&ctx, record::NEWSTATE);
-    count::transition(&ctx, family, oldstate, newstate, |event| {
+    let oldstate = u64::from(field(&ctx, record::OLDSTATE));
+    let newstate = u64::from(field(&ctx, record::NEWSTATE));
+    count::transition(&ctx, OWN_SLOT, family, oldstate, newstate, |event| {
         event.skaddr = skaddr;
         event.sport = field(&ctx, record::SPORT);
         event.dport = field(&ctx, record::DPORT);

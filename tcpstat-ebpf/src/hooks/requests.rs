@@ -6,7 +6,7 @@
 //! until its child is accepted, so its destructor is no sign that it left.
 
 use aya_ebpf::{EbpfContext, macros::fexit, programs::FExitContext};
-use tcpstat_ebpf::{IPPROTO_TCP, State};
+use tcpstat_ebpf::{IPPROTO_TCP, OWN_SLOT, State};
 
 use super::{counted_family, fill};
 use crate::{
@@ -66,7 +66,7 @@ fn request(sk: *const u8, request: *const u8, oldstate: State, newstate: State) 
             return;
         }
         let Some(family) = counted_family(request) else { return };
-        count::hooked_transition(family, oldstate, newstate, |record| {
+        count::hooked_transition(OWN_SLOT, family, oldstate, newstate, |record| {
             fill(record, request, request, family);
         });
     }

@@ -10,7 +10,7 @@ use aya_ebpf::{
     macros::{fentry, fexit},
     programs::{FEntryContext, FExitContext},
 };
-use tcpstat_ebpf::{IPPROTO_TCP, State};
+use tcpstat_ebpf::{IPPROTO_TCP, OWN_SLOT, State};
 
 use super::{counted_family, fill};
 use crate::{
@@ -35,7 +35,7 @@ pub(crate) fn tcpstat_twsk_alloc(ctx: FExitContext) -> i32 {
             return 0;
         }
         let Some(family) = counted_family(sk) else { return 0 };
-        count::hooked_transition(family, State::Close, state(substate as u8), |record| {
+        count::hooked_transition(OWN_SLOT, family, State::Close, state(substate as u8), |record| {
             fill(record, timewait, sk, family);
         });
     }
@@ -60,7 +60,7 @@ pub(crate) fn tcpstat_twsk_destructor(ctx: FEntryContext) -> i32 {
         {
             *segment_for = 0;
         }
-        count::hooked_transition(family, state(substate), State::Close, |record| {
+        count::hooked_transition(OWN_SLOT, family, state(substate), State::Close, |record| {
             fill(record, sk, sk, family);
         });
     }
@@ -95,9 +95,15 @@ pub(crate) fn tcpstat_timewait_end(ctx: FExitContext) -> i32 {
             return 0;
         }
         let Some(family) = counted_family(timewait) else { return 0 };
-        count::hooked_transition(family, State::FinWait2Mini, State::TimeWait, |record| {
-            fill(record, timewait, timewait, family);
-        });
+        count::hooked_transition(
+            OWN_SLOT,
+            family,
+            State::FinWait2Mini,
+            State::TimeWait,
+            |record| {
+                fill(record, timewait, timewait, family);
+            },
+        );
     }
     0
 }

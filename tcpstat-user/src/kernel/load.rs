@@ -82,13 +82,14 @@ impl Tracer {
         globals.extend(found_hooks.globals());
         drop(types);
         let cpus = cpu_ids().map_err(|error| refusal(Step::CountCpus, error.into()))?;
+        globals.push(("CPU_IDS", cpus));
 
         let mut loader = loader(&globals);
         loader.map_max_entries("ROWS", cpus);
         let mut ebpf =
             loader.load(OBJECT).map_err(|error| refusal(Step::CreateMaps, error.into()))?;
 
-        let counters = Counters::map(map(&ebpf, "ROWS")?, cpus as usize)
+        let counters = Counters::map(map(&ebpf, "ROWS")?, 1, cpus as usize)
             .map_err(|error| refusal(Step::MapMemory("the counters"), error.into()))?;
         let switch = Switch::map(map(&ebpf, "CONTROL")?)
             .map_err(|error| refusal(Step::MapMemory("the control page"), error.into()))?;

@@ -21,6 +21,7 @@ mod memory;
 mod program;
 mod remedy;
 mod scheduling;
+mod slot;
 mod step;
 mod terminal;
 
@@ -33,4 +34,5 @@ pub use memory::one_arena;
 pub(crate) use memory::release_memory;
 pub use program::Program;
 pub(crate) use scheduling::request_short_slices;
+pub(crate) use slot::Slot;
 pub(crate) use terminal::TerminalGuard;

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     clock,
-    kernel::{Program, Tracer, release_memory},
+    kernel::{Program, Slot, Tracer, release_memory},
     ledger::{
         audit::Audit,
         reconcile::{Correction, Verdict},
@@ -185,7 +185,7 @@ impl Task {
             }
             Err(error) => debug!(%error, "the number of missed events is unknown"),
         }
-        let counted = host.tracer.counters.read().total();
+        let counted = host.tracer.counters.read(Slot::OWN).total();
         if let Some(better) = self.programs.judge(host.tracer.program, counted, missed_by_program) {
             self.switch_program(better);
             return;
@@ -264,13 +264,14 @@ impl Task {
         );
         // The new counters are read first, so a transition between the two readings counts at least once
         // and the sum never decreases.
-        let counted = new.counters.read();
+        let counted = new.counters.read(Slot::OWN);
         self.counted_at_check = counted.total();
-        self.carried = Arc::new(self.carried.plus(&old.counters.read()).since(&counted));
+        self.carried = Arc::new(self.carried.plus(&old.counters.read(Slot::OWN)).since(&counted));
     }
 
     fn reconcile(&mut self, reason: Reason) {
-        let counted = self.host.tracer.as_ref().map(|tracer| tracer.counters.read().total());
+        let counted =
+            self.host.tracer.as_ref().map(|tracer| tracer.counters.read(Slot::OWN).total());
         let outcome = match (&mut self.audit, self.host.traced()) {
             (Some(audit), Some(mut host)) => audit.reconcile(&mut host).map(Some),
             _ => self.host.snapshot().map(|()| None),
