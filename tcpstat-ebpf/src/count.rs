@@ -5,7 +5,7 @@ use core::intrinsics::{AtomicOrdering, atomic_xadd};
 use aya_ebpf::{EbpfContext, bindings::BPF_RB_NO_WAKEUP, helpers::bpf_get_smp_processor_id};
 use aya_log_ebpf::error;
 use tcpstat_ebpf::{
-    Bank, EventRecord, Family, NO_CELL, PAIRS, PLACES, ROW_CELLS, State, cell, pair, place, row,
+    BANK_CELLS, Bank, EventRecord, Family, NO_CELL, PAIRS, PLACES, State, cell, pair, place, row,
 };
 
 use crate::maps::{CONTROL, CPU_IDS, EVENTS, ROWS};
@@ -17,7 +17,7 @@ use crate::maps::{CONTROL, CPU_IDS, EVENTS, ROWS};
 #[inline(always)]
 pub(crate) fn transition<C: EbpfContext>(
     ctx: &C,
-    slot: u32,
+    slot: u64,
     family: Family,
     oldstate: u64,
     newstate: u64,
@@ -43,7 +43,7 @@ pub(crate) fn transition<C: EbpfContext>(
 /// Counts and logs a transition of a mini-socket or a request, as [`transition`] does.
 #[inline(always)]
 pub(crate) fn hooked_transition(
-    slot: u32,
+    slot: u64,
     family: Family,
     oldstate: State,
     newstate: State,
@@ -58,18 +58,19 @@ pub(crate) fn hooked_transition(
 /// Calls [`log_open`] once: that one answer chooses the bank, and decides whether the event is logged.
 #[inline(always)]
 fn event(
-    slot: u32,
+    slot: u64,
     family: Family,
     place: usize,
     oldstate: u8,
     newstate: u8,
     fill: impl FnOnce(&mut EventRecord),
 ) {
+    let cell = bounded::<BANK_CELLS>(cell(Bank::Plain, family, place));
     if log_open(slot) {
-        add(slot, Bank::Logged, family, place);
+        add(slot, Bank::Logged, cell);
         log(family, oldstate, newstate, fill);
     } else {
-        add(slot, Bank::Plain, family, place);
+        add(slot, Bank::Plain, cell);
     }
 }
 
@@ -105,23 +106,23 @@ fn without_cell() {
 
 /// Whether user space has the event log of `slot` open.
 #[inline(always)]
-fn log_open(slot: u32) -> bool {
+fn log_open(slot: u64) -> bool {
     CONTROL.get_ptr(0).is_some_and(|control| {
         // SAFETY: the pointer is to the map's only entry, and a u64 is loaded at once.
         let log_open = unsafe { (&raw const (*control).log_open).read_volatile() };
-        log_open == u64::from(slot) + 1
+        log_open == slot.wrapping_add(1)
     })
 }
 
-/// Adds one in the row of this slot and this CPU.
+/// Adds one to a cell of this bank, in the row of this slot and this CPU.
 #[inline(always)]
-fn add(slot: u32, bank: Bank, family: Family, place: usize) {
+fn add(slot: u64, bank: Bank, cell: usize) {
     // SAFETY: the helper has no preconditions.
     let cpu = unsafe { bpf_get_smp_processor_id() } as usize;
     if let Some(row) = ROWS.get_ptr_mut(row(slot, CPU_IDS.load() as usize, cpu) as u32) {
-        let index = bounded::<ROW_CELLS>(cell(bank, family, place));
+        let index = bank as usize * BANK_CELLS + cell;
         // Atomic although the row belongs to this CPU: a softirq can interrupt between load and store.
-        // SAFETY: the index is below ROW_CELLS, so the pointer stays inside the map's value.
+        // SAFETY: `cell` is below BANK_CELLS, so the pointer stays inside the map's value.
         unsafe {
             atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(row.cast::<u64>().add(index), 1)
         };

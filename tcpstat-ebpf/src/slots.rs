@@ -2,15 +2,16 @@
 //!
 //! A slot is a set of rows, one for each CPU id. The exporter's own namespace always has slot 0. Other
 //! namespaces are counted only if [`NetnsKey`] says so; each then has a slot of its own, or shares [`OTHER_SLOT`].
+//! Slots are words: BPF needs two more instructions to compare or multiply half a register.
 
 /// The slot of the exporter's own namespace.
-pub const OWN_SLOT: u32 = 0;
+pub const OWN_SLOT: u64 = 0;
 
 /// The slot of all namespaces that came when no slot was free.
-pub const OTHER_SLOT: u32 = 1;
+pub const OTHER_SLOT: u64 = 1;
 
 /// The first slot that a namespace can have for itself; all later ones can, too.
-pub const FIRST_FREE_SLOT: u32 = 2;
+pub const FIRST_FREE_SLOT: u64 = 2;
 
 /// How the programs identify a network namespace: the value of the read-only global `NETNS_KEY`.
 ///
@@ -32,7 +33,7 @@ pub enum NetnsKey {
 #[must_use]
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "a BPF program has no calls")]
-pub const fn row(slot: u32, cpu_ids: usize, cpu: usize) -> usize {
+pub const fn row(slot: u64, cpu_ids: usize, cpu: usize) -> usize {
     // It wraps so that no panic is reachable in a program.
     let first = (slot as usize).wrapping_mul(cpu_ids);
     first.wrapping_add(if cpu < cpu_ids { cpu } else { 0 })
@@ -52,19 +53,19 @@ const SLOT_BITS: u32 = 16;
 /// slot of another, on any CPU architecture and in any order of stores. A tag of 0 is empty: no namespace has
 /// the key 0 (cookies and inode numbers begin higher).
 #[must_use]
-pub const fn tag(key: u64, slot: u32) -> Option<u64> {
+pub const fn tag(key: u64, slot: u64) -> Option<u64> {
     if key == 0 || key >> (u64::BITS - SLOT_BITS) != 0 || slot >> SLOT_BITS != 0 {
         return None;
     }
-    Some(key << SLOT_BITS | slot as u64)
+    Some(key << SLOT_BITS | slot)
 }
 
 /// The slot that `tag` gives to the namespace with this key; `None` if it is the tag of another one.
 #[must_use]
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "a BPF program has no calls")]
-pub const fn tagged_slot(tag: u64, key: u64) -> Option<u32> {
-    if tag >> SLOT_BITS == key { Some((tag & ((1 << SLOT_BITS) - 1)) as u32) } else { None }
+pub const fn tagged_slot(tag: u64, key: u64) -> Option<u64> {
+    if tag >> SLOT_BITS == key { Some(tag & ((1 << SLOT_BITS) - 1)) } else { None }
 }
 
 /// The only index in `NETNS_TAGS` at which the tag of this key can be.
