@@ -33,6 +33,7 @@ pub enum NetnsKey {
 #[must_use]
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "a BPF program has no calls")]
+#[expect(clippy::cast_possible_truncation, reason = "the number of a slot has 16 bits")]
 pub const fn row(slot: u64, cpu_ids: usize, cpu: usize) -> usize {
     // It wraps so that no panic is reachable in a program.
     let first = (slot as usize).wrapping_mul(cpu_ids);

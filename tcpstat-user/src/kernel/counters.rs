@@ -48,7 +48,7 @@ impl Counters {
 
     /// Reads row by row, in the order of memory.
     fn sum(&self, slot: Slot, banks: &[Bank]) -> Transitions {
-        assert!((slot.number() as usize) < self.slots, "{slot:?} has no rows");
+        assert!(slot.number() < self.slots as u64, "{slot:?} has no rows");
         let mut sums = [0_u64; BANK_CELLS];
         for cpu in 0..self.cpus {
             let row = row(slot.number(), self.cpus, cpu);
@@ -86,7 +86,7 @@ impl Switch {
 
     /// Opens the event log of a slot, or closes the open one, for all events that start from now on.
     pub(super) fn set_log_open(&self, slot: Option<Slot>) {
-        let word = slot.map_or(0, |slot| u64::from(slot.number()) + 1);
+        let word = slot.map_or(0, |slot| slot.number() + 1);
         self.word(offset_of!(Control, log_open)).store(word, Ordering::SeqCst);
     }
 
@@ -104,6 +104,6 @@ impl Switch {
 }
 
 /// The first 64-bit word of mapped memory. It is aligned: the memory begins at a page.
-fn first_word(map: &MmapRaw) -> *const AtomicU64 {
+pub(super) fn first_word(map: &MmapRaw) -> *const AtomicU64 {
     map.as_ptr().cast()
 }

@@ -4,7 +4,7 @@ use tcpstat_ebpf::{OTHER_SLOT, OWN_SLOT};
 
 /// Where the tracer counts the sockets of a network namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Slot(u32);
+pub(crate) struct Slot(u64);
 
 impl Slot {
     /// That of this process' namespace.
@@ -13,11 +13,13 @@ impl Slot {
     /// That of all namespaces that came when no slot was free.
     pub(crate) const OTHER: Self = Self(OTHER_SLOT);
 
-    pub(super) const fn from_number(number: u32) -> Self {
+    /// The slot with the number that a map has.
+    pub(super) const fn from_number(number: u64) -> Self {
         Self(number)
     }
 
-    pub(super) const fn number(self) -> u32 {
+    /// Its number, as the programs and their maps have it.
+    pub(super) const fn number(self) -> u64 {
         self.0
     }
 }

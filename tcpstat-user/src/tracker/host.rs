@@ -7,7 +7,7 @@ use tracing::{debug, warn};
 
 use super::{Files, LastSnapshot, Snapshot, SnapshotError, sources::Sources};
 use crate::{
-    kernel::{Counters, LoadError, Program, Slot, Tracer},
+    kernel::{Counters, LoadError, Namespaces, Program, Slot, Tracer},
     ledger::{
         audit::{RewoundSnapshot, World},
         sockstat_sample::SockstatSample,
@@ -81,7 +81,7 @@ impl Host {
         &mut self,
         program: Program,
     ) -> Result<Option<Tracer>, LoadTracerError> {
-        let tracer = Tracer::load(program, self.procfs.netns_inum()?)?;
+        let tracer = Tracer::load(program, self.procfs.netns_inum()?, Namespaces::Own)?;
         Ok(self.tracer.replace(tracer))
     }
 

@@ -1,0 +1,305 @@
+//! Other network namespaces on the running kernel. The tests need the BPF object, CAP_BPF, CAP_PERFMON and
+//! CAP_SYS_ADMIN. Where something is missing they say so, and end.
+
+use std::{
+    collections::HashMap,
+    io::{self, Read, Write},
+    net::{Shutdown, TcpListener, TcpStream},
+    os::fd::AsRawFd,
+    process::{Child, Command},
+    sync::mpsc::{Receiver, Sender, channel},
+    thread::JoinHandle,
+};
+
+use tcpstat_ebpf::TaskRecord;
+
+use super::{
+    Namespaces, Program, Slot, Tracer,
+    load::OBJECT,
+    netns_slots::{NetnsKey, NetnsSlots},
+    tasks::TaskIterator,
+};
+use crate::{
+    procfs::{Capabilities, Procfs},
+    states::{Family, State},
+    transitions::{TRANSITIONS, Transitions},
+};
+
+/// A thread in a network namespace of its own, which makes connections there.
+struct Elsewhere {
+    connections: Option<Sender<u32>>,
+    done: Receiver<io::Result<()>>,
+    thread: Option<JoinHandle<()>>,
+    /// What a socket in it says (`SO_NETNS_COOKIE`); `None` before Linux 5.14.
+    cookie: Option<NetnsKey>,
+    /// A process in it.
+    process: Child,
+}
+
+impl Elsewhere {
+    fn new() -> Self {
+        let (connections, asked) = channel();
+        let (report, done) = channel();
+        let (entered, inside) = channel();
+        let thread = std::thread::spawn(move || {
+            entered.send(enter()).unwrap();
+            for count in asked {
+                report.send(connect(count)).unwrap();
+            }
+        });
+        let (cookie, process) = inside.recv().unwrap().unwrap();
+        Self { connections: Some(connections), done, thread: Some(thread), cookie, process }
+    }
+
+    /// Makes so many connections, one after the other, which the client closes first; see [`expected`].
+    fn connect(&self, count: u32) {
+        self.connections.as_ref().unwrap().send(count).unwrap();
+        self.done.recv().unwrap().unwrap();
+    }
+}
+
+impl Drop for Elsewhere {
+    fn drop(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+        drop(self.connections.take());
+        self.thread.take().unwrap().join().unwrap();
+    }
+}
+
+/// Enters a new network namespace with the calling thread, and starts a process in it.
+fn enter() -> io::Result<(Option<NetnsKey>, Child)> {
+    // SAFETY: it takes a number, and changes only the calling thread.
+    if unsafe { libc::unshare(libc::CLONE_NEWNET) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    assert!(Command::new("ip").args(["link", "set", "lo", "up"]).status()?.success());
+    let process = Command::new("sleep").arg("1000").spawn()?;
+    Ok((netns_cookie(&TcpListener::bind("127.0.0.1:0")?), process))
+}
+
+fn netns_cookie(socket: &impl AsRawFd) -> Option<NetnsKey> {
+    const SO_NETNS_COOKIE: i32 = 71;
+    let (mut cookie, mut length): (u64, libc::socklen_t) = (0, 8);
+    // SAFETY: the kernel writes at most `length` bytes to `cookie`, which has as many.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_NETNS_COOKIE,
+            (&raw mut cookie).cast(),
+            &raw mut length,
+        )
+    };
+    (result == 0).then_some(cookie)
+}
+
+fn connect(count: u32) -> io::Result<()> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    for _ in 0..count {
+        let mut client = TcpStream::connect(listener.local_addr()?)?;
+        let (mut server, _) = listener.accept()?;
+        client.write_all(b"x")?;
+        client.shutdown(Shutdown::Write)?;
+        // Until here the FIN has arrived; then this end is in CLOSE_WAIT, the other one in FIN_WAIT2.
+        server.read_to_end(&mut Vec::new())?;
+        drop(server);
+        client.read_to_end(&mut Vec::new())?;
+    }
+    Ok(())
+}
+
+/// What the tracer counts for so many connections to each of `listeners` listeners.
+fn expected(listeners: u64, connections: u64) -> Transitions {
+    let mut transitions = Transitions::default();
+    let mut add = |old, new, times| transitions.add(Family::Ipv4, old, new, times);
+    add(State::Close, State::Listen, listeners);
+    add(State::Listen, State::Close, listeners);
+    for (old, new) in [
+        (State::Close, State::SynSent),
+        (State::SynSent, State::Established),
+        (State::Listen, State::SynRecv),
+        (State::SynRecv, State::Established),
+        (State::Established, State::FinWait1),
+        (State::FinWait1, State::FinWait2),
+        (State::FinWait2, State::Close),
+        (State::Established, State::CloseWait),
+        (State::CloseWait, State::LastAck),
+        (State::LastAck, State::Close),
+    ] {
+        add(old, new, connections);
+    }
+    transitions
+}
+
+/// What full sockets did: where the kernel accepts hooks the counters also have mini-sockets and requests.
+fn full(transitions: &Transitions) -> Transitions {
+    let mut full = Transitions::default();
+    for (family, old, new, times) in transitions.seen() {
+        if TRANSITIONS.contains(&(old, new)) {
+            full.add(family, old, new, times);
+        }
+    }
+    full
+}
+
+fn counted(tracer: &Tracer, slot: Slot) -> Transitions {
+    full(&tracer.counters.read(slot))
+}
+
+/// Whether the tests can run here; prints what is missing.
+fn can_run() -> bool {
+    let capabilities = Capabilities::effective().unwrap();
+    let missing = if OBJECT.is_empty() {
+        "the BPF object: set TCPSTAT_BPF_OBJECT"
+    } else if !(capabilities.bpf() && capabilities.perfmon()) {
+        "CAP_BPF and CAP_PERFMON"
+    } else if !capabilities.sys_admin() {
+        "CAP_SYS_ADMIN, to make network namespaces"
+    } else {
+        return true;
+    };
+    println!("ignored: it lacks {missing}");
+    false
+}
+
+/// Enough for the namespaces that other processes of this machine make meanwhile.
+const OTHERS: u32 = 500;
+
+fn load(program: Program, others: u32) -> Tracer {
+    let inum = Procfs::new(Procfs::DEFAULT_ROOT).netns_inum().unwrap();
+    Tracer::load(program, inum, Namespaces::All { others }).unwrap_or_else(|error| {
+        error.write_kernel_log();
+        panic!("{error}: {:?}", std::error::Error::source(&error))
+    })
+}
+
+fn slots(tracer: &mut Tracer) -> &mut NetnsSlots {
+    tracer.netns_slots.as_mut().unwrap()
+}
+
+fn new_namespaces(tracer: &mut Tracer) -> HashMap<NetnsKey, Slot> {
+    slots(tracer).new_namespaces().unwrap().into_iter().collect()
+}
+
+fn processes() -> HashMap<u32, TaskRecord> {
+    let mut found = HashMap::new();
+    let mut iterator = TaskIterator::load().unwrap();
+    iterator.each_process(|task| assert_eq!(found.insert(task.pid, task), None)).unwrap();
+    found
+}
+
+fn keys<const LENGTH: usize>(elsewhere: [&Elsewhere; LENGTH]) -> [NetnsKey; LENGTH] {
+    let processes = processes();
+    elsewhere.map(|it| processes[&it.process.id()].netns_key)
+}
+
+#[test]
+fn processes_are_listed_with_their_namespaces() {
+    if !can_run() {
+        return;
+    }
+    let own_inum = Procfs::new(Procfs::DEFAULT_ROOT).netns_inum().unwrap();
+    let own_cookie = netns_cookie(&TcpListener::bind("127.0.0.1:0").unwrap());
+    let (one, other) = (Elsewhere::new(), Elsewhere::new());
+    let processes = processes();
+    let own = processes[&std::process::id()];
+    let [one, other] = [&one, &other].map(|it| (it.cookie, processes[&it.process.id()]));
+    assert_eq!(own.netns_inum, own_inum);
+    assert_eq!(own_cookie, own_cookie.and(Some(own.netns_key)));
+    for (cookie, task) in [one, other] {
+        assert_eq!(cookie, cookie.and(Some(task.netns_key)));
+        assert_ne!(task.netns_inum, own_inum);
+        assert_eq!(task.cgroup, own.cgroup, "a child is in the cgroup of its parent");
+    }
+    assert_ne!(one.1.netns_inum, other.1.netns_inum);
+    assert_ne!(one.1.netns_key, other.1.netns_key);
+}
+
+#[test]
+fn each_namespace_is_counted_in_its_own_slot() {
+    if !can_run() {
+        return;
+    }
+    for program in Program::in_order() {
+        let mut tracer = load(program, OTHERS);
+        let (one, other) = (Elsewhere::new(), Elsewhere::new());
+        one.connect(3);
+        other.connect(5);
+        let found = new_namespaces(&mut tracer);
+        let keys = keys([&one, &other]);
+        let slots = keys.map(|key| found[&key]);
+        // The listener that `enter` made is there, too.
+        let before = slots.map(|slot| counted(&tracer, slot));
+        assert_eq!(before, [expected(2, 3), expected(2, 5)], "{program:?}");
+
+        // Now by tags.
+        one.connect(7);
+        other.connect(11);
+        let after = slots.map(|slot| counted(&tracer, slot));
+        assert_eq!(after, [expected(3, 10), expected(3, 16)], "{program:?}");
+        let again = new_namespaces(&mut tracer);
+        assert!(!keys.iter().any(|key| again.contains_key(key)), "{again:?}");
+    }
+}
+
+#[test]
+fn the_log_of_a_slot_has_the_events_of_its_namespace_alone() {
+    if !can_run() {
+        return;
+    }
+    let mut tracer = load(Program::TpBtf, OTHERS);
+    let (one, other) = (Elsewhere::new(), Elsewhere::new());
+    let [key] = keys([&one]);
+    let slot = slots(&mut tracer).slot(key).unwrap();
+    one.connect(2);
+    let log = tracer.log.open(slot).unwrap();
+    let cut = log.cut().clone();
+    one.connect(3);
+    other.connect(4);
+    let mut events = Transitions::default();
+    let closed = log.close(|event| events.add(event.tuple.family, event.old, event.new, 1));
+    assert!(closed.complete(), "{closed:?}");
+    assert_eq!(full(&cut), expected(2, 2));
+    assert_eq!(full(&events), expected(1, 3));
+    one.connect(1);
+    assert_eq!(counted(&tracer, slot), expected(4, 6));
+}
+
+#[test]
+fn a_namespace_without_a_free_slot_is_counted_with_the_others() {
+    if !can_run() {
+        return;
+    }
+    let mut tracer = load(Program::TpBtf, 0);
+    let elsewhere = Elsewhere::new();
+    elsewhere.connect(2);
+    let found = new_namespaces(&mut tracer);
+    let [key] = keys([&elsewhere]);
+    assert_eq!(found[&key], Slot::OTHER);
+    // Other namespaces of this machine are counted there too.
+    let counted = counted(&tracer, Slot::OTHER);
+    assert!(counted.get(Family::Ipv4, State::Close, State::SynSent) >= 2, "{counted:?}");
+    assert_eq!(slots(&mut tracer).retire(key).unwrap(), None, "it is not its own");
+}
+
+#[test]
+fn a_retired_slot_counts_nothing_until_it_is_free_again() {
+    if !can_run() {
+        return;
+    }
+    let mut tracer = load(Program::TpBtf, OTHERS);
+    let elsewhere = Elsewhere::new();
+    let [key] = keys([&elsewhere]);
+    elsewhere.connect(1);
+    let slot = slots(&mut tracer).slot(key).unwrap();
+    assert_eq!(slots(&mut tracer).slot(key).unwrap(), slot, "it stays the same");
+    assert_eq!(slots(&mut tracer).retire(key).unwrap(), Some(slot));
+    let zero = tracer.counters.read(slot);
+    elsewhere.connect(1);
+    assert_eq!(tracer.counters.read(slot), zero);
+    let again = new_namespaces(&mut tracer)[&key];
+    assert_ne!(again, slot);
+    assert_eq!(counted(&tracer, again), expected(1, 1));
+    slots(&mut tracer).make_free(slot).unwrap();
+}
