@@ -1,8 +1,14 @@
 //! Counts and logs an event of a counted namespace, in the rows of its slot. All programs use it.
 
-use core::intrinsics::{AtomicOrdering, atomic_xadd};
+use core::{
+    intrinsics::{AtomicOrdering, atomic_xadd},
+    mem::transmute,
+};
 
-use aya_ebpf::{EbpfContext, bindings::BPF_RB_NO_WAKEUP, helpers::bpf_get_smp_processor_id};
+use aya_ebpf::{
+    EbpfContext,
+    bindings::{BPF_RB_NO_WAKEUP, bpf_func_id::BPF_FUNC_get_smp_processor_id},
+};
 use aya_log_ebpf::error;
 use tcpstat_ebpf::{
     BANK_CELLS, Bank, EventRecord, Family, NO_CELL, PAIRS, PLACES, State, cell, pair, place, row,
@@ -110,22 +116,33 @@ fn log_open(slot: u64) -> bool {
     CONTROL.get_ptr(0).is_some_and(|control| {
         // SAFETY: the pointer is to the map's only entry, and a u64 is loaded at once.
         let log_open = unsafe { (&raw const (*control).log_open).read_volatile() };
-        log_open == slot.wrapping_add(1)
+        log_open.wrapping_sub(1) == slot
     })
 }
 
 /// Adds one to a cell of this bank, in the row of this slot and this CPU.
 #[inline(always)]
 fn add(slot: u64, bank: Bank, cell: usize) {
-    // SAFETY: the helper has no preconditions.
-    let cpu = unsafe { bpf_get_smp_processor_id() } as usize;
-    if let Some(row) = ROWS.get_ptr_mut(row(slot, CPU_IDS.load() as usize, cpu) as u32) {
+    if let Some(row) = ROWS.get_ptr_mut(row(slot, CPU_IDS.load() as usize, cpu()) as u32) {
         let index = bank as usize * BANK_CELLS + cell;
         // Atomic although the row belongs to this CPU: a softirq can interrupt between load and store.
         // SAFETY: `cell` is below BANK_CELLS, so the pointer stays inside the map's value.
         unsafe {
             atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(row.cast::<u64>().add(index), 1)
         };
+    }
+}
+
+/// The id of this CPU.
+///
+/// `bpf_get_smp_processor_id` of aya returns a `u32`, which takes three more instructions to widen. A helper
+/// returns a word.
+#[inline(always)]
+fn cpu() -> usize {
+    // SAFETY: the kernel replaces a call of this number by its helper, which has no preconditions.
+    unsafe {
+        let helper: extern "C" fn() -> usize = transmute(BPF_FUNC_get_smp_processor_id as usize);
+        helper()
     }
 }
 

@@ -104,7 +104,7 @@ impl NetnsSlots {
     /// [`SlotError`]. The next call returns what this one has found.
     pub(crate) fn new_namespaces(&mut self) -> Result<Vec<(NetnsKey, Slot)>, SlotError> {
         let mut new = Vec::new();
-        for entry in self.slots.iter() {
+        for entry in &self.slots {
             let (key, number) = entry.map_err(|cause| at("reading the slots", cause))?;
             if !self.seen.contains_key(&key) {
                 new.push((key, Slot::from_number(number)));
