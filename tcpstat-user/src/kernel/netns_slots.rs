@@ -178,6 +178,24 @@ impl NetnsSlots {
     }
 }
 
+#[cfg(test)]
+impl NetnsSlots {
+    /// Removes the entry of the hash map, and leaves the tag.
+    pub(super) fn leave_only_the_tag(&mut self, key: NetnsKey) {
+        self.slots.remove(&key).unwrap();
+    }
+
+    /// Removes the tag, and leaves the entry of the hash map.
+    pub(super) fn leave_only_the_entry(&mut self, key: NetnsKey) {
+        self.tags.remove(key, self.seen[&key]);
+    }
+
+    /// Whether the hash map has an entry.
+    pub(super) fn has_entry(&self, key: NetnsKey) -> bool {
+        self.slots.get(&key, 0).is_ok()
+    }
+}
+
 fn at(operation: &'static str, cause: MapError) -> SlotError {
     SlotError { operation, cause }
 }

@@ -216,6 +216,37 @@ fn processes_are_listed_with_their_namespaces() {
     assert_ne!(one.1.netns_key, other.1.netns_key);
 }
 
+/// Leaves the calling thread CAP_PERFMON and CAP_BPF.
+fn drop_other_capabilities() {
+    const VERSION_3: u32 = 0x2008_0522;
+    // Capabilities 38 and 39 are in the second half: effective, permitted, inheritable of each half.
+    let (header, sets) = ([VERSION_3, 0], [0_u32, 0, 0, 0xc0, 0xc0, 0]);
+    // SAFETY: both arrays are as the call expects them; it changes only the calling thread.
+    let result = unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), sets.as_ptr()) };
+    assert_eq!(result, 0, "{}", io::Error::last_os_error());
+    // SAFETY: as in `enter`.
+    let unshared = unsafe { libc::unshare(libc::CLONE_NEWNET) };
+    assert_ne!(unshared, 0, "CAP_SYS_ADMIN is still there");
+}
+
+#[test]
+fn cap_bpf_and_cap_perfmon_suffice_to_list_processes_and_to_count_namespaces() {
+    if !can_run() {
+        return;
+    }
+    let elsewhere = Elsewhere::new();
+    let unprivileged = std::thread::spawn(move || {
+        drop_other_capabilities();
+        let [key] = keys([&elsewhere]);
+        assert_eq!(elsewhere.cookie, elsewhere.cookie.and(Some(key)));
+        let mut tracer = load(Program::TpBtf, OTHERS);
+        elsewhere.connect(1);
+        let slot = new_namespaces(&mut tracer)[&key];
+        assert_eq!(counted(&tracer, slot), expected(1, 1));
+    });
+    unprivileged.join().unwrap();
+}
+
 #[test]
 fn each_namespace_is_counted_in_its_own_slot() {
     if !can_run() {
@@ -240,6 +271,31 @@ fn each_namespace_is_counted_in_its_own_slot() {
         assert_eq!(after, [expected(3, 10), expected(3, 16)], "{program:?}");
         let again = new_namespaces(&mut tracer);
         assert!(!keys.iter().any(|key| again.contains_key(key)), "{again:?}");
+    }
+}
+
+#[test]
+fn a_slot_is_found_by_its_tag_alone_and_by_its_entry_alone() {
+    if !can_run() {
+        return;
+    }
+    for program in Program::in_order() {
+        let mut tracer = load(program, OTHERS);
+        let elsewhere = Elsewhere::new();
+        let [key] = keys([&elsewhere]);
+        let slot = slots(&mut tracer).slot(key).unwrap();
+
+        slots(&mut tracer).leave_only_the_entry(key);
+        elsewhere.connect(1);
+        assert_eq!(counted(&tracer, slot), expected(2, 1), "{program:?}");
+        assert_eq!(new_namespaces(&mut tracer).get(&key), None, "it is not new");
+
+        assert_eq!(slots(&mut tracer).retire(key).unwrap(), Some(slot));
+        let slot = slots(&mut tracer).slot(key).unwrap();
+        slots(&mut tracer).leave_only_the_tag(key);
+        elsewhere.connect(2);
+        assert_eq!(counted(&tracer, slot), expected(1, 2), "{program:?}");
+        assert!(!slots(&mut tracer).has_entry(key), "no program has searched for it");
     }
 }
 
