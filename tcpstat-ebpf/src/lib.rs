@@ -169,6 +169,9 @@ pub struct Control {
     pub log_open: u64,
     /// How many events had states for which there is no cell. The tracer adds to it.
     pub without_cell: u64,
+    /// How many network namespaces have got a slot from the tracer. It adds to it after it has put one into the map
+    /// `NETNS_SLOTS`.
+    pub netns_assigned: u64,
 }
 
 /// One event, as the tracer writes it to the ring buffer `EVENTS` while the log is open.
@@ -248,9 +251,10 @@ pub struct SocketRecord {
 pub const EVENT_LOG_BYTES: u32 = 1 << 21;
 
 const _: () = {
-    assert!(size_of::<Control>() == 16);
+    assert!(size_of::<Control>() == 24);
     assert!(offset_of!(Control, log_open) == 0);
     assert!(offset_of!(Control, without_cell) == 8);
+    assert!(offset_of!(Control, netns_assigned) == 16);
     assert!(size_of::<EventRecord>() == 48, "no hidden padding");
     assert!(offset_of!(EventRecord, sport) == 8);
     assert!(offset_of!(EventRecord, family) == 12);

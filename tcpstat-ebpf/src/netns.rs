@@ -5,10 +5,12 @@
 //! from that map. If a namespace is not in the map either, the program gives it a slot at once, so no event is
 //! lost until user space learns of it.
 
+use core::intrinsics::{AtomicOrdering, atomic_xadd};
+
 use aya_ebpf::bindings::BPF_NOEXIST;
 use tcpstat_ebpf::{NetnsKey, OTHER_SLOT, OWN_SLOT, tag_index, tagged_slot};
 
-use crate::maps::{FREE_SLOTS, NETNS_INUM, NETNS_KEY, NETNS_SLOTS, NETNS_TAGS};
+use crate::maps::{CONTROL, FREE_SLOTS, NETNS_INUM, NETNS_KEY, NETNS_SLOTS, NETNS_TAGS};
 
 /// The slot of the namespace with this inode number; `None` if it is not counted. `cookie` reads its cookie.
 #[inline(always)]
@@ -50,6 +52,7 @@ fn assign(key: u64) -> u64 {
     let free = FREE_SLOTS.pop().ok().flatten();
     let slot = free.unwrap_or(OTHER_SLOT);
     if NETNS_SLOTS.insert(key, slot, u64::from(BPF_NOEXIST)).is_ok() {
+        announce();
         return slot;
     }
     if free.is_some() {
@@ -57,4 +60,19 @@ fn assign(key: u64) -> u64 {
         let _ = FREE_SLOTS.push(slot, 0);
     }
     known(key).unwrap_or(OTHER_SLOT)
+}
+
+/// Says that the hash map has a new namespace. User space reads that in mapped memory: a system call that reads
+/// the map makes the kernel skip programs of a classic tracepoint on its CPU meanwhile.
+#[inline(always)]
+fn announce() {
+    if let Some(control) = CONTROL.get_ptr_mut(0) {
+        // SAFETY: the pointer is to the map's only entry.
+        unsafe {
+            atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(
+                &raw mut (*control).netns_assigned,
+                1,
+            )
+        };
+    }
 }

@@ -70,7 +70,7 @@ impl Counters {
     }
 }
 
-/// The map `CONTROL` in writable memory: the switch of the event log.
+/// The map `CONTROL` in writable memory: the switch of the event log, and what the programs report.
 #[derive(Debug)]
 pub(super) struct Switch {
     map: MmapRaw,
@@ -95,9 +95,14 @@ impl Switch {
         self.word(offset_of!(Control, without_cell)).load(Ordering::Relaxed)
     }
 
+    /// How many namespaces have got a slot from the tracer.
+    pub(super) fn netns_assigned(&self) -> u64 {
+        self.word(offset_of!(Control, netns_assigned)).load(Ordering::Acquire)
+    }
+
     fn word(&self, offset: usize) -> &AtomicU64 {
         debug_assert!(offset < size_of::<Control>());
-        // SAFETY: both members of `Control` are words; the mapped memory holds one `Control` and lives as long
+        // SAFETY: all members of `Control` are words; the mapped memory holds one `Control` and lives as long
         // as `self`. The tracer reads the words, and changes them only by atomic adds.
         unsafe { &*first_word(&self.map).byte_add(offset) }
     }

@@ -10,6 +10,7 @@ use tcpstat_ebpf::{FIRST_FREE_SLOT, TAGS};
 use thiserror::Error;
 
 use super::{
+    counters::Switch,
     error::{LoadError, refusal},
     events::await_running_programs,
     load::map,
@@ -73,7 +74,10 @@ pub(crate) struct NetnsSlots {
     slots: HashMap<MapData, NetnsKey, u64>,
     free: Queue<MapData, u64>,
     tags: Tags,
+    switch: Switch,
     seen: Seen<NetnsKey, Slot>,
+    /// How many slots the tracer had assigned when the map was read.
+    read_at: u64,
 }
 
 /// `BPF_NOEXIST`
@@ -88,22 +92,28 @@ impl NetnsSlots {
         let at_maps = |error: MapError| refusal(Step::CreateMaps, error.into());
         let tags = Tags::map(map(ebpf, "NETNS_TAGS")?)
             .map_err(|error| refusal(Step::MapMemory("the tags of namespaces"), error.into()))?;
+        let switch = Switch::map(map(ebpf, "CONTROL")?)
+            .map_err(|error| refusal(Step::MapMemory("the control page"), error.into()))?;
         let mut take = |name| ebpf.take_map(name).ok_or(LoadError::WrongObject(name));
         let slots = HashMap::try_from(take("NETNS_SLOTS")?).map_err(at_maps)?;
         let mut free = Queue::try_from(take("FREE_SLOTS")?).map_err(at_maps)?;
         for number in 0..u64::from(others) {
             free.push(FIRST_FREE_SLOT + number, 0).map_err(at_maps)?;
         }
-        Ok(Self { slots, free, tags, seen: Seen::new() })
+        Ok(Self { slots, free, tags, switch, seen: Seen::new(), read_at: 0 })
     }
 
-    /// The namespaces that got a slot since the last call, in no order. Makes tags for them. One that gets its
-    /// slot during the call can be left for the next one.
+    /// The namespaces that got a slot from the tracer since the last call, in no order. Makes tags for them. One
+    /// that gets its slot during the call can be left for the next one. Takes no system call if there is none.
     ///
     /// # Errors
     /// [`SlotError`]. The next call returns what this one has found.
     pub(crate) fn new_namespaces(&mut self) -> Result<Vec<(NetnsKey, Slot)>, SlotError> {
+        let assigned = self.switch.netns_assigned();
         let mut new = Vec::new();
+        if assigned == self.read_at {
+            return Ok(new);
+        }
         for entry in &self.slots {
             let (key, number) = entry.map_err(|cause| at("reading the slots", cause))?;
             if !self.seen.contains_key(&key) {
@@ -113,6 +123,7 @@ impl NetnsSlots {
         for &(key, slot) in &new {
             self.remember(key, slot);
         }
+        self.read_at = assigned;
         Ok(new)
     }
 

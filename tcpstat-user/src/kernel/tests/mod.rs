@@ -1,16 +1,15 @@
 //! Other network namespaces on the running kernel. The tests need the BPF object, CAP_BPF, CAP_PERFMON and
 //! CAP_SYS_ADMIN. Where something is missing they say so, and end.
 
+mod elsewhere;
+
 use std::{
     collections::{HashMap, HashSet},
-    io::{self, Read, Write},
-    net::{Shutdown, TcpListener, TcpStream, UdpSocket},
-    os::fd::AsRawFd,
-    process::{Child, Command},
-    sync::mpsc::{Receiver, Sender, channel},
-    thread::JoinHandle,
+    net::UdpSocket,
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
+use elsewhere::{Elsewhere, drop_other_capabilities, expected, netns_cookie};
 use tcpstat_ebpf::TaskRecord;
 
 use super::{
@@ -24,130 +23,6 @@ use crate::{
     states::{Family, Hooks, State},
     transitions::{TRANSITIONS, Transitions},
 };
-
-/// A thread in a network namespace of its own, which makes connections there.
-struct Elsewhere {
-    /// Numbers of threads and of connections of each.
-    work: Option<Sender<(u32, u32)>>,
-    done: Receiver<io::Result<()>>,
-    thread: Option<JoinHandle<()>>,
-    /// What a socket in it says (`SO_NETNS_COOKIE`); `None` before Linux 5.14.
-    cookie: Option<NetnsKey>,
-    /// A process in it.
-    process: Child,
-}
-
-impl Elsewhere {
-    fn new() -> Self {
-        let (work, given) = channel();
-        let (report, done) = channel();
-        let (entered, inside) = channel();
-        let thread = std::thread::spawn(move || {
-            entered.send(enter()).unwrap();
-            for (threads, count) in given {
-                report.send(connect_in_threads(threads, count)).unwrap();
-            }
-        });
-        let (cookie, process) = inside.recv().unwrap().unwrap();
-        Self { work: Some(work), done, thread: Some(thread), cookie, process }
-    }
-
-    /// Makes so many connections, one after the other, which the client closes first; see [`expected`].
-    fn connect(&self, count: u32) {
-        self.begin(1, count);
-        self.finish();
-    }
-
-    /// Begins to do the same in several threads at once.
-    fn begin(&self, threads: u32, count: u32) {
-        self.work.as_ref().unwrap().send((threads, count)).unwrap();
-    }
-
-    fn finish(&self) {
-        self.done.recv().unwrap().unwrap();
-    }
-}
-
-impl Drop for Elsewhere {
-    fn drop(&mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
-        drop(self.work.take());
-        self.thread.take().unwrap().join().unwrap();
-    }
-}
-
-/// Enters a new network namespace with the calling thread, and starts a process in it.
-fn enter() -> io::Result<(Option<NetnsKey>, Child)> {
-    // SAFETY: it takes a number, and changes only the calling thread.
-    if unsafe { libc::unshare(libc::CLONE_NEWNET) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    assert!(Command::new("ip").args(["link", "set", "lo", "up"]).status()?.success());
-    let process = Command::new("sleep").arg("1000").spawn()?;
-    Ok((netns_cookie(&UdpSocket::bind("127.0.0.1:0")?), process))
-}
-
-fn netns_cookie(socket: &impl AsRawFd) -> Option<NetnsKey> {
-    const SO_NETNS_COOKIE: i32 = 71;
-    let (mut cookie, mut length): (u64, libc::socklen_t) = (0, 8);
-    // SAFETY: the kernel writes at most `length` bytes to `cookie`, which has as many.
-    let result = unsafe {
-        libc::getsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            SO_NETNS_COOKIE,
-            (&raw mut cookie).cast(),
-            &raw mut length,
-        )
-    };
-    (result == 0).then_some(cookie)
-}
-
-fn connect_in_threads(threads: u32, count: u32) -> io::Result<()> {
-    std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(|| connect(count))).collect();
-        threads.into_iter().try_for_each(|thread| thread.join().unwrap())
-    })
-}
-
-fn connect(count: u32) -> io::Result<()> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    for _ in 0..count {
-        let mut client = TcpStream::connect(listener.local_addr()?)?;
-        let (mut server, _) = listener.accept()?;
-        client.write_all(b"x")?;
-        client.shutdown(Shutdown::Write)?;
-        // Until here the FIN has arrived; then this end is in CLOSE_WAIT, the other one in FIN_WAIT2.
-        server.read_to_end(&mut Vec::new())?;
-        drop(server);
-        client.read_to_end(&mut Vec::new())?;
-    }
-    Ok(())
-}
-
-/// What the tracer counts for so many connections to each of `listeners` listeners.
-fn expected(listeners: u64, connections: u64) -> Transitions {
-    let mut transitions = Transitions::default();
-    let mut add = |old, new, times| transitions.add(Family::Ipv4, old, new, times);
-    add(State::Close, State::Listen, listeners);
-    add(State::Listen, State::Close, listeners);
-    for (old, new) in [
-        (State::Close, State::SynSent),
-        (State::SynSent, State::Established),
-        (State::Listen, State::SynRecv),
-        (State::SynRecv, State::Established),
-        (State::Established, State::FinWait1),
-        (State::FinWait1, State::FinWait2),
-        (State::FinWait2, State::Close),
-        (State::Established, State::CloseWait),
-        (State::CloseWait, State::LastAck),
-        (State::LastAck, State::Close),
-    ] {
-        add(old, new, connections);
-    }
-    transitions
-}
 
 /// What full sockets did: where the kernel accepts hooks the counters also have mini-sockets and requests.
 fn full(transitions: &Transitions) -> Transitions {
@@ -178,8 +53,12 @@ fn expected_by_hooks(tracer: &Tracer, connections: u64) -> (u64, u64) {
     (connections * u64::from(timewait), connections * u64::from(requests))
 }
 
-/// Whether the tests can run here; prints what is missing.
-fn can_run() -> bool {
+/// Where the tests can run, lets one after the other run. Elsewhere prints what is missing.
+///
+/// While another thread is in a bpf(2) call on a map, the kernel skips programs of a classic tracepoint on that
+/// CPU.
+fn can_run() -> Option<MutexGuard<'static, ()>> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let capabilities = Capabilities::effective().unwrap();
     let missing = if OBJECT.is_empty() {
         "the BPF object: set TCPSTAT_BPF_OBJECT"
@@ -188,10 +67,10 @@ fn can_run() -> bool {
     } else if !capabilities.sys_admin() {
         "CAP_SYS_ADMIN, to make network namespaces"
     } else {
-        return true;
+        return Some(ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner));
     };
     println!("ignored: it lacks {missing}");
-    false
+    None
 }
 
 /// Enough for the namespaces that other processes of this machine make meanwhile.
@@ -227,9 +106,7 @@ fn keys<const LENGTH: usize>(elsewhere: [&Elsewhere; LENGTH]) -> [NetnsKey; LENG
 
 #[test]
 fn processes_are_listed_with_their_namespaces() {
-    if !can_run() {
-        return;
-    }
+    let Some(_alone) = can_run() else { return };
     let own_inum = Procfs::new(Procfs::DEFAULT_ROOT).netns_inum().unwrap();
     let own_cookie = netns_cookie(&UdpSocket::bind("127.0.0.1:0").unwrap());
     let (one, other) = (Elsewhere::new(), Elsewhere::new());
@@ -247,24 +124,9 @@ fn processes_are_listed_with_their_namespaces() {
     assert_ne!(one.1.netns_key, other.1.netns_key);
 }
 
-/// Leaves the calling thread CAP_PERFMON and CAP_BPF.
-fn drop_other_capabilities() {
-    const VERSION_3: u32 = 0x2008_0522;
-    // Capabilities 38 and 39 are in the second half: effective, permitted, inheritable of each half.
-    let (header, sets) = ([VERSION_3, 0], [0_u32, 0, 0, 0xc0, 0xc0, 0]);
-    // SAFETY: both arrays are as the call expects them; it changes only the calling thread.
-    let result = unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), sets.as_ptr()) };
-    assert_eq!(result, 0, "{}", io::Error::last_os_error());
-    // SAFETY: as in `enter`.
-    let unshared = unsafe { libc::unshare(libc::CLONE_NEWNET) };
-    assert_ne!(unshared, 0, "CAP_SYS_ADMIN is still there");
-}
-
 #[test]
 fn cap_bpf_and_cap_perfmon_suffice_to_list_processes_and_to_count_namespaces() {
-    if !can_run() {
-        return;
-    }
+    let Some(_alone) = can_run() else { return };
     let elsewhere = Elsewhere::new();
     let unprivileged = std::thread::spawn(move || {
         drop_other_capabilities();
@@ -280,9 +142,7 @@ fn cap_bpf_and_cap_perfmon_suffice_to_list_processes_and_to_count_namespaces() {
 
 #[test]
 fn each_namespace_is_counted_in_its_own_slot() {
-    if !can_run() {
-        return;
-    }
+    let Some(_alone) = can_run() else { return };
     for program in Program::in_order() {
         let mut tracer = load(program, OTHERS);
         let (one, other) = (Elsewhere::new(), Elsewhere::new());
@@ -313,9 +173,7 @@ fn each_namespace_is_counted_in_its_own_slot() {
 
 #[test]
 fn many_namespaces_whose_sockets_appear_at_once_have_a_slot_each() {
-    if !can_run() {
-        return;
-    }
+    let Some(_alone) = can_run() else { return };
     // Since 7.0 `tp_btf` misses events of threads that preempt one another.
     let [program, _] = Program::in_order();
     let mut tracer = load(program, OTHERS);
@@ -338,9 +196,7 @@ fn many_namespaces_whose_sockets_appear_at_once_have_a_slot_each() {
 
 #[test]
 fn a_slot_is_found_by_its_tag_alone_and_by_its_entry_alone() {
-    if !can_run() {
-        return;
-    }
+    let Some(_alone) = can_run() else { return };
     for program in Program::in_order() {
         let mut tracer = load(program, OTHERS);
         let elsewhere = Elsewhere::new();
@@ -363,9 +219,7 @@ fn a_slot_is_found_by_its_tag_alone_and_by_its_entry_alone() {
 
 #[test]
 fn the_log_of_a_slot_has_the_events_of_its_namespace_alone() {
-    if !can_run() {
-        return;
-    }
+    let Some(_alone) = can_run() else { return };
     let mut tracer = load(Program::TpBtf, OTHERS);
     let (one, other) = (Elsewhere::new(), Elsewhere::new());
     let [key] = keys([&one]);
@@ -386,9 +240,7 @@ fn the_log_of_a_slot_has_the_events_of_its_namespace_alone() {
 
 #[test]
 fn a_namespace_without_a_free_slot_is_counted_with_the_others() {
-    if !can_run() {
-        return;
-    }
+    let Some(_alone) = can_run() else { return };
     let mut tracer = load(Program::TpBtf, 0);
     let elsewhere = Elsewhere::new();
     elsewhere.connect(2);
@@ -403,9 +255,7 @@ fn a_namespace_without_a_free_slot_is_counted_with_the_others() {
 
 #[test]
 fn a_retired_slot_counts_nothing_until_it_is_free_again() {
-    if !can_run() {
-        return;
-    }
+    let Some(_alone) = can_run() else { return };
     let mut tracer = load(Program::TpBtf, OTHERS);
     let elsewhere = Elsewhere::new();
     let [key] = keys([&elsewhere]);
