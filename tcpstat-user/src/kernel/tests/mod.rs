@@ -171,6 +171,15 @@ fn each_namespace_is_counted_in_its_own_slot() {
     }
 }
 
+fn connect_in_all(all: &[Elsewhere], threads: u32, count: u32) {
+    for elsewhere in all {
+        elsewhere.begin(threads, count);
+    }
+    for elsewhere in all {
+        elsewhere.finish();
+    }
+}
+
 #[test]
 fn many_namespaces_whose_sockets_appear_at_once_have_a_slot_each() {
     let Some(_alone) = can_run() else { return };
@@ -178,8 +187,7 @@ fn many_namespaces_whose_sockets_appear_at_once_have_a_slot_each() {
     let [program, _] = Program::in_order();
     let mut tracer = load(program, OTHERS);
     let all: [Elsewhere; 50] = std::array::from_fn(|_| Elsewhere::new());
-    all.iter().for_each(|it| it.begin(3, 1));
-    all.iter().for_each(Elsewhere::finish);
+    connect_in_all(&all, 3, 1);
     let found = new_namespaces(&mut tracer);
     let slots = keys(all.each_ref()).map(|key| found[&key]);
     assert_eq!(HashSet::from(slots).len(), all.len());
@@ -187,8 +195,7 @@ fn many_namespaces_whose_sockets_appear_at_once_have_a_slot_each() {
         assert_eq!(counted(&tracer, slot), expected(3, 3), "{slot:?}");
     }
     // Some find their slots by tags now, and some can have no tag.
-    all.iter().for_each(|it| it.begin(2, 2));
-    all.iter().for_each(Elsewhere::finish);
+    connect_in_all(&all, 2, 2);
     for slot in slots {
         assert_eq!(counted(&tracer, slot), expected(5, 7), "{slot:?}");
     }
