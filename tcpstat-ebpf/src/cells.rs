@@ -56,7 +56,8 @@ pub const BANK_CELLS: usize = 2 * FAMILY_CELLS;
 /// Number of cells of one row: those of both banks.
 pub const ROW_CELLS: usize = 2 * BANK_CELLS;
 
-/// Transitions are counted in one of two banks: `Logged` while the event log is open, else `Plain`.
+/// Transitions are counted in one of two banks: `Logged` while the event log of their slot is open, else
+/// `Plain`.
 ///
 /// The tracer reads [`crate::Control::log_open`] once for each event. That one value chooses the bank, and
 /// decides whether the event is logged. So the log holds exactly the events of the `Logged` bank, and a lost
@@ -71,9 +72,10 @@ pub enum Bank {
     Logged = 1,
 }
 
-/// Counters of one CPU: the value type of the map `ROWS`. The kernel has one entry for each CPU id.
+/// Counters of one CPU and one slot: the value type of the map `ROWS`, whose index is [`crate::row`].
 ///
-/// A row is a whole number of cache lines, so no two CPUs write to the same one.
+/// Each slot has both banks, so slots share no state. A row is a whole number of cache lines, so no two CPUs
+/// write to the same one.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Row {

@@ -1,40 +1,50 @@
-//! Counts and logs an event of the counted namespace. All programs use it.
+//! Counts and logs an event of a counted namespace, in the rows of its slot. All programs use it.
 
-use core::intrinsics::{AtomicOrdering, atomic_xadd};
-
-use aya_ebpf::{EbpfContext, bindings::BPF_RB_NO_WAKEUP, helpers::bpf_get_smp_processor_id};
-use aya_log_ebpf::error;
-use tcpstat_ebpf::{
-    Bank, EventRecord, Family, NO_CELL, PAIRS, PLACES, ROW_CELLS, State, cell, pair, place,
+use core::{
+    intrinsics::{AtomicOrdering, atomic_xadd},
+    mem::transmute,
 };
 
-use crate::maps::{CONTROL, EVENTS, ROWS};
+use aya_ebpf::{
+    EbpfContext,
+    bindings::{BPF_RB_NO_WAKEUP, bpf_func_id::BPF_FUNC_get_smp_processor_id},
+};
+use aya_log_ebpf::error;
+use tcpstat_ebpf::{
+    BANK_CELLS, Bank, EventRecord, Family, NO_CELL, PAIRS, PLACES, State, cell, pair, place, row,
+};
+
+use crate::maps::{CONTROL, CPU_IDS, EVENTS, ROWS};
 
 /// Counts a transition of a full socket. While the log is open, also logs it: `fill` sets kernel address,
 /// addresses and ports in the record.
+///
+/// The states are words: BPF needs two more instructions for each comparison of half a register.
 #[inline(always)]
 pub(crate) fn transition<C: EbpfContext>(
     ctx: &C,
+    slot: u64,
     family: Family,
-    oldstate: u32,
-    newstate: u32,
+    oldstate: u64,
+    newstate: u64,
     fill: impl FnOnce(&mut EventRecord),
 ) {
     #[cfg(feature = "lose-events")]
-    match crate::lose::fate(oldstate, newstate) {
+    match crate::lose::fate(oldstate as u32, newstate as u32) {
         crate::lose::Fate::Counted => {}
         crate::lose::Fate::Lost => return,
         crate::lose::Fate::WithoutCell => return without_cell(),
     }
     match place_of(oldstate, newstate) {
-        Some(place) => event(family, place, oldstate as u8, newstate as u8, fill),
+        Some(place) => event(slot, family, place, oldstate as u8, newstate as u8, fill),
         None if oldstate == newstate => {}
         None => {
+            let (old, new) = (oldstate as u32, newstate as u32);
             error!(
                 ctx,
                 "no counter for the state transition {} -> {} (kernel numbers): report it with the kernel release",
-                oldstate,
-                newstate
+                old,
+                new
             );
             without_cell();
         }
@@ -44,6 +54,7 @@ pub(crate) fn transition<C: EbpfContext>(
 /// Counts and logs a transition of a mini-socket or a request, as [`transition`] does.
 #[inline(always)]
 pub(crate) fn hooked_transition(
+    slot: u64,
     family: Family,
     oldstate: State,
     newstate: State,
@@ -51,30 +62,32 @@ pub(crate) fn hooked_transition(
 ) {
     // Hooks report only transitions that have a cell.
     if let Some(place) = place(oldstate, newstate) {
-        event(family, place, oldstate as u8, newstate as u8, fill);
+        event(slot, family, place, oldstate as u8, newstate as u8, fill);
     }
 }
 
 /// Calls [`log_open`] once: that one answer chooses the bank, and decides whether the event is logged.
 #[inline(always)]
 fn event(
+    slot: u64,
     family: Family,
     place: usize,
     oldstate: u8,
     newstate: u8,
     fill: impl FnOnce(&mut EventRecord),
 ) {
-    if log_open() {
-        add(Bank::Logged, family, place);
+    let cell = bounded::<BANK_CELLS>(cell(Bank::Plain, family, place));
+    if log_open(slot) {
+        add(slot, Bank::Logged, cell);
         log(family, oldstate, newstate, fill);
     } else {
-        add(Bank::Plain, family, place);
+        add(slot, Bank::Plain, cell);
     }
 }
 
 /// The index of a full socket's transition in [`tcpstat_ebpf::TRANSITIONS`].
 #[inline(always)]
-fn place_of(oldstate: u32, newstate: u32) -> Option<usize> {
+fn place_of(oldstate: u64, newstate: u64) -> Option<usize> {
     /// In the object's read-only data.
     static TABLE: [u8; PAIRS] = PLACES;
     if oldstate > 0xf || newstate > 0xf {
@@ -102,27 +115,39 @@ fn without_cell() {
     }
 }
 
-/// Whether user space has the event log open.
+/// Whether user space has the event log of `slot` open.
 #[inline(always)]
-fn log_open() -> bool {
-    // SAFETY: the pointer is to the map's only entry, and a u64 is loaded at once.
-    CONTROL
-        .get_ptr(0)
-        .is_some_and(|control| unsafe { (&raw const (*control).log_open).read_volatile() } != 0)
+fn log_open(slot: u64) -> bool {
+    CONTROL.get_ptr(0).is_some_and(|control| {
+        // SAFETY: the pointer is to the map's only entry, and a u64 is loaded at once.
+        let log_open = unsafe { (&raw const (*control).log_open).read_volatile() };
+        log_open.wrapping_sub(1) == slot
+    })
 }
 
-/// Adds one in the row of this CPU. A CPU id beyond the map uses the first row; the atomic add allows that.
+/// Adds one to a cell of this bank, in the row of this slot and this CPU.
 #[inline(always)]
-fn add(bank: Bank, family: Family, place: usize) {
-    // SAFETY: the helper has no preconditions.
-    let cpu = unsafe { bpf_get_smp_processor_id() } as u32;
-    if let Some(row) = ROWS.get_ptr_mut(cpu).or_else(|| ROWS.get_ptr_mut(0)) {
-        let index = bounded::<ROW_CELLS>(cell(bank, family, place));
+fn add(slot: u64, bank: Bank, cell: usize) {
+    if let Some(row) = ROWS.get_ptr_mut(row(slot, CPU_IDS.load() as usize, cpu()) as u32) {
+        let index = bank as usize * BANK_CELLS + cell;
         // Atomic although the row belongs to this CPU: a softirq can interrupt between load and store.
-        // SAFETY: the index is below ROW_CELLS, so the pointer stays inside the map's value.
+        // SAFETY: `cell` is below BANK_CELLS, so the pointer stays inside the map's value.
         unsafe {
             atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(row.cast::<u64>().add(index), 1)
         };
+    }
+}
+
+/// The id of this CPU.
+///
+/// `bpf_get_smp_processor_id` of aya returns a `u32`, which takes three more instructions to widen. A helper
+/// returns a word.
+#[inline(always)]
+fn cpu() -> usize {
+    // SAFETY: the kernel replaces a call of this number by its helper, which has no preconditions.
+    unsafe {
+        let helper: extern "C" fn() -> usize = transmute(BPF_FUNC_get_smp_processor_id as usize);
+        helper()
     }
 }
 

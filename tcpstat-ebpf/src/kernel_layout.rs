@@ -19,6 +19,10 @@ pub enum Reader {
     Requests,
     /// `iter/tcp`
     Iterator,
+    /// `iter/task`
+    Tasks,
+    /// What identifies namespaces by their cookie.
+    NetnsCookie,
 }
 
 /// A member whose offset the programs get from user space.
@@ -68,7 +72,9 @@ macro_rules! members {
             SOCK_V6_RCV_SADDR: [u32; 4] = "sock", "__sk_common.skc_v6_rcv_saddr", [TpBtf, Timewait, Requests];
             SOCK_V6_DADDR: [u32; 4] = "sock", "__sk_common.skc_v6_daddr", [TpBtf, Timewait, Requests];
             SOCK_STATE: u8 = "sock", "__sk_common.skc_state", [Requests, Iterator];
-            NET_INUM: u32 = "net", "ns.inum", [TpBtf, Tracepoint, Timewait, Requests];
+            NET_INUM: u32 = "net", "ns.inum", [TpBtf, Tracepoint, Timewait, Requests, Tasks];
+            // Since 5.12. Before, it is an `atomic64_t`, 0 until a program of another kind asks for it.
+            NET_COOKIE: u64 = "net", "net_cookie", [NetnsCookie];
             TCP_SPORT: u16 = "tcp_sock", "inet_conn.icsk_inet.inet_sport", [TpBtf];
             // The length of a listener's accept queue.
             TCP_ACK_BACKLOG: u32 = "tcp_sock", "inet_conn.icsk_inet.sk.sk_ack_backlog", [Iterator];
@@ -76,6 +82,14 @@ macro_rules! members {
             TCP_COPIED_SEQ: u32 = "tcp_sock", "copied_seq", [Iterator];
             TCP_WRITE_SEQ: u32 = "tcp_sock", "write_seq", [Iterator];
             TCP_SND_UNA: u32 = "tcp_sock", "snd_una", [Iterator];
+            TASK_PID: u32 = "task_struct", "pid", [Tasks];
+            TASK_TGID: u32 = "task_struct", "tgid", [Tasks];
+            TASK_NSPROXY: *const u8 = "task_struct", "nsproxy", [Tasks];
+            TASK_CGROUPS: *const u8 = "task_struct", "cgroups", [Tasks];
+            NSPROXY_NET: *const u8 = "nsproxy", "net_ns", [Tasks];
+            CSS_SET_DFL_CGRP: *const u8 = "css_set", "dfl_cgrp", [Tasks];
+            CGROUP_KN: *const u8 = "cgroup", "kn", [Tasks];
+            KERNFS_NODE_ID: u64 = "kernfs_node", "id", [Tasks];
             TIMEWAIT_SUBSTATE: u8 = "tcp_timewait_sock", "tw_sk.tw_substate", [Timewait, Iterator];
         }
     };
@@ -153,10 +167,12 @@ pub const FIXED_MEMBERS: &[FixedMember] = &[
     first("request_sock", "__req_common", &[Reader::Requests]),
     // `tcp_timewait_state_process` has a `struct inet_timewait_sock *`.
     first("tcp_timewait_sock", "tw_sk", &[Reader::Timewait]),
-    // The iterator's context.
-    pointer("bpf_iter__tcp", "meta", 0),
-    pointer("bpf_iter__tcp", "sk_common", 8),
-    pointer("bpf_iter_meta", "seq", 0),
+    // The contexts of the iterators.
+    pointer("bpf_iter__tcp", "meta", 0, &[Reader::Iterator]),
+    pointer("bpf_iter__tcp", "sk_common", 8, &[Reader::Iterator]),
+    pointer("bpf_iter__task", "meta", 0, &[Reader::Tasks]),
+    pointer("bpf_iter__task", "task", 8, &[Reader::Tasks]),
+    pointer("bpf_iter_meta", "seq", 0, &[Reader::Iterator, Reader::Tasks]),
 ];
 
 const fn first(
@@ -167,7 +183,12 @@ const fn first(
     FixedMember { structure, member, offset: 0, bytes: None, readers }
 }
 
-const fn pointer(structure: &'static str, member: &'static str, offset: u32) -> FixedMember {
+const fn pointer(
+    structure: &'static str,
+    member: &'static str,
+    offset: u32,
+    readers: &'static [Reader],
+) -> FixedMember {
     let bytes = Some(bytes_of::<*const u8>());
-    FixedMember { structure, member, offset, bytes, readers: &[Reader::Iterator] }
+    FixedMember { structure, member, offset, bytes, readers }
 }

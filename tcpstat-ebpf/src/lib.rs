@@ -6,6 +6,7 @@
 
 mod cells;
 mod kernel_layout;
+mod slots;
 
 use core::mem::{offset_of, size_of};
 
@@ -15,6 +16,10 @@ pub use cells::{
 };
 pub use kernel_layout::{
     FIXED_MEMBERS, FixedMember, MEMBERS, Member, RECORD_FIELDS, Reader, RecordField, record,
+};
+pub use slots::{
+    FIRST_FREE_SLOT, NetnsKey, OTHER_SLOT, OWN_SLOT, TAGS, TaskRecord, row, tag, tag_index,
+    tagged_slot,
 };
 
 /// A TCP state by the kernel's number (`include/net/tcp_states.h`).
@@ -159,11 +164,14 @@ pub const IPPROTO_TCP: u16 = 6;
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Control {
-    /// 1 while the event log is open: events are counted in [`Bank::Logged`] and written to the ring buffer
-    /// `EVENTS`; else 0.
+    /// One more than the slot whose event log is open; 0 while none is. The events of that slot are counted in
+    /// [`Bank::Logged`] and written to the ring buffer `EVENTS`.
     pub log_open: u64,
     /// How many events had states for which there is no cell. The tracer adds to it.
     pub without_cell: u64,
+    /// How many network namespaces have got a slot from the tracer. It adds to it after it has put one into the map
+    /// `NETNS_SLOTS`.
+    pub netns_assigned: u64,
 }
 
 /// One event, as the tracer writes it to the ring buffer `EVENTS` while the log is open.
@@ -243,9 +251,10 @@ pub struct SocketRecord {
 pub const EVENT_LOG_BYTES: u32 = 1 << 21;
 
 const _: () = {
-    assert!(size_of::<Control>() == 16);
+    assert!(size_of::<Control>() == 24);
     assert!(offset_of!(Control, log_open) == 0);
     assert!(offset_of!(Control, without_cell) == 8);
+    assert!(offset_of!(Control, netns_assigned) == 16);
     assert!(size_of::<EventRecord>() == 48, "no hidden padding");
     assert!(offset_of!(EventRecord, sport) == 8);
     assert!(offset_of!(EventRecord, family) == 12);

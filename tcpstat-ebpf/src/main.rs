@@ -1,9 +1,9 @@
-//! The tracer: counts every TCP state transition of one network namespace.
+//! The tracer: counts every TCP state transition of one network namespace, or of all.
 //!
 //! Two programs on the tracepoint `sock:inet_sock_set_state` do the same in two ways, and user space attaches
 //! one of them: [`tp_btf`] reads the socket, [`tracepoint`] reads the record of the tracepoint. For each
 //! event they compare protocol and namespace, then do one atomic add. [`hooks`] count mini-sockets and
-//! requests. [`iter`] lists all sockets.
+//! requests. [`iter`] lists all sockets, [`tasks`] all processes.
 #![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch, core_intrinsics))]
 #![cfg_attr(
     target_arch = "bpf",
@@ -24,6 +24,10 @@ mod iter;
 mod lose;
 #[cfg(target_arch = "bpf")]
 mod maps;
+#[cfg(target_arch = "bpf")]
+mod netns;
+#[cfg(target_arch = "bpf")]
+mod tasks;
 #[cfg(target_arch = "bpf")]
 mod tp_btf;
 #[cfg(target_arch = "bpf")]

@@ -4,14 +4,14 @@ use aya_ebpf::{
     Global,
     bindings::BPF_F_MMAPABLE,
     macros::map,
-    maps::{Array, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, PerCpuArray, Queue, RingBuf},
 };
 use tcpstat_ebpf::{Control, EVENT_LOG_BYTES, Row};
 
 use crate::typed::Offset;
 
-/// The counters: one row for each CPU id up to the highest possible one. User space sets the number of
-/// rows, and maps them into its memory.
+/// The counters: for each slot one row for each CPU id up to the highest possible one. User space sets the
+/// number of rows, and maps them into its memory.
 #[map]
 pub(crate) static ROWS: Array<Row> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
@@ -28,7 +28,29 @@ pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(EVENT_LOG_BYTES, 0);
 #[map]
 pub(crate) static SEGMENT_FOR: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 
-/// Inode number of the namespace whose sockets are counted (`net->ns.inum`).
+/// The tags of namespaces (`tcpstat_ebpf::tag`). User space writes them through mapped memory, and sets their
+/// number.
+#[map]
+pub(crate) static NETNS_TAGS: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// The slot of each namespace that has one, by its key. The tags are copies of some of its entries.
+#[map]
+pub(crate) static NETNS_SLOTS: HashMap<u64, u64> = HashMap::with_max_entries(1, 0);
+
+/// The slots that no namespace has. Queues exist since 4.20, atomic operations that return a value only since
+/// 5.12.
+#[map]
+pub(crate) static FREE_SLOTS: Queue<u64> = Queue::with_max_entries(1, 0);
+
+/// A `tcpstat_ebpf::NetnsKey`: whether other namespaces are counted, and how they are identified.
+#[unsafe(no_mangle)]
+pub(crate) static NETNS_KEY: Global<u32> = Global::new(0);
+
+/// Number of rows of a slot.
+#[unsafe(no_mangle)]
+pub(crate) static CPU_IDS: Global<u32> = Global::new(0);
+
+/// Inode number of the exporter's own namespace (`net->ns.inum`).
 #[unsafe(no_mangle)]
 pub(crate) static NETNS_INUM: Global<u32> = Global::new(0);
 

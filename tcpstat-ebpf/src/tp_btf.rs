@@ -9,7 +9,8 @@ use tcpstat_ebpf::{EventRecord, Family, IPPROTO_TCP};
 
 use crate::{
     count,
-    maps::{NET_INUM, NETNS_INUM, SOCK_FAMILY, SOCK_NET, SOCK_PROTOCOL, TCP_SPORT},
+    maps::{NET_COOKIE, NET_INUM, SOCK_FAMILY, SOCK_NET, SOCK_PROTOCOL, TCP_SPORT},
+    netns,
     typed::write_addresses,
 };
 
@@ -22,13 +23,15 @@ pub(crate) fn tcpstat_tp_btf(ctx: BtfTracePointContext) -> i32 {
         if SOCK_PROTOCOL.read(sk) != IPPROTO_TCP {
             return 0;
         }
-        if NET_INUM.read(SOCK_NET.read(sk)) != NETNS_INUM.load() {
-            return 0;
-        }
+        let net = SOCK_NET.read(sk);
+        let slot = netns::slot(NET_INUM.read(net), || Some(NET_COOKIE.read(net)));
+        let Some(slot) = slot else { return 0 };
         let Some(family) = Family::from_address_family(SOCK_FAMILY.read(sk)) else {
             return 0;
         };
-        count::transition(&ctx, family, ctx.arg(1), ctx.arg(2), |record| fill(record, sk, family));
+        count::transition(&ctx, slot, family, ctx.arg(1), ctx.arg(2), |record| {
+            fill(record, sk, family)
+        });
     }
     0
 }

@@ -11,7 +11,8 @@ use tcpstat_ebpf::{Family, IPPROTO_TCP, RecordField, record};
 
 use crate::{
     count,
-    maps::{NET_INUM, NETNS_INUM, SOCK_NET},
+    maps::{NET_COOKIE, NET_INUM, SOCK_NET},
+    netns,
 };
 
 #[tracepoint(category = "sock", name = "inet_sock_set_state")]
@@ -20,15 +21,13 @@ pub(crate) fn tcpstat_tracepoint(ctx: TracePointContext) -> u32 {
         return 0;
     }
     let skaddr = field(&ctx, record::SKADDR);
-    if !is_in_counted_namespace(skaddr) {
-        return 0;
-    }
+    let Some(slot) = slot(skaddr) else { return 0 };
     let Some(family) = Family::from_address_family(field(&ctx, record::FAMILY)) else {
         return 0;
     };
-    let oldstate = field(&ctx, record::OLDSTATE);
-    let newstate = field(&ctx, record::NEWSTATE);
-    count::transition(&ctx, family, oldstate, newstate, |event| {
+    let oldstate = u64::from(field(&ctx, record::OLDSTATE));
+    let newstate = u64::from(field(&ctx, record::NEWSTATE));
+    count::transition(&ctx, slot, family, oldstate, newstate, |event| {
         event.skaddr = skaddr;
         event.sport = field(&ctx, record::SPORT);
         event.dport = field(&ctx, record::DPORT);
@@ -42,13 +41,17 @@ pub(crate) fn tcpstat_tracepoint(ctx: TracePointContext) -> u32 {
     0
 }
 
+/// The slot of the socket's namespace; `None` if it is not counted.
 #[inline(always)]
-fn is_in_counted_namespace(skaddr: u64) -> bool {
+fn slot(skaddr: u64) -> Option<u64> {
     // SAFETY: the helper fails if an address cannot be read.
     unsafe {
-        let net = bpf_probe_read_kernel((skaddr + u64::from(SOCK_NET.bytes())) as *const u64);
-        net.and_then(|net| bpf_probe_read_kernel((net + u64::from(NET_INUM.bytes())) as *const u32))
-            .is_ok_and(|inum| inum == NETNS_INUM.load())
+        let net =
+            bpf_probe_read_kernel((skaddr + u64::from(SOCK_NET.bytes())) as *const u64).ok()?;
+        let inum = bpf_probe_read_kernel((net + u64::from(NET_INUM.bytes())) as *const u32).ok()?;
+        netns::slot(inum, || {
+            bpf_probe_read_kernel((net + u64::from(NET_COOKIE.bytes())) as *const u64).ok()
+        })
     }
 }
 

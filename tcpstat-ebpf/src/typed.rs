@@ -38,6 +38,16 @@ impl<T: Copy> Offset<T> {
         // SAFETY: as the function's.
         unsafe { base.add(self.bytes() as usize).cast::<T>().read() }
     }
+
+    /// As [`Offset::read`], by a load that the compiler does not merge with an earlier one.
+    ///
+    /// # Safety
+    /// As [`Offset::read`].
+    #[inline(always)]
+    pub(crate) unsafe fn read_again(&self, base: *const u8) -> T {
+        // SAFETY: as the function's.
+        unsafe { base.add(self.bytes() as usize).cast::<T>().read_volatile() }
+    }
 }
 
 /// Writes the remote port and both addresses of `common` to the record.

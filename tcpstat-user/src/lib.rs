@@ -13,6 +13,7 @@ pub mod kernel;
 pub mod ledger;
 pub mod metrics;
 pub mod procfs;
+pub mod scopes;
 pub mod snapshot;
 pub mod states;
 mod text;

@@ -10,22 +10,22 @@ mod timewait;
 use tcpstat_ebpf::{EventRecord, Family};
 
 use crate::{
-    maps::{NET_INUM, NETNS_INUM, SOCK_FAMILY, SOCK_NET, SOCK_NUM},
+    maps::{NET_COOKIE, NET_INUM, SOCK_FAMILY, SOCK_NET, SOCK_NUM},
+    netns,
     typed::write_addresses,
 };
 
-/// The family of a socket; `None` outside the counted namespace, and for other families.
+/// The slot and the family of a socket; `None` outside the counted namespaces, and for other families.
 ///
 /// # Safety
 /// `common` begins with a `struct sock_common`, and the kernel passed it.
 #[inline(always)]
-unsafe fn counted_family(common: *const u8) -> Option<Family> {
+unsafe fn slot_and_family(common: *const u8) -> Option<(u64, Family)> {
     // SAFETY: as the function's.
     unsafe {
-        if NET_INUM.read(SOCK_NET.read(common)) != NETNS_INUM.load() {
-            return None;
-        }
-        Family::from_address_family(SOCK_FAMILY.read(common))
+        let net = SOCK_NET.read(common);
+        let slot = netns::slot(NET_INUM.read(net), || Some(NET_COOKIE.read(net)))?;
+        Some((slot, Family::from_address_family(SOCK_FAMILY.read(common))?))
     }
 }
 

@@ -8,7 +8,7 @@
 use aya_ebpf::{EbpfContext, macros::fexit, programs::FExitContext};
 use tcpstat_ebpf::{IPPROTO_TCP, State};
 
-use super::{counted_family, fill};
+use super::{fill, slot_and_family};
 use crate::{
     count,
     maps::{HASH_ADD_PARAMETERS, SOCK_PROTOCOL, SOCK_STATE},
@@ -65,8 +65,8 @@ fn request(sk: *const u8, request: *const u8, oldstate: State, newstate: State) 
         if SOCK_PROTOCOL.read(sk) != IPPROTO_TCP {
             return;
         }
-        let Some(family) = counted_family(request) else { return };
-        count::hooked_transition(family, oldstate, newstate, |record| {
+        let Some((slot, family)) = slot_and_family(request) else { return };
+        count::hooked_transition(slot, family, oldstate, newstate, |record| {
             fill(record, request, request, family);
         });
     }

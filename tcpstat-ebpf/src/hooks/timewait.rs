@@ -12,7 +12,7 @@ use aya_ebpf::{
 };
 use tcpstat_ebpf::{IPPROTO_TCP, State};
 
-use super::{counted_family, fill};
+use super::{fill, slot_and_family};
 use crate::{
     count,
     maps::{SEGMENT_FOR, SOCK_PROTOCOL, TIMEWAIT_SUBSTATE},
@@ -34,8 +34,8 @@ pub(crate) fn tcpstat_twsk_alloc(ctx: FExitContext) -> i32 {
         if SOCK_PROTOCOL.read(sk) != IPPROTO_TCP {
             return 0;
         }
-        let Some(family) = counted_family(sk) else { return 0 };
-        count::hooked_transition(family, State::Close, state(substate as u8), |record| {
+        let Some((slot, family)) = slot_and_family(sk) else { return 0 };
+        count::hooked_transition(slot, family, State::Close, state(substate as u8), |record| {
             fill(record, timewait, sk, family);
         });
     }
@@ -48,7 +48,7 @@ pub(crate) fn tcpstat_twsk_destructor(ctx: FEntryContext) -> i32 {
     let sk: *const u8 = ctx.arg(0);
     // SAFETY: `sk` begins with a `struct sock_common`, and the helper checks that it is a mini-socket.
     unsafe {
-        let Some(family) = counted_family(sk) else { return 0 };
+        let Some((slot, family)) = slot_and_family(sk) else { return 0 };
         let timewait = bpf_skc_to_tcp_timewait_sock(sk.cast_mut().cast()).cast::<u8>();
         if timewait.is_null() {
             return 0;
@@ -60,7 +60,7 @@ pub(crate) fn tcpstat_twsk_destructor(ctx: FEntryContext) -> i32 {
         {
             *segment_for = 0;
         }
-        count::hooked_transition(family, state(substate), State::Close, |record| {
+        count::hooked_transition(slot, family, state(substate), State::Close, |record| {
             fill(record, sk, sk, family);
         });
     }
@@ -94,8 +94,8 @@ pub(crate) fn tcpstat_timewait_end(ctx: FExitContext) -> i32 {
         if !was_in_fin_wait2 || TIMEWAIT_SUBSTATE.read(timewait) != State::TimeWait as u8 {
             return 0;
         }
-        let Some(family) = counted_family(timewait) else { return 0 };
-        count::hooked_transition(family, State::FinWait2Mini, State::TimeWait, |record| {
+        let Some((slot, family)) = slot_and_family(timewait) else { return 0 };
+        count::hooked_transition(slot, family, State::FinWait2Mini, State::TimeWait, |record| {
             fill(record, timewait, timewait, family);
         });
     }

@@ -7,7 +7,7 @@ use nix::sys::utsname::uname;
 
 use super::{ProcfsArgs, counting::described, write_out};
 use crate::{
-    kernel::{Program, SocketIterator, Tracer},
+    kernel::{Namespaces, Program, SocketIterator, Tracer},
     procfs::{Lockdown, Privileges, Procfs, ProcfsError},
     tracker::{self, Snapshot},
 };
@@ -126,7 +126,7 @@ impl Report {
         };
         let mut found = None;
         for program in Program::in_order() {
-            match Tracer::load(program, inum) {
+            match Tracer::load(program, inum, Namespaces::Own) {
                 Ok(tracer) => {
                     self.add(program.word(), "runs");
                     if found.is_none() {

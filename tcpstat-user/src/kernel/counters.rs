@@ -8,48 +8,52 @@ use std::{
 };
 
 use memmap2::{MmapOptions, MmapRaw};
-use tcpstat_ebpf::{BANK_CELLS, Bank, Control, ROW_CELLS, Row};
+use tcpstat_ebpf::{BANK_CELLS, Bank, Control, ROW_CELLS, Row, row};
 
+use super::slot::Slot;
 use crate::transitions::Transitions;
 
-/// The map `ROWS` in read-only memory: the number of transitions of each kind, for each CPU.
+/// The map `ROWS` in read-only memory: the number of transitions of each kind, for each slot and each CPU.
 #[derive(Debug)]
 pub(crate) struct Counters {
     map: MmapRaw,
+    slots: usize,
     cpus: usize,
 }
 
 impl Counters {
-    /// Maps the rows of the CPU ids below `cpus`.
+    /// Maps the rows of the slots below `slots`, each with those of the CPU ids below `cpus`.
     ///
     /// # Errors
     /// The error of mmap(2).
-    pub(super) fn map(rows: impl AsFd, cpus: usize) -> io::Result<Self> {
-        let map =
-            MmapOptions::new().len(cpus * size_of::<Row>()).map_raw_read_only(&rows.as_fd())?;
-        Ok(Self { map, cpus })
+    pub(super) fn map(rows: impl AsFd, slots: usize, cpus: usize) -> io::Result<Self> {
+        let bytes = slots * cpus * size_of::<Row>();
+        let map = MmapOptions::new().len(bytes).map_raw_read_only(&rows.as_fd())?;
+        Ok(Self { map, slots, cpus })
     }
 
-    /// All transitions since the tracer was loaded.
+    /// All transitions that `slot` has counted since the tracer was loaded. The slot must have rows.
     ///
     /// The cells are read one after the other while the programs count. A socket that changes state meanwhile
     /// can be counted in the new state and not out of the old one, or the other way round.
     #[must_use]
-    pub(crate) fn read(&self) -> Transitions {
-        self.sum(&[Bank::Plain, Bank::Logged])
+    pub(crate) fn read(&self, slot: Slot) -> Transitions {
+        self.sum(slot, &[Bank::Plain, Bank::Logged])
     }
 
-    /// The transitions that one bank has counted.
-    pub(super) fn bank(&self, bank: Bank) -> Transitions {
-        self.sum(&[bank])
+    /// The transitions that one bank of `slot` has counted.
+    pub(super) fn bank(&self, slot: Slot, bank: Bank) -> Transitions {
+        self.sum(slot, &[bank])
     }
 
     /// Reads row by row, in the order of memory.
-    fn sum(&self, banks: &[Bank]) -> Transitions {
+    fn sum(&self, slot: Slot, banks: &[Bank]) -> Transitions {
+        assert!(slot.number() < self.slots as u64, "{slot:?} has no rows");
         let mut sums = [0_u64; BANK_CELLS];
         for cpu in 0..self.cpus {
+            let row = row(slot.number(), self.cpus, cpu);
             for &bank in banks {
-                let first = cpu * ROW_CELLS + bank as usize * BANK_CELLS;
+                let first = row * ROW_CELLS + bank as usize * BANK_CELLS;
                 for (index, sum) in sums.iter_mut().enumerate() {
                     *sum = sum.wrapping_add(self.cell(first + index));
                 }
@@ -59,14 +63,14 @@ impl Counters {
     }
 
     fn cell(&self, index: usize) -> u64 {
-        debug_assert!(index < self.cpus * ROW_CELLS);
-        // SAFETY: the map has `cpus * ROW_CELLS` cells and lives as long as `self`. The kernel changes them
-        // only by atomic adds.
+        debug_assert!(index < self.slots * self.cpus * ROW_CELLS);
+        // SAFETY: the map has `slots * cpus * ROW_CELLS` cells and lives as long as `self`. The kernel changes
+        // them only by atomic adds.
         unsafe { &*first_word(&self.map).add(index) }.load(Ordering::Relaxed)
     }
 }
 
-/// The map `CONTROL` in writable memory: the switch of the event log, and the number of events without a cell.
+/// The map `CONTROL` in writable memory: the switch of the event log, and what the programs report.
 #[derive(Debug)]
 pub(super) struct Switch {
     map: MmapRaw,
@@ -80,9 +84,10 @@ impl Switch {
         Ok(Self { map })
     }
 
-    /// Opens or closes the event log for all events that start from now on.
-    pub(super) fn set_log_open(&self, open: bool) {
-        self.word(offset_of!(Control, log_open)).store(u64::from(open), Ordering::SeqCst);
+    /// Opens the event log of a slot, or closes the open one, for all events that start from now on.
+    pub(super) fn set_log_open(&self, slot: Option<Slot>) {
+        let word = slot.map_or(0, |slot| slot.number() + 1);
+        self.word(offset_of!(Control, log_open)).store(word, Ordering::SeqCst);
     }
 
     /// How many events had states for which there is no cell.
@@ -90,15 +95,20 @@ impl Switch {
         self.word(offset_of!(Control, without_cell)).load(Ordering::Relaxed)
     }
 
+    /// How many namespaces have got a slot from the tracer.
+    pub(super) fn netns_assigned(&self) -> u64 {
+        self.word(offset_of!(Control, netns_assigned)).load(Ordering::Acquire)
+    }
+
     fn word(&self, offset: usize) -> &AtomicU64 {
         debug_assert!(offset < size_of::<Control>());
-        // SAFETY: both members of `Control` are words; the mapped memory holds one `Control` and lives as long
+        // SAFETY: all members of `Control` are words; the mapped memory holds one `Control` and lives as long
         // as `self`. The tracer reads the words, and changes them only by atomic adds.
         unsafe { &*first_word(&self.map).byte_add(offset) }
     }
 }
 
 /// The first 64-bit word of mapped memory. It is aligned: the memory begins at a page.
-fn first_word(map: &MmapRaw) -> *const AtomicU64 {
+pub(super) fn first_word(map: &MmapRaw) -> *const AtomicU64 {
     map.as_ptr().cast()
 }

@@ -1,4 +1,4 @@
-//! The event log: while it is open it holds every transition of the counted namespace.
+//! The event log: while it is open for a slot it holds every transition that the slot counts.
 //!
 //! The tracer reads the switch once for each event; that one value chooses the bank, and decides whether the
 //! event is logged (`tcpstat_ebpf::Bank`). So the counters at the moment the log opened are known to the
@@ -10,7 +10,10 @@ use aya::maps::{Map, MapData, MapError, RingBuf};
 use tcpstat_ebpf::{Bank, EventRecord};
 use thiserror::Error;
 
-use super::counters::{Counters, Switch};
+use super::{
+    counters::{Counters, Switch},
+    slot::Slot,
+};
 use crate::{
     snapshot::Tuple,
     states::{Family, State},
@@ -59,23 +62,23 @@ pub(crate) struct EventLog {
 
 impl EventLog {
     pub(super) fn new(ring: Map, switch: Switch, counters: Arc<Counters>) -> Self {
-        switch.set_log_open(false);
+        switch.set_log_open(None);
         Self { ring, switch, counters }
     }
 
-    /// Opens the log. Blocks for some milliseconds, until every program that saw it closed has ended.
+    /// Opens the log of `slot`. Blocks for some milliseconds, until every program that saw it closed has ended.
     ///
     /// # Errors
     /// [`LogError`]. Then the log stays closed.
-    pub(crate) fn open(&mut self) -> Result<OpenLog<'_>, LogError> {
+    pub(crate) fn open(&mut self, slot: Slot) -> Result<OpenLog<'_>, LogError> {
         let mut ring = RingBuf::try_from(&self.ring)?;
         while ring.next().is_some() {}
-        let logged = self.counters.bank(Bank::Logged);
-        self.switch.set_log_open(true);
+        let logged = self.counters.bank(slot, Bank::Logged);
+        self.switch.set_log_open(Some(slot));
         await_running_programs();
-        let plain = self.counters.bank(Bank::Plain);
+        let plain = self.counters.bank(slot, Bank::Plain);
         let cut = Cut { transitions: plain.plus(&logged), plain, logged };
-        Ok(OpenLog { ring, switch: &self.switch, counters: &self.counters, cut, read: 0 })
+        Ok(OpenLog { ring, switch: &self.switch, counters: &self.counters, slot, cut, read: 0 })
     }
 
     /// Events since the start that the tracer saw and could not count: TCP made a transition that has no cell.
@@ -89,6 +92,7 @@ pub(crate) struct OpenLog<'a> {
     ring: RingBuf<&'a MapData>,
     switch: &'a Switch,
     counters: &'a Counters,
+    slot: Slot,
     cut: Cut,
     read: u64,
 }
@@ -112,18 +116,18 @@ impl OpenLog<'_> {
 
     /// Closes the log, and passes the remaining events to `each`. Blocks as [`EventLog::open`] does.
     pub(crate) fn close(mut self, each: impl FnMut(Event)) -> ClosedLog {
-        let torn = self.counters.bank(Bank::Plain) != self.cut.plain;
-        self.switch.set_log_open(false);
+        let torn = self.counters.bank(self.slot, Bank::Plain) != self.cut.plain;
+        self.switch.set_log_open(None);
         await_running_programs();
         self.drain(each);
-        let counted = self.counters.bank(Bank::Logged).since(&self.cut.logged).total();
+        let counted = self.counters.bank(self.slot, Bank::Logged).since(&self.cut.logged).total();
         ClosedLog { counted, read: self.read, torn }
     }
 }
 
 impl Drop for OpenLog<'_> {
     fn drop(&mut self) {
-        self.switch.set_log_open(false);
+        self.switch.set_log_open(None);
     }
 }
 
@@ -132,7 +136,7 @@ impl Drop for OpenLog<'_> {
 /// A program runs inside an RCU read-side critical section, and membarrier(2) waits for a grace period. If
 /// the call is refused (seccomp, nohz_full), this waits two milliseconds, which is longer than a run that is
 /// not preempted. [`ClosedLog::torn`] shows a run that was preempted.
-fn await_running_programs() {
+pub(super) fn await_running_programs() {
     // SAFETY: MEMBARRIER_CMD_GLOBAL takes no pointers, and only waits.
     let result = unsafe { libc::syscall(libc::SYS_membarrier, libc::MEMBARRIER_CMD_GLOBAL, 0, 0) };
     if result != 0 {

@@ -1,71 +1,22 @@
 //! Snapshots by the BPF iterator over TCP sockets. Its records are binary and have socket addresses.
 
-use std::{
-    fs::File,
-    io::{self, Read},
-    path::Path,
-};
-
-use aya::{
-    Btf, Ebpf,
-    programs::{Iter, ProgramError, links::LinkError},
-};
-use nix::errno::Errno;
 use tcpstat_ebpf::{Reader, SocketRecord};
-use thiserror::Error;
 
 use super::{
-    btf::KernelTypes,
-    error::{LoadError, refusal},
+    error::LoadError,
+    iterator::{IterError, Kind as IteratorKind, Record, RecordIterator},
     layout,
-    load::{KERNEL_BTF, OBJECT, loader},
-    memory::release_memory,
-    remedy::is_temporary,
-    step::{Attachment, Step},
 };
 use crate::{
-    procfs::Privileges,
     snapshot::{Identity, Kind, Row, RowSink},
     states::{Family, State},
 };
 
 /// The loaded iterator. It lists the TCP sockets of this process' network namespace.
-pub(crate) struct SocketIterator {
-    ebpf: Ebpf,
-}
+pub(crate) struct SocketIterator(RecordIterator);
 
-/// Why a snapshot by the iterator failed.
-#[derive(Debug, Error)]
-pub(crate) enum IterError {
-    /// The iterator could not be opened.
-    #[error(transparent)]
-    Open(#[from] LoadError),
-    /// The kernel did not return all records.
-    #[error("reading iter/tcp: {0}")]
-    Read(#[source] io::Error),
-}
-
-impl IterError {
-    /// Cause and remedy in one line. The remedy asks for nothing that `privileges` already have.
-    #[must_use]
-    pub(crate) fn with_remedy(&self, privileges: &Privileges) -> String {
-        match self {
-            Self::Open(error) => error.with_remedy(privileges),
-            Self::Read(_) => self.to_string(),
-        }
-    }
-
-    /// Whether the next snapshot can succeed: the kernel lacked memory or descriptors.
-    #[must_use]
-    pub(crate) fn is_temporary(&self) -> bool {
-        match self {
-            Self::Open(error) => error.is_temporary(),
-            Self::Read(error) => {
-                error.raw_os_error().is_some_and(|errno| is_temporary(Errno::from_raw(errno)))
-            }
-        }
-    }
-}
+const KIND: IteratorKind =
+    IteratorKind { name: "tcp", symbol: "tcpstat_iter", record_bytes: size_of::<SocketRecord>() };
 
 impl SocketIterator {
     /// Loads the program.
@@ -73,25 +24,7 @@ impl SocketIterator {
     /// # Errors
     /// [`LoadError`]. Then nothing stays loaded.
     pub(crate) fn load() -> Result<Self, LoadError> {
-        if OBJECT.is_empty() {
-            return Err(LoadError::NoObject);
-        }
-        let types = KernelTypes::read(Path::new(KERNEL_BTF))?;
-        let globals = layout::offsets(&types, Reader::Iterator)?;
-        drop(types);
-        let mut loader = loader(&globals);
-        // The iterator does not use this map, so it gets the minimum size.
-        loader.map_max_entries("EVENTS", 4096);
-        let mut ebpf =
-            loader.load(OBJECT).map_err(|error| refusal(Step::CreateMaps, error.into()))?;
-        let btf = Btf::from_sys_fs().map_err(|error| refusal(Step::ReadTypes, error.into()))?;
-        program(&mut ebpf)
-            .ok_or(LoadError::WrongObject(SYMBOL))?
-            .load("tcp", &btf)
-            .map_err(|error| refusal(Step::Load(Attachment::Iterator), error.into()))?;
-        drop(btf);
-        release_memory();
-        Ok(Self { ebpf })
+        RecordIterator::load(KIND, |types| layout::offsets(types, Reader::Iterator)).map(Self)
     }
 
     /// Passes every socket of both families to `sink`: full sockets, mini-sockets and requests.
@@ -99,52 +32,15 @@ impl SocketIterator {
     /// # Errors
     /// [`IterError`]. `sink` has the rows before the error.
     pub(crate) fn each_socket(&mut self, sink: &mut impl RowSink) -> Result<(), IterError> {
-        let mut file = self.open()?;
-        // The kernel returns at most eight pages at once.
-        let mut buffer = vec![0; 64 * 1024];
-        let mut filled = 0;
-        loop {
-            let count = match file.read(&mut buffer[filled..]) {
-                Ok(0) => return Ok(()),
-                Ok(count) => count,
-                // The kernel returns EAGAIN after a million objects without output.
-                Err(error)
-                    if matches!(
-                        error.kind(),
-                        io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock
-                    ) =>
-                {
-                    continue;
+        self.0.each_record(|record| match record {
+            Record::Read => sink.listed(),
+            Record::Bytes(bytes) => {
+                if let Some(row) = decode(bytes) {
+                    sink.row(&row);
                 }
-                Err(error) => return Err(IterError::Read(error)),
-            };
-            sink.listed();
-            filled += count;
-            let records = buffer[..filled].chunks_exact(size_of::<SocketRecord>());
-            let rest = records.remainder().len();
-            for row in records.filter_map(decode) {
-                sink.row(&row);
             }
-            buffer.copy_within(filled - rest..filled, 0);
-            filled = rest;
-        }
+        })
     }
-
-    fn open(&mut self) -> Result<File, IterError> {
-        let opened =
-            |error: ProgramError| refusal(Step::Attach(Attachment::Iterator), error.into());
-        let program = program(&mut self.ebpf).ok_or(LoadError::WrongObject(SYMBOL))?;
-        let link = program.attach().and_then(|id| program.take_link(id)).map_err(opened)?;
-        let created = link.into_file();
-        let refused = |error: LinkError| refusal(Step::Attach(Attachment::Iterator), error.into());
-        Ok(created.map_err(refused)?)
-    }
-}
-
-const SYMBOL: &str = "tcpstat_iter";
-
-fn program(ebpf: &mut Ebpf) -> Option<&mut Iter> {
-    ebpf.program_mut(SYMBOL)?.try_into().ok()
 }
 
 /// `None` for a record that is too short, or has an unknown family or state.

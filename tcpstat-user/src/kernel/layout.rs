@@ -1,6 +1,6 @@
 //! Compares what the programs rely on in the kernel's structures with the running kernel's BTF.
 
-use tcpstat_ebpf::{FIXED_MEMBERS, FixedMember, MEMBERS, RECORD_FIELDS, Reader};
+use tcpstat_ebpf::{FIXED_MEMBERS, FixedMember, MEMBERS, NetnsKey, RECORD_FIELDS, Reader};
 
 use super::btf::{BtfError, KernelTypes, Place, Structure};
 
@@ -39,6 +39,18 @@ pub(super) fn offsets(types: &KernelTypes, reader: Reader) -> Result<Globals, Bt
     Ok(globals)
 }
 
+/// How programs identify namespaces on this kernel: by the cookie, where it is a plain number (since 5.12).
+pub(super) fn netns_key(types: &KernelTypes) -> Globals {
+    // Before 5.12 it is an `atomic64_t`, which has one member, and 0 until the cookie is asked for.
+    let structure = |member| types.structure("net", member)?.place(member);
+    let (key, mut globals) = match offsets(types, Reader::NetnsCookie) {
+        Ok(globals) if structure("net_cookie.counter").is_err() => (NetnsKey::Cookie, globals),
+        _ => (NetnsKey::Inum, Globals::new()),
+    };
+    globals.push(("NETNS_KEY", key as u32));
+    globals
+}
+
 fn check_size(
     structure: &'static str,
     member: &'static str,
@@ -58,8 +70,15 @@ mod tests {
 
     use super::{super::btf::sample::Sample, *};
 
-    const READERS: [Reader; 5] =
-        [Reader::TpBtf, Reader::Tracepoint, Reader::Timewait, Reader::Requests, Reader::Iterator];
+    const READERS: [Reader; 7] = [
+        Reader::TpBtf,
+        Reader::Tracepoint,
+        Reader::Timewait,
+        Reader::Requests,
+        Reader::Iterator,
+        Reader::Tasks,
+        Reader::NetnsCookie,
+    ];
 
     #[test]
     fn each_global_is_in_the_table_once_and_structures_are_not_interleaved() {
@@ -196,6 +215,26 @@ mod tests {
             assert_eq!(refused, line);
             assert!(offsets(&types, Reader::TpBtf).is_ok());
         }
+    }
+
+    #[test]
+    fn namespaces_are_identified_by_the_cookie_only_where_it_is_a_plain_number() {
+        let key = |types| netns_key(types).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+        let globals = netns_key(&kernel(Difference::default()));
+        assert_eq!(globals.last(), Some(&("NETNS_KEY", NetnsKey::Cookie as u32)));
+        assert_eq!(key(&kernel(Difference::default())), ["NET_COOKIE", "NETNS_KEY"]);
+
+        let inum = [("NETNS_KEY", NetnsKey::Inum as u32)];
+        let mut sample = Sample::new();
+        let byte = sample.int(1);
+        let word = sample.array(byte, 8);
+        let atomic = sample.sized(8, &[("counter", word, 0)]);
+        sample.structure("net", &[("net_cookie", atomic, 0)]);
+        assert_eq!(netns_key(&sample.types()), inum);
+
+        let mut sample = Sample::new();
+        sample.structure("net", &[]);
+        assert_eq!(netns_key(&sample.types()), inum);
     }
 
     #[test]

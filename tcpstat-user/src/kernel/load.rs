@@ -23,6 +23,7 @@ use super::{
     hooks::{self, HookRefusal},
     layout::{self, Globals},
     memory::release_memory,
+    netns_slots::{Namespaces, NetnsSlots},
     program::Program,
     step::{Attachment, Step},
 };
@@ -34,6 +35,9 @@ pub(crate) struct Tracer {
     /// The counters, in memory that the kernel shares.
     pub(crate) counters: Arc<Counters>,
     pub(crate) log: EventLog,
+    /// The slots of other namespaces, if they are counted.
+    #[cfg_attr(not(test), expect(dead_code, reason = "no command counts other namespaces yet"))]
+    pub(crate) netns_slots: Option<NetnsSlots>,
     pub(crate) hooks: Hooks,
     pub(crate) hooks_refused: Vec<HookRefusal>,
     logger: EbpfLogger<&'static dyn log::Log>,
@@ -68,11 +72,16 @@ impl Tracer {
     }
 
     /// Loads and attaches `program`, which counts the sockets of the network namespace with the inode number
-    /// `netns_inum`. Also attaches the hooks that the kernel accepts.
+    /// `netns_inum`, that of this process, and of other `namespaces`. Also attaches the hooks that the kernel
+    /// accepts.
     ///
     /// # Errors
     /// [`LoadError`] if `program` cannot run. Then nothing stays loaded.
-    pub(crate) fn load(program: Program, netns_inum: u32) -> Result<Self, LoadError> {
+    pub(crate) fn load(
+        program: Program,
+        netns_inum: u32,
+        namespaces: Namespaces,
+    ) -> Result<Self, LoadError> {
         if OBJECT.is_empty() {
             return Err(LoadError::NoObject);
         }
@@ -80,21 +89,33 @@ impl Tracer {
         let mut globals = globals(&types, program, netns_inum)?;
         let found_hooks = hooks::FoundHooks::find(&types);
         globals.extend(found_hooks.globals());
+        if namespaces != Namespaces::Own {
+            globals.extend(layout::netns_key(&types));
+        }
         drop(types);
         let cpus = cpu_ids().map_err(|error| refusal(Step::CountCpus, error.into()))?;
+        globals.push(("CPU_IDS", cpus));
 
         let mut loader = loader(&globals);
-        loader.map_max_entries("ROWS", cpus);
+        let slots = namespaces.slots();
+        loader.map_max_entries("ROWS", slots * cpus);
+        for (name, entries) in namespaces.map_sizes() {
+            loader.map_max_entries(name, entries);
+        }
         let mut ebpf =
             loader.load(OBJECT).map_err(|error| refusal(Step::CreateMaps, error.into()))?;
 
-        let counters = Counters::map(map(&ebpf, "ROWS")?, cpus as usize)
+        let counters = Counters::map(map(&ebpf, "ROWS")?, slots as usize, cpus as usize)
             .map_err(|error| refusal(Step::MapMemory("the counters"), error.into()))?;
         let switch = Switch::map(map(&ebpf, "CONTROL")?)
             .map_err(|error| refusal(Step::MapMemory("the control page"), error.into()))?;
         let ring = ebpf.take_map("EVENTS").ok_or(LoadError::WrongObject("EVENTS"))?;
         let counters = Arc::new(counters);
         let log = EventLog::new(ring, switch, Arc::clone(&counters));
+        let netns_slots = match namespaces {
+            Namespaces::Own => None,
+            Namespaces::All { others } => Some(NetnsSlots::new(&mut ebpf, others)?),
+        };
 
         let logger = EbpfLogger::init(&mut ebpf)
             .map_err(|error| refusal(Step::MapMemory("the tracer's log"), error.into()))?;
@@ -103,7 +124,7 @@ impl Tracer {
         let (hooks, hooks_refused) = found_hooks.attach(&mut ebpf, &btf);
         drop(btf);
         release_memory();
-        Ok(Self { program, counters, log, hooks, hooks_refused, logger, ebpf })
+        Ok(Self { program, counters, log, netns_slots, hooks, hooks_refused, logger, ebpf })
     }
 
     /// Writes what the programs have logged (transitions without a cell) to this process' log.
@@ -125,7 +146,7 @@ pub(crate) struct Attempt {
 pub(crate) fn load_first(programs: &[Program], netns_inum: u32) -> (Option<Tracer>, Vec<Attempt>) {
     let mut refused = Vec::new();
     for &program in programs {
-        match Tracer::load(program, netns_inum) {
+        match Tracer::load(program, netns_inum, Namespaces::Own) {
             Ok(tracer) => return (Some(tracer), refused),
             Err(error) => refused.push(Attempt { program, error }),
         }
@@ -163,7 +184,10 @@ pub(super) fn loader<'a>(globals: &'a [(&'static str, u32)]) -> EbpfLoader<'a> {
     loader
 }
 
-fn map<'a>(ebpf: &'a Ebpf, name: &'static str) -> Result<impl AsFd + use<'a>, LoadError> {
+pub(super) fn map<'a>(
+    ebpf: &'a Ebpf,
+    name: &'static str,
+) -> Result<impl AsFd + use<'a>, LoadError> {
     match ebpf.map(name) {
         Some(Map::Array(data)) => Ok(MapData::fd(data).as_fd()),
         _ => Err(LoadError::WrongObject(name)),

@@ -13,24 +13,36 @@ mod error;
 mod events;
 mod hooks;
 mod iter;
+mod iterator;
 mod layout;
 mod load;
 #[cfg(feature = "lose-events")]
 mod lose;
 mod memory;
+#[cfg_attr(not(test), expect(dead_code, reason = "no command counts other namespaces yet"))]
+mod netns_slots;
 mod program;
 mod remedy;
 mod scheduling;
+mod slot;
 mod step;
+mod tags;
+#[cfg_attr(not(test), expect(dead_code, reason = "no command lists processes yet"))]
+mod tasks;
 mod terminal;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use counters::Counters;
 pub(crate) use error::LoadError;
 pub(crate) use events::{EventLog, LogError};
-pub(crate) use iter::{IterError, SocketIterator};
+pub(crate) use iter::SocketIterator;
+pub(crate) use iterator::IterError;
 pub(crate) use load::{Attempt, Tracer, load_first};
 pub use memory::one_arena;
 pub(crate) use memory::release_memory;
+pub(crate) use netns_slots::Namespaces;
 pub use program::Program;
 pub(crate) use scheduling::request_short_slices;
+pub(crate) use slot::Slot;
 pub(crate) use terminal::TerminalGuard;

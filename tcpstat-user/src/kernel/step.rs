@@ -30,8 +30,8 @@ pub(crate) enum Attachment {
     Entry(&'static str),
     /// The exit of the kernel function with this name.
     Exit(&'static str),
-    /// The iterator over TCP sockets.
-    Iterator,
+    /// The iterator with this name: `tcp` or `task`.
+    Iterator(&'static str),
 }
 
 impl fmt::Display for Step {
@@ -41,9 +41,10 @@ impl fmt::Display for Step {
             Self::ReadTypes => formatter.write_str("reading the kernel's types"),
             Self::CreateMaps => formatter.write_str("creating the maps"),
             Self::MapMemory(what) => write!(formatter, "mapping {what}"),
-            Self::Load(Attachment::Iterator) => formatter.write_str("loading the iterator"),
+            Self::Load(Attachment::Iterator("tcp")) => formatter.write_str("loading the iterator"),
+            Self::Load(Attachment::Iterator(name)) => write!(formatter, "loading iter/{name}"),
             Self::Load(_) => formatter.write_str("loading the program"),
-            Self::Attach(Attachment::Iterator) => formatter.write_str("opening iter/tcp"),
+            Self::Attach(Attachment::Iterator(name)) => write!(formatter, "opening iter/{name}"),
             Self::Attach(_) => formatter.write_str("attaching the program"),
         }
     }
@@ -65,7 +66,9 @@ impl fmt::Display for Attachment {
             Self::Exit(function) => {
                 write!(formatter, "BPF_PROG_TYPE_TRACING, BPF_TRACE_FEXIT, {function}")
             }
-            Self::Iterator => formatter.write_str("BPF_PROG_TYPE_TRACING, BPF_TRACE_ITER, tcp"),
+            Self::Iterator(name) => {
+                write!(formatter, "BPF_PROG_TYPE_TRACING, BPF_TRACE_ITER, {name}")
+            }
         }
     }
 }

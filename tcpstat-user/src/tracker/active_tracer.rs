@@ -5,7 +5,7 @@ use tracing::{debug, info, warn};
 
 use super::programs::Programs;
 use crate::{
-    kernel::{LoadError, Program, Tracer},
+    kernel::{LoadError, Namespaces, Program, Slot, Tracer},
     procfs::{Privileges, Procfs, ProcfsError},
 };
 
@@ -74,7 +74,7 @@ impl ActiveTracer {
 
     /// The transitions until now, and the missed events at the last check.
     pub(super) fn counts(&self) -> Counts {
-        Counts { transitions: self.tracer.counters.read().total(), missed: self.missed }
+        Counts { transitions: self.tracer.counters.read(Slot::OWN).total(), missed: self.missed }
     }
 
     /// How often another program has replaced the one that counted.
@@ -93,7 +93,7 @@ impl ActiveTracer {
             }
             Err(error) => debug!(%error, "the number of missed events is unknown"),
         }
-        let counted = self.tracer.counters.read().total();
+        let counted = self.tracer.counters.read(Slot::OWN).total();
         self.programs.judge(self.tracer.program, counted, missed_by_program)
     }
 
@@ -142,5 +142,5 @@ impl ActiveTracer {
 }
 
 fn load(program: Program, procfs: &Procfs) -> Result<Tracer, LoadTracerError> {
-    Ok(Tracer::load(program, procfs.netns_inum()?)?)
+    Ok(Tracer::load(program, procfs.netns_inum()?, Namespaces::Own)?)
 }

@@ -17,7 +17,7 @@ use super::{
     sources::Sources,
 };
 use crate::{
-    kernel::Tracer,
+    kernel::{Slot, Tracer},
     ledger::{
         audit::Audit,
         reconcile::{Correction, Verdict},
@@ -142,8 +142,8 @@ impl Namespace {
     pub(super) fn carry_over(&mut self, old: &Tracer, active: &ActiveTracer) {
         // The new counters are read first, so a transition between the two readings counts at least once
         // and the sum never decreases.
-        let counted = active.tracer.counters.read();
-        self.carried = Arc::new(self.carried.plus(&old.counters.read()).since(&counted));
+        let counted = active.tracer.counters.read(Slot::OWN);
+        self.carried = Arc::new(self.carried.plus(&old.counters.read(Slot::OWN)).since(&counted));
         self.counted_at_check = counted.total();
         self.verified = Counts { transitions: counted.total(), missed: active.missed() };
         self.last_reconcile = Instant::now();
@@ -152,7 +152,7 @@ impl Namespace {
     /// Reads what the kernel gives at constant cost. Gives the reason to reconcile, if there is one.
     pub(super) fn check(&mut self, active: &mut ActiveTracer) -> Option<Reason> {
         let audit = self.audit.as_mut()?;
-        let counted = active.tracer.counters.read().total();
+        let counted = active.tracer.counters.read(Slot::OWN).total();
         let transitions = counted.abs_diff(std::mem::replace(&mut self.counted_at_check, counted));
         let elapsed = self.last_reconcile.elapsed();
         let budget = self.reader.last_duration() * BUDGET;

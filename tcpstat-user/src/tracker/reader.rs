@@ -6,7 +6,7 @@ use tracing::{debug, warn};
 
 use super::{Files, LastSnapshot, Snapshot, SnapshotError, sources::Sources};
 use crate::{
-    kernel::{Counters, Tracer},
+    kernel::{Counters, Slot, Tracer},
     ledger::{
         audit::{RewoundSnapshot, World},
         sockstat_sample::SockstatSample,
@@ -134,11 +134,11 @@ pub(super) fn sample(
     counters: &Counters,
     files: &impl Files,
 ) -> (SockstatSample, Option<Sockstat>) {
-    let before = counters.read();
+    let before = counters.read(Slot::OWN);
     let sockstat = files.sockstat();
     let inuse = sockstat.map(|sockstat| sockstat.inuse);
     let tw = sockstat.map(|sockstat| sockstat.tw);
-    (SockstatSample { before, inuse, tw, after: counters.read() }, sockstat)
+    (SockstatSample { before, inuse, tw, after: counters.read(Slot::OWN) }, sockstat)
 }
 
 /// The limits that can be read. A folder that only looks like a procfs has none.

@@ -3,6 +3,7 @@
 use super::{Published, reader::sample};
 use crate::{
     history::{Moment, Sample},
+    kernel::Slot,
     procfs::{ProcessStatus, Procfs, Sockstat},
     states::PerState,
     transitions::Transitions,
@@ -75,7 +76,7 @@ impl Published {
         let Some(live) = &self.live else {
             return Some(Sample::new(at, &tally.connections(), None));
         };
-        let counted = live.counters.read();
+        let counted = live.counters.read(Slot::OWN);
         let sockstat = if live.hooks.timewait { None } else { files.sockstat() };
         let tw = sockstat.map_or_else(|| tally.minis(), |sockstat| sockstat.tw);
         let connections = live.ledger.connections(&counted, tw, live.changed_family);

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     history::Moment,
-    kernel::{EventLog, IterError, SocketIterator},
+    kernel::{EventLog, IterError, Slot, SocketIterator},
     ledger::{audit::RewoundSnapshot, rewind::Rewind},
     procfs::{Procfs, ProcfsError},
     snapshot::{SnapshotSource, Tally},
@@ -84,7 +84,7 @@ pub(super) fn logged<R: Rewind, E: Into<SnapshotError>>(
     list: impl FnOnce(&mut LoggedRows<R>) -> Result<(), E>,
 ) -> Result<(Snapshot, RewoundSnapshot), SnapshotError> {
     let started = Instant::now();
-    let mut log = log.open()?;
+    let mut log = log.open(Slot::OWN)?;
     let cut = log.cut().clone();
     let mut logged = LoggedRows::new(hooks);
     let ended = AtomicBool::new(false);

@@ -57,11 +57,16 @@ impl Sample {
 
     /// Members by name, type and offset in bits.
     pub(in crate::kernel) fn structure(&mut self, name: &str, members: &[(&str, u32, u32)]) -> u32 {
-        self.compound(name, KIND_STRUCT << 24, members)
+        self.compound(name, KIND_STRUCT << 24, 64, members)
+    }
+
+    /// As [`Sample::structure`], with this size in bytes.
+    pub(in crate::kernel) fn sized(&mut self, bytes: u32, members: &[(&str, u32, u32)]) -> u32 {
+        self.compound("", KIND_STRUCT << 24, bytes, members)
     }
 
     pub(in crate::kernel) fn union(&mut self, members: &[(&str, u32, u32)]) -> u32 {
-        self.compound("", KIND_UNION << 24, members)
+        self.compound("", KIND_UNION << 24, 64, members)
     }
 
     /// A structure whose members are bit fields of these widths, one after the other.
@@ -75,11 +80,11 @@ impl Sample {
                 (member, of, place)
             })
             .collect();
-        self.compound(name, MEMBERS_HAVE_SIZES | KIND_STRUCT << 24, &members);
+        self.compound(name, MEMBERS_HAVE_SIZES | KIND_STRUCT << 24, 64, &members);
     }
 
-    fn compound(&mut self, name: &str, info: u32, members: &[(&str, u32, u32)]) -> u32 {
-        let mut words = vec![64];
+    fn compound(&mut self, name: &str, info: u32, bytes: u32, members: &[(&str, u32, u32)]) -> u32 {
+        let mut words = vec![bytes];
         for &(member, number, bits) in members {
             words.extend([self.string(member), number, bits]);
         }

@@ -1,0 +1,170 @@
+//! A BPF iterator: loads it, opens it, and reads its records.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::Path,
+};
+
+use aya::{
+    Btf, Ebpf,
+    programs::{Iter, ProgramError, links::LinkError},
+};
+use nix::errno::Errno;
+use thiserror::Error;
+
+use super::{
+    btf::{BtfError, KernelTypes},
+    error::{LoadError, refusal},
+    layout::Globals,
+    load::{KERNEL_BTF, OBJECT, loader},
+    memory::release_memory,
+    remedy::is_temporary,
+    step::{Attachment, Step},
+};
+use crate::procfs::Privileges;
+
+/// A loaded iterator.
+pub(super) struct RecordIterator {
+    ebpf: Ebpf,
+    kind: Kind,
+}
+
+/// Which iterator it is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kind {
+    /// What the kernel calls it: `NAME` in `iter/NAME`.
+    pub(super) name: &'static str,
+    /// Its program in the BPF object.
+    pub(super) symbol: &'static str,
+    /// The size of a record that the program writes.
+    pub(super) record_bytes: usize,
+}
+
+/// Why reading by an iterator failed.
+#[derive(Debug, Error)]
+pub(crate) enum IterError {
+    /// The iterator could not be opened.
+    #[error(transparent)]
+    Open(#[from] LoadError),
+    /// The kernel did not return all records.
+    #[error("reading iter/{iterator}: {cause}")]
+    Read { iterator: &'static str, cause: io::Error },
+}
+
+impl IterError {
+    /// Cause and remedy in one line. The remedy asks for nothing that `privileges` already have.
+    #[must_use]
+    pub(crate) fn with_remedy(&self, privileges: &Privileges) -> String {
+        match self {
+            Self::Open(error) => error.with_remedy(privileges),
+            Self::Read { .. } => self.to_string(),
+        }
+    }
+
+    /// Whether the next reading can succeed: the kernel lacked memory or descriptors.
+    #[must_use]
+    pub(crate) fn is_temporary(&self) -> bool {
+        match self {
+            Self::Open(error) => error.is_temporary(),
+            Self::Read { cause, .. } => {
+                cause.raw_os_error().is_some_and(|errno| is_temporary(Errno::from_raw(errno)))
+            }
+        }
+    }
+}
+
+impl RecordIterator {
+    /// Loads the program with the globals that it needs on a kernel with these types.
+    ///
+    /// # Errors
+    /// [`LoadError`]. Then nothing stays loaded.
+    pub(super) fn load(
+        kind: Kind,
+        globals: impl FnOnce(&KernelTypes) -> Result<Globals, BtfError>,
+    ) -> Result<Self, LoadError> {
+        if OBJECT.is_empty() {
+            return Err(LoadError::NoObject);
+        }
+        let types = KernelTypes::read(Path::new(KERNEL_BTF))?;
+        let globals = globals(&types)?;
+        drop(types);
+        let mut loader = loader(&globals);
+        // An iterator does not use this map, so it gets the minimum size.
+        loader.map_max_entries("EVENTS", 4096);
+        let ebpf = loader.load(OBJECT).map_err(|error| refusal(Step::CreateMaps, error.into()))?;
+        let mut iterator = Self { ebpf, kind };
+        let btf = Btf::from_sys_fs().map_err(|error| refusal(Step::ReadTypes, error.into()))?;
+        let loaded = iterator.program()?.load(kind.name, &btf);
+        loaded.map_err(|error| refusal(Step::Load(iterator.attachment()), error.into()))?;
+        drop(btf);
+        release_memory();
+        Ok(iterator)
+    }
+
+    /// Passes the bytes of each record to `each`.
+    ///
+    /// # Errors
+    /// [`IterError`], after the records before the error.
+    pub(super) fn each_record(
+        &mut self,
+        mut each: impl FnMut(Record<'_>),
+    ) -> Result<(), IterError> {
+        let mut file = self.open()?;
+        // The kernel returns at most eight pages at once.
+        let mut buffer = vec![0; 64 * 1024];
+        let mut filled = 0;
+        loop {
+            let count = match file.read(&mut buffer[filled..]) {
+                Ok(0) => return Ok(()),
+                Ok(count) => count,
+                // The kernel returns EAGAIN after a million objects without output.
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock
+                    ) =>
+                {
+                    continue;
+                }
+                Err(cause) => return Err(IterError::Read { iterator: self.kind.name, cause }),
+            };
+            each(Record::Read);
+            filled += count;
+            let records = buffer[..filled].chunks_exact(self.kind.record_bytes);
+            let rest = records.remainder().len();
+            for record in records {
+                each(Record::Bytes(record));
+            }
+            buffer.copy_within(filled - rest..filled, 0);
+            filled = rest;
+        }
+    }
+
+    fn open(&mut self) -> Result<File, IterError> {
+        let step = Step::Attach(self.attachment());
+        let opened = |error: ProgramError| refusal(step, error.into());
+        let program = self.program()?;
+        let link = program.attach().and_then(|id| program.take_link(id)).map_err(opened)?;
+        let created = link.into_file();
+        Ok(created.map_err(|error: LinkError| refusal(step, error.into()))?)
+    }
+
+    fn attachment(&self) -> Attachment {
+        Attachment::Iterator(self.kind.name)
+    }
+
+    fn program(&mut self) -> Result<&mut Iter, LoadError> {
+        let program = self.ebpf.program_mut(self.kind.symbol);
+        let program = program.and_then(|program| program.try_into().ok());
+        program.ok_or(LoadError::WrongObject(self.kind.symbol))
+    }
+}
+
+/// What [`RecordIterator::each_record`] passes on.
+pub(super) enum Record<'a> {
+    /// A read(2) has ended; its records follow.
+    Read,
+    /// The bytes of one record.
+    Bytes(&'a [u8]),
+}

@@ -1,0 +1,212 @@
+//! The slots of other network namespaces: which one has which, and which are free.
+
+use std::collections::HashMap as Seen;
+
+use aya::{
+    Ebpf,
+    maps::{HashMap, MapData, MapError, Queue},
+};
+use tcpstat_ebpf::{FIRST_FREE_SLOT, TAGS};
+use thiserror::Error;
+
+use super::{
+    counters::Switch,
+    error::{LoadError, refusal},
+    events::await_running_programs,
+    load::map,
+    slot::Slot,
+    step::Step,
+    tags::Tags,
+};
+
+/// Which network namespaces the tracer counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Namespaces {
+    /// Only that of this process.
+    Own,
+    /// All: that of this process in [`Slot::OWN`], `others` in slots of their own, and the rest in
+    /// [`Slot::OTHER`].
+    All { others: u32 },
+}
+
+impl Namespaces {
+    /// Number of slots.
+    pub(super) fn slots(self) -> u32 {
+        match self {
+            Self::Own => 1,
+            Self::All { others } => FIRST_FREE + others,
+        }
+    }
+
+    /// The sizes of the maps that find the slots of other namespaces.
+    pub(super) fn map_sizes(self) -> Vec<(&'static str, u32)> {
+        match self {
+            Self::Own => Vec::new(),
+            Self::All { others } => vec![
+                ("NETNS_TAGS", TAGS),
+                // Namespaces without a slot of their own have an entry too.
+                ("NETNS_SLOTS", others.saturating_mul(4).max(1024)),
+                ("FREE_SLOTS", others.max(1)),
+            ],
+        }
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "it is 2")]
+const FIRST_FREE: u32 = FIRST_FREE_SLOT as u32;
+
+/// What identifies a network namespace: its cookie, before Linux 5.12 its inode number.
+pub(crate) type NetnsKey = u64;
+
+/// Reading or changing the slots of namespaces failed.
+#[derive(Debug, Error)]
+#[error("{operation}: {cause}")]
+pub(crate) struct SlotError {
+    operation: &'static str,
+    cause: MapError,
+}
+
+/// The slots of other namespaces. The programs assign them, and so does this process.
+///
+/// The map `NETNS_SLOTS` decides which slot a namespace has: the first one who inserts the key. Tags repeat its
+/// entries, so each can be made, left out and removed at any time.
+pub(crate) struct NetnsSlots {
+    slots: HashMap<MapData, NetnsKey, u64>,
+    free: Queue<MapData, u64>,
+    tags: Tags,
+    switch: Switch,
+    seen: Seen<NetnsKey, Slot>,
+    /// How many slots the tracer had assigned when the map was read.
+    read_at: u64,
+}
+
+/// `BPF_NOEXIST`
+const IF_ABSENT: u64 = 1;
+
+impl NetnsSlots {
+    /// Takes the maps of a loaded object, and makes the slots of `others` namespaces free.
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    pub(super) fn new(ebpf: &mut Ebpf, others: u32) -> Result<Self, LoadError> {
+        let at_maps = |error: MapError| refusal(Step::CreateMaps, error.into());
+        let tags = Tags::map(map(ebpf, "NETNS_TAGS")?)
+            .map_err(|error| refusal(Step::MapMemory("the tags of namespaces"), error.into()))?;
+        let switch = Switch::map(map(ebpf, "CONTROL")?)
+            .map_err(|error| refusal(Step::MapMemory("the control page"), error.into()))?;
+        let mut take = |name| ebpf.take_map(name).ok_or(LoadError::WrongObject(name));
+        let slots = HashMap::try_from(take("NETNS_SLOTS")?).map_err(at_maps)?;
+        let mut free = Queue::try_from(take("FREE_SLOTS")?).map_err(at_maps)?;
+        for number in 0..u64::from(others) {
+            free.push(FIRST_FREE_SLOT + number, 0).map_err(at_maps)?;
+        }
+        Ok(Self { slots, free, tags, switch, seen: Seen::new(), read_at: 0 })
+    }
+
+    /// The namespaces that got a slot from the tracer since the last call, in no order. Makes tags for them. One
+    /// that gets its slot during the call can be left for the next one. Takes no system call if there is none.
+    ///
+    /// # Errors
+    /// [`SlotError`]. The next call returns what this one has found.
+    pub(crate) fn new_namespaces(&mut self) -> Result<Vec<(NetnsKey, Slot)>, SlotError> {
+        let assigned = self.switch.netns_assigned();
+        let mut new = Vec::new();
+        if assigned == self.read_at {
+            return Ok(new);
+        }
+        for entry in &self.slots {
+            let (key, number) = entry.map_err(|cause| at("reading the slots", cause))?;
+            if !self.seen.contains_key(&key) {
+                new.push((key, Slot::from_number(number)));
+            }
+        }
+        for &(key, slot) in &new {
+            self.remember(key, slot);
+        }
+        self.read_at = assigned;
+        Ok(new)
+    }
+
+    /// The slot of the namespace with this key. One that has none gets one: a free one, else [`Slot::OTHER`].
+    ///
+    /// # Errors
+    /// [`SlotError`]; the map is full, for example.
+    pub(crate) fn slot(&mut self, key: NetnsKey) -> Result<Slot, SlotError> {
+        if let Some(&slot) = self.seen.get(&key) {
+            return Ok(slot);
+        }
+        let free = match self.free.pop(0) {
+            Ok(number) => Some(number),
+            Err(MapError::ElementNotFound) => None,
+            Err(cause) => return Err(at("taking a free slot", cause)),
+        };
+        let number = free.unwrap_or(Slot::OTHER.number());
+        let slot = match self.slots.insert(key, number, IF_ABSENT) {
+            Ok(()) => Slot::from_number(number),
+            Err(refused) => {
+                if let Some(number) = free {
+                    self.free.push(number, 0).map_err(|cause| at("returning a slot", cause))?;
+                }
+                // The tracer was faster, or the map is full.
+                match self.slots.get(&key, 0) {
+                    Ok(number) => Slot::from_number(number),
+                    Err(_) => return Err(at("assigning a slot", refused)),
+                }
+            }
+        };
+        self.remember(key, slot);
+        Ok(slot)
+    }
+
+    /// Takes the slot from a namespace that is gone and has no sockets. Blocks until every program that can
+    /// still use it has ended. Then nothing is counted in it, and its counters are the zero of the namespace that
+    /// gets it next; [`NetnsSlots::make_free`] allows that. `None` if the namespace has no slot of its own.
+    ///
+    /// If the namespace is not gone, its next event gives it a slot again.
+    ///
+    /// # Errors
+    /// [`SlotError`]. Then the namespace has its slot still, perhaps without a tag.
+    pub(crate) fn retire(&mut self, key: NetnsKey) -> Result<Option<Slot>, SlotError> {
+        let Some(&slot) = self.seen.get(&key) else { return Ok(None) };
+        self.tags.remove(key, slot);
+        self.slots.remove(&key).map_err(|cause| at("removing a namespace", cause))?;
+        self.seen.remove(&key);
+        await_running_programs();
+        Ok((slot != Slot::OTHER).then_some(slot))
+    }
+
+    /// Lets another namespace have a slot that [`NetnsSlots::retire`] returned.
+    ///
+    /// # Errors
+    /// [`SlotError`]. Then no namespace gets it.
+    pub(crate) fn make_free(&mut self, slot: Slot) -> Result<(), SlotError> {
+        self.free.push(slot.number(), 0).map_err(|cause| at("returning a slot", cause))
+    }
+
+    fn remember(&mut self, key: NetnsKey, slot: Slot) {
+        self.tags.place(key, slot);
+        self.seen.insert(key, slot);
+    }
+}
+
+#[cfg(test)]
+impl NetnsSlots {
+    /// Removes the entry of the hash map, and leaves the tag.
+    pub(super) fn leave_only_the_tag(&mut self, key: NetnsKey) {
+        self.slots.remove(&key).unwrap();
+    }
+
+    /// Removes the tag, and leaves the entry of the hash map.
+    pub(super) fn leave_only_the_entry(&mut self, key: NetnsKey) {
+        self.tags.remove(key, self.seen[&key]);
+    }
+
+    /// Whether the hash map has an entry.
+    pub(super) fn has_entry(&self, key: NetnsKey) -> bool {
+        self.slots.get(&key, 0).is_ok()
+    }
+}
+
+fn at(operation: &'static str, cause: MapError) -> SlotError {
+    SlotError { operation, cause }
+}

@@ -1,0 +1,82 @@
+//! The processes of this host with their network namespaces and cgroups, by the BPF iterator over tasks.
+
+use tcpstat_ebpf::{Reader, TaskRecord};
+
+use super::{
+    btf::KernelTypes,
+    error::LoadError,
+    iterator::{IterError, Kind, Record, RecordIterator},
+    layout,
+};
+
+/// The loaded iterator. It lists the processes of this process' PID namespace.
+pub(crate) struct TaskIterator(RecordIterator);
+
+const KIND: Kind =
+    Kind { name: "task", symbol: "tcpstat_tasks", record_bytes: size_of::<TaskRecord>() };
+
+impl TaskIterator {
+    /// Loads the program. It needs CAP_BPF and CAP_PERFMON.
+    ///
+    /// # Errors
+    /// [`LoadError`]. Then nothing stays loaded.
+    pub(crate) fn load() -> Result<Self, LoadError> {
+        let globals = |types: &KernelTypes| {
+            let mut globals = layout::offsets(types, Reader::Tasks)?;
+            globals.extend(layout::netns_key(types));
+            Ok(globals)
+        };
+        RecordIterator::load(KIND, globals).map(Self)
+    }
+
+    /// Passes every process to `each`, in the order of the ids. A process that ends meanwhile can be missing, and
+    /// so can one that changes its namespace.
+    ///
+    /// # Errors
+    /// [`IterError`], after the processes before the error.
+    pub(crate) fn each_process(
+        &mut self,
+        mut each: impl FnMut(TaskRecord),
+    ) -> Result<(), IterError> {
+        self.0.each_record(|record| {
+            if let Record::Bytes(bytes) = record
+                && let Some(task) = decode(bytes)
+            {
+                each(task);
+            }
+        })
+    }
+}
+
+/// `None` for a record that is too short.
+fn decode(bytes: &[u8]) -> Option<TaskRecord> {
+    let (netns_key, rest) = bytes.split_first_chunk()?;
+    let (cgroup, rest) = rest.split_first_chunk()?;
+    let (netns_inum, rest) = rest.split_first_chunk()?;
+    let (pid, _) = rest.split_first_chunk()?;
+    Some(TaskRecord {
+        netns_key: u64::from_ne_bytes(*netns_key),
+        cgroup: u64::from_ne_bytes(*cgroup),
+        netns_inum: u32::from_ne_bytes(*netns_inum),
+        pid: u32::from_ne_bytes(*pid),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_decodes_to_the_task_that_the_iterator_wrote() {
+        let task = TaskRecord { netns_key: 4097, cgroup: 1 << 40, netns_inum: 0xf000_0001, pid: 7 };
+        let mut bytes = task.netns_key.to_ne_bytes().to_vec();
+        bytes.extend(task.cgroup.to_ne_bytes());
+        bytes.extend(task.netns_inum.to_ne_bytes());
+        bytes.extend(task.pid.to_ne_bytes());
+        assert_eq!(bytes.len(), size_of::<TaskRecord>());
+        assert_eq!(decode(&bytes), Some(task));
+        for length in 0..bytes.len() {
+            assert_eq!(decode(&bytes[..length]), None, "cut at {length}");
+        }
+    }
+}
