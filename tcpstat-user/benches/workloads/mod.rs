@@ -138,6 +138,7 @@ pub(crate) fn values() -> Values {
         snapshot_errors: 0,
         sockstat: Some(Sockstat { inuse: PerFamily([451, 12]), tw: 1_000 }),
         process: ProcessStatus::read().ok(),
+        scopes: Vec::new(),
         node_exporter: true,
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     procfs::{Limits, ProcessStatus, Sockstat},
     snapshot::Tally,
     states::PerState,
-    tracker::{Health, LastSnapshot, Live, Published, Scrape},
+    tracker::{Health, LastSnapshot, Live, Published, Scopes, Scrape},
     transitions::Transitions,
 };
 
@@ -26,6 +26,8 @@ pub struct Values {
     pub sockstat: Option<Sockstat>,
     /// Memory, CPU time and descriptors of this process.
     pub process: Option<ProcessStatus>,
+    /// The scopes of each kind that is counted.
+    pub scopes: Vec<Scopes>,
     /// Whether `node_tcp_connection_states` is written too.
     pub node_exporter: bool,
 }
@@ -71,7 +73,7 @@ pub struct SnapshotValues {
 impl Values {
     /// The values of `scrape`, which was read with `published`.
     pub(crate) fn new(published: &Published, scrape: Scrape, node_exporter: bool) -> Self {
-        let Scrape { connections, transitions, sockstat, process, suspicious: _ } = scrape;
+        let Scrape { connections, transitions, sockstat, process, scopes, suspicious: _ } = scrape;
         let tracer = published.live.as_ref().zip(transitions);
         let interval = published.snapshot_interval;
         Self {
@@ -82,6 +84,7 @@ impl Values {
             snapshot_errors: published.snapshot_errors,
             sockstat,
             process,
+            scopes,
             node_exporter,
         }
     }

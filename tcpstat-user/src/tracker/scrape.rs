@@ -1,6 +1,6 @@
 //! Reads the numbers of one scrape or one sample of the history: counters and a few files, no socket.
 
-use super::{Published, reader::sample};
+use super::{Published, Scopes, reader::sample};
 use crate::{
     history::{Moment, Sample},
     kernel::Slot,
@@ -38,6 +38,8 @@ pub(crate) struct Scrape {
     pub(crate) sockstat: Option<Sockstat>,
     /// Memory, CPU time and descriptors of this process.
     pub(crate) process: Option<ProcessStatus>,
+    /// The scopes of each kind that is counted.
+    pub(crate) scopes: Vec<Scopes>,
     /// Whether the counts differ from sockstat: the tracker should check now.
     pub(crate) suspicious: bool,
 }
@@ -53,6 +55,7 @@ impl Published {
                 transitions: None,
                 sockstat: files.sockstat(),
                 process,
+                scopes: Vec::new(),
                 suspicious: false,
             };
         };
@@ -65,6 +68,7 @@ impl Published {
             transitions: Some(live.carried.plus(&sample.after)),
             sockstat,
             process,
+            scopes: Vec::new(),
             suspicious: !live.checks.agrees(&readings),
         }
     }

@@ -1,0 +1,68 @@
+//! What a scrape shows of the scopes: sets of sockets that are counted separately.
+
+use std::sync::Arc;
+
+use crate::{history::Moment, scopes::NetnsName, states::PerState, transitions::Transitions};
+
+/// What tells the scopes of a kind apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScopeKind {
+    /// The network namespace.
+    Netns,
+    /// The cgroup (v2) that a socket was made in.
+    Cgroup,
+    /// The local port.
+    Port,
+}
+
+impl ScopeKind {
+    /// All kinds.
+    pub const ALL: [Self; 3] = [Self::Netns, Self::Cgroup, Self::Port];
+
+    /// The kind as a label name and as a value of the label `kind`.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Netns => "netns",
+            Self::Cgroup => "cgroup",
+            Self::Port => "port",
+        }
+    }
+}
+
+/// The scopes of one kind, at the moment of a scrape.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scopes {
+    /// What tells these scopes apart.
+    pub kind: ScopeKind,
+    /// Each with a name that no other has; the first one is `host`, if the kind is `netns`.
+    pub scopes: Vec<Scope>,
+    /// Scopes since the start that found no room: their sockets count in the scope `other`.
+    pub overflow: u64,
+    /// Scopes that exist now and cannot be counted: the files of their processes cannot be read.
+    pub hidden: u64,
+}
+
+/// One scope, at the moment of a scrape.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scope {
+    /// The label value.
+    pub name: Arc<str>,
+    /// Sockets by state; `None` before the seed.
+    pub connections: Option<PerState<u64>>,
+    /// Transitions since the scope is counted; `None` without a tracer.
+    pub transitions: Option<Transitions>,
+    /// What only network namespaces have.
+    pub netns: Option<NetnsDetails>,
+}
+
+/// What a scrape shows of a network namespace besides its sockets.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NetnsDetails {
+    /// What it belongs to; `None` for the scope `other`.
+    pub name: Option<Arc<NetnsName>>,
+    /// Whether its gauges agreed with its sockstat at the last conclusive check; `None` without a tracer.
+    pub consistent: Option<bool>,
+    /// When its last snapshot ended; `None` before the first.
+    pub snapshot_finished: Option<Moment>,
+}
