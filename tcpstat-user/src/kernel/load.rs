@@ -12,7 +12,7 @@ use aya::{
     programs::{BtfTracePoint, ProgramError, TracePoint},
 };
 use aya_log::EbpfLogger;
-use tcpstat_ebpf::Reader;
+use tcpstat_ebpf::{BANK_CELLS, Reader};
 
 use super::{
     btf::KernelTypes,
@@ -23,8 +23,9 @@ use super::{
     hooks::{self, HookRefusal},
     layout::{self, Globals},
     memory::release_memory,
-    netns_slots::{Namespaces, NetnsSlots},
+    netns_slots::{NETNS_MAPS, Namespaces, NetnsSlots},
     program::Program,
+    scope_maps::{ScopeKinds, ScopeMaps},
     step::{Attachment, Step},
 };
 use crate::states::Hooks;
@@ -38,6 +39,8 @@ pub(crate) struct Tracer {
     /// The slots of other namespaces, if they are counted.
     #[cfg_attr(not(test), expect(dead_code, reason = "no command counts other namespaces yet"))]
     pub(crate) netns_slots: Option<NetnsSlots>,
+    /// What is counted by cgroup and by port.
+    pub(crate) scopes: Option<ScopeMaps>,
     pub(crate) hooks: Hooks,
     pub(crate) hooks_refused: Vec<HookRefusal>,
     logger: EbpfLogger<&'static dyn log::Log>,
@@ -48,7 +51,7 @@ pub(crate) struct Tracer {
 impl Tracer {
     /// The descriptor of [`Tracer::program`]. Its fdinfo has the number of events that the kernel skipped.
     pub(crate) fn program_fd(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.fds(std::iter::once(self.program.symbol()))
+        self.fds(std::iter::once(self.program.symbol(self.scopes.is_some())))
     }
 
     /// The descriptors of the attached hooks. Their fdinfo has the number of events that the kernel skipped.
@@ -82,6 +85,19 @@ impl Tracer {
         netns_inum: u32,
         namespaces: Namespaces,
     ) -> Result<Self, LoadError> {
+        Self::load_with(program, netns_inum, namespaces, &ScopeKinds::default())
+    }
+
+    /// As [`Tracer::load`], and counts these kinds of scopes in the namespace of this process.
+    ///
+    /// # Errors
+    /// As [`Tracer::load`].
+    pub(crate) fn load_with(
+        program: Program,
+        netns_inum: u32,
+        namespaces: Namespaces,
+        kinds: &ScopeKinds,
+    ) -> Result<Self, LoadError> {
         if OBJECT.is_empty() {
             return Err(LoadError::NoObject);
         }
@@ -92,6 +108,10 @@ impl Tracer {
         if namespaces != Namespaces::Own {
             globals.extend(layout::netns_key(&types));
         }
+        if kinds.cgroups.is_some() {
+            globals.extend(layout::cgroup_member(&types)?);
+        }
+        globals.push(("PORTS", (!kinds.ports.is_empty()).into()));
         drop(types);
         let cpus = cpu_ids().map_err(|error| refusal(Step::CountCpus, error.into()))?;
         globals.push(("CPU_IDS", cpus));
@@ -99,14 +119,15 @@ impl Tracer {
         let mut loader = loader(&globals);
         let slots = namespaces.slots();
         loader.map_max_entries("ROWS", slots * cpus);
-        for (name, entries) in namespaces.map_sizes() {
+        for (name, entries) in namespaces.map_sizes().into_iter().chain(kinds.map_sizes(cpus)) {
             loader.map_max_entries(name, entries);
         }
         let mut ebpf =
             loader.load(OBJECT).map_err(|error| refusal(Step::CreateMaps, error.into()))?;
 
-        let counters = Counters::map(map(&ebpf, "ROWS")?, slots as usize, cpus as usize)
-            .map_err(|error| refusal(Step::MapMemory("the counters"), error.into()))?;
+        let counters =
+            Counters::map(map(&ebpf, "ROWS")?, slots as usize, cpus as usize, BANK_CELLS)
+                .map_err(|error| refusal(Step::MapMemory("the counters"), error.into()))?;
         let switch = Switch::map(map(&ebpf, "CONTROL")?)
             .map_err(|error| refusal(Step::MapMemory("the control page"), error.into()))?;
         let ring = ebpf.take_map("EVENTS").ok_or(LoadError::WrongObject("EVENTS"))?;
@@ -114,17 +135,18 @@ impl Tracer {
         let log = EventLog::new(ring, switch, Arc::clone(&counters));
         let netns_slots = match namespaces {
             Namespaces::Own => None,
-            Namespaces::All { others } => Some(NetnsSlots::new(&mut ebpf, others)?),
+            Namespaces::All { others } => Some(NetnsSlots::new(&mut ebpf, &NETNS_MAPS, others)?),
         };
+        let scopes = ScopeMaps::new(&mut ebpf, kinds, cpus as usize)?;
 
         let logger = EbpfLogger::init(&mut ebpf)
             .map_err(|error| refusal(Step::MapMemory("the tracer's log"), error.into()))?;
         let btf = Btf::from_sys_fs().map_err(|error| refusal(Step::ReadTypes, error.into()))?;
-        attach(&mut ebpf, program, &btf)?;
+        attach(&mut ebpf, program, kinds.any(), &btf)?;
         let (hooks, hooks_refused) = found_hooks.attach(&mut ebpf, &btf);
         drop(btf);
         release_memory();
-        Ok(Self { program, counters, log, netns_slots, hooks, hooks_refused, logger, ebpf })
+        Ok(Self { program, counters, log, netns_slots, scopes, hooks, hooks_refused, logger, ebpf })
     }
 
     /// Writes what the programs have logged (transitions without a cell) to this process' log.
@@ -194,15 +216,15 @@ pub(super) fn map<'a>(
     }
 }
 
-fn attach(ebpf: &mut Ebpf, program: Program, btf: &Btf) -> Result<(), LoadError> {
+fn attach(ebpf: &mut Ebpf, program: Program, scoped: bool, btf: &Btf) -> Result<(), LoadError> {
     let attachment = match program {
         Program::TpBtf => Attachment::TpBtf,
         Program::Tracepoint => Attachment::Tracepoint,
     };
     let at_load = |error: ProgramError| refusal(Step::Load(attachment), error.into());
     let at_attach = |error: ProgramError| refusal(Step::Attach(attachment), error.into());
-    let handle =
-        ebpf.program_mut(program.symbol()).ok_or(LoadError::WrongObject(program.symbol()))?;
+    let symbol = program.symbol(scoped);
+    let handle = ebpf.program_mut(symbol).ok_or(LoadError::WrongObject(symbol))?;
     match program {
         Program::TpBtf => {
             let handle: &mut BtfTracePoint = handle.try_into().map_err(at_load)?;

@@ -22,6 +22,8 @@ pub(super) struct LazyIterator {
     logged: Option<String>,
     /// Whether the user chose the iterator: a refusal is a warning then.
     chosen: bool,
+    /// Whether its rows have cgroups.
+    cgroups: bool,
 }
 
 /// Why the iterator cannot be used now.
@@ -32,8 +34,8 @@ struct Refusal {
 }
 
 impl LazyIterator {
-    pub(super) fn new(chosen: bool) -> Self {
-        Self { loaded: None, refusal: None, logged: None, chosen }
+    pub(super) fn new(chosen: bool, cgroups: bool) -> Self {
+        Self { loaded: None, refusal: None, logged: None, chosen, cgroups }
     }
 
     /// The iterator; loads it if necessary.
@@ -55,7 +57,7 @@ impl LazyIterator {
     }
 
     fn load(&mut self) -> Result<SocketIterator, SnapshotError> {
-        match SocketIterator::load() {
+        match SocketIterator::load_with(self.cgroups) {
             Ok(iterator) => {
                 info!("iter/tcp is loaded, for snapshots");
                 Ok(iterator)

@@ -144,7 +144,15 @@ mod tests {
             dport: 443,
         };
         let identity = Identity::Tuple { tuple, inode };
-        Row { family: Family::Ipv4, identity, kind, receive_queue: 0, send_queue: 0 }
+        Row {
+            family: Family::Ipv4,
+            identity,
+            kind,
+            receive_queue: 0,
+            send_queue: 0,
+            sport: number,
+            cgroup: 0,
+        }
     }
 
     const ESTABLISHED: Kind = Kind::Full(State::Established);

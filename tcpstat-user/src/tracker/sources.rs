@@ -92,8 +92,9 @@ impl Sources {
         interval: Duration,
         traced: bool,
     ) -> Self {
-        let iterator =
-            procfs.lists_own_namespace().then(|| LazyIterator::new(choice == SourceChoice::Iter));
+        let iterator = procfs
+            .lists_own_namespace()
+            .then(|| LazyIterator::new(choice == SourceChoice::Iter, false));
         let pace = Pace::new(choice, interval, traced);
         Self { procfs, iterator, procfs_failed: false, pace, rows: 0 }
     }

@@ -116,7 +116,15 @@ mod tests {
     fn row(skaddr: u64, state: State) -> Row {
         let identity = Identity::Address(skaddr);
         let kind = Kind::in_state(state);
-        Row { family: Family::Ipv4, identity, kind, receive_queue: 0, send_queue: 0 }
+        Row {
+            family: Family::Ipv4,
+            identity,
+            kind,
+            receive_queue: 0,
+            send_queue: 0,
+            sport: 0,
+            cgroup: 0,
+        }
     }
 
     #[test]
