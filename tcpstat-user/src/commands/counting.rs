@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
+use anyhow::bail;
 use clap::{Args, CommandFactory, ValueEnum, error::ErrorKind};
 use tracing::{debug, info, warn};
 
-use super::{Cli, ProcfsArgs};
+use super::{Cli, ProcfsArgs, scopes::ScopeArgs};
 use crate::{
-    kernel::{self, Attempt, Program, Tracer},
+    kernel::{self, Attempt, Program, ScopeKinds, Tracer},
     procfs::{ListedNamespace, Privileges, Procfs},
-    tracker::{SourceChoice, Tracker, TrackerError, Tracking},
+    tracker::{OwnScopes, SourceChoice, Tracker, TrackerError, Tracking},
 };
 
 /// The values of `--tracer`.
@@ -86,7 +87,13 @@ pub(super) struct CountingArgs {
         help_heading = "Snapshots"
     )]
     pub(super) snapshot_interval: Duration,
+
+    #[command(flatten)]
+    scopes: ScopeArgs,
 }
+
+/// Maximum number of scopes of a kind.
+const MAX_SCOPES: u32 = 256;
 
 /// A tracker before its start, with the first tracer that runs.
 pub(super) struct Counting {
@@ -112,15 +119,30 @@ impl CountingArgs {
         if let Ok(namespace) = procfs.namespace() {
             info!("counting the sockets of network namespace {}", described(&namespace));
         }
-        let tracer = find_tracer(&programs, &procfs);
+        let own_scopes = self.own_scopes(&procfs)?;
+        let kinds = own_scopes.as_ref().map(OwnScopes::kinds).unwrap_or_default();
+        let tracer = find_tracer(&programs, &procfs, &kinds);
         let tracker = Tracker {
             procfs: procfs.clone(),
             tracer,
             programs,
             source: self.snapshot.into(),
             snapshot_interval: self.snapshot_interval,
+            own_scopes,
         };
         Ok(Counting { procfs, tracker })
+    }
+}
+
+impl CountingArgs {
+    /// The scopes of the own namespace that the tracer has to count.
+    fn own_scopes(&self, procfs: &Procfs) -> anyhow::Result<Option<OwnScopes>> {
+        if self.scopes.cgroups() && self.snapshot == SnapshotChoice::Procfs {
+            bail!(
+                "--cgroups: /proc does not show cgroups: leave out --snapshot procfs, or --cgroups"
+            );
+        }
+        self.scopes.scopes(procfs, MAX_SCOPES)
     }
 }
 
@@ -180,9 +202,12 @@ fn programs(choices: &[TracerChoice]) -> Result<Vec<Program>, clap::Error> {
 }
 
 /// The first tracer that runs. If there is none, a warning names what each program needs.
-fn find_tracer(programs: &[Program], procfs: &Procfs) -> Option<Tracer> {
+fn find_tracer(programs: &[Program], procfs: &Procfs, kinds: &ScopeKinds) -> Option<Tracer> {
     if programs.is_empty() {
         info!("the tracer is off: using snapshots only");
+        if kinds.any() {
+            warn!("--cgroups and --ports are off: they need a tracer, and --tracer is off");
+        }
         return None;
     }
     let netns_inum = match procfs.netns_inum() {
@@ -192,7 +217,7 @@ fn find_tracer(programs: &[Program], procfs: &Procfs) -> Option<Tracer> {
             return None;
         }
     };
-    let (tracer, refused) = kernel::load_first(programs, netns_inum);
+    let (tracer, refused) = kernel::load_first(programs, netns_inum, kinds);
     for Attempt { program, error } in &refused {
         debug!(program = program.word(), "refused: {error}");
         error.write_kernel_log();
@@ -214,6 +239,9 @@ fn find_tracer(programs: &[Program], procfs: &Procfs) -> Option<Tracer> {
         info!(program = tracer.program.word(), hooks, "counting in the kernel");
     } else {
         warn!("no tracer runs, using snapshots only: {}", refused.join("; "));
+    }
+    if kinds.any() && tracer.as_ref().is_none_or(|tracer| tracer.scopes.is_none()) {
+        warn!("--cgroups and --ports are off: no tracer counts them");
     }
     tracer
 }

@@ -9,6 +9,7 @@ mod log;
 mod man;
 mod print;
 mod resources;
+mod scopes;
 mod serve;
 mod show;
 mod signals;

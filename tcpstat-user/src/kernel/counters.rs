@@ -51,8 +51,13 @@ impl Counters {
     }
 
     /// The transitions that one bank of `slot` has counted.
-    pub(crate) fn bank(&self, slot: Slot, bank: Bank) -> Transitions {
+    pub(super) fn bank(&self, slot: Slot, bank: Bank) -> Transitions {
         self.sum(slot, &[bank])
+    }
+
+    /// All slots, in the order of their numbers.
+    pub(super) fn slots(&self) -> impl Iterator<Item = Slot> {
+        (0..self.slots as u64).map(Slot::from_number)
     }
 
     /// Reads row by row, in the order of memory.

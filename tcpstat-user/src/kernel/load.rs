@@ -13,6 +13,7 @@ use aya::{
 };
 use aya_log::EbpfLogger;
 use tcpstat_ebpf::{BANK_CELLS, Reader};
+use tracing::warn;
 
 use super::{
     btf::KernelTypes,
@@ -108,8 +109,15 @@ impl Tracer {
         if namespaces != Namespaces::Own {
             globals.extend(layout::netns_key(&types));
         }
+        let mut kinds = kinds.clone();
         if kinds.cgroups.is_some() {
-            globals.extend(layout::cgroup_member(&types)?);
+            match layout::cgroup_member(&types) {
+                Ok(members) => globals.extend(members),
+                Err(error) => {
+                    warn!("cgroups are not counted: {error}");
+                    kinds.cgroups = None;
+                }
+            }
         }
         globals.push(("PORTS", (!kinds.ports.is_empty()).into()));
         drop(types);
@@ -137,7 +145,7 @@ impl Tracer {
             Namespaces::Own => None,
             Namespaces::All { others } => Some(NetnsSlots::new(&mut ebpf, &NETNS_MAPS, others)?),
         };
-        let scopes = ScopeMaps::new(&mut ebpf, kinds, cpus as usize)?;
+        let scopes = ScopeMaps::new(&mut ebpf, &kinds, cpus as usize)?;
 
         let logger = EbpfLogger::init(&mut ebpf)
             .map_err(|error| refusal(Step::MapMemory("the tracer's log"), error.into()))?;
@@ -162,16 +170,23 @@ pub(crate) struct Attempt {
     pub(crate) error: LoadError,
 }
 
-/// Tries `programs` in their order. Returns the first tracer that runs, and the programs that were refused
-/// before it.
+/// Tries `programs` in their order, at first with these kinds of scopes. Returns the first tracer that runs, and the
+/// programs that were refused before it.
 #[must_use]
-pub(crate) fn load_first(programs: &[Program], netns_inum: u32) -> (Option<Tracer>, Vec<Attempt>) {
+pub(crate) fn load_first(
+    programs: &[Program],
+    netns_inum: u32,
+    kinds: &ScopeKinds,
+) -> (Option<Tracer>, Vec<Attempt>) {
     let mut refused = Vec::new();
     for &program in programs {
-        match Tracer::load(program, netns_inum, Namespaces::Own) {
+        match Tracer::load_with(program, netns_inum, Namespaces::Own, kinds) {
             Ok(tracer) => return (Some(tracer), refused),
             Err(error) => refused.push(Attempt { program, error }),
         }
+    }
+    if kinds.any() {
+        return load_first(programs, netns_inum, &ScopeKinds::default());
     }
     (None, refused)
 }

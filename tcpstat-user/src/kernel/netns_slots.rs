@@ -211,24 +211,28 @@ impl KeyedSlots {
         self.free.push(slot.number(), 0).map_err(|cause| at("returning a slot", cause))
     }
 
-    /// Makes the programs count a scope in [`Slot::OTHER`] from now on. Blocks as [`KeyedSlots::retire`] does, and
-    /// returns the slot that the scope had, if it was its own. Its counters do not change any more.
+    /// Makes the programs count a key in `slot` from now on, which others may use too. Returns the slot that the key
+    /// had, if that was another one and not [`Slot::OTHER`]; blocks as [`KeyedSlots::retire`] does then, so no program
+    /// uses it any more for this key.
     ///
     /// # Errors
-    /// [`SlotError`]. Then the scope has its slot still, perhaps without a tag.
-    pub(crate) fn move_to_other(&mut self, key: NetnsKey) -> Result<Option<Slot>, SlotError> {
-        let before = self.seen.get(&key).copied();
-        if let Some(slot) = before {
-            self.tags.remove(key, slot);
+    /// [`SlotError`]. Then the key has its slot still, perhaps without a tag.
+    pub(crate) fn move_to(&mut self, key: NetnsKey, slot: Slot) -> Result<Option<Slot>, SlotError> {
+        let before = match self.seen.get(&key) {
+            Some(&before) => Some(before),
+            // The tracer may have been faster.
+            None => self.slots.get(&key, 0).ok().map(Slot::from_number),
+        };
+        if let Some(before) = before {
+            self.tags.remove(key, before);
         }
-        let other = Slot::OTHER.number();
-        self.slots.insert(key, other, 0).map_err(|cause| at("changing a slot", cause))?;
-        self.remember(key, Slot::OTHER);
-        let own = before.filter(|&slot| slot != Slot::OTHER);
-        if own.is_some() {
+        self.slots.insert(key, slot.number(), 0).map_err(|cause| at("changing a slot", cause))?;
+        self.remember(key, slot);
+        let before = before.filter(|&before| before != slot && before != Slot::OTHER);
+        if before.is_some() {
             await_running_programs();
         }
-        Ok(own)
+        Ok(before)
     }
 
     fn remember(&mut self, key: NetnsKey, slot: Slot) {

@@ -5,7 +5,7 @@ use tracing::{debug, info, warn};
 
 use super::programs::Programs;
 use crate::{
-    kernel::{LoadError, Namespaces, Program, Slot, Tracer},
+    kernel::{LoadError, Namespaces, Program, ScopeKinds, Slot, Tracer},
     procfs::{Privileges, Procfs, ProcfsError},
 };
 
@@ -17,6 +17,8 @@ pub(super) struct ActiveTracer {
     /// Events that earlier tracers missed.
     missed_by_earlier: u64,
     changes: u64,
+    /// The scopes of the own namespace that a tracer counts.
+    kinds: ScopeKinds,
 }
 
 /// What has been counted, and what has not.
@@ -64,7 +66,13 @@ impl ActiveTracer {
     /// `programs` are those that may replace the program of `tracer`.
     pub(super) fn new(tracer: Tracer, programs: &[Program]) -> Self {
         let programs = Programs::new(programs);
-        Self { tracer, programs, missed: 0, missed_by_earlier: 0, changes: 0 }
+        let kinds = ScopeKinds::default();
+        Self { tracer, programs, missed: 0, missed_by_earlier: 0, changes: 0, kinds }
+    }
+
+    /// Lets each tracer that replaces this one count these scopes, too.
+    pub(super) fn counting(self, kinds: ScopeKinds) -> Self {
+        Self { kinds, ..self }
     }
 
     /// Missed events since the start, at the last check.
@@ -100,7 +108,7 @@ impl ActiveTracer {
     /// Loads `program`, which counts in the namespace of `procfs` from now on, beside the current tracer.
     /// Logs a failure, and gives `None` then.
     pub(super) fn load(&mut self, program: Program, procfs: &Procfs) -> Option<Tracer> {
-        load(program, procfs)
+        load(program, procfs, &self.kinds)
             .inspect_err(|error| {
                 let (program_word, cause) = (program.word(), error.report());
                 warn!(
@@ -141,6 +149,6 @@ impl ActiveTracer {
     }
 }
 
-fn load(program: Program, procfs: &Procfs) -> Result<Tracer, LoadTracerError> {
-    Ok(Tracer::load(program, procfs.netns_inum()?, Namespaces::Own)?)
+fn load(program: Program, procfs: &Procfs, kinds: &ScopeKinds) -> Result<Tracer, LoadTracerError> {
+    Ok(Tracer::load_with(program, procfs.netns_inum()?, Namespaces::Own, kinds)?)
 }

@@ -34,8 +34,14 @@ struct Refusal {
 }
 
 impl LazyIterator {
-    pub(super) fn new(chosen: bool, cgroups: bool) -> Self {
-        Self { loaded: None, refusal: None, logged: None, chosen, cgroups }
+    pub(super) fn new(chosen: bool) -> Self {
+        Self { loaded: None, refusal: None, logged: None, chosen, cgroups: false }
+    }
+
+    /// Lets the rows have cgroups.
+    pub(super) fn need_cgroups(&mut self) {
+        self.cgroups = true;
+        self.loaded = None;
     }
 
     /// The iterator; loads it if necessary.

@@ -14,6 +14,7 @@ mod budget;
 mod health;
 mod iterator;
 mod namespace;
+mod own_scopes;
 mod pace;
 mod programs;
 mod published;
@@ -40,6 +41,7 @@ use thiserror::Error;
 use tokio::sync::watch;
 
 pub use health::{Health, Reason};
+pub(crate) use own_scopes::{OwnScopes, PublishedScopes};
 pub(crate) use pace::SourceChoice;
 pub(crate) use published::{LastSnapshot, Live, Published};
 pub use scopes::{NetnsDetails, Scope, ScopeKind, Scopes};
@@ -65,6 +67,8 @@ pub(crate) struct Tracker {
     pub(crate) source: SourceChoice,
     /// Configured time between two snapshots.
     pub(crate) snapshot_interval: Duration,
+    /// Which scopes of the own namespace the tracer counts; `None` for none.
+    pub(crate) own_scopes: Option<OwnScopes>,
 }
 
 /// A running tracker.

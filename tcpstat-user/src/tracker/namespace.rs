@@ -10,7 +10,7 @@ use std::{
 use tracing::{debug, info, warn};
 
 use super::{
-    Health, LastSnapshot, Reason, SnapshotError,
+    Health, LastSnapshot, OwnScopes, Reason, SnapshotError,
     active_tracer::{ActiveTracer, Counts},
     reader::Reader,
     schedule::Intervals,
@@ -87,6 +87,18 @@ impl Namespace {
         }
     }
 
+    /// The same, whose scopes are counted too.
+    pub(super) fn with_scopes(self, scopes: Option<OwnScopes>) -> Self {
+        Self { reader: self.reader.with_scopes(scopes), ..self }
+    }
+
+    /// Lets the scopes continue with the tracer that has replaced `old`.
+    pub(super) fn rebind_scopes(&mut self, old: &Tracer, active: &mut ActiveTracer) {
+        if self.reader.rebind_scopes(old, &mut active.tracer) {
+            self.reconcile(Some(active), Reason::Interval);
+        }
+    }
+
     pub(super) fn procfs(&self) -> &Procfs {
         self.reader.procfs()
     }
@@ -151,6 +163,7 @@ impl Namespace {
 
     /// Reads what the kernel gives at constant cost. Gives the reason to reconcile, if there is one.
     pub(super) fn check(&mut self, active: &mut ActiveTracer) -> Option<Reason> {
+        self.reader.refresh_scopes(&mut active.tracer);
         let audit = self.audit.as_mut()?;
         let counted = active.tracer.counters.read(Slot::OWN).total();
         let transitions = counted.abs_diff(std::mem::replace(&mut self.counted_at_check, counted));

@@ -4,7 +4,10 @@ use std::{thread, time::Duration};
 
 use tracing::{debug, warn};
 
-use super::{Files, LastSnapshot, Snapshot, SnapshotError, sources::Sources};
+use super::{
+    Files, LastSnapshot, OwnScopes, PublishedScopes, Snapshot, SnapshotError,
+    own_scopes::TracedScopes, sources::Sources,
+};
 use crate::{
     kernel::{Counters, Slot, Tracer},
     ledger::{
@@ -27,11 +30,38 @@ pub(super) struct Reader {
     errors: u64,
     /// Whether a row that did not parse was logged, which happens once.
     broken_row_logged: bool,
+    /// The scopes of the namespace that are counted.
+    scopes: Option<TracedScopes>,
 }
 
 impl Reader {
     pub(super) fn new(sources: Sources) -> Self {
-        Self { sources, last: None, errors: 0, broken_row_logged: false }
+        Self { sources, last: None, errors: 0, broken_row_logged: false, scopes: None }
+    }
+
+    /// The same, with these scopes of the namespace.
+    pub(super) fn with_scopes(self, scopes: Option<OwnScopes>) -> Self {
+        Self { scopes: scopes.map(TracedScopes::new), ..self }
+    }
+
+    /// Learns of new scopes.
+    pub(super) fn refresh_scopes(&mut self, tracer: &mut Tracer) {
+        if let Some(scopes) = &mut self.scopes {
+            scopes.refresh(tracer);
+        }
+    }
+
+    /// Lets the scopes continue with the tracer `new`. Returns whether there are any.
+    pub(super) fn rebind_scopes(&mut self, old: &Tracer, new: &mut Tracer) -> bool {
+        if let Some(scopes) = &mut self.scopes {
+            scopes.rebind(old, new);
+        }
+        self.scopes.is_some()
+    }
+
+    /// What a scrape needs of the scopes.
+    pub(super) fn scopes(&self) -> Option<PublishedScopes> {
+        self.scopes.as_ref()?.publication()
     }
 
     /// The procfs that lists the namespace.
@@ -103,10 +133,20 @@ impl World for TracedReader<'_> {
     type Error = SnapshotError;
 
     fn snapshot(&mut self) -> Result<RewoundSnapshot, SnapshotError> {
-        let Tracer { log, hooks, .. } = &mut *self.tracer;
-        let Reader { sources, errors, .. } = &mut *self.reader;
-        let (snapshot, rewound) =
-            sources.rewound_snapshot(log, *hooks).inspect_err(|_| *errors += 1)?;
+        let Reader { sources, errors, scopes, .. } = &mut *self.reader;
+        // While another tracer is seeded the scopes are still those of the current one.
+        let is_current = scopes.as_mut().is_some_and(|scopes| scopes.is_of(self.tracer));
+        let mut scopes = scopes.as_mut().filter(|_| is_current);
+        let Tracer { log, hooks, scopes: maps, .. } = &mut *self.tracer;
+        let counted = scopes.as_ref().zip(maps.as_ref());
+        let counted = counted.map(|(scopes, maps)| (maps, scopes.port_set()));
+        let (snapshot, rewound, rewound_scopes) =
+            sources.rewound_snapshot(log, *hooks, counted).inspect_err(|_| *errors += 1)?;
+        if let (Some(scopes), Some(maps), Some(rewound)) =
+            (&mut scopes, maps.as_mut(), rewound_scopes)
+        {
+            scopes.seed(maps, &rewound);
+        }
         self.reader.record(&snapshot);
         Ok(rewound)
     }

@@ -1,6 +1,6 @@
 //! Reads the numbers of one scrape or one sample of the history: counters and a few files, no socket.
 
-use super::{Published, Scopes, reader::sample};
+use super::{Published, Scopes, own_scopes::Totals, reader::sample};
 use crate::{
     history::{Moment, Sample},
     kernel::Slot,
@@ -63,12 +63,21 @@ impl Published {
         let readings = sample.readings(&live.ledger);
         let tw = sockstat.map_or_else(|| snapshot.tally.minis(), |sockstat| sockstat.tw);
         let changed = live.checks.changed_family(&readings).unwrap_or(live.changed_family);
+        let connections = live.ledger.connections(&sample.after, tw, changed);
+        let transitions = live.carried.plus(&sample.after);
+        let scopes = live.scopes.as_ref().map(|scopes| {
+            scopes.read(&Totals {
+                connections: &connections,
+                full: &live.ledger.full(&sample.after, changed),
+                transitions: &transitions,
+            })
+        });
         Scrape {
-            connections: Some(live.ledger.connections(&sample.after, tw, changed)),
-            transitions: Some(live.carried.plus(&sample.after)),
+            connections: Some(connections),
+            transitions: Some(transitions),
             sockstat,
             process,
-            scopes: Vec::new(),
+            scopes: scopes.unwrap_or_default(),
             suspicious: !live.checks.agrees(&readings),
         }
     }

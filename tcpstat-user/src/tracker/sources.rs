@@ -10,14 +10,11 @@ use super::{
     Snapshot,
     iterator::LazyIterator,
     pace::{Pace, SourceChoice},
-    snapshot::{logged, take, take_by_iterator},
+    snapshot::{CountedScopes, Rewound, logged, take, take_by_iterator},
 };
 use crate::{
     kernel::{EventLog, IterError, LogError, SocketIterator, release_memory},
-    ledger::{
-        audit::RewoundSnapshot,
-        rewind::{ByAddress, ByTuple},
-    },
+    ledger::rewind::{ByAddress, ByTuple},
     procfs::{Procfs, ProcfsError},
     snapshot::SnapshotSource,
     states::Hooks,
@@ -76,6 +73,8 @@ pub(super) struct Sources {
     pace: Pace,
     /// Rows of the last snapshot.
     rows: u64,
+    /// Whether rows should have cgroups, which only those of the iterator have.
+    cgroups: bool,
 }
 
 /// A source that can be read.
@@ -92,11 +91,18 @@ impl Sources {
         interval: Duration,
         traced: bool,
     ) -> Self {
-        let iterator = procfs
-            .lists_own_namespace()
-            .then(|| LazyIterator::new(choice == SourceChoice::Iter, false));
+        let iterator =
+            procfs.lists_own_namespace().then(|| LazyIterator::new(choice == SourceChoice::Iter));
         let pace = Pace::new(choice, interval, traced);
-        Self { procfs, iterator, procfs_failed: false, pace, rows: 0 }
+        Self { procfs, iterator, procfs_failed: false, pace, rows: 0, cgroups: false }
+    }
+
+    /// Prefers the iterator from now on, and lets its rows have cgroups.
+    pub(super) fn need_cgroups(&mut self) {
+        self.cgroups = true;
+        if let Some(iterator) = &mut self.iterator {
+            iterator.need_cgroups();
+        }
     }
 
     pub(super) fn procfs(&self) -> &Procfs {
@@ -121,7 +127,8 @@ impl Sources {
         Ok(snapshot)
     }
 
-    /// Takes a snapshot, and rewinds it to the moment when `log` opened. `hooks` are the hooks that count.
+    /// Takes a snapshot, and rewinds it to the moment when `log` opened. `hooks` are the hooks that count, `scopes`
+    /// the counters of scopes and the ports that are counted.
     ///
     /// # Errors
     /// [`SnapshotError`], if no source works or the log fails.
@@ -129,21 +136,25 @@ impl Sources {
         &mut self,
         log: &mut EventLog,
         hooks: Hooks,
-    ) -> Result<(Snapshot, RewoundSnapshot), SnapshotError> {
-        let (snapshot, rewound) = self.by_either(|source| match source {
-            Source::Procfs(procfs) => {
-                logged::<ByTuple, _>(SnapshotSource::Procfs, log, hooks, |rows| {
-                    procfs.each_socket(rows)
-                })
-            }
-            Source::Iterator(iterator) => {
-                logged::<ByAddress, _>(SnapshotSource::Iter, log, hooks, |rows| {
-                    iterator.each_socket(rows)
-                })
+        scopes: Option<CountedScopes<'_>>,
+    ) -> Result<Rewound, SnapshotError> {
+        let rewound = self.by_either(|source| {
+            let scopes = scopes.clone();
+            match source {
+                Source::Procfs(procfs) => {
+                    logged::<ByTuple, _>(SnapshotSource::Procfs, log, hooks, scopes, |rows| {
+                        procfs.each_socket(rows)
+                    })
+                }
+                Source::Iterator(iterator) => {
+                    logged::<ByAddress, _>(SnapshotSource::Iter, log, hooks, scopes, |rows| {
+                        iterator.each_socket(rows)
+                    })
+                }
             }
         })?;
-        self.record(&snapshot);
-        Ok((snapshot, rewound))
+        self.record(&rewound.0);
+        Ok(rewound)
     }
 
     fn record(&mut self, snapshot: &Snapshot) {
@@ -163,7 +174,8 @@ impl Sources {
         if self.iterator.is_none() {
             return self.by_procfs(&mut list);
         }
-        let iterator_first = self.pace.source(self.sockets()) == SnapshotSource::Iter;
+        let iterator_first =
+            self.cgroups || self.pace.source(self.sockets()) == SnapshotSource::Iter;
         let result =
             if iterator_first { self.by_iterator(&mut list) } else { self.by_procfs(&mut list) };
         let first = match result {

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::{
-    Published, Tracker, TrackerError,
+    OwnScopes, Published, Tracker, TrackerError,
     active_tracer::ActiveTracer,
     namespace::Namespace,
     schedule::{Schedule, Slot, Turn},
@@ -52,10 +52,19 @@ impl Namespaces {
 
 impl Task {
     pub(super) fn new(tracker: Tracker, publish: watch::Sender<Arc<Published>>) -> Self {
-        let Tracker { procfs, tracer, programs, source, snapshot_interval } = tracker;
-        let sources = Sources::new(procfs, source, snapshot_interval, tracer.is_some());
-        let tracer = tracer.map(|tracer| ActiveTracer::new(tracer, &programs));
-        let own = Namespace::new(sources);
+        let Tracker { procfs, tracer, programs, source, snapshot_interval, own_scopes } = tracker;
+        let own_scopes = own_scopes.filter(|_| tracer.is_some());
+        let mut sources = Sources::new(procfs, source, snapshot_interval, tracer.is_some());
+        let kinds = own_scopes.as_ref().map(OwnScopes::kinds).unwrap_or_default();
+        let counts_cgroups = tracer
+            .as_ref()
+            .and_then(|tracer| tracer.scopes.as_ref())
+            .is_some_and(|scopes| scopes.cgroups.is_some());
+        if counts_cgroups {
+            sources.need_cgroups();
+        }
+        let tracer = tracer.map(|tracer| ActiveTracer::new(tracer, &programs).counting(kinds));
+        let own = Namespace::new(sources).with_scopes(own_scopes);
         let schedule = Schedule::new(own.intervals(), Instant::now());
         let namespaces = Namespaces { own, others: BTreeMap::new() };
         Self { namespaces, schedule, tracer, publish }
@@ -183,6 +192,7 @@ impl Task {
         }
         let old = active.replace(tracer);
         own.carry_over(&old, active);
+        own.rebind_scopes(&old, active);
         drop(old);
         self.publish();
     }

@@ -108,8 +108,8 @@ fn a_cgroup_without_a_free_slot_and_one_that_is_moved_are_counted_with_the_other
     assert_eq!(counted(&tracer, ScopeMaps::OTHER_CGROUPS), expected(1, 3));
 
     let cgroups = scopes(&mut tracer).cgroups.as_mut().unwrap();
-    assert_eq!(cgroups.move_to_other(one.id()).unwrap(), Some(slot));
-    assert_eq!(cgroups.move_to_other(one.id()).unwrap(), None, "it has none of its own");
+    assert_eq!(cgroups.move_to(one.id(), Slot::OTHER).unwrap(), Some(slot));
+    assert_eq!(cgroups.move_to(one.id(), Slot::OTHER).unwrap(), None, "it has none of its own");
     one.inside(|| elsewhere.connect(4));
     assert_eq!(counted(&tracer, slot), expected(1, 2));
     assert_eq!(counted(&tracer, ScopeMaps::OTHER_CGROUPS), expected(2, 7));

@@ -40,6 +40,17 @@ impl Rewind for ByAddress {
         first
     }
 
+    fn row_id(row: &Row) -> Option<u64> {
+        match row.identity {
+            Identity::Address(skaddr) => Some(skaddr),
+            Identity::Tuple { .. } => None,
+        }
+    }
+
+    fn has_events(&self, row_id: u64) -> bool {
+        self.changed.contains_key(&row_id)
+    }
+
     fn with_rows_of(self, rows: Self) -> Self {
         Self { changed: self.changed, ..rows }
     }

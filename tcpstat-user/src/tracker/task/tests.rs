@@ -37,6 +37,7 @@ fn sources(procfs: &TempDir) -> Sources {
 /// A task without a tracer, after the seed of its own namespace.
 fn seeded(procfs: &TempDir) -> Task {
     let tracker = Tracker {
+        own_scopes: None,
         procfs: Procfs::new(procfs.path()),
         tracer: None,
         programs: Vec::new(),
