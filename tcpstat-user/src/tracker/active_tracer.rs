@@ -1,11 +1,10 @@
 //! The tracer that counts for all namespaces: which program it has, and how many events it has missed.
 
-use thiserror::Error;
 use tracing::{debug, info, warn};
 
 use super::programs::Programs;
 use crate::{
-    kernel::{LoadError, Namespaces, Program, Slot, Tracer},
+    kernel::{Program, Slot, Tracer},
     procfs::{Privileges, Procfs, ProcfsError},
 };
 
@@ -37,29 +36,6 @@ struct EventsMissed {
     others: u64,
 }
 
-/// Why a tracer cannot be loaded.
-#[derive(Debug, Error)]
-enum LoadTracerError {
-    /// The network namespace to count is unknown.
-    #[error(transparent)]
-    Namespace(#[from] ProcfsError),
-    #[error(transparent)]
-    Load(#[from] LoadError),
-}
-
-impl LoadTracerError {
-    /// Cause and remedy in one line; writes the kernel's log, if there is one, at debug level.
-    fn report(&self) -> String {
-        match self {
-            Self::Namespace(error) => error.to_string(),
-            Self::Load(error) => {
-                error.write_kernel_log();
-                error.with_remedy(&Privileges::read())
-            }
-        }
-    }
-}
-
 impl ActiveTracer {
     /// `programs` are those that may replace the program of `tracer`.
     pub(super) fn new(tracer: Tracer, programs: &[Program]) -> Self {
@@ -72,9 +48,9 @@ impl ActiveTracer {
         self.missed
     }
 
-    /// The transitions until now, and the missed events at the last check.
-    pub(super) fn counts(&self) -> Counts {
-        Counts { transitions: self.tracer.counters.read(Slot::OWN).total(), missed: self.missed }
+    /// The transitions of `slot` until now, and the missed events at the last check.
+    pub(super) fn counts(&self, slot: Slot) -> Counts {
+        Counts { transitions: self.tracer.counters.read(slot).total(), missed: self.missed }
     }
 
     /// How often another program has replaced the one that counted.
@@ -97,12 +73,14 @@ impl ActiveTracer {
         self.programs.judge(self.tracer.program, counted, missed_by_program)
     }
 
-    /// Loads `program`, which counts in the namespace of `procfs` from now on, beside the current tracer.
-    /// Logs a failure, and gives `None` then.
-    pub(super) fn load(&mut self, program: Program, procfs: &Procfs) -> Option<Tracer> {
-        load(program, procfs)
+    /// Loads `program`, which counts the same namespaces from now on, beside the current tracer. Logs a failure, and
+    /// gives `None` then.
+    pub(super) fn load(&mut self, program: Program) -> Option<Tracer> {
+        Tracer::load(program, self.tracer.netns_inum, self.tracer.namespaces)
             .inspect_err(|error| {
-                let (program_word, cause) = (program.word(), error.report());
+                error.write_kernel_log();
+                let cause = error.with_remedy(&Privileges::read());
+                let program_word = program.word();
                 warn!(
                     program = program_word,
                     "too many missed events, and switching programs failed: {cause}"
@@ -139,8 +117,4 @@ impl ActiveTracer {
                 + self.tracer.events_without_cell(),
         })
     }
-}
-
-fn load(program: Program, procfs: &Procfs) -> Result<Tracer, LoadTracerError> {
-    Ok(Tracer::load(program, procfs.netns_inum()?, Namespaces::Own)?)
 }

@@ -18,6 +18,7 @@ mod pace;
 mod programs;
 mod published;
 mod reader;
+mod roots;
 mod rows;
 mod schedule;
 mod scopes;

@@ -13,6 +13,7 @@ use super::{
     Health, LastSnapshot, Reason, SnapshotError,
     active_tracer::{ActiveTracer, Counts},
     reader::Reader,
+    roots::Roots,
     schedule::Intervals,
     sources::Sources,
 };
@@ -22,7 +23,6 @@ use crate::{
         audit::Audit,
         reconcile::{Correction, Verdict},
     },
-    procfs::Procfs,
     states::{PerState, family_word, state_word},
     transitions::Transitions,
 };
@@ -43,6 +43,8 @@ const BUDGET: u32 = 10;
 /// A namespace whose sockets are counted, or listed only.
 pub(super) struct Namespace {
     reader: Reader,
+    /// Where the tracer counts it.
+    slot: Slot,
     seeded: bool,
     /// `None` before the seed and without a tracer.
     audit: Option<Audit>,
@@ -68,10 +70,11 @@ pub(super) struct Namespace {
 }
 
 impl Namespace {
-    /// The namespace that `sources` list, before its seed.
-    pub(super) fn new(sources: Sources) -> Self {
+    /// The namespace that `sources` list and that is counted in `slot`, before its seed.
+    pub(super) fn new(sources: Sources, slot: Slot) -> Self {
         Self {
             reader: Reader::new(sources),
+            slot,
             seeded: false,
             audit: None,
             health: Health::default(),
@@ -87,8 +90,14 @@ impl Namespace {
         }
     }
 
-    pub(super) fn procfs(&self) -> &Procfs {
-        self.reader.procfs()
+    /// The directories that list its sockets.
+    pub(super) fn roots(&self) -> &Roots {
+        self.reader.roots()
+    }
+
+    /// Lists its sockets by these directories from now on.
+    pub(super) fn set_roots(&mut self, roots: Roots) {
+        self.reader.set_roots(roots);
     }
 
     /// The last snapshot that succeeded.
@@ -106,14 +115,15 @@ impl Namespace {
     /// # Errors
     /// The error of the first snapshot that fails.
     pub(super) fn seed(&mut self, tracer: Option<&mut Tracer>) -> Result<(), SnapshotError> {
-        if let Err(error) = self.procfs().sockstat() {
+        if let Err(error) = self.roots().read_sockstat() {
             warn!(%error, "sockstat cannot be read: the gauges are checked at snapshots only");
         }
         match tracer {
             None => self.reader.snapshot()?,
             Some(tracer) => {
                 let hooks = tracer.hooks;
-                let (audit, exact) = Audit::seed(hooks, &mut self.reader.traced(tracer))?;
+                let (audit, exact) =
+                    Audit::seed(hooks, &mut self.reader.traced(tracer, self.slot))?;
                 if !exact {
                     warn!(
                         "the seed is not exact: too many sockets changed state during it; a later snapshot corrects the counts"
@@ -134,7 +144,7 @@ impl Namespace {
     pub(super) fn reseed(&mut self, tracer: &mut Tracer) -> Result<(), SnapshotError> {
         let Some(audit) = &mut self.audit else { return Ok(()) };
         let hooks = tracer.hooks;
-        audit.reseed(hooks, &mut self.reader.traced(tracer))?;
+        audit.reseed(hooks, &mut self.reader.traced(tracer, self.slot))?;
         Ok(())
     }
 
@@ -142,8 +152,8 @@ impl Namespace {
     pub(super) fn carry_over(&mut self, old: &Tracer, active: &ActiveTracer) {
         // The new counters are read first, so a transition between the two readings counts at least once
         // and the sum never decreases.
-        let counted = active.tracer.counters.read(Slot::OWN);
-        self.carried = Arc::new(self.carried.plus(&old.counters.read(Slot::OWN)).since(&counted));
+        let counted = active.tracer.counters.read(self.slot);
+        self.carried = Arc::new(self.carried.plus(&old.counters.read(self.slot)).since(&counted));
         self.counted_at_check = counted.total();
         self.verified = Counts { transitions: counted.total(), missed: active.missed() };
         self.last_reconcile = Instant::now();
@@ -152,14 +162,14 @@ impl Namespace {
     /// Reads what the kernel gives at constant cost. Gives the reason to reconcile, if there is one.
     pub(super) fn check(&mut self, active: &mut ActiveTracer) -> Option<Reason> {
         let audit = self.audit.as_mut()?;
-        let counted = active.tracer.counters.read(Slot::OWN).total();
+        let counted = active.tracer.counters.read(self.slot).total();
         let transitions = counted.abs_diff(std::mem::replace(&mut self.counted_at_check, counted));
         let elapsed = self.last_reconcile.elapsed();
         let budget = self.reader.last_duration() * BUDGET;
         if transitions > 0 && elapsed < budget.max(CHECK_INTERVAL) {
             return None;
         }
-        if audit.sockstat_differs(&mut self.reader.traced(&mut active.tracer)) {
+        if audit.sockstat_differs(&mut self.reader.traced(&mut active.tracer, self.slot)) {
             return Some(Reason::SockstatCheck);
         }
         if active.missed() > self.verified.missed {
@@ -189,10 +199,10 @@ impl Namespace {
 
     /// Compares the ledger with snapshots, and corrects it. Without a tracer, takes a snapshot.
     pub(super) fn reconcile(&mut self, active: Option<&mut ActiveTracer>, reason: Reason) {
-        let before = active.as_deref().map(ActiveTracer::counts).unwrap_or_default();
+        let before = active.as_deref().map(|active| active.counts(self.slot)).unwrap_or_default();
         let outcome = match (&mut self.audit, active) {
             (Some(audit), Some(active)) => {
-                audit.reconcile(&mut self.reader.traced(&mut active.tracer)).map(Some)
+                audit.reconcile(&mut self.reader.traced(&mut active.tracer, self.slot)).map(Some)
             }
             _ => self.reader.snapshot().map(|()| None),
         };

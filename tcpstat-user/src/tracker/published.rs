@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::Health;
 use crate::{
     history::Moment,
-    kernel::{Counters, Program},
+    kernel::{Counters, Program, Slot},
     ledger::{Ledger, sockstat_sample::SockstatChecks},
     procfs::Limits,
     snapshot::{SnapshotSource, Tally},
@@ -45,6 +45,8 @@ pub(crate) struct Live {
     pub(crate) hooks: Hooks,
     /// The counters of program and hooks.
     pub(crate) counters: Arc<Counters>,
+    /// Where they count this namespace.
+    pub(crate) slot: Slot,
     /// The ledger.
     pub(crate) ledger: Ledger,
     /// Transitions that earlier tracers counted.

@@ -3,7 +3,6 @@
 use super::{Published, Scopes, reader::sample};
 use crate::{
     history::{Moment, Sample},
-    kernel::Slot,
     procfs::{ProcessStatus, Procfs, Sockstat},
     states::PerState,
     transitions::Transitions,
@@ -59,7 +58,7 @@ impl Published {
                 suspicious: false,
             };
         };
-        let (sample, sockstat) = sample(&live.counters, files);
+        let (sample, sockstat) = sample(&live.counters, live.slot, files);
         let readings = sample.readings(&live.ledger);
         let tw = sockstat.map_or_else(|| snapshot.tally.minis(), |sockstat| sockstat.tw);
         let changed = live.checks.changed_family(&readings).unwrap_or(live.changed_family);
@@ -80,7 +79,7 @@ impl Published {
         let Some(live) = &self.live else {
             return Some(Sample::new(at, &tally.connections(), None));
         };
-        let counted = live.counters.read(Slot::OWN);
+        let counted = live.counters.read(live.slot);
         let sockstat = if live.hooks.timewait { None } else { files.sockstat() };
         let tw = sockstat.map_or_else(|| tally.minis(), |sockstat| sockstat.tw);
         let connections = live.ledger.connections(&counted, tw, live.changed_family);

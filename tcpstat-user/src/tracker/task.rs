@@ -17,12 +17,13 @@ use super::{
     Published, Tracker, TrackerError,
     active_tracer::ActiveTracer,
     namespace::Namespace,
-    schedule::{Schedule, Slot, Turn},
+    roots::Roots,
+    schedule::{NamespaceId, Schedule, Turn},
     sources::Sources,
 };
 use crate::{
     clock,
-    kernel::{Program, release_memory},
+    kernel::{Program, Slot, release_memory},
 };
 
 /// Wakes the thread: it checks, and sees whether it has to stop.
@@ -40,22 +41,23 @@ pub(super) struct Task {
 /// The namespaces that take turns.
 struct Namespaces {
     own: Namespace,
-    others: BTreeMap<Slot, Namespace>,
+    others: BTreeMap<NamespaceId, Namespace>,
 }
 
 impl Namespaces {
     /// A namespace that takes turns; `None` if it has left.
-    fn get_mut(&mut self, slot: Slot) -> Option<&mut Namespace> {
-        if slot == Slot::OWN { Some(&mut self.own) } else { self.others.get_mut(&slot) }
+    fn get_mut(&mut self, id: NamespaceId) -> Option<&mut Namespace> {
+        if id == NamespaceId::OWN { Some(&mut self.own) } else { self.others.get_mut(&id) }
     }
 }
 
 impl Task {
     pub(super) fn new(tracker: Tracker, publish: watch::Sender<Arc<Published>>) -> Self {
         let Tracker { procfs, tracer, programs, source, snapshot_interval } = tracker;
-        let sources = Sources::new(procfs, source, snapshot_interval, tracer.is_some());
+        let sources =
+            Sources::new(Roots::new(vec![procfs]), source, snapshot_interval, tracer.is_some());
         let tracer = tracer.map(|tracer| ActiveTracer::new(tracer, &programs));
-        let own = Namespace::new(sources);
+        let own = Namespace::new(sources, Slot::OWN);
         let schedule = Schedule::new(own.intervals(), Instant::now());
         let namespaces = Namespaces { own, others: BTreeMap::new() };
         Self { namespaces, schedule, tracer, publish }
@@ -81,11 +83,16 @@ impl Task {
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
                 Ok(Wake) => self.check(),
                 Err(RecvTimeoutError::Timeout) => match self.schedule.turn(Instant::now()) {
-                    Some(Turn::Snapshot(slot)) => self.take_turn(slot),
+                    Some(Turn::Snapshot(id)) => self.take_turn(id),
                     Some(Turn::Check) => {
                         self.check();
                         let next = self.namespaces.own.intervals().check;
-                        self.schedule.checked(Slot::OWN, Instant::now(), Duration::ZERO, next);
+                        self.schedule.checked(
+                            NamespaceId::OWN,
+                            Instant::now(),
+                            Duration::ZERO,
+                            next,
+                        );
                         self.check_others();
                     }
                     None => {}
@@ -96,15 +103,15 @@ impl Task {
 
     /// Lets another namespace take turns, before its seed.
     #[cfg_attr(not(test), expect(dead_code, reason = "nothing finds other namespaces yet"))]
-    fn add(&mut self, slot: Slot, namespace: Namespace) {
-        self.namespaces.others.insert(slot, namespace);
-        self.schedule.add(slot, Instant::now());
+    fn add(&mut self, id: NamespaceId, namespace: Namespace) {
+        self.namespaces.others.insert(id, namespace);
+        self.schedule.add(id, Instant::now());
     }
 
     /// Forgets another namespace.
-    fn remove(&mut self, slot: Slot) {
-        self.namespaces.others.remove(&slot);
-        self.schedule.remove(slot);
+    fn remove(&mut self, id: NamespaceId) {
+        self.namespaces.others.remove(&id);
+        self.schedule.remove(id);
     }
 
     fn seed(&mut self) -> Result<(), TrackerError> {
@@ -120,7 +127,7 @@ impl Task {
             release_memory();
         }
         let next = own.intervals();
-        self.schedule.snapshot_taken(Slot::OWN, Instant::now(), Duration::ZERO, next);
+        self.schedule.snapshot_taken(NamespaceId::OWN, Instant::now(), Duration::ZERO, next);
         Ok(())
     }
 
@@ -141,34 +148,34 @@ impl Task {
     /// Checks the others that are due. If there is a reason to reconcile one, its next turn is due.
     fn check_others(&mut self) {
         let Some(active) = &mut self.tracer else { return };
-        while let Some(slot) = self.schedule.check_beside(Instant::now()) {
-            let Some(namespace) = self.namespaces.others.get_mut(&slot) else {
-                self.schedule.remove(slot);
+        while let Some(id) = self.schedule.check_beside(Instant::now()) {
+            let Some(namespace) = self.namespaces.others.get_mut(&id) else {
+                self.schedule.remove(id);
                 continue;
             };
             let cpu = clock::thread_cpu();
             let reason = namespace.check(active);
             let took = clock::thread_cpu().saturating_sub(cpu);
             let (now, next) = (Instant::now(), namespace.intervals().check);
-            self.schedule.checked(slot, now, took, next);
+            self.schedule.checked(id, now, took, next);
             if let Some(reason) = reason {
                 namespace.want_snapshot(reason);
-                self.schedule.hurry(slot, now);
+                self.schedule.hurry(id, now);
             }
         }
     }
 
     /// Gives a namespace its turn.
-    fn take_turn(&mut self, slot: Slot) {
-        let Some(namespace) = self.namespaces.get_mut(slot) else { return self.remove(slot) };
+    fn take_turn(&mut self, id: NamespaceId) {
+        let Some(namespace) = self.namespaces.get_mut(id) else { return self.remove(id) };
         let cpu = clock::thread_cpu();
         namespace.take_turn(self.tracer.as_mut());
         let took = clock::thread_cpu().saturating_sub(cpu);
         let next = namespace.intervals();
-        if slot == Slot::OWN {
+        if id == NamespaceId::OWN {
             self.publish();
         }
-        self.schedule.snapshot_taken(slot, Instant::now(), took, next);
+        self.schedule.snapshot_taken(id, Instant::now(), took, next);
     }
 
     /// Lets `program` count from now on, after a seed of its own. If it cannot be loaded or seeded, the
@@ -176,7 +183,7 @@ impl Task {
     fn switch_program(&mut self, program: Program) {
         let Some(active) = &mut self.tracer else { return };
         let own = &mut self.namespaces.own;
-        let Some(mut tracer) = active.load(program, own.procfs()) else { return };
+        let Some(mut tracer) = active.load(program) else { return };
         if let Err(error) = own.reseed(&mut tracer) {
             warn!(%error, "too many missed events, and seeding the other program failed");
             return;

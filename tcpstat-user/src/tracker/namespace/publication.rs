@@ -30,6 +30,7 @@ impl Namespace {
             program: tracer.program,
             hooks: tracer.hooks,
             counters: tracer.counters.clone(),
+            slot: self.slot,
             ledger: audit.ledger().clone(),
             carried: self.carried.clone(),
             checks: audit.checks().clone(),

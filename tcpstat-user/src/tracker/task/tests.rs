@@ -31,7 +31,12 @@ fn set_listeners(procfs: &Path, number: usize) {
 }
 
 fn sources(procfs: &TempDir) -> Sources {
-    Sources::new(Procfs::new(procfs.path()), SourceChoice::Procfs, INTERVAL, false)
+    Sources::new(
+        Roots::new(vec![Procfs::new(procfs.path())]),
+        SourceChoice::Procfs,
+        INTERVAL,
+        false,
+    )
 }
 
 /// A task without a tracer, after the seed of its own namespace.
@@ -49,15 +54,15 @@ fn seeded(procfs: &TempDir) -> Task {
 }
 
 /// The rows of the last snapshot of a namespace.
-fn rows(task: &mut Task, slot: Slot) -> Option<u64> {
-    Some(task.namespaces.get_mut(slot)?.last_snapshot()?.tally.rows)
+fn rows(task: &mut Task, id: NamespaceId) -> Option<u64> {
+    Some(task.namespaces.get_mut(id)?.last_snapshot()?.tally.rows)
 }
 
 fn take_due_turn(task: &mut Task) {
-    let Some(Turn::Snapshot(slot)) = task.schedule.turn(Instant::now()) else {
+    let Some(Turn::Snapshot(id)) = task.schedule.turn(Instant::now()) else {
         panic!("no snapshot is due")
     };
-    task.take_turn(slot);
+    task.take_turn(id);
 }
 
 #[test]
@@ -65,11 +70,11 @@ fn each_namespace_lists_its_own_sockets_in_its_own_turn() {
     let (own, other) = (listeners(2), listeners(5));
     let mut task = seeded(&own);
     assert_eq!(task.schedule.turn(Instant::now()), None, "the own namespace had its turn");
-    task.add(Slot::other(1), Namespace::new(sources(&other)));
-    assert_eq!(rows(&mut task, Slot::other(1)), None);
+    task.add(NamespaceId::other(1), Namespace::new(sources(&other), Slot::OWN));
+    assert_eq!(rows(&mut task, NamespaceId::other(1)), None);
     take_due_turn(&mut task);
-    assert_eq!(rows(&mut task, Slot::other(1)), Some(5));
-    assert_eq!(rows(&mut task, Slot::OWN), Some(2));
+    assert_eq!(rows(&mut task, NamespaceId::other(1)), Some(5));
+    assert_eq!(rows(&mut task, NamespaceId::OWN), Some(2));
     assert_eq!(task.schedule.turn(Instant::now()), None);
 }
 
@@ -78,7 +83,7 @@ fn only_the_own_namespace_is_published() {
     let (own, other) = (listeners(2), listeners(5));
     let mut task = seeded(&own);
     let published = task.publish.subscribe();
-    task.add(Slot::other(1), Namespace::new(sources(&other)));
+    task.add(NamespaceId::other(1), Namespace::new(sources(&other), Slot::OWN));
     take_due_turn(&mut task);
     assert!(!published.has_changed().unwrap());
     assert_eq!(published.borrow().snapshot.as_ref().unwrap().tally.rows, 2);
@@ -88,24 +93,24 @@ fn only_the_own_namespace_is_published() {
 fn a_namespace_that_cannot_be_seeded_harms_no_other_and_is_seeded_later() {
     let (own, other) = (listeners(2), listeners(5));
     let mut task = seeded(&own);
-    task.add(Slot::other(1), Namespace::new(sources(&other)));
+    task.add(NamespaceId::other(1), Namespace::new(sources(&other), Slot::OWN));
     fs::remove_file(other.path().join("net/tcp")).unwrap();
     take_due_turn(&mut task);
-    assert_eq!(rows(&mut task, Slot::other(1)), None);
+    assert_eq!(rows(&mut task, NamespaceId::other(1)), None);
     set_listeners(other.path(), 3);
-    task.take_turn(Slot::other(1));
-    assert_eq!(rows(&mut task, Slot::other(1)), Some(3));
-    task.take_turn(Slot::OWN);
-    assert_eq!(rows(&mut task, Slot::OWN), Some(2));
+    task.take_turn(NamespaceId::other(1));
+    assert_eq!(rows(&mut task, NamespaceId::other(1)), Some(3));
+    task.take_turn(NamespaceId::OWN);
+    assert_eq!(rows(&mut task, NamespaceId::OWN), Some(2));
 }
 
 #[test]
 fn a_namespace_that_has_left_has_no_turn() {
     let (own, other) = (listeners(2), listeners(5));
     let mut task = seeded(&own);
-    task.add(Slot::other(1), Namespace::new(sources(&other)));
-    task.remove(Slot::other(1));
+    task.add(NamespaceId::other(1), Namespace::new(sources(&other), Slot::OWN));
+    task.remove(NamespaceId::other(1));
     assert_eq!(task.schedule.turn(Instant::now()), None);
-    task.take_turn(Slot::other(1));
-    assert_eq!(rows(&mut task, Slot::other(1)), None);
+    task.take_turn(NamespaceId::other(1));
+    assert_eq!(rows(&mut task, NamespaceId::other(1)), None);
 }
