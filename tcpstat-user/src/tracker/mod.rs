@@ -11,9 +11,11 @@
 
 mod active_tracer;
 mod budget;
+
 mod health;
 mod iterator;
 mod namespace;
+mod others;
 mod pace;
 mod programs;
 mod published;

@@ -45,6 +45,8 @@ pub(super) struct Namespace {
     reader: Reader,
     /// Where the tracer counts it.
     slot: Slot,
+    /// Others come and go with their processes, so their failures are no reason for a warning.
+    is_own: bool,
     seeded: bool,
     /// `None` before the seed and without a tracer.
     audit: Option<Audit>,
@@ -70,11 +72,21 @@ pub(super) struct Namespace {
 }
 
 impl Namespace {
-    /// The namespace that `sources` list and that is counted in `slot`, before its seed.
-    pub(super) fn new(sources: Sources, slot: Slot) -> Self {
+    /// The own namespace, before its seed.
+    pub(super) fn own(sources: Sources) -> Self {
+        Self::new(sources, Slot::OWN, true)
+    }
+
+    /// Another namespace, before its seed; `slot` is where the tracer counts it.
+    pub(super) fn other(sources: Sources, slot: Slot) -> Self {
+        Self::new(sources, slot, false)
+    }
+
+    fn new(sources: Sources, slot: Slot, is_own: bool) -> Self {
         Self {
             reader: Reader::new(sources),
             slot,
+            is_own,
             seeded: false,
             audit: None,
             health: Health::default(),
@@ -115,7 +127,9 @@ impl Namespace {
     /// # Errors
     /// The error of the first snapshot that fails.
     pub(super) fn seed(&mut self, tracer: Option<&mut Tracer>) -> Result<(), SnapshotError> {
-        if let Err(error) = self.roots().read_sockstat() {
+        if let Err(error) = self.roots().read_sockstat()
+            && self.is_own
+        {
             warn!(%error, "sockstat cannot be read: the gauges are checked at snapshots only");
         }
         match tracer {
@@ -124,7 +138,7 @@ impl Namespace {
                 let hooks = tracer.hooks;
                 let (audit, exact) =
                     Audit::seed(hooks, &mut self.reader.traced(tracer, self.slot))?;
-                if !exact {
+                if !exact && self.is_own {
                     warn!(
                         "the seed is not exact: too many sockets changed state during it; a later snapshot corrects the counts"
                     );
@@ -146,6 +160,58 @@ impl Namespace {
         let hooks = tracer.hooks;
         audit.reseed(hooks, &mut self.reader.traced(tracer, self.slot))?;
         Ok(())
+    }
+
+    /// Lets the tracer count from now on. If the namespace `is_new`, it had no sockets before the first event that its
+    /// slot has counted, which is its seed; else its first turn seeds it.
+    pub(super) fn begin(&mut self, active: &ActiveTracer, is_new: bool) {
+        let zero = active.zero(self.slot);
+        self.carried = Arc::new(Transitions::default().since(&zero));
+        if is_new {
+            self.audit = Some(Audit::of_new_namespace(active.tracer.hooks, &zero));
+            self.seeded = true;
+            self.counted_at_check = zero.total();
+            self.verified = Counts { transitions: zero.total(), missed: active.missed() };
+        }
+    }
+
+    /// Lets the tracer that has replaced `old` count from now on, in `slot`. No gauge changes.
+    pub(super) fn move_to(&mut self, slot: Slot, old: &Tracer, active: &ActiveTracer) {
+        let (new, old) = active.both(slot, old, self.slot);
+        self.slot = slot;
+        self.carried = Arc::new(self.carried.plus(&old).since(&new));
+        if let Some(audit) = &mut self.audit {
+            audit.transfer(&old, &new);
+        }
+        self.counted_at_check = new.total();
+        // It is verified by the next snapshot only.
+        self.verified = Counts { transitions: new.total(), missed: 0 };
+    }
+
+    /// Goes on in the slot that the tracer gives it now, after it lost one that had counted `from`. No gauge changes.
+    pub(super) fn resume(&mut self, slot: Slot, from: &Transitions, active: &ActiveTracer) {
+        let zero = active.zero(slot);
+        self.slot = slot;
+        self.carried = Arc::new(self.carried.plus(from).since(&zero));
+        if let Some(audit) = &mut self.audit {
+            audit.transfer(from, &zero);
+        }
+    }
+
+    /// Whether no socket is left when the counters are `now`.
+    pub(super) fn is_empty(&self, now: &Transitions) -> bool {
+        let Some(audit) = &self.audit else { return true };
+        audit.ledger().counted(now).iter().all(|(.., sockets)| sockets <= 0)
+    }
+
+    /// What the tracer has counted until now.
+    pub(super) fn counted(&self, active: &ActiveTracer) -> Transitions {
+        active.tracer.counters.read(self.slot)
+    }
+
+    /// Mini-sockets at the last check or snapshot.
+    pub(super) fn tw(&self) -> Option<u64> {
+        self.reader.tw()
     }
 
     /// Adds the transitions of the old tracer to those of the tracer that has replaced it.
@@ -233,6 +299,10 @@ impl Namespace {
     }
 
     fn note_failure(&mut self, error: &SnapshotError) {
+        if !self.is_own {
+            debug!("snapshot failed, the numbers of the last one are kept: {error}");
+            return;
+        }
         if !std::mem::replace(&mut self.snapshot_failed, true) {
             warn!("snapshot failed, the numbers of the last one are kept: {error}");
         }

@@ -25,13 +25,15 @@ pub(super) struct Reader {
     sources: Sources,
     last: Option<LastSnapshot>,
     errors: u64,
+    /// sockstat `tw` when it was last read.
+    tw: Option<u64>,
     /// Whether a row that did not parse was logged, which happens once.
     broken_row_logged: bool,
 }
 
 impl Reader {
     pub(super) fn new(sources: Sources) -> Self {
-        Self { sources, last: None, errors: 0, broken_row_logged: false }
+        Self { sources, last: None, errors: 0, tw: None, broken_row_logged: false }
     }
 
     /// The directories that list the namespace.
@@ -62,6 +64,11 @@ impl Reader {
     /// Rows that did not parse and snapshots that failed.
     pub(super) fn errors(&self) -> u64 {
         self.errors
+    }
+
+    /// sockstat `tw` when a sample last read it, else the mini-sockets of the last snapshot.
+    pub(super) fn tw(&self) -> Option<u64> {
+        self.tw.or_else(|| self.last.as_ref().map(|last| last.tally.minis()))
     }
 
     /// Takes a snapshot without an event log.
@@ -129,6 +136,7 @@ impl World for TracedReader<'_> {
             }
             taken = take();
         }
+        self.reader.tw = taken.tw;
         taken
     }
 

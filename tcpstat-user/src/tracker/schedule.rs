@@ -40,6 +40,11 @@ impl NamespaceId {
     /// The exporter's own namespace, or the one it was told to count.
     pub(super) const OWN: Self = Self(0);
 
+    /// The number; that of the own namespace is 0.
+    pub(super) const fn number(self) -> u64 {
+        self.0
+    }
+
     /// Another namespace; `number` is not 0.
     pub(super) const fn other(number: u64) -> Self {
         Self(number)

@@ -49,12 +49,13 @@ impl Published {
     pub(crate) fn scrape(&self, files: &impl Files) -> Scrape {
         let process = files.process();
         let (Some(live), Some(snapshot)) = (&self.live, &self.snapshot) else {
+            let connections = self.snapshot.as_ref().map(|snapshot| snapshot.tally.connections());
             return Scrape {
-                connections: self.snapshot.as_ref().map(|snapshot| snapshot.tally.connections()),
+                scopes: self.scopes(connections, None),
+                connections,
                 transitions: None,
                 sockstat: files.sockstat(),
                 process,
-                scopes: Vec::new(),
                 suspicious: false,
             };
         };
@@ -62,12 +63,14 @@ impl Published {
         let readings = sample.readings(&live.ledger);
         let tw = sockstat.map_or_else(|| snapshot.tally.minis(), |sockstat| sockstat.tw);
         let changed = live.checks.changed_family(&readings).unwrap_or(live.changed_family);
+        let connections = Some(live.ledger.connections(&sample.after, tw, changed));
+        let transitions = live.carried.plus(&sample.after);
         Scrape {
-            connections: Some(live.ledger.connections(&sample.after, tw, changed)),
-            transitions: Some(live.carried.plus(&sample.after)),
+            scopes: self.scopes(connections, Some(&transitions)),
+            connections,
+            transitions: Some(transitions),
             sockstat,
             process,
-            scopes: Vec::new(),
             suspicious: !live.checks.agrees(&readings),
         }
     }

@@ -1,7 +1,6 @@
 //! The tracker's thread: gives each namespace its turns, and publishes their results.
 
 use std::{
-    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -17,13 +16,14 @@ use super::{
     Published, Tracker, TrackerError,
     active_tracer::ActiveTracer,
     namespace::Namespace,
+    others::Others,
     roots::Roots,
     schedule::{NamespaceId, Schedule, Turn},
     sources::Sources,
 };
 use crate::{
     clock,
-    kernel::{Program, Slot, release_memory},
+    kernel::{Program, release_memory},
 };
 
 /// Wakes the thread: it checks, and sees whether it has to stop.
@@ -31,24 +31,13 @@ pub(super) struct Wake;
 
 /// What the thread owns. It alone changes the ledgers.
 pub(super) struct Task {
-    namespaces: Namespaces,
+    own: Namespace,
+    /// `None` if only the own namespace is counted.
+    others: Option<Others>,
     schedule: Schedule,
     /// `None` if there are snapshots only.
     tracer: Option<ActiveTracer>,
     publish: watch::Sender<Arc<Published>>,
-}
-
-/// The namespaces that take turns.
-struct Namespaces {
-    own: Namespace,
-    others: BTreeMap<NamespaceId, Namespace>,
-}
-
-impl Namespaces {
-    /// A namespace that takes turns; `None` if it has left.
-    fn get_mut(&mut self, id: NamespaceId) -> Option<&mut Namespace> {
-        if id == NamespaceId::OWN { Some(&mut self.own) } else { self.others.get_mut(&id) }
-    }
 }
 
 impl Task {
@@ -57,10 +46,9 @@ impl Task {
         let sources =
             Sources::new(Roots::new(vec![procfs]), source, snapshot_interval, tracer.is_some());
         let tracer = tracer.map(|tracer| ActiveTracer::new(tracer, &programs));
-        let own = Namespace::new(sources, Slot::OWN);
+        let own = Namespace::own(sources);
         let schedule = Schedule::new(own.intervals(), Instant::now());
-        let namespaces = Namespaces { own, others: BTreeMap::new() };
-        Self { namespaces, schedule, tracer, publish }
+        Self { own, others: None, schedule, tracer, publish }
     }
 
     /// Seeds the own namespace, then gives turns until it is woken after `stopping` was set.
@@ -74,8 +62,11 @@ impl Task {
     ) -> Result<(), TrackerError> {
         self.seed()?;
         loop {
+            self.find_others();
             let now = Instant::now();
-            let woken = woken.recv_timeout(self.schedule.due(now) - now);
+            let due = self.schedule.due(now);
+            let due = self.others.as_ref().map_or(due, |others| due.min(others.next_find()));
+            let woken = woken.recv_timeout(due.saturating_duration_since(now));
             if stopping.load(Ordering::Acquire) {
                 return Ok(());
             }
@@ -86,7 +77,7 @@ impl Task {
                     Some(Turn::Snapshot(id)) => self.take_turn(id),
                     Some(Turn::Check) => {
                         self.check();
-                        let next = self.namespaces.own.intervals().check;
+                        let next = self.own.intervals().check;
                         self.schedule.checked(
                             NamespaceId::OWN,
                             Instant::now(),
@@ -101,32 +92,18 @@ impl Task {
         }
     }
 
-    /// Lets another namespace take turns, before its seed.
-    #[cfg_attr(not(test), expect(dead_code, reason = "nothing finds other namespaces yet"))]
-    fn add(&mut self, id: NamespaceId, namespace: Namespace) {
-        self.namespaces.others.insert(id, namespace);
-        self.schedule.add(id, Instant::now());
-    }
-
-    /// Forgets another namespace.
-    fn remove(&mut self, id: NamespaceId) {
-        self.namespaces.others.remove(&id);
-        self.schedule.remove(id);
-    }
-
     fn seed(&mut self) -> Result<(), TrackerError> {
-        let own = &mut self.namespaces.own;
-        own.seed(self.tracer.as_mut().map(|active| &mut active.tracer))
+        self.own
+            .seed(self.tracer.as_mut().map(|active| &mut active.tracer))
             .map_err(TrackerError::Seed)?;
         self.publish();
-        let own = &self.namespaces.own;
-        if let Some(snapshot) = own.last_snapshot() {
+        if let Some(snapshot) = self.own.last_snapshot() {
             let (sockets, source) = (snapshot.tally.rows, snapshot.source.word());
             info!(sockets, source, duration = ?snapshot.duration, "ready");
             // The start needed memory that is free now.
             release_memory();
         }
-        let next = own.intervals();
+        let next = self.own.intervals();
         self.schedule.snapshot_taken(NamespaceId::OWN, Instant::now(), Duration::ZERO, next);
         Ok(())
     }
@@ -138,18 +115,25 @@ impl Task {
             self.switch_program(better);
             return;
         }
-        let own = &mut self.namespaces.own;
-        if let Some(reason) = own.check(active) {
-            own.reconcile(Some(active), reason);
+        if let Some(reason) = self.own.check(active) {
+            self.own.reconcile(Some(active), reason);
         }
         self.publish();
     }
 
+    /// Finds other namespaces that have come and gone.
+    fn find_others(&mut self) {
+        let Some(others) = &mut self.others else { return };
+        if others.update(self.tracer.as_mut(), &mut self.schedule) {
+            self.publish();
+        }
+    }
+
     /// Checks the others that are due. If there is a reason to reconcile one, its next turn is due.
     fn check_others(&mut self) {
-        let Some(active) = &mut self.tracer else { return };
+        let (Some(active), Some(others)) = (&mut self.tracer, &mut self.others) else { return };
         while let Some(id) = self.schedule.check_beside(Instant::now()) {
-            let Some(namespace) = self.namespaces.others.get_mut(&id) else {
+            let Some(namespace) = others.get_mut(id) else {
                 self.schedule.remove(id);
                 continue;
             };
@@ -162,19 +146,25 @@ impl Task {
                 namespace.want_snapshot(reason);
                 self.schedule.hurry(id, now);
             }
+            others.note_turn(id, Some(active));
         }
     }
 
     /// Gives a namespace its turn.
     fn take_turn(&mut self, id: NamespaceId) {
-        let Some(namespace) = self.namespaces.get_mut(id) else { return self.remove(id) };
+        let namespace = match &mut self.others {
+            _ if id == NamespaceId::OWN => Some(&mut self.own),
+            others => others.as_mut().and_then(|others| others.get_mut(id)),
+        };
+        let Some(namespace) = namespace else { return self.schedule.remove(id) };
         let cpu = clock::thread_cpu();
         namespace.take_turn(self.tracer.as_mut());
         let took = clock::thread_cpu().saturating_sub(cpu);
         let next = namespace.intervals();
-        if id == NamespaceId::OWN {
-            self.publish();
+        if let Some(others) = self.others.as_mut().filter(|_| id != NamespaceId::OWN) {
+            others.note_turn(id, self.tracer.as_ref());
         }
+        self.publish();
         self.schedule.snapshot_taken(id, Instant::now(), took, next);
     }
 
@@ -182,21 +172,23 @@ impl Task {
     /// current program continues.
     fn switch_program(&mut self, program: Program) {
         let Some(active) = &mut self.tracer else { return };
-        let own = &mut self.namespaces.own;
         let Some(mut tracer) = active.load(program) else { return };
-        if let Err(error) = own.reseed(&mut tracer) {
+        if let Err(error) = self.own.reseed(&mut tracer) {
             warn!(%error, "too many missed events, and seeding the other program failed");
             return;
         }
         let old = active.replace(tracer);
-        own.carry_over(&old, active);
+        self.own.carry_over(&old, active);
+        if let Some(others) = &mut self.others {
+            others.carry_over(&old, active, &mut self.schedule);
+        }
         drop(old);
         self.publish();
     }
 
-    /// Publishes the own namespace. Nothing shows the others yet.
     fn publish(&mut self) {
-        let published = self.namespaces.own.publication(self.tracer.as_ref());
+        let mut published = self.own.publication(self.tracer.as_ref());
+        published.namespaces = self.others.as_mut().map(Others::publish);
         self.publish.send_replace(Arc::new(published));
     }
 }

@@ -22,6 +22,7 @@ impl Namespace {
             events_missed: active.map_or(0, ActiveTracer::missed),
             tracer_changes: active.map_or(0, ActiveTracer::changes),
             health: self.health,
+            namespaces: None,
         };
         let (Some(audit), Some(ActiveTracer { tracer, .. })) = (&self.audit, active) else {
             return published;
