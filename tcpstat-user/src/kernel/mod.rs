@@ -26,7 +26,6 @@ mod scheduling;
 mod slot;
 mod step;
 mod tags;
-#[cfg_attr(not(test), expect(dead_code, reason = "no command lists processes yet"))]
 mod tasks;
 mod terminal;
 #[cfg(test)]
@@ -44,4 +43,5 @@ pub(crate) use netns_slots::{Namespaces, NetnsKey};
 pub use program::Program;
 pub(crate) use scheduling::request_short_slices;
 pub(crate) use slot::Slot;
+pub(crate) use tasks::TaskIterator;
 pub(crate) use terminal::TerminalGuard;

@@ -11,7 +11,7 @@
 
 mod active_tracer;
 mod budget;
-
+mod finder;
 mod health;
 mod iterator;
 mod namespace;

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     kernel::{NetnsKey, Slot},
-    scopes::UniqueNames,
+    scopes::{NetnsName, UniqueNames},
 };
 
 /// Time between two searches for namespaces.
@@ -208,7 +208,8 @@ impl Others {
             self.take_one(netns, active.as_deref_mut(), schedule);
         }
         for &(key, _) in assigned.iter().filter(|(key, _)| !present.contains(key)) {
-            let netns = FoundNetns::without_process(key);
+            let name = NetnsName::without_process(key);
+            let netns = FoundNetns { key, name, processes: Vec::new() };
             self.take_one(netns, active.as_deref_mut(), schedule);
         }
         self.shared.settle(active.as_deref(), self.snapshot_interval, schedule);
