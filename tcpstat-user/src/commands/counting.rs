@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, ValueEnum, error::ErrorKind};
 use tracing::{debug, info, warn};
 
-use super::{Cli, ProcfsArgs};
+use super::{Cli, ProcfsArgs, netns::NetnsArgs};
 use crate::{
     kernel::{self, Attempt, Program, Tracer},
     procfs::{ListedNamespace, Privileges, Procfs},
@@ -63,6 +63,9 @@ pub(super) struct CountingArgs {
     tracer: Vec<TracerChoice>,
 
     #[command(flatten)]
+    pub(super) netns: NetnsArgs,
+
+    #[command(flatten)]
     procfs: ProcfsArgs,
 
     /// Source of snapshots
@@ -106,9 +109,9 @@ impl CountingArgs {
     /// Loads the first of `programs` that runs. Logs the network namespace, and why a program does not run.
     ///
     /// # Errors
-    /// Those of [`ProcfsArgs::procfs`].
+    /// Those of [`NetnsArgs::procfs`].
     pub(super) fn load(&self, programs: Vec<Program>) -> anyhow::Result<Counting> {
-        let procfs = self.procfs.procfs()?;
+        let procfs = self.netns.procfs(&self.procfs)?;
         if let Ok(namespace) = procfs.namespace() {
             info!("counting the sockets of network namespace {}", described(&namespace));
         }
@@ -119,6 +122,9 @@ impl CountingArgs {
             programs,
             source: self.snapshot.into(),
             snapshot_interval: self.snapshot_interval,
+            netns: self.netns.netns.clone(),
+            pods: self.netns.pods.clone(),
+            scopes_max: self.netns.scopes_max,
         };
         Ok(Counting { procfs, tracker })
     }

@@ -9,6 +9,7 @@
 mod btf;
 mod counters;
 mod cpus;
+mod enter;
 mod error;
 mod events;
 mod hooks;
@@ -33,6 +34,7 @@ mod terminal;
 mod tests;
 
 pub(crate) use counters::Counters;
+pub(crate) use enter::enter;
 pub(crate) use error::LoadError;
 pub(crate) use events::{EventLog, LogError};
 pub(crate) use iter::SocketIterator;

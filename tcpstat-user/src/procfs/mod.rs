@@ -38,6 +38,9 @@ pub struct Procfs {
     net: PathBuf,
     /// For the directory of a process: the inode of net/tcp when this was created.
     listed: Option<u64>,
+    /// Whether this is the directory of a thread of this process, which stays in its namespace: the number of
+    /// the namespace cannot become that of another one.
+    held: bool,
 }
 
 /// Why a file of /proc cannot be used.
@@ -140,7 +143,7 @@ impl Procfs {
         // A mount has `net` as a link to `self/net`; with subset=pid it has no `net`.
         let net = root.join(if kind == RootKind::Mount { "self/net" } else { "net" });
         let listed = if kind == RootKind::Process { inode(&net.join("tcp")).ok() } else { None };
-        Self { root, kind, net, listed }
+        Self { root, kind, net, listed, held: false }
     }
 
     /// The path that [`Procfs::new`] got.

@@ -16,6 +16,7 @@ mod finder;
 mod health;
 mod iterator;
 mod namespace;
+mod netns_choice;
 mod pace;
 mod programs;
 mod published;
@@ -29,6 +30,7 @@ mod sources;
 mod task;
 
 use std::{
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -42,6 +44,7 @@ use thiserror::Error;
 use tokio::sync::watch;
 
 pub use health::{Health, Reason};
+pub(crate) use netns_choice::NetnsChoice;
 pub(crate) use pace::SourceChoice;
 pub(crate) use published::{LastSnapshot, Live, Published};
 pub use scopes::{NetnsDetails, Scope, ScopeKind, Scopes};
@@ -67,6 +70,15 @@ pub(crate) struct Tracker {
     pub(crate) source: SourceChoice,
     /// Configured time between two snapshots.
     pub(crate) snapshot_interval: Duration,
+    /// The network namespaces to count.
+    #[expect(dead_code, reason = "the tracker counts no other namespaces yet")]
+    pub(crate) netns: NetnsChoice,
+    /// A directory with a directory for each Kubernetes pod, for the names of namespaces.
+    #[expect(dead_code, reason = "the tracker counts no other namespaces yet")]
+    pub(crate) pods: PathBuf,
+    /// Maximum number of scopes of a kind.
+    #[expect(dead_code, reason = "the tracker counts no other namespaces yet")]
+    pub(crate) scopes_max: u32,
 }
 
 /// A running tracker.

@@ -52,7 +52,7 @@ impl Namespaces {
 
 impl Task {
     pub(super) fn new(tracker: Tracker, publish: watch::Sender<Arc<Published>>) -> Self {
-        let Tracker { procfs, tracer, programs, source, snapshot_interval } = tracker;
+        let Tracker { procfs, tracer, programs, source, snapshot_interval, .. } = tracker;
         let sources = Sources::new(procfs, source, snapshot_interval, tracer.is_some());
         let tracer = tracer.map(|tracer| ActiveTracer::new(tracer, &programs));
         let own = Namespace::new(sources);

@@ -1,11 +1,17 @@
 //! The turns of namespaces that are folders with the files of a procfs.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use tempfile::TempDir;
 
 use super::*;
-use crate::{procfs::Procfs, tracker::SourceChoice};
+use crate::{
+    procfs::Procfs,
+    tracker::{NetnsChoice, SourceChoice},
+};
 
 const INTERVAL: Duration = Duration::from_hours(1);
 
@@ -42,6 +48,9 @@ fn seeded(procfs: &TempDir) -> Task {
         programs: Vec::new(),
         source: SourceChoice::Procfs,
         snapshot_interval: INTERVAL,
+        netns: NetnsChoice::Own,
+        pods: PathBuf::new(),
+        scopes_max: 256,
     };
     let mut task = Task::new(tracker, watch::channel(Arc::default()).0);
     task.seed().unwrap();
