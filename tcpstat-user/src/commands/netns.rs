@@ -8,6 +8,9 @@ use clap::{Args, ValueHint, builder::TypedValueParser};
 use super::{ProcfsArgs, values};
 use crate::{kernel, procfs::Procfs, tracker::NetnsChoice};
 
+/// The default of `--scopes-max`.
+pub(super) const SCOPES_MAX: u32 = 256;
+
 /// Flags that choose network namespaces.
 #[derive(Args, Clone, Debug)]
 pub(super) struct NetnsArgs {
@@ -40,7 +43,7 @@ pub(super) struct NetnsArgs {
     /// the scope `other`
     #[arg(
         long = "scopes-max",
-        default_value = "256",
+        default_value_t = SCOPES_MAX,
         value_name = "NUMBER",
         env = "TCPSTAT_SCOPES_MAX",
         value_parser = clap::value_parser!(u32).range(1..=4096),

@@ -39,6 +39,7 @@ pub(crate) use error::LoadError;
 pub(crate) use events::{EventLog, LogError};
 pub(crate) use iter::SocketIterator;
 pub(crate) use iterator::IterError;
+pub(crate) use layout::netns_has_cookie;
 pub(crate) use load::{Attempt, Tracer, load_first};
 pub use memory::one_arena;
 pub(crate) use memory::release_memory;

@@ -43,6 +43,7 @@ use std::{
 use thiserror::Error;
 use tokio::sync::watch;
 
+pub(crate) use finder::{NetnsCount, count_netns};
 pub use health::{Health, Reason};
 pub(crate) use netns_choice::NetnsChoice;
 pub(crate) use pace::SourceChoice;
