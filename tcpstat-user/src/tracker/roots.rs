@@ -42,6 +42,24 @@ impl Roots {
         Ok(())
     }
 
+    /// Passes every socket to `sink`: see [`Procfs::each_counted_socket`].
+    ///
+    /// # Errors
+    /// As [`Self::each_socket`].
+    pub(super) fn each_counted_socket<S: RowSink>(
+        &self,
+        sink: &mut S,
+        rows: impl Fn(&S) -> u64,
+    ) -> Result<(), SnapshotError> {
+        if self.0.is_empty() {
+            return Err(SnapshotError::NoProcess);
+        }
+        for procfs in &self.0 {
+            procfs.each_counted_socket(sink, &rows)?;
+        }
+        Ok(())
+    }
+
     /// The sums of sockstat.
     ///
     /// # Errors
