@@ -22,13 +22,16 @@ use super::{
     scopes::OTHER,
 };
 use crate::{
+    clock,
     kernel::{NetnsKey, Slot},
     scopes::{NetnsName, UniqueNames},
 };
 
 /// Time between two searches for namespaces.
 const FIND_INTERVAL: Duration = Duration::from_secs(5);
-/// Searches take at most this fraction of the time: 1 / `FIND_SHARE`. A namespace with a socket event is found at
+/// The same at most, where searches take long.
+const MAX_FIND_INTERVAL: Duration = Duration::from_secs(30);
+/// Between these two, searches take at most this fraction of one CPU: 1 / `FIND_SHARE`. A namespace with a socket event is found at
 /// the next check in any case.
 const FIND_SHARE: u32 = 500;
 /// Time between two snapshots of a namespace that the tracer counts.
@@ -128,7 +131,10 @@ impl Others {
         if assigned.is_empty() && now < self.next_find {
             return false;
         }
-        let found = match self.finder.find() {
+        let cpu = clock::thread_cpu();
+        let found = self.finder.find();
+        let took = clock::thread_cpu().saturating_sub(cpu);
+        let found = match found {
             Ok(found) => found,
             Err(error) => {
                 self.next_find = Instant::now() + FIND_INTERVAL;
@@ -144,7 +150,8 @@ impl Others {
         self.find_failed = false;
         self.take(found, &assigned, active, schedule);
         self.complete = true;
-        self.next_find = Instant::now() + FIND_INTERVAL.max(now.elapsed() * FIND_SHARE);
+        let interval = (took * FIND_SHARE).clamp(FIND_INTERVAL, MAX_FIND_INTERVAL);
+        self.next_find = Instant::now() + interval;
         true
     }
 
