@@ -207,7 +207,7 @@ fn the_api_serves_its_documentation() -> Result<()> {
     assert_eq!(document.body, std::fs::read_to_string(source)?);
     let routes: Vec<_> =
         document.body.lines().filter_map(|line| line.strip_prefix("## ")).collect();
-    assert_eq!(routes, ["/api/v1/status", "/api/v1/history", "/api/v1/stream"]);
+    assert_eq!(routes, ["/api/v1/status", "/api/v1/history", "/api/v1/scopes", "/api/v1/stream"]);
     for route in routes {
         let response = exporter.scraper().request("HEAD", route, &[])?;
         assert_eq!(response.status, 200, "{route}");
