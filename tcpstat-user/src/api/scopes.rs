@@ -52,9 +52,9 @@ pub(crate) struct ScopeJson {
     /// Age of the last snapshot; `None` before the first.
     snapshot_ended_ms_ago: Option<u64>,
     /// `None` if it is not a network namespace, and for `other`.
-    netns: Option<NetnsJson>,
+    netns: Option<Box<NetnsJson>>,
     /// `None` if no samples are requested.
-    history: Option<SamplesJson>,
+    history: Option<Box<SamplesJson>>,
 }
 
 /// What a network namespace belongs to. A text that does not apply is empty.
@@ -104,7 +104,7 @@ impl ScopeKindJson {
         let word = kind.kind.word();
         let scope = |scope: &Scope| ScopeJson {
             history: history
-                .map(|history| SamplesJson::new(history, &(word, Arc::clone(&scope.name)))),
+                .map(|history| SamplesJson::new(history, &(word, Arc::clone(&scope.name))).into()),
             ..ScopeJson::new(scope, now)
         };
         Self {
@@ -128,7 +128,9 @@ impl ScopeJson {
             consistent: details.and_then(|details| details.consistent),
             snapshot_ended_ms_ago: finished
                 .map(|finished| now.uptime_ms.saturating_sub(finished.uptime_ms)),
-            netns: details.and_then(|details| details.name.as_deref()).map(NetnsJson::new),
+            netns: details
+                .and_then(|details| details.name.as_deref())
+                .map(|name| NetnsJson::new(name).into()),
             history: None,
         }
     }

@@ -63,7 +63,7 @@ impl OwnTracker {
     fn scopes(&self) -> Vec<ScopeTable> {
         let published = Arc::clone(&self.published.borrow());
         let scrape = published.scrape(&self.procfs);
-        ScopeTable::all(ScopesJson::new(&scrape.scopes, clock::now(), None))
+        ScopeTable::all(&ScopesJson::new(&scrape.scopes, clock::now(), None))
     }
 }
 

@@ -17,8 +17,8 @@ use crate::api::{SCOPES_PATH, ScopesJson};
 /// Time between two requests.
 const INTERVAL: Duration = Duration::from_secs(2);
 
-/// Without samples, a scope with all its labels has less than a kilobyte.
-const MAX_ANSWER_BYTES: u64 = 8 << 20;
+/// Without samples, a scope with all its labels has some 600 bytes.
+const MAX_ANSWER_BYTES: u64 = 2 << 20;
 
 const NO_HISTORY: &str = "history=false";
 
@@ -86,7 +86,7 @@ impl Shared {
 
 fn request(client: &Client) -> ScopesAnswer {
     match client.get_json::<ScopesJson>(SCOPES_PATH, Some(NO_HISTORY), MAX_ANSWER_BYTES) {
-        Ok(json) => Ok(ScopeTable::all(json)),
+        Ok(json) => Ok(ScopeTable::all(&json)),
         Err(ExporterError::Refused { status: 404, .. }) => {
             Err(format!("the exporter has no {SCOPES_PATH}: its version is older than that of top"))
         }

@@ -106,11 +106,12 @@ pub(super) struct ScopeRow {
 }
 
 impl ScopeTable {
-    pub(super) fn all(json: ScopesJson) -> Vec<Self> {
-        json.kinds.into_iter().map(Self::new).collect()
+    /// One for each kind.
+    pub(super) fn all(json: &ScopesJson) -> Vec<Self> {
+        json.kinds.iter().map(Self::new).collect()
     }
 
-    fn new(json: ScopeKindJson) -> Self {
+    fn new(json: &ScopeKindJson) -> Self {
         Self {
             kind: plain(&json.kind, text::VALUE).into_owned(),
             overflow: json.overflow,

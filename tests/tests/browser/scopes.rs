@@ -90,7 +90,7 @@ fn serve(page: &Page, answer: &Value) -> Result<()> {
 fn page() -> Result<Page> {
     let page = Page::open(&[])?;
     serve(&page, &answer(&[scope("host", 900, 2), scope("web", 40, 70), scope("db", 100, 2)]))?;
-    page.browser.wait("table", &format!("{} .length === 3", NAMES))?;
+    page.browser.wait("table", &format!("{NAMES}.length === 3"))?;
     Ok(page)
 }
 
@@ -184,7 +184,7 @@ fn the_keyboard_sorts_scopes_and_shows_the_plot_of_one(_: &Namespace) -> Result<
 
     // New numbers change the order; the row keeps the focus.
     serve(&page, &answer(&[scope("host", 1, 2), scope("web", 40, 70)]))?;
-    page.browser.wait("new order", &format!("{} .join() === 'web,host'", NAMES))?;
+    page.browser.wait("new order", &format!("{NAMES}.join() === 'web,host'"))?;
     assert_eq!(page.browser.run("return document.activeElement.textContent")?, "host");
 
     tab_to(&page, "#scope-plot .plot")?;

@@ -7,7 +7,7 @@ use crate::top::{
 };
 
 /// Two kinds: network namespaces of which one is not seeded yet, and a port.
-pub(in crate::top) fn answer() -> ScopesAnswer {
+pub(in crate::top) fn tables() -> Vec<ScopeTable> {
     let scope = |name: &str, established: u64, close_wait: u64| {
         let connections =
             json!({ "established": established, "close_wait": close_wait, "closing": 1 });
@@ -24,7 +24,7 @@ pub(in crate::top) fn answer() -> ScopesAnswer {
         json!({ "kind": "netns", "overflow": 7, "hidden": 3, "scopes": netns }),
         json!({ "kind": "port", "scopes": [scope("443", 9, 0)] }),
     ];
-    Ok(ScopeTable::all(serde_json::from_value(json!({ "kinds": kinds })).unwrap()))
+    ScopeTable::all(&serde_json::from_value(json!({ "kinds": kinds })).unwrap())
 }
 
 fn names(model: &Model) -> Vec<&str> {
@@ -38,7 +38,7 @@ fn kind(model: &Model) -> Option<&str> {
 
 #[test]
 fn a_row_has_the_sockets_of_its_columns() {
-    let tables = answer().unwrap();
+    let tables = tables();
     let web = &tables[0].rows[1];
     let sockets = ScopeColumn::ALL.map(|column| web.sockets(column));
     assert_eq!(sockets, [40, 1_200, 0, 0, 0, 1_241].map(Some));
@@ -53,7 +53,7 @@ fn v_shows_each_kind_and_then_the_states_again() {
     press(&mut model, 'v');
     assert!(model.shows_scopes() && model.waits());
     assert_eq!(model.scope_table(), Err(None));
-    model.set_scopes(Some(answer()));
+    model.set_scopes(Some(Ok(tables())));
     assert!(!model.waits());
     assert_eq!(kind(&model), Some("netns"));
     press(&mut model, 'v');
@@ -76,7 +76,7 @@ fn without_scopes_v_leads_back_to_the_states() {
 fn the_worst_close_wait_is_first_and_s_changes_the_order() {
     let mut model = model();
     press(&mut model, 'v');
-    model.set_scopes(Some(answer()));
+    model.set_scopes(Some(Ok(tables())));
     assert_eq!(names(&model), ["shop/web-7f9c", "host", "shop/db-0", "new"]);
     press(&mut model, 's');
     assert_eq!(names(&model), ["host", "shop/db-0", "shop/web-7f9c", "new"]);
@@ -98,7 +98,7 @@ fn the_worst_close_wait_is_first_and_s_changes_the_order() {
 fn a_paused_view_keeps_its_scopes() {
     let mut model = model();
     press(&mut model, 'v');
-    model.set_scopes(Some(answer()));
+    model.set_scopes(Some(Ok(tables())));
     press(&mut model, 'p');
     model.set_scopes(Some(Err("no connection".to_owned())));
     assert_eq!(kind(&model), Some("netns"));
@@ -111,6 +111,6 @@ fn scopes_that_are_read_after_the_pause_began_are_shown() {
     let mut model = model();
     press(&mut model, 'p');
     press(&mut model, 'v');
-    model.set_scopes(Some(answer()));
+    model.set_scopes(Some(Ok(tables())));
     assert_eq!(kind(&model), Some("netns"));
 }

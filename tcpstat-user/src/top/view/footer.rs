@@ -48,22 +48,22 @@ pub(super) fn keys(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     let view = if model.shows_scopes() { "next view" } else { "scopes" };
     let every = humantime::format_duration(model.interval()).to_string();
     let mut keys = vec![
-        Key { key: "q", long: "quit".to_owned(), short: "quit".to_owned() },
-        Key { key: "space", long: "pause".to_owned(), short: String::new() },
-        Key { key: "v", long: view.to_owned(), short: view.to_owned() },
-        Key { key: "s", long: format!("sort: {sort}"), short: sort.to_owned() },
-        Key { key: "f", long: format!("family: {family}"), short: family.to_owned() },
-        Key { key: "+-", long: format!("every {every}"), short: every },
-        Key { key: "?", long: "help".to_owned(), short: "help".to_owned() },
+        Key { name: "q", long: "quit".to_owned(), short: "quit".to_owned() },
+        Key { name: "space", long: "pause".to_owned(), short: String::new() },
+        Key { name: "v", long: view.to_owned(), short: view.to_owned() },
+        Key { name: "s", long: format!("sort: {sort}"), short: sort.to_owned() },
+        Key { name: "f", long: format!("family: {family}"), short: family.to_owned() },
+        Key { name: "+-", long: format!("every {every}"), short: every },
+        Key { name: "?", long: "help".to_owned(), short: "help".to_owned() },
     ];
     if model.shows_scopes() {
         // Their sockets are of both families.
-        keys.retain(|key| key.key != "f");
+        keys.retain(|key| key.name != "f");
     }
     let lines = [
-        spans(keys.iter().map(|key| (key.key, &key.long))),
-        spans(keys.iter().filter(|key| !key.short.is_empty()).map(|key| (key.key, &key.long))),
-        spans(keys.iter().filter(|key| !key.short.is_empty()).map(|key| (key.key, &key.short))),
+        spans(keys.iter().map(|key| (key.name, &key.long))),
+        spans(keys.iter().filter(|key| !key.short.is_empty()).map(|key| (key.name, &key.long))),
+        spans(keys.iter().filter(|key| !key.short.is_empty()).map(|key| (key.name, &key.short))),
     ];
     let fitting = lines.iter().position(|line| line.width() <= area.width.into());
     frame.render_widget(&lines[fitting.unwrap_or(lines.len() - 1)], area);
@@ -71,7 +71,7 @@ pub(super) fn keys(frame: &mut Frame<'_>, area: Rect, model: &Model) {
 
 /// A key, and what it does. In a narrow view it has the short text, or is left out if that is empty.
 struct Key {
-    key: &'static str,
+    name: &'static str,
     long: String,
     short: String,
 }

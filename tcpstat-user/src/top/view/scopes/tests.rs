@@ -2,7 +2,7 @@ use serde_json::json;
 
 use super::*;
 use crate::top::{
-    scopes::tests::answer,
+    scopes::tests::tables,
     tests::{model, press},
     view::tests::{SIZES, lines},
 };
@@ -10,7 +10,7 @@ use crate::top::{
 fn scopes_view() -> Model {
     let mut model = model();
     press(&mut model, 'v');
-    model.set_scopes(Some(answer()));
+    model.set_scopes(Some(Ok(tables())));
     model
 }
 
@@ -91,7 +91,7 @@ fn names_of_a_remote_exporter_cannot_control_the_terminal() {
     let evil = "\u{1b}]0;owned\u{7}\u{1b}[2J\u{9b}31m\u{202e}\n\tx";
     let scope = json!({ "name": evil, "connections": { "close_wait": 1 }, "total": 1 });
     let json = json!({ "kinds": [{ "kind": evil, "scopes": [scope] }] });
-    let tables = ScopeTable::all(serde_json::from_value(json).unwrap());
+    let tables = ScopeTable::all(&serde_json::from_value(json).unwrap());
     let mut model = model();
     press(&mut model, 'v');
     for answer in [Ok(tables), Err(evil.repeat(1_000))] {
