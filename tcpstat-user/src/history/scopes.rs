@@ -115,8 +115,8 @@ mod tests {
         ("netns", name.into())
     }
 
-    fn sample(count: u32) -> Option<ScopeSample> {
-        Some(ScopeSample { established: count, close_wait: 0, total: count })
+    fn sample(count: u32) -> ScopeSample {
+        ScopeSample { established: count, close_wait: 0, total: count }
     }
 
     fn totals(history: &ScopesHistory, name: &str) -> Vec<Option<u32>> {
@@ -141,7 +141,7 @@ mod tests {
         let mut taken = Vec::new();
         for second in 1_007..1_040 {
             if history.is_due(at(second)) {
-                history.push(at(second), [(key("host"), sample(1))]);
+                history.push(at(second), [(key("host"), Some(sample(1)))]);
                 taken.push(second);
             }
         }
@@ -151,12 +151,12 @@ mod tests {
     #[test]
     fn a_scope_that_ends_leaves_the_history_and_a_new_one_begins_at_its_time() {
         let mut history = ScopesHistory::default();
-        history.push(at(0), [(key("host"), sample(1)), (key("web"), sample(10))]);
-        history.push(at(10), [(key("host"), None), (key("db"), sample(20))]);
+        history.push(at(0), [(key("host"), Some(sample(1))), (key("web"), Some(sample(10)))]);
+        history.push(at(10), [(key("host"), None), (key("db"), Some(sample(20)))]);
         assert_eq!(totals(&history, "host"), [Some(1), None]);
         assert_eq!(totals(&history, "web"), [None, None]);
         assert_eq!(totals(&history, "db"), [None, Some(20)]);
-        history.push(at(20), [(key("web"), sample(30))]);
+        history.push(at(20), [(key("web"), Some(sample(30)))]);
         assert_eq!(totals(&history, "web"), [None, None, Some(30)], "it is another one");
         assert_eq!(history.scopes.len(), 1);
     }
@@ -164,8 +164,10 @@ mod tests {
     #[test]
     fn scopes_of_different_kinds_may_have_one_name() {
         let mut history = ScopesHistory::default();
-        history
-            .push(at(0), [(("port", "80".into()), sample(1)), (("netns", "80".into()), sample(2))]);
+        history.push(
+            at(0),
+            [(("port", "80".into()), Some(sample(1))), (("netns", "80".into()), Some(sample(2)))],
+        );
         assert_eq!(totals(&history, "80"), [Some(2)]);
     }
 
@@ -176,7 +178,7 @@ mod tests {
             let scopes = (0..50).map(|number| {
                 let lasts = number < 25;
                 let name = if lasts { format!("{number}") } else { format!("{number}.{round}") };
-                (key(&name), sample(round))
+                (key(&name), Some(sample(round)))
             });
             history.push(at(u64::from(round) * 10), scopes);
         }

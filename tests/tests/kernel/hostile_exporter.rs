@@ -38,7 +38,8 @@ const MAX_MEMORY: u64 = 48 << 10;
 
 const JSON: &str = "application/json";
 
-const SCOPES: &str = "/api/v1/scopes";
+/// What `top` requests while it shows scopes.
+const SCOPES: &str = "/api/v1/scopes?history=false";
 
 const STREAM: &str = "text/event-stream";
 
