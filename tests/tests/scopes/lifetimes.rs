@@ -149,7 +149,7 @@ fn await_gauge(exporter: &mut Exporter, name: &str, state: State, wanted: u64) -
 
 /// Waits until the exporter has seen all processes once more: it has found a namespace that is newer than
 /// whatever has changed.
-fn await_find(exporter: &mut Exporter) -> Result<()> {
+pub(crate) fn await_find(exporter: &mut Exporter) -> Result<()> {
     let mut newest = Resident::in_new_namespace()?;
     newest.order(&Order::Connect(1))?;
     await_right(exporter, newest.pid())?;
@@ -157,7 +157,7 @@ fn await_find(exporter: &mut Exporter) -> Result<()> {
 }
 
 /// Waits for two more snapshots of that namespace. Others, which are due as often, have had their turns, too.
-fn await_snapshots(exporter: &mut Exporter, name: &str) -> Result<()> {
+pub(crate) fn await_snapshots(exporter: &mut Exporter, name: &str) -> Result<()> {
     let ended = |exporter: &mut Exporter| {
         let labels = [("netns", name)];
         exporter.scrape()?.value("tcpstat_netns_snapshot_timestamp_seconds", &labels)

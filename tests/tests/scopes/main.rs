@@ -13,6 +13,7 @@ mod lifetimes;
 mod losses;
 mod names;
 mod privileges;
+mod process_ids;
 mod states;
 
 use std::env;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
     tests.extend(lifetimes::tests());
     tests.extend(losses::tests());
     tests.extend(privileges::tests());
+    tests.extend(process_ids::tests());
     if !is_guest() {
         // What these test does not depend on the kernel, and a guest has no runc.
         tests.extend(containers::tests());
