@@ -7,7 +7,7 @@ use tracing::{debug, info, warn};
 
 use super::{Cli, ProcfsArgs};
 use crate::{
-    kernel::{self, Attempt, Program, Tracer},
+    kernel::{self, Attempt, Namespaces, Program, Tracer},
     procfs::{ListedNamespace, Privileges, Procfs},
     tracker::{SourceChoice, Tracker, TrackerError, Tracking},
 };
@@ -192,7 +192,7 @@ fn find_tracer(programs: &[Program], procfs: &Procfs) -> Option<Tracer> {
             return None;
         }
     };
-    let (tracer, refused) = kernel::load_first(programs, netns_inum);
+    let (tracer, refused) = kernel::load_first(programs, netns_inum, Namespaces::Own);
     for Attempt { program, error } in &refused {
         debug!(program = program.word(), "refused: {error}");
         error.write_kernel_log();

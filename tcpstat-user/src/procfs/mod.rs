@@ -4,6 +4,7 @@ mod file;
 mod limits;
 mod privileges;
 mod process;
+mod processes;
 mod root;
 mod sockstat;
 mod tcp;
@@ -21,6 +22,7 @@ pub use limits::Limits;
 pub(crate) use privileges::{Lockdown, Privileges};
 pub(crate) use process::Capabilities;
 pub use process::ProcessStatus;
+pub(crate) use processes::{ListedProcess, Processes};
 pub(crate) use root::ListedNamespace;
 use root::{RootKind, inode};
 pub use sockstat::Sockstat;
@@ -117,6 +119,14 @@ pub enum ProcfsError {
         /// The path.
         path: PathBuf,
     },
+}
+
+impl ProcfsError {
+    /// Whether this process lacks the permission: the file exists.
+    #[must_use]
+    pub(crate) fn is_denied(&self) -> bool {
+        matches!(self, Self::Unreadable { cause, .. } if cause.kind() == io::ErrorKind::PermissionDenied)
+    }
 }
 
 impl Procfs {

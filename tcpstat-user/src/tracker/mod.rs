@@ -11,13 +11,16 @@
 
 mod active_tracer;
 mod budget;
+mod finder;
 mod health;
 mod iterator;
 mod namespace;
+mod others;
 mod pace;
 mod programs;
 mod published;
 mod reader;
+mod roots;
 mod rows;
 mod schedule;
 mod scopes;

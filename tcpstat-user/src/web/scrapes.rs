@@ -20,14 +20,14 @@ use tokio::{
 use tracing::{info, warn};
 
 use super::{
-    coding::{Coded, Coding},
-    scrape_requests::{Needed, Reading, Request},
+    coding::Coded,
+    scrape_requests::{Needed, Reading, Request, Wanted},
 };
 use crate::{
     clock,
     history::Sample,
     kernel,
-    metrics::{Format, Values},
+    metrics::{Compat, Values},
     procfs::{ProcessStatus, Procfs, Sockstat},
     tracker::{Files, Nudge, Published},
 };
@@ -45,8 +45,8 @@ pub(crate) struct ScrapeSource {
     pub(crate) nudge: Nudge,
     /// Contains sockstat.
     pub(crate) procfs: Procfs,
-    /// Whether to export `node_tcp_connection_states`.
-    pub(crate) node_exporter: bool,
+    /// Which metrics of other exporters to export.
+    pub(crate) compat: Compat,
 }
 
 /// Answers requests for scrapes and samples; clones share one queue.
@@ -94,13 +94,8 @@ impl Scrapes {
 
     /// An exposition that is read after the call; `None` if it cannot be read in time. `alone` means that no
     /// other request can come meanwhile.
-    pub(super) async fn exposition(
-        &self,
-        format: Format,
-        coding: Coding,
-        alone: bool,
-    ) -> Option<Coded> {
-        self.request(alone, |reply| Request::Exposition(format, coding, reply)).await
+    pub(super) async fn exposition(&self, wanted: Wanted, alone: bool) -> Option<Coded> {
+        self.request(alone, |reply| Request::Exposition(wanted, reply)).await
     }
 
     /// `None` before the first snapshot.
@@ -230,7 +225,7 @@ impl Shared {
             if scrape.suspicious {
                 self.source.nudge.check();
             }
-            Values::new(&published, scrape, self.source.node_exporter)
+            Arc::new(Values::new(&published, scrape, self.source.compat))
         });
         Reading { sample, values }
     }
