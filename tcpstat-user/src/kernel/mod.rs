@@ -9,6 +9,7 @@
 mod btf;
 mod counters;
 mod cpus;
+mod enter;
 mod error;
 mod events;
 mod hooks;
@@ -32,10 +33,12 @@ mod terminal;
 mod tests;
 
 pub(crate) use counters::Counters;
+pub(crate) use enter::enter;
 pub(crate) use error::LoadError;
 pub(crate) use events::{EventLog, LogError};
 pub(crate) use iter::SocketIterator;
 pub(crate) use iterator::IterError;
+pub(crate) use layout::netns_has_cookie;
 pub(crate) use load::{Attempt, Tracer, load_first};
 pub use memory::one_arena;
 pub(crate) use memory::release_memory;

@@ -55,6 +55,15 @@ impl Procfs {
         let number = inode(&own_process().join("ns/pid")).ok()?;
         Some(number == INITIAL_PID_NAMESPACE)
     }
+
+    /// Whether this process is in a cgroup of version 2.
+    ///
+    /// # Errors
+    /// [`ProcfsError`].
+    pub(crate) fn in_cgroup_v2() -> Result<bool, ProcfsError> {
+        let text = read_all(&own_process().join("cgroup"))?;
+        Ok(text.split(|&byte| byte == b'\n').any(|line| line.starts_with(b"0::")))
+    }
 }
 
 impl Processes {

@@ -58,9 +58,27 @@ pub(super) struct Found {
     pub(super) by_tasks: bool,
 }
 
+/// The numbers of [`Found`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NetnsCount {
+    /// Other namespaces than that of this process.
+    pub(crate) others: usize,
+    pub(crate) hidden: u64,
+}
+
+/// Finds the namespaces once. `procfs` is a mount; `by_tasks`: whether to use `iter/task`.
+///
+/// # Errors
+/// [`FindError`].
+pub(crate) fn count_netns(procfs: &Procfs, by_tasks: bool) -> Result<NetnsCount, FindError> {
+    let processes = procfs.processes()?;
+    let groups = Method::new(by_tasks).find(&processes)?;
+    Ok(NetnsCount { others: groups.others.len(), hidden: groups.hidden })
+}
+
 /// Finding the namespaces failed this time.
 #[derive(Debug, Error)]
-pub(super) enum FindError {
+pub(crate) enum FindError {
     /// The procfs lists no processes, or does not show this process.
     #[error("finding network namespaces: {0}")]
     Procfs(#[from] ProcfsError),
@@ -80,6 +98,19 @@ pub(super) struct Finder {
 enum Method {
     Tasks(Box<Tasks>),
     Walk(Walk),
+}
+
+impl Method {
+    fn new(by_tasks: bool) -> Self {
+        if by_tasks { Self::Tasks(Box::default()) } else { Self::Walk(Walk::default()) }
+    }
+
+    fn find(&mut self, processes: &Processes) -> Result<Groups, FindError> {
+        match self {
+            Self::Tasks(tasks) => tasks.find(processes),
+            Self::Walk(walk) => Ok(walk.find(processes)?),
+        }
+    }
 }
 
 /// What has been logged, once each.
@@ -117,9 +148,7 @@ impl Finder {
     /// `procfs` is a mount. Names of pods are those of the directories in `pods`. `by_tasks`: whether to use
     /// `iter/task`, which has the tracer's keys.
     pub(super) fn new(procfs: &Procfs, pods: PathBuf, by_tasks: bool) -> Self {
-        let method =
-            if by_tasks { Method::Tasks(Box::default()) } else { Method::Walk(Walk::default()) };
-        let names = Names::new(pods);
+        let (method, names) = (Method::new(by_tasks), Names::new(pods));
         Self { procfs: procfs.clone(), method, names, warned: Warned::default() }
     }
 
@@ -147,19 +176,15 @@ impl Finder {
     }
 
     fn groups(&mut self, processes: &Processes) -> Result<Groups, FindError> {
-        let refused = match &mut self.method {
-            Method::Walk(walk) => return Ok(walk.find(processes)?),
-            Method::Tasks(tasks) => match tasks.find(processes) {
-                Err(FindError::Tasks(error)) if !error.is_temporary() => error,
-                found => return found,
-            },
-        };
-        let refused = refused.with_remedy(&Privileges::read());
-        warn!("finding network namespaces by the files of each process: {refused}");
-        let mut walk = Walk::default();
-        let groups = walk.find(processes);
-        self.method = Method::Walk(walk);
-        Ok(groups?)
+        match self.method.find(processes) {
+            Err(FindError::Tasks(error)) if !error.is_temporary() => {
+                let error = error.with_remedy(&Privileges::read());
+                warn!("finding network namespaces by the files of each process: {error}");
+                self.method = Method::new(false);
+                self.method.find(processes)
+            }
+            found => found,
+        }
     }
 
     /// Logs each reason for which namespaces are missing once.

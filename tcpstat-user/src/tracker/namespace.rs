@@ -84,7 +84,7 @@ impl Namespace {
 
     fn new(sources: Sources, slot: Slot, is_own: bool) -> Self {
         Self {
-            reader: Reader::new(sources),
+            reader: Reader::new(sources, is_own),
             slot,
             is_own,
             seeded: false,

@@ -11,7 +11,7 @@ use crate::{
         audit::{RewoundSnapshot, World},
         sockstat_sample::SockstatSample,
     },
-    procfs::Sockstat,
+    procfs::{Limits, Sockstat},
 };
 
 /// Time between two samples or snapshots that confirm each other.
@@ -27,13 +27,15 @@ pub(super) struct Reader {
     errors: u64,
     /// sockstat `tw` when it was last read.
     tw: Option<u64>,
+    /// Whether the metrics show the limits of the namespace.
+    shows_limits: bool,
     /// Whether a row that did not parse was logged, which happens once.
     broken_row_logged: bool,
 }
 
 impl Reader {
-    pub(super) fn new(sources: Sources) -> Self {
-        Self { sources, last: None, errors: 0, tw: None, broken_row_logged: false }
+    pub(super) fn new(sources: Sources, shows_limits: bool) -> Self {
+        Self { sources, last: None, errors: 0, tw: None, shows_limits, broken_row_logged: false }
     }
 
     /// The directories that list the namespace.
@@ -100,7 +102,7 @@ impl Reader {
             tally: snapshot.tally,
             finished: snapshot.finished,
             duration: snapshot.duration,
-            limits: self.roots().limits(),
+            limits: if self.shows_limits { self.roots().limits() } else { Limits::default() },
         });
     }
 }

@@ -148,7 +148,9 @@ impl Sources {
     ) -> Result<(Snapshot, RewoundSnapshot), SnapshotError> {
         let hooks = tracer.hooks;
         if listed_first {
-            let list = |rows: &mut LoggedRows<ByTuple>| self.roots.each_socket(rows);
+            let list = |rows: &mut LoggedRows<ByTuple>| {
+                self.roots.each_counted_socket(rows, |logged| logged.rows.tally.sockets())
+            };
             if let Some((snapshot, rewound)) = undisturbed(&tracer.counters, slot, hooks, list)? {
                 self.record(&snapshot);
                 return Ok((snapshot, rewound));

@@ -13,8 +13,9 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::{
-    Published, Tracker, TrackerError,
+    NetnsChoice, Published, Tracker, TrackerError,
     active_tracer::ActiveTracer,
+    finder::Finder,
     namespace::Namespace,
     others::Others,
     roots::Roots,
@@ -42,13 +43,18 @@ pub(super) struct Task {
 
 impl Task {
     pub(super) fn new(tracker: Tracker, publish: watch::Sender<Arc<Published>>) -> Self {
-        let Tracker { procfs, tracer, programs, source, snapshot_interval } = tracker;
-        let sources =
-            Sources::new(Roots::new(vec![procfs]), source, snapshot_interval, tracer.is_some());
-        let tracer = tracer.map(|tracer| ActiveTracer::new(tracer, &programs));
+        let Tracker { procfs, tracer, source, snapshot_interval, netns, .. } = &tracker;
+        let traced = tracer.is_some();
+        let others = (*netns == NetnsChoice::All).then(|| {
+            let finder = Finder::new(procfs, tracker.pods.clone(), traced);
+            Others::new(Box::new(finder), tracker.scopes_max, *snapshot_interval, traced)
+        });
+        let roots = Roots::new(vec![procfs.clone()]);
+        let sources = Sources::new(roots, *source, *snapshot_interval, traced);
+        let tracer = tracker.tracer.map(|tracer| ActiveTracer::new(tracer, &tracker.programs));
         let own = Namespace::own(sources);
         let schedule = Schedule::new(own.intervals(), Instant::now());
-        Self { own, others: None, schedule, tracer, publish }
+        Self { own, others, schedule, tracer, publish }
     }
 
     /// Seeds the own namespace, then gives turns until it is woken after `stopping` was set.
