@@ -94,7 +94,7 @@ impl Checker {
         let rules = RULES.iter().map(|rule| Ok((Regex::new(rule.pattern)?, rule)));
         Ok(Self {
             rules: rules.collect::<Result<_>>()?,
-            metric: Regex::new(r"^(tcpstat|node_tcp)_\w*")?,
+            metric: Regex::new(r"^(tcpstat|node_tcp|container_network)_\w*")?,
             tests: Regex::new(r"#\[cfg\(test\)\]\s*(pub(\(\w+\))? )?mod\b")?,
         })
     }

@@ -8,7 +8,7 @@ use tcpstat_user::{
         Ledger,
         rewind::{ByAddress, ByTuple, Rewind},
     },
-    metrics::{Format, SnapshotValues, TracerValues, Values},
+    metrics::{Compat, Format, SnapshotValues, TracerValues, Values},
     procfs::{Limits, ProcessStatus, Procfs, Sockstat},
     snapshot::{BrokenRow, Identity, Kind, Row, RowSink, Tally, Tuple},
     states::{Family, Hooks, PerFamily, PerState, State},
@@ -141,7 +141,7 @@ pub(crate) fn values() -> Values {
         sockstat: Some(Sockstat { inuse: PerFamily([451, 12]), tw: 1_000 }),
         process: ProcessStatus::read().ok(),
         scopes: Vec::new(),
-        node_exporter: true,
+        compat: Compat { node_exporter: true, cadvisor: false },
     }
 }
 

@@ -6,9 +6,9 @@ use anyhow::bail;
 use clap::{Args, CommandFactory, ValueEnum, error::ErrorKind};
 use tracing::{debug, info, warn};
 
-use super::{Cli, ProcfsArgs, scopes::ScopeArgs};
+use super::{Cli, ProcfsArgs, netns::NetnsArgs, scopes::ScopeArgs};
 use crate::{
-    kernel::{self, Attempt, Program, ScopeKinds, Tracer},
+    kernel::{self, Attempt, Namespaces, Program, ScopeKinds, Tracer},
     procfs::{ListedNamespace, Privileges, Procfs},
     tracker::{OwnScopes, SourceChoice, Tracker, TrackerError, Tracking},
 };
@@ -64,6 +64,9 @@ pub(super) struct CountingArgs {
     tracer: Vec<TracerChoice>,
 
     #[command(flatten)]
+    pub(super) netns: NetnsArgs,
+
+    #[command(flatten)]
     procfs: ProcfsArgs,
 
     /// Source of snapshots
@@ -92,9 +95,6 @@ pub(super) struct CountingArgs {
     scopes: ScopeArgs,
 }
 
-/// Maximum number of scopes of a kind.
-const MAX_SCOPES: u32 = 256;
-
 /// A tracker before its start, with the first tracer that runs.
 pub(super) struct Counting {
     pub(super) procfs: Procfs,
@@ -113,21 +113,24 @@ impl CountingArgs {
     /// Loads the first of `programs` that runs. Logs the network namespace, and why a program does not run.
     ///
     /// # Errors
-    /// Those of [`ProcfsArgs::procfs`].
+    /// Those of [`NetnsArgs::procfs`].
     pub(super) fn load(&self, programs: Vec<Program>) -> anyhow::Result<Counting> {
-        let procfs = self.procfs.procfs()?;
+        let procfs = self.netns.procfs(&self.procfs)?;
         if let Ok(namespace) = procfs.namespace() {
             info!("counting the sockets of network namespace {}", described(&namespace));
         }
         let own_scopes = self.own_scopes(&procfs)?;
         let kinds = own_scopes.as_ref().map(OwnScopes::kinds).unwrap_or_default();
-        let tracer = find_tracer(&programs, &procfs, &kinds);
+        let tracer = find_tracer(&programs, &procfs, self.netns.namespaces(), &kinds);
         let tracker = Tracker {
             procfs: procfs.clone(),
             tracer,
             programs,
             source: self.snapshot.into(),
             snapshot_interval: self.snapshot_interval,
+            netns: self.netns.netns.clone(),
+            pods: self.netns.pods.clone(),
+            scopes_max: self.netns.scopes_max,
             own_scopes,
         };
         Ok(Counting { procfs, tracker })
@@ -142,7 +145,7 @@ impl CountingArgs {
                 "--cgroups: /proc does not show cgroups: leave out --snapshot procfs, or --cgroups"
             );
         }
-        self.scopes.scopes(procfs, MAX_SCOPES)
+        self.scopes.scopes(procfs, self.netns.scopes_max)
     }
 }
 
@@ -202,12 +205,27 @@ fn programs(choices: &[TracerChoice]) -> Result<Vec<Program>, clap::Error> {
 }
 
 /// The first tracer that runs. If there is none, a warning names what each program needs.
-fn find_tracer(programs: &[Program], procfs: &Procfs, kinds: &ScopeKinds) -> Option<Tracer> {
+fn find_tracer(
+    programs: &[Program],
+    procfs: &Procfs,
+    namespaces: Namespaces,
+    kinds: &ScopeKinds,
+) -> Option<Tracer> {
+    let tracer = first_tracer(programs, procfs, namespaces, kinds);
+    if kinds.any() && tracer.as_ref().is_none_or(|tracer| tracer.scopes.is_none()) {
+        warn!("--cgroups and --ports are off: no tracer counts them");
+    }
+    tracer
+}
+
+fn first_tracer(
+    programs: &[Program],
+    procfs: &Procfs,
+    namespaces: Namespaces,
+    kinds: &ScopeKinds,
+) -> Option<Tracer> {
     if programs.is_empty() {
         info!("the tracer is off: using snapshots only");
-        if kinds.any() {
-            warn!("--cgroups and --ports are off: they need a tracer, and --tracer is off");
-        }
         return None;
     }
     let netns_inum = match procfs.netns_inum() {
@@ -217,7 +235,7 @@ fn find_tracer(programs: &[Program], procfs: &Procfs, kinds: &ScopeKinds) -> Opt
             return None;
         }
     };
-    let (tracer, refused) = kernel::load_first(programs, netns_inum, kinds);
+    let (tracer, refused) = kernel::load_first(programs, netns_inum, namespaces, kinds);
     for Attempt { program, error } in &refused {
         debug!(program = program.word(), "refused: {error}");
         error.write_kernel_log();
@@ -239,9 +257,6 @@ fn find_tracer(programs: &[Program], procfs: &Procfs, kinds: &ScopeKinds) -> Opt
         info!(program = tracer.program.word(), hooks, "counting in the kernel");
     } else {
         warn!("no tracer runs, using snapshots only: {}", refused.join("; "));
-    }
-    if kinds.any() && tracer.as_ref().is_none_or(|tracer| tracer.scopes.is_none()) {
-        warn!("--cgroups and --ports are off: no tracer counts them");
     }
     tracer
 }

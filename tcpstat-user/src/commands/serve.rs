@@ -10,6 +10,7 @@ use tracing::{info, warn};
 use super::{counting::CountingArgs, resources, signals::ServeSignals, stopping::Parts, values};
 use crate::{
     clock, kernel,
+    metrics::Compat,
     textfile::{self, Textfile},
     web::{self, AppState, ListenAddress, Recorder, ScrapeSource, Scrapes, Server, TelemetryPath},
 };
@@ -90,6 +91,22 @@ pub(super) struct ServeArgs {
     )]
     no_node_exporter: bool,
 
+    /// Export cAdvisor's metrics container_network_tcp_usage_total and container_network_tcp6_usage_total for
+    /// pods and containers
+    #[arg(
+        long = "compat.cadvisor",
+        env = "TCPSTAT_COMPAT_CADVISOR",
+        value_name = "YES|NO",
+        num_args = 0..=1,
+        require_equals = true,
+        action = ArgAction::Set,
+        default_value = "no",
+        default_missing_value = "yes",
+        value_parser = values::switch,
+        help_heading = "Compatibility"
+    )]
+    cadvisor: bool,
+
     /// File to write node_exporter's metric to, for its textfile collector; the name must end in .prom
     #[arg(
         long = "textfile",
@@ -109,7 +126,7 @@ pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         warn!("{error}");
         error.soft
     });
-    resources::check(MIN_THREADS, MIN_DESCRIPTORS)?;
+    resources::check(MIN_THREADS + args.counting.netns.threads(), MIN_DESCRIPTORS)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .on_thread_start(kernel::request_short_slices)
@@ -143,7 +160,7 @@ async fn serve(
         published: tracking.published.clone(),
         nudge: tracking.nudge(),
         procfs: procfs.clone(),
-        node_exporter: !args.no_node_exporter,
+        compat: Compat { node_exporter: !args.no_node_exporter, cadvisor: args.cadvisor },
     })
     .map_err(|error| {
         resources::not_started("the thread that reads the values of a scrape", &error)

@@ -37,10 +37,15 @@ pub(crate) struct Tracer {
     /// The counters, in memory that the kernel shares.
     pub(crate) counters: Arc<Counters>,
     pub(crate) log: EventLog,
-    /// The slots of other namespaces, if they are counted.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no command counts other namespaces yet"))]
+    /// The inode number of the network namespace that is counted in [`Slot::OWN`].
+    pub(crate) netns_inum: u32,
+    /// Which namespaces are counted besides.
+    pub(crate) namespaces: Namespaces,
+    /// Their slots.
     pub(crate) netns_slots: Option<NetnsSlots>,
-    /// What is counted by cgroup and by port.
+    /// Which scopes of the own namespace are counted.
+    pub(crate) kinds: ScopeKinds,
+    /// What is counted of them.
     pub(crate) scopes: Option<ScopeMaps>,
     pub(crate) hooks: Hooks,
     pub(crate) hooks_refused: Vec<HookRefusal>,
@@ -86,10 +91,11 @@ impl Tracer {
         netns_inum: u32,
         namespaces: Namespaces,
     ) -> Result<Self, LoadError> {
-        Self::load_with(program, netns_inum, namespaces, &ScopeKinds::default())
+        Self::load_with(program, netns_inum, namespaces, ScopeKinds::default())
     }
 
-    /// As [`Tracer::load`], and counts these kinds of scopes in the namespace of this process.
+    /// As [`Tracer::load`], and counts these kinds of scopes in the namespace of this process. Leaves out cgroups on a
+    /// kernel whose sockets have none.
     ///
     /// # Errors
     /// As [`Tracer::load`].
@@ -97,7 +103,7 @@ impl Tracer {
         program: Program,
         netns_inum: u32,
         namespaces: Namespaces,
-        kinds: &ScopeKinds,
+        mut kinds: ScopeKinds,
     ) -> Result<Self, LoadError> {
         if OBJECT.is_empty() {
             return Err(LoadError::NoObject);
@@ -109,12 +115,11 @@ impl Tracer {
         if namespaces != Namespaces::Own {
             globals.extend(layout::netns_key(&types));
         }
-        let mut kinds = kinds.clone();
         if kinds.cgroups.is_some() {
             match layout::cgroup_member(&types) {
                 Ok(members) => globals.extend(members),
                 Err(error) => {
-                    warn!("cgroups are not counted: {error}");
+                    warn!("--cgroups is off: {error}");
                     kinds.cgroups = None;
                 }
             }
@@ -154,7 +159,20 @@ impl Tracer {
         let (hooks, hooks_refused) = found_hooks.attach(&mut ebpf, &btf);
         drop(btf);
         release_memory();
-        Ok(Self { program, counters, log, netns_slots, scopes, hooks, hooks_refused, logger, ebpf })
+        Ok(Self {
+            program,
+            counters,
+            log,
+            netns_inum,
+            namespaces,
+            netns_slots,
+            kinds,
+            scopes,
+            hooks,
+            hooks_refused,
+            logger,
+            ebpf,
+        })
     }
 
     /// Writes what the programs have logged (transitions without a cell) to this process' log.
@@ -176,17 +194,18 @@ pub(crate) struct Attempt {
 pub(crate) fn load_first(
     programs: &[Program],
     netns_inum: u32,
+    namespaces: Namespaces,
     kinds: &ScopeKinds,
 ) -> (Option<Tracer>, Vec<Attempt>) {
     let mut refused = Vec::new();
     for &program in programs {
-        match Tracer::load_with(program, netns_inum, Namespaces::Own, kinds) {
+        match Tracer::load_with(program, netns_inum, namespaces, kinds.clone()) {
             Ok(tracer) => return (Some(tracer), refused),
             Err(error) => refused.push(Attempt { program, error }),
         }
     }
     if kinds.any() {
-        return load_first(programs, netns_inum, &ScopeKinds::default());
+        return load_first(programs, netns_inum, namespaces, &ScopeKinds::default());
     }
     (None, refused)
 }

@@ -1,6 +1,6 @@
 //! Writes the values of a scrape as metric families, in their order.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use prometheus_client::{
     collector::Collector,
@@ -8,8 +8,8 @@ use prometheus_client::{
 };
 
 use super::{
-    SnapshotValues, TracerValues, Values, family_writer::FamilyWriter, names, names::Metric,
-    node_exporter::ConnectionStates,
+    SnapshotValues, TracerValues, Values, family_writer::FamilyWriter, groups::Groups, names,
+    names::Metric, node_exporter::ConnectionStates,
 };
 use crate::{
     history::Moment,
@@ -19,9 +19,21 @@ use crate::{
     transitions::{TRANSITIONS, Transitions},
 };
 
-impl Collector for Values {
+/// The families of some groups.
+#[derive(Debug)]
+pub(super) struct Exposition {
+    pub(super) values: Arc<Values>,
+    pub(super) groups: Groups,
+}
+
+impl Collector for Exposition {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let mut writer = FamilyWriter { encoder };
+        self.values.write(&mut FamilyWriter { encoder, groups: self.groups })
+    }
+}
+
+impl Values {
+    fn write(&self, writer: &mut FamilyWriter<'_>) -> fmt::Result {
         if let Some(connections) = &self.connections {
             writer.by_state(names::CONNECTIONS, connections)?;
         }
@@ -41,10 +53,14 @@ impl Collector for Values {
         let info = [("program", program), ("snapshot", source), ("hooks", hooks)];
         writer.single(names::TRACER_UP, u64::from(self.tracer.is_some()))?;
         writer.gauges(names::TRACER_INFO, [(info, 1_u64)])?;
-        if self.node_exporter
+        if self.compat.node_exporter
             && let Some(states) = ConnectionStates::of(self)
         {
-            states.write(&mut writer)?;
+            states.write(writer)?;
+        }
+        writer.scopes(&self.scopes)?;
+        if self.compat.cadvisor {
+            writer.cadvisor(&self.scopes)?;
         }
         let build =
             [("version", env!("CARGO_PKG_VERSION")), ("revision", env!("TCPSTAT_REVISION"))];
@@ -137,7 +153,7 @@ impl FamilyWriter<'_> {
 }
 
 /// Seconds since the epoch, by the wall clock at that time.
-fn since_epoch(moment: Moment) -> f64 {
+pub(super) fn since_epoch(moment: Moment) -> f64 {
     Duration::from_millis(moment.unix_ms).as_secs_f64()
 }
 

@@ -10,11 +10,13 @@ use prometheus_client::{
     metrics::counter::ConstCounter,
 };
 
-use super::names::Metric;
+use super::{groups::Groups, names::Metric};
 
-/// Writes families with prometheus-client's encoder.
+/// Writes the families of some groups with prometheus-client's encoder; skips the others, and families without
+/// samples.
 pub(super) struct FamilyWriter<'a> {
     pub(super) encoder: DescriptorEncoder<'a>,
+    pub(super) groups: Groups,
 }
 
 impl FamilyWriter<'_> {
@@ -24,6 +26,9 @@ impl FamilyWriter<'_> {
         metric: Metric,
         value: V,
     ) -> fmt::Result {
+        if !self.writes(metric) {
+            return Ok(());
+        }
         self.describe(metric)?.encode_gauge(&value)
     }
 
@@ -36,6 +41,9 @@ impl FamilyWriter<'_> {
     where
         ConstCounter<V>: EncodeMetric,
     {
+        if !self.writes(metric) {
+            return Ok(());
+        }
         ConstCounter::new(value).encode(self.describe(metric)?)
     }
 
@@ -45,6 +53,10 @@ impl FamilyWriter<'_> {
         metric: Metric,
         samples: impl IntoIterator<Item = (L, V)>,
     ) -> fmt::Result {
+        let mut samples = samples.into_iter().peekable();
+        if !self.writes(metric) || samples.peek().is_none() {
+            return Ok(());
+        }
         let mut family = self.describe(metric)?;
         for (labels, value) in samples {
             family.encode_family(&labels)?.encode_gauge(&value)?;
@@ -58,6 +70,10 @@ impl FamilyWriter<'_> {
         metric: Metric,
         samples: impl IntoIterator<Item = (L, u64)>,
     ) -> fmt::Result {
+        let mut samples = samples.into_iter().peekable();
+        if !self.writes(metric) || samples.peek().is_none() {
+            return Ok(());
+        }
         let mut family = self.describe(metric)?;
         for (labels, value) in samples {
             ConstCounter::new(value).encode(family.encode_family(&labels)?)?;
@@ -65,9 +81,14 @@ impl FamilyWriter<'_> {
         Ok(())
     }
 
+    /// Whether the family is one of those that are asked for.
+    pub(super) fn writes(&self, metric: Metric) -> bool {
+        self.groups.contains(metric.group)
+    }
+
     /// Writes name, help and type; the samples of the family must follow.
     fn describe(&mut self, metric: Metric) -> Result<MetricEncoder<'_>, fmt::Error> {
-        let Metric { name, help, kind } = metric;
+        let Metric { group: _, name, help, kind } = metric;
         self.encoder.encode_descriptor(name, help, None, kind)
     }
 }

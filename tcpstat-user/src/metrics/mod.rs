@@ -1,18 +1,26 @@
 //! The metrics: the values of one scrape, and the two text formats.
 //!
-//! Label sets are bounded. Every scrape has every series, also at zero. Nothing is kept between two scrapes.
+//! Label sets are bounded. Every scrape has every series, also at zero; of scopes, it has the transitions that
+//! were seen. A scrape can ask for some groups of metrics. Nothing is kept between two scrapes.
 
+mod cadvisor;
 mod classic;
 mod exposition;
 mod family_writer;
+mod groups;
 mod names;
 mod node_exporter;
+mod scopes;
 mod values;
 
+use std::sync::Arc;
+
+use exposition::Exposition;
 use node_exporter::ConnectionStates;
 use prometheus_client::{collector::Collector, encoding::text, registry::Registry};
 
-pub use values::{SnapshotValues, TracerValues, Values};
+pub(crate) use groups::{Group, Groups};
+pub use values::{Compat, SnapshotValues, TracerValues, Values};
 
 /// A text format for metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -37,7 +45,12 @@ impl Values {
     /// All metrics as text.
     #[must_use]
     pub fn encode(self, format: Format) -> String {
-        encode(Box::new(self), format)
+        Arc::new(self).encode_groups(format, Groups::ALL)
+    }
+
+    /// The metrics of these groups as text.
+    pub(crate) fn encode_groups(self: &Arc<Self>, format: Format, groups: Groups) -> String {
+        encode(Box::new(Exposition { values: Arc::clone(self), groups }), format)
     }
 
     /// The metric of node_exporter alone, in the classic format; `None` before the first snapshot.
@@ -58,3 +71,6 @@ fn encode(collector: Box<dyn Collector>, format: Format) -> String {
         Format::Classic => classic::from_openmetrics(&openmetrics),
     }
 }
+
+#[cfg(test)]
+mod tests;

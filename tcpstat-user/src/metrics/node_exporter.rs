@@ -8,7 +8,7 @@ use std::fmt;
 
 use prometheus_client::{collector::Collector, encoding::DescriptorEncoder};
 
-use super::{Values, family_writer::FamilyWriter, names};
+use super::{Values, family_writer::FamilyWriter, groups::Groups, names};
 use crate::states::{Family, State, state_word};
 
 /// Each value of the label `state`, with its sample.
@@ -39,6 +39,6 @@ impl ConnectionStates {
 
 impl Collector for ConnectionStates {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        self.write(&mut FamilyWriter { encoder })
+        self.write(&mut FamilyWriter { encoder, groups: Groups::ALL })
     }
 }

@@ -28,8 +28,18 @@ pub struct Values {
     pub process: Option<ProcessStatus>,
     /// The scopes of each kind that is counted.
     pub scopes: Vec<Scopes>,
-    /// Whether `node_tcp_connection_states` is written too.
+    /// Which metrics of other exporters are written too.
+    pub compat: Compat,
+}
+
+/// The metrics of other exporters that existing dashboards use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Compat {
+    /// `node_tcp_connection_states`.
     pub node_exporter: bool,
+    /// `container_network_tcp_usage_total` and `container_network_tcp6_usage_total`, of the network namespaces of
+    /// pods and containers.
+    pub cadvisor: bool,
 }
 
 /// The values that exist only while a program counts.
@@ -72,7 +82,7 @@ pub struct SnapshotValues {
 
 impl Values {
     /// The values of `scrape`, which was read with `published`.
-    pub(crate) fn new(published: &Published, scrape: Scrape, node_exporter: bool) -> Self {
+    pub(crate) fn new(published: &Published, scrape: Scrape, compat: Compat) -> Self {
         let Scrape { connections, transitions, sockstat, process, scopes, suspicious: _ } = scrape;
         let tracer = published.live.as_ref().zip(transitions);
         let interval = published.snapshot_interval;
@@ -85,7 +95,7 @@ impl Values {
             sockstat,
             process,
             scopes,
-            node_exporter,
+            compat,
         }
     }
 }

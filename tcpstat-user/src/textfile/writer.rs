@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     history::Moment,
-    metrics::Values,
+    metrics::{Compat, Values},
     procfs::Procfs,
     tracker::{Nudge, Published},
 };
@@ -62,7 +62,8 @@ impl Writer {
                 if scrape.suspicious {
                     nudge.check();
                 }
-                let text = Values::new(&published, scrape, true).encode_node_exporter();
+                let values = Values::new(&published, scrape, Compat::default());
+                let text = values.encode_node_exporter();
                 text.map(|text| write(&textfile, &text, own)).transpose()
             };
             match self.wait_for(write, "is being written").await {

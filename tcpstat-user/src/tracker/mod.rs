@@ -11,14 +11,18 @@
 
 mod active_tracer;
 mod budget;
+mod finder;
 mod health;
 mod iterator;
 mod namespace;
+mod netns_choice;
+mod others;
 mod own_scopes;
 mod pace;
 mod programs;
 mod published;
 mod reader;
+mod roots;
 mod rows;
 mod schedule;
 mod scopes;
@@ -28,6 +32,7 @@ mod sources;
 mod task;
 
 use std::{
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -40,7 +45,9 @@ use std::{
 use thiserror::Error;
 use tokio::sync::watch;
 
+pub(crate) use finder::{NetnsCount, count_netns};
 pub use health::{Health, Reason};
+pub(crate) use netns_choice::NetnsChoice;
 pub(crate) use own_scopes::{OwnScopes, PublishedScopes};
 pub(crate) use pace::SourceChoice;
 pub(crate) use published::{LastSnapshot, Live, Published};
@@ -67,6 +74,12 @@ pub(crate) struct Tracker {
     pub(crate) source: SourceChoice,
     /// Configured time between two snapshots.
     pub(crate) snapshot_interval: Duration,
+    /// The network namespaces to count.
+    pub(crate) netns: NetnsChoice,
+    /// A directory with a directory for each Kubernetes pod, for the names of namespaces.
+    pub(crate) pods: PathBuf,
+    /// Maximum number of scopes of a kind.
+    pub(crate) scopes_max: u32,
     /// Which scopes of the own namespace the tracer counts; `None` for none.
     pub(crate) own_scopes: Option<OwnScopes>,
 }

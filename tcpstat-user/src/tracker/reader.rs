@@ -2,11 +2,11 @@
 
 use std::{thread, time::Duration};
 
-use tracing::{debug, warn};
+use tracing::warn;
 
 use super::{
     Files, LastSnapshot, OwnScopes, PublishedScopes, Snapshot, SnapshotError,
-    own_scopes::TracedScopes, sources::Sources,
+    own_scopes::TracedScopes, roots::Roots, sources::Sources,
 };
 use crate::{
     kernel::{Counters, Slot, Tracer},
@@ -14,7 +14,7 @@ use crate::{
         audit::{RewoundSnapshot, World},
         sockstat_sample::SockstatSample,
     },
-    procfs::{Limits, Procfs, ProcfsError, Sockstat},
+    procfs::{Limits, Sockstat},
 };
 
 /// Time between two samples or snapshots that confirm each other.
@@ -28,6 +28,10 @@ pub(super) struct Reader {
     sources: Sources,
     last: Option<LastSnapshot>,
     errors: u64,
+    /// sockstat `tw` when it was last read.
+    tw: Option<u64>,
+    /// Whether the metrics show the limits of the namespace.
+    shows_limits: bool,
     /// Whether a row that did not parse was logged, which happens once.
     broken_row_logged: bool,
     /// The scopes of the namespace that are counted.
@@ -35,8 +39,16 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    pub(super) fn new(sources: Sources) -> Self {
-        Self { sources, last: None, errors: 0, broken_row_logged: false, scopes: None }
+    pub(super) fn new(sources: Sources, shows_limits: bool) -> Self {
+        Self {
+            sources,
+            last: None,
+            errors: 0,
+            tw: None,
+            shows_limits,
+            broken_row_logged: false,
+            scopes: None,
+        }
     }
 
     /// The same, with these scopes of the namespace.
@@ -64,9 +76,14 @@ impl Reader {
         self.scopes.as_ref()?.publication()
     }
 
-    /// The procfs that lists the namespace.
-    pub(super) fn procfs(&self) -> &Procfs {
-        self.sources.procfs()
+    /// The directories that list the namespace.
+    pub(super) fn roots(&self) -> &Roots {
+        self.sources.roots()
+    }
+
+    /// Lists the same namespace by these directories from now on.
+    pub(super) fn set_roots(&mut self, roots: Roots) {
+        self.sources.set_roots(roots);
     }
 
     /// The time between two snapshots.
@@ -89,6 +106,11 @@ impl Reader {
         self.errors
     }
 
+    /// sockstat `tw` when a sample last read it, else the mini-sockets of the last snapshot.
+    pub(super) fn tw(&self) -> Option<u64> {
+        self.tw.or_else(|| self.last.as_ref().map(|last| last.tally.minis()))
+    }
+
     /// Takes a snapshot without an event log.
     ///
     /// # Errors
@@ -99,9 +121,9 @@ impl Reader {
         Ok(())
     }
 
-    /// The reader with the tracer that counts in its namespace.
-    pub(super) fn traced<'a>(&'a mut self, tracer: &'a mut Tracer) -> TracedReader<'a> {
-        TracedReader { reader: self, tracer }
+    /// The reader with the tracer that counts its namespace in `slot`.
+    pub(super) fn traced<'a>(&'a mut self, tracer: &'a mut Tracer, slot: Slot) -> TracedReader<'a> {
+        TracedReader { reader: self, tracer, slot }
     }
 
     fn record(&mut self, snapshot: &Snapshot) {
@@ -118,7 +140,7 @@ impl Reader {
             tally: snapshot.tally,
             finished: snapshot.finished,
             duration: snapshot.duration,
-            limits: limits(self.procfs()),
+            limits: if self.shows_limits { self.roots().limits() } else { Limits::default() },
         });
     }
 }
@@ -127,6 +149,7 @@ impl Reader {
 pub(super) struct TracedReader<'a> {
     reader: &'a mut Reader,
     tracer: &'a mut Tracer,
+    slot: Slot,
 }
 
 impl World for TracedReader<'_> {
@@ -136,14 +159,15 @@ impl World for TracedReader<'_> {
         let Reader { sources, errors, scopes, .. } = &mut *self.reader;
         // While another tracer is seeded the scopes are still those of the current one.
         let is_current = scopes.as_mut().is_some_and(|scopes| scopes.is_of(self.tracer));
-        let mut scopes = scopes.as_mut().filter(|_| is_current);
-        let Tracer { log, hooks, scopes: maps, .. } = &mut *self.tracer;
-        let counted = scopes.as_ref().zip(maps.as_ref());
-        let counted = counted.map(|(scopes, maps)| (maps, scopes.port_set()));
-        let (snapshot, rewound, rewound_scopes) =
-            sources.rewound_snapshot(log, *hooks, counted).inspect_err(|_| *errors += 1)?;
+        let scopes = scopes.as_mut().filter(|_| is_current);
+        let ports = scopes.as_ref().map(|scopes| scopes.port_set());
+        // The own namespace is the one that is expected to have the most transitions.
+        let listed_first = self.slot != Slot::OWN;
+        let (snapshot, rewound, rewound_scopes) = sources
+            .rewound_snapshot(self.tracer, self.slot, listed_first, ports)
+            .inspect_err(|_| *errors += 1)?;
         if let (Some(scopes), Some(maps), Some(rewound)) =
-            (&mut scopes, maps.as_mut(), rewound_scopes)
+            (scopes, &mut self.tracer.scopes, rewound_scopes)
         {
             scopes.seed(maps, &rewound);
         }
@@ -153,7 +177,7 @@ impl World for TracedReader<'_> {
 
     /// During churn it takes some tries until no transition happens meanwhile.
     fn sample(&mut self) -> SockstatSample {
-        let take = || sample(&self.tracer.counters, self.reader.procfs()).0;
+        let take = || sample(&self.tracer.counters, self.slot, self.reader.roots()).0;
         let mut taken = take();
         for _ in 1..SAMPLE_TRIES {
             if taken.before == taken.after {
@@ -161,6 +185,7 @@ impl World for TracedReader<'_> {
             }
             taken = take();
         }
+        self.reader.tw = taken.tw;
         taken
     }
 
@@ -172,22 +197,12 @@ impl World for TracedReader<'_> {
 /// Reads sockstat between two readings of the counters. Only sockstat takes system calls.
 pub(super) fn sample(
     counters: &Counters,
+    slot: Slot,
     files: &impl Files,
 ) -> (SockstatSample, Option<Sockstat>) {
-    let before = counters.read(Slot::OWN);
+    let before = counters.read(slot);
     let sockstat = files.sockstat();
     let inuse = sockstat.map(|sockstat| sockstat.inuse);
     let tw = sockstat.map(|sockstat| sockstat.tw);
-    (SockstatSample { before, inuse, tw, after: counters.read(Slot::OWN) }, sockstat)
-}
-
-/// The limits that can be read. A folder that only looks like a procfs has none.
-fn limits(procfs: &Procfs) -> Limits {
-    let known = |limit: Result<u64, ProcfsError>| {
-        limit.inspect_err(|error| debug!(%error, "a limit is unknown")).ok()
-    };
-    Limits {
-        time_wait: known(procfs.time_wait_limit()),
-        ephemeral_ports: known(procfs.ephemeral_ports()),
-    }
+    (SockstatSample { before, inuse, tw, after: counters.read(slot) }, sockstat)
 }

@@ -18,10 +18,10 @@ use super::{
 };
 use crate::{
     history::Moment,
-    kernel::{EventLog, IterError, ScopeMaps, Slot, SocketIterator},
+    kernel::{Counters, EventLog, IterError, ScopeMaps, Slot, SocketIterator},
     ledger::{
         audit::RewoundSnapshot,
-        rewind::{PortSet, Rewind, ScopedEvents, ScopedRows},
+        rewind::{ByTuple, PortSet, Rewind, ScopedEvents, ScopedRows},
     },
     procfs::{Procfs, ProcfsError},
     snapshot::{SnapshotSource, Tally},
@@ -67,7 +67,7 @@ pub(crate) fn take_by_iterator(iterator: &mut SocketIterator) -> Result<Snapshot
 ///
 /// # Errors
 /// That of `list`.
-fn unlogged<E>(
+pub(super) fn unlogged<E>(
     source: SnapshotSource,
     list: impl FnOnce(&mut Rows) -> Result<(), E>,
 ) -> Result<Snapshot, E> {
@@ -83,7 +83,8 @@ pub(super) type CountedScopes<'a> = (&'a ScopeMaps, Arc<PortSet>);
 /// A snapshot, what the ledger is compared with, and the same for scopes.
 pub(super) type Rewound = (Snapshot, RewoundSnapshot, Option<RewoundScopes>);
 
-/// Adds up the rows that `list` passes on, and rewinds them to the moment when `log` opened.
+/// Adds up the rows that `list` passes on, and rewinds them to the moment when `log` opened for
+/// `slot`.
 ///
 /// Meanwhile a second thread empties the log: a single read(2) of an empty table keeps the kernel busy for
 /// tens of milliseconds, in which a busy host fills any buffer.
@@ -93,6 +94,7 @@ pub(super) type Rewound = (Snapshot, RewoundSnapshot, Option<RewoundScopes>);
 pub(super) fn logged<R: Rewind, E: Into<SnapshotError>>(
     source: SnapshotSource,
     log: &mut EventLog,
+    slot: Slot,
     hooks: Hooks,
     scopes: Option<CountedScopes<'_>>,
     list: impl FnOnce(&mut LoggedRows<R>) -> Result<(), E>,
@@ -100,7 +102,7 @@ pub(super) fn logged<R: Rewind, E: Into<SnapshotError>>(
     let started = Instant::now();
     let (maps, ports) = scopes.unzip();
     let scope_bank = maps.map(ScopeMaps::logged_bank);
-    let mut log = log.open(Slot::OWN)?;
+    let mut log = log.open(slot)?;
     let cut = log.cut().clone();
     let scope_cut = maps.zip(scope_bank).map(|(maps, bank)| maps.cut(bank));
     let mut logged = LoggedRows::new(hooks, ports.map(ScopedRows::new));
@@ -151,6 +153,31 @@ pub(super) fn logged<R: Rewind, E: Into<SnapshotError>>(
     let (source_word, doubts) = (source.word(), rewound.at_cut.doubts);
     debug!(source = source_word, rows = rows.tally.rows, doubts, log = ?closed, "took a snapshot");
     Ok((rows.finish(source, started), rewound, scopes))
+}
+
+/// Adds up the rows that `list` passes on, if no transition is counted in `slot` meanwhile: then they show the
+/// sockets at one moment, as a rewound snapshot does. Without an event log, so it costs less than [`logged`].
+/// Gives `None` after a transition.
+///
+/// # Errors
+/// That of `list`.
+pub(super) fn undisturbed<E: Into<SnapshotError>>(
+    counters: &Counters,
+    slot: Slot,
+    hooks: Hooks,
+    list: impl FnOnce(&mut LoggedRows<ByTuple>) -> Result<(), E>,
+) -> Result<Option<(Snapshot, RewoundSnapshot)>, SnapshotError> {
+    let started = Instant::now();
+    let cut = counters.read(slot);
+    let mut logged = LoggedRows::new(hooks, None);
+    list(&mut logged).map_err(Into::into)?;
+    if counters.read(slot) != cut {
+        return Ok(None);
+    }
+    let LoggedRows { rows, rewind, .. } = logged;
+    let at_cut = rewind.at_cut();
+    let rewound = RewoundSnapshot { tally: rows.tally, cut, at_cut, log_complete: true };
+    Ok(Some((rows.finish(SnapshotSource::Procfs, started), rewound)))
 }
 
 /// In this time a host with ten million events a second fills a third of the log's buffer.

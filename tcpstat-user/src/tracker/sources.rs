@@ -1,7 +1,7 @@
 //! The two sources of snapshots: /proc/net/tcp and the BPF iterator. If one fails, the other one takes the
 //! snapshot.
 
-use std::{io, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use thiserror::Error;
 use tracing::{info, warn};
@@ -10,19 +10,23 @@ use super::{
     Snapshot,
     iterator::LazyIterator,
     pace::{Pace, SourceChoice},
-    snapshot::{CountedScopes, Rewound, logged, take, take_by_iterator},
+    roots::Roots,
+    rows::LoggedRows,
+    snapshot::{Rewound, logged, take_by_iterator, undisturbed, unlogged},
 };
 use crate::{
-    kernel::{EventLog, IterError, LogError, SocketIterator, release_memory},
-    ledger::rewind::{ByAddress, ByTuple},
-    procfs::{Procfs, ProcfsError},
+    kernel::{IterError, LogError, Slot, SocketIterator, Tracer, release_memory},
+    ledger::rewind::{ByAddress, ByTuple, PortSet},
+    procfs::ProcfsError,
     snapshot::SnapshotSource,
-    states::Hooks,
 };
 
 /// Why a snapshot failed.
 #[derive(Debug, Error)]
 pub(crate) enum SnapshotError {
+    /// No process is in the network namespace, so no file lists its sockets.
+    #[error("no process is in the network namespace")]
+    NoProcess,
     /// /proc/net/tcp cannot be read.
     #[error(transparent)]
     Procfs(#[from] ProcfsError),
@@ -54,7 +58,11 @@ impl SnapshotError {
     /// Whether the other source may succeed.
     fn is_of_source(&self) -> bool {
         match self {
-            Self::Procfs(_) | Self::Iter(_) | Self::Refused(_) | Self::Both { .. } => true,
+            Self::NoProcess
+            | Self::Procfs(_)
+            | Self::Iter(_)
+            | Self::Refused(_)
+            | Self::Both { .. } => true,
             Self::Log(_) | Self::Thread(_) => false,
         }
     }
@@ -65,8 +73,8 @@ const MANY_ROWS: u64 = 50_000;
 
 /// Both sources, and which of them is used.
 pub(super) struct Sources {
-    procfs: Procfs,
-    /// `None` if the iterator would list another network namespace than `procfs`.
+    roots: Roots,
+    /// `None` if the iterator would list another network namespace.
     iterator: Option<LazyIterator>,
     /// Whether the last attempt with procfs failed, which is logged once.
     procfs_failed: bool,
@@ -79,22 +87,22 @@ pub(super) struct Sources {
 
 /// A source that can be read.
 enum Source<'a> {
-    Procfs(&'a Procfs),
+    Procfs(&'a Roots),
     Iterator(&'a mut SocketIterator),
 }
 
 impl Sources {
     /// `traced`: see [`Pace::new`].
     pub(super) fn new(
-        procfs: Procfs,
+        roots: Roots,
         choice: SourceChoice,
         interval: Duration,
         traced: bool,
     ) -> Self {
         let iterator =
-            procfs.lists_own_namespace().then(|| LazyIterator::new(choice == SourceChoice::Iter));
+            roots.list_own_namespace().then(|| LazyIterator::new(choice == SourceChoice::Iter));
         let pace = Pace::new(choice, interval, traced);
-        Self { procfs, iterator, procfs_failed: false, pace, rows: 0, cgroups: false }
+        Self { roots, iterator, procfs_failed: false, pace, rows: 0, cgroups: false }
     }
 
     /// Prefers the iterator from now on, and lets its rows have cgroups.
@@ -105,8 +113,13 @@ impl Sources {
         }
     }
 
-    pub(super) fn procfs(&self) -> &Procfs {
-        &self.procfs
+    pub(super) fn roots(&self) -> &Roots {
+        &self.roots
+    }
+
+    /// Lists the same namespace by these directories from now on.
+    pub(super) fn set_roots(&mut self, roots: Roots) {
+        self.roots = roots;
     }
 
     /// The time between two snapshots.
@@ -120,34 +133,51 @@ impl Sources {
     /// [`SnapshotError`], if no source works.
     pub(super) fn snapshot(&mut self) -> Result<Snapshot, SnapshotError> {
         let snapshot = self.by_either(|source| match source {
-            Source::Procfs(procfs) => Ok(take(procfs)?),
+            Source::Procfs(roots) => {
+                unlogged(SnapshotSource::Procfs, |rows| roots.each_socket(rows))
+            }
             Source::Iterator(iterator) => Ok(take_by_iterator(iterator)?),
         })?;
         self.record(&snapshot);
         Ok(snapshot)
     }
 
-    /// Takes a snapshot, and rewinds it to the moment when `log` opened. `hooks` are the hooks that count, `scopes`
-    /// the counters of scopes and the ports that are counted.
+    /// Takes a snapshot, and rewinds it to the moment when the event log opened for `slot`. If `listed_first`, it
+    /// first tries whether no transition is counted while procfs lists the sockets: that needs no log. `ports` are
+    /// those that are counted, if scopes are.
     ///
     /// # Errors
     /// [`SnapshotError`], if no source works or the log fails.
     pub(super) fn rewound_snapshot(
         &mut self,
-        log: &mut EventLog,
-        hooks: Hooks,
-        scopes: Option<CountedScopes<'_>>,
+        tracer: &mut Tracer,
+        slot: Slot,
+        listed_first: bool,
+        ports: Option<Arc<PortSet>>,
     ) -> Result<Rewound, SnapshotError> {
+        let hooks = tracer.hooks;
+        if listed_first {
+            let list = |rows: &mut LoggedRows<ByTuple>| {
+                self.roots.each_counted_socket(rows, |logged| logged.rows.tally.sockets())
+            };
+            if let Some((snapshot, rewound)) = undisturbed(&tracer.counters, slot, hooks, list)? {
+                self.record(&snapshot);
+                return Ok((snapshot, rewound, None));
+            }
+        }
+        let Tracer { log, scopes, .. } = tracer;
         let rewound = self.by_either(|source| {
-            let scopes = scopes.clone();
+            let scopes = scopes.as_ref().zip(ports.clone());
             match source {
-                Source::Procfs(procfs) => {
-                    logged::<ByTuple, _>(SnapshotSource::Procfs, log, hooks, scopes, |rows| {
-                        procfs.each_socket(rows)
+                Source::Procfs(roots) => {
+                    let source = SnapshotSource::Procfs;
+                    logged::<ByTuple, _>(source, log, slot, hooks, scopes, |rows| {
+                        roots.each_socket(rows)
                     })
                 }
                 Source::Iterator(iterator) => {
-                    logged::<ByAddress, _>(SnapshotSource::Iter, log, hooks, scopes, |rows| {
+                    let source = SnapshotSource::Iter;
+                    logged::<ByAddress, _>(source, log, slot, hooks, scopes, |rows| {
                         iterator.each_socket(rows)
                     })
                 }
@@ -198,14 +228,14 @@ impl Sources {
 
     /// The number of sockets according to sockstat; if it cannot be read, that of the last snapshot.
     fn sockets(&self) -> u64 {
-        self.procfs.sockstat().map_or(self.rows, |count| count.inuse.total() + count.tw)
+        self.roots.read_sockstat().map_or(self.rows, |count| count.inuse.total() + count.tw)
     }
 
     fn by_procfs<T>(
         &mut self,
         list: &mut impl FnMut(Source<'_>) -> Result<T, SnapshotError>,
     ) -> Result<T, SnapshotError> {
-        let listed = list(Source::Procfs(&self.procfs))?;
+        let listed = list(Source::Procfs(&self.roots))?;
         if std::mem::take(&mut self.procfs_failed) {
             info!("taking snapshots from /proc again");
         }

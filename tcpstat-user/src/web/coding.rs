@@ -66,6 +66,11 @@ impl Coded {
             Self { bytes, coding: Coding::Identity }
         }
     }
+
+    #[cfg(test)]
+    pub(super) fn text(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 impl IntoResponse for Coded {

@@ -4,6 +4,7 @@ mod accept;
 mod api;
 mod assets;
 mod coding;
+mod filter;
 mod listen;
 mod listen_address;
 mod page;
@@ -19,7 +20,7 @@ use std::{ffi::OsStr, sync::Arc};
 use axum::{
     Extension, Router,
     extract::State,
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, StatusCode, Uri, header},
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -32,6 +33,7 @@ pub(crate) use listen::bind;
 pub(crate) use listen_address::ListenAddress;
 use page::Page;
 pub(crate) use recorder::{Recorder, Recording};
+use scrape_requests::Wanted;
 pub(crate) use scrapes::{ScrapeSource, Scrapes};
 use server::Connection;
 pub(crate) use server::{Server, raise_descriptor_limit};
@@ -94,11 +96,17 @@ fn host() -> String {
 async fn metrics(
     State(app): State<Arc<AppState>>,
     Extension(connection): Extension<Arc<Connection>>,
+    uri: Uri,
     headers: HeaderMap,
 ) -> Response {
+    let groups = match filter::groups(&uri) {
+        Ok(groups) => groups,
+        Err(error) => return (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
+    };
     let format = accept::format(headers.get_all(header::ACCEPT));
     let coding = Coding::accepted(&headers);
-    let exposition = app.scrapes.exposition(format, coding, connection.is_alone()).await;
+    let wanted = Wanted { format, groups, coding };
+    let exposition = app.scrapes.exposition(wanted, connection.is_alone()).await;
     let Some(body) = exposition else {
         let line = "the numbers cannot be read at the moment: the log gives the reason\n";
         return (StatusCode::SERVICE_UNAVAILABLE, line).into_response();

@@ -28,7 +28,7 @@ pub(super) fn unknown<'a>(
 
 /// Whether `text` is the metric `name`; of a counter, a text format appends `_total`.
 fn is(text: &str, name: &str) -> bool {
-    text.strip_suffix("_total").unwrap_or(text) == name
+    text == name || text.strip_suffix("_total") == Some(name)
 }
 
 /// The metrics that stand in backquotes. A name with a colon is that of a recording rule, one that ends in `_`
@@ -42,7 +42,9 @@ fn named(document: &Document) -> impl Iterator<Item = (usize, &str)> {
 }
 
 fn is_metric(word: &str) -> bool {
-    ["tcpstat_", "node_tcp_", "process_"].iter().any(|prefix| word.starts_with(prefix))
+    ["tcpstat_", "node_tcp_", "container_network_", "process_"]
+        .iter()
+        .any(|prefix| word.starts_with(prefix))
         && !word.contains(':')
         && !word.ends_with('_')
         && !CRATES.contains(&word)
@@ -54,8 +56,10 @@ mod tests {
 
     #[test]
     fn a_metric_that_is_not_described_and_one_that_is_not_exported_are_named() {
-        let names = ["tcpstat_connections", "tcpstat_transitions"].map(str::to_owned);
-        let text = "# One\n\n`tcpstat_connections`, `sum(tcpstat_gone{x=\"1\"})`\n\n\
+        let names = ["tcpstat_connections", "tcpstat_transitions", "container_network_total"];
+        let names = names.map(str::to_owned);
+        let text = "# One\n\n`tcpstat_connections`, `sum(tcpstat_gone{x=\"1\"})`, \
+            `container_network_total`\n\n\
             `job:tcpstat_gone:sum`, `process_*`, `tcpstat_ebpf`, tcpstat_transitions\n";
         let document = Document::parse(text);
         let found: Vec<_> = unknown(&names, &document).collect();

@@ -51,8 +51,6 @@ pub(super) struct CgroupScope {
 const MAX_OVERFLOWED: usize = 10_000;
 /// Ids without sockets are forgotten when there are more.
 const MANY_IDS: usize = 2_000;
-/// For each id that is forgotten the programs that run are waited for.
-const FORGOTTEN_AT_ONCE: usize = 16;
 
 impl Cgroups {
     pub(super) fn new(
@@ -265,16 +263,17 @@ impl Cgroups {
             .iter()
             .filter(|(id, place)| !snapshot.cgroups.contains_key(id) && is_gone(id, place))
             .map(|(&id, _)| id)
-            .take(FORGOTTEN_AT_ONCE)
             .collect();
+        if gone.is_empty() && self.scopes.len() == exists.len() {
+            return;
+        }
+        if let (_, Some(error)) = slots.retire(&gone) {
+            debug!(%error, "cgroups");
+            return;
+        }
         for id in gone {
-            match slots.retire(id) {
-                Ok(_) => {
-                    self.places.remove(&id);
-                    self.paths.remove(&id);
-                }
-                Err(error) => debug!(%error, id, "a cgroup"),
-            }
+            self.places.remove(&id);
+            self.paths.remove(&id);
         }
         let used: HashSet<_> = self.places.values().flatten().cloned().collect();
         let counters = Arc::clone(&maps.counters);

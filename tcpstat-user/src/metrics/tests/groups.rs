@@ -1,0 +1,96 @@
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::metrics::{Group, Groups};
+
+fn of(groups: Groups, format: Format) -> String {
+    Arc::new(everything()).encode_groups(format, groups)
+}
+
+/// The families that a text describes, in its order.
+fn families(text: &str) -> Vec<&str> {
+    text.lines().filter_map(described).collect()
+}
+
+#[test]
+fn each_metric_is_in_one_group() {
+    let all = of(Groups::ALL, Format::Classic);
+    let each = Group::ALL.map(|group| of(Groups::NONE.with(group), Format::Classic));
+    for (group, text) in Group::ALL.into_iter().zip(&each) {
+        assert!(!text.is_empty(), "{}", group.word());
+    }
+    let mut lines: Vec<_> = all.lines().collect();
+    let mut of_groups: Vec<_> = each.iter().flat_map(|text| text.lines()).collect();
+    lines.sort_unstable();
+    of_groups.sort_unstable();
+    assert_eq!(lines, of_groups);
+}
+
+/// Otherwise the tests here would not notice a metric without a group.
+#[test]
+fn the_values_of_these_tests_have_every_metric() {
+    let text = of(Groups::ALL, Format::OpenMetrics);
+    let prefixes = ["tcpstat_", "node_tcp_", "process_", "container_"];
+    let names = include_str!("../names.rs").split('"').skip(1).step_by(2);
+    let names: BTreeSet<_> =
+        names.filter(|name| prefixes.iter().any(|prefix| name.starts_with(prefix))).collect();
+    assert_eq!(families(&text).into_iter().collect::<BTreeSet<_>>(), names);
+}
+
+#[test]
+fn to_exclude_groups_leaves_all_others() {
+    let excluded = Groups::NONE.with(Group::Process).with(Group::Netns);
+    let text = of(excluded.others(), Format::Classic);
+    let left = families(&text);
+    assert!(left.contains(&"tcpstat_connections") && left.contains(&"tcpstat_cgroup_connections"));
+    assert!(!left.iter().any(|name| name.starts_with("process_") || name.contains("netns")));
+}
+
+#[test]
+fn no_group_gives_a_valid_text_without_samples() {
+    assert_eq!(of(Groups::NONE, Format::Classic), "");
+    assert_eq!(of(Groups::NONE, Format::OpenMetrics), "# EOF\n");
+}
+
+#[test]
+fn each_family_is_described_once_and_its_samples_follow() {
+    for format in [Format::Classic, Format::OpenMetrics] {
+        let text = of(Groups::ALL, format);
+        let names = families(&text);
+        assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len(), "{names:?}");
+        let mut current = "";
+        for line in text.lines() {
+            current = described(line).unwrap_or(current);
+            if !line.starts_with('#') {
+                let name = line.split(['{', ' ']).next().unwrap();
+                let of_family =
+                    name.strip_prefix(current).is_some_and(|end| end.is_empty() || end == "_total");
+                assert!(of_family, "{line} follows {current}");
+            }
+        }
+    }
+}
+
+#[test]
+fn no_series_is_written_twice() {
+    let text = of(Groups::ALL, Format::Classic);
+    let samples = text.lines().filter(|line| !line.starts_with('#'));
+    let series: Vec<_> = samples.filter_map(|line| line.rsplit_once(' ')).collect();
+    let different: BTreeSet<_> = series.iter().map(|(series, _)| series).collect();
+    assert_eq!(different.len(), series.len());
+}
+
+/// The table of groups in the documentation has a row for each group, with the beginnings or the names of its
+/// metrics.
+#[test]
+fn the_documentation_has_each_group_with_its_metrics() {
+    let page = include_str!("../../../docs/metrics.md");
+    for group in Group::ALL {
+        let text = of(Groups::NONE.with(group), Format::Classic);
+        let start = format!("| `{}` | ", group.word());
+        let row = page.lines().find_map(|line| line.strip_prefix(&start));
+        let row = row.unwrap_or_else(|| panic!("no row begins with {start}"));
+        let documented: BTreeSet<_> = row.split('`').skip(1).step_by(2).collect();
+        assert_eq!(families(&text).into_iter().collect::<BTreeSet<_>>(), documented, "{start}");
+    }
+}

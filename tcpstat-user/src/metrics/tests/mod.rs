@@ -1,0 +1,140 @@
+//! What the exposition has: of scopes, of cAdvisor's metrics, and of each group.
+
+mod cadvisor;
+mod groups;
+mod scopes;
+
+use std::{sync::Arc, time::Duration};
+
+use super::{Compat, Format, SnapshotValues, TracerValues, Values};
+use crate::{
+    history::Moment,
+    procfs::{Limits, ProcessStatus, Sockstat},
+    scopes::{NetnsKind, NetnsName},
+    snapshot::Tally,
+    states::{Family, PerFamily, PerState, State},
+    tracker::{Health, NetnsDetails, Scope, ScopeKind, Scopes},
+    transitions::Transitions,
+};
+
+const AT: Moment = Moment { unix_ms: 1_800_000_000_250, uptime_ms: 60_000 };
+
+/// Two sockets over IPv4 and three over IPv6 in ESTABLISHED, one over IPv6 in TIME_WAIT.
+fn connections() -> PerState<u64> {
+    let mut connections = PerState::default();
+    connections[(Family::Ipv4, State::Established)] = 2;
+    connections[(Family::Ipv6, State::Established)] = 3;
+    connections[(Family::Ipv6, State::TimeWait)] = 1;
+    connections
+}
+
+/// Four accepted connections, three of them over IPv6.
+fn transitions() -> Transitions {
+    let mut transitions = Transitions::default();
+    transitions.add(Family::Ipv4, State::SynRecv, State::Established, 1);
+    transitions.add(Family::Ipv6, State::SynRecv, State::Established, 3);
+    transitions
+}
+
+fn scope(name: &str) -> Scope {
+    Scope {
+        name: name.into(),
+        connections: Some(connections()),
+        transitions: Some(transitions()),
+        netns: None,
+    }
+}
+
+fn scopes(kind: ScopeKind, scopes: Vec<Scope>) -> Scopes {
+    Scopes { kind, scopes, overflow: 0, hidden: 0 }
+}
+
+fn namespace(name: &str, labels: NetnsName) -> Scope {
+    let netns = NetnsDetails {
+        name: Some(Arc::new(labels)),
+        consistent: Some(true),
+        snapshot_finished: Some(AT),
+    };
+    Scope { netns: Some(netns), ..scope(name) }
+}
+
+fn pod() -> NetnsName {
+    NetnsName {
+        kind: NetnsKind::Pod,
+        name: "shop/web-0".into(),
+        namespace: "shop".into(),
+        pod: "web-0".into(),
+        pod_uid: "0a1b".into(),
+        cgroup: "/kubepods/pod0a1b".into(),
+        ..NetnsName::host(4_026_532_000)
+    }
+}
+
+fn container(cgroup: &str) -> NetnsName {
+    NetnsName {
+        kind: NetnsKind::Container,
+        name: "3f2a".into(),
+        container: "3f2a9c".into(),
+        cgroup: cgroup.into(),
+        ..NetnsName::host(4_026_532_001)
+    }
+}
+
+/// Values with every metric.
+fn everything() -> Values {
+    let host = namespace("host", NetnsName::host(4_026_531_840));
+    let namespaces = vec![host, namespace("shop/web-0", pod())];
+    Values {
+        connections: Some(connections()),
+        tracer: Some(TracerValues {
+            program: "tp_btf",
+            hooks: "none",
+            transitions: transitions(),
+            drift: PerState::default(),
+            corrections: PerState::default(),
+            events_missed: 0,
+            tracer_changes: 0,
+            health: Health { last_agreement: Some(AT), ..Health::default() },
+        }),
+        snapshot: Some(SnapshotValues {
+            source: "procfs",
+            tally: Tally::default(),
+            finished: AT,
+            duration: Duration::from_millis(31),
+            interval: Duration::from_secs(15),
+            limits: Limits { time_wait: Some(131_072), ephemeral_ports: Some(28_232) },
+        }),
+        snapshot_errors: 0,
+        sockstat: Some(Sockstat { inuse: PerFamily([451, 12]), tw: 1_000 }),
+        process: Some(ProcessStatus {
+            cpu_seconds: 0.5,
+            resident_bytes: 4096,
+            virtual_bytes: 8192,
+            start_time_seconds: 1.0,
+            open_fds: 9,
+            max_fds: Some(1024),
+        }),
+        scopes: vec![
+            scopes(ScopeKind::Netns, namespaces),
+            scopes(ScopeKind::Cgroup, vec![scope("none"), scope("/system.slice/ssh.service")]),
+            scopes(ScopeKind::Port, vec![scope("443"), scope("other")]),
+        ],
+        compat: Compat { node_exporter: true, cadvisor: true },
+    }
+}
+
+/// The lines of the classic format that begin with `prefix`, or describe such a family.
+fn lines(values: Values, prefix: &str) -> Vec<String> {
+    let text = values.encode(Format::Classic);
+    let begins = |line: &&str| line.trim_start_matches("# TYPE ").starts_with(prefix);
+    text.lines().filter(begins).map(str::to_owned).collect()
+}
+
+fn with_scopes(scopes: Vec<Scopes>) -> Values {
+    Values { scopes, ..Values::default() }
+}
+
+/// The name of the family that a `# TYPE` line describes.
+fn described(line: &str) -> Option<&str> {
+    line.strip_prefix("# TYPE ")?.split(' ').next()
+}
