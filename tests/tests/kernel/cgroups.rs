@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::net::{TcpListener, TcpStream};
 
 use anyhow::{Context, Result, ensure};
+use tcpstat_tests::binary::tcpstat;
 use tcpstat_tests::cgroups::Cgroup;
 use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
-use tcpstat_tests::exporter::{Exporter, Options};
+use tcpstat_tests::exporter::Exporter;
 use tcpstat_tests::exposition::Scrape;
 use tcpstat_tests::harness::{Test, kernel_test};
 use tcpstat_tests::held::Addressing;
@@ -299,9 +300,7 @@ fn ports_work_with_snapshots_of_proc(_: &Namespace) -> Result<()> {
 
 fn a_port_that_the_kernel_chooses_is_refused(namespace: &Namespace) -> Result<()> {
     namespace.set_sysctl("net.ipv4.ip_local_port_range", "40000 40999")?;
-    let mut exporter = Options::default().args(["--ports=443,40001"]).spawn()?;
-    assert!(!exporter.wait_end()?.success());
-    let log = exporter.log();
+    let log = refusal(&["serve", "--ports=443,40001"])?;
     for words in ["--ports: ", "port 40001", "40000-40999", "ip_local_reserved_ports=40001"] {
         assert!(log.contains(words), "{words}: {log}");
     }
@@ -313,10 +312,15 @@ fn a_port_that_the_kernel_chooses_is_refused(namespace: &Namespace) -> Result<()
 }
 
 fn cgroups_need_the_iterator(_: &Namespace) -> Result<()> {
-    let args = ["--cgroups=*.service", "--snapshot=procfs"];
-    let mut exporter = Options::default().args(args).spawn()?;
-    assert!(!exporter.wait_end()?.success());
-    let log = exporter.log();
+    let args = ["serve", "--cgroups=*.service", "--snapshot=procfs"];
+    let log = refusal(&args)?;
     assert!(log.contains("--cgroups: /proc does not show cgroups"), "{log}");
     Ok(())
+}
+
+/// What a run with these arguments writes before it ends with an error.
+fn refusal(args: &[&str]) -> Result<String> {
+    let run = tcpstat(args)?;
+    ensure!(run.status.is_some_and(|status| status != 0), "{run:?}");
+    Ok(run.stderr)
 }
