@@ -1,7 +1,7 @@
 //! Writes families that have series for each scope, in either text format.
 //!
-//! Hundreds of scopes have ten thousand series. prometheus-client writes a sample in some twenty parts through a
-//! trait object; this writes what the samples of a scope share once, and then copies it.
+//! Hundreds of scopes have ten thousand series. prometheus-client writes each sample in some twenty parts through
+//! a trait object. This writer composes the name and the labels of a scope once, and copies them for each sample.
 
 use std::fmt::{self, Display, Write as _};
 
