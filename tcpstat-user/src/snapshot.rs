@@ -195,6 +195,11 @@ impl Tally {
         self.time_wait.total() + self.fin_wait2_mini.total()
     }
 
+    /// Full sockets and mini-sockets, which sockstat counts.
+    pub(crate) fn sockets(&self) -> u64 {
+        self.rows - self.requests.total()
+    }
+
     /// Sockets by state, as /proc/net/tcp shows them.
     #[must_use]
     pub fn connections(&self) -> PerState<u64> {

@@ -1,6 +1,6 @@
 //! The Prometheus text exposition format, as far as a scrape of tcpstat may use it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::iter::Peekable;
 use std::str::Chars;
 
@@ -32,6 +32,9 @@ impl Sample {
     }
 }
 
+/// What no two samples share: name and labels.
+type Series = (String, BTreeMap<String, String>);
+
 /// All samples of one scrape.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Scrape {
@@ -49,9 +52,9 @@ impl Scrape {
     /// # Errors
     /// Fails with the first line that is not valid, and if a sample appears twice.
     pub fn parse(text: &str) -> Result<Self> {
-        let mut scrape = Self::default();
+        let (mut scrape, mut seen) = (Self::default(), BTreeSet::new());
         for (number, line) in (1..).zip(text.lines()) {
-            scrape.parse_line(line).with_context(|| format!("line {number}: {line}"))?;
+            scrape.parse_line(line, &mut seen).with_context(|| format!("line {number}: {line}"))?;
         }
         Ok(scrape)
     }
@@ -106,7 +109,8 @@ impl Scrape {
             .collect()
     }
 
-    fn parse_line(&mut self, line: &str) -> Result<()> {
+    /// `seen` has the name and the labels of every sample before this line.
+    fn parse_line(&mut self, line: &str, seen: &mut BTreeSet<Series>) -> Result<()> {
         if let Some(comment) = line.strip_prefix('#') {
             let mut words = comment.trim_start().splitn(3, ' ');
             let (keyword, name, rest) = (words.next(), words.next(), words.next());
@@ -120,8 +124,8 @@ impl Scrape {
             ensure!(repeated.is_none(), "a second such comment for the same metric");
         } else if !line.trim().is_empty() {
             let sample = parse_sample(line)?;
-            let same = |other: &&Sample| other.name == sample.name && other.labels == sample.labels;
-            ensure!(!self.samples.iter().any(|other| same(&other)), "a sample appears twice");
+            let series = (sample.name.clone(), sample.labels.clone());
+            ensure!(seen.insert(series), "a sample appears twice");
             self.samples.push(sample);
         }
         Ok(())

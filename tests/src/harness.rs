@@ -16,6 +16,7 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 use crate::kernel_gate::{is_required, kernel_gate};
 use crate::netns::Namespace;
+use crate::resident;
 use crate::skip::Skip;
 
 /// Names the one test that this process runs.
@@ -83,6 +84,9 @@ pub fn run_in_turn(tests: Vec<Test>) -> ExitCode {
 }
 
 fn run_as(tests: Vec<Test>, arguments: impl FnOnce() -> Arguments) -> ExitCode {
+    if resident::is_asked_for() {
+        return resident::obey();
+    }
     if let Ok(name) = env::var(TEST_VARIABLE) {
         return run_here(&name, tests);
     }

@@ -61,6 +61,24 @@ impl Pairs {
         &self.pairs
     }
 
+    /// Closes the client of each, and returns the other ends, which are in CLOSE_WAIT then. The clients, without
+    /// a descriptor, stay in `FIN_WAIT2` for up to a minute. The listeners are closed too.
+    ///
+    /// # Errors
+    /// Fails when the end of a connection is not seen within [`DEADLINE`].
+    pub fn close_clients(mut self) -> Result<Vec<TcpStream>> {
+        self.listeners.clear();
+        let close_one = |(client, mut accepted): (TcpStream, TcpStream)| {
+            drop(client);
+            accepted.set_read_timeout(Some(DEADLINE))?;
+            match accepted.read(&mut [0]) {
+                Ok(0) => Ok(accepted),
+                other => bail!("the accepted side read {other:?} at the end of a connection"),
+            }
+        };
+        self.pairs.drain(..).map(close_one).collect()
+    }
+
     /// Closes them in order, the client first: leaves one `TIME_WAIT` each, and returns when every
     /// accepted side has seen the end. The listeners are closed too.
     ///
@@ -224,6 +242,11 @@ fn listen(family: Family) -> Result<TcpListener> {
         Family::Ipv6 => Ipv6Addr::LOCALHOST.into(),
     };
     TcpListener::bind((ip, 0)).with_context(|| format!("listen on {ip}"))
+}
+
+/// One connection, as (client, accepted); its listener is closed.
+pub(crate) fn connected_pair(family: Family) -> Result<(TcpStream, TcpStream)> {
+    connect(&listen(family)?)
 }
 
 fn connect(listener: &TcpListener) -> Result<(TcpStream, TcpStream)> {

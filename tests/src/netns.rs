@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc::{Sender, channel};
 use std::thread::{self, JoinHandle};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use nix::sched::{CloneFlags, setns, unshare};
 
 /// The namespace of the calling thread, not of its process (which is the main thread's).
@@ -89,21 +89,7 @@ impl Namespace {
     /// # Errors
     /// Fails with what `ip` said.
     pub fn ip(&self, commands: &[&str]) -> Result<()> {
-        let mut child = Command::new("ip")
-            .args(["-batch", "-"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .context("start `ip` (iproute2)")?;
-        let mut input = child.stdin.take().context("stdin of `ip`")?;
-        input.write_all(commands.join("\n").as_bytes())?;
-        drop(input);
-        let output = child.wait_with_output()?;
-        if !output.status.success() {
-            bail!("ip {commands:?}: {}", String::from_utf8_lossy(&output.stderr).trim());
-        }
-        Ok(())
+        ip(commands)
     }
 }
 
@@ -114,12 +100,48 @@ impl Drop for Namespace {
     }
 }
 
+/// As [`Namespace::ip`], in the network namespace of the calling thread.
+///
+/// # Errors
+/// Fails with what `ip` said.
+pub fn ip(commands: &[&str]) -> Result<()> {
+    let mut child = Command::new("ip")
+        .args(["-batch", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("start `ip` (iproute2)")?;
+    let mut input = child.stdin.take().context("stdin of `ip`")?;
+    input.write_all(commands.join("\n").as_bytes())?;
+    drop(input);
+    let output = child.wait_with_output()?;
+    if !output.status.success() {
+        bail!("ip {commands:?}: {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(())
+}
+
 /// The inode number of the calling thread's network namespace.
 ///
 /// # Errors
 /// Fails when `/proc` is not mounted.
 pub fn current_inum() -> Result<u64> {
     Ok(fs::metadata(THREAD_NETNS).context(THREAD_NETNS)?.ino())
+}
+
+/// Runs `work` in the network namespace of an open file, on a thread of its own that ends with it. Sockets and
+/// processes that it makes are of that namespace.
+///
+/// # Errors
+/// Fails when `work` fails or panics, and without `CAP_SYS_ADMIN`.
+pub fn within<T: Send>(namespace: &File, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    let inside = || {
+        setns(namespace, CloneFlags::CLONE_NEWNET).context("enter a network namespace")?;
+        work()
+    };
+    let done = thread::scope(|scope| scope.spawn(inside).join());
+    done.map_err(|_| anyhow!("the work in another namespace panicked"))?
 }
 
 /// Work for the thread in another network namespace.

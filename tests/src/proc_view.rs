@@ -12,6 +12,9 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::deadline::{Progress, wait_until};
 use crate::tcp::{Family, State};
 
+/// The namespace of the calling thread.
+const OWN: &str = "/proc/thread-self/net";
+
 /// Number of sockets per family and state; what [`connections`] returns has all 22 of them.
 pub type Connections = BTreeMap<(Family, State), u64>;
 
@@ -77,14 +80,15 @@ pub fn no_connections() -> Connections {
 /// # Errors
 /// Fails if a row is invalid.
 pub fn rows() -> Result<Vec<Row>> {
-    let mut rows = Vec::new();
-    for family in Family::ALL {
-        for line in read(family.file())?.lines().skip(1) {
-            let row = parse_row(family, line);
-            rows.push(row.with_context(|| format!("/proc/net/{}: {line:?}", family.file()))?);
-        }
-    }
-    Ok(rows)
+    rows_in(OWN)
+}
+
+/// Sockets per family and state, zero-filled, of the namespace that the process is in.
+///
+/// # Errors
+/// As [`rows`], and if the process has ended.
+pub fn connections_of(pid: u32) -> Result<Connections> {
+    Ok(count(&rows_in(&format!("/proc/{pid}/net"))?))
 }
 
 /// Sockets per family and state, zero-filled.
@@ -108,8 +112,8 @@ pub fn queues() -> Result<BTreeMap<Family, Queues>> {
 /// # Errors
 /// Fails if `sockstat` lacks `TCP: inuse` or `tw`.
 pub fn sockstat() -> Result<Sockstat> {
-    let sockstat = read("sockstat")?;
-    let sockstat6 = read("sockstat6")?;
+    let sockstat = read(OWN, "sockstat")?;
+    let sockstat6 = read(OWN, "sockstat6")?;
     let inuse6 =
         if sockstat6.is_empty() { 0 } else { sockstat_number(&sockstat6, "TCP6:", "inuse")? };
     Ok(Sockstat {
@@ -187,6 +191,17 @@ fn sum_queues(rows: &[Row]) -> BTreeMap<Family, Queues> {
     queues
 }
 
+fn rows_in(folder: &str) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for family in Family::ALL {
+        for line in read(folder, family.file())?.lines().skip(1) {
+            let row = parse_row(family, line);
+            rows.push(row.with_context(|| format!("{folder}/{}: {line:?}", family.file()))?);
+        }
+    }
+    Ok(rows)
+}
+
 /// `sl local_address rem_address st tx_queue:rx_queue tr:tm->when retrnsmt uid timeout inode ...`
 fn parse_row(family: Family, line: &str) -> Result<Row> {
     let fields: Vec<&str> = line.split_whitespace().collect();
@@ -221,9 +236,9 @@ fn sockstat_number(text: &str, protocol: &str, key: &str) -> Result<u64> {
     bail!("no {protocol} {key} in {text:?}")
 }
 
-/// A file of `/proc/thread-self/net`; a missing file of IPv6 counts as empty.
-fn read(file: &str) -> Result<String> {
-    let path = format!("/proc/thread-self/net/{file}");
+/// A file in `folder`; a missing file of IPv6 counts as empty.
+fn read(folder: &str, file: &str) -> Result<String> {
+    let path = format!("{folder}/{file}");
     match fs::read_to_string(&path) {
         Err(error) if error.kind() == ErrorKind::NotFound && file.ends_with('6') => {
             Ok(String::new())

@@ -79,6 +79,16 @@ impl Tun {
         }
     }
 
+    /// Whether the kernel has removed the device, as it does at the end of the namespace that the device is in.
+    ///
+    /// # Errors
+    /// Fails if the kernel refuses the question.
+    pub fn is_removed(&self) -> Result<bool> {
+        let mut ready = [PollFd::new(self.file.as_fd(), PollFlags::empty())];
+        poll(&mut ready, PollTimeout::ZERO)?;
+        Ok(ready[0].revents().is_some_and(|events| events.contains(PollFlags::POLLERR)))
+    }
+
     /// Sends a packet to the kernel, as if from a network.
     ///
     /// # Errors

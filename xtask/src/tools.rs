@@ -1,5 +1,5 @@
 //! What the tests need beside the BPF toolchain: Prometheus, Alertmanager and a node exporter, a browser,
-//! `ip`, a terminal, the shells that have completions, and schemas.
+//! `ip`, containers, a terminal, the shells that have completions, and schemas.
 //!
 //! The first three are never installed, as Debian's packages start services: they are taken from PATH, else
 //! unpacked below the target directory. The others are installed.
@@ -45,8 +45,9 @@ const BROWSER: [Program; 2] =
     [("TCPSTAT_CHROMIUM", &["chromium"]), ("TCPSTAT_CHROMEDRIVER", &["chromedriver"])];
 
 /// Programs that are taken from PATH, and the packages that have them.
-const INSTALLED: [(&str, &str); 5] = [
+const INSTALLED: [(&str, &str); 6] = [
     ("ip", "iproute2"),
+    ("runc", "runc"),
     ("tmux", "tmux"),
     ("script", "bsdutils"),
     ("zsh", "zsh"),

@@ -5,6 +5,7 @@ import { connect } from "./connection.js";
 import { showStatus } from "./health.js";
 import { stateLine, transitionLine } from "./palette.js";
 import { Plot, clock } from "./plot.js";
+import { Scopes } from "./scopes.js";
 import { Series, rate, sockets } from "./series.js";
 import { Rows, count, fillStates, fillTransitions, perSecond } from "./tables.js";
 
@@ -30,6 +31,8 @@ const stateLines = new Map(states.keys.reverse().map((state) => [state, stateLin
 const moveLines = new Map(moves.keys.reverse().map((move) => [move, transitionLine(move, moves.keys)]));
 const statesPlot = new Plot(find("#states-plot"), stateLines, { words: count, ticks: whole });
 const movesPlot = new Plot(find("#moves-plot"), moveLines, { words: perSecond, ticks: [0.1, 0.2, 0.5, ...whole] });
+const isLive = () => !document.hidden && document.body.dataset.connection === "live";
+const scopes = new Scopes(find("#scopes"), find("#scope-plot"), whole, isLive);
 let described = 0;
 
 for (const [rows, lines, plot] of [[states, stateLines, statesPlot], [moves, moveLines, movesPlot]]) {
@@ -80,6 +83,7 @@ connect({
     document.body.dataset.connection = state;
     find("#connection").dataset.state = state;
     find("#connection").textContent = `${WORDS[state]}${old}`;
+    if (state === "live") scopes.load();
   },
   history: (history) => series.load(history),
   sample: (sample) => {

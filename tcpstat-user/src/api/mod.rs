@@ -6,16 +6,19 @@
 
 mod event_stream;
 mod samples;
+mod scopes;
 mod status;
 
 use std::borrow::Cow;
 
 pub(crate) use event_stream::{EventReader, KEEP_ALIVE, SAMPLE_EVENT, STATUS_EVENT, write_event};
 pub(crate) use samples::{HistoryJson, SampleJson};
+pub(crate) use scopes::{ScopeJson, ScopeKindJson, ScopesJson};
 pub(crate) use status::{SnapshotJson, StateCount, StatusJson, TracerJson};
 
 pub(crate) const STATUS_PATH: &str = "/api/v1/status";
 pub(crate) const HISTORY_PATH: &str = "/api/v1/history";
+pub(crate) const SCOPES_PATH: &str = "/api/v1/scopes";
 pub(crate) const STREAM_PATH: &str = "/api/v1/stream";
 
 /// A text that the exporter borrows, and that a reader owns.

@@ -1,5 +1,7 @@
 //! `tcpstat check`: tries everything that the tracer needs, and prints which privileges are missing.
 
+mod scopes;
+
 use std::{fmt::Write as _, process::ExitCode};
 
 use clap::Args;
@@ -86,6 +88,7 @@ impl Report {
         let by_iterator = iterator(procfs, &privileges);
         self.add("iter/tcp", by_iterator.as_ref().unwrap_or_else(|refusal| refusal));
         let program = self.programs(procfs, &privileges);
+        self.scopes(procfs, program, &privileges);
         match program {
             _ if by_procfs.is_err() && by_iterator.is_err() => {
                 Verdict::NoStart("no source of snapshots works")

@@ -5,9 +5,9 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, ValueEnum, error::ErrorKind};
 use tracing::{debug, info, warn};
 
-use super::{Cli, ProcfsArgs};
+use super::{Cli, ProcfsArgs, netns::NetnsArgs};
 use crate::{
-    kernel::{self, Attempt, Program, Tracer},
+    kernel::{self, Attempt, Namespaces, Program, Tracer},
     procfs::{ListedNamespace, Privileges, Procfs},
     tracker::{SourceChoice, Tracker, TrackerError, Tracking},
 };
@@ -63,6 +63,9 @@ pub(super) struct CountingArgs {
     tracer: Vec<TracerChoice>,
 
     #[command(flatten)]
+    pub(super) netns: NetnsArgs,
+
+    #[command(flatten)]
     procfs: ProcfsArgs,
 
     /// Source of snapshots
@@ -106,19 +109,22 @@ impl CountingArgs {
     /// Loads the first of `programs` that runs. Logs the network namespace, and why a program does not run.
     ///
     /// # Errors
-    /// Those of [`ProcfsArgs::procfs`].
+    /// Those of [`NetnsArgs::procfs`].
     pub(super) fn load(&self, programs: Vec<Program>) -> anyhow::Result<Counting> {
-        let procfs = self.procfs.procfs()?;
+        let procfs = self.netns.procfs(&self.procfs)?;
         if let Ok(namespace) = procfs.namespace() {
             info!("counting the sockets of network namespace {}", described(&namespace));
         }
-        let tracer = find_tracer(&programs, &procfs);
+        let tracer = find_tracer(&programs, &procfs, self.netns.namespaces());
         let tracker = Tracker {
             procfs: procfs.clone(),
             tracer,
             programs,
             source: self.snapshot.into(),
             snapshot_interval: self.snapshot_interval,
+            netns: self.netns.netns.clone(),
+            pods: self.netns.pods.clone(),
+            scopes_max: self.netns.scopes_max,
         };
         Ok(Counting { procfs, tracker })
     }
@@ -180,7 +186,7 @@ fn programs(choices: &[TracerChoice]) -> Result<Vec<Program>, clap::Error> {
 }
 
 /// The first tracer that runs. If there is none, a warning names what each program needs.
-fn find_tracer(programs: &[Program], procfs: &Procfs) -> Option<Tracer> {
+fn find_tracer(programs: &[Program], procfs: &Procfs, namespaces: Namespaces) -> Option<Tracer> {
     if programs.is_empty() {
         info!("the tracer is off: using snapshots only");
         return None;
@@ -192,7 +198,7 @@ fn find_tracer(programs: &[Program], procfs: &Procfs) -> Option<Tracer> {
             return None;
         }
     };
-    let (tracer, refused) = kernel::load_first(programs, netns_inum);
+    let (tracer, refused) = kernel::load_first(programs, netns_inum, namespaces);
     for Attempt { program, error } in &refused {
         debug!(program = program.word(), "refused: {error}");
         error.write_kernel_log();

@@ -7,6 +7,7 @@ mod counting;
 mod line_queue;
 mod log;
 mod man;
+mod netns;
 mod print;
 mod resources;
 mod serve;

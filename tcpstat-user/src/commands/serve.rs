@@ -126,7 +126,7 @@ pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         warn!("{error}");
         error.soft
     });
-    resources::check(MIN_THREADS, MIN_DESCRIPTORS)?;
+    resources::check(MIN_THREADS + args.counting.netns.threads(), MIN_DESCRIPTORS)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .on_thread_start(kernel::request_short_slices)

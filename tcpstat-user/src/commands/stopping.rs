@@ -111,14 +111,14 @@ fn flat(ended: Result<Result<(), TrackerError>, JoinError>) -> Result<(), Tracke
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::{fs, path::PathBuf};
 
     use tempfile::TempDir;
 
     use super::*;
     use crate::{
         procfs::Procfs,
-        tracker::{SourceChoice, Tracker},
+        tracker::{NetnsChoice, SourceChoice, Tracker},
     };
 
     /// A procfs without sockets.
@@ -139,6 +139,9 @@ mod tests {
             programs: Vec::new(),
             source: SourceChoice::Procfs,
             snapshot_interval: Duration::from_hours(1),
+            netns: NetnsChoice::Own,
+            pods: PathBuf::new(),
+            scopes_max: 256,
         };
         Parts {
             stop: watch::Sender::new(false),

@@ -4,11 +4,13 @@
 //! measures every interval, and the wall clock, which people read.
 
 mod sample;
+mod scopes;
 
 use std::{cmp::Ordering, collections::VecDeque};
 
 pub use sample::Moment;
 pub(crate) use sample::{Rates, Sample};
+pub(crate) use scopes::{ScopeKey, ScopeSample, ScopesHistory};
 
 /// Time between two samples, in milliseconds.
 pub(crate) const INTERVAL_MS: u64 = 1_000;

@@ -1,8 +1,13 @@
 //! Compares what the programs rely on in the kernel's structures with the running kernel's BTF.
 
+use std::path::Path;
+
 use tcpstat_ebpf::{FIXED_MEMBERS, FixedMember, MEMBERS, NetnsKey, RECORD_FIELDS, Reader};
 
-use super::btf::{BtfError, KernelTypes, Place, Structure};
+use super::{
+    btf::{BtfError, KernelTypes, Place, Structure},
+    load::KERNEL_BTF,
+};
 
 /// Names and values of read-only globals of the BPF object.
 pub(super) type Globals = Vec<(&'static str, u32)>;
@@ -37,6 +42,15 @@ pub(super) fn offsets(types: &KernelTypes, reader: Reader) -> Result<Globals, Bt
         globals.push((it.global, place.offset));
     }
     Ok(globals)
+}
+
+/// Whether programs identify network namespaces by their cookie on this kernel; else by their inode number.
+///
+/// # Errors
+/// [`BtfError`] if the types of the kernel cannot be read.
+pub(crate) fn netns_has_cookie() -> Result<bool, BtfError> {
+    let key = netns_key(&KernelTypes::read(Path::new(KERNEL_BTF))?);
+    Ok(key.contains(&("NETNS_KEY", NetnsKey::Cookie as u32)))
 }
 
 /// How programs identify namespaces on this kernel: by the cookie, where it is a plain number (since 5.12).

@@ -35,8 +35,11 @@ pub(crate) struct Tracer {
     /// The counters, in memory that the kernel shares.
     pub(crate) counters: Arc<Counters>,
     pub(crate) log: EventLog,
-    /// The slots of other namespaces, if they are counted.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no command counts other namespaces yet"))]
+    /// The inode number of the network namespace that is counted in [`Slot::OWN`].
+    pub(crate) netns_inum: u32,
+    /// Which namespaces are counted besides.
+    pub(crate) namespaces: Namespaces,
+    /// Their slots.
     pub(crate) netns_slots: Option<NetnsSlots>,
     pub(crate) hooks: Hooks,
     pub(crate) hooks_refused: Vec<HookRefusal>,
@@ -124,7 +127,18 @@ impl Tracer {
         let (hooks, hooks_refused) = found_hooks.attach(&mut ebpf, &btf);
         drop(btf);
         release_memory();
-        Ok(Self { program, counters, log, netns_slots, hooks, hooks_refused, logger, ebpf })
+        Ok(Self {
+            program,
+            counters,
+            log,
+            netns_inum,
+            namespaces,
+            netns_slots,
+            hooks,
+            hooks_refused,
+            logger,
+            ebpf,
+        })
     }
 
     /// Writes what the programs have logged (transitions without a cell) to this process' log.
@@ -143,10 +157,14 @@ pub(crate) struct Attempt {
 /// Tries `programs` in their order. Returns the first tracer that runs, and the programs that were refused
 /// before it.
 #[must_use]
-pub(crate) fn load_first(programs: &[Program], netns_inum: u32) -> (Option<Tracer>, Vec<Attempt>) {
+pub(crate) fn load_first(
+    programs: &[Program],
+    netns_inum: u32,
+    namespaces: Namespaces,
+) -> (Option<Tracer>, Vec<Attempt>) {
     let mut refused = Vec::new();
     for &program in programs {
-        match Tracer::load(program, netns_inum, Namespaces::Own) {
+        match Tracer::load(program, netns_inum, namespaces) {
             Ok(tracer) => return (Some(tracer), refused),
             Err(error) => refused.push(Attempt { program, error }),
         }

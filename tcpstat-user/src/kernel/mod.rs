@@ -9,6 +9,7 @@
 mod btf;
 mod counters;
 mod cpus;
+mod enter;
 mod error;
 mod events;
 mod hooks;
@@ -19,7 +20,6 @@ mod load;
 #[cfg(feature = "lose-events")]
 mod lose;
 mod memory;
-#[cfg_attr(not(test), expect(dead_code, reason = "no command counts other namespaces yet"))]
 mod netns_slots;
 mod program;
 mod remedy;
@@ -27,22 +27,24 @@ mod scheduling;
 mod slot;
 mod step;
 mod tags;
-#[cfg_attr(not(test), expect(dead_code, reason = "no command lists processes yet"))]
 mod tasks;
 mod terminal;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use counters::Counters;
+pub(crate) use enter::enter;
 pub(crate) use error::LoadError;
 pub(crate) use events::{EventLog, LogError};
 pub(crate) use iter::SocketIterator;
 pub(crate) use iterator::IterError;
+pub(crate) use layout::netns_has_cookie;
 pub(crate) use load::{Attempt, Tracer, load_first};
 pub use memory::one_arena;
 pub(crate) use memory::release_memory;
-pub(crate) use netns_slots::Namespaces;
+pub(crate) use netns_slots::{Namespaces, NetnsKey};
 pub use program::Program;
 pub(crate) use scheduling::request_short_slices;
 pub(crate) use slot::Slot;
+pub(crate) use tasks::TaskIterator;
 pub(crate) use terminal::TerminalGuard;

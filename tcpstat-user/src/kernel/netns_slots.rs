@@ -158,21 +158,35 @@ impl NetnsSlots {
         Ok(slot)
     }
 
-    /// Takes the slot from a namespace that is gone and has no sockets. Blocks until every program that can
-    /// still use it has ended. Then nothing is counted in it, and its counters are the zero of the namespace that
-    /// gets it next; [`NetnsSlots::make_free`] allows that. `None` if the namespace has no slot of its own.
+    /// Takes their slots from namespaces that are gone and have no sockets. Blocks until every program that can
+    /// still use one has ended. Then nothing is counted in them, and their counters are the zero of the namespaces
+    /// that get them next; [`NetnsSlots::make_free`] allows that. Returns those that had a slot of their own.
     ///
-    /// If the namespace is not gone, its next event gives it a slot again.
+    /// If a namespace is not gone, its next event gives it a slot again.
     ///
     /// # Errors
-    /// [`SlotError`]. Then the namespace has its slot still, perhaps without a tag.
-    pub(crate) fn retire(&mut self, key: NetnsKey) -> Result<Option<Slot>, SlotError> {
-        let Some(&slot) = self.seen.get(&key) else { return Ok(None) };
-        self.tags.remove(key, slot);
-        self.slots.remove(&key).map_err(|cause| at("removing a namespace", cause))?;
-        self.seen.remove(&key);
+    /// [`SlotError`]. The namespaces from the first that fails on have their slots still.
+    pub(crate) fn retire(
+        &mut self,
+        keys: &[NetnsKey],
+    ) -> (Vec<(NetnsKey, Slot)>, Option<SlotError>) {
+        let mut retired = Vec::new();
+        let mut refused = None;
+        for &key in keys {
+            let Some(&slot) = self.seen.get(&key) else { continue };
+            self.tags.remove(key, slot);
+            if let Err(cause) = self.slots.remove(&key) {
+                self.tags.place(key, slot);
+                refused = Some(at("removing a namespace", cause));
+                break;
+            }
+            self.seen.remove(&key);
+            if slot != Slot::OTHER {
+                retired.push((key, slot));
+            }
+        }
         await_running_programs();
-        Ok((slot != Slot::OTHER).then_some(slot))
+        (retired, refused)
     }
 
     /// Lets another namespace have a slot that [`NetnsSlots::retire`] returned.

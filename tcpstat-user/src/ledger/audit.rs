@@ -104,6 +104,17 @@ impl Audit {
         }
     }
 
+    /// The audit of a namespace that had no sockets when the counters were `at`.
+    pub(crate) fn of_new_namespace(hooks: Hooks, at: &Transitions) -> Self {
+        let ledger = Ledger::seeded(hooks, at, &PerState::default());
+        Self::new(ledger, SockstatChecks::default(), true)
+    }
+
+    /// Lets other counters count from now on: see [`Ledger::transfer`].
+    pub(crate) fn transfer(&mut self, from: &Transitions, to: &Transitions) {
+        self.ledger.transfer(from, to);
+    }
+
     fn new(ledger: Ledger, checks: SockstatChecks, exact: bool) -> Self {
         Self {
             ledger,

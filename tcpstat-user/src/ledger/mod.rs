@@ -53,6 +53,25 @@ impl Ledger {
         Self { base: PerState::from_fn(|family, state| -drift[(family, state)]), ..ledger }
     }
 
+    /// Lets the ledger be evaluated with other counters, which are `to` when those before are `from`. No gauge changes.
+    pub(crate) fn transfer(&mut self, from: &Transitions, to: &Transitions) {
+        let counted = self.counted(from);
+        let change = rules::net_change(to);
+        self.base = PerState::from_fn(|family, state| {
+            if self.counts(Object::in_state(state)) {
+                counted[(family, state)].wrapping_sub(change[(family, state)])
+            } else {
+                0
+            }
+        });
+        let (from, to) = (mini_births(from), mini_births(to));
+        let births = &mut self.uncounted.mini_births;
+        *births = PerFamily(
+            Family::ALL
+                .map(|family| births[family].wrapping_sub(from[family]).wrapping_add(to[family])),
+        );
+    }
+
     /// Stores the objects that are not counted, from a snapshot that ended when the counters were `at`.
     pub(crate) fn observe(&mut self, at: &Transitions, tally: &Tally) {
         self.uncounted = Uncounted {

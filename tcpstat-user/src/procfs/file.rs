@@ -86,6 +86,17 @@ impl Table {
 /// # Errors
 /// [`ProcfsError`], except for `Empty`.
 pub(super) fn read_to_string(path: &Path) -> Result<String, ProcfsError> {
+    String::from_utf8(read_all(path)?).map_err(|error| ProcfsError::Unreadable {
+        path: path.to_owned(),
+        cause: io::Error::new(io::ErrorKind::InvalidData, error.utf8_error()),
+    })
+}
+
+/// The bytes of a file that is not a table, with the bounds of [`read_to_string`].
+///
+/// # Errors
+/// [`ProcfsError`], except for `Empty`.
+pub(super) fn read_all(path: &Path) -> Result<Vec<u8>, ProcfsError> {
     let (mut file, _) = open(path)?;
     let deadline = Instant::now() + TIME_LIMIT;
     let mut bytes = vec![0; 4096];
@@ -109,10 +120,7 @@ pub(super) fn read_to_string(path: &Path) -> Result<String, ProcfsError> {
         }
     }
     bytes.truncate(filled);
-    String::from_utf8(bytes).map_err(|error| ProcfsError::Unreadable {
-        path: path.to_owned(),
-        cause: io::Error::new(io::ErrorKind::InvalidData, error.utf8_error()),
-    })
+    Ok(bytes)
 }
 
 /// The file and its size in bytes. With O_NONBLOCK opening a FIFO does not wait for a writer.

@@ -4,6 +4,7 @@ mod file;
 mod limits;
 mod privileges;
 mod process;
+mod processes;
 mod root;
 mod sockstat;
 mod tcp;
@@ -21,6 +22,7 @@ pub use limits::Limits;
 pub(crate) use privileges::{Lockdown, Privileges};
 pub(crate) use process::Capabilities;
 pub use process::ProcessStatus;
+pub(crate) use processes::{ListedProcess, Processes};
 pub(crate) use root::ListedNamespace;
 use root::{RootKind, inode};
 pub use sockstat::Sockstat;
@@ -36,6 +38,9 @@ pub struct Procfs {
     net: PathBuf,
     /// For the directory of a process: the inode of net/tcp when this was created.
     listed: Option<u64>,
+    /// Whether this is the directory of a thread of this process, which stays in its namespace: the number of
+    /// the namespace cannot become that of another one.
+    held: bool,
 }
 
 /// Why a file of /proc cannot be used.
@@ -119,6 +124,14 @@ pub enum ProcfsError {
     },
 }
 
+impl ProcfsError {
+    /// Whether this process lacks the permission: the file exists.
+    #[must_use]
+    pub(crate) fn is_denied(&self) -> bool {
+        matches!(self, Self::Unreadable { cause, .. } if cause.kind() == io::ErrorKind::PermissionDenied)
+    }
+}
+
 impl Procfs {
     /// The default of `--path.procfs`.
     pub(crate) const DEFAULT_ROOT: &str = "/proc";
@@ -130,7 +143,7 @@ impl Procfs {
         // A mount has `net` as a link to `self/net`; with subset=pid it has no `net`.
         let net = root.join(if kind == RootKind::Mount { "self/net" } else { "net" });
         let listed = if kind == RootKind::Process { inode(&net.join("tcp")).ok() } else { None };
-        Self { root, kind, net, listed }
+        Self { root, kind, net, listed, held: false }
     }
 
     /// The path that [`Procfs::new`] got.
@@ -147,9 +160,42 @@ impl Procfs {
     /// the error.
     pub fn each_socket(&self, sink: &mut impl RowSink) -> Result<(), ProcfsError> {
         self.check_process()?;
+        self.each_ipv4_socket(sink)?;
+        self.each_ipv6_socket(sink)?;
+        self.check_process()
+    }
+
+    /// Passes every socket to `sink`, as [`Self::each_socket`] does, but does not read a table that cannot have rows:
+    /// none if sockstat counts no socket, and not net/tcp6 if `rows`, which gives the full sockets and mini-sockets
+    /// that `sink` has, has got all that sockstat counts from net/tcp. The kernel walks its whole hash table for each
+    /// table that is read.
+    ///
+    /// # Errors
+    /// Those of [`Self::each_socket`]. Without sockstat both tables are read.
+    pub(crate) fn each_counted_socket<S: RowSink>(
+        &self,
+        sink: &mut S,
+        rows: impl Fn(&S) -> u64,
+    ) -> Result<(), ProcfsError> {
+        let Ok(sockstat) = self.sockstat() else { return self.each_socket(sink) };
+        let counted = sockstat.inuse.total() + sockstat.tw;
+        if counted > 0 {
+            let before = rows(sink);
+            self.each_ipv4_socket(sink)?;
+            if rows(sink) - before != counted {
+                self.each_ipv6_socket(sink)?;
+            }
+        }
+        self.check_process()
+    }
+
+    fn each_ipv4_socket(&self, sink: &mut impl RowSink) -> Result<(), ProcfsError> {
+        tcp::each_row(&self.net.join("tcp"), Family::Ipv4, sink)
+    }
+
+    fn each_ipv6_socket(&self, sink: &mut impl RowSink) -> Result<(), ProcfsError> {
         let tcp = self.net.join("tcp");
-        tcp::each_row(&tcp, Family::Ipv4, sink)?;
-        let listed = match tcp::each_row(&self.net.join("tcp6"), Family::Ipv6, sink) {
+        match tcp::each_row(&self.net.join("tcp6"), Family::Ipv6, sink) {
             Err(ProcfsError::Unreadable { cause, .. })
                 // If tcp is missing too the process has ended.
                 if cause.kind() == io::ErrorKind::NotFound && tcp.exists() =>
@@ -157,8 +203,7 @@ impl Procfs {
                 Ok(())
             }
             result => result,
-        };
-        listed.and_then(|()| self.check_process())
+        }
     }
 
     /// The totals in net/sockstat and net/sockstat6. Without sockstat6 those of IPv6 are 0.

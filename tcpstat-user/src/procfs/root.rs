@@ -123,14 +123,29 @@ impl Procfs {
         })
     }
 
-    /// The inode number of the namespace that net/tcp lists, if it is that of this process.
+    /// The directory of the calling thread in this mount. The thread must stay in its network namespace.
+    ///
+    /// # Errors
+    /// [`ProcfsError::NotMounted`], [`ProcfsError::Unreadable`] if this procfs does not show the thread.
+    pub(crate) fn of_this_thread(&self) -> Result<Self, ProcfsError> {
+        if self.kind != RootKind::Mount {
+            return Err(ProcfsError::NotMounted { path: self.root.clone() });
+        }
+        let path = self.root.join("thread-self");
+        let thread = fs::read_link(&path);
+        let thread = thread.map_err(|cause| ProcfsError::Unreadable { path, cause })?;
+        Ok(Self { held: true, ..Self::new(self.root.join(thread)) })
+    }
+
+    /// The inode number of the namespace that net/tcp lists, if it is that of this process or of one of its
+    /// threads.
     ///
     /// # Errors
     /// Those of [`Procfs::namespace`]; [`ProcfsError::ForeignNamespace`] if it is another namespace;
     /// [`ProcfsError::Unexpected`] if the number cannot be read.
     pub(crate) fn netns_inum(&self) -> Result<u32, ProcfsError> {
         let namespace = self.namespace()?;
-        if !namespace.own {
+        if !namespace.own && !self.held {
             return Err(ProcfsError::ForeignNamespace { path: self.root.clone() });
         }
         namespace.inum.ok_or_else(|| ProcfsError::Unexpected {

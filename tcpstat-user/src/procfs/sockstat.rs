@@ -14,6 +14,15 @@ pub struct Sockstat {
     pub tw: u64,
 }
 
+impl Sockstat {
+    /// The totals of both together.
+    #[must_use]
+    pub(crate) fn plus(self, other: Self) -> Self {
+        let inuse = Family::ALL.map(|family| self.inuse[family] + other.inuse[family]);
+        Self { inuse: PerFamily(inuse), tw: self.tw + other.tw }
+    }
+}
+
 /// # Errors
 /// [`ProcfsError`]. A missing file `ipv6` is no error.
 pub(super) fn read(ipv4: &Path, ipv6: &Path) -> Result<Sockstat, ProcfsError> {

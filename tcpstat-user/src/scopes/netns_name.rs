@@ -105,6 +105,29 @@ impl NetnsName {
         netns
     }
 
+    /// A network namespace without processes, which the tracer knows by its key: a socket, a mount or a thread
+    /// keeps it alive. Its name is `cookie-KEY`, its inode 0.
+    #[must_use]
+    pub fn without_process(key: u64) -> Self {
+        Self { name: format!("cookie-{key}"), ..Self::unnamed(0) }
+    }
+
+    /// The same as [`Self::new`] for a namespace whose inode number cannot be read: where the name would be
+    /// that, it is `procfs-TABLE`, with the inode number of the file net/tcp that lists the namespace. The
+    /// inode is 0.
+    #[must_use]
+    pub fn without_inode<'a>(
+        table: u64,
+        cgroups: impl IntoIterator<Item = &'a CgroupName>,
+        pods: &PodNames,
+    ) -> Self {
+        let mut netns = Self::new(0, cgroups, &NamedNetns::default(), pods);
+        if netns.kind == NetnsKind::Unnamed {
+            netns.name = format!("procfs-{table}");
+        }
+        netns
+    }
+
     fn unnamed(inode: u64) -> Self {
         Self {
             name: inode.to_string(),

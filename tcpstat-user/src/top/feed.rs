@@ -8,8 +8,9 @@ use tokio::sync::watch;
 use super::{
     RemoteExporter,
     numbers::{Status, TracerStatus, Update},
+    scopes::{ScopeTable, ScopesAnswer},
 };
-use crate::{clock, history::Moment, procfs::Procfs, tracker::Published};
+use crate::{api::ScopesJson, clock, history::Moment, procfs::Procfs, tracker::Published};
 
 #[derive(Debug)]
 pub(crate) enum Feed {
@@ -35,6 +36,14 @@ impl Feed {
         }
     }
 
+    /// The current scopes; `None` if they are not `wanted`, and before they have been read.
+    pub(super) fn scopes(&self, wanted: bool) -> Option<ScopesAnswer> {
+        match self {
+            Self::OwnTracker(tracker) => wanted.then(|| Ok(tracker.scopes())),
+            Self::RemoteExporter(exporter) => exporter.scopes(wanted),
+        }
+    }
+
     /// Returns when there will be no more samples.
     pub(super) async fn ended(&mut self) {
         match self {
@@ -49,6 +58,12 @@ impl OwnTracker {
         let published = Arc::clone(&self.published.borrow());
         let sample = published.sample(&self.procfs, clock::now());
         Update { samples: sample.into_iter().collect(), status: status(&published) }
+    }
+
+    fn scopes(&self) -> Vec<ScopeTable> {
+        let published = Arc::clone(&self.published.borrow());
+        let scrape = published.scrape(&self.procfs);
+        ScopeTable::all(&ScopesJson::new(&scrape.scopes, clock::now(), None))
     }
 }
 

@@ -9,6 +9,8 @@ mod last_log_line;
 mod model;
 mod numbers;
 mod remote_exporter;
+mod remote_scopes;
+mod scopes;
 pub(crate) mod screen;
 pub(crate) mod view;
 
@@ -18,6 +20,7 @@ pub(crate) use model::Model;
 use model::{Flow, Sort};
 use numbers::{StateRow, Status, TracerStatus, TransitionRate};
 pub(crate) use remote_exporter::RemoteExporter;
+use scopes::{ScopeColumn, ScopeRow, ScopeSort, ScopeTable};
 
 #[cfg(test)]
 mod tests;

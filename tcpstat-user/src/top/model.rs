@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::numbers::{Numbers, StateRow, Update};
+use super::{
+    numbers::{Numbers, StateRow, Update},
+    scopes::{ScopeSort, ScopeTable, ScopesAnswer},
+};
 use crate::{
     states::Family,
     text::{self, plain},
@@ -35,6 +38,9 @@ pub(crate) struct Model {
     frozen: Option<Numbers>,
     family: Option<Family>,
     sort: Sort,
+    /// The position of the kind of scopes that is shown; `None` for the states.
+    scope_kind: Option<usize>,
+    scope_sort: ScopeSort,
     interval: Duration,
     help: bool,
     message: Option<String>,
@@ -60,6 +66,8 @@ impl Model {
             frozen: None,
             family: None,
             sort: Sort::default(),
+            scope_kind: None,
+            scope_sort: ScopeSort::default(),
             interval,
             help: false,
             message: None,
@@ -72,6 +80,18 @@ impl Model {
             self.live.history.push(sample);
         }
         self.live.status = update.status.plain();
+    }
+
+    /// Sets the scopes; `None` if they are not known, or not wanted. A paused view keeps those that it shows.
+    pub(super) fn set_scopes(&mut self, scopes: Option<ScopesAnswer>) {
+        let scopes = scopes
+            .map(|answer| answer.map_err(|problem| plain(&problem, text::MESSAGE).into_owned()));
+        if let Some(frozen) = &mut self.frozen
+            && (frozen.scopes.is_none() || scopes.is_none())
+        {
+            frozen.scopes.clone_from(&scopes);
+        }
+        self.live.scopes = scopes;
     }
 
     /// Sets the last line of the log.
@@ -90,6 +110,8 @@ impl Model {
             KeyCode::Char(' ' | 'p') => {
                 self.frozen = if self.paused() { None } else { Some(self.live.clone()) };
             }
+            KeyCode::Char('v') => self.scope_kind = self.next_kind(),
+            KeyCode::Char('s') if self.shows_scopes() => self.scope_sort = self.scope_sort.next(),
             KeyCode::Char('s') => {
                 self.sort = match self.sort {
                     Sort::States => Sort::Count,
@@ -118,6 +140,16 @@ impl Model {
         Flow::Continue
     }
 
+    /// After the last kind, the states.
+    fn next_kind(&self) -> Option<usize> {
+        let Some(shown) = self.scope_kind else { return Some(0) };
+        let kinds = match &self.shown().scopes {
+            Some(Ok(tables)) => tables.len(),
+            _ => 0,
+        };
+        Some(shown + 1).filter(|next| *next < kinds)
+    }
+
     pub(super) fn shown(&self) -> &Numbers {
         self.frozen.as_ref().unwrap_or(&self.live)
     }
@@ -132,6 +164,33 @@ impl Model {
             Sort::Rate => rows.sort_by(|one, other| activity(other).total_cmp(&activity(one))),
         }
         rows
+    }
+
+    /// Whether the view shows scopes instead of the states.
+    pub(super) fn shows_scopes(&self) -> bool {
+        self.scope_kind.is_some()
+    }
+
+    /// The scopes of the kind that is shown; `None` if none are counted.
+    ///
+    /// # Errors
+    /// Why they cannot be shown; `None` if they have not been read yet.
+    pub(super) fn scope_table(&self) -> Result<Option<&ScopeTable>, Option<&str>> {
+        let tables = match &self.shown().scopes {
+            None => return Err(None),
+            Some(Err(problem)) => return Err(Some(problem)),
+            Some(Ok(tables)) => tables,
+        };
+        Ok(self.scope_kind.and_then(|shown| tables.get(shown).or(tables.last())))
+    }
+
+    pub(super) fn scope_sort(&self) -> ScopeSort {
+        self.scope_sort
+    }
+
+    /// Whether something that the view shows has not been read yet.
+    pub(super) fn waits(&self) -> bool {
+        self.is_empty() || (self.shows_scopes() && self.live.scopes.is_none())
     }
 
     /// Whether no sample has been added yet.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::scopes::ScopesAnswer;
 use crate::{
     history::{History, Rates, Sample},
     ledger::rules::effect,
@@ -70,6 +71,8 @@ impl Status {
 pub(super) struct Numbers {
     pub(super) history: History,
     pub(super) status: Status,
+    /// `None` until they have been read, and while the view does not show them.
+    pub(super) scopes: Option<ScopesAnswer>,
 }
 
 /// The numbers of one state.

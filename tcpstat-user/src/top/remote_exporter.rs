@@ -11,7 +11,11 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 use ureq::{Agent, Body, http::Response};
 
-use super::numbers::{Status, TracerStatus, Update};
+use super::{
+    numbers::{Status, TracerStatus, Update},
+    remote_scopes::RemoteScopes,
+    scopes::ScopesAnswer,
+};
 use crate::{
     api::{
         EventReader, HISTORY_PATH, HistoryJson, SAMPLE_EVENT, STATUS_EVENT, STATUS_PATH,
@@ -46,6 +50,7 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct RemoteExporter {
     received: Arc<Mutex<Received>>,
+    scopes: RemoteScopes,
 }
 
 #[derive(Debug, Error)]
@@ -86,7 +91,7 @@ struct Received {
 }
 
 #[derive(Clone)]
-struct Client {
+pub(super) struct Client {
     /// May contain a user and a password.
     url: String,
     agent: Agent,
@@ -114,7 +119,8 @@ impl RemoteExporter {
         let status = client.status()?;
         let received = Received { samples: Vec::new(), status, last_event: Instant::now() };
         let received = Arc::new(Mutex::new(received));
-        let exporter = Self { received: Arc::clone(&received) };
+        let scopes = RemoteScopes::start(client.clone())?;
+        let exporter = Self { received: Arc::clone(&received), scopes };
         // The thread ends with the process.
         thread::Builder::new().name("exporter".into()).spawn(move || {
             loop {
@@ -136,11 +142,16 @@ impl RemoteExporter {
         }
         Update { samples: std::mem::take(&mut received.samples), status }
     }
+
+    /// The newest scopes; `None` before they have arrived, and if they are not `wanted`.
+    pub(super) fn scopes(&self, wanted: bool) -> Option<ScopesAnswer> {
+        self.scopes.newest(wanted)
+    }
 }
 
 impl Client {
     fn status(&self) -> Result<Status, ExporterError> {
-        Ok(self.status_of(self.get_json(STATUS_PATH)?))
+        Ok(self.status_of(self.get_json(STATUS_PATH, None, MAX_ANSWER_BYTES)?))
     }
 
     fn status_of(&self, json: StatusJson) -> Status {
@@ -153,14 +164,14 @@ impl Client {
         received: &Mutex<Received>,
     ) -> Result<std::convert::Infallible, ExporterError> {
         let status = self.status()?;
-        let history: HistoryJson = self.get_json(HISTORY_PATH)?;
+        let history: HistoryJson = self.get_json(HISTORY_PATH, None, MAX_ANSWER_BYTES)?;
         {
             let mut received = lock(received);
             received.add(history.to_samples());
             received.status = status;
             received.last_event = Instant::now();
         }
-        let stream = self.get(STREAM_PATH, None)?;
+        let stream = self.get(STREAM_PATH, None, None)?;
         for event in EventReader::new(BufReader::new(stream.into_body().into_reader())) {
             let event = event?;
             let start = Instant::now();
@@ -185,9 +196,15 @@ impl Client {
         Err(ExporterError::Ended)
     }
 
-    fn get_json<T: DeserializeOwned>(&self, path: &'static str) -> Result<T, ExporterError> {
-        let mut answer = self.get(path, Some(ANSWER_TIMEOUT))?;
-        let text = answer.body_mut().with_config().limit(MAX_ANSWER_BYTES).read_to_string()?;
+    /// An answer of more than `max_bytes` is an error.
+    pub(super) fn get_json<T: DeserializeOwned>(
+        &self,
+        path: &'static str,
+        query: Option<&str>,
+        max_bytes: u64,
+    ) -> Result<T, ExporterError> {
+        let mut answer = self.get(path, query, Some(ANSWER_TIMEOUT))?;
+        let text = answer.body_mut().with_config().limit(max_bytes).read_to_string()?;
         serde_json::from_str(&text).map_err(|cause| ExporterError::Unexpected { path, cause })
     }
 
@@ -195,9 +212,11 @@ impl Client {
     fn get(
         &self,
         path: &'static str,
+        query: Option<&str>,
         timeout: Option<Duration>,
     ) -> Result<Response<Body>, ExporterError> {
-        let request = self.agent.get(format!("{}{path}", self.url)).config();
+        let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+        let request = self.agent.get(format!("{}{path}{query}", self.url)).config();
         let request = request.timeout_global(timeout).timeout_per_read(Some(READ_TIMEOUT)).build();
         let mut response = request.call()?;
         let status = response.status().as_u16();

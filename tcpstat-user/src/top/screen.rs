@@ -27,7 +27,7 @@ use crate::kernel::TerminalGuard;
 /// Minimum time between two frames: typing or pasting does not delay the rest.
 const FRAME_INTERVAL: Duration = Duration::from_millis(30);
 
-/// Time between two updates until the first numbers arrive.
+/// Time between two updates until what the view shows has arrived.
 const FIRST_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Held while a frame is drawn, so that nothing is drawn after the terminal is restored.
@@ -115,13 +115,13 @@ pub(crate) async fn run(
     let mut resized = signal(SignalKind::window_change())?;
     let mut stopped = std::pin::pin!(stopped);
     let mut last_update = Instant::now();
-    model.add(feed.update());
+    update(&mut model, &mut feed);
     // When the next frame is due; `None` if nothing has changed.
     let mut frame = Some(last_update);
     let mut last_frame = last_update;
     loop {
         // Computed from the last update, so that a new interval takes effect at once.
-        let interval = if model.is_empty() { FIRST_INTERVAL } else { model.interval() };
+        let interval = if model.waits() { FIRST_INTERVAL } else { model.interval() };
         let next = last_update + interval;
         tokio::select! {
             _ = &mut stopped => return Ok(()),
@@ -135,12 +135,13 @@ pub(crate) async fn run(
                 if keys.into_iter().any(|key| model.press(key) == Flow::Quit) {
                     return Ok(());
                 }
+                model.set_scopes(feed.scopes(model.shows_scopes()));
                 frame = frame.or(Some(last_frame + FRAME_INTERVAL));
             }
             _ = resized.recv() => frame = frame.or(Some(last_frame + FRAME_INTERVAL)),
             () = sleep_until(next) => {
                 last_update = Instant::now();
-                model.add(feed.update());
+                update(&mut model, &mut feed);
                 frame = frame.or(Some(last_frame + FRAME_INTERVAL));
             }
             () = sleep_until(frame.unwrap_or(next)), if frame.is_some() => {
@@ -151,4 +152,9 @@ pub(crate) async fn run(
             }
         }
     }
+}
+
+fn update(model: &mut Model, feed: &mut Feed) {
+    model.add(feed.update());
+    model.set_scopes(feed.scopes(model.shows_scopes()));
 }

@@ -1,12 +1,14 @@
 //! The tracer that counts for all namespaces: which program it has, and how many events it has missed.
 
-use thiserror::Error;
+use std::collections::HashMap;
+
 use tracing::{debug, info, warn};
 
 use super::programs::Programs;
 use crate::{
-    kernel::{LoadError, Namespaces, Program, Slot, Tracer},
+    kernel::{NetnsKey, Program, Slot, Tracer},
     procfs::{Privileges, Procfs, ProcfsError},
+    transitions::Transitions,
 };
 
 /// The current tracer, and what it and earlier ones have missed.
@@ -17,7 +19,12 @@ pub(super) struct ActiveTracer {
     /// Events that earlier tracers missed.
     missed_by_earlier: u64,
     changes: u64,
+    /// The counters of a slot when it became free again.
+    zeros: HashMap<Slot, Transitions>,
 }
+
+/// How often two tracers are read until no event comes between.
+const READ_TRIES: u32 = 16;
 
 /// What has been counted, and what has not.
 #[derive(Clone, Copy, Debug, Default)]
@@ -37,34 +44,18 @@ struct EventsMissed {
     others: u64,
 }
 
-/// Why a tracer cannot be loaded.
-#[derive(Debug, Error)]
-enum LoadTracerError {
-    /// The network namespace to count is unknown.
-    #[error(transparent)]
-    Namespace(#[from] ProcfsError),
-    #[error(transparent)]
-    Load(#[from] LoadError),
-}
-
-impl LoadTracerError {
-    /// Cause and remedy in one line; writes the kernel's log, if there is one, at debug level.
-    fn report(&self) -> String {
-        match self {
-            Self::Namespace(error) => error.to_string(),
-            Self::Load(error) => {
-                error.write_kernel_log();
-                error.with_remedy(&Privileges::read())
-            }
-        }
-    }
-}
-
 impl ActiveTracer {
     /// `programs` are those that may replace the program of `tracer`.
     pub(super) fn new(tracer: Tracer, programs: &[Program]) -> Self {
         let programs = Programs::new(programs);
-        Self { tracer, programs, missed: 0, missed_by_earlier: 0, changes: 0 }
+        Self {
+            tracer,
+            programs,
+            missed: 0,
+            missed_by_earlier: 0,
+            changes: 0,
+            zeros: HashMap::new(),
+        }
     }
 
     /// Missed events since the start, at the last check.
@@ -72,9 +63,71 @@ impl ActiveTracer {
         self.missed
     }
 
-    /// The transitions until now, and the missed events at the last check.
-    pub(super) fn counts(&self) -> Counts {
-        Counts { transitions: self.tracer.counters.read(Slot::OWN).total(), missed: self.missed }
+    /// The transitions of `slot` until now, and the missed events at the last check.
+    pub(super) fn counts(&self, slot: Slot) -> Counts {
+        Counts { transitions: self.tracer.counters.read(slot).total(), missed: self.missed }
+    }
+
+    /// The counters of a slot when its namespace got it.
+    pub(super) fn zero(&self, slot: Slot) -> Transitions {
+        self.zeros.get(&slot).cloned().unwrap_or_default()
+    }
+
+    /// The slot of the namespace with this key; the shared one if there is none for it.
+    pub(super) fn slot(&mut self, key: NetnsKey) -> Slot {
+        let Some(slots) = &mut self.tracer.netns_slots else { return Slot::OTHER };
+        slots.slot(key).unwrap_or_else(|error| {
+            debug!(%error, key, "a network namespace has no slot");
+            Slot::OTHER
+        })
+    }
+
+    /// The namespaces that got a slot from the tracer since the last call.
+    pub(super) fn new_namespaces(&mut self) -> Vec<(NetnsKey, Slot)> {
+        let Some(slots) = &mut self.tracer.netns_slots else { return Vec::new() };
+        slots.new_namespaces().unwrap_or_else(|error| {
+            debug!(%error, "new network namespaces are unknown");
+            Vec::new()
+        })
+    }
+
+    /// Takes their slots from namespaces that are gone and have no sockets, so that others can have them. Returns what
+    /// each has counted: one that made a transition meanwhile is not gone.
+    pub(super) fn retire(&mut self, keys: &[NetnsKey]) -> Vec<(NetnsKey, Transitions)> {
+        let Some(slots) = &mut self.tracer.netns_slots else { return Vec::new() };
+        let (retired, refused) = slots.retire(keys);
+        if let Some(error) = refused {
+            debug!(%error, "some network namespaces keep their slots");
+        }
+        let counted = retired.into_iter().map(|(key, slot)| {
+            let counted = self.tracer.counters.read(slot);
+            self.zeros.insert(slot, counted.clone());
+            if let Err(error) = slots.make_free(slot) {
+                debug!(%error, ?slot, "a slot stays unused");
+            }
+            (key, counted)
+        });
+        counted.collect()
+    }
+
+    /// The counters of a slot of the tracer, and those of a slot of `old` that counts the same namespace, between two
+    /// events if there are not too many.
+    pub(super) fn both(
+        &self,
+        slot: Slot,
+        old: &Tracer,
+        old_slot: Slot,
+    ) -> (Transitions, Transitions) {
+        let mut new = self.tracer.counters.read(slot);
+        let mut before = old.counters.read(old_slot);
+        for _ in 0..READ_TRIES {
+            let again = self.tracer.counters.read(slot);
+            if again == new {
+                break;
+            }
+            (new, before) = (again, old.counters.read(old_slot));
+        }
+        (new, before)
     }
 
     /// How often another program has replaced the one that counted.
@@ -97,12 +150,14 @@ impl ActiveTracer {
         self.programs.judge(self.tracer.program, counted, missed_by_program)
     }
 
-    /// Loads `program`, which counts in the namespace of `procfs` from now on, beside the current tracer.
-    /// Logs a failure, and gives `None` then.
-    pub(super) fn load(&mut self, program: Program, procfs: &Procfs) -> Option<Tracer> {
-        load(program, procfs)
+    /// Loads `program`, which counts the same namespaces from now on, beside the current tracer. Logs a failure, and
+    /// gives `None` then.
+    pub(super) fn load(&mut self, program: Program) -> Option<Tracer> {
+        Tracer::load(program, self.tracer.netns_inum, self.tracer.namespaces)
             .inspect_err(|error| {
-                let (program_word, cause) = (program.word(), error.report());
+                error.write_kernel_log();
+                let cause = error.with_remedy(&Privileges::read());
+                let program_word = program.word();
                 warn!(
                     program = program_word,
                     "too many missed events, and switching programs failed: {cause}"
@@ -122,6 +177,7 @@ impl ActiveTracer {
             "too many missed events: switched to the program that misses fewer"
         );
         self.programs.switched();
+        self.zeros.clear();
         self.missed_by_earlier = self.missed;
         self.changes += 1;
         old
@@ -139,8 +195,4 @@ impl ActiveTracer {
                 + self.tracer.events_without_cell(),
         })
     }
-}
-
-fn load(program: Program, procfs: &Procfs) -> Result<Tracer, LoadTracerError> {
-    Ok(Tracer::load(program, procfs.netns_inum()?, Namespaces::Own)?)
 }

@@ -11,13 +11,17 @@
 
 mod active_tracer;
 mod budget;
+mod finder;
 mod health;
 mod iterator;
 mod namespace;
+mod netns_choice;
+mod others;
 mod pace;
 mod programs;
 mod published;
 mod reader;
+mod roots;
 mod rows;
 mod schedule;
 mod scopes;
@@ -27,6 +31,7 @@ mod sources;
 mod task;
 
 use std::{
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -39,7 +44,9 @@ use std::{
 use thiserror::Error;
 use tokio::sync::watch;
 
+pub(crate) use finder::{NetnsCount, count_netns};
 pub use health::{Health, Reason};
+pub(crate) use netns_choice::NetnsChoice;
 pub(crate) use pace::SourceChoice;
 pub(crate) use published::{LastSnapshot, Live, Published};
 pub use scopes::{NetnsDetails, Scope, ScopeKind, Scopes};
@@ -65,6 +72,12 @@ pub(crate) struct Tracker {
     pub(crate) source: SourceChoice,
     /// Configured time between two snapshots.
     pub(crate) snapshot_interval: Duration,
+    /// The network namespaces to count.
+    pub(crate) netns: NetnsChoice,
+    /// A directory with a directory for each Kubernetes pod, for the names of namespaces.
+    pub(crate) pods: PathBuf,
+    /// Maximum number of scopes of a kind.
+    pub(crate) scopes_max: u32,
 }
 
 /// A running tracker.

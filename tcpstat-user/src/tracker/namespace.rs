@@ -13,6 +13,7 @@ use super::{
     Health, LastSnapshot, Reason, SnapshotError,
     active_tracer::{ActiveTracer, Counts},
     reader::Reader,
+    roots::Roots,
     schedule::Intervals,
     sources::Sources,
 };
@@ -22,7 +23,6 @@ use crate::{
         audit::Audit,
         reconcile::{Correction, Verdict},
     },
-    procfs::Procfs,
     states::{PerState, family_word, state_word},
     transitions::Transitions,
 };
@@ -43,6 +43,10 @@ const BUDGET: u32 = 10;
 /// A namespace whose sockets are counted, or listed only.
 pub(super) struct Namespace {
     reader: Reader,
+    /// Where the tracer counts it.
+    slot: Slot,
+    /// Others come and go with their processes, so their failures are no reason for a warning.
+    is_own: bool,
     seeded: bool,
     /// `None` before the seed and without a tracer.
     audit: Option<Audit>,
@@ -68,10 +72,21 @@ pub(super) struct Namespace {
 }
 
 impl Namespace {
-    /// The namespace that `sources` list, before its seed.
-    pub(super) fn new(sources: Sources) -> Self {
+    /// The own namespace, before its seed.
+    pub(super) fn own(sources: Sources) -> Self {
+        Self::new(sources, Slot::OWN, true)
+    }
+
+    /// Another namespace, before its seed; `slot` is where the tracer counts it.
+    pub(super) fn other(sources: Sources, slot: Slot) -> Self {
+        Self::new(sources, slot, false)
+    }
+
+    fn new(sources: Sources, slot: Slot, is_own: bool) -> Self {
         Self {
-            reader: Reader::new(sources),
+            reader: Reader::new(sources, is_own),
+            slot,
+            is_own,
             seeded: false,
             audit: None,
             health: Health::default(),
@@ -87,8 +102,14 @@ impl Namespace {
         }
     }
 
-    pub(super) fn procfs(&self) -> &Procfs {
-        self.reader.procfs()
+    /// The directories that list its sockets.
+    pub(super) fn roots(&self) -> &Roots {
+        self.reader.roots()
+    }
+
+    /// Lists its sockets by these directories from now on.
+    pub(super) fn set_roots(&mut self, roots: Roots) {
+        self.reader.set_roots(roots);
     }
 
     /// The last snapshot that succeeded.
@@ -106,15 +127,18 @@ impl Namespace {
     /// # Errors
     /// The error of the first snapshot that fails.
     pub(super) fn seed(&mut self, tracer: Option<&mut Tracer>) -> Result<(), SnapshotError> {
-        if let Err(error) = self.procfs().sockstat() {
+        if let Err(error) = self.roots().read_sockstat()
+            && self.is_own
+        {
             warn!(%error, "sockstat cannot be read: the gauges are checked at snapshots only");
         }
         match tracer {
             None => self.reader.snapshot()?,
             Some(tracer) => {
                 let hooks = tracer.hooks;
-                let (audit, exact) = Audit::seed(hooks, &mut self.reader.traced(tracer))?;
-                if !exact {
+                let (audit, exact) =
+                    Audit::seed(hooks, &mut self.reader.traced(tracer, self.slot))?;
+                if !exact && self.is_own {
                     warn!(
                         "the seed is not exact: too many sockets changed state during it; a later snapshot corrects the counts"
                     );
@@ -134,16 +158,68 @@ impl Namespace {
     pub(super) fn reseed(&mut self, tracer: &mut Tracer) -> Result<(), SnapshotError> {
         let Some(audit) = &mut self.audit else { return Ok(()) };
         let hooks = tracer.hooks;
-        audit.reseed(hooks, &mut self.reader.traced(tracer))?;
+        audit.reseed(hooks, &mut self.reader.traced(tracer, self.slot))?;
         Ok(())
+    }
+
+    /// Lets the tracer count from now on. If the namespace `is_new`, it had no sockets before the first event that its
+    /// slot has counted, which is its seed; else its first turn seeds it.
+    pub(super) fn begin(&mut self, active: &ActiveTracer, is_new: bool) {
+        let zero = active.zero(self.slot);
+        self.carried = Arc::new(Transitions::default().since(&zero));
+        if is_new {
+            self.audit = Some(Audit::of_new_namespace(active.tracer.hooks, &zero));
+            self.seeded = true;
+            self.counted_at_check = zero.total();
+            self.verified = Counts { transitions: zero.total(), missed: active.missed() };
+        }
+    }
+
+    /// Lets the tracer that has replaced `old` count from now on, in `slot`. No gauge changes.
+    pub(super) fn move_to(&mut self, slot: Slot, old: &Tracer, active: &ActiveTracer) {
+        let (new, old) = active.both(slot, old, self.slot);
+        self.slot = slot;
+        self.carried = Arc::new(self.carried.plus(&old).since(&new));
+        if let Some(audit) = &mut self.audit {
+            audit.transfer(&old, &new);
+        }
+        self.counted_at_check = new.total();
+        // It is verified by the next snapshot only.
+        self.verified = Counts { transitions: new.total(), missed: 0 };
+    }
+
+    /// Goes on in the slot that the tracer gives it now, after it lost one that had counted `from`. No gauge changes.
+    pub(super) fn resume(&mut self, slot: Slot, from: &Transitions, active: &ActiveTracer) {
+        let zero = active.zero(slot);
+        self.slot = slot;
+        self.carried = Arc::new(self.carried.plus(from).since(&zero));
+        if let Some(audit) = &mut self.audit {
+            audit.transfer(from, &zero);
+        }
+    }
+
+    /// Whether no socket is left when the counters are `now`.
+    pub(super) fn is_empty(&self, now: &Transitions) -> bool {
+        let Some(audit) = &self.audit else { return true };
+        audit.ledger().counted(now).iter().all(|(.., sockets)| sockets <= 0)
+    }
+
+    /// What the tracer has counted until now.
+    pub(super) fn counted(&self, active: &ActiveTracer) -> Transitions {
+        active.tracer.counters.read(self.slot)
+    }
+
+    /// Mini-sockets at the last check or snapshot.
+    pub(super) fn tw(&self) -> Option<u64> {
+        self.reader.tw()
     }
 
     /// Adds the transitions of the old tracer to those of the tracer that has replaced it.
     pub(super) fn carry_over(&mut self, old: &Tracer, active: &ActiveTracer) {
         // The new counters are read first, so a transition between the two readings counts at least once
         // and the sum never decreases.
-        let counted = active.tracer.counters.read(Slot::OWN);
-        self.carried = Arc::new(self.carried.plus(&old.counters.read(Slot::OWN)).since(&counted));
+        let counted = active.tracer.counters.read(self.slot);
+        self.carried = Arc::new(self.carried.plus(&old.counters.read(self.slot)).since(&counted));
         self.counted_at_check = counted.total();
         self.verified = Counts { transitions: counted.total(), missed: active.missed() };
         self.last_reconcile = Instant::now();
@@ -152,14 +228,14 @@ impl Namespace {
     /// Reads what the kernel gives at constant cost. Gives the reason to reconcile, if there is one.
     pub(super) fn check(&mut self, active: &mut ActiveTracer) -> Option<Reason> {
         let audit = self.audit.as_mut()?;
-        let counted = active.tracer.counters.read(Slot::OWN).total();
+        let counted = active.tracer.counters.read(self.slot).total();
         let transitions = counted.abs_diff(std::mem::replace(&mut self.counted_at_check, counted));
         let elapsed = self.last_reconcile.elapsed();
         let budget = self.reader.last_duration() * BUDGET;
         if transitions > 0 && elapsed < budget.max(CHECK_INTERVAL) {
             return None;
         }
-        if audit.sockstat_differs(&mut self.reader.traced(&mut active.tracer)) {
+        if audit.sockstat_differs(&mut self.reader.traced(&mut active.tracer, self.slot)) {
             return Some(Reason::SockstatCheck);
         }
         if active.missed() > self.verified.missed {
@@ -189,10 +265,10 @@ impl Namespace {
 
     /// Compares the ledger with snapshots, and corrects it. Without a tracer, takes a snapshot.
     pub(super) fn reconcile(&mut self, active: Option<&mut ActiveTracer>, reason: Reason) {
-        let before = active.as_deref().map(ActiveTracer::counts).unwrap_or_default();
+        let before = active.as_deref().map(|active| active.counts(self.slot)).unwrap_or_default();
         let outcome = match (&mut self.audit, active) {
             (Some(audit), Some(active)) => {
-                audit.reconcile(&mut self.reader.traced(&mut active.tracer)).map(Some)
+                audit.reconcile(&mut self.reader.traced(&mut active.tracer, self.slot)).map(Some)
             }
             _ => self.reader.snapshot().map(|()| None),
         };
@@ -223,6 +299,10 @@ impl Namespace {
     }
 
     fn note_failure(&mut self, error: &SnapshotError) {
+        if !self.is_own {
+            debug!("snapshot failed, the numbers of the last one are kept: {error}");
+            return;
+        }
         if !std::mem::replace(&mut self.snapshot_failed, true) {
             warn!("snapshot failed, the numbers of the last one are kept: {error}");
         }

@@ -5,9 +5,10 @@ use std::{sync::Arc, time::Duration};
 use super::Health;
 use crate::{
     history::Moment,
-    kernel::{Counters, Program},
+    kernel::{Counters, Program, Slot},
     ledger::{Ledger, sockstat_sample::SockstatChecks},
     procfs::Limits,
+    scopes::NetnsName,
     snapshot::{SnapshotSource, Tally},
     states::{Hooks, PerState},
     transitions::Transitions,
@@ -34,6 +35,39 @@ pub(crate) struct Published {
     pub(crate) tracer_changes: u64,
     /// What sockstat checks and snapshots have shown.
     pub(crate) health: Health,
+    /// The network namespaces; `None` if only this one is counted.
+    pub(crate) namespaces: Option<Arc<PublishedNamespaces>>,
+}
+
+/// The network namespaces that are counted.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PublishedNamespaces {
+    /// That of the own one; `None` before the first search.
+    pub(crate) own: Option<NetnsLabel>,
+    pub(crate) others: Vec<Arc<PublishedNetns>>,
+    /// Namespaces since the start that found no slot.
+    pub(crate) overflow: u64,
+    /// Namespaces and processes whose files cannot be read.
+    pub(crate) hidden: u64,
+}
+
+/// The label of a network namespace.
+#[derive(Clone, Debug)]
+pub(crate) struct NetnsLabel {
+    /// The value, which no other namespace has.
+    pub(crate) value: Arc<str>,
+    /// What it is made from.
+    pub(crate) name: Arc<NetnsName>,
+}
+
+/// One network namespace besides the own one.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PublishedNetns {
+    /// `None` for those that are counted together.
+    pub(crate) label: Option<NetnsLabel>,
+    pub(crate) numbers: Published,
+    /// Mini-sockets at the last check or snapshot; `None` if nothing lists them.
+    pub(crate) tw: Option<u64>,
 }
 
 /// The ledger, and the counters that it is evaluated with.
@@ -45,6 +79,8 @@ pub(crate) struct Live {
     pub(crate) hooks: Hooks,
     /// The counters of program and hooks.
     pub(crate) counters: Arc<Counters>,
+    /// Where they count this namespace.
+    pub(crate) slot: Slot,
     /// The ledger.
     pub(crate) ledger: Ledger,
     /// Transitions that earlier tracers counted.

@@ -2,16 +2,16 @@
 
 use std::{thread, time::Duration};
 
-use tracing::{debug, warn};
+use tracing::warn;
 
-use super::{Files, LastSnapshot, Snapshot, SnapshotError, sources::Sources};
+use super::{Files, LastSnapshot, Snapshot, SnapshotError, roots::Roots, sources::Sources};
 use crate::{
     kernel::{Counters, Slot, Tracer},
     ledger::{
         audit::{RewoundSnapshot, World},
         sockstat_sample::SockstatSample,
     },
-    procfs::{Limits, Procfs, ProcfsError, Sockstat},
+    procfs::{Limits, Sockstat},
 };
 
 /// Time between two samples or snapshots that confirm each other.
@@ -25,18 +25,27 @@ pub(super) struct Reader {
     sources: Sources,
     last: Option<LastSnapshot>,
     errors: u64,
+    /// sockstat `tw` when it was last read.
+    tw: Option<u64>,
+    /// Whether the metrics show the limits of the namespace.
+    shows_limits: bool,
     /// Whether a row that did not parse was logged, which happens once.
     broken_row_logged: bool,
 }
 
 impl Reader {
-    pub(super) fn new(sources: Sources) -> Self {
-        Self { sources, last: None, errors: 0, broken_row_logged: false }
+    pub(super) fn new(sources: Sources, shows_limits: bool) -> Self {
+        Self { sources, last: None, errors: 0, tw: None, shows_limits, broken_row_logged: false }
     }
 
-    /// The procfs that lists the namespace.
-    pub(super) fn procfs(&self) -> &Procfs {
-        self.sources.procfs()
+    /// The directories that list the namespace.
+    pub(super) fn roots(&self) -> &Roots {
+        self.sources.roots()
+    }
+
+    /// Lists the same namespace by these directories from now on.
+    pub(super) fn set_roots(&mut self, roots: Roots) {
+        self.sources.set_roots(roots);
     }
 
     /// The time between two snapshots.
@@ -59,6 +68,11 @@ impl Reader {
         self.errors
     }
 
+    /// sockstat `tw` when a sample last read it, else the mini-sockets of the last snapshot.
+    pub(super) fn tw(&self) -> Option<u64> {
+        self.tw.or_else(|| self.last.as_ref().map(|last| last.tally.minis()))
+    }
+
     /// Takes a snapshot without an event log.
     ///
     /// # Errors
@@ -69,9 +83,9 @@ impl Reader {
         Ok(())
     }
 
-    /// The reader with the tracer that counts in its namespace.
-    pub(super) fn traced<'a>(&'a mut self, tracer: &'a mut Tracer) -> TracedReader<'a> {
-        TracedReader { reader: self, tracer }
+    /// The reader with the tracer that counts its namespace in `slot`.
+    pub(super) fn traced<'a>(&'a mut self, tracer: &'a mut Tracer, slot: Slot) -> TracedReader<'a> {
+        TracedReader { reader: self, tracer, slot }
     }
 
     fn record(&mut self, snapshot: &Snapshot) {
@@ -88,7 +102,7 @@ impl Reader {
             tally: snapshot.tally,
             finished: snapshot.finished,
             duration: snapshot.duration,
-            limits: limits(self.procfs()),
+            limits: if self.shows_limits { self.roots().limits() } else { Limits::default() },
         });
     }
 }
@@ -97,23 +111,26 @@ impl Reader {
 pub(super) struct TracedReader<'a> {
     reader: &'a mut Reader,
     tracer: &'a mut Tracer,
+    slot: Slot,
 }
 
 impl World for TracedReader<'_> {
     type Error = SnapshotError;
 
     fn snapshot(&mut self) -> Result<RewoundSnapshot, SnapshotError> {
-        let Tracer { log, hooks, .. } = &mut *self.tracer;
         let Reader { sources, errors, .. } = &mut *self.reader;
-        let (snapshot, rewound) =
-            sources.rewound_snapshot(log, *hooks).inspect_err(|_| *errors += 1)?;
+        // The own namespace is the one that is expected to have the most transitions.
+        let listed_first = self.slot != Slot::OWN;
+        let (snapshot, rewound) = sources
+            .rewound_snapshot(self.tracer, self.slot, listed_first)
+            .inspect_err(|_| *errors += 1)?;
         self.reader.record(&snapshot);
         Ok(rewound)
     }
 
     /// During churn it takes some tries until no transition happens meanwhile.
     fn sample(&mut self) -> SockstatSample {
-        let take = || sample(&self.tracer.counters, self.reader.procfs()).0;
+        let take = || sample(&self.tracer.counters, self.slot, self.reader.roots()).0;
         let mut taken = take();
         for _ in 1..SAMPLE_TRIES {
             if taken.before == taken.after {
@@ -121,6 +138,7 @@ impl World for TracedReader<'_> {
             }
             taken = take();
         }
+        self.reader.tw = taken.tw;
         taken
     }
 
@@ -132,22 +150,12 @@ impl World for TracedReader<'_> {
 /// Reads sockstat between two readings of the counters. Only sockstat takes system calls.
 pub(super) fn sample(
     counters: &Counters,
+    slot: Slot,
     files: &impl Files,
 ) -> (SockstatSample, Option<Sockstat>) {
-    let before = counters.read(Slot::OWN);
+    let before = counters.read(slot);
     let sockstat = files.sockstat();
     let inuse = sockstat.map(|sockstat| sockstat.inuse);
     let tw = sockstat.map(|sockstat| sockstat.tw);
-    (SockstatSample { before, inuse, tw, after: counters.read(Slot::OWN) }, sockstat)
-}
-
-/// The limits that can be read. A folder that only looks like a procfs has none.
-fn limits(procfs: &Procfs) -> Limits {
-    let known = |limit: Result<u64, ProcfsError>| {
-        limit.inspect_err(|error| debug!(%error, "a limit is unknown")).ok()
-    };
-    Limits {
-        time_wait: known(procfs.time_wait_limit()),
-        ephemeral_ports: known(procfs.ephemeral_ports()),
-    }
+    (SockstatSample { before, inuse, tw, after: counters.read(slot) }, sockstat)
 }

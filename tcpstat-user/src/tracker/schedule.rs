@@ -32,17 +32,21 @@ const CHECK_SAVINGS: Duration = Duration::from_millis(10);
 /// A check may be so much early, because it follows one of the own namespace, which does not wait for it.
 const CHECK_EARLY: Duration = Duration::from_millis(100);
 
-/// The number of a namespace.
+/// The number of a namespace in this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Slot(u32);
+pub(super) struct NamespaceId(u64);
 
-impl Slot {
+impl NamespaceId {
     /// The exporter's own namespace, or the one it was told to count.
     pub(super) const OWN: Self = Self(0);
 
-    /// The slot of another namespace; `number` is not 0.
-    #[cfg(test)]
-    pub(super) fn other(number: u32) -> Self {
+    /// The number; that of the own namespace is 0.
+    pub(super) const fn number(self) -> u64 {
+        self.0
+    }
+
+    /// Another namespace; `number` is not 0.
+    pub(super) const fn other(number: u64) -> Self {
         Self(number)
     }
 }
@@ -53,7 +57,7 @@ pub(super) enum Turn {
     /// A check of the own namespace; then of those that [`Schedule::check_beside`] gives.
     Check,
     /// A snapshot of this namespace.
-    Snapshot(Slot),
+    Snapshot(NamespaceId),
 }
 
 /// How long after a turn of a namespace the next one is due.
@@ -68,7 +72,7 @@ pub(super) struct Intervals {
 #[derive(Debug)]
 pub(super) struct Schedule {
     own: Due,
-    others: BTreeMap<Slot, Other>,
+    others: BTreeMap<NamespaceId, Other>,
     /// For everything that the others take.
     all: Budget,
     /// For their snapshots other than seeds, in a short time.
@@ -118,14 +122,14 @@ impl Schedule {
     }
 
     /// Adds another namespace, whose seed is due now. It is checked after its first turn.
-    pub(super) fn add(&mut self, slot: Slot, now: Instant) {
+    pub(super) fn add(&mut self, id: NamespaceId, now: Instant) {
         let due = Due { check: None, snapshot: now };
-        self.others.insert(slot, Other { due, affordable_at: now, new: true });
+        self.others.insert(id, Other { due, affordable_at: now, new: true });
     }
 
     /// Removes another namespace. What its turns took remains spent.
-    pub(super) fn remove(&mut self, slot: Slot) {
-        self.others.remove(&slot);
+    pub(super) fn remove(&mut self, id: NamespaceId) {
+        self.others.remove(&id);
     }
 
     /// When [`Self::turn`] gives a turn: now, or later.
@@ -138,48 +142,48 @@ impl Schedule {
     /// The turn that is due now, if there is one.
     pub(super) fn turn(&self, now: Instant) -> Option<Turn> {
         if self.own.snapshot <= now {
-            return Some(Turn::Snapshot(Slot::OWN));
+            return Some(Turn::Snapshot(NamespaceId::OWN));
         }
         if self.own.check.is_some_and(|check| check <= now) {
             return Some(Turn::Check);
         }
-        let (slot, at) = self.next_other(now)?;
-        (at <= now).then_some(Turn::Snapshot(slot))
+        let (id, at) = self.next_other(now)?;
+        (at <= now).then_some(Turn::Snapshot(id))
     }
 
     /// Another namespace to check, after the own one was checked. `None` if no check is due, or if the budget
     /// is spent.
-    pub(super) fn check_beside(&self, now: Instant) -> Option<Slot> {
+    pub(super) fn check_beside(&self, now: Instant) -> Option<NamespaceId> {
         if self.checks.open_at(now) > now {
             return None;
         }
-        let checks = self.others.iter().filter_map(|(&slot, other)| Some((other.due.check?, slot)));
-        checks.filter(|&(due, _)| due <= now + CHECK_EARLY).min().map(|(_, slot)| slot)
+        let checks = self.others.iter().filter_map(|(&id, other)| Some((other.due.check?, id)));
+        checks.filter(|&(due, _)| due <= now + CHECK_EARLY).min().map(|(_, id)| id)
     }
 
     /// Notes a check that ended now. `took` is CPU time.
     pub(super) fn checked(
         &mut self,
-        slot: Slot,
+        id: NamespaceId,
         now: Instant,
         took: Duration,
         interval: Option<Duration>,
     ) {
         let next = interval.map(|interval| now + interval);
-        if slot == Slot::OWN {
+        if id == NamespaceId::OWN {
             self.own.check = next;
             return;
         }
         self.all.spend(now, took);
         self.checks.spend(now, took);
-        if let Some(other) = self.others.get_mut(&slot) {
+        if let Some(other) = self.others.get_mut(&id) {
             other.due.check = next;
         }
     }
 
     /// Lets the next snapshot of another namespace be due now, because a check has failed.
-    pub(super) fn hurry(&mut self, slot: Slot, now: Instant) {
-        if let Some(Other { due, .. }) = self.others.get_mut(&slot) {
+    pub(super) fn hurry(&mut self, id: NamespaceId, now: Instant) {
+        if let Some(Other { due, .. }) = self.others.get_mut(&id) {
             due.snapshot = due.snapshot.min(now);
         }
     }
@@ -187,19 +191,19 @@ impl Schedule {
     /// Notes the turn of a namespace, which ended now. `took` is CPU time.
     pub(super) fn snapshot_taken(
         &mut self,
-        slot: Slot,
+        id: NamespaceId,
         now: Instant,
         took: Duration,
         intervals: Intervals,
     ) {
         let due = Due::after(now, intervals);
-        if slot == Slot::OWN {
+        if id == NamespaceId::OWN {
             self.own = due;
             return;
         }
         self.all.spend(now, took);
         self.snapshots.spend(now, took);
-        if let Some(other) = self.others.get_mut(&slot) {
+        if let Some(other) = self.others.get_mut(&id) {
             let affordable_at = now + took * SHARE * SHARE_OF_ONE;
             *other = Other { due, affordable_at, new: false };
         }
@@ -207,15 +211,15 @@ impl Schedule {
 
     /// The other namespace that has the next snapshot, and when. Of several that may have it now, the one that
     /// waits longest.
-    fn next_other(&self, now: Instant) -> Option<(Slot, Instant)> {
+    fn next_other(&self, now: Instant) -> Option<(NamespaceId, Instant)> {
         let seeds_open_at = self.all.open_at(now);
         let open_at = seeds_open_at.max(self.snapshots.open_at(now));
-        let next = self.others.iter().map(|(&slot, other)| {
+        let next = self.others.iter().map(|(&id, other)| {
             let waits_from = other.waits_from();
             let open_at = if other.new { seeds_open_at } else { open_at };
-            (waits_from.max(open_at), waits_from, slot)
+            (waits_from.max(open_at), waits_from, id)
         });
-        next.min().map(|(at, _, slot)| (slot, at))
+        next.min().map(|(at, _, id)| (id, at))
     }
 }
 

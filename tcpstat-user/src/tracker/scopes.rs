@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::{Published, published::PublishedNetns};
 use crate::{history::Moment, scopes::NetnsName, states::PerState, transitions::Transitions};
 
 /// What tells the scopes of a kind apart.
@@ -29,6 +30,9 @@ impl ScopeKind {
         }
     }
 }
+
+/// The scope of all that found no room.
+pub(super) const OTHER: &str = "other";
 
 /// The scopes of one kind, at the moment of a scrape.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,4 +69,58 @@ pub struct NetnsDetails {
     pub consistent: Option<bool>,
     /// When its last snapshot ended; `None` before the first.
     pub snapshot_finished: Option<Moment>,
+}
+
+impl Published {
+    /// The scopes of each kind that is counted. The numbers of the own namespace are `connections` and `transitions`.
+    pub(super) fn scopes(
+        &self,
+        connections: Option<PerState<u64>>,
+        transitions: Option<&Transitions>,
+    ) -> Vec<Scopes> {
+        let Some(namespaces) = &self.namespaces else { return Vec::new() };
+        let own = namespaces.own.as_ref().map(|label| Scope {
+            name: label.value.clone(),
+            connections,
+            transitions: transitions.cloned(),
+            netns: Some(self.netns_details(Some(label.name.clone()))),
+        });
+        let others = namespaces.others.iter().map(|netns| netns.scope());
+        vec![Scopes {
+            kind: ScopeKind::Netns,
+            scopes: own.into_iter().chain(others).collect(),
+            overflow: namespaces.overflow,
+            hidden: namespaces.hidden,
+        }]
+    }
+
+    fn netns_details(&self, name: Option<Arc<NetnsName>>) -> NetnsDetails {
+        NetnsDetails {
+            name,
+            consistent: self.live.as_ref().map(|_| self.health.consistent),
+            snapshot_finished: self.snapshot.as_ref().map(|snapshot| snapshot.finished),
+        }
+    }
+}
+
+impl PublishedNetns {
+    /// Reads its counters.
+    fn scope(&self) -> Scope {
+        let numbers = &self.numbers;
+        let counted = numbers.live.as_ref().map(|live| (live, live.counters.read(live.slot)));
+        let connections = match &counted {
+            Some((live, counted)) => {
+                let tw = self.tw.unwrap_or(0);
+                Some(live.ledger.connections(counted, tw, live.changed_family))
+            }
+            None => numbers.snapshot.as_ref().map(|snapshot| snapshot.tally.connections()),
+        };
+        let label = self.label.as_ref();
+        Scope {
+            name: label.map_or_else(|| OTHER.into(), |label| label.value.clone()),
+            connections,
+            transitions: counted.map(|(live, counted)| live.carried.plus(&counted)),
+            netns: Some(numbers.netns_details(label.map(|label| label.name.clone()))),
+        }
+    }
 }

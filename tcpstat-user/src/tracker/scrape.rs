@@ -3,7 +3,6 @@
 use super::{Published, Scopes, reader::sample};
 use crate::{
     history::{Moment, Sample},
-    kernel::Slot,
     procfs::{ProcessStatus, Procfs, Sockstat},
     states::PerState,
     transitions::Transitions,
@@ -50,25 +49,28 @@ impl Published {
     pub(crate) fn scrape(&self, files: &impl Files) -> Scrape {
         let process = files.process();
         let (Some(live), Some(snapshot)) = (&self.live, &self.snapshot) else {
+            let connections = self.snapshot.as_ref().map(|snapshot| snapshot.tally.connections());
             return Scrape {
-                connections: self.snapshot.as_ref().map(|snapshot| snapshot.tally.connections()),
+                scopes: self.scopes(connections, None),
+                connections,
                 transitions: None,
                 sockstat: files.sockstat(),
                 process,
-                scopes: Vec::new(),
                 suspicious: false,
             };
         };
-        let (sample, sockstat) = sample(&live.counters, files);
+        let (sample, sockstat) = sample(&live.counters, live.slot, files);
         let readings = sample.readings(&live.ledger);
         let tw = sockstat.map_or_else(|| snapshot.tally.minis(), |sockstat| sockstat.tw);
         let changed = live.checks.changed_family(&readings).unwrap_or(live.changed_family);
+        let connections = Some(live.ledger.connections(&sample.after, tw, changed));
+        let transitions = live.carried.plus(&sample.after);
         Scrape {
-            connections: Some(live.ledger.connections(&sample.after, tw, changed)),
-            transitions: Some(live.carried.plus(&sample.after)),
+            scopes: self.scopes(connections, Some(&transitions)),
+            connections,
+            transitions: Some(transitions),
             sockstat,
             process,
-            scopes: Vec::new(),
             suspicious: !live.checks.agrees(&readings),
         }
     }
@@ -80,7 +82,7 @@ impl Published {
         let Some(live) = &self.live else {
             return Some(Sample::new(at, &tally.connections(), None));
         };
-        let counted = live.counters.read(Slot::OWN);
+        let counted = live.counters.read(live.slot);
         let sockstat = if live.hooks.timewait { None } else { files.sockstat() };
         let tw = sockstat.map_or_else(|| tally.minis(), |sockstat| sockstat.tw);
         let connections = live.ledger.connections(&counted, tw, live.changed_family);

@@ -14,8 +14,11 @@ use super::{
 };
 use crate::{
     history::Moment,
-    kernel::{EventLog, IterError, Slot, SocketIterator},
-    ledger::{audit::RewoundSnapshot, rewind::Rewind},
+    kernel::{Counters, EventLog, IterError, Slot, SocketIterator},
+    ledger::{
+        audit::RewoundSnapshot,
+        rewind::{ByTuple, Rewind},
+    },
     procfs::{Procfs, ProcfsError},
     snapshot::{SnapshotSource, Tally},
     states::Hooks,
@@ -60,7 +63,7 @@ pub(crate) fn take_by_iterator(iterator: &mut SocketIterator) -> Result<Snapshot
 ///
 /// # Errors
 /// That of `list`.
-fn unlogged<E>(
+pub(super) fn unlogged<E>(
     source: SnapshotSource,
     list: impl FnOnce(&mut Rows) -> Result<(), E>,
 ) -> Result<Snapshot, E> {
@@ -70,7 +73,8 @@ fn unlogged<E>(
     Ok(rows.finish(source, started))
 }
 
-/// Adds up the rows that `list` passes on, and rewinds them to the moment when `log` opened.
+/// Adds up the rows that `list` passes on, and rewinds them to the moment when `log` opened for
+/// `slot`.
 ///
 /// Meanwhile a second thread empties the log: a single read(2) of an empty table keeps the kernel busy for
 /// tens of milliseconds, in which a busy host fills any buffer.
@@ -80,11 +84,12 @@ fn unlogged<E>(
 pub(super) fn logged<R: Rewind, E: Into<SnapshotError>>(
     source: SnapshotSource,
     log: &mut EventLog,
+    slot: Slot,
     hooks: Hooks,
     list: impl FnOnce(&mut LoggedRows<R>) -> Result<(), E>,
 ) -> Result<(Snapshot, RewoundSnapshot), SnapshotError> {
     let started = Instant::now();
-    let mut log = log.open(Slot::OWN)?;
+    let mut log = log.open(slot)?;
     let cut = log.cut().clone();
     let mut logged = LoggedRows::new(hooks);
     let ended = AtomicBool::new(false);
@@ -115,6 +120,31 @@ pub(super) fn logged<R: Rewind, E: Into<SnapshotError>>(
     let (source_word, doubts) = (source.word(), rewound.at_cut.doubts);
     debug!(source = source_word, rows = rows.tally.rows, doubts, log = ?closed, "took a snapshot");
     Ok((rows.finish(source, started), rewound))
+}
+
+/// Adds up the rows that `list` passes on, if no transition is counted in `slot` meanwhile: then they show the
+/// sockets at one moment, as a rewound snapshot does. Without an event log, so it costs less than [`logged`].
+/// Gives `None` after a transition.
+///
+/// # Errors
+/// That of `list`.
+pub(super) fn undisturbed<E: Into<SnapshotError>>(
+    counters: &Counters,
+    slot: Slot,
+    hooks: Hooks,
+    list: impl FnOnce(&mut LoggedRows<ByTuple>) -> Result<(), E>,
+) -> Result<Option<(Snapshot, RewoundSnapshot)>, SnapshotError> {
+    let started = Instant::now();
+    let cut = counters.read(slot);
+    let mut logged = LoggedRows::new(hooks);
+    list(&mut logged).map_err(Into::into)?;
+    if counters.read(slot) != cut {
+        return Ok(None);
+    }
+    let LoggedRows { rows, rewind, .. } = logged;
+    let at_cut = rewind.at_cut();
+    let rewound = RewoundSnapshot { tally: rows.tally, cut, at_cut, log_complete: true };
+    Ok(Some((rows.finish(SnapshotSource::Procfs, started), rewound)))
 }
 
 /// In this time a host with ten million events a second fills a third of the log's buffer.

@@ -10,22 +10,26 @@ use super::{
     Snapshot,
     iterator::LazyIterator,
     pace::{Pace, SourceChoice},
-    snapshot::{logged, take, take_by_iterator},
+    roots::Roots,
+    rows::LoggedRows,
+    snapshot::{logged, take_by_iterator, undisturbed, unlogged},
 };
 use crate::{
-    kernel::{EventLog, IterError, LogError, SocketIterator, release_memory},
+    kernel::{IterError, LogError, Slot, SocketIterator, Tracer, release_memory},
     ledger::{
         audit::RewoundSnapshot,
         rewind::{ByAddress, ByTuple},
     },
-    procfs::{Procfs, ProcfsError},
+    procfs::ProcfsError,
     snapshot::SnapshotSource,
-    states::Hooks,
 };
 
 /// Why a snapshot failed.
 #[derive(Debug, Error)]
 pub(crate) enum SnapshotError {
+    /// No process is in the network namespace, so no file lists its sockets.
+    #[error("no process is in the network namespace")]
+    NoProcess,
     /// /proc/net/tcp cannot be read.
     #[error(transparent)]
     Procfs(#[from] ProcfsError),
@@ -57,7 +61,11 @@ impl SnapshotError {
     /// Whether the other source may succeed.
     fn is_of_source(&self) -> bool {
         match self {
-            Self::Procfs(_) | Self::Iter(_) | Self::Refused(_) | Self::Both { .. } => true,
+            Self::NoProcess
+            | Self::Procfs(_)
+            | Self::Iter(_)
+            | Self::Refused(_)
+            | Self::Both { .. } => true,
             Self::Log(_) | Self::Thread(_) => false,
         }
     }
@@ -68,8 +76,8 @@ const MANY_ROWS: u64 = 50_000;
 
 /// Both sources, and which of them is used.
 pub(super) struct Sources {
-    procfs: Procfs,
-    /// `None` if the iterator would list another network namespace than `procfs`.
+    roots: Roots,
+    /// `None` if the iterator would list another network namespace.
     iterator: Option<LazyIterator>,
     /// Whether the last attempt with procfs failed, which is logged once.
     procfs_failed: bool,
@@ -80,26 +88,31 @@ pub(super) struct Sources {
 
 /// A source that can be read.
 enum Source<'a> {
-    Procfs(&'a Procfs),
+    Procfs(&'a Roots),
     Iterator(&'a mut SocketIterator),
 }
 
 impl Sources {
     /// `traced`: see [`Pace::new`].
     pub(super) fn new(
-        procfs: Procfs,
+        roots: Roots,
         choice: SourceChoice,
         interval: Duration,
         traced: bool,
     ) -> Self {
         let iterator =
-            procfs.lists_own_namespace().then(|| LazyIterator::new(choice == SourceChoice::Iter));
+            roots.list_own_namespace().then(|| LazyIterator::new(choice == SourceChoice::Iter));
         let pace = Pace::new(choice, interval, traced);
-        Self { procfs, iterator, procfs_failed: false, pace, rows: 0 }
+        Self { roots, iterator, procfs_failed: false, pace, rows: 0 }
     }
 
-    pub(super) fn procfs(&self) -> &Procfs {
-        &self.procfs
+    pub(super) fn roots(&self) -> &Roots {
+        &self.roots
+    }
+
+    /// Lists the same namespace by these directories from now on.
+    pub(super) fn set_roots(&mut self, roots: Roots) {
+        self.roots = roots;
     }
 
     /// The time between two snapshots.
@@ -113,30 +126,45 @@ impl Sources {
     /// [`SnapshotError`], if no source works.
     pub(super) fn snapshot(&mut self) -> Result<Snapshot, SnapshotError> {
         let snapshot = self.by_either(|source| match source {
-            Source::Procfs(procfs) => Ok(take(procfs)?),
+            Source::Procfs(roots) => {
+                unlogged(SnapshotSource::Procfs, |rows| roots.each_socket(rows))
+            }
             Source::Iterator(iterator) => Ok(take_by_iterator(iterator)?),
         })?;
         self.record(&snapshot);
         Ok(snapshot)
     }
 
-    /// Takes a snapshot, and rewinds it to the moment when `log` opened. `hooks` are the hooks that count.
+    /// Takes a snapshot, and rewinds it to the moment when the event log opened for `slot`. If `listed_first`, it
+    /// first tries whether no transition is counted while procfs lists the sockets: that needs no log.
     ///
     /// # Errors
     /// [`SnapshotError`], if no source works or the log fails.
     pub(super) fn rewound_snapshot(
         &mut self,
-        log: &mut EventLog,
-        hooks: Hooks,
+        tracer: &mut Tracer,
+        slot: Slot,
+        listed_first: bool,
     ) -> Result<(Snapshot, RewoundSnapshot), SnapshotError> {
+        let hooks = tracer.hooks;
+        if listed_first {
+            let list = |rows: &mut LoggedRows<ByTuple>| {
+                self.roots.each_counted_socket(rows, |logged| logged.rows.tally.sockets())
+            };
+            if let Some((snapshot, rewound)) = undisturbed(&tracer.counters, slot, hooks, list)? {
+                self.record(&snapshot);
+                return Ok((snapshot, rewound));
+            }
+        }
+        let log = &mut tracer.log;
         let (snapshot, rewound) = self.by_either(|source| match source {
-            Source::Procfs(procfs) => {
-                logged::<ByTuple, _>(SnapshotSource::Procfs, log, hooks, |rows| {
-                    procfs.each_socket(rows)
+            Source::Procfs(roots) => {
+                logged::<ByTuple, _>(SnapshotSource::Procfs, log, slot, hooks, |rows| {
+                    roots.each_socket(rows)
                 })
             }
             Source::Iterator(iterator) => {
-                logged::<ByAddress, _>(SnapshotSource::Iter, log, hooks, |rows| {
+                logged::<ByAddress, _>(SnapshotSource::Iter, log, slot, hooks, |rows| {
                     iterator.each_socket(rows)
                 })
             }
@@ -185,14 +213,14 @@ impl Sources {
 
     /// The number of sockets according to sockstat; if it cannot be read, that of the last snapshot.
     fn sockets(&self) -> u64 {
-        self.procfs.sockstat().map_or(self.rows, |count| count.inuse.total() + count.tw)
+        self.roots.read_sockstat().map_or(self.rows, |count| count.inuse.total() + count.tw)
     }
 
     fn by_procfs<T>(
         &mut self,
         list: &mut impl FnMut(Source<'_>) -> Result<T, SnapshotError>,
     ) -> Result<T, SnapshotError> {
-        let listed = list(Source::Procfs(&self.procfs))?;
+        let listed = list(Source::Procfs(&self.roots))?;
         if std::mem::take(&mut self.procfs_failed) {
             info!("taking snapshots from /proc again");
         }

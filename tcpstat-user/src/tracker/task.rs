@@ -1,7 +1,6 @@
 //! The tracker's thread: gives each namespace its turns, and publishes their results.
 
 use std::{
-    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -14,10 +13,13 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::{
-    Published, Tracker, TrackerError,
+    NetnsChoice, Published, Tracker, TrackerError,
     active_tracer::ActiveTracer,
+    finder::Finder,
     namespace::Namespace,
-    schedule::{Schedule, Slot, Turn},
+    others::Others,
+    roots::Roots,
+    schedule::{NamespaceId, Schedule, Turn},
     sources::Sources,
 };
 use crate::{
@@ -30,35 +32,29 @@ pub(super) struct Wake;
 
 /// What the thread owns. It alone changes the ledgers.
 pub(super) struct Task {
-    namespaces: Namespaces,
+    own: Namespace,
+    /// `None` if only the own namespace is counted.
+    others: Option<Others>,
     schedule: Schedule,
     /// `None` if there are snapshots only.
     tracer: Option<ActiveTracer>,
     publish: watch::Sender<Arc<Published>>,
 }
 
-/// The namespaces that take turns.
-struct Namespaces {
-    own: Namespace,
-    others: BTreeMap<Slot, Namespace>,
-}
-
-impl Namespaces {
-    /// A namespace that takes turns; `None` if it has left.
-    fn get_mut(&mut self, slot: Slot) -> Option<&mut Namespace> {
-        if slot == Slot::OWN { Some(&mut self.own) } else { self.others.get_mut(&slot) }
-    }
-}
-
 impl Task {
     pub(super) fn new(tracker: Tracker, publish: watch::Sender<Arc<Published>>) -> Self {
-        let Tracker { procfs, tracer, programs, source, snapshot_interval } = tracker;
-        let sources = Sources::new(procfs, source, snapshot_interval, tracer.is_some());
-        let tracer = tracer.map(|tracer| ActiveTracer::new(tracer, &programs));
-        let own = Namespace::new(sources);
+        let Tracker { procfs, tracer, source, snapshot_interval, netns, .. } = &tracker;
+        let traced = tracer.is_some();
+        let others = (*netns == NetnsChoice::All).then(|| {
+            let finder = Finder::new(procfs, tracker.pods.clone(), traced);
+            Others::new(Box::new(finder), tracker.scopes_max, *snapshot_interval, traced)
+        });
+        let roots = Roots::new(vec![procfs.clone()]);
+        let sources = Sources::new(roots, *source, *snapshot_interval, traced);
+        let tracer = tracker.tracer.map(|tracer| ActiveTracer::new(tracer, &tracker.programs));
+        let own = Namespace::own(sources);
         let schedule = Schedule::new(own.intervals(), Instant::now());
-        let namespaces = Namespaces { own, others: BTreeMap::new() };
-        Self { namespaces, schedule, tracer, publish }
+        Self { own, others, schedule, tracer, publish }
     }
 
     /// Seeds the own namespace, then gives turns until it is woken after `stopping` was set.
@@ -72,8 +68,11 @@ impl Task {
     ) -> Result<(), TrackerError> {
         self.seed()?;
         loop {
+            self.find_others();
             let now = Instant::now();
-            let woken = woken.recv_timeout(self.schedule.due(now) - now);
+            let due = self.schedule.due(now);
+            let due = self.others.as_ref().map_or(due, |others| due.min(others.next_find()));
+            let woken = woken.recv_timeout(due.saturating_duration_since(now));
             if stopping.load(Ordering::Acquire) {
                 return Ok(());
             }
@@ -81,11 +80,16 @@ impl Task {
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
                 Ok(Wake) => self.check(),
                 Err(RecvTimeoutError::Timeout) => match self.schedule.turn(Instant::now()) {
-                    Some(Turn::Snapshot(slot)) => self.take_turn(slot),
+                    Some(Turn::Snapshot(id)) => self.take_turn(id),
                     Some(Turn::Check) => {
                         self.check();
-                        let next = self.namespaces.own.intervals().check;
-                        self.schedule.checked(Slot::OWN, Instant::now(), Duration::ZERO, next);
+                        let next = self.own.intervals().check;
+                        self.schedule.checked(
+                            NamespaceId::OWN,
+                            Instant::now(),
+                            Duration::ZERO,
+                            next,
+                        );
                         self.check_others();
                     }
                     None => {}
@@ -94,33 +98,19 @@ impl Task {
         }
     }
 
-    /// Lets another namespace take turns, before its seed.
-    #[cfg_attr(not(test), expect(dead_code, reason = "nothing finds other namespaces yet"))]
-    fn add(&mut self, slot: Slot, namespace: Namespace) {
-        self.namespaces.others.insert(slot, namespace);
-        self.schedule.add(slot, Instant::now());
-    }
-
-    /// Forgets another namespace.
-    fn remove(&mut self, slot: Slot) {
-        self.namespaces.others.remove(&slot);
-        self.schedule.remove(slot);
-    }
-
     fn seed(&mut self) -> Result<(), TrackerError> {
-        let own = &mut self.namespaces.own;
-        own.seed(self.tracer.as_mut().map(|active| &mut active.tracer))
+        self.own
+            .seed(self.tracer.as_mut().map(|active| &mut active.tracer))
             .map_err(TrackerError::Seed)?;
         self.publish();
-        let own = &self.namespaces.own;
-        if let Some(snapshot) = own.last_snapshot() {
+        if let Some(snapshot) = self.own.last_snapshot() {
             let (sockets, source) = (snapshot.tally.rows, snapshot.source.word());
             info!(sockets, source, duration = ?snapshot.duration, "ready");
             // The start needed memory that is free now.
             release_memory();
         }
-        let next = own.intervals();
-        self.schedule.snapshot_taken(Slot::OWN, Instant::now(), Duration::ZERO, next);
+        let next = self.own.intervals();
+        self.schedule.snapshot_taken(NamespaceId::OWN, Instant::now(), Duration::ZERO, next);
         Ok(())
     }
 
@@ -131,65 +121,80 @@ impl Task {
             self.switch_program(better);
             return;
         }
-        let own = &mut self.namespaces.own;
-        if let Some(reason) = own.check(active) {
-            own.reconcile(Some(active), reason);
+        if let Some(reason) = self.own.check(active) {
+            self.own.reconcile(Some(active), reason);
         }
         self.publish();
     }
 
+    /// Finds other namespaces that have come and gone.
+    fn find_others(&mut self) {
+        let Some(others) = &mut self.others else { return };
+        if others.update(self.tracer.as_mut(), &mut self.schedule) {
+            self.publish();
+        }
+    }
+
     /// Checks the others that are due. If there is a reason to reconcile one, its next turn is due.
     fn check_others(&mut self) {
-        let Some(active) = &mut self.tracer else { return };
-        while let Some(slot) = self.schedule.check_beside(Instant::now()) {
-            let Some(namespace) = self.namespaces.others.get_mut(&slot) else {
-                self.schedule.remove(slot);
+        let (Some(active), Some(others)) = (&mut self.tracer, &mut self.others) else { return };
+        while let Some(id) = self.schedule.check_beside(Instant::now()) {
+            let Some(namespace) = others.get_mut(id) else {
+                self.schedule.remove(id);
                 continue;
             };
             let cpu = clock::thread_cpu();
             let reason = namespace.check(active);
             let took = clock::thread_cpu().saturating_sub(cpu);
             let (now, next) = (Instant::now(), namespace.intervals().check);
-            self.schedule.checked(slot, now, took, next);
+            self.schedule.checked(id, now, took, next);
             if let Some(reason) = reason {
                 namespace.want_snapshot(reason);
-                self.schedule.hurry(slot, now);
+                self.schedule.hurry(id, now);
             }
+            others.note_turn(id, Some(active));
         }
     }
 
     /// Gives a namespace its turn.
-    fn take_turn(&mut self, slot: Slot) {
-        let Some(namespace) = self.namespaces.get_mut(slot) else { return self.remove(slot) };
+    fn take_turn(&mut self, id: NamespaceId) {
+        let namespace = match &mut self.others {
+            _ if id == NamespaceId::OWN => Some(&mut self.own),
+            others => others.as_mut().and_then(|others| others.get_mut(id)),
+        };
+        let Some(namespace) = namespace else { return self.schedule.remove(id) };
         let cpu = clock::thread_cpu();
         namespace.take_turn(self.tracer.as_mut());
         let took = clock::thread_cpu().saturating_sub(cpu);
         let next = namespace.intervals();
-        if slot == Slot::OWN {
-            self.publish();
+        if let Some(others) = self.others.as_mut().filter(|_| id != NamespaceId::OWN) {
+            others.note_turn(id, self.tracer.as_ref());
         }
-        self.schedule.snapshot_taken(slot, Instant::now(), took, next);
+        self.publish();
+        self.schedule.snapshot_taken(id, Instant::now(), took, next);
     }
 
     /// Lets `program` count from now on, after a seed of its own. If it cannot be loaded or seeded, the
     /// current program continues.
     fn switch_program(&mut self, program: Program) {
         let Some(active) = &mut self.tracer else { return };
-        let own = &mut self.namespaces.own;
-        let Some(mut tracer) = active.load(program, own.procfs()) else { return };
-        if let Err(error) = own.reseed(&mut tracer) {
+        let Some(mut tracer) = active.load(program) else { return };
+        if let Err(error) = self.own.reseed(&mut tracer) {
             warn!(%error, "too many missed events, and seeding the other program failed");
             return;
         }
         let old = active.replace(tracer);
-        own.carry_over(&old, active);
+        self.own.carry_over(&old, active);
+        if let Some(others) = &mut self.others {
+            others.carry_over(&old, active, &mut self.schedule);
+        }
         drop(old);
         self.publish();
     }
 
-    /// Publishes the own namespace. Nothing shows the others yet.
     fn publish(&mut self) {
-        let published = self.namespaces.own.publication(self.tracer.as_ref());
+        let mut published = self.own.publication(self.tracer.as_ref());
+        published.namespaces = self.others.as_mut().map(Others::publish);
         self.publish.send_replace(Arc::new(published));
     }
 }

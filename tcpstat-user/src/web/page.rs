@@ -35,7 +35,8 @@ impl Page {
         let html = include_str!("../../assets/page/page.html")
             .replace("{{metrics}}", &escaped(telemetry_path.trim_start_matches('/')))
             .replace("{{states}}", &state_rows())
-            .replace("{{moves}}", &transition_rows());
+            .replace("{{moves}}", &transition_rows())
+            .replace("{{scope_states}}", &scope_columns());
         Self::new(&html, host)
     }
 
@@ -106,6 +107,17 @@ fn transition_rows() -> String {
     )
 }
 
+/// The head of a column for each state, with a button that sorts by it.
+fn scope_columns() -> String {
+    let column = |state| {
+        let word = state_word(state);
+        format!(
+            "<th scope=\"col\" data-column=\"{word}\"><button type=\"button\">{word}</button></th>"
+        )
+    };
+    State::ALL.map(column).concat()
+}
+
 /// A row for each series, given by key and label: a button that shows it in the plot, and empty cells.
 fn rows(series: impl IntoIterator<Item = (String, String)>, columns: &[&str]) -> String {
     let mut rows = String::new();
@@ -155,5 +167,7 @@ mod tests {
         assert_eq!(html.matches("<tr data-series=").count(), State::ALL.len() + TRANSITIONS.len());
         assert!(html.contains("data-series=\"close_wait\""));
         assert!(html.contains("data-series=\"listen syn_recv\""));
+        // Name and total, too.
+        assert_eq!(html.matches("data-column=").count(), State::ALL.len() + 2);
     }
 }

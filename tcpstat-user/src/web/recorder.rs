@@ -1,4 +1,5 @@
-//! Takes a sample every second, stores it in the history, and passes it to the streams.
+//! Takes a sample every second, stores it in the history, and passes it to the streams. Every ten seconds it
+//! takes one of each scope.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -12,7 +13,7 @@ use tokio::{
 
 use super::Scrapes;
 use crate::{
-    history::{History, INTERVAL_MS, Sample},
+    history::{History, INTERVAL_MS, Moment, Sample, ScopeSample, ScopesHistory},
     tracker::Published,
 };
 
@@ -21,6 +22,7 @@ pub(crate) struct Recorder {
     published: watch::Receiver<Arc<Published>>,
     scrapes: Scrapes,
     history: Arc<Mutex<History>>,
+    scopes: Arc<Mutex<ScopesHistory>>,
     newest: watch::Sender<Option<Arc<Sample>>>,
 }
 
@@ -28,6 +30,7 @@ pub(crate) struct Recorder {
 #[derive(Clone, Debug)]
 pub(crate) struct Recording {
     history: Arc<Mutex<History>>,
+    scopes: Arc<Mutex<ScopesHistory>>,
     newest: watch::Receiver<Option<Arc<Sample>>>,
 }
 
@@ -38,8 +41,9 @@ impl Recorder {
     ) -> (Self, Recording) {
         let (sender, newest) = watch::channel(None);
         let history = Arc::new(Mutex::new(History::default()));
-        let recording = Recording { history: history.clone(), newest };
-        (Self { published, scrapes, history, newest: sender }, recording)
+        let scopes = Arc::default();
+        let recording = Recording { history: history.clone(), scopes: Arc::clone(&scopes), newest };
+        (Self { published, scrapes, history, scopes, newest: sender }, recording)
     }
 
     /// Records from the first snapshot on. When it is dropped, each receiver of [`Recording::newest`] closes.
@@ -57,8 +61,23 @@ impl Recorder {
 
     async fn take(&self) {
         let Some(sample) = self.scrapes.sample().await else { return };
+        let at = sample.at;
         locked(&self.history).push(sample.clone());
         self.newest.send_replace(Some(Arc::new(sample)));
+        if locked(&self.scopes).is_due(at) {
+            self.take_scopes(at).await;
+        }
+    }
+
+    async fn take_scopes(&self, at: Moment) {
+        let Some(kinds) = self.scrapes.scopes(true).await else { return };
+        let samples = kinds.iter().flat_map(|kind| {
+            kind.scopes.iter().map(|scope| {
+                let sample = scope.connections.as_ref().map(ScopeSample::new);
+                ((kind.kind.word(), Arc::clone(&scope.name)), sample)
+            })
+        });
+        locked(&self.scopes).push(at, samples);
     }
 }
 
@@ -68,6 +87,11 @@ impl Recording {
         locked(&self.history)
     }
 
+    /// The last ten minutes of each scope. The guard blocks the recorder.
+    pub(crate) fn scopes(&self) -> MutexGuard<'_, ScopesHistory> {
+        locked(&self.scopes)
+    }
+
     /// The newest sample; `None` before the first. A slow reader misses samples.
     pub(crate) fn newest(&self) -> watch::Receiver<Option<Arc<Sample>>> {
         self.newest.clone()
@@ -75,6 +99,6 @@ impl Recording {
 }
 
 /// After a panic during a push the samples are still correct.
-fn locked(history: &Mutex<History>) -> MutexGuard<'_, History> {
+fn locked<T>(history: &Mutex<T>) -> MutexGuard<'_, T> {
     history.lock().unwrap_or_else(PoisonError::into_inner)
 }

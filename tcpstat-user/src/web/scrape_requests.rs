@@ -9,6 +9,7 @@ use super::coding::{Coded, Coding};
 use crate::{
     history::Sample,
     metrics::{Format, Groups, Values},
+    tracker::Scopes,
 };
 
 /// A request, with the channel for its answer.
@@ -16,6 +17,7 @@ use crate::{
 pub(super) enum Request {
     Exposition(Wanted, oneshot::Sender<Coded>),
     Sample(oneshot::Sender<Option<Sample>>),
+    Scopes(oneshot::Sender<Arc<[Scopes]>>),
 }
 
 /// The exposition that a client asks for. Requests that want the same share one text.
@@ -31,32 +33,46 @@ pub(super) struct Wanted {
 pub(super) struct Needed {
     pub(super) exposition: bool,
     pub(super) sample: bool,
+    pub(super) scopes: bool,
 }
 
 impl Needed {
     pub(super) fn by(requests: &[Request]) -> Self {
-        let is_sample = |request: &&Request| matches!(request, Request::Sample(_));
-        let samples = requests.iter().filter(is_sample).count();
-        Self { exposition: samples < requests.len(), sample: samples > 0 }
+        let any = |is: fn(&Request) -> bool| requests.iter().any(is);
+        Self {
+            exposition: any(|request| matches!(request, Request::Exposition(..))),
+            sample: any(|request| matches!(request, Request::Sample(_))),
+            scopes: any(|request| matches!(request, Request::Scopes(_))),
+        }
+    }
+
+    /// Whether the values of a scrape are needed.
+    pub(super) fn scrape(self) -> bool {
+        self.exposition || self.scopes
     }
 }
 
 /// Values that were read at one moment.
 pub(super) struct Reading {
     pub(super) sample: Option<Sample>,
+    pub(super) scopes: Option<Arc<[Scopes]>>,
     pub(super) values: Option<Arc<Values>>,
 }
 
 impl Reading {
     /// Encodes each exposition once.
     pub(super) fn answer(self, requests: Vec<Request>) {
-        let Self { sample, values } = self;
+        let Self { sample, scopes, values } = self;
         let mut texts: HashMap<_, Bytes> = HashMap::new();
         let mut coded: HashMap<_, Coded> = HashMap::new();
         for request in requests {
             // Sending fails if the client has gone.
             match request {
                 Request::Sample(reply) => drop(reply.send(sample.clone())),
+                Request::Scopes(reply) => {
+                    let Some(scopes) = &scopes else { continue };
+                    drop(reply.send(Arc::clone(scopes)));
+                }
                 Request::Exposition(wanted, reply) => {
                     let Some(values) = &values else { continue };
                     let Wanted { format, groups, coding } = wanted;
@@ -84,7 +100,7 @@ mod tests {
             .into_iter()
             .map(|(wanted, (reply, answer))| (Request::Exposition(wanted, reply), answer))
             .unzip();
-        Reading { sample: None, values: Some(Arc::default()) }.answer(requests);
+        Reading { sample: None, scopes: None, values: Some(Arc::default()) }.answer(requests);
         let answers: Vec<_> =
             answers.into_iter().map(|mut answer| answer.try_recv().unwrap()).collect();
         answers.try_into().unwrap()

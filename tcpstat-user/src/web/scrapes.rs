@@ -29,7 +29,7 @@ use crate::{
     kernel,
     metrics::{Compat, Values},
     procfs::{ProcessStatus, Procfs, Sockstat},
-    tracker::{Files, Nudge, Published},
+    tracker::{Files, Nudge, Published, Scopes},
 };
 
 /// Maximum time to read a file.
@@ -96,6 +96,11 @@ impl Scrapes {
     /// other request can come meanwhile.
     pub(super) async fn exposition(&self, wanted: Wanted, alone: bool) -> Option<Coded> {
         self.request(alone, |reply| Request::Exposition(wanted, reply)).await
+    }
+
+    /// The scopes of each kind that is counted; `None` if they cannot be read in time. `alone` is as above.
+    pub(super) async fn scopes(&self, alone: bool) -> Option<Arc<[Scopes]>> {
+        self.request(alone, Request::Scopes).await
     }
 
     /// `None` before the first snapshot.
@@ -220,14 +225,16 @@ impl Shared {
         // Not borrowed while files are read: a file can block, and the tracker would wait.
         let published = Arc::clone(&self.source.published.borrow());
         let sample = if needed.sample { published.sample(files, clock::now()) } else { None };
-        let values = needed.exposition.then(|| {
-            let scrape = published.scrape(files);
-            if scrape.suspicious {
-                self.source.nudge.check();
-            }
-            Arc::new(Values::new(&published, scrape, self.source.compat))
-        });
-        Reading { sample, values }
+        let scrape = needed.scrape().then(|| published.scrape(files));
+        if scrape.as_ref().is_some_and(|scrape| scrape.suspicious) {
+            self.source.nudge.check();
+        }
+        let scopes =
+            scrape.as_ref().filter(|_| needed.scopes).map(|scrape| scrape.scopes[..].into());
+        let values = scrape
+            .filter(|_| needed.exposition)
+            .map(|scrape| Arc::new(Values::new(&published, scrape, self.source.compat)));
+        Reading { sample, scopes, values }
     }
 
     /// After a panic the state is still consistent.

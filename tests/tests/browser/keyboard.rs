@@ -17,9 +17,9 @@ pub(crate) fn tests() -> Vec<Test> {
 }
 
 /// Presses Tab until an element of `selector` has the focus; its outline must be visible.
-fn tab_to(page: &Page, selector: &str) -> Result<()> {
+pub(crate) fn tab_to(page: &Page, selector: &str) -> Result<()> {
     let there = format!("return document.activeElement.matches({selector:?})");
-    for _ in 0..60 {
+    for _ in 0..100 {
         page.browser.press(&[Key::Tab])?;
         if page.browser.run(&there)? == true {
             let outline = "const element = document.activeElement;

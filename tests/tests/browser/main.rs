@@ -4,6 +4,7 @@ mod keyboard;
 mod live;
 mod page;
 mod samples;
+mod scopes;
 mod sight;
 
 use std::process::ExitCode;
@@ -13,6 +14,7 @@ use tcpstat_tests::harness::run;
 fn main() -> ExitCode {
     let mut tests = live::tests();
     tests.extend(samples::tests());
+    tests.extend(scopes::tests());
     tests.extend(sight::tests());
     tests.extend(keyboard::tests());
     run(tests)

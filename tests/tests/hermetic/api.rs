@@ -24,6 +24,7 @@ pub(crate) fn tests() -> Vec<Test> {
         the_status_reports_snapshots_only,
         the_history_has_the_numbers_of_the_snapshot,
         the_history_returns_only_samples_after_since,
+        without_scopes_the_list_of_their_kinds_is_empty,
         a_stream_sends_a_sample_and_the_status_each_second,
         a_stream_ends_with_the_exporter,
         one_client_cannot_take_all_streams,
@@ -95,6 +96,18 @@ fn the_history_returns_only_samples_after_since() -> Result<()> {
     assert!(later > first);
     let none = json(&mut exporter, "/api/v1/history?since=18446744073709551615")?;
     assert_eq!(none["unix_ms"], json!([]));
+    Ok(())
+}
+
+fn without_scopes_the_list_of_their_kinds_is_empty() -> Result<()> {
+    let (mut exporter, _) = recorded("debian-6.1")?;
+    let scopes = json(&mut exporter, "/api/v1/scopes")?;
+    assert_eq!(scopes["kinds"], json!([]));
+    let times = ["unix_ms", "uptime_ms"].map(|clock| scopes["history"][clock].as_array());
+    assert!(times.iter().all(|times| times.is_some_and(|times| times.len() <= 60)), "{scopes}");
+    let now = json(&mut exporter, "/api/v1/scopes?history=false")?;
+    assert_eq!(now["history"], Value::Null);
+    assert!(now["uptime_ms"].as_u64() >= scopes["uptime_ms"].as_u64());
     Ok(())
 }
 
@@ -175,6 +188,8 @@ fn an_invalid_query_is_400_with_one_line() -> Result<()> {
         ("/api/v1/history?until=1", "until"),
         ("/api/v1/status?verbose", "verbose"),
         ("/api/v1/stream?since=1", "since"),
+        ("/api/v1/scopes?since=1", "since"),
+        ("/api/v1/scopes?history=2", "history"),
     ] {
         let response = exporter.get(path)?;
         assert_eq!(response.status, 400, "{path}");
@@ -192,7 +207,7 @@ fn the_api_serves_its_documentation() -> Result<()> {
     assert_eq!(document.body, std::fs::read_to_string(source)?);
     let routes: Vec<_> =
         document.body.lines().filter_map(|line| line.strip_prefix("## ")).collect();
-    assert_eq!(routes, ["/api/v1/status", "/api/v1/history", "/api/v1/stream"]);
+    assert_eq!(routes, ["/api/v1/status", "/api/v1/history", "/api/v1/scopes", "/api/v1/stream"]);
     for route in routes {
         let response = exporter.scraper().request("HEAD", route, &[])?;
         assert_eq!(response.status, 200, "{route}");

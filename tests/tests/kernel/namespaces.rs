@@ -1,6 +1,6 @@
-//! The exporter counts TCP sockets of its own namespace, and nothing else.
+//! The exporter counts TCP sockets of its own namespace, or of the one at a path, and nothing else.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use tcpstat_tests::agreement::{assert_agreement, await_agreement};
 use tcpstat_tests::exporter::{Exporter, Options};
 use tcpstat_tests::harness::{Test, kernel_test};
@@ -8,6 +8,9 @@ use tcpstat_tests::kernel_tests;
 use tcpstat_tests::loopback::{Churn, Pairs, mptcp_pair};
 use tcpstat_tests::netns::{Namespace, elsewhere};
 use tcpstat_tests::tcp::{Family, State};
+
+use crate::privileges::ReachableBinary;
+use crate::roots::process_elsewhere;
 
 pub(crate) fn tests() -> Vec<Test> {
     let mut tests = Vec::new();
@@ -20,8 +23,16 @@ pub(crate) fn tests() -> Vec<Test> {
             format!("mptcp_is_counted_by_its_subflows_with_{tracer}"),
             move |_: &Namespace| mptcp(tracer),
         ));
+        tests.push(kernel_test(
+            format!("the_namespace_at_a_path_is_counted_with_{tracer}"),
+            move |_: &Namespace| namespace_at_a_path(tracer),
+        ));
     }
-    tests.extend(kernel_tests![two_exporters_at_once_are_both_right]);
+    tests.extend(kernel_tests![
+        two_exporters_at_once_are_both_right,
+        the_namespace_at_a_path_is_listed_without_a_tracer,
+        entering_a_namespace_without_the_capability_is_refused_with_the_remedy
+    ]);
     tests
 }
 
@@ -66,5 +77,58 @@ fn two_exporters_at_once_are_both_right(_: &Namespace) -> Result<()> {
     pairs.close()?;
     await_agreement(&mut first)?;
     await_agreement(&mut second)?;
+    Ok(())
+}
+
+/// The number of established sockets that the exporter shows.
+fn established(exporter: &mut Exporter) -> Result<u64> {
+    Ok(exporter.scrape()?.connections()?[&(Family::Ipv4, State::Established)])
+}
+
+/// Sockets of the own namespace, such as those of the scrape, do not count. The exporter keeps the namespace alive.
+fn namespace_at_a_path(tracer: &str) -> Result<()> {
+    let (elsewhere, mut process) = process_elsewhere()?;
+    let path = format!("/proc/{}/ns/net", process.id());
+    let args = ["--netns", &path, "--tracer", tracer, "--snapshot-interval=1h"];
+    let mut exporter = Exporter::start(&args)?;
+    assert_eq!(exporter.scrape()?.value("tcpstat_tracer_up", &[])?, 1.0);
+    assert_eq!(established(&mut exporter)?, 10);
+    let more = elsewhere.run(|| Pairs::connect(3, Family::Ipv4))?;
+    assert_eq!(established(&mut exporter)?, 16);
+    let log = exporter.log();
+    ensure!(log.contains(&format!("net:[{}]", elsewhere.inum())), "{log}");
+
+    more.close()?;
+    process.kill()?;
+    process.wait()?;
+    drop(elsewhere);
+    let scrape = exporter.scrape()?;
+    assert_eq!(scrape.value("tcpstat_consistent", &[])?, 1.0);
+    assert_eq!(scrape.value("tcpstat_snapshot_errors_total", &[])?, 0.0);
+    assert_eq!(established(&mut exporter)?, 0);
+    let log = exporter.log();
+    ensure!(!log.contains(" WARN "), "{log}");
+    Ok(())
+}
+
+fn the_namespace_at_a_path_is_listed_without_a_tracer(_: &Namespace) -> Result<()> {
+    let (_elsewhere, mut process) = process_elsewhere()?;
+    let path = format!("/proc/{}/ns/net", process.id());
+    let args = ["--netns", &path, "--tracer=off", "--snapshot=iter"];
+    let mut exporter = Exporter::start(&args)?;
+    assert_eq!(established(&mut exporter)?, 10);
+    process.kill()?;
+    process.wait()?;
+    Ok(())
+}
+
+fn entering_a_namespace_without_the_capability_is_refused_with_the_remedy(
+    _: &Namespace,
+) -> Result<()> {
+    let run = ReachableBinary::copy()?.run(&["serve", "--netns=/proc/self/ns/net"])?;
+    let line = "tcpstat: --netns /proc/self/ns/net: entering this network namespace: \
+                Operation not permitted (os error 1): grant CAP_SYS_ADMIN";
+    ensure!(run.status == Some(1) && run.stderr.starts_with(line), "{run:?}");
+    assert_eq!(run.stderr.lines().count(), 1, "{run:?}");
     Ok(())
 }

@@ -4,6 +4,7 @@
 #![expect(clippy::float_cmp, reason = "the values compared are whole numbers")]
 
 mod budget;
+mod namespaces;
 mod processors;
 mod storm;
 
@@ -25,7 +26,7 @@ const SECONDS_VARIABLE: &str = "TCPSTAT_STORM_SECONDS";
 /// Set in a guest of the kernel matrix, where changes to the machine affect nobody else.
 const OWN_MACHINE_VARIABLE: &str = "TCPSTAT_OWN_MACHINE";
 
-/// The storm of the program that the exporter chooses, and of each program by name.
+/// The storm of the program that the exporter chooses, and each of the others.
 const CHOSEN_SECONDS: u64 = 60;
 const NAMED_SECONDS: u64 = 15;
 
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
             move |namespace: &Namespace| every_gauge_equals_proc(namespace, tracer),
         ));
     }
+    tests.extend(kernel_tests![a_storm_in_three_namespaces_at_once_is_healed]);
     if env::var_os(OWN_MACHINE_VARIABLE).is_some() {
         tests.extend(processors::tests());
     }
@@ -77,6 +79,10 @@ fn after_a_minute_of_storm_every_gauge_equals_proc_and_no_correction_was_false(
 fn every_gauge_equals_proc(namespace: &Namespace, tracer: &str) -> Result<()> {
     let storm = Storm::run(namespace, &["--tracer", tracer], duration(NAMED_SECONDS)?)?;
     assert_healed(&storm)
+}
+
+fn a_storm_in_three_namespaces_at_once_is_healed(_: &Namespace) -> Result<()> {
+    namespaces::healed_in_three_at_once(duration(NAMED_SECONDS)?)
 }
 
 fn assert_healed(storm: &Storm) -> Result<()> {

@@ -1,8 +1,10 @@
 //! The support library, tested by itself.
 
+mod containers;
 mod exporting;
 mod namespaces;
 mod peers;
+mod residents;
 mod traffic;
 
 use std::process::ExitCode;
@@ -13,6 +15,13 @@ fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some(exporting::SUBCOMMAND) {
         return exporting::play_exporter();
     }
-    let tests = [namespaces::tests(), peers::tests(), traffic::tests(), exporting::tests()];
+    let tests = [
+        containers::tests(),
+        namespaces::tests(),
+        peers::tests(),
+        residents::tests(),
+        traffic::tests(),
+        exporting::tests(),
+    ];
     harness::run(tests.into_iter().flatten().collect())
 }

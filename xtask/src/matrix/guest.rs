@@ -16,7 +16,7 @@ const TRIPLE: &str = "x86_64-unknown-linux-gnu";
 const DEADLINE_SECONDS: &str = "60";
 
 /// The targets of the tests, and what a guest calls them.
-const TESTS: [(&str, &str); 2] = [("kernel", "tests"), ("storm", "storm")];
+const TESTS: [(&str, &str); 3] = [("kernel", "tests"), ("scopes", "scopes"), ("storm", "storm")];
 
 /// The names of the programs in a guest, and where each is. `tcpstat-losing` is the one whose tracer loses
 /// events on purpose.

@@ -40,36 +40,50 @@ pub(super) fn waiting(frame: &mut Frame<'_>, area: Rect, model: &Model) {
 pub(super) fn keys(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     let family = model.family().map_or("all", family_word);
     let sort = match model.sort() {
+        _ if model.shows_scopes() => model.scope_sort().word(),
         Sort::States => "states",
         Sort::Count => "count",
         Sort::Rate => "rate",
     };
+    let view = if model.shows_scopes() { "next view" } else { "scopes" };
     let every = humantime::format_duration(model.interval()).to_string();
-    let long = [
-        ("q", "quit".to_owned()),
-        ("space", "pause".to_owned()),
-        ("s", format!("sort: {sort}")),
-        ("f", format!("family: {family}")),
-        ("+-", format!("every {every}")),
-        ("?", "help".to_owned()),
+    let mut keys = vec![
+        Key { name: "q", long: "quit".to_owned(), short: "quit".to_owned() },
+        Key { name: "space", long: "pause".to_owned(), short: String::new() },
+        Key { name: "v", long: view.to_owned(), short: view.to_owned() },
+        Key { name: "s", long: format!("sort: {sort}"), short: sort.to_owned() },
+        Key { name: "f", long: format!("family: {family}"), short: family.to_owned() },
+        Key { name: "+-", long: format!("every {every}"), short: every },
+        Key { name: "?", long: "help".to_owned(), short: "help".to_owned() },
     ];
-    let short = [
-        ("q", "quit".to_owned()),
-        ("s", sort.to_owned()),
-        ("f", family.to_owned()),
-        ("+-", every),
-        ("?", "help".to_owned()),
+    if model.shows_scopes() {
+        // Their sockets are of both families.
+        keys.retain(|key| key.name != "f");
+    }
+    let lines = [
+        spans(keys.iter().map(|key| (key.name, &key.long))),
+        spans(keys.iter().filter(|key| !key.short.is_empty()).map(|key| (key.name, &key.long))),
+        spans(keys.iter().filter(|key| !key.short.is_empty()).map(|key| (key.name, &key.short))),
     ];
-    let long = spans(&long);
-    let fits = long.width() <= area.width.into();
-    frame.render_widget(if fits { long } else { spans(&short) }, area);
+    let fitting = lines.iter().position(|line| line.width() <= area.width.into());
+    frame.render_widget(&lines[fitting.unwrap_or(lines.len() - 1)], area);
 }
 
-fn spans(keys: &[(&'static str, String)]) -> Line<'static> {
+/// A key, and what it does. In a narrow view it has the short text, or is left out if that is empty.
+struct Key {
+    name: &'static str,
+    long: String,
+    short: String,
+}
+
+fn spans<'a>(keys: impl Iterator<Item = (&'static str, &'a String)>) -> Line<'static> {
     let mut line = Vec::new();
     for (key, what) in keys {
-        line.push(Span::styled(*key, KEY));
-        line.push(Span::raw(format!(" {what}  ")));
+        if !line.is_empty() {
+            line.push(Span::raw("  "));
+        }
+        line.push(Span::styled(key, KEY));
+        line.push(Span::raw(format!(" {what}")));
     }
     Line::from(line)
 }

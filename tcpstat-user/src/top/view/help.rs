@@ -9,10 +9,11 @@ use ratatui::{
 
 use super::theme::{TITLE, Theme};
 
-const KEYS: [(&str, &str); 7] = [
+const KEYS: [(&str, &str); 8] = [
     ("q", "quit; so does Ctrl-C"),
     ("space", "pause and continue; so does p"),
-    ("s", "sort: states, count, rate"),
+    ("v", "view: states, then the scopes of each kind"),
+    ("s", "sort: states, count, rate; scopes by a column"),
     ("f", "family: all, ipv4, ipv6 sockets"),
     ("+ -", "update less often, more often"),
     ("?", "show and hide this help"),

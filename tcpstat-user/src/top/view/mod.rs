@@ -1,11 +1,12 @@
-//! The frame: a header, the states, the most frequent transitions, and the keys. In 40 columns by 10 rows and
-//! more, it has every state.
+//! The frame: a header, the states and the most frequent transitions, or the scopes of a kind, and the keys. In
+//! 40 columns by 10 rows and more, it has every state.
 
 mod bar;
 mod footer;
 mod header;
 mod help;
 mod number;
+mod scopes;
 mod states;
 mod status_line;
 mod theme;
@@ -59,6 +60,10 @@ pub(super) fn draw(frame: &mut Frame<'_>, model: &Model, theme: Theme) {
 fn draw_body(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: Theme) {
     if model.shown().history.newest().is_none() {
         footer::waiting(frame, area, model);
+        return;
+    }
+    if model.shows_scopes() {
+        scopes::draw(frame, area, model, theme);
         return;
     }
     let has_table = area.height >= TABLE_ROWS;

@@ -18,7 +18,7 @@ use crate::{
 
 const COLOURED: Theme = Theme { colours: true, unicode: true };
 
-const SIZES: [(u16, u16); 5] = [(120, 40), (80, 24), (60, 16), (52, 13), (40, 10)];
+pub(super) const SIZES: [(u16, u16); 5] = [(120, 40), (80, 24), (60, 16), (52, 13), (40, 10)];
 
 fn backend(model: &Model, (width, height): (u16, u16), theme: Theme) -> TestBackend {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
@@ -26,7 +26,7 @@ fn backend(model: &Model, (width, height): (u16, u16), theme: Theme) -> TestBack
     terminal.backend().clone()
 }
 
-fn lines(model: &Model, size: (u16, u16)) -> Vec<String> {
+pub(super) fn lines(model: &Model, size: (u16, u16)) -> Vec<String> {
     let backend = backend(model, size, COLOURED);
     let symbols: Vec<_> =
         backend.buffer().content().iter().map(ratatui::buffer::Cell::symbol).collect();
@@ -122,7 +122,7 @@ fn the_help_explains_every_key_of_the_footer() {
     press(&mut model, '?');
     for size in SIZES {
         let lines = lines(&model, size).join("\n");
-        for part in ["quit", "pause and continue", "sort:", "family:", "less often"] {
+        for part in ["quit", "pause and continue", "view:", "sort:", "family:", "less often"] {
             assert!(lines.contains(part), "{size:?} {part}: {lines}");
         }
     }

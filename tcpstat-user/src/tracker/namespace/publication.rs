@@ -22,6 +22,7 @@ impl Namespace {
             events_missed: active.map_or(0, ActiveTracer::missed),
             tracer_changes: active.map_or(0, ActiveTracer::changes),
             health: self.health,
+            namespaces: None,
         };
         let (Some(audit), Some(ActiveTracer { tracer, .. })) = (&self.audit, active) else {
             return published;
@@ -30,6 +31,7 @@ impl Namespace {
             program: tracer.program,
             hooks: tracer.hooks,
             counters: tracer.counters.clone(),
+            slot: self.slot,
             ledger: audit.ledger().clone(),
             carried: self.carried.clone(),
             checks: audit.checks().clone(),

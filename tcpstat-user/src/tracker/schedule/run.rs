@@ -1,6 +1,6 @@
 //! The schedule in a model of time, which passes hours at once.
 
-use super::{BTreeMap, Duration, Instant, Intervals, Schedule, Slot, Turn};
+use super::{BTreeMap, Duration, Instant, Intervals, NamespaceId, Schedule, Turn};
 
 pub(super) const MS: Duration = Duration::from_millis(1);
 pub(super) const SECOND: Duration = Duration::from_secs(1);
@@ -20,10 +20,10 @@ pub(super) const SMALL: Duration = Duration::from_micros(7_500);
 /// What happens in a turn.
 pub(super) trait Turns {
     /// Takes a snapshot. Gives what it took.
-    fn snapshot(&mut self, slot: Slot) -> Duration;
+    fn snapshot(&mut self, id: NamespaceId) -> Duration;
 
     /// Checks. Gives whether the check failed.
-    fn check(&mut self, slot: Slot) -> bool;
+    fn check(&mut self, id: NamespaceId) -> bool;
 }
 
 /// A clock, and what happened.
@@ -33,8 +33,8 @@ pub(super) struct Run<T> {
     pub(super) schedule: Schedule,
     pub(super) turns: T,
     /// When each snapshot began.
-    pub(super) snapshots: Vec<(Instant, Slot)>,
-    pub(super) checks: Vec<(Instant, Slot)>,
+    pub(super) snapshots: Vec<(Instant, NamespaceId)>,
+    pub(super) checks: Vec<(Instant, NamespaceId)>,
     /// What the others took.
     pub(super) took: Duration,
 }
@@ -73,38 +73,38 @@ impl<T: Turns> Run<T> {
             }
             self.now = due;
             match self.schedule.turn(self.now).expect("a turn is due") {
-                Turn::Snapshot(slot) => self.snapshot(slot),
+                Turn::Snapshot(id) => self.snapshot(id),
                 Turn::Check => {
-                    self.check(Slot::OWN);
-                    while let Some(slot) = self.schedule.check_beside(self.now) {
-                        self.check(slot);
+                    self.check(NamespaceId::OWN);
+                    while let Some(id) = self.schedule.check_beside(self.now) {
+                        self.check(id);
                     }
                 }
             }
         }
     }
 
-    fn snapshot(&mut self, slot: Slot) {
-        self.snapshots.push((self.now, slot));
-        let took = self.turns.snapshot(slot);
-        self.pass(slot, took);
-        let intervals = if slot == Slot::OWN { OWN } else { OTHER };
-        self.schedule.snapshot_taken(slot, self.now, took, intervals);
+    fn snapshot(&mut self, id: NamespaceId) {
+        self.snapshots.push((self.now, id));
+        let took = self.turns.snapshot(id);
+        self.pass(id, took);
+        let intervals = if id == NamespaceId::OWN { OWN } else { OTHER };
+        self.schedule.snapshot_taken(id, self.now, took, intervals);
     }
 
-    fn check(&mut self, slot: Slot) {
-        self.checks.push((self.now, slot));
-        let failed = self.turns.check(slot);
-        self.pass(slot, CHECK);
-        self.schedule.checked(slot, self.now, CHECK, Some(SECOND));
-        if failed && slot != Slot::OWN {
-            self.schedule.hurry(slot, self.now);
+    fn check(&mut self, id: NamespaceId) {
+        self.checks.push((self.now, id));
+        let failed = self.turns.check(id);
+        self.pass(id, CHECK);
+        self.schedule.checked(id, self.now, CHECK, Some(SECOND));
+        if failed && id != NamespaceId::OWN {
+            self.schedule.hurry(id, self.now);
         }
     }
 
-    fn pass(&mut self, slot: Slot, took: Duration) {
+    fn pass(&mut self, id: NamespaceId, took: Duration) {
         self.now += took;
-        if slot != Slot::OWN {
+        if id != NamespaceId::OWN {
             self.took += took;
         }
     }
@@ -114,21 +114,21 @@ impl<T: Turns> Run<T> {
         100.0 * self.took.as_secs_f64() / (self.now - self.start).as_secs_f64()
     }
 
-    pub(super) fn number_of_snapshots(&self, slot: Slot) -> usize {
-        self.snapshots.iter().filter(|(_, listed)| *listed == slot).count()
+    pub(super) fn number_of_snapshots(&self, id: NamespaceId) -> usize {
+        self.snapshots.iter().filter(|(_, listed)| *listed == id).count()
     }
 
-    pub(super) fn longest_wait_for_snapshot(&self, slot: Slot) -> Duration {
-        self.longest_wait(slot, &self.snapshots)
+    pub(super) fn longest_wait_for_snapshot(&self, id: NamespaceId) -> Duration {
+        self.longest_wait(id, &self.snapshots)
     }
 
-    pub(super) fn longest_wait_for_check(&self, slot: Slot) -> Duration {
-        self.longest_wait(slot, &self.checks)
+    pub(super) fn longest_wait_for_check(&self, id: NamespaceId) -> Duration {
+        self.longest_wait(id, &self.checks)
     }
 
     /// The longest time without a turn, from the start to now.
-    fn longest_wait(&self, slot: Slot, turns: &[(Instant, Slot)]) -> Duration {
-        let turns = turns.iter().filter(|(_, of)| *of == slot).map(|(at, _)| *at);
+    fn longest_wait(&self, id: NamespaceId, turns: &[(Instant, NamespaceId)]) -> Duration {
+        let turns = turns.iter().filter(|(_, of)| *of == id).map(|(at, _)| *at);
         let times: Vec<_> =
             std::iter::once(self.start).chain(turns).chain(std::iter::once(self.now)).collect();
         times.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or_default()
@@ -139,18 +139,18 @@ impl<T: Turns> Run<T> {
 #[derive(Default)]
 pub(super) struct Costs {
     /// What a snapshot takes; [`SMALL`] for namespaces that are not here.
-    pub(super) snapshots: BTreeMap<Slot, Duration>,
+    pub(super) snapshots: BTreeMap<NamespaceId, Duration>,
     /// Namespaces whose every check fails.
-    pub(super) differing: Vec<Slot>,
+    pub(super) differing: Vec<NamespaceId>,
 }
 
 impl Turns for Costs {
-    fn snapshot(&mut self, slot: Slot) -> Duration {
-        self.snapshots.get(&slot).copied().unwrap_or(SMALL)
+    fn snapshot(&mut self, id: NamespaceId) -> Duration {
+        self.snapshots.get(&id).copied().unwrap_or(SMALL)
     }
 
-    fn check(&mut self, slot: Slot) -> bool {
-        self.differing.contains(&slot)
+    fn check(&mut self, id: NamespaceId) -> bool {
+        self.differing.contains(&id)
     }
 }
 
@@ -161,14 +161,14 @@ impl Run<Costs> {
     }
 
     /// So many other namespaces, which are all there at the start.
-    pub(super) fn with(others: u32) -> Self {
+    pub(super) fn with(others: u64) -> Self {
         let mut run = Self::alone();
-        (1..=others).for_each(|slot| run.schedule.add(Slot(slot), run.now));
+        (1..=others).for_each(|id| run.schedule.add(NamespaceId(id), run.now));
         run
     }
 
     /// The same, after the seeds.
-    pub(super) fn seeded(others: u32) -> Self {
+    pub(super) fn seeded(others: u64) -> Self {
         let mut run = Self::with(others);
         run.go_on(MINUTE);
         run.forget();

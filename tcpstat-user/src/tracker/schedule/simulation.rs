@@ -41,27 +41,27 @@ impl Namespace {
 }
 
 #[derive(Default)]
-struct Namespaces(BTreeMap<Slot, Namespace>);
+struct Namespaces(BTreeMap<NamespaceId, Namespace>);
 
 impl Namespaces {
-    fn get(&mut self, slot: Slot) -> &mut Namespace {
-        self.0.get_mut(&slot).unwrap_or_else(|| panic!("a turn of {slot:?}, which has left"))
+    fn get(&mut self, id: NamespaceId) -> &mut Namespace {
+        self.0.get_mut(&id).unwrap_or_else(|| panic!("a turn of {id:?}, which has left"))
     }
 }
 
 impl Turns for Namespaces {
-    fn snapshot(&mut self, slot: Slot) -> Duration {
-        let namespace = self.get(slot);
+    fn snapshot(&mut self, id: NamespaceId) -> Duration {
+        let namespace = self.get(id);
         namespace.model.run(namespace.model.pace * 20);
         SMALL * u32::try_from(namespace.take_turn()).unwrap()
     }
 
-    fn check(&mut self, slot: Slot) -> bool {
-        let Namespace { model, audit, .. } = self.get(slot);
+    fn check(&mut self, id: NamespaceId) -> bool {
+        let Namespace { model, audit, .. } = self.get(id);
         model.run(model.pace);
         let differs = audit.as_mut().unwrap().sockstat_differs(model);
-        if differs && slot == Slot::OWN {
-            self.get(slot).take_turn();
+        if differs && id == NamespaceId::OWN {
+            self.get(id).take_turn();
         }
         differs
     }
@@ -72,13 +72,13 @@ fn after_churn(seed: u64) -> Run<Namespaces> {
     let mut run = Run::new(Namespaces::default());
     let mut own = Namespace::new(seed);
     own.take_turn();
-    run.turns.0.insert(Slot::OWN, own);
+    run.turns.0.insert(NamespaceId::OWN, own);
     for number in 1..=30 {
-        let slot = Slot(number);
-        run.turns.0.insert(slot, Namespace::new(1000 * seed + u64::from(number)));
-        run.schedule.add(slot, run.now);
+        let id = NamespaceId(number);
+        run.turns.0.insert(id, Namespace::new(1000 * seed + u64::from(number)));
+        run.schedule.add(id, run.now);
         // Half of them leave, each after another time: 7 generates all numbers modulo 31.
-        let leaves = Slot(7 * number % 31);
+        let leaves = NamespaceId(7 * number % 31);
         run.schedule.remove(leaves);
         run.turns.0.remove(&leaves);
         run.go_on(10 * SECOND);
@@ -93,8 +93,8 @@ fn after_any_churn_the_next_turn_of_each_namespace_leaves_no_gauge_wrong() {
         run.turns.0.values_mut().for_each(|namespace| namespace.model.pace = 0);
         run.go_on(OTHER.snapshot + MINUTE);
         assert_eq!(run.turns.0.len(), 16, "the own one and the half of thirty");
-        for (slot, namespace) in &run.turns.0 {
-            assert!(namespace.is_right(), "seed {seed}: {slot:?}");
+        for (id, namespace) in &run.turns.0 {
+            assert!(namespace.is_right(), "seed {seed}: {id:?}");
         }
         let budget = SAVINGS + (run.now - run.start) / SHARE;
         // The last turn begins before the budget is spent, and takes up to five snapshots.

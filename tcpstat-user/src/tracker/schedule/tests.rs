@@ -2,16 +2,16 @@
 
 use super::{run::*, *};
 
-fn others(number: u32) -> impl Iterator<Item = Slot> {
-    (1..=number).map(Slot)
+fn others(number: u64) -> impl Iterator<Item = NamespaceId> {
+    (1..=number).map(NamespaceId)
 }
 
 #[test]
 fn alone_the_own_namespace_has_exactly_the_turns_that_its_intervals_give() {
     let mut run = Run::alone();
     run.go_on(MINUTE);
-    assert_eq!(run.number_of_snapshots(Slot::OWN), 3, "after 15 s, and 15 s after each");
-    let wait = run.longest_wait_for_check(Slot::OWN);
+    assert_eq!(run.number_of_snapshots(NamespaceId::OWN), 3, "after 15 s, and 15 s after each");
+    let wait = run.longest_wait_for_check(NamespaceId::OWN);
     assert!(wait < 2 * SECOND + 10 * MS, "{wait:?}: a snapshot puts the next check off");
     assert_eq!(run.took, Duration::ZERO);
 }
@@ -22,8 +22,8 @@ fn without_a_tracer_there_are_snapshots_only() {
     let mut schedule = Schedule::new(Intervals { check: None, ..OWN }, now);
     assert_eq!(schedule.turn(now), None);
     assert_eq!(schedule.due(now), now + 15 * SECOND);
-    assert_eq!(schedule.turn(now + 15 * SECOND), Some(Turn::Snapshot(Slot::OWN)));
-    schedule.checked(Slot::OWN, now, CHECK, None);
+    assert_eq!(schedule.turn(now + 15 * SECOND), Some(Turn::Snapshot(NamespaceId::OWN)));
+    schedule.checked(NamespaceId::OWN, now, CHECK, None);
     assert_eq!(schedule.due(now), now + 15 * SECOND);
 }
 
@@ -31,38 +31,38 @@ fn without_a_tracer_there_are_snapshots_only() {
 fn the_own_namespace_goes_before_all_others() {
     let now = Instant::now();
     let mut schedule = Schedule::new(OWN, now);
-    schedule.add(Slot(1), now);
-    assert_eq!(schedule.turn(now), Some(Turn::Snapshot(Slot(1))), "the own one is not due");
+    schedule.add(NamespaceId(1), now);
+    assert_eq!(schedule.turn(now), Some(Turn::Snapshot(NamespaceId(1))), "the own one is not due");
     assert_eq!(schedule.turn(now + SECOND), Some(Turn::Check));
-    assert_eq!(schedule.turn(now + 15 * SECOND), Some(Turn::Snapshot(Slot::OWN)));
+    assert_eq!(schedule.turn(now + 15 * SECOND), Some(Turn::Snapshot(NamespaceId::OWN)));
 }
 
 #[test]
 fn two_hundred_namespaces_are_seeded_in_five_seconds_while_the_own_one_is_checked() {
     let mut run = Run::with(200);
-    run.turns.snapshots = others(200).map(|slot| (slot, 20 * MS)).collect();
+    run.turns.snapshots = others(200).map(|id| (id, 20 * MS)).collect();
     run.go_on(5 * SECOND);
-    assert!(others(200).all(|slot| run.number_of_snapshots(slot) == 1));
-    assert!(run.longest_wait_for_check(Slot::OWN) < SECOND + 25 * MS);
+    assert!(others(200).all(|id| run.number_of_snapshots(id) == 1));
+    assert!(run.longest_wait_for_check(NamespaceId::OWN) < SECOND + 25 * MS);
 }
 
 #[test]
 fn two_hundred_namespaces_have_a_snapshot_every_five_minutes_at_less_than_one_percent() {
     let mut run = Run::seeded(200);
     run.go_on(20 * MINUTE);
-    for slot in others(200) {
-        let wait = run.longest_wait_for_snapshot(slot);
-        assert!(wait < 5 * MINUTE + 16 * SECOND, "{slot:?}: {wait:?}");
+    for id in others(200) {
+        let wait = run.longest_wait_for_snapshot(id);
+        assert!(wait < 5 * MINUTE + 16 * SECOND, "{id:?}: {wait:?}");
     }
     assert!(run.percent() < 0.65, "{}", run.percent());
-    assert!(run.longest_wait_for_snapshot(Slot::OWN) < 16 * SECOND);
+    assert!(run.longest_wait_for_snapshot(NamespaceId::OWN) < 16 * SECOND);
 }
 
 #[test]
 fn a_turn_is_followed_by_a_rest_so_that_no_second_is_busy_with_the_others() {
     let mut run = Run::seeded(200);
     run.go_on(10 * MINUTE);
-    let times: Vec<_> = run.snapshots.iter().filter(|turn| turn.1 != Slot::OWN).collect();
+    let times: Vec<_> = run.snapshots.iter().filter(|turn| turn.1 != NamespaceId::OWN).collect();
     let shortest = times.windows(2).map(|pair| pair[1].0 - pair[0].0).min().unwrap();
     assert!(shortest >= 10 * SMALL, "{shortest:?}");
 }
@@ -70,13 +70,13 @@ fn a_turn_is_followed_by_a_rest_so_that_no_second_is_busy_with_the_others() {
 #[test]
 fn what_the_budget_cannot_pay_for_waits_and_each_namespace_has_as_many_snapshots() {
     let mut run = Run::with(200);
-    run.turns.snapshots = others(200).map(|slot| (slot, 60 * MS)).collect();
+    run.turns.snapshots = others(200).map(|id| (id, 60 * MS)).collect();
     run.go_on(20 * MINUTE);
     assert!(run.took < SAVINGS + 12 * SECOND + 60 * MS, "{:?}", run.took);
     run.forget();
     run.go_on(60 * MINUTE);
     assert!(run.percent() < 1.01, "{}", run.percent());
-    let numbers: Vec<_> = others(200).map(|slot| run.number_of_snapshots(slot)).collect();
+    let numbers: Vec<_> = others(200).map(|id| run.number_of_snapshots(id)).collect();
     let (fewest, most) = (numbers.iter().min().unwrap(), numbers.iter().max().unwrap());
     assert!(*fewest >= 2 && most - fewest <= 1, "{fewest} to {most}");
 }
@@ -84,16 +84,19 @@ fn what_the_budget_cannot_pay_for_waits_and_each_namespace_has_as_many_snapshots
 #[test]
 fn a_slow_namespace_has_fewer_snapshots_and_leaves_the_others_their_turns() {
     let mut run = Run::seeded(100);
-    run.turns.snapshots.insert(Slot(1), 3 * SECOND);
+    run.turns.snapshots.insert(NamespaceId(1), 3 * SECOND);
     run.go_on(60 * MINUTE);
-    let wait = run.longest_wait_for_snapshot(Slot(1));
+    let wait = run.longest_wait_for_snapshot(NamespaceId(1));
     assert!((10 * MINUTE..12 * MINUTE).contains(&wait), "{wait:?}: at half of one percent");
-    for slot in others(100).skip(1) {
-        let wait = run.longest_wait_for_snapshot(slot);
-        assert!(wait < 6 * MINUTE, "{slot:?}: {wait:?}");
+    for id in others(100).skip(1) {
+        let wait = run.longest_wait_for_snapshot(id);
+        assert!(wait < 6 * MINUTE, "{id:?}: {wait:?}");
     }
     assert!(run.percent() < 1.0, "{}", run.percent());
-    assert!(run.longest_wait_for_check(Slot::OWN) < 5 * SECOND, "a snapshot is not interrupted");
+    assert!(
+        run.longest_wait_for_check(NamespaceId::OWN) < 5 * SECOND,
+        "a snapshot is not interrupted"
+    );
 }
 
 #[test]
@@ -101,38 +104,38 @@ fn a_namespace_that_comes_is_seeded_at_once_and_then_takes_turns() {
     let mut run = Run::seeded(200);
     run.go_on(4 * MINUTE + 30 * SECOND);
     run.forget();
-    run.schedule.add(Slot(201), run.now);
+    run.schedule.add(NamespaceId(201), run.now);
     run.go_on(SECOND / 10);
-    assert_eq!(run.snapshots[0].1, Slot(201), "no rest of the others delays it");
+    assert_eq!(run.snapshots[0].1, NamespaceId(201), "no rest of the others delays it");
     run.go_on(11 * MINUTE);
-    assert_eq!(run.number_of_snapshots(Slot(201)), 3);
-    assert!(others(200).all(|slot| run.number_of_snapshots(slot) >= 2));
+    assert_eq!(run.number_of_snapshots(NamespaceId(201)), 3);
+    assert!(others(200).all(|id| run.number_of_snapshots(id) >= 2));
 }
 
 #[test]
 fn a_namespace_that_goes_has_no_turn_and_what_it_took_stays_spent() {
     let mut run = Run::seeded(2);
-    run.turns.snapshots.insert(Slot(1), 10 * SECOND);
+    run.turns.snapshots.insert(NamespaceId(1), 10 * SECOND);
     run.go_on(6 * MINUTE);
     let open_at = run.schedule.all.open_at(run.now);
-    run.schedule.remove(Slot(1));
+    run.schedule.remove(NamespaceId(1));
     run.forget();
     assert_eq!(run.schedule.all.open_at(run.now), open_at);
     run.go_on(60 * MINUTE);
-    assert_eq!(run.number_of_snapshots(Slot(1)), 0);
-    assert!(run.checks.iter().all(|(_, slot)| *slot != Slot(1)));
-    assert!(run.number_of_snapshots(Slot(2)) > 9);
+    assert_eq!(run.number_of_snapshots(NamespaceId(1)), 0);
+    assert!(run.checks.iter().all(|(_, id)| *id != NamespaceId(1)));
+    assert!(run.number_of_snapshots(NamespaceId(2)) > 9);
 }
 
 #[test]
 fn a_namespace_may_go_during_its_turn() {
     let now = Instant::now();
     let mut schedule = Schedule::new(OWN, now);
-    schedule.add(Slot(1), now);
-    schedule.remove(Slot(1));
-    schedule.snapshot_taken(Slot(1), now + SECOND / 2, 4 * SECOND, OTHER);
-    schedule.checked(Slot(1), now + SECOND / 2, CHECK, Some(SECOND));
-    schedule.hurry(Slot(1), now + SECOND / 2);
+    schedule.add(NamespaceId(1), now);
+    schedule.remove(NamespaceId(1));
+    schedule.snapshot_taken(NamespaceId(1), now + SECOND / 2, 4 * SECOND, OTHER);
+    schedule.checked(NamespaceId(1), now + SECOND / 2, CHECK, Some(SECOND));
+    schedule.hurry(NamespaceId(1), now + SECOND / 2);
     assert_eq!(schedule.turn(now + SECOND / 2), None);
     assert_eq!(schedule.due(now + SECOND / 2), now + SECOND);
 }
@@ -140,15 +143,15 @@ fn a_namespace_may_go_during_its_turn() {
 #[test]
 fn namespaces_that_come_and_go_without_end_stay_in_the_budget_and_displace_nobody() {
     let mut run = Run::seeded(50);
-    for slot in 0..18_000 {
-        run.schedule.add(Slot(1000 + slot), run.now);
+    for id in 0..18_000 {
+        run.schedule.add(NamespaceId(1000 + id), run.now);
         run.go_on(SECOND / 10);
-        run.schedule.remove(Slot(900 + slot));
+        run.schedule.remove(NamespaceId(900 + id));
     }
     assert!(run.took < SAVINGS + 18 * SECOND + SMALL, "{:?}", run.took);
-    for slot in others(50) {
-        let wait = run.longest_wait_for_snapshot(slot);
-        assert!(wait < 6 * MINUTE, "{slot:?}: {wait:?}");
+    for id in others(50) {
+        let wait = run.longest_wait_for_snapshot(id);
+        assert!(wait < 6 * MINUTE, "{id:?}: {wait:?}");
     }
 }
 
@@ -157,22 +160,22 @@ fn a_namespace_whose_check_fails_has_a_snapshot_soon() {
     let mut run = Run::seeded(200);
     run.go_on(10 * MINUTE);
     run.forget();
-    run.turns.differing.push(Slot(7));
+    run.turns.differing.push(NamespaceId(7));
     run.go_on(25 * SECOND);
-    assert!(run.number_of_snapshots(Slot(7)) > 0);
+    assert!(run.number_of_snapshots(NamespaceId(7)) > 0);
 }
 
 #[test]
 fn a_namespace_whose_every_check_fails_takes_half_of_the_budget_and_delays_nobody() {
     let mut run = Run::seeded(50);
-    run.turns.snapshots.insert(Slot(7), 100 * MS);
-    run.turns.differing.push(Slot(7));
+    run.turns.snapshots.insert(NamespaceId(7), 100 * MS);
+    run.turns.differing.push(NamespaceId(7));
     run.go_on(60 * MINUTE);
-    let taken = u32::try_from(run.number_of_snapshots(Slot(7))).unwrap() * 100 * MS;
+    let taken = u32::try_from(run.number_of_snapshots(NamespaceId(7))).unwrap() * 100 * MS;
     assert!(taken < 18 * SECOND + 100 * MS, "{taken:?} of an hour");
-    for slot in others(50) {
-        let wait = run.longest_wait_for_snapshot(slot);
-        assert!(wait < 5 * MINUTE + 16 * SECOND, "{slot:?}: {wait:?}");
+    for id in others(50) {
+        let wait = run.longest_wait_for_snapshot(id);
+        assert!(wait < 5 * MINUTE + 16 * SECOND, "{id:?}: {wait:?}");
     }
 }
 
@@ -181,9 +184,9 @@ fn the_more_namespaces_there_are_the_less_often_each_is_checked() {
     for (number, longest) in [(10, 21 * SECOND / 10), (200, 12 * SECOND), (400, 24 * SECOND)] {
         let mut run = Run::seeded(number);
         run.go_on(2 * MINUTE);
-        for slot in others(number) {
-            let wait = run.longest_wait_for_check(slot);
-            assert!(wait < longest, "{slot:?} of {number}: {wait:?}");
+        for id in others(number) {
+            let wait = run.longest_wait_for_check(id);
+            assert!(wait < longest, "{id:?} of {number}: {wait:?}");
         }
     }
 }
@@ -192,11 +195,11 @@ fn the_more_namespaces_there_are_the_less_often_each_is_checked() {
 fn a_check_that_is_nearly_due_does_not_wait_for_the_next_one_of_the_own_namespace() {
     let now = Instant::now();
     let mut schedule = Schedule::new(OWN, now);
-    schedule.add(Slot(1), now);
-    schedule.snapshot_taken(Slot(1), now + 10 * MS, SMALL, OTHER);
+    schedule.add(NamespaceId(1), now);
+    schedule.snapshot_taken(NamespaceId(1), now + 10 * MS, SMALL, OTHER);
     assert_eq!(schedule.turn(now + SECOND), Some(Turn::Check));
-    assert_eq!(schedule.check_beside(now + SECOND), Some(Slot(1)));
-    schedule.checked(Slot(1), now + SECOND, CHECK, Some(SECOND));
+    assert_eq!(schedule.check_beside(now + SECOND), Some(NamespaceId(1)));
+    schedule.checked(NamespaceId(1), now + SECOND, CHECK, Some(SECOND));
     assert_eq!(schedule.check_beside(now + SECOND), None, "once");
 }
 
@@ -204,10 +207,15 @@ fn a_check_that_is_nearly_due_does_not_wait_for_the_next_one_of_the_own_namespac
 fn checks_of_others_wake_nobody() {
     let now = Instant::now();
     let mut schedule = Schedule::new(OWN, now);
-    schedule.add(Slot(1), now);
-    schedule.snapshot_taken(Slot(1), now, SMALL, Intervals { check: Some(SECOND / 2), ..OTHER });
+    schedule.add(NamespaceId(1), now);
+    schedule.snapshot_taken(
+        NamespaceId(1),
+        now,
+        SMALL,
+        Intervals { check: Some(SECOND / 2), ..OTHER },
+    );
     assert_eq!(schedule.check_beside(now), None);
     assert_eq!(schedule.due(now), now + SECOND);
     assert_eq!(schedule.turn(now + SECOND), Some(Turn::Check));
-    assert_eq!(schedule.check_beside(now + SECOND), Some(Slot(1)));
+    assert_eq!(schedule.check_beside(now + SECOND), Some(NamespaceId(1)));
 }

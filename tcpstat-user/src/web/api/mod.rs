@@ -12,7 +12,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tokio::task::spawn_blocking;
 
 pub(crate) use stream::NewestEvents;
@@ -23,7 +23,9 @@ use super::{
     server::Connection,
 };
 use crate::{
-    api::{HISTORY_PATH, HistoryJson, STATUS_PATH, STREAM_PATH, StatusJson},
+    api::{
+        HISTORY_PATH, HistoryJson, SCOPES_PATH, STATUS_PATH, STREAM_PATH, ScopesJson, StatusJson,
+    },
     clock,
 };
 
@@ -32,6 +34,7 @@ pub(super) fn router() -> Router<Arc<AppState>> {
         .route("/api", get(document))
         .route(STATUS_PATH, get(status))
         .route(HISTORY_PATH, get(history))
+        .route(SCOPES_PATH, get(scopes))
         .route(STREAM_PATH, get(stream::stream))
 }
 
@@ -44,6 +47,18 @@ struct NoParameters {}
 struct HistoryParameters {
     /// Milliseconds of the host's uptime: by the wall clock, which may step, samples could come twice.
     since: Option<u64>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ScopesParameters {
+    /// Whether the answer has the samples of the last ten minutes.
+    #[serde(default = "yes")]
+    history: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 type ParsedQuery<T> = Result<Query<T>, QueryRejection>;
@@ -89,20 +104,48 @@ async fn history(
     query: ParsedQuery<HistoryParameters>,
 ) -> Result<Response, Refused> {
     let Query(HistoryParameters { since }) = query?;
-    let coding = Coding::accepted(&headers);
-    let failed = |line| Refused(StatusCode::INTERNAL_SERVER_ERROR, line);
-    connection.become_large().await.ok_or_else(|| {
-        let line = "too many requests for the history: try again later\n";
+    let recording = app.recording.clone();
+    let json = move || HistoryJson::since(&recording.history(), since);
+    large_answer("the history", &connection, &headers, json).await
+}
+
+async fn scopes(
+    State(app): State<Arc<AppState>>,
+    Extension(connection): Extension<Arc<Connection>>,
+    headers: HeaderMap,
+    query: ParsedQuery<ScopesParameters>,
+) -> Result<Response, Refused> {
+    let Query(ScopesParameters { history }) = query?;
+    let kinds = app.scrapes.scopes(connection.is_alone()).await.ok_or_else(|| {
+        let line = "the scopes cannot be read at the moment: the log gives the reason\n";
         Refused(StatusCode::SERVICE_UNAVAILABLE, line.to_owned())
     })?;
-    // Encoding takes some milliseconds, which must not delay scrapes.
     let recording = app.recording.clone();
-    let written = spawn_blocking(move || {
-        let json = HistoryJson::since(&recording.history(), since);
-        serde_json::to_vec(&json).map(|text| Coded::new(text, coding))
-    });
+    let json = move || {
+        let samples = history.then(|| recording.scopes());
+        ScopesJson::new(&kinds, clock::now(), samples.as_deref())
+    };
+    large_answer("the scopes", &connection, &headers, json).await
+}
+
+/// An answer that takes some milliseconds to encode, which must not delay scrapes. `what` names it.
+async fn large_answer<T: Serialize>(
+    what: &'static str,
+    connection: &Connection,
+    headers: &HeaderMap,
+    json: impl FnOnce() -> T + Send + 'static,
+) -> Result<Response, Refused> {
+    let coding = Coding::accepted(headers);
+    connection.become_large().await.ok_or_else(|| {
+        let line = format!("too many requests for {what}: try again later\n");
+        Refused(StatusCode::SERVICE_UNAVAILABLE, line)
+    })?;
     let written =
-        written.await.map_err(|error| failed(format!("writing the history: {error}\n")))?;
-    let body = written.map_err(|error| failed(format!("writing the history: {error}\n")))?;
+        spawn_blocking(move || serde_json::to_vec(&json()).map(|text| Coded::new(text, coding)));
+    let failed = |error: &dyn std::fmt::Display| {
+        Refused(StatusCode::INTERNAL_SERVER_ERROR, format!("writing {what}: {error}\n"))
+    };
+    let written = written.await.map_err(|error| failed(&error))?;
+    let body = written.map_err(|error| failed(&error))?;
     Ok((NO_STORE, [(header::CONTENT_TYPE, "application/json")], body).into_response())
 }

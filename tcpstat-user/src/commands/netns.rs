@@ -1,0 +1,113 @@
+//! The flags that choose the network namespaces to count.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use clap::{Args, ValueHint, builder::TypedValueParser};
+
+use super::{ProcfsArgs, values};
+use crate::{
+    kernel::{self, Namespaces},
+    procfs::Procfs,
+    tracker::NetnsChoice,
+};
+
+/// The default of `--scopes-max`.
+pub(super) const SCOPES_MAX: u32 = 256;
+
+/// Flags that choose network namespaces.
+#[derive(Args, Clone, Debug)]
+pub(super) struct NetnsArgs {
+    /// Network namespaces to count: self, the one that tcpstat runs in; all; or the path of one, such as
+    /// /run/netns/NAME
+    #[arg(
+        long = "netns",
+        default_value = "self",
+        value_name = "WHICH",
+        env = "TCPSTAT_NETNS",
+        value_parser = choice(),
+        value_hint = ValueHint::FilePath,
+        help_heading = "Scopes"
+    )]
+    pub(super) netns: NetnsChoice,
+
+    /// Directory whose entries name the Kubernetes pods of this host, NAMESPACE_NAME_UID; need not exist
+    #[arg(
+        long = "path.pods",
+        default_value = "/var/log/pods",
+        value_name = "DIR",
+        env = "TCPSTAT_PATH_PODS",
+        value_parser = values::path(),
+        value_hint = ValueHint::DirPath,
+        help_heading = "Scopes"
+    )]
+    pub(super) pods: PathBuf,
+
+    /// Maximum number of scopes of each kind, such as network namespaces; the sockets of all others count in
+    /// the scope `other`
+    #[arg(
+        long = "scopes-max",
+        default_value_t = SCOPES_MAX,
+        value_name = "NUMBER",
+        env = "TCPSTAT_SCOPES_MAX",
+        value_parser = clap::value_parser!(u32).range(1..=4096),
+        help_heading = "Scopes"
+    )]
+    pub(super) scopes_max: u32,
+}
+
+impl NetnsArgs {
+    /// The procfs that lists the own namespace. Enters the namespace first, if there is a path to it.
+    ///
+    /// # Errors
+    /// Those of [`ProcfsArgs::procfs`]; if the flags contradict each other; if the namespace cannot be entered.
+    pub(super) fn procfs(&self, args: &ProcfsArgs) -> anyhow::Result<Procfs> {
+        if let NetnsChoice::Path(path) = &self.netns {
+            let flag = || format!("--netns {}", path.display());
+            let procfs = Procfs::new(&args.path);
+            check_mount(&procfs).with_context(flag)?;
+            return kernel::enter(path, &procfs)
+                .map_err(|error| anyhow::anyhow!("--netns {error}"));
+        }
+        let procfs = args.procfs()?;
+        if self.netns == NetnsChoice::All {
+            check_mount(&procfs).context("--netns all")?;
+        }
+        Ok(procfs)
+    }
+
+    /// The namespaces that a tracer counts.
+    pub(super) fn namespaces(&self) -> Namespaces {
+        match self.netns {
+            NetnsChoice::All => Namespaces::All { others: self.scopes_max },
+            NetnsChoice::Own | NetnsChoice::Path(_) => Namespaces::Own,
+        }
+    }
+
+    /// Number of threads that these flags need.
+    pub(super) fn threads(&self) -> usize {
+        usize::from(matches!(self.netns, NetnsChoice::Path(_)))
+    }
+}
+
+/// # Errors
+/// If this is the directory of one process, or a folder.
+fn check_mount(procfs: &Procfs) -> anyhow::Result<()> {
+    if !procfs.is_mount() {
+        let path = procfs.root().display();
+        bail!(
+            "--path.procfs {path} is not the mount point of a procfs: leave one of the flags out, or use \
+             the mount point"
+        );
+    }
+    Ok(())
+}
+
+fn choice() -> impl TypedValueParser<Value = NetnsChoice> {
+    values::path().try_map(|path| match path.to_str() {
+        Some("self") => Ok(NetnsChoice::Own),
+        Some("all") => Ok(NetnsChoice::All),
+        _ if path.as_os_str().as_encoded_bytes().contains(&b'/') => Ok(NetnsChoice::Path(path)),
+        _ => Err("write self, all, or a path such as /run/netns/NAME"),
+    })
+}

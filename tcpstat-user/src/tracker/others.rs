@@ -1,0 +1,308 @@
+//! The network namespaces besides the own one: finds them, names them, and forgets them when they are empty.
+
+mod other;
+mod shared_slot;
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    fmt::Display,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tracing::{debug, warn};
+
+use self::{other::Other, shared_slot::SharedSlot};
+use super::{
+    active_tracer::ActiveTracer,
+    finder::{FindError, Finder, Found, FoundNetns},
+    namespace::Namespace,
+    published::{NetnsLabel, PublishedNamespaces},
+    schedule::{NamespaceId, Schedule},
+    scopes::OTHER,
+};
+use crate::{
+    clock,
+    kernel::{NetnsKey, Slot},
+    scopes::{NetnsName, UniqueNames},
+};
+
+/// Time between two searches for namespaces.
+const FIND_INTERVAL: Duration = Duration::from_secs(5);
+/// The same at most, where searches take long.
+const MAX_FIND_INTERVAL: Duration = Duration::from_secs(30);
+/// Between these two, searches take at most this fraction of one CPU: 1 / `FIND_SHARE`. A namespace with a socket event is found at
+/// the next check in any case.
+const FIND_SHARE: u32 = 500;
+/// Time between two snapshots of a namespace that the tracer counts.
+const SNAPSHOT_INTERVAL: Duration = Duration::from_mins(5);
+
+/// What finds the namespaces: a [`Finder`] or, in tests, a fixed answer.
+pub(super) trait Find: Send {
+    /// # Errors
+    /// [`FindError`].
+    fn find(&mut self) -> Result<Found, FindError>;
+}
+
+impl Find for Finder {
+    fn find(&mut self) -> Result<Found, FindError> {
+        Self::find(self)
+    }
+}
+
+/// All namespaces but the own one.
+pub(super) struct Others {
+    finder: Box<dyn Find>,
+    names: UniqueNames,
+    namespaces: BTreeMap<NamespaceId, Other>,
+    ids: HashMap<NetnsKey, NamespaceId>,
+    shared: SharedSlot,
+    /// The most namespaces that are counted or listed each by itself.
+    max: usize,
+    snapshot_interval: Duration,
+    next_number: u64,
+    next_find: Instant,
+    /// Whether a search has succeeded: a namespace that appears later had no sockets before its first event.
+    complete: bool,
+    find_failed: bool,
+    own: Option<NetnsLabel>,
+    hidden: u64,
+    /// Names or namespaces have changed since [`Self::published`].
+    changed: bool,
+    published: Arc<PublishedNamespaces>,
+}
+
+impl Others {
+    /// `snapshot_interval` is that of the own namespace; `traced` says whether a tracer counts.
+    pub(super) fn new(
+        finder: Box<dyn Find>,
+        max: u32,
+        snapshot_interval: Duration,
+        traced: bool,
+    ) -> Self {
+        let snapshot_interval =
+            if traced { snapshot_interval.max(SNAPSHOT_INTERVAL) } else { snapshot_interval };
+        Self {
+            finder,
+            names: UniqueNames::new(&[OTHER]),
+            namespaces: BTreeMap::new(),
+            ids: HashMap::new(),
+            shared: SharedSlot::default(),
+            max: usize::try_from(max).unwrap_or(usize::MAX),
+            snapshot_interval,
+            next_number: SharedSlot::ID.number() + 1,
+            next_find: Instant::now(),
+            complete: false,
+            find_failed: false,
+            own: None,
+            hidden: 0,
+            changed: true,
+            published: Arc::default(),
+        }
+    }
+
+    /// Lets the next [`Self::update`] search.
+    #[cfg(test)]
+    pub(super) fn search_now(&mut self) {
+        self.next_find = Instant::now();
+    }
+
+    /// When the next search is due.
+    pub(super) fn next_find(&self) -> Instant {
+        self.next_find
+    }
+
+    pub(super) fn get_mut(&mut self, id: NamespaceId) -> Option<&mut Namespace> {
+        if id == SharedSlot::ID {
+            return self.shared.namespace_mut();
+        }
+        self.namespaces.get_mut(&id).map(|other| &mut other.namespace)
+    }
+
+    /// Finds namespaces that have come and gone, if a search is due or the tracer has seen a new one. Returns whether
+    /// it did.
+    pub(super) fn update(
+        &mut self,
+        mut active: Option<&mut ActiveTracer>,
+        schedule: &mut Schedule,
+    ) -> bool {
+        let now = Instant::now();
+        let assigned = active.as_deref_mut().map(ActiveTracer::new_namespaces).unwrap_or_default();
+        if assigned.is_empty() && now < self.next_find {
+            return false;
+        }
+        let cpu = clock::thread_cpu();
+        let found = self.finder.find();
+        let took = clock::thread_cpu().saturating_sub(cpu);
+        let found = match found {
+            Ok(found) => found,
+            Err(error) => {
+                self.next_find = Instant::now() + FIND_INTERVAL;
+                self.note_failure(&error);
+                return false;
+            }
+        };
+        if active.is_some() && !found.by_tasks {
+            self.next_find = Instant::now() + FIND_INTERVAL;
+            self.note_failure(&"iter/task does not run, so the processes in them are unknown");
+            return false;
+        }
+        self.find_failed = false;
+        self.take(found, &assigned, active, schedule);
+        self.complete = true;
+        let interval = (took * FIND_SHARE).clamp(FIND_INTERVAL, MAX_FIND_INTERVAL);
+        self.next_find = Instant::now() + interval;
+        true
+    }
+
+    /// Notes that a check or a turn of this namespace has ended.
+    pub(super) fn note_turn(&mut self, id: NamespaceId, active: Option<&ActiveTracer>) {
+        if id == SharedSlot::ID {
+            self.shared.publish(active);
+        } else if let Some(other) = self.namespaces.get_mut(&id) {
+            other.publish(active);
+        }
+        self.changed = true;
+    }
+
+    /// Lets the tracer that replaces `old` count all of them. Each is compared with a snapshot soon.
+    pub(super) fn carry_over(
+        &mut self,
+        old: &crate::kernel::Tracer,
+        active: &mut ActiveTracer,
+        schedule: &mut Schedule,
+    ) {
+        for (&id, other) in &mut self.namespaces {
+            let slot = active.slot(other.key);
+            other.namespace.move_to(slot, old, active);
+            other.publish(Some(active));
+            schedule.hurry(id, Instant::now());
+        }
+        self.shared.carry_over(old, active);
+        schedule.hurry(SharedSlot::ID, Instant::now());
+        self.changed = true;
+    }
+
+    /// What a scrape shows of them.
+    pub(super) fn publish(&mut self) -> Arc<PublishedNamespaces> {
+        if std::mem::take(&mut self.changed) {
+            let others = self.namespaces.values().map(|other| other.published.clone());
+            self.published = Arc::new(PublishedNamespaces {
+                own: self.own.clone(),
+                others: others.chain(self.shared.published()).collect(),
+                overflow: self.shared.overflow(),
+                hidden: self.hidden,
+            });
+        }
+        self.published.clone()
+    }
+
+    fn take(
+        &mut self,
+        found: Found,
+        assigned: &[(NetnsKey, Slot)],
+        mut active: Option<&mut ActiveTracer>,
+        schedule: &mut Schedule,
+    ) {
+        let inode = found.own.inode;
+        let value = self.names.name(0, &found.own.name, inode);
+        self.own = Some(NetnsLabel { value, name: Arc::new(found.own) });
+        self.hidden = found.hidden;
+        self.changed = true;
+        let present: HashSet<NetnsKey> = found.others.iter().map(|netns| netns.key).collect();
+        self.forget_all_but(&present, active.as_deref_mut(), schedule);
+        for netns in found.others {
+            self.take_one(netns, active.as_deref_mut(), schedule);
+        }
+        for &(key, _) in assigned.iter().filter(|(key, _)| !present.contains(key)) {
+            let name = NetnsName::without_process(key);
+            let netns = FoundNetns { key, name, processes: Vec::new() };
+            self.take_one(netns, active.as_deref_mut(), schedule);
+        }
+        self.shared.settle(active.as_deref(), self.snapshot_interval, schedule);
+    }
+
+    /// Takes a namespace that exists: counts it from now on, or notes what has changed.
+    fn take_one(
+        &mut self,
+        found: FoundNetns,
+        mut active: Option<&mut ActiveTracer>,
+        schedule: &mut Schedule,
+    ) {
+        if let Some(other) = self.ids.get(&found.key).and_then(|id| self.namespaces.get_mut(id)) {
+            let label = self.names.name(found.key, &found.name.name, found.name.inode);
+            return other.update(label, found, active.as_deref(), schedule);
+        }
+        if self.shared.has(found.key) {
+            return self.shared.update(found);
+        }
+        let slot = match active.as_deref_mut() {
+            Some(active) => active.slot(found.key),
+            None if self.namespaces.len() < self.max => Slot::OWN,
+            None => Slot::OTHER,
+        };
+        if slot == Slot::OTHER {
+            return self.shared.add(found);
+        }
+        let id = NamespaceId::other(self.next_number);
+        self.next_number += 1;
+        let label = self.names.name(found.key, &found.name.name, found.name.inode);
+        debug!(netns = &*label, ?slot, "counting a network namespace");
+        let is_new = self.complete && !self.shared.left(found.key);
+        let other =
+            Other::new(id, label, found, slot, self.snapshot_interval, active.as_deref(), is_new);
+        other.schedule(schedule);
+        self.ids.insert(other.key, id);
+        self.namespaces.insert(id, other);
+    }
+
+    /// Forgets those that have neither a process nor a socket.
+    fn forget_all_but(
+        &mut self,
+        present: &HashSet<NetnsKey>,
+        active: Option<&mut ActiveTracer>,
+        schedule: &mut Schedule,
+    ) {
+        let mut gone = Vec::new();
+        for other in self.namespaces.values_mut().filter(|other| !present.contains(&other.key)) {
+            other.leave_process(active.as_deref(), schedule);
+            let counted = active.as_deref().map(|active| other.namespace.counted(active));
+            if counted.is_none_or(|counted| other.namespace.is_empty(&counted)) {
+                gone.push(other.key);
+            }
+        }
+        let shared_gone = self.shared.forget_all_but(present);
+        let Some(active) = active else {
+            return gone.into_iter().for_each(|key| self.forget(key, schedule));
+        };
+        if gone.is_empty() && shared_gone.is_empty() {
+            return;
+        }
+        for (key, counted) in active.retire(&[gone, shared_gone].concat()) {
+            let Some(other) = self.ids.get(&key).and_then(|id| self.namespaces.get_mut(id)) else {
+                continue;
+            };
+            if other.namespace.is_empty(&counted) {
+                self.forget(key, schedule);
+            } else {
+                other.namespace.resume(active.slot(key), &counted, active);
+            }
+        }
+    }
+
+    fn forget(&mut self, key: NetnsKey, schedule: &mut Schedule) {
+        if let Some(id) = self.ids.remove(&key) {
+            self.namespaces.remove(&id);
+            schedule.remove(id);
+        }
+        self.names.release(key);
+    }
+
+    fn note_failure(&mut self, error: &dyn Display) {
+        if !std::mem::replace(&mut self.find_failed, true) {
+            warn!(
+                "finding network namespaces failed, those that are known are counted on: {error}"
+            );
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! More namespaces than slots.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, ensure};
+use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
+use tcpstat_tests::exporter::Exporter;
+use tcpstat_tests::exposition::Scrape;
+use tcpstat_tests::harness::Test;
+use tcpstat_tests::kernel_tests;
+use tcpstat_tests::netns::Namespace;
+use tcpstat_tests::resident::{Order, Resident};
+use tcpstat_tests::scopes::{
+    Counts, OTHER, all_namespaces, counts_of, gauges, infos, inode, live_namespaces,
+};
+use tcpstat_tests::tcp::State;
+
+/// Slots for scopes.
+const SLOTS: usize = 3;
+
+/// The states of full sockets here. How fresh the others are depends on the hooks.
+const FULL: [State; 3] = [State::Established, State::CloseWait, State::Listen];
+
+pub(crate) fn tests() -> Vec<Test> {
+    kernel_tests![
+        namespaces_past_the_bound_count_in_other_and_the_sum_stays_the_total,
+        with_room_for_all_there_is_no_other
+    ]
+}
+
+/// Half of them are there before the start. Each has another number of sockets.
+fn namespaces_past_the_bound_count_in_other_and_the_sum_stays_the_total(
+    _: &Namespace,
+) -> Result<()> {
+    let mut residents = Vec::new();
+    for pairs in 1..=5 {
+        residents.push(with_sockets(pairs)?);
+    }
+    let bound = format!("--scopes-max={SLOTS}");
+    let mut exporter = all_namespaces(&[&bound, "--snapshot-interval=1h"]).start()?;
+    await_sum(&mut exporter)?;
+    for pairs in 6..=9 {
+        residents.push(with_sockets(pairs)?);
+    }
+    await_sum(&mut exporter)?;
+    let scrape = exporter.scrape()?;
+    let overflow = scrape.value("tcpstat_scopes_overflow_total", &[("kind", "netns")])?;
+    ensure!(overflow >= f64::from(u32::try_from(residents.len() - SLOTS)?), "{overflow}");
+    ensure!(infos(&scrape)?.len() <= SLOTS + 1, "{:?}", infos(&scrape)?);
+    // What leaves `other` leaves the sum.
+    for resident in &mut residents {
+        resident.order(&Order::Close)?;
+        await_sum(&mut exporter)?;
+    }
+    Ok(())
+}
+
+fn with_room_for_all_there_is_no_other(_: &Namespace) -> Result<()> {
+    let _residents = [with_sockets(1)?, with_sockets(2)?];
+    let mut exporter = all_namespaces(&["--snapshot-interval=1h"]).start()?;
+    await_sum(&mut exporter)?;
+    let scrape = exporter.scrape()?;
+    let others = gauges(&scrape, OTHER)?.unwrap_or_default();
+    ensure!(others.values().sum::<u64>() == 0, "{others:?}");
+    assert_eq!(scrape.value("tcpstat_scopes_overflow_total", &[("kind", "netns")])?, 0.0);
+    Ok(())
+}
+
+fn with_sockets(pairs: usize) -> Result<Resident> {
+    let mut resident = Resident::in_new_namespace()?;
+    resident.order(&Order::Connect(pairs))?;
+    resident.order(&Order::Leak(2 * pairs))?;
+    Ok(resident)
+}
+
+/// Waits until each namespace that is named is right, and `other` is the sum of those that are not.
+fn await_sum(exporter: &mut Exporter) -> Result<()> {
+    let agreed = wait_until("sum over all namespaces", DEADLINE, || {
+        let live = live_namespaces()?;
+        let wrong = wrong_in(&exporter.scrape()?, &live)?;
+        Ok(wrong.map_or(Progress::Done(()), Progress::NotYet))
+    });
+    agreed.with_context(|| exporter.log())
+}
+
+fn wrong_in(scrape: &Scrape, live: &BTreeMap<u64, u32>) -> Result<Option<String>> {
+    let mut unnamed = live.clone();
+    for labels in infos(scrape)? {
+        let (name, inum) = (&labels["netns"], inode(&labels)?);
+        let Some(pid) = unnamed.remove(&inum) else { return Ok(Some(format!("no {inum}"))) };
+        let (exported, shown) = (gauges(scrape, name)?, full(counts_of(pid)?));
+        if exported.clone().map(full).as_ref() != Some(&shown) {
+            return Ok(Some(format!("{name}: {exported:?}, in /proc {shown:?}")));
+        }
+    }
+    let mut sum = Counts::new();
+    for pid in unnamed.into_values() {
+        for (state, count) in full(counts_of(pid)?) {
+            *sum.entry(state).or_default() += count;
+        }
+    }
+    let other = full(gauges(scrape, OTHER)?.unwrap_or_default());
+    let above_zero = |counts: &Counts| counts.values().sum::<u64>() > 0;
+    let same = other == sum || !above_zero(&other) && !above_zero(&sum);
+    Ok((!same).then(|| format!("{OTHER}: {other:?}, in /proc {sum:?}")))
+}
+
+fn full(mut counts: Counts) -> Counts {
+    counts.retain(|state, _| FULL.contains(state));
+    counts
+}

@@ -1,0 +1,174 @@
+//! Namespaces, sockets and processes that do not begin and end together.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+
+use anyhow::{Context, Result, bail, ensure};
+use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
+use tcpstat_tests::end_marks::EndMarks;
+use tcpstat_tests::exporter::{Exporter, FREQUENT_SNAPSHOTS};
+use tcpstat_tests::harness::Test;
+use tcpstat_tests::kernel_tests;
+use tcpstat_tests::loopback::Pairs;
+use tcpstat_tests::netns::{Namespace, ip, within};
+use tcpstat_tests::resident::{Order, Resident};
+use tcpstat_tests::scopes::{
+    Counts, HOST, all_namespaces, await_gone, await_right, gauges, infos_of, transitions,
+};
+use tcpstat_tests::tcp::{Family, State};
+
+/// How many namespaces are made until one has the inode number of an earlier one.
+const ATTEMPTS: usize = 100;
+
+pub(crate) fn tests() -> Vec<Test> {
+    kernel_tests![
+        orphans_are_counted_after_the_last_process_of_their_namespace,
+        a_socket_that_is_held_from_outside_its_namespace_is_counted_until_it_ends,
+        a_process_that_leaves_its_namespace_takes_no_numbers_with_it,
+        an_inode_number_that_comes_again_is_another_namespace
+    ]
+}
+
+fn orphans_are_counted_after_the_last_process_of_their_namespace(
+    namespace: &Namespace,
+) -> Result<()> {
+    let mut exporter = all_namespaces(&FREQUENT_SNAPSHOTS).start()?;
+    let mut resident = Resident::in_new_namespace()?;
+    resident.order(&Order::Orphan)?;
+    let (name, with_orphan) = await_right(&mut exporter, resident.pid())?;
+    assert_eq!(above_zero(&with_orphan), Counts::from([(State::FinWait1, 1)]));
+
+    let marks = EndMarks::place(namespace, std::slice::from_ref(&resident))?;
+    let file = File::open(resident.namespace_file())?;
+    resident.end()?;
+    await_find(&mut exporter)?;
+    await_snapshots(&mut exporter, HOST)?;
+    assert_eq!(gauges(&exporter.scrape()?, &name)?, Some(with_orphan));
+
+    // A reset answers its next retransmission.
+    within(&file, || ip(&["link set lo up"]))?;
+    drop(file);
+    await_gone(&mut exporter, &name).with_context(|| exporter.log())?;
+    marks.await_end()
+}
+
+fn a_socket_that_is_held_from_outside_its_namespace_is_counted_until_it_ends(
+    namespace: &Namespace,
+) -> Result<()> {
+    let mut exporter = all_namespaces(&FREQUENT_SNAPSHOTS).start()?;
+    let resident = Resident::in_new_namespace()?;
+    let file = File::open(resident.namespace_file())?;
+    let pairs = within(&file, || Pairs::connect(3, Family::Ipv6))?;
+    let (name, held) = await_right(&mut exporter, resident.pid())?;
+    let marks = EndMarks::place(namespace, std::slice::from_ref(&resident))?;
+    drop(file);
+    resident.end()?;
+    await_find(&mut exporter)?;
+    await_snapshots(&mut exporter, HOST)?;
+    assert_eq!(gauges(&exporter.scrape()?, &name)?, Some(held));
+    assert_eq!(marks.left()?, 1);
+    // It still counts each transition.
+    let [(client, _), ..] = pairs.streams() else { bail!("no pairs") };
+    client.shutdown(std::net::Shutdown::Write)?;
+    await_gauge(&mut exporter, &name, State::CloseWait, 1)?;
+    await_gauge(&mut exporter, &name, State::FinWait2, 1)?;
+    drop(pairs);
+    await_gone(&mut exporter, &name).with_context(|| exporter.log())?;
+    marks.await_end()
+}
+
+/// Its files then show another namespace, whose numbers are not those of the one it left.
+fn a_process_that_leaves_its_namespace_takes_no_numbers_with_it(_: &Namespace) -> Result<()> {
+    let (mut left, mut entered) = (Resident::in_new_namespace()?, Resident::in_new_namespace()?);
+    left.order(&Order::Connect(3))?;
+    entered.order(&Order::Connect(5))?;
+    let mut exporter = all_namespaces(&FREQUENT_SNAPSHOTS).start()?;
+    let (left_name, left_gauges) = await_right(&mut exporter, left.pid())?;
+    let (entered_name, entered_gauges) = await_right(&mut exporter, entered.pid())?;
+    let in_left = File::open(left.namespace_file())?;
+    left.order(&Order::Enter(entered.namespace_file()))?;
+
+    await_find(&mut exporter)?;
+    await_snapshots(&mut exporter, &entered_name)?;
+    let scrape = exporter.scrape()?;
+    assert_eq!(gauges(&scrape, &left_name)?, Some(left_gauges));
+    assert_eq!(gauges(&scrape, &entered_name)?, Some(entered_gauges));
+    // What it makes now is of the namespace that it has entered.
+    left.order(&Order::Connect(4))?;
+    let (name, _) = await_right(&mut exporter, left.pid())?;
+    assert_eq!(name, entered_name);
+    drop((left, in_left));
+    await_gone(&mut exporter, &left_name).with_context(|| exporter.log())?;
+    let (_, gauges) = await_right(&mut exporter, entered.pid())?;
+    assert_eq!(gauges[&State::Established], 10);
+    Ok(())
+}
+
+/// The kernel gives numbers again at once. The counters of the new namespace begin at zero.
+fn an_inode_number_that_comes_again_is_another_namespace(namespace: &Namespace) -> Result<()> {
+    let mut exporter = all_namespaces(&["--snapshot-interval=1h"]).start()?;
+    let mut seen = BTreeMap::new();
+    for attempt in 1..=ATTEMPTS {
+        let mut resident = Resident::in_new_namespace()?;
+        let inum = resident.inum()?;
+        resident.order(&Order::Connect(attempt % 5 + 1))?;
+        let (name, gauges) = await_right(&mut exporter, resident.pid())?;
+        if seen.contains_key(&inum) {
+            let births = u64::try_from(attempt % 5 + 1)?;
+            let counted = transitions(&exporter.scrape()?, &name)?;
+            ensure!(counted[&(State::Close, State::SynSent)] == births, "{counted:?}");
+            ensure!(counted[&(State::Close, State::Listen)] == 1, "{counted:?}");
+            ensure!(gauges[&State::Established] == 2 * births, "{gauges:?}");
+            let infos = infos_of(&exporter.scrape()?, inum)?;
+            ensure!(infos.len() == 1, "{infos:?}");
+            return Ok(());
+        }
+        seen.insert(inum, name);
+        let marks = EndMarks::place(namespace, std::slice::from_ref(&resident))?;
+        // The exporter may still have its series when the next one has its number.
+        resident.end()?;
+        marks.await_end()?;
+    }
+    bail!("no number came again: {seen:?}")
+}
+
+fn above_zero(counts: &Counts) -> Counts {
+    counts.iter().map(|(state, count)| (*state, *count)).filter(|(_, count)| *count > 0).collect()
+}
+
+fn await_gauge(exporter: &mut Exporter, name: &str, state: State, wanted: u64) -> Result<()> {
+    wait_until("gauge of a namespace", DEADLINE, || {
+        let gauges = gauges(&exporter.scrape()?, name)?.context("no gauges")?;
+        Ok(if gauges[&state] == wanted {
+            Progress::Done(())
+        } else {
+            Progress::NotYet(format!("{gauges:?}"))
+        })
+    })
+}
+
+/// Waits until the exporter has seen all processes once more: it has found a namespace that is newer than
+/// whatever has changed.
+pub(crate) fn await_find(exporter: &mut Exporter) -> Result<()> {
+    let mut newest = Resident::in_new_namespace()?;
+    newest.order(&Order::Connect(1))?;
+    await_right(exporter, newest.pid())?;
+    Ok(())
+}
+
+/// Waits for two more snapshots of that namespace. Others, which are due as often, have had their turns, too.
+pub(crate) fn await_snapshots(exporter: &mut Exporter, name: &str) -> Result<()> {
+    let ended = |exporter: &mut Exporter| {
+        let labels = [("netns", name)];
+        exporter.scrape()?.value("tcpstat_netns_snapshot_timestamp_seconds", &labels)
+    };
+    for _ in 0..2 {
+        let before = ended(exporter)?;
+        wait_until("snapshot of a namespace", DEADLINE, || {
+            let now = ended(exporter)?;
+            let is_later = now > before;
+            Ok(if is_later { Progress::Done(()) } else { Progress::NotYet(now.to_string()) })
+        })?;
+    }
+    Ok(())
+}

@@ -1,0 +1,94 @@
+//! A tracer that misses or loses transitions in several namespaces: each is corrected for itself.
+
+use anyhow::{Context, Result, ensure};
+use tcpstat_tests::binary::path_from;
+use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
+use tcpstat_tests::exposition::Scrape;
+use tcpstat_tests::harness::Test;
+use tcpstat_tests::kernel_tests;
+use tcpstat_tests::loopback::Churn;
+use tcpstat_tests::map_reader::MapReader;
+use tcpstat_tests::netns::Namespace;
+use tcpstat_tests::receive_processor::receive_on;
+use tcpstat_tests::resident::{Order, Resident};
+use tcpstat_tests::scopes::{all_namespaces, await_right, transitions};
+use tcpstat_tests::tcp::{Family, State};
+
+/// The binary whose tracer loses the transitions that `TCPSTAT_LOSE` names.
+const LOSING_BINARY_VARIABLE: &str = "TCPSTAT_LOSING_BIN";
+
+pub(crate) fn tests() -> Vec<Test> {
+    kernel_tests![
+        missed_events_switch_the_program_and_other_namespaces_stay_right,
+        losses_in_other_namespaces_are_noticed_and_corrected
+    ]
+}
+
+/// A process that reads BPF maps prevents the programs of classic tracepoints from running.
+fn missed_events_switch_the_program_and_other_namespaces_stay_right(
+    namespace: &Namespace,
+) -> Result<()> {
+    let mut residents = Vec::new();
+    for pairs in [3, 5] {
+        let mut resident = Resident::in_new_namespace()?;
+        resident.order(&Order::Connect(pairs))?;
+        residents.push(resident);
+    }
+    let args = ["--tracer=tracepoint,btf", "--snapshot-interval=1h"];
+    let mut exporter = all_namespaces(&args).start()?;
+    assert_eq!(program(&exporter.scrape()?)?, "tracepoint");
+    residents[0].order(&Order::Connect(1))?;
+    let (name, _) = await_right(&mut exporter, residents[0].pid())?;
+    let before = transitions(&exporter.scrape()?, &name)?;
+
+    receive_on(namespace, 0)?;
+    let reader = MapReader::start(0)?;
+    wait_until("switch of the program", DEADLINE, || {
+        Churn { threads: 4, connections: 100, family: Family::Ipv4, resets: true }.run()?;
+        let scrape = exporter.scrape()?;
+        Ok(match program(&scrape)?.as_str() {
+            "tp_btf" => Progress::Done(()),
+            other => Progress::NotYet(other.to_owned()),
+        })
+    })?;
+    drop(reader);
+    assert_eq!(exporter.scrape()?.value("tcpstat_tracer_changes_total", &[])?, 1.0);
+    for resident in &mut residents {
+        await_right(&mut exporter, resident.pid()).with_context(|| exporter.log())?;
+        resident.order(&Order::Connect(2))?;
+        await_right(&mut exporter, resident.pid()).with_context(|| exporter.log())?;
+    }
+    // The counters continue from their values.
+    let after = transitions(&exporter.scrape()?, &name)?;
+    let births = (State::Close, State::SynSent);
+    ensure!(after[&births] == before[&births] + 2, "{before:?}, then {after:?}");
+    Ok(())
+}
+
+fn program(scrape: &Scrape) -> Result<String> {
+    let info = scrape.family("tcpstat_tracer_info");
+    let program = info.first().and_then(|sample| sample.labels.get("program"));
+    program.cloned().context("no program")
+}
+
+/// Every third connection is lost at its birth, in each of two namespaces.
+fn losses_in_other_namespaces_are_noticed_and_corrected(_: &Namespace) -> Result<()> {
+    let mut exporter = all_namespaces(&["--snapshot-interval=1h"])
+        .binary(path_from(LOSING_BINARY_VARIABLE)?)
+        .env("TCPSTAT_LOSE", "close:syn_sent:3")
+        .start()?;
+    let mut residents = [Resident::in_new_namespace()?, Resident::in_new_namespace()?];
+    for (resident, pairs) in residents.iter_mut().zip([10, 20]) {
+        resident.order(&Order::Connect(pairs))?;
+        let (name, _) =
+            await_right(&mut exporter, resident.pid()).with_context(|| exporter.log())?;
+        let counted = transitions(&exporter.scrape()?, &name)?;
+        let births = counted.get(&(State::Close, State::SynSent)).copied().unwrap_or_default();
+        ensure!(births < u64::try_from(pairs)?, "nothing was lost: {counted:?}");
+    }
+    for resident in &mut residents {
+        resident.order(&Order::Close)?;
+        await_right(&mut exporter, resident.pid()).with_context(|| exporter.log())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,48 @@
+//! Network namespaces as scopes: the real binary with `--netns all`, and real namespaces and containers.
+//!
+//! Such an exporter counts the sockets of every namespace of the machine, so one test runs at a time.
+
+#![expect(clippy::float_cmp, reason = "the values compared are whole numbers")]
+
+mod bounds;
+mod churn;
+mod containers;
+mod first;
+mod http;
+mod lifetimes;
+mod losses;
+mod names;
+mod privileges;
+mod process_ids;
+mod states;
+
+use std::env;
+use std::process::ExitCode;
+
+use tcpstat_tests::harness::run_in_turn;
+
+/// Set in a guest of the kernel matrix.
+const OWN_MACHINE_VARIABLE: &str = "TCPSTAT_OWN_MACHINE";
+
+fn main() -> ExitCode {
+    let mut tests = states::tests();
+    tests.extend(bounds::tests());
+    tests.extend(churn::tests());
+    tests.extend(first::tests());
+    tests.extend(lifetimes::tests());
+    tests.extend(losses::tests());
+    tests.extend(privileges::tests());
+    tests.extend(process_ids::tests());
+    if !is_guest() {
+        // What these test does not depend on the kernel, and a guest has no runc.
+        tests.extend(containers::tests());
+        tests.extend(http::tests());
+        tests.extend(names::tests());
+    }
+    run_in_turn(tests)
+}
+
+/// Whether this is a guest, whose processor is emulated.
+fn is_guest() -> bool {
+    env::var_os(OWN_MACHINE_VARIABLE).is_some()
+}

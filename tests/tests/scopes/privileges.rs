@@ -1,0 +1,122 @@
+//! What an unprivileged exporter sees of other namespaces: with two capabilities, and without BPF.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use anyhow::{Context, Result, ensure};
+use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
+use tcpstat_tests::binary::path_from;
+use tcpstat_tests::exporter::{Exporter, FREQUENT_SNAPSHOTS, Options};
+use tcpstat_tests::harness::Test;
+use tcpstat_tests::kernel_tests;
+use tcpstat_tests::mounts::PrivateMounts;
+use tcpstat_tests::netns::Namespace;
+use tcpstat_tests::resident::{Order, Resident};
+use tcpstat_tests::scopes::{all_namespaces, await_right, transitions};
+use tcpstat_tests::tcp::State;
+use tempfile::TempDir;
+
+pub(crate) fn tests() -> Vec<Test> {
+    kernel_tests![
+        with_two_capabilities_an_unprivileged_user_counts_other_namespaces,
+        without_bpf_an_unprivileged_user_has_snapshots_of_other_namespaces,
+        namespaces_that_an_unprivileged_user_may_not_read_are_hidden,
+        with_the_tracer_off_snapshots_of_other_namespaces_are_served
+    ]
+}
+
+/// The binary in a folder that every user can read.
+fn reachable_binary() -> Result<(TempDir, Options)> {
+    let folder = tempfile::tempdir()?;
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
+    let path = folder.path().join("tcpstat");
+    fs::copy(path_from("TCPSTAT_BIN")?, &path)?;
+    Ok((folder, Options::default().binary(path).args(["--netns=all"])))
+}
+
+fn with_two_capabilities_an_unprivileged_user_counts_other_namespaces(_: &Namespace) -> Result<()> {
+    // Before 5.11 the kernel charges maps to this limit. If this process may not raise it, later kernels
+    // ignore it and earlier ones fail the test.
+    let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
+    let mut before = Resident::in_new_namespace()?;
+    before.order(&Order::Connect(3))?;
+    before.order(&Order::Leak(2))?;
+    let (_folder, options) = reachable_binary()?;
+    // CAP_PERFMON and CAP_BPF by number: an older setpriv does not know their names.
+    let capabilities = "-all,+cap_38,+cap_39";
+    let setpriv = [
+        "setpriv",
+        "--reuid=65534",
+        "--regid=65534",
+        "--clear-groups",
+        "--no-new-privs",
+        &format!("--inh-caps={capabilities}"),
+        &format!("--ambient-caps={capabilities}"),
+        &format!("--bounding-set={capabilities}"),
+        "--",
+    ];
+    let mut exporter = options.within(setpriv).args(["--snapshot-interval=1h"]).start()?;
+    let scrape = exporter.scrape()?;
+    ensure!(scrape.value("tcpstat_tracer_up", &[])? == 1.0, "{}", exporter.log());
+    let mut after = Resident::in_new_namespace()?;
+    after.order(&Order::Connect(4))?;
+    for resident in [&mut before, &mut after] {
+        await_right(&mut exporter, resident.pid()).with_context(|| exporter.log())?;
+        resident.order(&Order::Connect(1))?;
+        await_right(&mut exporter, resident.pid()).with_context(|| exporter.log())?;
+    }
+    assert_eq!(hidden(&mut exporter)?, 0.0);
+    Ok(())
+}
+
+fn without_bpf_an_unprivileged_user_has_snapshots_of_other_namespaces(_: &Namespace) -> Result<()> {
+    let (_folder, options) = reachable_binary()?;
+    let mut exporter = options.unprivileged().args(FREQUENT_SNAPSHOTS).start()?;
+    assert_served(&mut exporter)?;
+    assert_eq!(hidden(&mut exporter)?, 0.0, "{}", exporter.log());
+    Ok(())
+}
+
+fn with_the_tracer_off_snapshots_of_other_namespaces_are_served(_: &Namespace) -> Result<()> {
+    let args = [&["--tracer=off"], &FREQUENT_SNAPSHOTS[..]].concat();
+    let mut exporter = all_namespaces(&args).start()?;
+    assert_served(&mut exporter)?;
+    ensure!(!exporter.log().contains("WARN"), "{}", exporter.log());
+    Ok(())
+}
+
+/// Two namespaces, told apart and followed, without a tracer.
+fn assert_served(exporter: &mut Exporter) -> Result<()> {
+    assert_eq!(exporter.scrape()?.value("tcpstat_tracer_up", &[])?, 0.0);
+    let mut residents = [Resident::in_new_namespace()?, Resident::in_new_namespace()?];
+    for (number, resident) in residents.iter_mut().enumerate() {
+        resident.order(&Order::Connect(2 + number))?;
+        let (name, _) = await_right(exporter, resident.pid()).with_context(|| exporter.log())?;
+        ensure!(
+            transitions(&exporter.scrape()?, &name)?.is_empty(),
+            "transitions without a tracer"
+        );
+        resident.order(&Order::Leak(3))?;
+    }
+    for resident in &residents {
+        let (_, gauges) = await_right(exporter, resident.pid()).with_context(|| exporter.log())?;
+        assert_eq!(gauges[&State::CloseWait], 3);
+    }
+    Ok(())
+}
+
+/// With `hidepid=1` the processes of others are there, and their files are not.
+fn namespaces_that_an_unprivileged_user_may_not_read_are_hidden(_: &Namespace) -> Result<()> {
+    let mut resident = Resident::in_new_namespace()?;
+    resident.order(&Order::Connect(2))?;
+    let mounts = PrivateMounts::enter()?;
+    mounts.proc("hidepid=1")?;
+    let (_folder, options) = reachable_binary()?;
+    let mut exporter = options.unprivileged().args(FREQUENT_SNAPSHOTS).start()?;
+    ensure!(hidden(&mut exporter)? >= 1.0, "{}", exporter.log());
+    Ok(())
+}
+
+fn hidden(exporter: &mut Exporter) -> Result<f64> {
+    exporter.scrape()?.value("tcpstat_scopes_hidden", &[("kind", "netns")])
+}
