@@ -19,9 +19,18 @@ pub(crate) fn tests() -> Vec<Test> {
 const SCOPES: &str = "/api/v1/scopes?history=false";
 
 /// A scope that takes few bytes.
-const SCOPE: &str = r#"{"name":"a","connections":{},"total":1},"#;
+const SCOPE: &str = r#"{"name":"a","connections":{"a":1}},"#;
 
-/// Both an answer that never ends, and a valid one of almost the maximum size.
+/// Almost the maximum size of an answer.
+const MAX_BYTES: usize = (4 << 20) - 1_000;
+
+/// An answer with these scopes, each followed by a comma.
+fn kind(scopes: &str) -> String {
+    let scopes = scopes.trim_end_matches(',');
+    format!(r#"{{"kinds":[{{"kind":"netns","scopes":[{scopes}]}}]}}"#)
+}
+
+/// An answer that never ends, one of more scopes than there can be, and a valid one.
 fn top_limits_its_memory_for_endless_scopes(_: &Namespace) -> Result<()> {
     let endless = Hostile::start(|path, answer| match path {
         SCOPES => {
@@ -31,16 +40,24 @@ fn top_limits_its_memory_for_endless_scopes(_: &Namespace) -> Result<()> {
         }
         path => stream_of(path, answer, ":\n"),
     })?;
+    let many_scopes = Hostile::start(|path, answer| match path {
+        SCOPES => answer.whole("200 OK", JSON, &kind(&SCOPE.repeat(MAX_BYTES / SCOPE.len()))),
+        path => stream_of(path, answer, ":\n"),
+    })?;
+    // As many as an exporter can have of each kind, and as long as they can be.
     let large = Hostile::start(|path, answer| match path {
         SCOPES => {
-            let scopes = SCOPE.repeat((2 << 20) / SCOPE.len() - 10);
-            let scopes = scopes.trim_end_matches(',');
-            let json = format!(r#"{{"kinds":[{{"kind":"netns","scopes":[{scopes}]}}]}}"#);
-            answer.whole("200 OK", JSON, &json)
+            let name = "x".repeat(MAX_BYTES / 4_096 - 60);
+            let scope = format!(r#"{{"name":"{name}","connections":{{"established":7}}}},"#);
+            answer.whole("200 OK", JSON, &kind(&scope.repeat(4_096)))
         }
         path => stream_of(path, answer, ":\n"),
     })?;
-    for (server, text) in [(endless, "larger than request limit"), (large, "NETNS")] {
+    for (server, text) in [
+        (endless, "larger than request limit"),
+        (many_scopes, "a list of more than"),
+        (large, "of 4096 scopes"),
+    ] {
         let terminal = top(&server.url())?;
         terminal.await_screen("its start", |screen| screen.contains("42"))?;
         terminal.press("v")?;
@@ -59,8 +76,7 @@ fn top_shows_the_scopes_of_an_exporter_and_escapes_their_names(_: &Namespace) ->
             let name = r"\u001b]0;x\u0007web";
             let scope =
                 format!(r#"{{"name":"{name}","connections":{{"close_wait":1200}},"total":1234}}"#);
-            let json = format!(r#"{{"kinds":[{{"kind":"netns","scopes":[{scope}]}}]}}"#);
-            answer.whole("200 OK", JSON, &json)
+            answer.whole("200 OK", JSON, &kind(&scope))
         }
         path => stream_of(path, answer, ":\n"),
     })?;
