@@ -105,6 +105,8 @@ mod tests {
     struct Counted(u64);
 
     impl RowSink for Counted {
+        fn listed(&mut self) {}
+
         fn row(&mut self, _: &Row) {
             self.0 += 1;
         }
