@@ -205,7 +205,8 @@ impl Finder {
             warn!(
                 hidden,
                 "network namespaces are left out: {root} does not show processes in them: it must be a \
-                 procfs of the host's PID namespace, mounted without hidepid or with gid= of a group of tcpstat"
+                 procfs of the host's PID namespace without hidepid (ProtectProc=default in a unit), or with \
+                 gid= of a group of tcpstat"
             );
         }
     }

@@ -1,7 +1,8 @@
 //! The exporter counts TCP sockets of its own namespace, or of the one at a path, and nothing else.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use tcpstat_tests::agreement::{assert_agreement, await_agreement};
+use tcpstat_tests::binary::tcpstat;
 use tcpstat_tests::exporter::{Exporter, Options};
 use tcpstat_tests::harness::{Test, kernel_test};
 use tcpstat_tests::kernel_tests;
@@ -31,6 +32,8 @@ pub(crate) fn tests() -> Vec<Test> {
     tests.extend(kernel_tests![
         two_exporters_at_once_are_both_right,
         the_namespace_at_a_path_is_listed_without_a_tracer,
+        check_reports_each_kind_of_scopes,
+        check_reports_what_the_kinds_of_scopes_lack,
         entering_a_namespace_without_the_capability_is_refused_with_the_remedy
     ]);
     tests
@@ -130,5 +133,42 @@ fn entering_a_namespace_without_the_capability_is_refused_with_the_remedy(
                 Operation not permitted (os error 1): grant CAP_SYS_ADMIN";
     ensure!(run.status == Some(1) && run.stderr.starts_with(line), "{run:?}");
     assert_eq!(run.stderr.lines().count(), 1, "{run:?}");
+    Ok(())
+}
+
+/// The lines of a report about a subject.
+fn about<'a>(report: &'a str, subject: &str) -> Result<Vec<&'a str>> {
+    let mut lines = report.lines().skip_while(|line| !line.starts_with(subject));
+    let first = lines.next().with_context(|| format!("nothing about {subject}: {report}"))?;
+    let more = lines.take_while(|line| line.starts_with(' '));
+    Ok(std::iter::once(first).chain(more).collect())
+}
+
+fn check_reports_each_kind_of_scopes(_: &Namespace) -> Result<()> {
+    let (_elsewhere, mut process) = process_elsewhere()?;
+    let report = tcpstat(["check"])?.stdout;
+    let netns = about(&report, "netns ")?;
+    let found = netns[0].split_whitespace().nth(1).context("no number")?.parse::<u64>()?;
+    // That of the process, and that of this machine.
+    ensure!(found >= 2 && netns[0].ends_with("others found by iter/task"), "{report}");
+    let counted = |line: &&str| {
+        line.ends_with(" counts them, by cookie") || line.ends_with(" counts them, by inode number")
+    };
+    ensure!(netns.iter().any(counted), "{report}");
+    assert_eq!(about(&report, "cgroup ")?.len(), 1, "{report}");
+    ensure!(about(&report, "port ")?[0].contains(" works: "), "{report}");
+    process.kill()?;
+    process.wait()?;
+    Ok(())
+}
+
+fn check_reports_what_the_kinds_of_scopes_lack(_: &Namespace) -> Result<()> {
+    let report = ReachableBinary::copy()?.run(&["check"])?.stdout;
+    let netns = about(&report, "netns ")?;
+    ensure!(netns[0].ends_with("others found in the files of processes"), "{report}");
+    for words in ["iter/task refused: ", "grant CAP_BPF and CAP_PERFMON", "snapshots only"] {
+        ensure!(netns.iter().any(|line| line.contains(words)), "{words}: {report}");
+    }
+    ensure!(about(&report, "port ")?[0].ends_with("does not work without a tracer"), "{report}");
     Ok(())
 }
