@@ -138,21 +138,3 @@ fn a_procfs_that_lists_no_processes_is_an_error() {
     let error = finder.find().unwrap_err();
     assert!(matches!(error, FindError::Procfs(ProcfsError::NotMounted { .. })), "{error}");
 }
-
-#[test]
-fn zz_measure() {
-    let mut measured = Vec::new();
-    for mut finder in finders() {
-        let mut times = Vec::new();
-        for _ in 0..40 {
-            let cpu = crate::clock::thread_cpu();
-            let found = finder.find().unwrap();
-            times.push(((crate::clock::thread_cpu() - cpu).as_micros(), found.others.len()));
-        }
-        measured.push(times);
-    }
-    let n = processes().list().unwrap().len();
-    for times in measured {
-        println!("{n} processes: {times:?}");
-    }
-}
