@@ -35,7 +35,7 @@ enum Files {
     /// The inode number of net/tcp.
     Table(u64),
     Denied,
-    /// The process has ended, but for its exit status.
+    /// The process has ended.
     Gone,
 }
 
