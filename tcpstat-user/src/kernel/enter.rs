@@ -59,8 +59,10 @@ pub(crate) fn enter(path: &Path, procfs: &Procfs) -> Result<Procfs, EnterError> 
         let stays = entered.is_ok();
         // The receiver waits for the report.
         let _ = report.send(entered);
-        while stays {
-            thread::park();
+        if stays {
+            loop {
+                thread::park();
+            }
         }
     })?;
     entered.recv()?

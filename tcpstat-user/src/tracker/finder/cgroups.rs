@@ -2,6 +2,8 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use memchr::memchr;
+
 use super::{census::Members, is_due, tasks::Ids};
 use crate::{kernel::NetnsKey, procfs::Processes, scopes::CgroupName};
 
@@ -90,7 +92,7 @@ fn read(processes: &Processes, pid: u32) -> Option<Vec<u8>> {
 
 /// Whether there is only the hierarchy of version 2.
 fn is_unified(text: &[u8]) -> bool {
-    text.starts_with(b"0::") && text.iter().filter(|&&byte| byte == b'\n').count() == 1
+    text.starts_with(b"0::") && memchr(b'\n', text).is_none_or(|end| end + 1 == text.len())
 }
 
 #[cfg(test)]
