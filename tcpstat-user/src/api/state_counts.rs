@@ -31,7 +31,9 @@ impl From<&PerState<u64>> for StateCounts {
         let mut counts = Self::default();
         for (_, state, count) in connections.shown() {
             let place = State::ALL.iter().position(|&one| one == state);
-            place.into_iter().for_each(|place| counts.0[place] += count);
+            if let Some(place) = place {
+                counts.0[place] += count;
+            }
         }
         counts
     }
@@ -62,7 +64,9 @@ impl<'de> Visitor<'de> for Counts {
         let mut counts = StateCounts::default();
         while let Some((word, count)) = map.next_entry::<Cow<'de, str>, u64>()? {
             let place = State::ALL.iter().position(|&state| state_word(state) == word);
-            place.into_iter().for_each(|place| counts.0[place] = count);
+            if let Some(place) = place {
+                counts.0[place] = count;
+            }
         }
         Ok(counts)
     }
