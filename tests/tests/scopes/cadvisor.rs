@@ -28,8 +28,8 @@ fn a_pod_and_a_container_have_the_series_that_cadvisor_gives_them(_: &Namespace)
         [(&mut pod.resident, 1), (&mut container.resident, 2), (&mut other, 3)]
     {
         resident.order(&Order::Connect(sockets))?;
-        resident.order(&Order::Leak(sockets))?;
         await_right(&mut exporter, resident.pid())?;
+        resident.order(&Order::Leak(sockets))?;
     }
     let scrape = exporter.scrape()?;
     let id = container.id();
