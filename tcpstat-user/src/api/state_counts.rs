@@ -30,8 +30,7 @@ impl From<&PerState<u64>> for StateCounts {
     fn from(connections: &PerState<u64>) -> Self {
         let mut counts = Self::default();
         for (_, state, count) in connections.shown() {
-            let place = State::ALL.iter().position(|&one| one == state);
-            if let Some(place) = place {
+            if let Some(place) = State::ALL.iter().position(|&one| one == state) {
                 counts.0[place] += count;
             }
         }
@@ -63,8 +62,7 @@ impl<'de> Visitor<'de> for Counts {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<StateCounts, A::Error> {
         let mut counts = StateCounts::default();
         while let Some((word, count)) = map.next_entry::<Cow<'de, str>, u64>()? {
-            let place = State::ALL.iter().position(|&state| state_word(state) == word);
-            if let Some(place) = place {
+            if let Some(place) = State::ALL.iter().position(|&state| state_word(state) == word) {
                 counts.0[place] = count;
             }
         }
