@@ -34,8 +34,9 @@ const MAX_FIND_INTERVAL: Duration = Duration::from_secs(30);
 /// Between these two, searches take at most this fraction of one CPU: 1 / `FIND_SHARE`. A namespace with a socket event is found at
 /// the next check in any case.
 const FIND_SHARE: u32 = 500;
-/// Time between two snapshots of a namespace that the tracer counts.
-const SNAPSHOT_INTERVAL: Duration = Duration::from_mins(5);
+/// Time between two snapshots of a namespace that the tracer counts, in intervals of the own namespace: five
+/// minutes by default.
+const SNAPSHOT_INTERVALS: u32 = 20;
 
 /// What finds the namespaces: a [`Finder`] or, in tests, a fixed answer.
 pub(super) trait Find: Send {
@@ -81,7 +82,7 @@ impl Others {
         traced: bool,
     ) -> Self {
         let snapshot_interval =
-            if traced { snapshot_interval.max(SNAPSHOT_INTERVAL) } else { snapshot_interval };
+            if traced { snapshot_interval * SNAPSHOT_INTERVALS } else { snapshot_interval };
         Self {
             finder,
             names: UniqueNames::new(&[OTHER]),
