@@ -32,6 +32,7 @@ pub(super) const EXAMPLES: &str = "Examples:
   tcpstat                                             on port 10048 of every address
   tcpstat serve --web.listen-address 127.0.0.1:10048
   tcpstat serve --textfile /var/lib/prometheus/node-exporter/tcpstat.prom
+  tcpstat serve --netns all                           each network namespace as a scope
   tcpstat serve --tracer off --snapshot-interval 5s   snapshots only";
 
 /// Flags of `tcpstat serve`.

@@ -47,6 +47,7 @@ pub(super) struct Namespace {
     slot: Slot,
     /// Others come and go with their processes, so their failures are no reason for a warning.
     is_own: bool,
+    requests_interval: Duration,
     seeded: bool,
     /// `None` before the seed and without a tracer.
     audit: Option<Audit>,
@@ -74,19 +75,21 @@ pub(super) struct Namespace {
 impl Namespace {
     /// The own namespace, before its seed.
     pub(super) fn own(sources: Sources) -> Self {
-        Self::new(sources, Slot::OWN, true)
+        Self::new(sources, Slot::OWN, true, Duration::MAX)
     }
 
-    /// Another namespace, before its seed; `slot` is where the tracer counts it.
-    pub(super) fn other(sources: Sources, slot: Slot) -> Self {
-        Self::new(sources, slot, false)
+    /// Another namespace, before its seed; `slot` is where the tracer counts it. While it has half-open requests, its
+    /// snapshots are at most `requests_interval` apart.
+    pub(super) fn other(sources: Sources, slot: Slot, requests_interval: Duration) -> Self {
+        Self::new(sources, slot, false, requests_interval)
     }
 
-    fn new(sources: Sources, slot: Slot, is_own: bool) -> Self {
+    fn new(sources: Sources, slot: Slot, is_own: bool, requests_interval: Duration) -> Self {
         Self {
             reader: Reader::new(sources, is_own),
             slot,
             is_own,
+            requests_interval,
             seeded: false,
             audit: None,
             health: Health::default(),
@@ -118,8 +121,14 @@ impl Namespace {
     }
 
     /// How long after a turn the next one is due.
+    ///
+    /// Only snapshots see half-open requests, if no hook counts them. So another namespace that had some is listed as
+    /// often as the own one, until they are gone.
     pub(super) fn intervals(&self) -> Intervals {
-        Intervals { check: self.check_interval(), snapshot: self.reader.interval() }
+        let interval = self.reader.interval();
+        let requests = self.last_snapshot().is_some_and(|last| last.tally.requests.total() > 0);
+        let snapshot = if requests { interval.min(self.requests_interval) } else { interval };
+        Intervals { check: self.check_interval(), snapshot }
     }
 
     /// Seeds the ledger. Without a tracer, takes the first snapshot.

@@ -17,6 +17,7 @@ mod peers;
 mod privileges;
 mod processors;
 mod remedies;
+mod remote_scopes;
 mod roots;
 mod snapshots;
 mod states;
@@ -61,6 +62,7 @@ fn surrounding_tests() -> Vec<Test> {
     tests.extend(fallback::tests());
     tests.extend(hostile_exporter::tests());
     tests.extend(remedies::tests());
+    tests.extend(remote_scopes::tests());
     tests.extend(roots::tests());
     tests.extend(verdicts::tests());
     tests

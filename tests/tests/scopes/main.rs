@@ -15,6 +15,7 @@ mod names;
 mod privileges;
 mod process_ids;
 mod states;
+mod terminal;
 
 use std::env;
 use std::process::ExitCode;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         tests.extend(containers::tests());
         tests.extend(http::tests());
         tests.extend(names::tests());
+        tests.extend(terminal::tests());
     }
     run_in_turn(tests)
 }
