@@ -13,7 +13,7 @@ use tcpstat_tests::loopback::Pairs;
 use tcpstat_tests::netns::{Namespace, ip, within};
 use tcpstat_tests::resident::{Order, Resident};
 use tcpstat_tests::scopes::{
-    Counts, HOST, all_namespaces, await_gone, await_right, gauges, infos_of, transitions,
+    Counts, all_namespaces, await_gone, await_right, await_search, gauges, infos_of, transitions,
 };
 use tcpstat_tests::tcp::{Family, State};
 
@@ -33,6 +33,7 @@ fn orphans_are_counted_after_the_last_process_of_their_namespace(
     namespace: &Namespace,
 ) -> Result<()> {
     let mut exporter = all_namespaces(&FREQUENT_SNAPSHOTS).start()?;
+    let beside = Resident::in_new_namespace()?;
     let mut resident = Resident::in_new_namespace()?;
     resident.order(&Order::Orphan)?;
     let (name, with_orphan) = await_right(&mut exporter, resident.pid())?;
@@ -41,8 +42,8 @@ fn orphans_are_counted_after_the_last_process_of_their_namespace(
     let marks = EndMarks::place(namespace, std::slice::from_ref(&resident))?;
     let file = File::open(resident.namespace_file())?;
     resident.end()?;
-    await_find(&mut exporter)?;
-    await_snapshots(&mut exporter, HOST)?;
+    let _newest = await_search(&mut exporter)?;
+    await_snapshots(&mut exporter, beside.pid())?;
     assert_eq!(gauges(&exporter.scrape()?, &name)?, Some(with_orphan));
 
     // A reset answers its next retransmission.
@@ -56,6 +57,7 @@ fn a_socket_that_is_held_from_outside_its_namespace_is_counted_until_it_ends(
     namespace: &Namespace,
 ) -> Result<()> {
     let mut exporter = all_namespaces(&FREQUENT_SNAPSHOTS).start()?;
+    let beside = Resident::in_new_namespace()?;
     let resident = Resident::in_new_namespace()?;
     let file = File::open(resident.namespace_file())?;
     let pairs = within(&file, || Pairs::connect(3, Family::Ipv6))?;
@@ -63,8 +65,8 @@ fn a_socket_that_is_held_from_outside_its_namespace_is_counted_until_it_ends(
     let marks = EndMarks::place(namespace, std::slice::from_ref(&resident))?;
     drop(file);
     resident.end()?;
-    await_find(&mut exporter)?;
-    await_snapshots(&mut exporter, HOST)?;
+    let _newest = await_search(&mut exporter)?;
+    await_snapshots(&mut exporter, beside.pid())?;
     assert_eq!(gauges(&exporter.scrape()?, &name)?, Some(held));
     assert_eq!(marks.left()?, 1);
     // It still counts each transition.
@@ -88,8 +90,8 @@ fn a_process_that_leaves_its_namespace_takes_no_numbers_with_it(_: &Namespace) -
     let in_left = File::open(left.namespace_file())?;
     left.order(&Order::Enter(entered.namespace_file()))?;
 
-    await_find(&mut exporter)?;
-    await_snapshots(&mut exporter, &entered_name)?;
+    let _newest = await_search(&mut exporter)?;
+    await_snapshots(&mut exporter, entered.pid())?;
     let scrape = exporter.scrape()?;
     assert_eq!(gauges(&scrape, &left_name)?, Some(left_gauges));
     assert_eq!(gauges(&scrape, &entered_name)?, Some(entered_gauges));
@@ -147,19 +149,12 @@ fn await_gauge(exporter: &mut Exporter, name: &str, state: State, wanted: u64) -
     })
 }
 
-/// Waits until the exporter has seen all processes once more: it has found a namespace that is newer than
-/// whatever has changed.
-pub(crate) fn await_find(exporter: &mut Exporter) -> Result<()> {
-    let mut newest = Resident::in_new_namespace()?;
-    newest.order(&Order::Connect(1))?;
-    await_right(exporter, newest.pid())?;
-    Ok(())
-}
-
-/// Waits for two more snapshots of that namespace. Others, which are due as often, have had their turns, too.
-pub(crate) fn await_snapshots(exporter: &mut Exporter, name: &str) -> Result<()> {
+/// Waits for two more snapshots of the namespace of that process. Others, which are due as often, have had
+/// their turns, too.
+pub(crate) fn await_snapshots(exporter: &mut Exporter, pid: u32) -> Result<()> {
+    let (name, _) = await_right(exporter, pid)?;
     let ended = |exporter: &mut Exporter| {
-        let labels = [("netns", name)];
+        let labels = [("netns", name.as_str())];
         exporter.scrape()?.value("tcpstat_netns_snapshot_timestamp_seconds", &labels)
     };
     for _ in 0..2 {
