@@ -11,7 +11,7 @@ use std::{
 use tracing::{debug, info, warn};
 
 use super::{
-    Health, LastSnapshot, Reason, SnapshotError,
+    Health, LastSnapshot, OwnScopes, Reason, SnapshotError,
     active_tracer::{ActiveTracer, Counts},
     reader::Reader,
     roots::Roots,
@@ -104,6 +104,18 @@ impl Namespace {
         }
     }
 
+    /// The same, whose scopes are counted too.
+    pub(super) fn with_scopes(self, scopes: Option<OwnScopes>) -> Self {
+        Self { reader: self.reader.with_scopes(scopes), ..self }
+    }
+
+    /// Lets the scopes continue with the tracer that has replaced `old`.
+    pub(super) fn rebind_scopes(&mut self, old: &Tracer, active: &mut ActiveTracer) {
+        if self.reader.rebind_scopes(old, &mut active.tracer) {
+            self.reconcile(Some(active), Reason::Interval);
+        }
+    }
+
     /// The directories that list its sockets.
     pub(super) fn roots(&self) -> &Roots {
         self.reader.roots()
@@ -187,6 +199,7 @@ impl Namespace {
 
     /// Reads what the kernel gives at constant cost. Gives the reason to reconcile, if there is one.
     pub(super) fn check(&mut self, active: &mut ActiveTracer) -> Option<Reason> {
+        self.reader.refresh_scopes(&mut active.tracer);
         let audit = self.audit.as_mut()?;
         let counted = active.tracer.counters.read(self.slot).total();
         let transitions = counted.abs_diff(std::mem::replace(&mut self.counted_at_check, counted));
