@@ -11,10 +11,14 @@ use aya_ebpf::{
 };
 use aya_log_ebpf::error;
 use tcpstat_ebpf::{
-    BANK_CELLS, Bank, EventRecord, Family, NO_CELL, PAIRS, PLACES, State, cell, pair, place, row,
+    BANK_CELLS, Bank, EventRecord, Family, NO_CELL, OWN_SLOT, PAIRS, PLACES, ScopedEventRecord,
+    State, cell, pair, place, row,
 };
 
-use crate::maps::{CONTROL, CPU_IDS, EVENTS, ROWS};
+use crate::{
+    maps::{CONTROL, CPU_IDS, EVENTS, ROWS},
+    scoped::Scoping,
+};
 
 /// Counts a transition of a full socket. While the log is open, also logs it: `fill` sets kernel address,
 /// addresses and ports in the record.
@@ -27,6 +31,7 @@ pub(crate) fn transition<C: EbpfContext>(
     family: Family,
     oldstate: u64,
     newstate: u64,
+    scoping: impl Scoping,
     fill: impl FnOnce(&mut EventRecord),
 ) {
     #[cfg(feature = "lose-events")]
@@ -36,7 +41,7 @@ pub(crate) fn transition<C: EbpfContext>(
         crate::lose::Fate::WithoutCell => return without_cell(),
     }
     match place_of(oldstate, newstate) {
-        Some(place) => event(slot, family, place, oldstate as u8, newstate as u8, fill),
+        Some(place) => event(slot, family, place, oldstate as u8, newstate as u8, scoping, fill),
         None if oldstate == newstate => {}
         None => {
             let (old, new) = (oldstate as u32, newstate as u32);
@@ -58,30 +63,38 @@ pub(crate) fn hooked_transition(
     family: Family,
     oldstate: State,
     newstate: State,
+    scoping: impl Scoping,
     fill: impl FnOnce(&mut EventRecord),
 ) {
     // Hooks report only transitions that have a cell.
     if let Some(place) = place(oldstate, newstate) {
-        event(slot, family, place, oldstate as u8, newstate as u8, fill);
+        event(slot, family, place, oldstate as u8, newstate as u8, scoping, fill);
     }
 }
 
 /// Calls [`log_open`] once: that one answer chooses the bank, and decides whether the event is logged.
 #[inline(always)]
-fn event(
+fn event<S: Scoping>(
     slot: u64,
     family: Family,
     place: usize,
     oldstate: u8,
     newstate: u8,
+    scoping: S,
     fill: impl FnOnce(&mut EventRecord),
 ) {
     let cell = bounded::<BANK_CELLS>(cell(Bank::Plain, family, place));
-    if log_open(slot) {
+    let bank = if log_open(slot) {
         add(slot, Bank::Logged, cell);
-        log(family, oldstate, newstate, fill);
+        log(family, oldstate, newstate, scoping, fill);
+        Bank::Logged
     } else {
         add(slot, Bank::Plain, cell);
+        Bank::Plain
+    };
+    // Without the constant the compiler would copy the rest of the program for slots that are not the own one.
+    if S::COUNTS && slot == OWN_SLOT {
+        scoping.count(bank, place);
     }
 }
 
@@ -143,7 +156,7 @@ fn add(slot: u64, bank: Bank, cell: usize) {
 /// `bpf_get_smp_processor_id` of aya returns a `u32`, which takes three more instructions to widen. A helper
 /// returns a word.
 #[inline(always)]
-fn cpu() -> usize {
+pub(crate) fn cpu() -> usize {
     // SAFETY: the kernel replaces a call of this number by its helper, which has no preconditions.
     unsafe {
         let helper: extern "C" fn() -> usize = transmute(BPF_FUNC_get_smp_processor_id as usize);
@@ -154,7 +167,7 @@ fn cpu() -> usize {
 /// Bounds `index` by an instruction that the compiler cannot remove. The compiler knows that the index is in
 /// bounds; the verifier does not, and would refuse the access.
 #[inline(always)]
-fn bounded<const LENGTH: usize>(mut index: usize) -> usize {
+pub(crate) fn bounded<const LENGTH: usize>(mut index: usize) -> usize {
     const { assert!(LENGTH.is_power_of_two()) };
     // SAFETY: one instruction changes one register.
     unsafe {
@@ -165,9 +178,34 @@ fn bounded<const LENGTH: usize>(mut index: usize) -> usize {
 
 /// Drops the record if the buffer is full. User space notices: the bank has one event more than the log.
 #[inline(always)]
-fn log(family: Family, oldstate: u8, newstate: u8, fill: impl FnOnce(&mut EventRecord)) {
-    let Some(mut entry) = EVENTS.reserve::<EventRecord>(0) else { return };
-    let record = entry.write(EventRecord {
+fn log<S: Scoping>(
+    family: Family,
+    oldstate: u8,
+    newstate: u8,
+    scoping: S,
+    fill: impl FnOnce(&mut EventRecord),
+) {
+    // The reader polls. A wake-up would cost an interrupt for each event.
+    let submit = u64::from(BPF_RB_NO_WAKEUP);
+    // Written in place: the compiler would copy a record from the stack word by word.
+    if S::LOGS_CGROUP {
+        let Some(mut entry) = EVENTS.reserve::<ScopedEventRecord>(0) else { return };
+        let record =
+            entry.write(ScopedEventRecord { event: record(family, oldstate, newstate), cgroup: 0 });
+        record.cgroup = scoping.cgroup();
+        fill(&mut record.event);
+        entry.submit(submit);
+    } else {
+        let Some(mut entry) = EVENTS.reserve::<EventRecord>(0) else { return };
+        fill(entry.write(record(family, oldstate, newstate)));
+        entry.submit(submit);
+    }
+}
+
+/// A record with these states, and without addresses and ports.
+#[inline(always)]
+fn record(family: Family, oldstate: u8, newstate: u8) -> EventRecord {
+    EventRecord {
         skaddr: 0,
         sport: 0,
         dport: 0,
@@ -177,8 +215,5 @@ fn log(family: Family, oldstate: u8, newstate: u8, fill: impl FnOnce(&mut EventR
         reserved: 0,
         saddr: [0; 16],
         daddr: [0; 16],
-    });
-    fill(record);
-    // The reader polls. A wake-up would cost an interrupt for each event.
-    entry.submit(u64::from(BPF_RB_NO_WAKEUP));
+    }
 }

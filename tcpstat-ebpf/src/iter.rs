@@ -10,11 +10,14 @@ use aya_ebpf::{
     bindings::seq_file,
     helpers::generated::{bpf_seq_write, bpf_skc_to_tcp_sock, bpf_skc_to_tcp_timewait_sock},
 };
-use tcpstat_ebpf::{Family, SocketRecord, State};
+use tcpstat_ebpf::{CgroupMember, Family, SOCKET_BYTES_WITHOUT_CGROUP, SocketRecord, State};
 
-use crate::maps::{
-    SOCK_FAMILY, SOCK_STATE, TCP_ACK_BACKLOG, TCP_COPIED_SEQ, TCP_RCV_NXT, TCP_SND_UNA,
-    TCP_WRITE_SEQ, TIMEWAIT_SUBSTATE,
+use crate::{
+    maps::{
+        CGROUPS, SOCK_FAMILY, SOCK_NUM, SOCK_STATE, TCP_ACK_BACKLOG, TCP_COPIED_SEQ, TCP_RCV_NXT,
+        TCP_SND_UNA, TCP_WRITE_SEQ, TIMEWAIT_SUBSTATE,
+    },
+    scoped::cgroup_id,
 };
 
 /// The first member of `struct bpf_iter_meta`.
@@ -51,19 +54,23 @@ pub(crate) extern "C" fn tcpstat_iter(context: *const Context) -> i32 {
             family: family as u8,
             state: SOCK_STATE.read(sk),
             substate: 0,
-            reserved: [0; 5],
+            reserved: 0,
+            sport: SOCK_NUM.read(sk),
+            unused: 0,
+            cgroup: 0,
         };
         fill(&mut record, sk);
-        bpf_seq_write(
-            (*(*context).meta).seq,
-            (&raw const record).cast::<c_void>(),
-            size_of::<SocketRecord>() as u32,
-        );
+        let bytes = if CGROUPS.load() == CgroupMember::Off as u32 {
+            SOCKET_BYTES_WITHOUT_CGROUP
+        } else {
+            size_of::<SocketRecord>()
+        };
+        bpf_seq_write((*(*context).meta).seq, (&raw const record).cast::<c_void>(), bytes as u32);
     }
     0
 }
 
-/// Writes substate and queues.
+/// Writes substate, queues, and cgroup.
 ///
 /// # Safety
 /// `sk` is a `struct sock_common *` that the kernel passed.
@@ -80,6 +87,9 @@ unsafe fn fill(record: &mut SocketRecord, sk: *const u8) {
             let tcp_sock = bpf_skc_to_tcp_sock(sk.cast_mut().cast()).cast::<u8>().cast_const();
             if tcp_sock.is_null() {
                 return;
+            }
+            if CGROUPS.load() != CgroupMember::Off as u32 {
+                record.cgroup = cgroup_id(tcp_sock);
             }
             record.receive_queue = if record.state == State::Listen as u8 {
                 TCP_ACK_BACKLOG.read(tcp_sock)

@@ -23,6 +23,10 @@ pub enum Reader {
     Tasks,
     /// What identifies namespaces by their cookie.
     NetnsCookie,
+    /// What finds the cgroup of a socket since 5.15.
+    CgroupPointer,
+    /// The same before.
+    CgroupWord,
 }
 
 /// A member whose offset the programs get from user space.
@@ -66,12 +70,15 @@ macro_rules! members {
             SOCK_FAMILY: u16 = "sock", "__sk_common.skc_family", [TpBtf, Timewait, Requests, Iterator];
             SOCK_DPORT: u16 = "sock", "__sk_common.skc_dport", [TpBtf, Timewait, Requests];
             // Host order.
-            SOCK_NUM: u16 = "sock", "__sk_common.skc_num", [Timewait, Requests];
+            SOCK_NUM: u16 = "sock", "__sk_common.skc_num", [Timewait, Requests, Iterator];
             SOCK_RCV_SADDR: u32 = "sock", "__sk_common.skc_rcv_saddr", [TpBtf, Timewait, Requests];
             SOCK_DADDR: u32 = "sock", "__sk_common.skc_daddr", [TpBtf, Timewait, Requests];
             SOCK_V6_RCV_SADDR: [u32; 4] = "sock", "__sk_common.skc_v6_rcv_saddr", [TpBtf, Timewait, Requests];
             SOCK_V6_DADDR: [u32; 4] = "sock", "__sk_common.skc_v6_daddr", [TpBtf, Timewait, Requests];
             SOCK_STATE: u8 = "sock", "__sk_common.skc_state", [Requests, Iterator];
+            SOCK_CGROUP: *const u8 = "sock", "sk_cgrp_data.cgroup", [CgroupPointer];
+            // Until 5.14.
+            SOCK_CGROUP_WORD: u64 = "sock", "sk_cgrp_data.val", [CgroupWord];
             NET_INUM: u32 = "net", "ns.inum", [TpBtf, Tracepoint, Timewait, Requests, Tasks];
             // Since 5.12. Before, it is an `atomic64_t`, 0 until a program of another kind asks for it.
             NET_COOKIE: u64 = "net", "net_cookie", [NetnsCookie];
@@ -88,8 +95,8 @@ macro_rules! members {
             TASK_CGROUPS: *const u8 = "task_struct", "cgroups", [Tasks];
             NSPROXY_NET: *const u8 = "nsproxy", "net_ns", [Tasks];
             CSS_SET_DFL_CGRP: *const u8 = "css_set", "dfl_cgrp", [Tasks];
-            CGROUP_KN: *const u8 = "cgroup", "kn", [Tasks];
-            KERNFS_NODE_ID: u64 = "kernfs_node", "id", [Tasks];
+            CGROUP_KN: *const u8 = "cgroup", "kn", [Tasks, CgroupPointer, CgroupWord];
+            KERNFS_NODE_ID: u64 = "kernfs_node", "id", [Tasks, CgroupPointer, CgroupWord];
             TIMEWAIT_SUBSTATE: u8 = "tcp_timewait_sock", "tw_sk.tw_substate", [Timewait, Iterator];
         }
     };
@@ -167,6 +174,10 @@ pub const FIXED_MEMBERS: &[FixedMember] = &[
     first("request_sock", "__req_common", &[Reader::Requests]),
     // `tcp_timewait_state_process` has a `struct inet_timewait_sock *`.
     first("tcp_timewait_sock", "tw_sk", &[Reader::Timewait]),
+    // The iterator reads `sk_cgrp_data` of a `struct tcp_sock`.
+    first("tcp_sock", "inet_conn", CGROUP_READERS),
+    first("inet_connection_sock", "icsk_inet", CGROUP_READERS),
+    first("inet_sock", "sk", CGROUP_READERS),
     // The contexts of the iterators.
     pointer("bpf_iter__tcp", "meta", 0, &[Reader::Iterator]),
     pointer("bpf_iter__tcp", "sk_common", 8, &[Reader::Iterator]),
@@ -174,6 +185,8 @@ pub const FIXED_MEMBERS: &[FixedMember] = &[
     pointer("bpf_iter__task", "task", 8, &[Reader::Tasks]),
     pointer("bpf_iter_meta", "seq", 0, &[Reader::Iterator, Reader::Tasks]),
 ];
+
+const CGROUP_READERS: &[Reader] = &[Reader::CgroupPointer, Reader::CgroupWord];
 
 const fn first(
     structure: &'static str,

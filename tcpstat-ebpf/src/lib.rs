@@ -6,6 +6,7 @@
 
 mod cells;
 mod kernel_layout;
+mod scope_rows;
 mod slots;
 
 use core::mem::{offset_of, size_of};
@@ -16,6 +17,10 @@ pub use cells::{
 };
 pub use kernel_layout::{
     FIXED_MEMBERS, FixedMember, MEMBERS, Member, RECORD_FIELDS, Reader, RecordField, record,
+};
+pub use scope_rows::{
+    CgroupMember, OTHER_PORTS_SLOT, PORT_ENTRIES, PORTS_OF_ENTRY, ROOT_CGROUP, SCOPE_ROW_CELLS,
+    ScopeRow, scope_cell,
 };
 pub use slots::{
     FIRST_FREE_SLOT, NetnsKey, OTHER_SLOT, OWN_SLOT, TAGS, TaskRecord, row, tag, tag_index,
@@ -172,6 +177,8 @@ pub struct Control {
     /// How many network namespaces have got a slot from the tracer. It adds to it after it has put one into the map
     /// `NETNS_SLOTS`.
     pub netns_assigned: u64,
+    /// The same for cgroups and the map `CGROUP_SLOTS`.
+    pub cgroups_assigned: u64,
 }
 
 /// One event, as the tracer writes it to the ring buffer `EVENTS` while the log is open.
@@ -199,6 +206,16 @@ pub struct EventRecord {
     pub saddr: [u8; 16],
     /// Remote address, in the same form.
     pub daddr: [u8; 16],
+}
+
+/// What the tracer writes instead of an [`EventRecord`] for a full socket while cgroups or ports are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct ScopedEventRecord {
+    /// The event.
+    pub event: EventRecord,
+    /// The id of the socket's cgroup; 0 if cgroups are not counted.
+    pub cgroup: u64,
 }
 
 impl EventRecord {
@@ -244,23 +261,36 @@ pub struct SocketRecord {
     /// `tw_substate` of a mini-socket: a [`State`] number; else 0.
     pub substate: u8,
     /// Always 0.
-    pub reserved: [u8; 5],
+    pub reserved: u8,
+    /// Local port, host order.
+    pub sport: u16,
+    /// Always 0.
+    pub unused: u16,
+    /// The id of a full socket's cgroup, else 0. The record ends before it if cgroups are not counted.
+    pub cgroup: u64,
 }
+
+/// Bytes of a [`SocketRecord`] if cgroups are not counted.
+pub const SOCKET_BYTES_WITHOUT_CGROUP: usize = offset_of!(SocketRecord, cgroup);
 
 /// Size of the ring buffer `EVENTS` in bytes: 37,000 records fit in between two reads.
 pub const EVENT_LOG_BYTES: u32 = 1 << 21;
 
 const _: () = {
-    assert!(size_of::<Control>() == 24);
+    assert!(size_of::<Control>() == 32);
     assert!(offset_of!(Control, log_open) == 0);
     assert!(offset_of!(Control, without_cell) == 8);
     assert!(offset_of!(Control, netns_assigned) == 16);
+    assert!(offset_of!(Control, cgroups_assigned) == 24);
     assert!(size_of::<EventRecord>() == 48, "no hidden padding");
     assert!(offset_of!(EventRecord, sport) == 8);
     assert!(offset_of!(EventRecord, family) == 12);
     assert!(offset_of!(EventRecord, saddr) == 16);
     assert!(offset_of!(EventRecord, daddr) == 32);
-    assert!(size_of::<SocketRecord>() == 24, "no hidden padding");
+    assert!(size_of::<ScopedEventRecord>() == 56, "no hidden padding");
+    assert!(size_of::<SocketRecord>() == 32, "no hidden padding");
+    assert!(offset_of!(SocketRecord, sport) == 20);
+    assert!(SOCKET_BYTES_WITHOUT_CGROUP == 24);
     assert!(offset_of!(SocketRecord, receive_queue) == 8);
     assert!(offset_of!(SocketRecord, send_queue) == 12);
     assert!(offset_of!(SocketRecord, family) == 16);

@@ -15,6 +15,8 @@
 )]
 
 #[cfg(target_arch = "bpf")]
+mod assigned;
+#[cfg(target_arch = "bpf")]
 mod count;
 #[cfg(target_arch = "bpf")]
 mod hooks;
@@ -26,6 +28,8 @@ mod lose;
 mod maps;
 #[cfg(target_arch = "bpf")]
 mod netns;
+#[cfg(target_arch = "bpf")]
+mod scoped;
 #[cfg(target_arch = "bpf")]
 mod tasks;
 #[cfg(target_arch = "bpf")]

@@ -6,7 +6,7 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, HashMap, PerCpuArray, Queue, RingBuf},
 };
-use tcpstat_ebpf::{Control, EVENT_LOG_BYTES, Row};
+use tcpstat_ebpf::{Control, EVENT_LOG_BYTES, PORTS_OF_ENTRY, Row, ScopeRow};
 
 use crate::typed::Offset;
 
@@ -41,6 +41,34 @@ pub(crate) static NETNS_SLOTS: HashMap<u64, u64> = HashMap::with_max_entries(1, 
 /// 5.12.
 #[map]
 pub(crate) static FREE_SLOTS: Queue<u64> = Queue::with_max_entries(1, 0);
+
+/// The counters of cgroups and ports, as [`ROWS`] has those of namespaces.
+#[map]
+pub(crate) static SCOPE_ROWS: Array<ScopeRow> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// The tags of cgroups, as [`NETNS_TAGS`] has those of namespaces.
+#[map]
+pub(crate) static CGROUP_TAGS: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// The slot of each cgroup that has one, by its id.
+#[map]
+pub(crate) static CGROUP_SLOTS: HashMap<u64, u64> = HashMap::with_max_entries(1, 0);
+
+/// The slots that no cgroup has.
+#[map]
+pub(crate) static FREE_CGROUP_SLOTS: Queue<u64> = Queue::with_max_entries(1, 0);
+
+/// The slot of each local port. User space sets the number of entries.
+#[map]
+pub(crate) static PORT_SLOTS: Array<[u16; PORTS_OF_ENTRY]> = Array::with_max_entries(1, 0);
+
+/// A `tcpstat_ebpf::CgroupMember`: whether cgroups are counted, and how the programs find that of a socket.
+#[unsafe(no_mangle)]
+pub(crate) static CGROUPS: Global<u32> = Global::new(0);
+
+/// 1 if ports are counted.
+#[unsafe(no_mangle)]
+pub(crate) static PORTS: Global<u32> = Global::new(0);
 
 /// A `tcpstat_ebpf::NetnsKey`: whether other namespaces are counted, and how they are identified.
 #[unsafe(no_mangle)]

@@ -11,12 +11,28 @@ use crate::{
     count,
     maps::{NET_COOKIE, NET_INUM, SOCK_FAMILY, SOCK_NET, SOCK_PROTOCOL, TCP_SPORT},
     netns,
+    scoped::{Full, Scoping, cgroup_id},
     typed::write_addresses,
 };
 
 /// `inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)`
 #[btf_tracepoint(function = "inet_sock_set_state")]
 pub(crate) fn tcpstat_tp_btf(ctx: BtfTracePointContext) -> i32 {
+    transition(&ctx, ())
+}
+
+/// The same while cgroups or ports are counted.
+#[btf_tracepoint(function = "inet_sock_set_state")]
+pub(crate) fn tcpstat_tp_btf_scoped(ctx: BtfTracePointContext) -> i32 {
+    let sk: *const u8 = ctx.arg(0);
+    // SAFETY: `sk` is a trusted `struct sock *`.
+    let scoping =
+        Full { cgroup: || unsafe { cgroup_id(sk) }, port: || unsafe { port(sk) }.unwrap_or(0) };
+    transition(&ctx, scoping)
+}
+
+#[inline(always)]
+fn transition(ctx: &BtfTracePointContext, scoping: impl Scoping) -> i32 {
     let sk: *const u8 = ctx.arg(0);
     // SAFETY: `sk` is a trusted `struct sock *` and the offsets are those of its BTF.
     unsafe {
@@ -29,7 +45,7 @@ pub(crate) fn tcpstat_tp_btf(ctx: BtfTracePointContext) -> i32 {
         let Some(family) = Family::from_address_family(SOCK_FAMILY.read(sk)) else {
             return 0;
         };
-        count::transition(&ctx, slot, family, ctx.arg(1), ctx.arg(2), |record| {
+        count::transition(ctx, slot, family, ctx.arg(1), ctx.arg(2), scoping, |record| {
             fill(record, sk, family)
         });
     }
@@ -43,11 +59,22 @@ unsafe fn fill(record: &mut EventRecord, sk: *const u8, family: Family) {
     // SAFETY: as the function's.
     unsafe {
         record.skaddr = sk as u64;
-        // At the death of an automatically bound socket `skc_num` is 0 already; `inet_sport` is not.
-        let tcp_sock = bpf_skc_to_tcp_sock(sk.cast_mut().cast()).cast::<u8>().cast_const();
-        if !tcp_sock.is_null() {
-            record.sport = u16::from_be(TCP_SPORT.read(tcp_sock));
+        if let Some(port) = port(sk) {
+            record.sport = port;
         }
         write_addresses(record, sk, family);
+    }
+}
+
+/// The local port. At the death of an automatically bound socket `skc_num` is 0 already; `inet_sport` is not.
+///
+/// # Safety
+/// As [`fill`].
+#[inline(always)]
+unsafe fn port(sk: *const u8) -> Option<u16> {
+    // SAFETY: as the function's.
+    unsafe {
+        let tcp_sock = bpf_skc_to_tcp_sock(sk.cast_mut().cast()).cast::<u8>().cast_const();
+        if tcp_sock.is_null() { None } else { Some(u16::from_be(TCP_SPORT.read(tcp_sock))) }
     }
 }

@@ -13,28 +13,44 @@ use crate::{
     count,
     maps::{NET_COOKIE, NET_INUM, SOCK_NET},
     netns,
+    scoped::{Full, Scoping, cgroup_id_at},
 };
 
 #[tracepoint(category = "sock", name = "inet_sock_set_state")]
 pub(crate) fn tcpstat_tracepoint(ctx: TracePointContext) -> u32 {
-    if field(&ctx, record::PROTOCOL) != IPPROTO_TCP {
+    transition(&ctx, ())
+}
+
+/// The same while cgroups or ports are counted.
+#[tracepoint(category = "sock", name = "inet_sock_set_state")]
+pub(crate) fn tcpstat_tracepoint_scoped(ctx: TracePointContext) -> u32 {
+    let scoping = Full {
+        cgroup: || cgroup_id_at(field(&ctx, record::SKADDR)),
+        port: || field(&ctx, record::SPORT),
+    };
+    transition(&ctx, scoping)
+}
+
+#[inline(always)]
+fn transition(ctx: &TracePointContext, scoping: impl Scoping) -> u32 {
+    if field(ctx, record::PROTOCOL) != IPPROTO_TCP {
         return 0;
     }
-    let skaddr = field(&ctx, record::SKADDR);
+    let skaddr = field(ctx, record::SKADDR);
     let Some(slot) = slot(skaddr) else { return 0 };
-    let Some(family) = Family::from_address_family(field(&ctx, record::FAMILY)) else {
+    let Some(family) = Family::from_address_family(field(ctx, record::FAMILY)) else {
         return 0;
     };
-    let oldstate = u64::from(field(&ctx, record::OLDSTATE));
-    let newstate = u64::from(field(&ctx, record::NEWSTATE));
-    count::transition(&ctx, slot, family, oldstate, newstate, |event| {
+    let oldstate = u64::from(field(ctx, record::OLDSTATE));
+    let newstate = u64::from(field(ctx, record::NEWSTATE));
+    count::transition(ctx, slot, family, oldstate, newstate, scoping, |event| {
         event.skaddr = skaddr;
-        event.sport = field(&ctx, record::SPORT);
-        event.dport = field(&ctx, record::DPORT);
+        event.sport = field(ctx, record::SPORT);
+        event.dport = field(ctx, record::DPORT);
         match family {
-            Family::Ipv4 => event.set_ipv4(field(&ctx, record::SADDR), field(&ctx, record::DADDR)),
+            Family::Ipv4 => event.set_ipv4(field(ctx, record::SADDR), field(ctx, record::DADDR)),
             Family::Ipv6 => {
-                event.set_ipv6(field(&ctx, record::SADDR_V6), field(&ctx, record::DADDR_V6));
+                event.set_ipv6(field(ctx, record::SADDR_V6), field(ctx, record::DADDR_V6));
             }
         }
     });

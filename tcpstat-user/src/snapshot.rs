@@ -106,6 +106,10 @@ pub struct Row {
     pub receive_queue: u32,
     /// Bytes written but not yet acknowledged.
     pub send_queue: u32,
+    /// Local port.
+    pub sport: u16,
+    /// The id of a full socket's cgroup; 0 if the source does not give it.
+    pub cgroup: u64,
 }
 
 /// Receives the rows of a snapshot.

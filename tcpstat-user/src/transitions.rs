@@ -17,6 +17,8 @@ pub struct Event {
     pub new: State,
     /// Its ends. They are unreliable at its birth (`tcpstat_ebpf::EventRecord`).
     pub tuple: Tuple,
+    /// The id of a full socket's cgroup; 0 if cgroups are not counted.
+    pub cgroup: u64,
 }
 
 /// The transitions that a full socket can make, from net/ipv4/tcp*.c.

@@ -12,6 +12,7 @@ use tcpstat_ebpf::{EventRecord, Family};
 use crate::{
     maps::{NET_COOKIE, NET_INUM, SOCK_FAMILY, SOCK_NET, SOCK_NUM},
     netns,
+    scoped::{Scoping, WithoutCgroup},
     typed::write_addresses,
 };
 
@@ -27,6 +28,16 @@ unsafe fn slot_and_family(common: *const u8) -> Option<(u64, Family)> {
         let slot = netns::slot(NET_INUM.read(net), || Some(NET_COOKIE.read(net)))?;
         Some((slot, Family::from_address_family(SOCK_FAMILY.read(common))?))
     }
+}
+
+/// The scopes of a mini-socket or request.
+///
+/// # Safety
+/// As [`slot_and_family`].
+#[inline(always)]
+unsafe fn without_cgroup(common: *const u8) -> impl Scoping {
+    // SAFETY: as the function's.
+    WithoutCgroup(move || unsafe { SOCK_NUM.read(common) })
 }
 
 /// Writes the object's kernel address, and the addresses and ports of `common`.

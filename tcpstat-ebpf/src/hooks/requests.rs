@@ -8,7 +8,7 @@
 use aya_ebpf::{EbpfContext, macros::fexit, programs::FExitContext};
 use tcpstat_ebpf::{IPPROTO_TCP, State};
 
-use super::{fill, slot_and_family};
+use super::{fill, slot_and_family, without_cgroup};
 use crate::{
     count,
     maps::{HASH_ADD_PARAMETERS, SOCK_PROTOCOL, SOCK_STATE},
@@ -66,7 +66,8 @@ fn request(sk: *const u8, request: *const u8, oldstate: State, newstate: State) 
             return;
         }
         let Some((slot, family)) = slot_and_family(request) else { return };
-        count::hooked_transition(slot, family, oldstate, newstate, |record| {
+        let scoping = without_cgroup(request);
+        count::hooked_transition(slot, family, oldstate, newstate, scoping, |record| {
             fill(record, request, request, family);
         });
     }

@@ -12,7 +12,7 @@ use aya_ebpf::{
 };
 use tcpstat_ebpf::{IPPROTO_TCP, State};
 
-use super::{fill, slot_and_family};
+use super::{fill, slot_and_family, without_cgroup};
 use crate::{
     count,
     maps::{SEGMENT_FOR, SOCK_PROTOCOL, TIMEWAIT_SUBSTATE},
@@ -35,7 +35,8 @@ pub(crate) fn tcpstat_twsk_alloc(ctx: FExitContext) -> i32 {
             return 0;
         }
         let Some((slot, family)) = slot_and_family(sk) else { return 0 };
-        count::hooked_transition(slot, family, State::Close, state(substate as u8), |record| {
+        let (newstate, scoping) = (state(substate as u8), without_cgroup(sk));
+        count::hooked_transition(slot, family, State::Close, newstate, scoping, |record| {
             fill(record, timewait, sk, family);
         });
     }
@@ -60,7 +61,8 @@ pub(crate) fn tcpstat_twsk_destructor(ctx: FEntryContext) -> i32 {
         {
             *segment_for = 0;
         }
-        count::hooked_transition(slot, family, state(substate), State::Close, |record| {
+        let (oldstate, scoping) = (state(substate), without_cgroup(sk));
+        count::hooked_transition(slot, family, oldstate, State::Close, scoping, |record| {
             fill(record, sk, sk, family);
         });
     }
@@ -95,7 +97,8 @@ pub(crate) fn tcpstat_timewait_end(ctx: FExitContext) -> i32 {
             return 0;
         }
         let Some((slot, family)) = slot_and_family(timewait) else { return 0 };
-        count::hooked_transition(slot, family, State::FinWait2Mini, State::TimeWait, |record| {
+        let (old, new) = (State::FinWait2Mini, State::TimeWait);
+        count::hooked_transition(slot, family, old, new, without_cgroup(timewait), |record| {
             fill(record, timewait, timewait, family);
         });
     }

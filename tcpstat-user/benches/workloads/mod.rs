@@ -80,6 +80,8 @@ fn sockets(rows: u16) -> impl Iterator<Item = Row> {
             kind: Kind::Full(State::Established),
             receive_queue: 0,
             send_queue: 0,
+            sport: number,
+            cgroup: 0,
         }
     })
 }

@@ -30,8 +30,9 @@ impl From<&PerState<u64>> for StateCounts {
     fn from(connections: &PerState<u64>) -> Self {
         let mut counts = Self::default();
         for (_, state, count) in connections.shown() {
-            let place = State::ALL.iter().position(|&one| one == state);
-            place.into_iter().for_each(|place| counts.0[place] += count);
+            if let Some(place) = State::ALL.iter().position(|&one| one == state) {
+                counts.0[place] += count;
+            }
         }
         counts
     }
@@ -61,8 +62,9 @@ impl<'de> Visitor<'de> for Counts {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<StateCounts, A::Error> {
         let mut counts = StateCounts::default();
         while let Some((word, count)) = map.next_entry::<Cow<'de, str>, u64>()? {
-            let place = State::ALL.iter().position(|&state| state_word(state) == word);
-            place.into_iter().for_each(|place| counts.0[place] = count);
+            if let Some(place) = State::ALL.iter().position(|&state| state_word(state) == word) {
+                counts.0[place] = count;
+            }
         }
         Ok(counts)
     }

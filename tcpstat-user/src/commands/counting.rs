@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
+use anyhow::bail;
 use clap::{Args, CommandFactory, ValueEnum, error::ErrorKind};
 use tracing::{debug, info, warn};
 
-use super::{Cli, ProcfsArgs, netns::NetnsArgs};
+use super::{Cli, ProcfsArgs, netns::NetnsArgs, scopes::ScopeArgs};
 use crate::{
-    kernel::{self, Attempt, Namespaces, Program, Tracer},
+    kernel::{self, Attempt, Namespaces, Program, ScopeKinds, Tracer},
     procfs::{ListedNamespace, Privileges, Procfs},
-    tracker::{SourceChoice, Tracker, TrackerError, Tracking},
+    tracker::{OwnScopes, SourceChoice, Tracker, TrackerError, Tracking},
 };
 
 /// The values of `--tracer`.
@@ -89,6 +90,9 @@ pub(super) struct CountingArgs {
         help_heading = "Snapshots"
     )]
     pub(super) snapshot_interval: Duration,
+
+    #[command(flatten)]
+    scopes: ScopeArgs,
 }
 
 /// A tracker before its start, with the first tracer that runs.
@@ -115,7 +119,9 @@ impl CountingArgs {
         if let Ok(namespace) = procfs.namespace() {
             info!("counting the sockets of network namespace {}", described(&namespace));
         }
-        let tracer = find_tracer(&programs, &procfs, self.netns.namespaces());
+        let own_scopes = self.own_scopes(&procfs)?;
+        let kinds = own_scopes.as_ref().map(OwnScopes::kinds).unwrap_or_default();
+        let tracer = find_tracer(&programs, &procfs, self.netns.namespaces(), &kinds);
         let tracker = Tracker {
             procfs: procfs.clone(),
             tracer,
@@ -125,8 +131,21 @@ impl CountingArgs {
             netns: self.netns.netns.clone(),
             pods: self.netns.pods.clone(),
             scopes_max: self.netns.scopes_max,
+            own_scopes,
         };
         Ok(Counting { procfs, tracker })
+    }
+}
+
+impl CountingArgs {
+    /// The scopes of the own namespace that the tracer has to count.
+    fn own_scopes(&self, procfs: &Procfs) -> anyhow::Result<Option<OwnScopes>> {
+        if self.scopes.cgroups() && self.snapshot == SnapshotChoice::Procfs {
+            bail!(
+                "--cgroups: /proc does not show cgroups: leave out --snapshot procfs, or --cgroups"
+            );
+        }
+        self.scopes.scopes(procfs, self.netns.scopes_max)
     }
 }
 
@@ -186,7 +205,25 @@ fn programs(choices: &[TracerChoice]) -> Result<Vec<Program>, clap::Error> {
 }
 
 /// The first tracer that runs. If there is none, a warning names what each program needs.
-fn find_tracer(programs: &[Program], procfs: &Procfs, namespaces: Namespaces) -> Option<Tracer> {
+fn find_tracer(
+    programs: &[Program],
+    procfs: &Procfs,
+    namespaces: Namespaces,
+    kinds: &ScopeKinds,
+) -> Option<Tracer> {
+    let tracer = first_tracer(programs, procfs, namespaces, kinds);
+    if kinds.any() && tracer.as_ref().is_none_or(|tracer| tracer.scopes.is_none()) {
+        warn!("--cgroups and --ports are off: no tracer counts them");
+    }
+    tracer
+}
+
+fn first_tracer(
+    programs: &[Program],
+    procfs: &Procfs,
+    namespaces: Namespaces,
+    kinds: &ScopeKinds,
+) -> Option<Tracer> {
     if programs.is_empty() {
         info!("the tracer is off: using snapshots only");
         return None;
@@ -198,7 +235,7 @@ fn find_tracer(programs: &[Program], procfs: &Procfs, namespaces: Namespaces) ->
             return None;
         }
     };
-    let (tracer, refused) = kernel::load_first(programs, netns_inum, namespaces);
+    let (tracer, refused) = kernel::load_first(programs, netns_inum, namespaces, kinds);
     for Attempt { program, error } in &refused {
         debug!(program = program.word(), "refused: {error}");
         error.write_kernel_log();

@@ -10,6 +10,7 @@ mod man;
 mod netns;
 mod print;
 mod resources;
+mod scopes;
 mod serve;
 mod show;
 mod signals;

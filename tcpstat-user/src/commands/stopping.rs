@@ -134,6 +134,7 @@ mod tests {
     /// Parts that do not end by themselves.
     fn parts(procfs: &TempDir) -> Parts {
         let tracker = Tracker {
+            own_scopes: None,
             procfs: Procfs::new(procfs.path()),
             tracer: None,
             programs: Vec::new(),

@@ -8,28 +8,37 @@ use std::{
 };
 
 use memmap2::{MmapOptions, MmapRaw};
-use tcpstat_ebpf::{BANK_CELLS, Bank, Control, ROW_CELLS, Row, row};
+use tcpstat_ebpf::{BANK_CELLS, Bank, Control, row};
 
 use super::slot::Slot;
 use crate::transitions::Transitions;
 
-/// The map `ROWS` in read-only memory: the number of transitions of each kind, for each slot and each CPU.
+/// The map `ROWS` or `SCOPE_ROWS` in read-only memory: the number of transitions of each kind, for each slot and
+/// each CPU.
 #[derive(Debug)]
 pub(crate) struct Counters {
     map: MmapRaw,
     slots: usize,
     cpus: usize,
+    bank_cells: usize,
 }
 
 impl Counters {
-    /// Maps the rows of the slots below `slots`, each with those of the CPU ids below `cpus`.
+    /// Maps the rows of the slots below `slots`, each with those of the CPU ids below `cpus`. A row has two banks,
+    /// each of `bank_cells` cells: those of both families, or of IPv4 alone.
     ///
     /// # Errors
     /// The error of mmap(2).
-    pub(super) fn map(rows: impl AsFd, slots: usize, cpus: usize) -> io::Result<Self> {
-        let bytes = slots * cpus * size_of::<Row>();
+    pub(super) fn map(
+        rows: impl AsFd,
+        slots: usize,
+        cpus: usize,
+        bank_cells: usize,
+    ) -> io::Result<Self> {
+        debug_assert!(bank_cells <= BANK_CELLS);
+        let bytes = slots * cpus * 2 * bank_cells * size_of::<u64>();
         let map = MmapOptions::new().len(bytes).map_raw_read_only(&rows.as_fd())?;
-        Ok(Self { map, slots, cpus })
+        Ok(Self { map, slots, cpus, bank_cells })
     }
 
     /// All transitions that `slot` has counted since the tracer was loaded. The slot must have rows.
@@ -46,6 +55,11 @@ impl Counters {
         self.sum(slot, &[bank])
     }
 
+    /// All slots, in the order of their numbers.
+    pub(super) fn slots(&self) -> impl Iterator<Item = Slot> {
+        (0..self.slots as u64).map(Slot::from_number)
+    }
+
     /// Reads row by row, in the order of memory.
     fn sum(&self, slot: Slot, banks: &[Bank]) -> Transitions {
         assert!(slot.number() < self.slots as u64, "{slot:?} has no rows");
@@ -53,8 +67,8 @@ impl Counters {
         for cpu in 0..self.cpus {
             let row = row(slot.number(), self.cpus, cpu);
             for &bank in banks {
-                let first = row * ROW_CELLS + bank as usize * BANK_CELLS;
-                for (index, sum) in sums.iter_mut().enumerate() {
+                let first = (row * 2 + bank as usize) * self.bank_cells;
+                for (index, sum) in sums[..self.bank_cells].iter_mut().enumerate() {
                     *sum = sum.wrapping_add(self.cell(first + index));
                 }
             }
@@ -63,9 +77,9 @@ impl Counters {
     }
 
     fn cell(&self, index: usize) -> u64 {
-        debug_assert!(index < self.slots * self.cpus * ROW_CELLS);
-        // SAFETY: the map has `slots * cpus * ROW_CELLS` cells and lives as long as `self`. The kernel changes
-        // them only by atomic adds.
+        debug_assert!(index < self.slots * self.cpus * 2 * self.bank_cells);
+        // SAFETY: the map has `slots * cpus` rows of two banks, and lives as long as `self`. The kernel changes
+        // the cells only by atomic adds.
         unsafe { &*first_word(&self.map).add(index) }.load(Ordering::Relaxed)
     }
 }
@@ -98,6 +112,11 @@ impl Switch {
     /// How many namespaces have got a slot from the tracer.
     pub(super) fn netns_assigned(&self) -> u64 {
         self.word(offset_of!(Control, netns_assigned)).load(Ordering::Acquire)
+    }
+
+    /// How many cgroups have got a slot from the tracer.
+    pub(super) fn cgroups_assigned(&self) -> u64 {
+        self.word(offset_of!(Control, cgroups_assigned)).load(Ordering::Acquire)
     }
 
     fn word(&self, offset: usize) -> &AtomicU64 {

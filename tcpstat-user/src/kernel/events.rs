@@ -7,7 +7,7 @@
 use std::{sync::Arc, time::Duration};
 
 use aya::maps::{Map, MapData, MapError, RingBuf};
-use tcpstat_ebpf::{Bank, EventRecord};
+use tcpstat_ebpf::{Bank, EventRecord, ScopedEventRecord};
 use thiserror::Error;
 
 use super::{
@@ -151,7 +151,9 @@ fn decode(bytes: &[u8]) -> Option<Event> {
     let (dport, rest) = rest.split_first_chunk()?;
     let (&[family, old, new, _reserved], rest) = rest.split_first_chunk()?;
     let (saddr, rest) = rest.split_first_chunk()?;
-    let (daddr, _) = rest.split_first_chunk()?;
+    let (daddr, rest) = rest.split_first_chunk()?;
+    // A record of `tcpstat_ebpf::ScopedEventRecord` has it.
+    let cgroup = rest.first_chunk().map_or(0, |cgroup| u64::from_ne_bytes(*cgroup));
     Some(Event {
         skaddr: u64::from_ne_bytes(*skaddr),
         old: State::from_number(old)?,
@@ -163,10 +165,14 @@ fn decode(bytes: &[u8]) -> Option<Event> {
             daddr: *daddr,
             dport: u16::from_ne_bytes(*dport),
         },
+        cgroup,
     })
 }
 
-const _: () = assert!(size_of::<EventRecord>() == 48, "decode reads the record field by field");
+const _: () = {
+    assert!(size_of::<EventRecord>() == 48, "decode reads the record field by field");
+    assert!(size_of::<ScopedEventRecord>() == 56, "decode reads the cgroup after the event");
+};
 
 #[cfg(test)]
 mod tests {
@@ -192,6 +198,15 @@ mod tests {
         assert_eq!(event.tuple.saddr[..4], [127, 0, 0, 1]);
         assert_eq!(event.tuple.daddr[..4], [10, 0, 0, 2]);
         assert_eq!(event.tuple.family, Family::Ipv4);
+    }
+
+    #[test]
+    fn only_a_longer_record_has_a_cgroup() {
+        assert_eq!(decode(&record()).unwrap().cgroup, 0);
+        let mut bytes = record();
+        bytes.extend(4711_u64.to_ne_bytes());
+        assert_eq!(bytes.len(), size_of::<ScopedEventRecord>());
+        assert_eq!(decode(&bytes).unwrap().cgroup, 4711);
     }
 
     #[test]

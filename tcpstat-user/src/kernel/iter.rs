@@ -1,8 +1,9 @@
 //! Snapshots by the BPF iterator over TCP sockets. Its records are binary and have socket addresses.
 
-use tcpstat_ebpf::{Reader, SocketRecord};
+use tcpstat_ebpf::{Reader, SOCKET_BYTES_WITHOUT_CGROUP, SocketRecord};
 
 use super::{
+    btf::KernelTypes,
     error::LoadError,
     iterator::{IterError, Kind as IteratorKind, Record, RecordIterator},
     layout,
@@ -15,16 +16,31 @@ use crate::{
 /// The loaded iterator. It lists the TCP sockets of this process' network namespace.
 pub(crate) struct SocketIterator(RecordIterator);
 
-const KIND: IteratorKind =
-    IteratorKind { name: "tcp", symbol: "tcpstat_iter", record_bytes: size_of::<SocketRecord>() };
-
 impl SocketIterator {
     /// Loads the program.
     ///
     /// # Errors
     /// [`LoadError`]. Then nothing stays loaded.
     pub(crate) fn load() -> Result<Self, LoadError> {
-        RecordIterator::load(KIND, |types| layout::offsets(types, Reader::Iterator)).map(Self)
+        Self::load_with(false)
+    }
+
+    /// As [`SocketIterator::load`]; the rows of full sockets have their cgroup if `cgroups` asks for it.
+    ///
+    /// # Errors
+    /// As [`SocketIterator::load`].
+    pub(crate) fn load_with(cgroups: bool) -> Result<Self, LoadError> {
+        let record_bytes =
+            if cgroups { size_of::<SocketRecord>() } else { SOCKET_BYTES_WITHOUT_CGROUP };
+        let kind = IteratorKind { name: "tcp", symbol: "tcpstat_iter", record_bytes };
+        let globals = |types: &KernelTypes| {
+            let mut globals = layout::offsets(types, Reader::Iterator)?;
+            if cgroups {
+                globals.extend(layout::cgroup_member(types)?);
+            }
+            Ok(globals)
+        };
+        RecordIterator::load(kind, globals).map(Self)
     }
 
     /// Passes every socket of both families to `sink`: full sockets, mini-sockets and requests.
@@ -48,7 +64,10 @@ fn decode(bytes: &[u8]) -> Option<Row> {
     let (skaddr, rest) = bytes.split_first_chunk()?;
     let (receive_queue, rest) = rest.split_first_chunk()?;
     let (send_queue, rest) = rest.split_first_chunk()?;
-    let &[family, state, substate, ..] = rest else { return None };
+    let &[family, state, substate, _, sport_low, sport_high, _, _, ref rest @ ..] = rest else {
+        return None;
+    };
+    let cgroup = rest.first_chunk().map_or(0, |cgroup| u64::from_ne_bytes(*cgroup));
     let kind = match State::from_number(state)? {
         State::TimeWait if substate == State::FinWait2.number() => Kind::FinWait2Mini,
         state => Kind::in_state(state),
@@ -59,6 +78,8 @@ fn decode(bytes: &[u8]) -> Option<Row> {
         kind,
         receive_queue: u32::from_ne_bytes(*receive_queue),
         send_queue: u32::from_ne_bytes(*send_queue),
+        sport: u16::from_ne_bytes([sport_low, sport_high]),
+        cgroup,
     })
 }
 
@@ -70,17 +91,23 @@ mod tests {
         let mut bytes = 0xffff_8880_1234_5678_u64.to_ne_bytes().to_vec();
         bytes.extend(3_u32.to_ne_bytes());
         bytes.extend(5_u32.to_ne_bytes());
-        bytes.extend([family, state, substate, 0, 0, 0, 0, 0]);
+        bytes.extend([family, state, substate, 0]);
+        bytes.extend(8080_u16.to_ne_bytes());
+        bytes.extend([0, 0]);
         bytes
     }
 
     #[test]
     fn a_record_decodes_to_the_row_that_the_iterator_wrote() {
-        assert_eq!(record(0, 1, 0).len(), size_of::<SocketRecord>());
+        assert_eq!(record(0, 1, 0).len(), SOCKET_BYTES_WITHOUT_CGROUP);
         let row = decode(&record(1, 8, 0)).unwrap();
         assert_eq!(row.identity, Identity::Address(0xffff_8880_1234_5678));
         assert_eq!((row.family, row.kind), (Family::Ipv6, Kind::Full(State::CloseWait)));
         assert_eq!((row.receive_queue, row.send_queue), (3, 5));
+        assert_eq!((row.sport, row.cgroup), (8080, 0));
+        let with_cgroup = [record(1, 8, 0), 4711_u64.to_ne_bytes().to_vec()].concat();
+        assert_eq!(with_cgroup.len(), size_of::<SocketRecord>());
+        assert_eq!(decode(&with_cgroup).unwrap(), Row { cgroup: 4711, ..row });
     }
 
     #[test]

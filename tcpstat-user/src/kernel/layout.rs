@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use tcpstat_ebpf::{FIXED_MEMBERS, FixedMember, MEMBERS, NetnsKey, RECORD_FIELDS, Reader};
+use tcpstat_ebpf::{
+    CgroupMember, FIXED_MEMBERS, FixedMember, MEMBERS, NetnsKey, RECORD_FIELDS, Reader,
+};
 
 use super::{
     btf::{BtfError, KernelTypes, Place, Structure},
@@ -65,6 +67,22 @@ pub(super) fn netns_key(types: &KernelTypes) -> Globals {
     globals
 }
 
+/// How programs find the cgroup of a socket on this kernel: by a pointer, until 5.14 by a word.
+///
+/// # Errors
+/// As [`offsets`]: the kernel is built without cgroups for sockets, for example.
+pub(super) fn cgroup_member(types: &KernelTypes) -> Result<Globals, BtfError> {
+    let (member, mut globals) = match offsets(types, Reader::CgroupPointer) {
+        Ok(globals) => (CgroupMember::Pointer, globals),
+        Err(error) => match offsets(types, Reader::CgroupWord) {
+            Ok(globals) => (CgroupMember::Word, globals),
+            Err(_) => return Err(error),
+        },
+    };
+    globals.push(("CGROUPS", member as u32));
+    Ok(globals)
+}
+
 fn check_size(
     structure: &'static str,
     member: &'static str,
@@ -84,7 +102,7 @@ mod tests {
 
     use super::{super::btf::sample::Sample, *};
 
-    const READERS: [Reader; 7] = [
+    const READERS: [Reader; 9] = [
         Reader::TpBtf,
         Reader::Tracepoint,
         Reader::Timewait,
@@ -92,6 +110,8 @@ mod tests {
         Reader::Iterator,
         Reader::Tasks,
         Reader::NetnsCookie,
+        Reader::CgroupPointer,
+        Reader::CgroupWord,
     ];
 
     #[test]

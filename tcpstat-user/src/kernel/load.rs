@@ -12,7 +12,8 @@ use aya::{
     programs::{BtfTracePoint, ProgramError, TracePoint},
 };
 use aya_log::EbpfLogger;
-use tcpstat_ebpf::Reader;
+use tcpstat_ebpf::{BANK_CELLS, Reader};
+use tracing::warn;
 
 use super::{
     btf::KernelTypes,
@@ -23,8 +24,9 @@ use super::{
     hooks::{self, HookRefusal},
     layout::{self, Globals},
     memory::release_memory,
-    netns_slots::{Namespaces, NetnsSlots},
+    netns_slots::{NETNS_MAPS, Namespaces, NetnsSlots},
     program::Program,
+    scope_maps::{ScopeKinds, ScopeMaps},
     step::{Attachment, Step},
 };
 use crate::states::Hooks;
@@ -41,6 +43,10 @@ pub(crate) struct Tracer {
     pub(crate) namespaces: Namespaces,
     /// Their slots.
     pub(crate) netns_slots: Option<NetnsSlots>,
+    /// Which scopes of the own namespace are counted.
+    pub(crate) kinds: ScopeKinds,
+    /// What is counted of them.
+    pub(crate) scopes: Option<ScopeMaps>,
     pub(crate) hooks: Hooks,
     pub(crate) hooks_refused: Vec<HookRefusal>,
     logger: EbpfLogger<&'static dyn log::Log>,
@@ -51,7 +57,7 @@ pub(crate) struct Tracer {
 impl Tracer {
     /// The descriptor of [`Tracer::program`]. Its fdinfo has the number of events that the kernel skipped.
     pub(crate) fn program_fd(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.fds(std::iter::once(self.program.symbol()))
+        self.fds(std::iter::once(self.program.symbol(self.scopes.is_some())))
     }
 
     /// The descriptors of the attached hooks. Their fdinfo has the number of events that the kernel skipped.
@@ -85,6 +91,20 @@ impl Tracer {
         netns_inum: u32,
         namespaces: Namespaces,
     ) -> Result<Self, LoadError> {
+        Self::load_with(program, netns_inum, namespaces, ScopeKinds::default())
+    }
+
+    /// As [`Tracer::load`], and counts these kinds of scopes in the namespace of this process. Leaves out cgroups on a
+    /// kernel whose sockets have none.
+    ///
+    /// # Errors
+    /// As [`Tracer::load`].
+    pub(crate) fn load_with(
+        program: Program,
+        netns_inum: u32,
+        namespaces: Namespaces,
+        mut kinds: ScopeKinds,
+    ) -> Result<Self, LoadError> {
         if OBJECT.is_empty() {
             return Err(LoadError::NoObject);
         }
@@ -95,6 +115,16 @@ impl Tracer {
         if namespaces != Namespaces::Own {
             globals.extend(layout::netns_key(&types));
         }
+        if kinds.cgroups.is_some() {
+            match layout::cgroup_member(&types) {
+                Ok(members) => globals.extend(members),
+                Err(error) => {
+                    warn!("--cgroups is off: {error}");
+                    kinds.cgroups = None;
+                }
+            }
+        }
+        globals.push(("PORTS", (!kinds.ports.is_empty()).into()));
         drop(types);
         let cpus = cpu_ids().map_err(|error| refusal(Step::CountCpus, error.into()))?;
         globals.push(("CPU_IDS", cpus));
@@ -102,14 +132,15 @@ impl Tracer {
         let mut loader = loader(&globals);
         let slots = namespaces.slots();
         loader.map_max_entries("ROWS", slots * cpus);
-        for (name, entries) in namespaces.map_sizes() {
+        for (name, entries) in namespaces.map_sizes().into_iter().chain(kinds.map_sizes(cpus)) {
             loader.map_max_entries(name, entries);
         }
         let mut ebpf =
             loader.load(OBJECT).map_err(|error| refusal(Step::CreateMaps, error.into()))?;
 
-        let counters = Counters::map(map(&ebpf, "ROWS")?, slots as usize, cpus as usize)
-            .map_err(|error| refusal(Step::MapMemory("the counters"), error.into()))?;
+        let counters =
+            Counters::map(map(&ebpf, "ROWS")?, slots as usize, cpus as usize, BANK_CELLS)
+                .map_err(|error| refusal(Step::MapMemory("the counters"), error.into()))?;
         let switch = Switch::map(map(&ebpf, "CONTROL")?)
             .map_err(|error| refusal(Step::MapMemory("the control page"), error.into()))?;
         let ring = ebpf.take_map("EVENTS").ok_or(LoadError::WrongObject("EVENTS"))?;
@@ -117,13 +148,14 @@ impl Tracer {
         let log = EventLog::new(ring, switch, Arc::clone(&counters));
         let netns_slots = match namespaces {
             Namespaces::Own => None,
-            Namespaces::All { others } => Some(NetnsSlots::new(&mut ebpf, others)?),
+            Namespaces::All { others } => Some(NetnsSlots::new(&mut ebpf, &NETNS_MAPS, others)?),
         };
+        let scopes = ScopeMaps::new(&mut ebpf, &kinds, cpus as usize)?;
 
         let logger = EbpfLogger::init(&mut ebpf)
             .map_err(|error| refusal(Step::MapMemory("the tracer's log"), error.into()))?;
         let btf = Btf::from_sys_fs().map_err(|error| refusal(Step::ReadTypes, error.into()))?;
-        attach(&mut ebpf, program, &btf)?;
+        attach(&mut ebpf, program, kinds.any(), &btf)?;
         let (hooks, hooks_refused) = found_hooks.attach(&mut ebpf, &btf);
         drop(btf);
         release_memory();
@@ -134,6 +166,8 @@ impl Tracer {
             netns_inum,
             namespaces,
             netns_slots,
+            kinds,
+            scopes,
             hooks,
             hooks_refused,
             logger,
@@ -154,20 +188,24 @@ pub(crate) struct Attempt {
     pub(crate) error: LoadError,
 }
 
-/// Tries `programs` in their order. Returns the first tracer that runs, and the programs that were refused
-/// before it.
+/// Tries `programs` in their order, at first with these kinds of scopes. Returns the first tracer that runs, and the
+/// programs that were refused before it.
 #[must_use]
 pub(crate) fn load_first(
     programs: &[Program],
     netns_inum: u32,
     namespaces: Namespaces,
+    kinds: &ScopeKinds,
 ) -> (Option<Tracer>, Vec<Attempt>) {
     let mut refused = Vec::new();
     for &program in programs {
-        match Tracer::load(program, netns_inum, namespaces) {
+        match Tracer::load_with(program, netns_inum, namespaces, kinds.clone()) {
             Ok(tracer) => return (Some(tracer), refused),
             Err(error) => refused.push(Attempt { program, error }),
         }
+    }
+    if kinds.any() {
+        return load_first(programs, netns_inum, namespaces, &ScopeKinds::default());
     }
     (None, refused)
 }
@@ -212,15 +250,15 @@ pub(super) fn map<'a>(
     }
 }
 
-fn attach(ebpf: &mut Ebpf, program: Program, btf: &Btf) -> Result<(), LoadError> {
+fn attach(ebpf: &mut Ebpf, program: Program, scoped: bool, btf: &Btf) -> Result<(), LoadError> {
     let attachment = match program {
         Program::TpBtf => Attachment::TpBtf,
         Program::Tracepoint => Attachment::Tracepoint,
     };
     let at_load = |error: ProgramError| refusal(Step::Load(attachment), error.into());
     let at_attach = |error: ProgramError| refusal(Step::Attach(attachment), error.into());
-    let handle =
-        ebpf.program_mut(program.symbol()).ok_or(LoadError::WrongObject(program.symbol()))?;
+    let symbol = program.symbol(scoped);
+    let handle = ebpf.program_mut(symbol).ok_or(LoadError::WrongObject(symbol))?;
     match program {
         Program::TpBtf => {
             let handle: &mut BtfTracePoint = handle.try_into().map_err(at_load)?;

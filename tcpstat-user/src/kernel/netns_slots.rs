@@ -1,4 +1,4 @@
-//! The slots of other network namespaces: which one has which, and which are free.
+//! The slots of other network namespaces, and those of cgroups: which one has which, and which are free.
 
 use std::collections::HashMap as Seen;
 
@@ -66,15 +66,42 @@ pub(crate) struct SlotError {
     cause: MapError,
 }
 
-/// The slots of other namespaces. The programs assign them, and so does this process.
+/// The maps of one kind of scope.
+pub(super) struct SlotMaps {
+    tags: &'static str,
+    slots: &'static str,
+    free: &'static str,
+    /// How many slots the tracer has assigned.
+    assigned: fn(&Switch) -> u64,
+}
+
+pub(super) const NETNS_MAPS: SlotMaps = SlotMaps {
+    tags: "NETNS_TAGS",
+    slots: "NETNS_SLOTS",
+    free: "FREE_SLOTS",
+    assigned: Switch::netns_assigned,
+};
+
+pub(super) const CGROUP_MAPS: SlotMaps = SlotMaps {
+    tags: "CGROUP_TAGS",
+    slots: "CGROUP_SLOTS",
+    free: "FREE_CGROUP_SLOTS",
+    assigned: Switch::cgroups_assigned,
+};
+
+/// The slots of other namespaces.
+pub(crate) type NetnsSlots = KeyedSlots;
+
+/// The slots of one kind of scope, by key. The programs assign them, and so does this process.
 ///
-/// The map `NETNS_SLOTS` decides which slot a namespace has: the first one who inserts the key. Tags repeat its
-/// entries, so each can be made, left out and removed at any time.
-pub(crate) struct NetnsSlots {
+/// The hash map decides which slot a scope has: the first one who inserts the key. Tags repeat its entries, so
+/// each can be made, left out and removed at any time.
+pub(crate) struct KeyedSlots {
     slots: HashMap<MapData, NetnsKey, u64>,
     free: Queue<MapData, u64>,
     tags: Tags,
     switch: Switch,
+    assigned: fn(&Switch) -> u64,
     seen: Seen<NetnsKey, Slot>,
     /// How many slots the tracer had assigned when the map was read.
     read_at: u64,
@@ -83,24 +110,25 @@ pub(crate) struct NetnsSlots {
 /// `BPF_NOEXIST`
 const IF_ABSENT: u64 = 1;
 
-impl NetnsSlots {
-    /// Takes the maps of a loaded object, and makes the slots of `others` namespaces free.
+impl KeyedSlots {
+    /// Takes the maps of a loaded object, and makes `others` slots free.
     ///
     /// # Errors
     /// [`LoadError`].
-    pub(super) fn new(ebpf: &mut Ebpf, others: u32) -> Result<Self, LoadError> {
+    pub(super) fn new(ebpf: &mut Ebpf, maps: &SlotMaps, others: u32) -> Result<Self, LoadError> {
         let at_maps = |error: MapError| refusal(Step::CreateMaps, error.into());
-        let tags = Tags::map(map(ebpf, "NETNS_TAGS")?)
-            .map_err(|error| refusal(Step::MapMemory("the tags of namespaces"), error.into()))?;
+        let tags = Tags::map(map(ebpf, maps.tags)?)
+            .map_err(|error| refusal(Step::MapMemory("the tags of scopes"), error.into()))?;
         let switch = Switch::map(map(ebpf, "CONTROL")?)
             .map_err(|error| refusal(Step::MapMemory("the control page"), error.into()))?;
         let mut take = |name| ebpf.take_map(name).ok_or(LoadError::WrongObject(name));
-        let slots = HashMap::try_from(take("NETNS_SLOTS")?).map_err(at_maps)?;
-        let mut free = Queue::try_from(take("FREE_SLOTS")?).map_err(at_maps)?;
+        let slots = HashMap::try_from(take(maps.slots)?).map_err(at_maps)?;
+        let mut free = Queue::try_from(take(maps.free)?).map_err(at_maps)?;
         for number in 0..u64::from(others) {
             free.push(FIRST_FREE_SLOT + number, 0).map_err(at_maps)?;
         }
-        Ok(Self { slots, free, tags, switch, seen: Seen::new(), read_at: 0 })
+        let assigned = maps.assigned;
+        Ok(Self { slots, free, tags, switch, assigned, seen: Seen::new(), read_at: 0 })
     }
 
     /// The namespaces that got a slot from the tracer since the last call, in no order. Makes tags for them. One
@@ -109,7 +137,7 @@ impl NetnsSlots {
     /// # Errors
     /// [`SlotError`]. The next call returns what this one has found.
     pub(crate) fn new_namespaces(&mut self) -> Result<Vec<(NetnsKey, Slot)>, SlotError> {
-        let assigned = self.switch.netns_assigned();
+        let assigned = (self.assigned)(&self.switch);
         let mut new = Vec::new();
         if assigned == self.read_at {
             return Ok(new);
@@ -160,7 +188,7 @@ impl NetnsSlots {
 
     /// Takes their slots from namespaces that are gone and have no sockets. Blocks until every program that can
     /// still use one has ended. Then nothing is counted in them, and their counters are the zero of the namespaces
-    /// that get them next; [`NetnsSlots::make_free`] allows that. Returns those that had a slot of their own.
+    /// that get them next; [`KeyedSlots::make_free`] allows that. Returns those that had a slot of their own.
     ///
     /// If a namespace is not gone, its next event gives it a slot again.
     ///
@@ -189,12 +217,36 @@ impl NetnsSlots {
         (retired, refused)
     }
 
-    /// Lets another namespace have a slot that [`NetnsSlots::retire`] returned.
+    /// Lets another namespace have a slot that [`KeyedSlots::retire`] returned.
     ///
     /// # Errors
     /// [`SlotError`]. Then no namespace gets it.
     pub(crate) fn make_free(&mut self, slot: Slot) -> Result<(), SlotError> {
         self.free.push(slot.number(), 0).map_err(|cause| at("returning a slot", cause))
+    }
+
+    /// Makes the programs count a key in `slot` from now on, which others may use too. Returns the slot that the key
+    /// had, if that was another one and not [`Slot::OTHER`]; blocks as [`KeyedSlots::retire`] does then, so no program
+    /// uses it any more for this key.
+    ///
+    /// # Errors
+    /// [`SlotError`]. Then the key has its slot still, perhaps without a tag.
+    pub(crate) fn move_to(&mut self, key: NetnsKey, slot: Slot) -> Result<Option<Slot>, SlotError> {
+        let before = match self.seen.get(&key) {
+            Some(&before) => Some(before),
+            // The tracer may have been faster.
+            None => self.slots.get(&key, 0).ok().map(Slot::from_number),
+        };
+        if let Some(before) = before {
+            self.tags.remove(key, before);
+        }
+        self.slots.insert(key, slot.number(), 0).map_err(|cause| at("changing a slot", cause))?;
+        self.remember(key, slot);
+        let before = before.filter(|&before| before != slot && before != Slot::OTHER);
+        if before.is_some() {
+            await_running_programs();
+        }
+        Ok(before)
     }
 
     fn remember(&mut self, key: NetnsKey, slot: Slot) {
@@ -204,7 +256,7 @@ impl NetnsSlots {
 }
 
 #[cfg(test)]
-impl NetnsSlots {
+impl KeyedSlots {
     /// Removes the entry of the hash map, and leaves the tag.
     pub(super) fn leave_only_the_tag(&mut self, key: NetnsKey) {
         self.slots.remove(&key).unwrap();

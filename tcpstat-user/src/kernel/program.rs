@@ -36,11 +36,13 @@ impl Program {
         }
     }
 
-    /// Its name in the BPF object.
-    pub(super) fn symbol(self) -> &'static str {
-        match self {
-            Self::TpBtf => "tcpstat_tp_btf",
-            Self::Tracepoint => "tcpstat_tracepoint",
+    /// Its name in the BPF object; `scoped`: while cgroups or ports are counted.
+    pub(super) fn symbol(self, scoped: bool) -> &'static str {
+        match (self, scoped) {
+            (Self::TpBtf, false) => "tcpstat_tp_btf",
+            (Self::TpBtf, true) => "tcpstat_tp_btf_scoped",
+            (Self::Tracepoint, false) => "tcpstat_tracepoint",
+            (Self::Tracepoint, true) => "tcpstat_tracepoint_scoped",
         }
     }
 }

@@ -71,7 +71,7 @@ const ATTEMPTS: u32 = 3;
 
 impl RewoundSnapshot {
     /// Whether log and rewind leave no doubt about any socket.
-    fn exact(&self) -> bool {
+    pub(crate) fn exact(&self) -> bool {
         self.log_complete && self.at_cut.doubts == 0
     }
 }

@@ -6,6 +6,7 @@
 //! - `rewind`: the sockets at the moment when a snapshot's event log opened.
 //! - `sockstat_check`, `sockstat_sample`: the gauges compared with /proc/net/sockstat.
 //! - `reconcile`: which difference between ledger and snapshot is certain.
+//! - `scoped`: the gauges of scopes, so that their sum is that of the namespace.
 //! - `audit`: combines them, and keeps the ledger right.
 
 pub(crate) mod audit;
@@ -13,6 +14,7 @@ mod family;
 pub(crate) mod reconcile;
 pub mod rewind;
 pub(crate) mod rules;
+pub(crate) mod scoped;
 mod sockstat_check;
 pub(crate) mod sockstat_sample;
 
@@ -148,6 +150,16 @@ impl Ledger {
                 State::Close | State::FinWait2Mini | State::NewSynRecv => 0,
                 _ => counted(state),
             }
+        })
+    }
+
+    /// The full sockets in each state when the counters are `now`: what [`Ledger::connections`] gives without
+    /// mini-sockets and requests.
+    pub(crate) fn full(&self, now: &Transitions, changed: i64) -> PerState<u64> {
+        let gauges = family::gauges(&self.counted(now), changed);
+        PerState::from_fn(|family, state| match Object::in_state(state) {
+            Object::Full if state != State::Close => gauges[(family, state)],
+            _ => 0,
         })
     }
 

@@ -2,6 +2,8 @@
 //!
 //! They are those of the namespace that net/tcp lists, or unknown: sys/net shows that of the reading process.
 
+use std::ops::RangeInclusive;
+
 use super::{Procfs, ProcfsError, file::read_to_string, root::number};
 
 /// The limits; `None` for one that cannot be read.
@@ -35,6 +37,26 @@ impl Procfs {
     /// # Errors
     /// [`ProcfsError`], [`ProcfsError::Unexpected`] if the text is not a range.
     pub(crate) fn ephemeral_ports(&self) -> Result<u64, ProcfsError> {
+        Ok(self.local_port_range()?.count() as u64)
+    }
+
+    /// The ports that the kernel can choose for `connect`, and for `bind` to port 0.
+    ///
+    /// # Errors
+    /// [`ProcfsError`], [`ProcfsError::Unexpected`] if the text is not a range or not a list.
+    pub(crate) fn automatic_ports(&self) -> Result<AutomaticPorts, ProcfsError> {
+        let range = self.local_port_range()?;
+        let path = self.sys_net()?.join("ipv4/ip_local_reserved_ports");
+        let text = read_to_string(&path)?;
+        let reserved = reserved(&text).ok_or_else(|| ProcfsError::Unexpected {
+            path,
+            field: "list",
+            value: text.trim().to_owned(),
+        })?;
+        Ok(AutomaticPorts { range, reserved })
+    }
+
+    fn local_port_range(&self) -> Result<RangeInclusive<u16>, ProcfsError> {
         let path = self.sys_net()?.join("ipv4/ip_local_port_range");
         let text = read_to_string(&path)?;
         ports(&text).ok_or_else(|| ProcfsError::Unexpected {
@@ -45,11 +67,50 @@ impl Procfs {
     }
 }
 
-/// The number of ports in a range that is written as its first and its last port.
-fn ports(range: &str) -> Option<u64> {
+/// The ports that a socket can get without asking for one.
+#[derive(Clone, Debug)]
+pub(crate) struct AutomaticPorts {
+    /// `net.ipv4.ip_local_port_range`
+    range: RangeInclusive<u16>,
+    /// `net.ipv4.ip_local_reserved_ports`: the kernel chooses none of them.
+    reserved: Vec<RangeInclusive<u16>>,
+}
+
+impl AutomaticPorts {
+    #[cfg(test)]
+    pub(crate) fn new<const LENGTH: usize>(
+        range: RangeInclusive<u16>,
+        reserved: [RangeInclusive<u16>; LENGTH],
+    ) -> Self {
+        Self { range, reserved: reserved.to_vec() }
+    }
+
+    /// Whether the kernel can choose this port.
+    pub(crate) fn contains(&self, port: u16) -> bool {
+        self.range.contains(&port) && !self.reserved.iter().any(|range| range.contains(&port))
+    }
+
+    /// `net.ipv4.ip_local_port_range`
+    pub(crate) fn range(&self) -> &RangeInclusive<u16> {
+        &self.range
+    }
+}
+
+/// A range that is written as its first and its last port.
+fn ports(range: &str) -> Option<RangeInclusive<u16>> {
     let mut ends = range.split_whitespace().map(str::parse::<u16>);
     let (first, last) = (ends.next()?.ok()?, ends.next()?.ok()?);
-    u64::from(last).checked_sub(u64::from(first)).filter(|_| ends.next().is_none()).map(|n| n + 1)
+    (first <= last && ends.next().is_none()).then_some(first..=last)
+}
+
+/// A list such as `8080,9000-9010`, which can be empty.
+fn reserved(list: &str) -> Option<Vec<RangeInclusive<u16>>> {
+    let range = |text: &str| {
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        Some(first.parse().ok()?..=last.parse().ok()?)
+    };
+    let list = list.trim();
+    if list.is_empty() { Some(Vec::new()) } else { list.split(',').map(range).collect() }
 }
 
 #[cfg(test)]
@@ -58,15 +119,42 @@ mod tests {
 
     #[test]
     fn both_ends_of_the_range_are_in_it() {
-        assert_eq!(ports("32768\t60999\n"), Some(28_232));
-        assert_eq!(ports("40000 40000"), Some(1));
-        assert_eq!(ports("0\t65535"), Some(65_536));
+        for (text, range, count) in [
+            ("32768\t60999\n", 32_768..=60_999, 28_232),
+            ("40000 40000", 40_000..=40_000, 1),
+            ("0\t65535", 0..=65_535, 65_536),
+        ] {
+            assert_eq!(ports(text), Some(range.clone()), "{text}");
+            assert_eq!(range.count(), count);
+        }
     }
 
     #[test]
     fn text_other_than_a_range_is_refused() {
         for wrong in ["", "32768", "60999 32768", "1 2 3", "1 65536", "-1 5", "a b"] {
             assert_eq!(ports(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_reserved_port_is_not_automatic() {
+        let range = 32_768..=60_999;
+        let reserved = reserved("33000,40000-40002\n").unwrap();
+        let automatic = AutomaticPorts { range, reserved };
+        for port in [32_768, 32_999, 40_003, 60_999] {
+            assert!(automatic.contains(port), "{port}");
+        }
+        for port in [80, 33_000, 40_000, 40_001, 40_002, 61_000] {
+            assert!(!automatic.contains(port), "{port}");
+        }
+    }
+
+    #[test]
+    fn a_list_of_reserved_ports_can_be_empty_and_must_be_one() {
+        assert_eq!(reserved("\n"), Some(Vec::new()));
+        assert_eq!(reserved("8080"), Some(vec![8080..=8080]));
+        for wrong in ["a", "1-", "1,,2", "70000"] {
+            assert_eq!(reserved(wrong), None, "{wrong}");
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Reads and parses files of /proc. Only this module does.
 
+mod cgroups;
 mod file;
 mod limits;
 mod privileges;
@@ -18,6 +19,8 @@ use std::{
 use nix::sys::statfs::{PROC_SUPER_MAGIC, statfs};
 use thiserror::Error;
 
+pub(crate) use cgroups::CgroupHierarchy;
+pub(crate) use limits::AutomaticPorts;
 pub use limits::Limits;
 pub(crate) use privileges::{Lockdown, Privileges};
 pub(crate) use process::Capabilities;

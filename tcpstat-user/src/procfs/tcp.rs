@@ -136,7 +136,7 @@ fn parse(family: Family, text: &[u8]) -> Result<Row, Unparsed<'_>> {
     let inode = decimal(inode).ok_or(Unparsed { field: "inode", value: inode })?;
     let tuple = Tuple { family, saddr, sport, daddr, dport };
     let identity = Identity::Tuple { tuple, inode };
-    Ok(Row { family, identity, kind, receive_queue, send_queue })
+    Ok(Row { family, identity, kind, receive_queue, send_queue, sport, cgroup: 0 })
 }
 
 /// Removes the next field from `text` and returns it; empty if there is none. `usual` is the length that the

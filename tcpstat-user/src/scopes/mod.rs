@@ -15,6 +15,7 @@
 //! another's pod or container. A service that an administrator gave a subtree (`Delegate=`) is trusted.
 //! All names are escaped ([`label_value`]) and bounded.
 
+mod cgroup_filter;
 mod cgroup_name;
 mod cgroup_path;
 mod component;
@@ -28,6 +29,7 @@ mod runtime;
 mod unique;
 mod unit;
 
+pub use cgroup_filter::{CgroupPattern, PatternError, counting_cgroup};
 pub use cgroup_name::{CgroupName, Identity};
 pub use container_id::ContainerId;
 pub use label::{LONGEST_NAME, LONGEST_PATH, label_value};

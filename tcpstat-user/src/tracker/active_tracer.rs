@@ -153,7 +153,8 @@ impl ActiveTracer {
     /// Loads `program`, which counts the same namespaces from now on, beside the current tracer. Logs a failure, and
     /// gives `None` then.
     pub(super) fn load(&mut self, program: Program) -> Option<Tracer> {
-        Tracer::load(program, self.tracer.netns_inum, self.tracer.namespaces)
+        let Tracer { netns_inum, namespaces, ref kinds, .. } = self.tracer;
+        Tracer::load_with(program, netns_inum, namespaces, kinds.clone())
             .inspect_err(|error| {
                 error.write_kernel_log();
                 let cause = error.with_remedy(&Privileges::read());

@@ -22,6 +22,8 @@ pub(super) struct LazyIterator {
     logged: Option<String>,
     /// Whether the user chose the iterator: a refusal is a warning then.
     chosen: bool,
+    /// Whether its rows have cgroups.
+    cgroups: bool,
 }
 
 /// Why the iterator cannot be used now.
@@ -33,7 +35,13 @@ struct Refusal {
 
 impl LazyIterator {
     pub(super) fn new(chosen: bool) -> Self {
-        Self { loaded: None, refusal: None, logged: None, chosen }
+        Self { loaded: None, refusal: None, logged: None, chosen, cgroups: false }
+    }
+
+    /// Lets the rows have cgroups.
+    pub(super) fn need_cgroups(&mut self) {
+        self.cgroups = true;
+        self.loaded = None;
     }
 
     /// The iterator; loads it if necessary.
@@ -55,7 +63,7 @@ impl LazyIterator {
     }
 
     fn load(&mut self) -> Result<SocketIterator, SnapshotError> {
-        match SocketIterator::load() {
+        match SocketIterator::load_with(self.cgroups) {
             Ok(iterator) => {
                 info!("iter/tcp is loaded, for snapshots");
                 Ok(iterator)

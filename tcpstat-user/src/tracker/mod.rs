@@ -17,6 +17,7 @@ mod iterator;
 mod namespace;
 mod netns_choice;
 mod others;
+mod own_scopes;
 mod pace;
 mod programs;
 mod published;
@@ -47,6 +48,7 @@ use tokio::sync::watch;
 pub(crate) use finder::{NetnsCount, count_netns};
 pub use health::{Health, Reason};
 pub(crate) use netns_choice::NetnsChoice;
+pub(crate) use own_scopes::{OwnScopes, PublishedScopes};
 pub(crate) use pace::SourceChoice;
 pub(crate) use published::{LastSnapshot, Live, Published};
 pub use scopes::{NetnsDetails, Scope, ScopeKind, Scopes};
@@ -78,6 +80,8 @@ pub(crate) struct Tracker {
     pub(crate) pods: PathBuf,
     /// Maximum number of scopes of a kind.
     pub(crate) scopes_max: u32,
+    /// Which scopes of the own namespace the tracer counts; `None` for none.
+    pub(crate) own_scopes: Option<OwnScopes>,
 }
 
 /// A running tracker.

@@ -1,6 +1,7 @@
 //! One network namespace: its ledger, and when and why it is checked and reconciled.
 
 mod publication;
+mod slot;
 
 use std::{
     sync::Arc,
@@ -10,7 +11,7 @@ use std::{
 use tracing::{debug, info, warn};
 
 use super::{
-    Health, LastSnapshot, Reason, SnapshotError,
+    Health, LastSnapshot, OwnScopes, Reason, SnapshotError,
     active_tracer::{ActiveTracer, Counts},
     reader::Reader,
     roots::Roots,
@@ -48,7 +49,6 @@ pub(super) struct Namespace {
     /// Others come and go with their processes, so their failures are no reason for a warning.
     is_own: bool,
     requests_interval: Duration,
-    seeded: bool,
     /// `None` before the seed and without a tracer.
     audit: Option<Audit>,
     /// Without `consistent` and `mismatches`: the audit has them.
@@ -90,7 +90,6 @@ impl Namespace {
             slot,
             is_own,
             requests_interval,
-            seeded: false,
             audit: None,
             health: Health::default(),
             corrections: PerState::default(),
@@ -102,6 +101,18 @@ impl Namespace {
             families_reconciled: false,
             snapshot_failed: false,
             carried: Arc::default(),
+        }
+    }
+
+    /// The same, whose scopes are counted too.
+    pub(super) fn with_scopes(self, scopes: Option<OwnScopes>) -> Self {
+        Self { reader: self.reader.with_scopes(scopes), ..self }
+    }
+
+    /// Lets the scopes continue with the tracer that has replaced `old`.
+    pub(super) fn rebind_scopes(&mut self, old: &Tracer, active: &mut ActiveTracer) {
+        if self.reader.rebind_scopes(old, &mut active.tracer) {
+            self.reconcile(Some(active), Reason::Interval);
         }
     }
 
@@ -155,7 +166,6 @@ impl Namespace {
                 self.audit = Some(audit);
             }
         }
-        self.seeded = true;
         self.last_reconcile = Instant::now();
         Ok(())
     }
@@ -169,42 +179,6 @@ impl Namespace {
         let hooks = tracer.hooks;
         audit.reseed(hooks, &mut self.reader.traced(tracer, self.slot))?;
         Ok(())
-    }
-
-    /// Lets the tracer count from now on. If the namespace `is_new`, it had no sockets before the first event that its
-    /// slot has counted, which is its seed; else its first turn seeds it.
-    pub(super) fn begin(&mut self, active: &ActiveTracer, is_new: bool) {
-        let zero = active.zero(self.slot);
-        self.carried = Arc::new(Transitions::default().since(&zero));
-        if is_new {
-            self.audit = Some(Audit::of_new_namespace(active.tracer.hooks, &zero));
-            self.seeded = true;
-            self.counted_at_check = zero.total();
-            self.verified = Counts { transitions: zero.total(), missed: active.missed() };
-        }
-    }
-
-    /// Lets the tracer that has replaced `old` count from now on, in `slot`. No gauge changes.
-    pub(super) fn move_to(&mut self, slot: Slot, old: &Tracer, active: &ActiveTracer) {
-        let (new, old) = active.both(slot, old, self.slot);
-        self.slot = slot;
-        self.carried = Arc::new(self.carried.plus(&old).since(&new));
-        if let Some(audit) = &mut self.audit {
-            audit.transfer(&old, &new);
-        }
-        self.counted_at_check = new.total();
-        // It is verified by the next snapshot only.
-        self.verified = Counts { transitions: new.total(), missed: 0 };
-    }
-
-    /// Goes on in the slot that the tracer gives it now, after it lost one that had counted `from`. No gauge changes.
-    pub(super) fn resume(&mut self, slot: Slot, from: &Transitions, active: &ActiveTracer) {
-        let zero = active.zero(slot);
-        self.slot = slot;
-        self.carried = Arc::new(self.carried.plus(from).since(&zero));
-        if let Some(audit) = &mut self.audit {
-            audit.transfer(from, &zero);
-        }
     }
 
     /// Whether no socket is left when the counters are `now`.
@@ -223,19 +197,9 @@ impl Namespace {
         self.reader.tw()
     }
 
-    /// Adds the transitions of the old tracer to those of the tracer that has replaced it.
-    pub(super) fn carry_over(&mut self, old: &Tracer, active: &ActiveTracer) {
-        // The new counters are read first, so a transition between the two readings counts at least once
-        // and the sum never decreases.
-        let counted = active.tracer.counters.read(self.slot);
-        self.carried = Arc::new(self.carried.plus(&old.counters.read(self.slot)).since(&counted));
-        self.counted_at_check = counted.total();
-        self.verified = Counts { transitions: counted.total(), missed: active.missed() };
-        self.last_reconcile = Instant::now();
-    }
-
     /// Reads what the kernel gives at constant cost. Gives the reason to reconcile, if there is one.
     pub(super) fn check(&mut self, active: &mut ActiveTracer) -> Option<Reason> {
+        self.reader.refresh_scopes(&mut active.tracer);
         let audit = self.audit.as_mut()?;
         let counted = active.tracer.counters.read(self.slot).total();
         let transitions = counted.abs_diff(std::mem::replace(&mut self.counted_at_check, counted));
@@ -264,7 +228,9 @@ impl Namespace {
 
     /// Takes a turn: reconciles, or seeds the ledger if that was not possible before.
     pub(super) fn take_turn(&mut self, active: Option<&mut ActiveTracer>) {
-        if self.seeded {
+        let is_seeded =
+            if active.is_some() { self.audit.is_some() } else { self.last_snapshot().is_some() };
+        if is_seeded {
             let reason = self.wanted.take().unwrap_or(Reason::Interval);
             self.reconcile(active, reason);
         } else if let Err(error) = self.seed(active.map(|active| &mut active.tracer)) {

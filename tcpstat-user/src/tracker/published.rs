@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::Health;
+use super::{Health, PublishedScopes};
 use crate::{
     history::Moment,
     kernel::{Counters, Program, Slot},
@@ -89,6 +89,8 @@ pub(crate) struct Live {
     pub(crate) checks: SockstatChecks,
     /// Sockets that changed their family since the ledger was right, at the last conclusive check.
     pub(crate) changed_family: i64,
+    /// The scopes of the namespace that are counted.
+    pub(crate) scopes: Option<PublishedScopes>,
 }
 
 /// Sums and circumstances of the last snapshot.

@@ -4,7 +4,10 @@ use std::{thread, time::Duration};
 
 use tracing::warn;
 
-use super::{Files, LastSnapshot, Snapshot, SnapshotError, roots::Roots, sources::Sources};
+use super::{
+    Files, LastSnapshot, OwnScopes, PublishedScopes, Snapshot, SnapshotError,
+    own_scopes::TracedScopes, roots::Roots, sources::Sources,
+};
 use crate::{
     kernel::{Counters, Slot, Tracer},
     ledger::{
@@ -31,11 +34,46 @@ pub(super) struct Reader {
     shows_limits: bool,
     /// Whether a row that did not parse was logged, which happens once.
     broken_row_logged: bool,
+    /// The scopes of the namespace that are counted.
+    scopes: Option<TracedScopes>,
 }
 
 impl Reader {
     pub(super) fn new(sources: Sources, shows_limits: bool) -> Self {
-        Self { sources, last: None, errors: 0, tw: None, shows_limits, broken_row_logged: false }
+        Self {
+            sources,
+            last: None,
+            errors: 0,
+            tw: None,
+            shows_limits,
+            broken_row_logged: false,
+            scopes: None,
+        }
+    }
+
+    /// The same, with these scopes of the namespace.
+    pub(super) fn with_scopes(self, scopes: Option<OwnScopes>) -> Self {
+        Self { scopes: scopes.map(TracedScopes::new), ..self }
+    }
+
+    /// Learns of new scopes.
+    pub(super) fn refresh_scopes(&mut self, tracer: &mut Tracer) {
+        if let Some(scopes) = &mut self.scopes {
+            scopes.refresh(tracer);
+        }
+    }
+
+    /// Lets the scopes continue with the tracer `new`. Returns whether there are any.
+    pub(super) fn rebind_scopes(&mut self, old: &Tracer, new: &mut Tracer) -> bool {
+        if let Some(scopes) = &mut self.scopes {
+            scopes.rebind(old, new);
+        }
+        self.scopes.is_some()
+    }
+
+    /// What a scrape needs of the scopes.
+    pub(super) fn scopes(&self) -> Option<PublishedScopes> {
+        self.scopes.as_ref()?.publication()
     }
 
     /// The directories that list the namespace.
@@ -118,12 +156,21 @@ impl World for TracedReader<'_> {
     type Error = SnapshotError;
 
     fn snapshot(&mut self) -> Result<RewoundSnapshot, SnapshotError> {
-        let Reader { sources, errors, .. } = &mut *self.reader;
+        let Reader { sources, errors, scopes, .. } = &mut *self.reader;
+        // While another tracer is seeded the scopes are still those of the current one.
+        let is_current = scopes.as_mut().is_some_and(|scopes| scopes.is_of(self.tracer));
+        let scopes = scopes.as_mut().filter(|_| is_current);
+        let ports = scopes.as_ref().map(|scopes| scopes.port_set());
         // The own namespace is the one that is expected to have the most transitions.
         let listed_first = self.slot != Slot::OWN;
-        let (snapshot, rewound) = sources
-            .rewound_snapshot(self.tracer, self.slot, listed_first)
+        let (snapshot, rewound, rewound_scopes) = sources
+            .rewound_snapshot(self.tracer, self.slot, listed_first, ports)
             .inspect_err(|_| *errors += 1)?;
+        if let (Some(scopes), Some(maps), Some(rewound)) =
+            (scopes, &mut self.tracer.scopes, rewound_scopes)
+        {
+            scopes.seed(maps, &rewound);
+        }
         self.reader.record(&snapshot);
         Ok(rewound)
     }

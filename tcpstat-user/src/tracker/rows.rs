@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::Snapshot;
 use crate::{
     clock,
-    ledger::rewind::Rewind,
+    ledger::rewind::{Rewind, ScopedRows},
     snapshot::{BrokenRow, Identity, Kind, Row, RowSink, SnapshotSource, Tally, Tuple},
     states::{Hooks, Object},
 };
@@ -58,11 +58,13 @@ pub(super) struct LoggedRows<R> {
     hooks: Hooks,
     pub(super) rows: Rows,
     pub(super) rewind: R,
+    /// The rows by scope, if scopes are counted.
+    pub(super) scoped: Option<ScopedRows>,
 }
 
 impl<R: Rewind> LoggedRows<R> {
-    pub(super) fn new(hooks: Hooks) -> Self {
-        Self { hooks, rows: Rows::default(), rewind: R::default() }
+    pub(super) fn new(hooks: Hooks, scoped: Option<ScopedRows>) -> Self {
+        Self { hooks, rows: Rows::default(), rewind: R::default(), scoped }
     }
 }
 
@@ -78,6 +80,9 @@ impl<R: Rewind> RowSink for LoggedRows<R> {
         let logged = self.hooks.counts(Object::in_state(row.kind.state()));
         if !logged || self.rewind.row(row) {
             self.rows.tally.add(row);
+            if let Some(scoped) = &mut self.scoped {
+                scoped.row(row, R::row_id(row).filter(|_| logged));
+            }
         }
     }
 
@@ -144,7 +149,15 @@ mod tests {
             dport: 443,
         };
         let identity = Identity::Tuple { tuple, inode };
-        Row { family: Family::Ipv4, identity, kind, receive_queue: 0, send_queue: 0 }
+        Row {
+            family: Family::Ipv4,
+            identity,
+            kind,
+            receive_queue: 0,
+            send_queue: 0,
+            sport: number,
+            cgroup: 0,
+        }
     }
 
     const ESTABLISHED: Kind = Kind::Full(State::Established);

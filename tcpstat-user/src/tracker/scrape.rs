@@ -1,6 +1,6 @@
 //! Reads the numbers of one scrape or one sample of the history: counters and a few files, no socket.
 
-use super::{Published, Scopes, reader::sample};
+use super::{Published, Scopes, own_scopes::Totals, reader::sample};
 use crate::{
     history::{Moment, Sample},
     procfs::{ProcessStatus, Procfs, Sockstat},
@@ -63,11 +63,20 @@ impl Published {
         let readings = sample.readings(&live.ledger);
         let tw = sockstat.map_or_else(|| snapshot.tally.minis(), |sockstat| sockstat.tw);
         let changed = live.checks.changed_family(&readings).unwrap_or(live.changed_family);
-        let connections = Some(live.ledger.connections(&sample.after, tw, changed));
+        let connections = live.ledger.connections(&sample.after, tw, changed);
         let transitions = live.carried.plus(&sample.after);
+        let mut scopes = self.scopes(Some(connections), Some(&transitions));
+        if let Some(own) = &live.scopes {
+            let full = live.ledger.full(&sample.after, changed);
+            scopes.extend(own.read(&Totals {
+                connections: &connections,
+                full: &full,
+                transitions: &transitions,
+            }));
+        }
         Scrape {
-            scopes: self.scopes(connections, Some(&transitions)),
-            connections,
+            scopes,
+            connections: Some(connections),
             transitions: Some(transitions),
             sockstat,
             process,

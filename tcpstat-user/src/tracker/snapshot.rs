@@ -1,7 +1,10 @@
 //! Takes one snapshot: reads all rows of a source, and rewinds them if there is an event log.
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -10,14 +13,15 @@ use tracing::debug;
 
 use super::{
     SnapshotError,
+    own_scopes::RewoundScopes,
     rows::{LoggedRows, Rows},
 };
 use crate::{
     history::Moment,
-    kernel::{Counters, EventLog, IterError, Slot, SocketIterator},
+    kernel::{Counters, EventLog, IterError, ScopeMaps, Slot, SocketIterator},
     ledger::{
         audit::RewoundSnapshot,
-        rewind::{ByTuple, Rewind},
+        rewind::{ByTuple, PortSet, Rewind, ScopedEvents, ScopedRows},
     },
     procfs::{Procfs, ProcfsError},
     snapshot::{SnapshotSource, Tally},
@@ -73,6 +77,12 @@ pub(super) fn unlogged<E>(
     Ok(rows.finish(source, started))
 }
 
+/// The counters of scopes, and the ports that are counted.
+pub(super) type CountedScopes<'a> = (&'a ScopeMaps, Arc<PortSet>);
+
+/// A snapshot, what the ledger is compared with, and the same for scopes.
+pub(super) type Rewound = (Snapshot, RewoundSnapshot, Option<RewoundScopes>);
+
 /// Adds up the rows that `list` passes on, and rewinds them to the moment when `log` opened for
 /// `slot`.
 ///
@@ -86,21 +96,31 @@ pub(super) fn logged<R: Rewind, E: Into<SnapshotError>>(
     log: &mut EventLog,
     slot: Slot,
     hooks: Hooks,
+    scopes: Option<CountedScopes<'_>>,
     list: impl FnOnce(&mut LoggedRows<R>) -> Result<(), E>,
-) -> Result<(Snapshot, RewoundSnapshot), SnapshotError> {
+) -> Result<Rewound, SnapshotError> {
     let started = Instant::now();
+    let (maps, ports) = scopes.unzip();
+    let scope_bank = maps.map(ScopeMaps::logged_bank);
     let mut log = log.open(slot)?;
     let cut = log.cut().clone();
-    let mut logged = LoggedRows::new(hooks);
+    let scope_cut = maps.zip(scope_bank).map(|(maps, bank)| maps.cut(bank));
+    let mut logged = LoggedRows::new(hooks, ports.map(ScopedRows::new));
+    let scoped = maps.is_some();
     let ended = AtomicBool::new(false);
-    let (listed, mut events) = thread::scope(|scope| {
+    let (listed, (mut events, mut scoped_events)) = thread::scope(|scope| {
         let drain = thread::Builder::new().name("drain".into()).spawn_scoped(scope, || {
-            let mut events = R::default();
+            let (mut events, mut scoped_events) = (R::default(), ScopedEvents::default());
             while !ended.load(Ordering::Relaxed) {
-                log.drain(|event| events.event(&event));
+                log.drain(|event| {
+                    events.event(&event);
+                    if scoped {
+                        scoped_events.event(&event);
+                    }
+                });
                 thread::sleep(DRAIN_INTERVAL);
             }
-            events
+            (events, scoped_events)
         });
         let drain = drain.map_err(SnapshotError::Thread)?;
         let listed = list(&mut logged);
@@ -108,18 +128,31 @@ pub(super) fn logged<R: Rewind, E: Into<SnapshotError>>(
         // After a panic the events are missing, so the log is known to be incomplete.
         Ok::<_, SnapshotError>((listed, drain.join().unwrap_or_default()))
     })?;
-    let closed = log.close(|event| events.event(&event));
+    let scopes_torn = maps.zip(scope_cut.as_ref()).is_some_and(|(maps, cut)| maps.is_torn(cut));
+    let closed = log.close(|event| {
+        events.event(&event);
+        if scoped {
+            scoped_events.event(&event);
+        }
+    });
     listed.map_err(Into::into)?;
-    let LoggedRows { rows, rewind, .. } = logged;
+    let LoggedRows { rows, rewind, scoped, .. } = logged;
+    let events = events.with_rows_of(rewind);
     let rewound = RewoundSnapshot {
         tally: rows.tally,
         cut,
-        at_cut: events.with_rows_of(rewind).at_cut(),
+        at_cut: events.at_cut(),
         log_complete: closed.complete(),
     };
+    let scopes = scoped.zip(scope_cut).map(|(scoped, cut)| RewoundScopes {
+        snapshot: scoped.at_cut(&scoped_events, |id| events.has_events(id)),
+        has_cgroups: source == SnapshotSource::Iter,
+        cut,
+        exact: rewound.exact() && !scopes_torn,
+    });
     let (source_word, doubts) = (source.word(), rewound.at_cut.doubts);
     debug!(source = source_word, rows = rows.tally.rows, doubts, log = ?closed, "took a snapshot");
-    Ok((rows.finish(source, started), rewound))
+    Ok((rows.finish(source, started), rewound, scopes))
 }
 
 /// Adds up the rows that `list` passes on, if no transition is counted in `slot` meanwhile: then they show the
@@ -136,7 +169,7 @@ pub(super) fn undisturbed<E: Into<SnapshotError>>(
 ) -> Result<Option<(Snapshot, RewoundSnapshot)>, SnapshotError> {
     let started = Instant::now();
     let cut = counters.read(slot);
-    let mut logged = LoggedRows::new(hooks);
+    let mut logged = LoggedRows::new(hooks, None);
     list(&mut logged).map_err(Into::into)?;
     if counters.read(slot) != cut {
         return Ok(None);

@@ -1,7 +1,7 @@
 //! The two sources of snapshots: /proc/net/tcp and the BPF iterator. If one fails, the other one takes the
 //! snapshot.
 
-use std::{io, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use thiserror::Error;
 use tracing::{info, warn};
@@ -12,14 +12,11 @@ use super::{
     pace::{Pace, SourceChoice},
     roots::Roots,
     rows::LoggedRows,
-    snapshot::{logged, take_by_iterator, undisturbed, unlogged},
+    snapshot::{Rewound, logged, take_by_iterator, undisturbed, unlogged},
 };
 use crate::{
     kernel::{IterError, LogError, Slot, SocketIterator, Tracer, release_memory},
-    ledger::{
-        audit::RewoundSnapshot,
-        rewind::{ByAddress, ByTuple},
-    },
+    ledger::rewind::{ByAddress, ByTuple, PortSet},
     procfs::ProcfsError,
     snapshot::SnapshotSource,
 };
@@ -84,6 +81,8 @@ pub(super) struct Sources {
     pace: Pace,
     /// Rows of the last snapshot.
     rows: u64,
+    /// Whether rows should have cgroups, which only those of the iterator have.
+    cgroups: bool,
 }
 
 /// A source that can be read.
@@ -103,7 +102,15 @@ impl Sources {
         let iterator =
             roots.list_own_namespace().then(|| LazyIterator::new(choice == SourceChoice::Iter));
         let pace = Pace::new(choice, interval, traced);
-        Self { roots, iterator, procfs_failed: false, pace, rows: 0 }
+        Self { roots, iterator, procfs_failed: false, pace, rows: 0, cgroups: false }
+    }
+
+    /// Prefers the iterator from now on, and lets its rows have cgroups.
+    pub(super) fn need_cgroups(&mut self) {
+        self.cgroups = true;
+        if let Some(iterator) = &mut self.iterator {
+            iterator.need_cgroups();
+        }
     }
 
     pub(super) fn roots(&self) -> &Roots {
@@ -136,7 +143,8 @@ impl Sources {
     }
 
     /// Takes a snapshot, and rewinds it to the moment when the event log opened for `slot`. If `listed_first`, it
-    /// first tries whether no transition is counted while procfs lists the sockets: that needs no log.
+    /// first tries whether no transition is counted while procfs lists the sockets: that needs no log. `ports` are
+    /// those that are counted, if scopes are.
     ///
     /// # Errors
     /// [`SnapshotError`], if no source works or the log fails.
@@ -145,7 +153,8 @@ impl Sources {
         tracer: &mut Tracer,
         slot: Slot,
         listed_first: bool,
-    ) -> Result<(Snapshot, RewoundSnapshot), SnapshotError> {
+        ports: Option<Arc<PortSet>>,
+    ) -> Result<Rewound, SnapshotError> {
         let hooks = tracer.hooks;
         if listed_first {
             let list = |rows: &mut LoggedRows<ByTuple>| {
@@ -153,24 +162,29 @@ impl Sources {
             };
             if let Some((snapshot, rewound)) = undisturbed(&tracer.counters, slot, hooks, list)? {
                 self.record(&snapshot);
-                return Ok((snapshot, rewound));
+                return Ok((snapshot, rewound, None));
             }
         }
-        let log = &mut tracer.log;
-        let (snapshot, rewound) = self.by_either(|source| match source {
-            Source::Procfs(roots) => {
-                logged::<ByTuple, _>(SnapshotSource::Procfs, log, slot, hooks, |rows| {
-                    roots.each_socket(rows)
-                })
-            }
-            Source::Iterator(iterator) => {
-                logged::<ByAddress, _>(SnapshotSource::Iter, log, slot, hooks, |rows| {
-                    iterator.each_socket(rows)
-                })
+        let Tracer { log, scopes, .. } = tracer;
+        let rewound = self.by_either(|source| {
+            let scopes = scopes.as_ref().zip(ports.clone());
+            match source {
+                Source::Procfs(roots) => {
+                    let source = SnapshotSource::Procfs;
+                    logged::<ByTuple, _>(source, log, slot, hooks, scopes, |rows| {
+                        roots.each_socket(rows)
+                    })
+                }
+                Source::Iterator(iterator) => {
+                    let source = SnapshotSource::Iter;
+                    logged::<ByAddress, _>(source, log, slot, hooks, scopes, |rows| {
+                        iterator.each_socket(rows)
+                    })
+                }
             }
         })?;
-        self.record(&snapshot);
-        Ok((snapshot, rewound))
+        self.record(&rewound.0);
+        Ok(rewound)
     }
 
     fn record(&mut self, snapshot: &Snapshot) {
@@ -190,7 +204,8 @@ impl Sources {
         if self.iterator.is_none() {
             return self.by_procfs(&mut list);
         }
-        let iterator_first = self.pace.source(self.sockets()) == SnapshotSource::Iter;
+        let iterator_first =
+            self.cgroups || self.pace.source(self.sockets()) == SnapshotSource::Iter;
         let result =
             if iterator_first { self.by_iterator(&mut list) } else { self.by_procfs(&mut list) };
         let first = match result {

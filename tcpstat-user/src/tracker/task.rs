@@ -50,9 +50,13 @@ impl Task {
             Others::new(Box::new(finder), tracker.scopes_max, *snapshot_interval, traced)
         });
         let roots = Roots::new(vec![procfs.clone()]);
-        let sources = Sources::new(roots, *source, *snapshot_interval, traced);
+        let mut sources = Sources::new(roots, *source, *snapshot_interval, traced);
+        if tracer.as_ref().is_some_and(|tracer| tracer.kinds.cgroups.is_some()) {
+            sources.need_cgroups();
+        }
+        let own_scopes = tracker.own_scopes.filter(|_| traced);
         let tracer = tracker.tracer.map(|tracer| ActiveTracer::new(tracer, &tracker.programs));
-        let own = Namespace::own(sources);
+        let own = Namespace::own(sources).with_scopes(own_scopes);
         let schedule = Schedule::new(own.intervals(), Instant::now());
         Self { own, others, schedule, tracer, publish }
     }
@@ -185,6 +189,7 @@ impl Task {
         }
         let old = active.replace(tracer);
         self.own.carry_over(&old, active);
+        self.own.rebind_scopes(&old, active);
         if let Some(others) = &mut self.others {
             others.carry_over(&old, active, &mut self.schedule);
         }

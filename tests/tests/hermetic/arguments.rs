@@ -22,6 +22,7 @@ pub(crate) fn tests() -> Vec<Test> {
         a_switch_accepts_every_word_for_yes_and_no,
         an_error_names_the_variable_that_the_value_came_from,
         variables_of_other_commands_are_ignored,
+        the_metrics_of_cadvisor_need_all_network_namespaces,
         a_choice_of_namespaces_that_makes_no_sense_is_refused_with_a_remedy,
         no_error_and_no_help_shows_a_password,
         every_accepted_path_for_the_metrics_is_served,
@@ -165,6 +166,17 @@ fn a_switch_accepts_every_word_for_yes_and_no() -> Result<()> {
     for (flag, json) in [("--json", true), ("--json=yes", true), ("--json=off", false)] {
         let run = tcpstat(["show", &procfs, flag])?;
         assert_eq!(run.stdout.starts_with('{'), json, "{flag}: {run:?}");
+    }
+    Ok(())
+}
+
+fn the_metrics_of_cadvisor_need_all_network_namespaces() -> Result<()> {
+    let procfs = format!("--path.procfs={}", fixture("proc/debian-7.2")?.display());
+    let run = tcpstat(["serve", "--compat.cadvisor", &procfs])?;
+    assert_eq!(run.status, Some(1), "{run:?}");
+    assert_eq!(run.stderr.lines().count(), 1, "{run:?}");
+    for part in ["--compat.cadvisor", "--netns all", "TCPSTAT_COMPAT_CADVISOR"] {
+        assert!(run.stderr.contains(part), "{part}: {run:?}");
     }
     Ok(())
 }

@@ -61,6 +61,7 @@ fn surrounding_tests() -> Vec<Test> {
     let mut tests = addresses::tests();
     tests.extend(fallback::tests());
     tests.extend(hostile_exporter::tests());
+    tests.extend(namespaces::surrounding_tests());
     tests.extend(remedies::tests());
     tests.extend(remote_scopes::tests());
     tests.extend(roots::tests());

@@ -35,13 +35,19 @@ pub(crate) fn tests() -> Vec<Test> {
     tests.extend(kernel_tests![
         two_exporters_at_once_are_both_right,
         the_namespace_at_a_path_is_listed_without_a_tracer,
-        check_reports_each_kind_of_scopes,
+        check_reports_each_kind_of_scopes
+    ]);
+    tests
+}
+
+/// Those that do not depend on the kernel.
+pub(crate) fn surrounding_tests() -> Vec<Test> {
+    kernel_tests![
         check_reports_what_the_kinds_of_scopes_lack,
         check_reports_namespaces_that_procfs_hides,
         check_reports_that_it_is_in_a_pid_namespace_of_its_own,
         entering_a_namespace_without_the_capability_is_refused_with_the_remedy
-    ]);
-    tests
+    ]
 }
 
 fn another_namespace(tracer: &str) -> Result<()> {

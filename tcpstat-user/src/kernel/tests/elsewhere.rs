@@ -9,17 +9,18 @@ use std::{
     thread::JoinHandle,
 };
 
-use super::NetnsKey;
+use super::{NetnsKey, scopes::rows_with_cgroups};
 use crate::{
+    snapshot::Row,
     states::{Family, State},
     transitions::Transitions,
 };
 
 /// A thread in a network namespace of its own, which makes connections there.
 pub(super) struct Elsewhere {
-    /// Numbers of threads and of connections of each.
-    work: Option<Sender<(u32, u32)>>,
+    work: Option<Sender<Work>>,
     done: Receiver<io::Result<()>>,
+    listed: Receiver<Vec<Row>>,
     thread: Option<JoinHandle<()>>,
     /// What a socket in it says (`SO_NETNS_COOKIE`); `None` before Linux 5.14.
     pub(super) cookie: Option<NetnsKey>,
@@ -27,19 +28,34 @@ pub(super) struct Elsewhere {
     pub(super) process: Child,
 }
 
+enum Work {
+    /// Numbers of threads and of connections of each.
+    Threads(u32, u32),
+    /// A port and a number of connections.
+    Port(u16, u32),
+    /// A port: lists the sockets of a connection to it.
+    List(u16),
+}
+
 impl Elsewhere {
     pub(super) fn new() -> Self {
         let (work, given) = channel();
         let (report, done) = channel();
         let (entered, inside) = channel();
+        let (rows, listed) = channel();
         let thread = std::thread::spawn(move || {
             entered.send(enter()).unwrap();
-            for (threads, count) in given {
-                report.send(connect_in_threads(threads, count)).unwrap();
+            for work in given {
+                let done = match work {
+                    Work::Threads(threads, count) => connect_in_threads(threads, count),
+                    Work::Port(port, count) => connect(port, count),
+                    Work::List(port) => list(port).map(|found| rows.send(found).unwrap()),
+                };
+                report.send(done).unwrap();
             }
         });
         let (cookie, process) = inside.recv().unwrap().unwrap();
-        Self { work: Some(work), done, thread: Some(thread), cookie, process }
+        Self { work: Some(work), done, listed, thread: Some(thread), cookie, process }
     }
 
     /// Makes so many connections, one after the other, which the client closes first; see [`expected`].
@@ -50,7 +66,27 @@ impl Elsewhere {
 
     /// Begins to do the same in several threads at once.
     pub(super) fn begin(&self, threads: u32, count: u32) {
-        self.work.as_ref().unwrap().send((threads, count)).unwrap();
+        self.work.as_ref().unwrap().send(Work::Threads(threads, count)).unwrap();
+    }
+
+    /// As [`Elsewhere::connect`], to a listener on this port.
+    pub(super) fn connect_to(&self, port: u16, count: u32) {
+        self.work.as_ref().unwrap().send(Work::Port(port, count)).unwrap();
+        self.finish();
+    }
+
+    /// The sockets while one connection to this port is established, with cgroups.
+    pub(super) fn rows_while_connected(&self, port: u16) -> Vec<Row> {
+        self.work.as_ref().unwrap().send(Work::List(port)).unwrap();
+        self.finish();
+        self.listed.recv().unwrap()
+    }
+
+    /// The inode number of the namespace.
+    pub(super) fn inum(&self) -> u32 {
+        let link = std::fs::read_link(format!("/proc/{}/ns/net", self.process.id())).unwrap();
+        let text = link.to_string_lossy().into_owned();
+        text.trim_start_matches("net:[").trim_end_matches(']').parse().unwrap()
     }
 
     pub(super) fn finish(&self) {
@@ -96,13 +132,23 @@ pub(super) fn netns_cookie(socket: &impl AsRawFd) -> Option<NetnsKey> {
 
 fn connect_in_threads(threads: u32, count: u32) -> io::Result<()> {
     std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(|| connect(count))).collect();
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(|| connect(0, count))).collect();
         threads.into_iter().try_for_each(|thread| thread.join().unwrap())
     })
 }
 
-fn connect(count: u32) -> io::Result<()> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
+fn list(port: u16) -> io::Result<Vec<Row>> {
+    let listener = TcpListener::bind(("127.0.0.1", port))?;
+    let client = TcpStream::connect(listener.local_addr()?)?;
+    let accepted = listener.accept()?;
+    let rows = rows_with_cgroups();
+    drop((client, accepted));
+    Ok(rows)
+}
+
+/// To a port; 0 for any.
+fn connect(port: u16, count: u32) -> io::Result<()> {
+    let listener = TcpListener::bind(("127.0.0.1", port))?;
     for _ in 0..count {
         let mut client = TcpStream::connect(listener.local_addr()?)?;
         let (mut server, _) = listener.accept()?;

@@ -1,7 +1,9 @@
 //! Other network namespaces on the running kernel. The tests need the BPF object, CAP_BPF, CAP_PERFMON and
 //! CAP_SYS_ADMIN. Where something is missing they say so, and end.
 
+mod cgroup;
 mod elsewhere;
+mod scopes;
 
 use std::{
     collections::{HashMap, HashSet},

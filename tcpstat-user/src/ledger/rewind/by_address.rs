@@ -40,6 +40,17 @@ impl Rewind for ByAddress {
         first
     }
 
+    fn row_id(row: &Row) -> Option<u64> {
+        match row.identity {
+            Identity::Address(skaddr) => Some(skaddr),
+            Identity::Tuple { .. } => None,
+        }
+    }
+
+    fn has_events(&self, row_id: u64) -> bool {
+        self.changed.contains_key(&row_id)
+    }
+
     fn with_rows_of(self, rows: Self) -> Self {
         Self { changed: self.changed, ..rows }
     }
@@ -116,7 +127,15 @@ mod tests {
     fn row(skaddr: u64, state: State) -> Row {
         let identity = Identity::Address(skaddr);
         let kind = Kind::in_state(state);
-        Row { family: Family::Ipv4, identity, kind, receive_queue: 0, send_queue: 0 }
+        Row {
+            family: Family::Ipv4,
+            identity,
+            kind,
+            receive_queue: 0,
+            send_queue: 0,
+            sport: 0,
+            cgroup: 0,
+        }
     }
 
     #[test]

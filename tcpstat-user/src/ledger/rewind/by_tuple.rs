@@ -93,6 +93,17 @@ impl Rewind for ByTuple {
         true
     }
 
+    fn row_id(row: &Row) -> Option<u64> {
+        match row.identity {
+            Identity::Tuple { tuple, .. } => Some(hash(Object::in_state(row.kind.state()), &tuple)),
+            Identity::Address(_) => None,
+        }
+    }
+
+    fn has_events(&self, row_id: u64) -> bool {
+        self.tuples.contains_key(&row_id)
+    }
+
     fn with_rows_of(self, rows: Self) -> Self {
         Self { rows: rows.rows, shown: rows.shown, ..self }
     }

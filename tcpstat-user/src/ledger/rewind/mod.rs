@@ -7,9 +7,11 @@
 
 mod by_address;
 mod by_tuple;
+mod scoped;
 
 pub use by_address::ByAddress;
 pub use by_tuple::ByTuple;
+pub use scoped::{PortSet, ScopedEvents, ScopedRows, ScopedSnapshot};
 
 use crate::{
     snapshot::Row,
@@ -27,6 +29,12 @@ pub trait Rewind: Default + Send {
     ///
     /// Returns whether this is the first row of that socket, as far as rows identify sockets.
     fn row(&mut self, row: &Row) -> bool;
+
+    /// A number that identifies the socket of a row, as far as rows do; `None` if the row is of no use.
+    fn row_id(row: &Row) -> Option<u64>;
+
+    /// Whether the socket of a row with this id has events, so that its row does not count.
+    fn has_events(&self, row_id: u64) -> bool;
 
     /// The events of `self` with the rows of `rows`.
     #[must_use]

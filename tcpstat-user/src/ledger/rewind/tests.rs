@@ -79,7 +79,7 @@ impl Socket {
         let (old, new) = (self.life[self.at], *self.life.get(self.at + 1)?);
         self.at += 1;
         self.event_early = early;
-        let mut event = Event { skaddr: self.skaddr, old, new, tuple: self.tuple };
+        let mut event = Event { skaddr: self.skaddr, old, new, tuple: self.tuple, cgroup: 0 };
         if old == Close && self.child {
             event.old = Listen;
             if old_kernel {
@@ -107,6 +107,8 @@ fn row(socket: &Socket, identity: fn(&Socket) -> Identity) -> Option<Row> {
         kind,
         receive_queue: 0,
         send_queue: 0,
+        sport: socket.tuple.sport,
+        cgroup: 0,
     })
 }
 
@@ -258,12 +260,20 @@ proptest! {
 }
 
 fn event(skaddr: u64, old: State, new: State, tuple: Tuple) -> Event {
-    Event { skaddr, old, new, tuple }
+    Event { skaddr, old, new, tuple, cgroup: 0 }
 }
 
 fn full(tuple: Tuple, state: State) -> Row {
     let identity = Identity::Tuple { tuple, inode: 7 };
-    Row { family: tuple.family, identity, kind: Kind::Full(state), receive_queue: 0, send_queue: 0 }
+    Row {
+        family: tuple.family,
+        identity,
+        kind: Kind::Full(state),
+        receive_queue: 0,
+        send_queue: 0,
+        sport: tuple.sport,
+        cgroup: 0,
+    }
 }
 
 #[test]

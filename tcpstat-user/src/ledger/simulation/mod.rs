@@ -186,7 +186,7 @@ impl Model {
             _ => (Close, NewSynRecv, connection, connection),
         };
         self.sockets.insert(skaddr, Socket { state, tuple });
-        self.report(Event { skaddr, old, new: state, tuple: reported });
+        self.report(Event { skaddr, old, new: state, tuple: reported, cgroup: 0 });
     }
 
     fn change(&mut self, skaddr: u64) {
@@ -214,7 +214,7 @@ impl Model {
             socket.state = new;
         }
         assert!(effect(old, new) != (None, None) || old == new);
-        self.report(Event { skaddr, old, new, tuple });
+        self.report(Event { skaddr, old, new, tuple, cgroup: 0 });
     }
 
     /// Counts and logs the event, unless no hook reports it or the kernel skips it.
@@ -260,7 +260,9 @@ impl Model {
             };
             let (family, kind) = (tuple.family, Kind::in_state(state));
             let rewound = self.hooks.counts(Object::in_state(state));
-            let row = Row { family, identity, kind, receive_queue: 0, send_queue: 0 };
+            let (sport, cgroup) = (tuple.sport, 0);
+            let (receive_queue, send_queue) = (0, 0);
+            let row = Row { family, identity, kind, receive_queue, send_queue, sport, cgroup };
             let times = match (self.pace, &self.faults) {
                 (0, _) => 1,
                 (_, faults) if self.random.once_in(faults.row_skipped) => 0,

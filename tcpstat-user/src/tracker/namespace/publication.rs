@@ -36,6 +36,7 @@ impl Namespace {
             carried: self.carried.clone(),
             checks: audit.checks().clone(),
             changed_family: audit.changed_family(),
+            scopes: self.reader.scopes(),
         }));
         published.drift = *audit.drift();
         if audit.agreements() != self.agreements_published {

@@ -1,0 +1,171 @@
+//! The flags of scopes inside the own network namespace: cgroups and ports.
+
+use std::{fmt, ops::RangeInclusive, str::FromStr};
+
+use anyhow::bail;
+use clap::Args;
+use thiserror::Error;
+use tracing::warn;
+
+use super::values;
+use crate::{
+    procfs::{AutomaticPorts, CgroupHierarchy, Procfs},
+    scopes::CgroupPattern,
+    tracker::OwnScopes,
+};
+
+/// Flags of the scopes inside the own namespace.
+#[derive(Args, Clone, Debug)]
+pub(super) struct ScopeArgs {
+    /// Also count by cgroup (v2): a unit such as *.service, or a path such as /system.slice/*; can be repeated
+    #[arg(
+        long = "cgroups",
+        value_name = "GLOB",
+        env = "TCPSTAT_CGROUPS",
+        value_delimiter = ',',
+        value_parser = values::parsed::<CgroupPattern>,
+        help_heading = "Scopes"
+    )]
+    cgroups: Vec<CgroupPattern>,
+
+    /// Also count by local port: a list such as 80,443,8000-8010
+    #[arg(
+        long = "ports",
+        value_name = "LIST",
+        env = "TCPSTAT_PORTS",
+        value_delimiter = ',',
+        value_parser = values::parsed::<PortRange>,
+        help_heading = "Scopes"
+    )]
+    ports: Vec<PortRange>,
+}
+
+/// A port, or a range of ports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct PortRange(RangeInclusive<u16>);
+
+/// Why a text is no port and no range of ports.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+enum PortRangeError {
+    #[error("write a port from 1 to 65535, or a range such as 8000-8010")]
+    NotAPort,
+    #[error("the first port of a range is above the last one")]
+    Reversed,
+}
+
+impl FromStr for PortRange {
+    type Err = PortRangeError;
+
+    fn from_str(text: &str) -> Result<Self, PortRangeError> {
+        let port = |text: &str| match text.trim().parse::<u16>() {
+            Ok(port) if port != 0 => Ok(port),
+            _ => Err(PortRangeError::NotAPort),
+        };
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        let (first, last) = (port(first)?, port(last)?);
+        if first > last {
+            return Err(PortRangeError::Reversed);
+        }
+        Ok(Self(first..=last))
+    }
+}
+
+impl ScopeArgs {
+    /// Whether cgroups are asked for.
+    pub(super) fn cgroups(&self) -> bool {
+        !self.cgroups.is_empty()
+    }
+
+    /// What the tracer has to count, at most `max` scopes of a kind; `None` for nothing. A kind that is impossible
+    /// here is off, with one line in the log.
+    ///
+    /// # Errors
+    /// A port that the kernel gives to any socket, or too many ports.
+    pub(super) fn scopes(&self, procfs: &Procfs, max: u32) -> anyhow::Result<Option<OwnScopes>> {
+        let ports = self.ports(procfs, max)?;
+        let cgroups = if self.cgroups.is_empty() {
+            None
+        } else if procfs.lists_own_namespace() {
+            match CgroupHierarchy::find() {
+                Ok(hierarchy) => Some((self.cgroups.clone(), hierarchy)),
+                Err(error) => {
+                    warn!("--cgroups is off: {error}");
+                    None
+                }
+            }
+        } else {
+            warn!(
+                "--cgroups is off: --path.procfs lists another network namespace than that of this process"
+            );
+            None
+        };
+        let scopes = OwnScopes { cgroups, ports, max };
+        Ok(scopes.kinds().any().then_some(scopes))
+    }
+
+    fn ports(&self, procfs: &Procfs, max: u32) -> anyhow::Result<Vec<u16>> {
+        let mut ports: Vec<u16> = self.ports.iter().flat_map(|range| range.0.clone()).collect();
+        ports.sort_unstable();
+        ports.dedup();
+        if ports.len() > max as usize {
+            bail!("--ports: {} ports, and at most {max} are counted: list fewer", ports.len());
+        }
+        if ports.is_empty() {
+            return Ok(ports);
+        }
+        match procfs.automatic_ports() {
+            Ok(automatic) => check(&ports, &automatic)?,
+            Err(error) => warn!("--ports: the ports that the kernel chooses are unknown: {error}"),
+        }
+        Ok(ports)
+    }
+}
+
+/// Refuses a port that the kernel may give to any socket that asks for none.
+fn check(ports: &[u16], automatic: &AutomaticPorts) -> anyhow::Result<()> {
+    let refused: Vec<_> = ports.iter().filter(|&&port| automatic.contains(port)).collect();
+    let Some((first, others)) = refused.split_first() else { return Ok(()) };
+    let others =
+        if others.is_empty() { String::new() } else { format!(" and {} more", others.len()) };
+    let range = Range(automatic.range());
+    bail!(
+        "--ports: the kernel gives port {first}{others} to any socket that asks for none: it is in \
+         net.ipv4.ip_local_port_range ({range}); reserve it with sysctl net.ipv4.ip_local_reserved_ports={first}"
+    )
+}
+
+struct Range<'a>(&'a RangeInclusive<u16>);
+
+impl fmt::Display for Range<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.0.start(), self.0.end())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_has_ports_and_ranges() {
+        assert_eq!("443".parse(), Ok(PortRange(443..=443)));
+        assert_eq!("8000-8010".parse(), Ok(PortRange(8000..=8010)));
+        for text in ["", "0", "65536", "http", "80-", "-80", "0-5", "1-2-3"] {
+            assert_eq!(text.parse::<PortRange>(), Err(PortRangeError::NotAPort), "{text}");
+        }
+        assert_eq!("90-80".parse::<PortRange>(), Err(PortRangeError::Reversed));
+    }
+
+    #[test]
+    fn a_port_that_the_kernel_chooses_is_refused_with_the_range_and_the_remedy() {
+        let automatic = AutomaticPorts::new(32768..=60999, [32770..=32771]);
+        assert!(check(&[80, 443, 32770, 32771, 61000], &automatic).is_ok());
+        let refused = check(&[80, 32768, 32769], &automatic).unwrap_err().to_string();
+        assert_eq!(
+            refused,
+            "--ports: the kernel gives port 32768 and 1 more to any socket that asks for none: it is in \
+             net.ipv4.ip_local_port_range (32768-60999); reserve it with sysctl \
+             net.ipv4.ip_local_reserved_ports=32768"
+        );
+    }
+}
