@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
+use tcpstat_tests::deadline::{DEADLINE, Progress, poll, wait_until};
 use tcpstat_tests::end_marks::EndMarks;
 use tcpstat_tests::exporter::{Exporter, FREQUENT_SNAPSHOTS};
 use tcpstat_tests::harness::Test;
@@ -43,8 +44,7 @@ fn orphans_are_counted_after_the_last_process_of_their_namespace(
     let file = File::open(resident.namespace_file())?;
     resident.end()?;
     let _newest = await_search(&mut exporter)?;
-    await_snapshots(&mut exporter, beside.pid())?;
-    assert_eq!(gauges(&exporter.scrape()?, &name)?, Some(with_orphan));
+    await_snapshot(&mut exporter, beside.pid(), (&name, &with_orphan))?;
 
     // A reset answers its next retransmission.
     within(&file, || ip(&["link set lo up"]))?;
@@ -66,8 +66,7 @@ fn a_socket_that_is_held_from_outside_its_namespace_is_counted_until_it_ends(
     drop(file);
     resident.end()?;
     let _newest = await_search(&mut exporter)?;
-    await_snapshots(&mut exporter, beside.pid())?;
-    assert_eq!(gauges(&exporter.scrape()?, &name)?, Some(held));
+    await_snapshot(&mut exporter, beside.pid(), (&name, &held))?;
     assert_eq!(marks.left()?, 1);
     // It still counts each transition.
     let [(client, _), ..] = pairs.streams() else { bail!("no pairs") };
@@ -90,11 +89,11 @@ fn a_process_that_leaves_its_namespace_takes_no_numbers_with_it(_: &Namespace) -
     let in_left = File::open(left.namespace_file())?;
     left.order(&Order::Enter(entered.namespace_file()))?;
 
+    // First without a search, which would choose another process or none.
+    await_snapshot(&mut exporter, entered.pid(), (&left_name, &left_gauges))?;
     let _newest = await_search(&mut exporter)?;
-    await_snapshots(&mut exporter, entered.pid())?;
-    let scrape = exporter.scrape()?;
-    assert_eq!(gauges(&scrape, &left_name)?, Some(left_gauges));
-    assert_eq!(gauges(&scrape, &entered_name)?, Some(entered_gauges));
+    await_snapshot(&mut exporter, entered.pid(), (&left_name, &left_gauges))?;
+    assert_eq!(gauges(&exporter.scrape()?, &entered_name)?, Some(entered_gauges));
     // What it makes now is of the namespace that it has entered.
     left.order(&Order::Connect(4))?;
     let (name, _) = await_right(&mut exporter, left.pid())?;
@@ -149,21 +148,25 @@ fn await_gauge(exporter: &mut Exporter, name: &str, state: State, wanted: u64) -
     })
 }
 
-/// Waits for two more snapshots of the namespace of that process. Others, which are due as often, have had
-/// their turns, too.
-pub(crate) fn await_snapshots(exporter: &mut Exporter, pid: u32) -> Result<()> {
+/// Waits for one more snapshot of the namespace of that process. Others, which are due as often, have had their
+/// turns, too. Meanwhile every scrape must have the same gauges of the namespace `steady`.
+pub(crate) fn await_snapshot(
+    exporter: &mut Exporter,
+    pid: u32,
+    (steady, expected): (&str, &Counts),
+) -> Result<()> {
     let (name, _) = await_right(exporter, pid)?;
     let ended = |exporter: &mut Exporter| {
-        let labels = [("netns", name.as_str())];
-        exporter.scrape()?.value("tcpstat_netns_snapshot_timestamp_seconds", &labels)
+        let scrape = exporter.scrape()?;
+        let found = gauges(&scrape, steady)?;
+        ensure!(found.as_ref() == Some(expected), "{steady}: {expected:?}, then {found:?}");
+        scrape.value("tcpstat_netns_snapshot_timestamp_seconds", &[("netns", &name)])
     };
-    for _ in 0..2 {
-        let before = ended(exporter)?;
-        wait_until("snapshot of a namespace", DEADLINE, || {
-            let now = ended(exporter)?;
-            let is_later = now > before;
-            Ok(if is_later { Progress::Done(()) } else { Progress::NotYet(now.to_string()) })
-        })?;
-    }
-    Ok(())
+    let before = ended(exporter)?;
+    // All namespaces but the own one share a part of the time.
+    poll("snapshot of a namespace", 3 * DEADLINE, Duration::from_millis(20), || {
+        let now = ended(exporter)?;
+        let is_later = now > before;
+        Ok(if is_later { Progress::Done(()) } else { Progress::NotYet(now.to_string()) })
+    })
 }

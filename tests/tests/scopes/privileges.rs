@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
+use tcpstat_tests::agreement::await_agreement;
 use tcpstat_tests::binary::path_from;
 use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
 use tcpstat_tests::exporter::{Exporter, FREQUENT_SNAPSHOTS, Options};
@@ -12,7 +13,6 @@ use tcpstat_tests::harness::Test;
 use tcpstat_tests::kernel_tests;
 use tcpstat_tests::mounts::PrivateMounts;
 use tcpstat_tests::netns::Namespace;
-use tcpstat_tests::proc_view;
 use tcpstat_tests::resident::{Order, Resident};
 use tcpstat_tests::scopes::{all_namespaces, await_one_with, await_right, counts_of, transitions};
 use tempfile::TempDir;
@@ -125,8 +125,7 @@ fn namespaces_that_an_unprivileged_user_may_not_read_are_hidden(_: &Namespace) -
     });
     found.with_context(|| exporter.log())?;
     // What it may read is served.
-    let shown = proc_view::connections()?;
-    assert_eq!(exporter.scrape()?.connections()?, shown);
+    await_agreement(&mut exporter)?;
     Ok(())
 }
 
