@@ -7,13 +7,15 @@ use std::{env, hint::black_box, process::ExitCode};
 use tcpstat_user::metrics::Format;
 
 mod workloads;
-use workloads::{Table, connections, expose, rewind_by_address, rewind_by_tuple, values};
+use workloads::{
+    Table, connections, expose, rewind_by_address, rewind_by_tuple, values, values_with_scopes,
+};
 
 /// Rows of one snapshot.
 const ROWS: u16 = 1_000;
 
-const PARTS: [&str; 6] =
-    ["parse", "rewind-tuple", "rewind-address", "ledger", "classic", "openmetrics"];
+const PARTS: [&str; 7] =
+    ["parse", "rewind-tuple", "rewind-address", "ledger", "classic", "openmetrics", "scopes"];
 
 fn main() -> ExitCode {
     // cargo adds `--bench`.
@@ -28,7 +30,7 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     };
     let table = Table::with_rows(ROWS.into());
-    let values = values();
+    let (values, scopes) = (values(), values_with_scopes());
     for part in parts {
         for _ in 0..times {
             black_box(match part {
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
                 "rewind-address" => rewind_by_address(ROWS),
                 "ledger" => connections(),
                 "classic" => expose(values.clone(), Format::Classic) as u64,
+                "scopes" => expose(scopes.clone(), Format::Classic) as u64,
                 _ => expose(values.clone(), Format::OpenMetrics) as u64,
             });
         }

@@ -4,7 +4,9 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use tcpstat_user::metrics::Format;
 
 mod workloads;
-use workloads::{Table, connections, expose, rewind_by_address, rewind_by_tuple, values};
+use workloads::{
+    Table, connections, expose, rewind_by_address, rewind_by_tuple, values, values_with_scopes,
+};
 
 const ROWS: u16 = 10_000;
 
@@ -24,6 +26,10 @@ fn scrape(criterion: &mut Criterion) {
     for (name, format) in [("classic", Format::Classic), ("openmetrics", Format::OpenMetrics)] {
         group.bench_function(name, |bencher| {
             bencher.iter_batched(values, |values| expose(values, format), BatchSize::SmallInput);
+        });
+        group.bench_function(format!("{name} with 300 scopes"), |bencher| {
+            let expose = |values| expose(values, format);
+            bencher.iter_batched(values_with_scopes, expose, BatchSize::SmallInput);
         });
     }
     group.finish();

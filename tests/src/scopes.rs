@@ -11,6 +11,7 @@ use crate::exporter::{Exporter, Options};
 use crate::exposition::Scrape;
 use crate::netns::{Elsewhere, elsewhere};
 use crate::proc_view::{Connections, connections_of};
+use crate::resident::{Order, Resident};
 use crate::tcp::State;
 
 /// Sockets of one namespace by state, over both families; zero-filled.
@@ -19,7 +20,7 @@ pub type Counts = BTreeMap<State, u64>;
 /// The labels of `tcpstat_netns_info`.
 pub type Labels = BTreeMap<String, String>;
 
-/// The name of the exporter's own namespace.
+/// The name of the namespace of process 1.
 pub const HOST: &str = "host";
 
 /// The scope of the namespaces that found no room.
@@ -172,6 +173,27 @@ pub fn await_info(
     })
 }
 
+/// Waits until exactly one namespace is exported with these gauges, by any name.
+///
+/// # Errors
+/// Fails with all gauges after [`DEADLINE`].
+pub fn await_one_with(exporter: &mut Exporter, wanted: &Counts) -> Result<String> {
+    wait_until("one namespace with these gauges", DEADLINE, || {
+        let scrape = exporter.scrape()?;
+        let mut all = BTreeMap::new();
+        for labels in infos(&scrape)? {
+            let name = labels["netns"].clone();
+            all.insert(name.clone(), gauges(&scrape, &name)?);
+        }
+        let found: Vec<_> =
+            all.iter().filter(|(_, gauges)| gauges.as_ref() == Some(wanted)).collect();
+        Ok(match found[..] {
+            [(name, _)] => Progress::Done(name.clone()),
+            _ => Progress::NotYet(format!("{wanted:?} in {all:#?}")),
+        })
+    })
+}
+
 /// Waits until the gauges of the namespace that the process is in equal `/proc`, and returns its name and them.
 ///
 /// # Errors
@@ -194,12 +216,25 @@ pub fn await_right(exporter: &mut Exporter, pid: u32) -> Result<(String, Counts)
     })
 }
 
-/// Waits until no namespace of that name is exported, by any metric.
+/// Makes the exporter search for namespaces: waits until it has found one that is newer than whatever has
+/// changed before. The newer one is there while the result is kept.
+///
+/// # Errors
+/// As [`await_right`].
+pub fn await_search(exporter: &mut Exporter) -> Result<Resident> {
+    let mut newest = Resident::in_new_namespace()?;
+    newest.order(&Order::Connect(1))?;
+    await_right(exporter, newest.pid())?;
+    Ok(newest)
+}
+
+/// Waits until no namespace of that name is exported, by any metric. The exporter need not search by itself.
 ///
 /// # Errors
 /// Fails with what is exported of it after [`DEADLINE`].
 pub fn await_gone(exporter: &mut Exporter, name: &str) -> Result<()> {
     wait_until("end of a namespace's series", DEADLINE, || {
+        let _newest = await_search(exporter)?;
         let scrape = exporter.scrape()?;
         let is_of_it = |labels: &Labels| labels.get("netns").is_some_and(|netns| netns == name);
         let left = scrape.samples.iter().filter(|sample| is_of_it(&sample.labels)).count();

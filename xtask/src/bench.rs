@@ -17,13 +17,14 @@ use crate::{apt, cargo, object};
 const INSTRUCTIONS: &str = "instructions";
 
 /// Parts of `benches/instructions.rs`, one unit of their work, and the units of one call.
-const INSTRUCTION_PARTS: [(&str, &str, u64); 6] = [
+const INSTRUCTION_PARTS: [(&str, &str, u64); 7] = [
     ("parse", "a row of /proc/net/tcp, read and parsed", 1_000),
     ("rewind-tuple", "that row rewound", 1_000),
     ("rewind-address", "a row of the iterator rewound", 1_000),
     ("ledger", "the gauges of a scrape", 1),
     ("classic", "a scrape in Prometheus' text format", 1),
     ("openmetrics", "a scrape in OpenMetrics", 1),
+    ("scopes", "a scrape with 300 scopes", 1),
 ];
 
 /// Times of a part, few and many: the difference leaves the start of the program out.

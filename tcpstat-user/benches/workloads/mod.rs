@@ -1,6 +1,6 @@
 //! The measured work: parts of a snapshot and of a scrape, with data like the kernel's.
 
-use std::{fmt::Write as _, fs, time::Duration};
+use std::{fmt::Write as _, fs, sync::Arc, time::Duration};
 
 use tcpstat_user::{
     history::Moment,
@@ -10,9 +10,10 @@ use tcpstat_user::{
     },
     metrics::{Compat, Format, SnapshotValues, TracerValues, Values},
     procfs::{Limits, ProcessStatus, Procfs, Sockstat},
+    scopes::NetnsName,
     snapshot::{BrokenRow, Identity, Kind, Row, RowSink, Tally, Tuple},
     states::{Family, Hooks, PerFamily, PerState, State},
-    tracker::Health,
+    tracker::{Health, NetnsDetails, Scope, ScopeKind, Scopes},
     transitions::{TRANSITIONS, Transitions},
 };
 use tempfile::TempDir;
@@ -142,6 +143,35 @@ pub(crate) fn values() -> Values {
         process: ProcessStatus::read().ok(),
         scopes: Vec::new(),
         compat: Compat { node_exporter: true, cadvisor: false },
+    }
+}
+
+/// The values of a scrape with 200 network namespaces and 100 cgroups, all of which have made every transition.
+pub(crate) fn values_with_scopes() -> Values {
+    let scopes = |kind, names: Vec<String>| Scopes {
+        kind,
+        scopes: names.iter().map(|name| scope(kind, name)).collect(),
+        overflow: 0,
+        hidden: 0,
+    };
+    let pods = (0..200).map(|number| format!("production/checkout-{number:03}-7d9c5b8f6d-x2x4z"));
+    let units = (0..100).map(|number| format!("/system.slice/worker-{number:03}.service"));
+    let scopes =
+        vec![scopes(ScopeKind::Netns, pods.collect()), scopes(ScopeKind::Cgroup, units.collect())];
+    Values { scopes, ..values() }
+}
+
+fn scope(kind: ScopeKind, name: &str) -> Scope {
+    let netns = (kind == ScopeKind::Netns).then(|| NetnsDetails {
+        name: Some(Arc::new(NetnsName { name: name.to_owned(), ..NetnsName::host(4_026_532_000) })),
+        consistent: Some(true),
+        snapshot_finished: Some(Moment { unix_ms: 1_800_000_000_000, uptime_ms: 60_000 }),
+    });
+    Scope {
+        name: name.into(),
+        connections: Some(PerState::from_fn(|_, state| u64::from(state.number()) * 123)),
+        transitions: Some(all_transitions()),
+        netns,
     }
 }
 

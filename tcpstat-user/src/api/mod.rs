@@ -4,9 +4,11 @@
 //! A reader ignores fields that it does not know. Fields that `top` does not use, and optional fields, may be
 //! missing.
 
+mod at_most;
 mod event_stream;
 mod samples;
 mod scopes;
+mod state_counts;
 mod status;
 
 use std::borrow::Cow;

@@ -1,16 +1,21 @@
 //! The scopes of each kind that is counted, now and in the last ten minutes.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::Text;
+use super::{Text, at_most::at_most, state_counts::StateCounts};
 use crate::{
     history::{Moment, ScopeKey, ScopeSample, ScopesHistory},
     scopes::NetnsName,
-    states::{PerState, state_word},
     tracker::{Scope, Scopes},
 };
+
+/// A reader takes at most this many kinds. Fewer exist.
+const MAX_KINDS: usize = 16;
+
+/// A reader takes at most this many scopes of a kind: the highest `--scopes-max`, the host, and `other`.
+const MAX_SCOPES: usize = 4_096 + 2;
 
 #[derive(Debug, Default, Deserialize, Serialize)]
 pub(crate) struct ScopesJson {
@@ -21,6 +26,7 @@ pub(crate) struct ScopesJson {
     #[serde(default)]
     uptime_ms: u64,
     /// Empty if no scopes are counted.
+    #[serde(deserialize_with = "at_most::<MAX_KINDS, _, _>")]
     pub(crate) kinds: Vec<ScopeKindJson>,
     /// The times of all samples; `None` if none are requested.
     history: Option<TimesJson>,
@@ -37,6 +43,7 @@ pub(crate) struct ScopeKindJson {
     /// Scopes that exist now and cannot be counted.
     #[serde(default)]
     pub(crate) hidden: u64,
+    #[serde(deserialize_with = "at_most::<MAX_SCOPES, _, _>")]
     pub(crate) scopes: Vec<ScopeJson>,
 }
 
@@ -44,7 +51,7 @@ pub(crate) struct ScopeKindJson {
 pub(crate) struct ScopeJson {
     pub(crate) name: String,
     /// Sockets by state, of both families; `None` before they are known.
-    pub(crate) connections: Option<BTreeMap<Text, u64>>,
+    pub(crate) connections: Option<StateCounts>,
     /// Sockets in any state.
     pub(crate) total: Option<u64>,
     /// Whether counts and kernel agreed at the last conclusive check; `None` if that is not checked.
@@ -120,10 +127,10 @@ impl ScopeJson {
     fn new(scope: &Scope, now: Moment) -> Self {
         let details = scope.netns.as_ref();
         let finished = details.and_then(|details| details.snapshot_finished);
-        let connections = scope.connections.as_ref().map(by_state);
+        let connections = scope.connections.as_ref().map(StateCounts::from);
         Self {
             name: scope.name.to_string(),
-            total: connections.as_ref().map(|states| states.values().sum()),
+            total: connections.map(|connections| connections.total()),
             connections,
             consistent: details.and_then(|details| details.consistent),
             snapshot_ended_ms_ago: finished
@@ -170,14 +177,6 @@ impl SamplesJson {
             total: column(|sample| sample.total),
         }
     }
-}
-
-fn by_state(connections: &PerState<u64>) -> BTreeMap<Text, u64> {
-    let mut states = BTreeMap::new();
-    for (_, state, count) in connections.shown() {
-        *states.entry(Text::from(state_word(state))).or_default() += count;
-    }
-    states
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use crate::{
     clock, kernel,
     metrics::Compat,
     textfile::{self, Textfile},
+    tracker::NetnsChoice,
     web::{self, AppState, ListenAddress, Recorder, ScrapeSource, Scrapes, Server, TelemetryPath},
 };
 
@@ -32,6 +33,7 @@ pub(super) const EXAMPLES: &str = "Examples:
   tcpstat                                             on port 10048 of every address
   tcpstat serve --web.listen-address 127.0.0.1:10048
   tcpstat serve --textfile /var/lib/prometheus/node-exporter/tcpstat.prom
+  tcpstat serve --netns all                           each network namespace as a scope
   tcpstat serve --tracer off --snapshot-interval 5s   snapshots only";
 
 /// Flags of `tcpstat serve`.
@@ -92,7 +94,7 @@ pub(super) struct ServeArgs {
     no_node_exporter: bool,
 
     /// Export cAdvisor's metrics container_network_tcp_usage_total and container_network_tcp6_usage_total for
-    /// pods and containers
+    /// pods and containers; needs --netns all
     #[arg(
         long = "compat.cadvisor",
         env = "TCPSTAT_COMPAT_CADVISOR",
@@ -145,6 +147,12 @@ async fn serve(
     descriptors: u64,
 ) -> anyhow::Result<()> {
     let started = clock::now();
+    if args.cadvisor && args.counting.netns.netns != NetnsChoice::All {
+        bail!(
+            "--compat.cadvisor: pods and containers are counted with --netns all only: add that, or leave \
+             --compat.cadvisor and TCPSTAT_COMPAT_CADVISOR out"
+        );
+    }
     let programs = args.counting.programs()?;
     if let Some(textfile) = &args.textfile {
         check(textfile).await?;

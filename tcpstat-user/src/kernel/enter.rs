@@ -16,7 +16,7 @@ use nix::{
 };
 use thiserror::Error;
 
-use crate::procfs::{Procfs, ProcfsError};
+use crate::procfs::{Capabilities, Procfs, ProcfsError};
 
 /// Why a thread cannot enter a network namespace.
 #[derive(Debug, Error)]
@@ -59,8 +59,10 @@ pub(crate) fn enter(path: &Path, procfs: &Procfs) -> Result<Procfs, EnterError> 
         let stays = entered.is_ok();
         // The receiver waits for the report.
         let _ = report.send(entered);
-        while stays {
-            thread::park();
+        if stays {
+            loop {
+                thread::park();
+            }
         }
     })?;
     entered.recv()?
@@ -76,13 +78,19 @@ fn open(path: &Path) -> Result<File, EnterError> {
 fn set_netns(file: File, path: PathBuf) -> Result<(), EnterError> {
     setns(file, CloneFlags::CLONE_NEWNET).map_err(|cause| match cause {
         Errno::EINVAL => EnterError::NotNetns { path },
-        Errno::EPERM => EnterError::Refused {
-            path,
-            cause: cause.into(),
-            remedy: ": grant CAP_SYS_ADMIN, or start tcpstat in it (ip netns exec NAME tcpstat)",
-        },
+        Errno::EPERM => EnterError::Refused { path, cause: cause.into(), remedy: remedy() },
         _ => EnterError::Refused { path, cause: cause.into(), remedy: "" },
     })
+}
+
+/// The remedy for EPERM.
+fn remedy() -> &'static str {
+    if Capabilities::effective().is_ok_and(Capabilities::sys_admin) {
+        ": let the seccomp filter of this process allow setns (RestrictNamespaces=no in a unit), or run in the \
+         initial user namespace"
+    } else {
+        ": grant CAP_SYS_ADMIN, or start tcpstat in it (ip netns exec NAME tcpstat)"
+    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use super::{family_writer::FamilyWriter, names};
+use super::{names, series_writer::SeriesWriter};
 use crate::{
     scopes::{NetnsKind, NetnsName},
     states::{Family, PerState, State},
@@ -18,7 +18,7 @@ use crate::{
 /// `id`, `name`, `container`, `pod` and `namespace`.
 type Labels<'a> = [&'a str; 5];
 
-impl FamilyWriter<'_> {
+impl SeriesWriter<'_> {
     /// Writes both metrics, each for the sockets of one family.
     pub(super) fn cadvisor(&mut self, kinds: &[Scopes]) -> fmt::Result {
         let metrics = [
@@ -30,22 +30,23 @@ impl FamilyWriter<'_> {
         }
         let containers = containers(kinds);
         for (family, metric) in metrics {
-            let samples = containers.iter().flat_map(|(&labels, connections)| {
-                State::ALL.into_iter().map(move |state| {
-                    let [id, name, container, pod, namespace] = labels;
-                    let labels = [
-                        ("id", id),
-                        ("name", name),
-                        ("image", ""),
-                        ("container", container),
-                        ("pod", pod),
-                        ("namespace", namespace),
-                        ("tcp_state", word(state)),
-                    ];
-                    (labels, connections[(family, state)])
-                })
-            });
-            self.gauges(metric, samples)?;
+            self.family(metric, |samples| {
+                containers.iter().try_for_each(
+                    |([id, name, container, pod, namespace], sockets)| {
+                        samples.share([
+                            ("id", *id),
+                            ("name", name),
+                            ("image", ""),
+                            ("container", container),
+                            ("pod", pod),
+                            ("namespace", namespace),
+                        ]);
+                        State::ALL.into_iter().try_for_each(|state| {
+                            samples.sample([("tcp_state", word(state))], sockets[(family, state)])
+                        })
+                    },
+                )
+            })?;
         }
         Ok(())
     }

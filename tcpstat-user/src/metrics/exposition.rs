@@ -1,4 +1,4 @@
-//! Writes the values of a scrape as metric families, in their order.
+//! Writes the values of a scrape as metric families, in their order; those of scopes are written after them.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -19,7 +19,7 @@ use crate::{
     transitions::{TRANSITIONS, Transitions},
 };
 
-/// The families of some groups.
+/// The families of some groups, without those of scopes.
 #[derive(Debug)]
 pub(super) struct Exposition {
     pub(super) values: Arc<Values>,
@@ -57,10 +57,6 @@ impl Values {
             && let Some(states) = ConnectionStates::of(self)
         {
             states.write(writer)?;
-        }
-        writer.scopes(&self.scopes)?;
-        if self.compat.cadvisor {
-            writer.cadvisor(&self.scopes)?;
         }
         let build =
             [("version", env!("CARGO_PKG_VERSION")), ("revision", env!("TCPSTAT_REVISION"))];

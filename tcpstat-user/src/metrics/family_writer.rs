@@ -12,8 +12,7 @@ use prometheus_client::{
 
 use super::{groups::Groups, names::Metric};
 
-/// Writes the families of some groups with prometheus-client's encoder; skips the others, and families without
-/// samples.
+/// Writes the families of some groups with prometheus-client's encoder.
 pub(super) struct FamilyWriter<'a> {
     pub(super) encoder: DescriptorEncoder<'a>,
     pub(super) groups: Groups,
@@ -26,10 +25,8 @@ impl FamilyWriter<'_> {
         metric: Metric,
         value: V,
     ) -> fmt::Result {
-        if !self.writes(metric) {
-            return Ok(());
-        }
-        self.describe(metric)?.encode_gauge(&value)
+        let Some(mut family) = self.describe(metric)? else { return Ok(()) };
+        family.encode_gauge(&value)
     }
 
     /// Writes a counter without labels.
@@ -41,10 +38,8 @@ impl FamilyWriter<'_> {
     where
         ConstCounter<V>: EncodeMetric,
     {
-        if !self.writes(metric) {
-            return Ok(());
-        }
-        ConstCounter::new(value).encode(self.describe(metric)?)
+        let Some(family) = self.describe(metric)? else { return Ok(()) };
+        ConstCounter::new(value).encode(family)
     }
 
     /// Writes a gauge with labels.
@@ -53,11 +48,7 @@ impl FamilyWriter<'_> {
         metric: Metric,
         samples: impl IntoIterator<Item = (L, V)>,
     ) -> fmt::Result {
-        let mut samples = samples.into_iter().peekable();
-        if !self.writes(metric) || samples.peek().is_none() {
-            return Ok(());
-        }
-        let mut family = self.describe(metric)?;
+        let Some(mut family) = self.describe(metric)? else { return Ok(()) };
         for (labels, value) in samples {
             family.encode_family(&labels)?.encode_gauge(&value)?;
         }
@@ -70,25 +61,19 @@ impl FamilyWriter<'_> {
         metric: Metric,
         samples: impl IntoIterator<Item = (L, u64)>,
     ) -> fmt::Result {
-        let mut samples = samples.into_iter().peekable();
-        if !self.writes(metric) || samples.peek().is_none() {
-            return Ok(());
-        }
-        let mut family = self.describe(metric)?;
+        let Some(mut family) = self.describe(metric)? else { return Ok(()) };
         for (labels, value) in samples {
             ConstCounter::new(value).encode(family.encode_family(&labels)?)?;
         }
         Ok(())
     }
 
-    /// Whether the family is one of those that are asked for.
-    pub(super) fn writes(&self, metric: Metric) -> bool {
-        self.groups.contains(metric.group)
-    }
-
-    /// Writes name, help and type; the samples of the family must follow.
-    fn describe(&mut self, metric: Metric) -> Result<MetricEncoder<'_>, fmt::Error> {
-        let Metric { group: _, name, help, kind } = metric;
-        self.encoder.encode_descriptor(name, help, None, kind)
+    /// Writes name, help and type; the samples of the family must follow. `None` if it is not asked for.
+    fn describe(&mut self, metric: Metric) -> Result<Option<MetricEncoder<'_>>, fmt::Error> {
+        let Metric { group, name, help, kind } = metric;
+        if !self.groups.contains(group) {
+            return Ok(None);
+        }
+        self.encoder.encode_descriptor(name, help, None, kind).map(Some)
     }
 }

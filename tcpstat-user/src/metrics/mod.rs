@@ -11,6 +11,7 @@ mod groups;
 mod names;
 mod node_exporter;
 mod scopes;
+mod series_writer;
 mod values;
 
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use exposition::Exposition;
 use node_exporter::ConnectionStates;
 use prometheus_client::{collector::Collector, encoding::text, registry::Registry};
+use series_writer::SeriesWriter;
 
 pub(crate) use groups::{Group, Groups};
 pub use values::{Compat, SnapshotValues, TracerValues, Values};
@@ -50,7 +52,17 @@ impl Values {
 
     /// The metrics of these groups as text.
     pub(crate) fn encode_groups(self: &Arc<Self>, format: Format, groups: Groups) -> String {
-        encode(Box::new(Exposition { values: Arc::clone(self), groups }), format)
+        let mut text = encode(Box::new(Exposition { values: Arc::clone(self), groups }), format);
+        let mut writer = SeriesWriter { text: &mut text, format, groups };
+        // Writing to a String cannot fail.
+        let _ = writer.scopes(&self.scopes);
+        if self.compat.cadvisor {
+            let _ = writer.cadvisor(&self.scopes);
+        }
+        if format == Format::OpenMetrics {
+            let _ = text::encode_eof(&mut text);
+        }
+        text
     }
 
     /// The metric of node_exporter alone, in the classic format; `None` before the first snapshot.
@@ -60,12 +72,13 @@ impl Values {
     }
 }
 
+/// What `collector` writes, without the mark of the end.
 fn encode(collector: Box<dyn Collector>, format: Format) -> String {
     let mut registry = Registry::default();
     registry.register_collector(collector);
     let mut openmetrics = String::with_capacity(32 * 1024);
     // Writing to a String cannot fail, and the collectors return no other error.
-    let _ = text::encode(&mut openmetrics, &registry);
+    let _ = text::encode_registry(&mut openmetrics, &registry);
     match format {
         Format::OpenMetrics => openmetrics,
         Format::Classic => classic::from_openmetrics(&openmetrics),

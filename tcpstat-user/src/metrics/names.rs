@@ -158,7 +158,7 @@ pub(super) const SCOPES: Metric = gauge(
 pub(super) const SCOPES_OVERFLOW: Metric = counter(
     Group::Scopes,
     "tcpstat_scopes_overflow",
-    "Network namespaces, cgroups or ports that found no room and count in the scope \"other\", by kind.",
+    "Network namespaces, cgroups or ports that found no room and count in the scope named other, by kind.",
 );
 pub(super) const SCOPES_HIDDEN: Metric = gauge(
     Group::Scopes,

@@ -2,14 +2,19 @@
 
 use std::fmt;
 
-use super::{exposition::since_epoch, family_writer::FamilyWriter, names};
+use super::{
+    exposition::since_epoch,
+    names,
+    series_writer::{Samples, SeriesWriter},
+};
 use crate::{
+    scopes::NetnsName,
     states::{Family, PerState, State, state_word},
     tracker::{NetnsDetails, Scope, ScopeKind, Scopes},
     transitions::{TRANSITIONS, Transitions},
 };
 
-impl FamilyWriter<'_> {
+impl SeriesWriter<'_> {
     /// Writes the scopes of each kind that is counted, and how many there are.
     pub(super) fn scopes(&mut self, kinds: &[Scopes]) -> fmt::Result {
         for Scopes { kind, scopes, .. } in kinds {
@@ -18,95 +23,106 @@ impl FamilyWriter<'_> {
                 self.namespaces(scopes)?;
             }
         }
-        let by_kind = |scopes: &Scopes| [("kind", scopes.kind.word())];
-        let count = kinds.iter().map(|kind| (by_kind(kind), kind.scopes.len()));
-        self.gauges(names::SCOPES, count)?;
-        let overflow = kinds.iter().map(|kind| (by_kind(kind), kind.overflow));
-        self.counters(names::SCOPES_OVERFLOW, overflow)?;
-        let namespaces = kinds.iter().filter(|kind| kind.kind == ScopeKind::Netns);
-        let hidden = namespaces.map(|kind| (by_kind(kind), kind.hidden));
-        self.gauges(names::SCOPES_HIDDEN, hidden)
+        self.family(names::SCOPES, |samples| {
+            each(samples, kinds, "kind", |scopes| (scopes.kind.word(), Some(scopes.scopes.len())))
+        })?;
+        self.family(names::SCOPES_OVERFLOW, |samples| {
+            each(samples, kinds, "kind", |scopes| (scopes.kind.word(), Some(scopes.overflow)))
+        })?;
+        self.family(names::SCOPES_HIDDEN, |samples| {
+            each(samples, kinds, "kind", |scopes| {
+                (scopes.kind.word(), (scopes.kind == ScopeKind::Netns).then_some(scopes.hidden))
+            })
+        })
     }
 
     fn sockets(&mut self, kind: ScopeKind, scopes: &[Scope]) -> fmt::Result {
-        let connections = scopes.iter().flat_map(|scope| {
-            let connections = scope.connections.iter();
-            connections.flat_map(move |connections| by_state(kind, &scope.name, connections))
-        });
-        self.gauges(names::scope_connections(kind), connections)?;
-        let transitions = scopes.iter().flat_map(|scope| {
-            let transitions = scope.transitions.iter();
-            transitions.flat_map(move |transitions| seen(kind, &scope.name, transitions))
-        });
-        self.counters(names::scope_transitions(kind), transitions)
+        self.family(names::scope_connections(kind), |samples| {
+            scopes.iter().try_for_each(|scope| {
+                let Some(connections) = &scope.connections else { return Ok(()) };
+                samples.share([(kind.word(), &*scope.name)]);
+                by_state(samples, connections)
+            })
+        })?;
+        self.family(names::scope_transitions(kind), |samples| {
+            scopes.iter().try_for_each(|scope| {
+                let Some(transitions) = &scope.transitions else { return Ok(()) };
+                samples.share([(kind.word(), &*scope.name)]);
+                seen(samples, transitions)
+            })
+        })
     }
 
     fn namespaces(&mut self, scopes: &[Scope]) -> fmt::Result {
-        let details = || scopes.iter().filter_map(|scope| Some((scope, scope.netns.as_ref()?)));
-        self.info(details())?;
-        let consistent = details().filter_map(|(scope, netns)| {
-            Some(([("netns", &*scope.name)], u64::from(netns.consistent?)))
-        });
-        self.gauges(names::NETNS_CONSISTENT, consistent)?;
-        let snapshots = details().filter_map(|(scope, netns)| {
-            Some(([("netns", &*scope.name)], since_epoch(netns.snapshot_finished?)))
-        });
-        self.gauges(names::NETNS_SNAPSHOT_TIMESTAMP_SECONDS, snapshots)
-    }
-
-    fn info<'a>(
-        &mut self,
-        namespaces: impl Iterator<Item = (&'a Scope, &'a NetnsDetails)>,
-    ) -> fmt::Result {
-        if !self.writes(names::NETNS_INFO) {
-            return Ok(());
-        }
-        let named = namespaces.filter_map(|(scope, netns)| Some((scope, netns.name.as_ref()?)));
-        let named: Vec<_> =
-            named.map(|(scope, name)| (scope, name, name.inode.to_string())).collect();
-        let info = named.iter().map(|(scope, name, inode)| {
-            let labels = [
-                ("netns", &*scope.name),
-                ("inode", inode),
-                ("kind", name.kind.word()),
-                ("namespace", &name.namespace),
-                ("pod", &name.pod),
-                ("pod_uid", &name.pod_uid),
-                ("container", &name.container),
-                ("cgroup", &name.cgroup),
-            ];
-            (labels, 1_u64)
-        });
-        self.gauges(names::NETNS_INFO, info)
+        self.family(names::NETNS_INFO, |samples| {
+            scopes.iter().try_for_each(|scope| {
+                let netns = scope.netns.as_ref().and_then(|netns| netns.name.as_ref());
+                let Some(netns) = netns else { return Ok(()) };
+                info(samples, &scope.name, netns)
+            })
+        })?;
+        self.family(names::NETNS_CONSISTENT, |samples| {
+            each_netns(samples, scopes, |netns| netns.consistent.map(u8::from))
+        })?;
+        self.family(names::NETNS_SNAPSHOT_TIMESTAMP_SECONDS, |samples| {
+            each_netns(samples, scopes, |netns| netns.snapshot_finished.map(since_epoch))
+        })
     }
 }
 
-/// `N` labels, each a name and a value.
-type Labels<'a, const N: usize> = [(&'static str, &'a str); N];
-
 /// The sockets of one scope: each state, also at zero.
-fn by_state<'a>(
-    kind: ScopeKind,
-    name: &'a str,
-    connections: &'a PerState<u64>,
-) -> impl Iterator<Item = (Labels<'a, 2>, u64)> {
-    State::ALL.into_iter().map(move |state| {
-        let sockets = Family::ALL.into_iter().map(|family| connections[(family, state)]).sum();
-        ([(kind.word(), name), ("state", state_word(state))], sockets)
+fn by_state(samples: &mut Samples<'_>, connections: &PerState<u64>) -> fmt::Result {
+    State::ALL.into_iter().try_for_each(|state| {
+        let sockets: u64 = Family::ALL.into_iter().map(|family| connections[(family, state)]).sum();
+        samples.sample([("state", state_word(state))], sockets)
     })
 }
 
-/// The transitions of full sockets that the scope has made. A scope has few of the 25, and a pair at zero would
-/// take a series in each of hundreds of scopes.
-fn seen<'a>(
-    kind: ScopeKind,
-    name: &'a str,
-    transitions: &'a Transitions,
-) -> impl Iterator<Item = (Labels<'a, 3>, u64)> {
-    TRANSITIONS.into_iter().filter_map(move |(old, new)| {
+/// The transitions of full sockets that the scope has made. A scope makes few of the 25, and a series for each
+/// of the others would be most of the text.
+fn seen(samples: &mut Samples<'_>, transitions: &Transitions) -> fmt::Result {
+    TRANSITIONS.into_iter().try_for_each(|(old, new)| {
         let [ipv4, ipv6] = Family::ALL.map(|family| transitions.get(family, old, new));
-        let times = ipv4.wrapping_add(ipv6);
-        let labels = [(kind.word(), name), ("from", state_word(old)), ("to", state_word(new))];
-        (times != 0).then_some((labels, times))
+        match ipv4.wrapping_add(ipv6) {
+            0 => Ok(()),
+            times => samples.sample([("from", state_word(old)), ("to", state_word(new))], times),
+        }
+    })
+}
+
+fn info(samples: &mut Samples<'_>, name: &str, netns: &NetnsName) -> fmt::Result {
+    samples.share([
+        ("netns", name),
+        ("inode", &netns.inode.to_string()),
+        ("kind", netns.kind.word()),
+        ("namespace", &netns.namespace),
+        ("pod", &netns.pod),
+        ("pod_uid", &netns.pod_uid),
+        ("container", &netns.container),
+        ("cgroup", &netns.cgroup),
+    ]);
+    samples.sample([], 1)
+}
+
+/// One sample for each namespace of which `value` knows something.
+fn each_netns<V: fmt::Display>(
+    samples: &mut Samples<'_>,
+    scopes: &[Scope],
+    value: impl Fn(&NetnsDetails) -> Option<V>,
+) -> fmt::Result {
+    each(samples, scopes, "netns", |scope| (&scope.name, scope.netns.as_ref().and_then(&value)))
+}
+
+/// One sample for each item that has a value. `f` gives the value of the label, and that of the sample.
+fn each<'a, T, V: fmt::Display>(
+    samples: &mut Samples<'_>,
+    items: &'a [T],
+    label: &'static str,
+    f: impl Fn(&'a T) -> (&'a str, Option<V>),
+) -> fmt::Result {
+    items.iter().map(f).try_for_each(|(name, value)| {
+        let Some(value) = value else { return Ok(()) };
+        samples.share([(label, name)]);
+        samples.sample([], value)
     })
 }

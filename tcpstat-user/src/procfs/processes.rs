@@ -8,6 +8,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
+
 use super::{
     Procfs, ProcfsError,
     file::read_all,
@@ -56,13 +58,20 @@ impl Procfs {
         Some(number == INITIAL_PID_NAMESPACE)
     }
 
-    /// Whether this process is in a cgroup of version 2.
+    /// Whether processes are in cgroups of version 2: this one is, or its hierarchy is mounted where systemd and
+    /// container runtimes mount it. With version 1 alone all processes are in the root of version 2.
     ///
     /// # Errors
     /// [`ProcfsError`].
-    pub(crate) fn in_cgroup_v2() -> Result<bool, ProcfsError> {
+    pub(crate) fn has_cgroup_v2() -> Result<bool, ProcfsError> {
         let text = read_all(&own_process().join("cgroup"))?;
-        Ok(text.split(|&byte| byte == b'\n').any(|line| line.starts_with(b"0::")))
+        let mut lines = text.split(|&byte| byte == b'\n');
+        let is_in_one =
+            lines.any(|line| line.strip_prefix(b"0::/").is_some_and(|path| !path.is_empty()));
+        let is_mounted = |path| {
+            statfs(Path::new(path)).is_ok_and(|fs| fs.filesystem_type() == CGROUP2_SUPER_MAGIC)
+        };
+        Ok(is_in_one || ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].into_iter().any(is_mounted))
     }
 }
 
@@ -163,7 +172,8 @@ mod tests {
         assert!(list.is_sorted_by(|one, next| one.pid < next.pid));
         assert!(list.iter().any(|process| process.pid == own && process.directory != 0));
         assert_eq!(processes.table(own).unwrap(), processes.own_table().unwrap());
-        assert!(processes.netns_inum(own).is_some_and(|inum| inum > 0xf000_0000));
+        let inum = Procfs::new(Procfs::DEFAULT_ROOT).netns_inum().unwrap();
+        assert_eq!(processes.netns_inum(own), Some(inum.into()));
         assert!(processes.cgroups(own).unwrap().contains(&b'/'));
     }
 

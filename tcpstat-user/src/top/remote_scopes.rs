@@ -18,7 +18,7 @@ use crate::api::{SCOPES_PATH, ScopesJson};
 const INTERVAL: Duration = Duration::from_secs(2);
 
 /// Without samples, a scope with all its labels has some 600 bytes.
-const MAX_ANSWER_BYTES: u64 = 2 << 20;
+const MAX_ANSWER_BYTES: u64 = 4 << 20;
 
 const NO_HISTORY: &str = "history=false";
 

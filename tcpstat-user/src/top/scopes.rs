@@ -137,10 +137,9 @@ impl ScopeTable {
 impl ScopeRow {
     fn new(json: &ScopeJson) -> Self {
         let sockets = json.connections.as_ref().map(|connections| {
-            let of = |state| connections.get(state_word(state)).copied().unwrap_or_default();
-            let total = || connections.values().fold(0, |sum: u64, more| sum.saturating_add(*more));
-            ScopeColumn::ALL
-                .map(|column| column.state().map_or_else(|| json.total.unwrap_or_else(total), of))
+            let total = json.total.unwrap_or_else(|| connections.total());
+            let of = |state| connections.get(state);
+            ScopeColumn::ALL.map(|column| column.state().map_or(total, of))
         });
         Self { name: plain(&json.name, text::VALUE).into_owned(), sockets }
     }

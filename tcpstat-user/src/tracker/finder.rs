@@ -8,6 +8,7 @@
 //! sees the events of its sockets.
 
 mod census;
+mod cgroups;
 mod names;
 mod tasks;
 #[cfg(test)]
@@ -33,6 +34,12 @@ const MOST_PROCESSES: usize = 4;
 
 /// Most cgroups that a name is made from: with so many, the namespace is a host's, which has its name.
 const MOST_CGROUPS: usize = 64;
+
+/// Whether the files of a process are read again after so many finds: often while it is new, then every
+/// sixteenth time, not those of all processes in the same find.
+fn is_due(finds: u32, pid: u32) -> bool {
+    matches!(finds, 0 | 1 | 2 | 4 | 8) || finds.wrapping_add(pid).is_multiple_of(16)
+}
 
 /// A network namespace with a process in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,7 +79,10 @@ pub(crate) struct NetnsCount {
 /// [`FindError`].
 pub(crate) fn count_netns(procfs: &Procfs, by_tasks: bool) -> Result<NetnsCount, FindError> {
     let processes = procfs.processes()?;
-    let groups = Method::new(by_tasks).find(&processes)?;
+    let mut method = Method::new(by_tasks);
+    // The second find knows which namespaces are hidden, and did not just end.
+    method.find(&processes)?;
+    let groups = method.find(&processes)?;
     Ok(NetnsCount { others: groups.others.len(), hidden: groups.hidden })
 }
 
@@ -204,8 +214,9 @@ impl Finder {
             let root = processes.root().display();
             warn!(
                 hidden,
-                "network namespaces are left out: {root} does not show processes in them: it must be a \
-                 procfs of the host's PID namespace, mounted without hidepid or with gid= of a group of tcpstat"
+                "not every network namespace is found: {root} does not show all processes: it must be a \
+                 procfs of the host's PID namespace without hidepid (ProtectProc=default in a unit), or with \
+                 gid= of a group of tcpstat"
             );
         }
     }

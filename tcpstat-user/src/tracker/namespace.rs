@@ -1,6 +1,7 @@
 //! One network namespace: its ledger, and when and why it is checked and reconciled.
 
 mod publication;
+mod slot;
 
 use std::{
     sync::Arc,
@@ -47,7 +48,7 @@ pub(super) struct Namespace {
     slot: Slot,
     /// Others come and go with their processes, so their failures are no reason for a warning.
     is_own: bool,
-    seeded: bool,
+    requests_interval: Duration,
     /// `None` before the seed and without a tracer.
     audit: Option<Audit>,
     /// Without `consistent` and `mismatches`: the audit has them.
@@ -74,20 +75,21 @@ pub(super) struct Namespace {
 impl Namespace {
     /// The own namespace, before its seed.
     pub(super) fn own(sources: Sources) -> Self {
-        Self::new(sources, Slot::OWN, true)
+        Self::new(sources, Slot::OWN, true, Duration::MAX)
     }
 
-    /// Another namespace, before its seed; `slot` is where the tracer counts it.
-    pub(super) fn other(sources: Sources, slot: Slot) -> Self {
-        Self::new(sources, slot, false)
+    /// Another namespace, before its seed; `slot` is where the tracer counts it. While it has half-open requests, its
+    /// snapshots are at most `requests_interval` apart.
+    pub(super) fn other(sources: Sources, slot: Slot, requests_interval: Duration) -> Self {
+        Self::new(sources, slot, false, requests_interval)
     }
 
-    fn new(sources: Sources, slot: Slot, is_own: bool) -> Self {
+    fn new(sources: Sources, slot: Slot, is_own: bool, requests_interval: Duration) -> Self {
         Self {
             reader: Reader::new(sources, is_own),
             slot,
             is_own,
-            seeded: false,
+            requests_interval,
             audit: None,
             health: Health::default(),
             corrections: PerState::default(),
@@ -130,8 +132,14 @@ impl Namespace {
     }
 
     /// How long after a turn the next one is due.
+    ///
+    /// Only snapshots see half-open requests, if no hook counts them. So another namespace that had some is listed as
+    /// often as the own one, until they are gone.
     pub(super) fn intervals(&self) -> Intervals {
-        Intervals { check: self.check_interval(), snapshot: self.reader.interval() }
+        let interval = self.reader.interval();
+        let requests = self.last_snapshot().is_some_and(|last| last.tally.requests.total() > 0);
+        let snapshot = if requests { interval.min(self.requests_interval) } else { interval };
+        Intervals { check: self.check_interval(), snapshot }
     }
 
     /// Seeds the ledger. Without a tracer, takes the first snapshot.
@@ -158,7 +166,6 @@ impl Namespace {
                 self.audit = Some(audit);
             }
         }
-        self.seeded = true;
         self.last_reconcile = Instant::now();
         Ok(())
     }
@@ -172,42 +179,6 @@ impl Namespace {
         let hooks = tracer.hooks;
         audit.reseed(hooks, &mut self.reader.traced(tracer, self.slot))?;
         Ok(())
-    }
-
-    /// Lets the tracer count from now on. If the namespace `is_new`, it had no sockets before the first event that its
-    /// slot has counted, which is its seed; else its first turn seeds it.
-    pub(super) fn begin(&mut self, active: &ActiveTracer, is_new: bool) {
-        let zero = active.zero(self.slot);
-        self.carried = Arc::new(Transitions::default().since(&zero));
-        if is_new {
-            self.audit = Some(Audit::of_new_namespace(active.tracer.hooks, &zero));
-            self.seeded = true;
-            self.counted_at_check = zero.total();
-            self.verified = Counts { transitions: zero.total(), missed: active.missed() };
-        }
-    }
-
-    /// Lets the tracer that has replaced `old` count from now on, in `slot`. No gauge changes.
-    pub(super) fn move_to(&mut self, slot: Slot, old: &Tracer, active: &ActiveTracer) {
-        let (new, old) = active.both(slot, old, self.slot);
-        self.slot = slot;
-        self.carried = Arc::new(self.carried.plus(&old).since(&new));
-        if let Some(audit) = &mut self.audit {
-            audit.transfer(&old, &new);
-        }
-        self.counted_at_check = new.total();
-        // It is verified by the next snapshot only.
-        self.verified = Counts { transitions: new.total(), missed: 0 };
-    }
-
-    /// Goes on in the slot that the tracer gives it now, after it lost one that had counted `from`. No gauge changes.
-    pub(super) fn resume(&mut self, slot: Slot, from: &Transitions, active: &ActiveTracer) {
-        let zero = active.zero(slot);
-        self.slot = slot;
-        self.carried = Arc::new(self.carried.plus(from).since(&zero));
-        if let Some(audit) = &mut self.audit {
-            audit.transfer(from, &zero);
-        }
     }
 
     /// Whether no socket is left when the counters are `now`.
@@ -224,17 +195,6 @@ impl Namespace {
     /// Mini-sockets at the last check or snapshot.
     pub(super) fn tw(&self) -> Option<u64> {
         self.reader.tw()
-    }
-
-    /// Adds the transitions of the old tracer to those of the tracer that has replaced it.
-    pub(super) fn carry_over(&mut self, old: &Tracer, active: &ActiveTracer) {
-        // The new counters are read first, so a transition between the two readings counts at least once
-        // and the sum never decreases.
-        let counted = active.tracer.counters.read(self.slot);
-        self.carried = Arc::new(self.carried.plus(&old.counters.read(self.slot)).since(&counted));
-        self.counted_at_check = counted.total();
-        self.verified = Counts { transitions: counted.total(), missed: active.missed() };
-        self.last_reconcile = Instant::now();
     }
 
     /// Reads what the kernel gives at constant cost. Gives the reason to reconcile, if there is one.
@@ -268,7 +228,9 @@ impl Namespace {
 
     /// Takes a turn: reconciles, or seeds the ledger if that was not possible before.
     pub(super) fn take_turn(&mut self, active: Option<&mut ActiveTracer>) {
-        if self.seeded {
+        let is_seeded =
+            if active.is_some() { self.audit.is_some() } else { self.last_snapshot().is_some() };
+        if is_seeded {
             let reason = self.wanted.take().unwrap_or(Reason::Interval);
             self.reconcile(active, reason);
         } else if let Err(error) = self.seed(active.map(|active| &mut active.tracer)) {

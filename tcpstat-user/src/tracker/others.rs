@@ -31,11 +31,12 @@ use crate::{
 const FIND_INTERVAL: Duration = Duration::from_secs(5);
 /// The same at most, where searches take long.
 const MAX_FIND_INTERVAL: Duration = Duration::from_secs(30);
-/// Between these two, searches take at most this fraction of one CPU: 1 / `FIND_SHARE`. A namespace with a socket event is found at
-/// the next check in any case.
+/// Between these two, searches take at most this fraction of one CPU: 1 / `FIND_SHARE`. A namespace with a
+/// socket event is found at the next check in any case.
 const FIND_SHARE: u32 = 500;
-/// Time between two snapshots of a namespace that the tracer counts.
-const SNAPSHOT_INTERVAL: Duration = Duration::from_mins(5);
+/// Time between two snapshots of a namespace that the tracer counts, in intervals of the own namespace: five
+/// minutes by default.
+const SNAPSHOT_INTERVALS: u32 = 20;
 
 /// What finds the namespaces: a [`Finder`] or, in tests, a fixed answer.
 pub(super) trait Find: Send {
@@ -50,6 +51,14 @@ impl Find for Finder {
     }
 }
 
+/// Time between two snapshots of a namespace.
+#[derive(Clone, Copy, Debug)]
+struct SnapshotIntervals {
+    calm: Duration,
+    /// While it has half-open requests.
+    requests: Duration,
+}
+
 /// All namespaces but the own one.
 pub(super) struct Others {
     finder: Box<dyn Find>,
@@ -59,7 +68,7 @@ pub(super) struct Others {
     shared: SharedSlot,
     /// The most namespaces that are counted or listed each by itself.
     max: usize,
-    snapshot_interval: Duration,
+    intervals: SnapshotIntervals,
     next_number: u64,
     next_find: Instant,
     /// Whether a search has succeeded: a namespace that appears later had no sockets before its first event.
@@ -80,8 +89,8 @@ impl Others {
         snapshot_interval: Duration,
         traced: bool,
     ) -> Self {
-        let snapshot_interval =
-            if traced { snapshot_interval.max(SNAPSHOT_INTERVAL) } else { snapshot_interval };
+        let calm = snapshot_interval * if traced { SNAPSHOT_INTERVALS } else { 1 };
+        let intervals = SnapshotIntervals { calm, requests: snapshot_interval };
         Self {
             finder,
             names: UniqueNames::new(&[OTHER]),
@@ -89,7 +98,7 @@ impl Others {
             ids: HashMap::new(),
             shared: SharedSlot::default(),
             max: usize::try_from(max).unwrap_or(usize::MAX),
-            snapshot_interval,
+            intervals,
             next_number: SharedSlot::ID.number() + 1,
             next_find: Instant::now(),
             complete: false,
@@ -219,7 +228,7 @@ impl Others {
             let netns = FoundNetns { key, name, processes: Vec::new() };
             self.take_one(netns, active.as_deref_mut(), schedule);
         }
-        self.shared.settle(active.as_deref(), self.snapshot_interval, schedule);
+        self.shared.settle(active.as_deref(), self.intervals, schedule);
     }
 
     /// Takes a namespace that exists: counts it from now on, or notes what has changed.
@@ -249,8 +258,7 @@ impl Others {
         let label = self.names.name(found.key, &found.name.name, found.name.inode);
         debug!(netns = &*label, ?slot, "counting a network namespace");
         let is_new = self.complete && !self.shared.left(found.key);
-        let other =
-            Other::new(id, label, found, slot, self.snapshot_interval, active.as_deref(), is_new);
+        let other = Other::new(id, label, found, slot, self.intervals, active.as_deref(), is_new);
         other.schedule(schedule);
         self.ids.insert(other.key, id);
         self.namespaces.insert(id, other);

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use tcpstat_tests::harness::Test;
 use tcpstat_tests::kernel_tests;
 use tcpstat_tests::netns::Namespace;
+use tcpstat_tests::resident::{Order, Resident};
 
 use crate::keyboard::tab_to;
 use crate::page::Page;
@@ -16,7 +17,8 @@ pub(crate) fn tests() -> Vec<Test> {
         the_worst_close_wait_is_first_and_the_table_can_be_sorted_and_filtered,
         names_of_scopes_are_shown_as_text,
         the_keyboard_sorts_scopes_and_shows_the_plot_of_one,
-        the_scopes_fit_a_phone
+        the_scopes_fit_a_phone,
+        the_page_shows_a_leak_in_another_namespace
     ]
 }
 
@@ -210,5 +212,24 @@ fn the_scopes_fit_a_phone(_: &Namespace) -> Result<()> {
     let scroller =
         "const it = document.querySelector('.scroller'); return it.scrollWidth > it.clientWidth";
     assert_eq!(page.browser.run(scroller)?, true, "the table scrolls by itself");
+    Ok(())
+}
+
+fn the_page_shows_a_leak_in_another_namespace(_: &Namespace) -> Result<()> {
+    let mut resident = Resident::in_new_namespace()?;
+    resident.order(&Order::Leak(7))?;
+    let page = Page::open(&["--netns=all"])?;
+    let inode = resident.inum()?;
+    page.browser.wait(
+        "the leak in the table",
+        &format!(
+            "document.dispatchEvent(new Event('visibilitychange'));
+             const input = document.querySelector('#scopes input');
+             input.value = '{inode}'; input.dispatchEvent(new Event('input'));
+             return document.querySelector('#scopes tbody .close_wait')?.textContent === '7'"
+        ),
+    )?;
+    let console = page.browser.console()?;
+    ensure!(console.is_empty(), "{console:?}");
     Ok(())
 }

@@ -22,6 +22,8 @@ pub(crate) fn tests() -> Vec<Test> {
         a_switch_accepts_every_word_for_yes_and_no,
         an_error_names_the_variable_that_the_value_came_from,
         variables_of_other_commands_are_ignored,
+        the_metrics_of_cadvisor_need_all_network_namespaces,
+        a_choice_of_namespaces_that_makes_no_sense_is_refused_with_a_remedy,
         no_error_and_no_help_shows_a_password,
         every_accepted_path_for_the_metrics_is_served,
         a_path_that_no_client_can_request_is_refused_with_a_remedy
@@ -164,6 +166,17 @@ fn a_switch_accepts_every_word_for_yes_and_no() -> Result<()> {
     for (flag, json) in [("--json", true), ("--json=yes", true), ("--json=off", false)] {
         let run = tcpstat(["show", &procfs, flag])?;
         assert_eq!(run.stdout.starts_with('{'), json, "{flag}: {run:?}");
+    }
+    Ok(())
+}
+
+fn the_metrics_of_cadvisor_need_all_network_namespaces() -> Result<()> {
+    let procfs = format!("--path.procfs={}", fixture("proc/debian-7.2")?.display());
+    let run = tcpstat(["serve", "--compat.cadvisor", &procfs])?;
+    assert_eq!(run.status, Some(1), "{run:?}");
+    assert_eq!(run.stderr.lines().count(), 1, "{run:?}");
+    for part in ["--compat.cadvisor", "--netns all", "TCPSTAT_COMPAT_CADVISOR"] {
+        assert!(run.stderr.contains(part), "{part}: {run:?}");
     }
     Ok(())
 }
@@ -327,6 +340,27 @@ fn a_path_that_no_client_can_request_is_refused_with_a_remedy() -> Result<()> {
         assert_eq!(run.status, Some(2), "{path:?}: {run:?}");
         let line = run.stderr.lines().next().context("no error")?;
         assert!(line.contains("--web.telemetry-path") && line.contains(remedy), "{path:?}: {line}");
+    }
+    Ok(())
+}
+
+fn a_choice_of_namespaces_that_makes_no_sense_is_refused_with_a_remedy() -> Result<()> {
+    let mount = "use the mount point";
+    for (args, status, parts) in [
+        (&["--netns=blue"][..], 2, ["'blue'", "--netns", "a path such as /run/netns/NAME"]),
+        (&["--netns=/none/blue"], 1, ["--netns /none/blue: ", "No such file", ""]),
+        (&["--netns=all", "--path.procfs=/proc/self"], 1, ["--netns all: ", "/proc/self", mount]),
+        (&["--netns=/x", "--path.procfs=/proc/self"], 1, ["--netns /x: ", "/proc/self", mount]),
+        (&["--scopes-max=0"], 2, ["'0'", "--scopes-max", "1..=4096"]),
+        (&["--scopes-max=4097"], 2, ["'4097'", "--scopes-max", "1..=4096"]),
+    ] {
+        let run = tcpstat([&["serve", "--web.listen-address=127.0.0.1:0"], args].concat())?;
+        assert_eq!(run.status, Some(status), "{args:?}: {run:?}");
+        let line = run.stderr.lines().last().filter(|_| status == 1);
+        let line = line.or_else(|| run.stderr.lines().next()).unwrap_or_default();
+        for part in parts {
+            ensure!(line.contains(part), "{args:?}: {part}: {run:?}");
+        }
     }
     Ok(())
 }

@@ -23,7 +23,9 @@ pub(crate) fn tests() -> Vec<Test> {
         node_exporters_metric_is_exported_byte_for_byte,
         without_a_tracer_there_are_no_transitions,
         limits_are_exported_if_they_can_be_read,
-        a_broken_sockstat_removes_only_its_own_metrics
+        a_broken_sockstat_removes_only_its_own_metrics,
+        a_scrape_gets_the_groups_it_asks_for,
+        a_filter_that_makes_no_sense_is_refused_in_one_line
     ]
 }
 
@@ -116,6 +118,53 @@ fn a_broken_sockstat_removes_only_its_own_metrics() -> Result<()> {
         let scrape = anywhere(case)?.start()?.scrape()?;
         assert!(scrape.family("tcpstat_sockstat_sockets").is_empty(), "{case}");
         assert_eq!(scrape.connections()?.len(), 22, "{case}");
+    }
+    Ok(())
+}
+
+fn a_scrape_gets_the_groups_it_asks_for() -> Result<()> {
+    let mut exporter = anywhere(CASE)?.start()?;
+    let families = |body: &str| -> Vec<String> {
+        let types = body.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+        types.filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
+    };
+    let all = families(&exporter.get("/metrics")?.body);
+    for query in
+        ["collect[]=connections&collect[]=tracer", "collect%5B%5D=tracer&collect[]=connections"]
+    {
+        let some = families(&exporter.get(&format!("/metrics?{query}"))?.body);
+        let expected = ["tcpstat_connections", "tcpstat_tracer_up", "tcpstat_tracer_info"];
+        assert_eq!(some, expected, "{query}");
+    }
+    let others = families(&exporter.get("/metrics?exclude[]=connections&exclude[]=process")?.body);
+    let expected =
+        all.iter().filter(|name| *name != "tcpstat_connections" && !name.starts_with("process_"));
+    assert_eq!(others.iter().collect::<Vec<_>>(), expected.collect::<Vec<_>>());
+    // Groups that are off are empty, so that all hosts can have one scrape configuration.
+    assert_eq!(exporter.get("/metrics?collect[]=netns&collect[]=cadvisor")?.body, "");
+    let openmetrics = exporter.scraper().get_as("/metrics?collect[]=build", OPENMETRICS)?.body;
+    assert_eq!(families(&openmetrics), ["tcpstat_build_info"]);
+    assert!(openmetrics.ends_with("\n# EOF\n"), "{openmetrics}");
+    // As in node_exporter, other parameters do nothing.
+    assert_eq!(families(&exporter.get("/metrics?collect=none&x")?.body), all);
+    Ok(())
+}
+
+fn a_filter_that_makes_no_sense_is_refused_in_one_line() -> Result<()> {
+    let mut exporter = anywhere(CASE)?.start()?;
+    for (query, reason) in [
+        ("collect[]=connections&exclude[]=process", "cannot be combined"),
+        (
+            "collect[]=netstat",
+            "collect[]=netstat: there is no such group; the groups are connections, ",
+        ),
+        ("exclude[]=", "exclude[]=: there is no such group; the groups are connections, "),
+        (&"x".repeat(4096), "the query has 4096 bytes"),
+    ] {
+        let response = exporter.get(&format!("/metrics?{query}"))?;
+        assert_eq!(response.status, 400, "{query}");
+        assert_eq!(response.body.lines().count(), 1, "{}", response.body);
+        assert!(response.body.contains(reason), "{}", response.body);
     }
     Ok(())
 }

@@ -22,8 +22,6 @@ pub(crate) fn tests() -> Vec<Test> {
         top_limits_its_memory_for_endless_comments,
         top_limits_its_memory_for_endless_events,
         top_limits_its_memory_for_an_endless_history,
-        top_limits_its_memory_for_endless_scopes,
-        top_shows_the_scopes_of_an_exporter_and_escapes_their_names,
         top_gives_up_a_stream_without_events,
         top_escapes_all_text_of_a_server,
         top_continues_after_impossibly_large_numbers,
@@ -34,12 +32,9 @@ pub(crate) fn tests() -> Vec<Test> {
 }
 
 /// Limit of the resident memory of `top`, in KiB; it needs some 12 MB.
-const MAX_MEMORY: u64 = 48 << 10;
+pub(crate) const MAX_MEMORY: u64 = 48 << 10;
 
-const JSON: &str = "application/json";
-
-/// What `top` requests while it shows scopes.
-const SCOPES: &str = "/api/v1/scopes?history=false";
+pub(crate) const JSON: &str = "application/json";
 
 const STREAM: &str = "text/event-stream";
 
@@ -57,21 +52,21 @@ fn usual(path: &str, answer: &mut Answer) -> Option<io::Result<()>> {
     }
 }
 
-fn stream_of(path: &str, answer: &mut Answer, text: &str) -> io::Result<()> {
+pub(crate) fn stream_of(path: &str, answer: &mut Answer, text: &str) -> io::Result<()> {
     usual(path, answer).unwrap_or_else(|| {
         answer.begin(STREAM)?;
         answer.repeat(text)
     })
 }
 
-fn top(url: &str) -> Result<Terminal> {
+pub(crate) fn top(url: &str) -> Result<Terminal> {
     let binary = path_from("TCPSTAT_BIN")?;
     let script = format!("exec {} top --connect {url} --interval 200ms", binary.display());
     Terminal::open(&script, (100, 24))
 }
 
 /// The peak memory of the program in the terminal, in KiB.
-fn peak_memory(terminal: &Terminal) -> Result<u64> {
+pub(crate) fn peak_memory(terminal: &Terminal) -> Result<u64> {
     let path = format!("/proc/{}/status", terminal.shell()?);
     let status = fs::read_to_string(&path).context(path)?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
@@ -144,70 +139,6 @@ fn top_limits_its_memory_for_an_endless_history(_: &Namespace) -> Result<()> {
     terminal.await_screen("error", |screen| screen.contains("larger than request limit"))?;
     let peak = peak_memory(&terminal)?;
     assert!(peak < MAX_MEMORY, "{peak} KiB");
-    Ok(())
-}
-
-/// A scope that takes few bytes.
-const SCOPE: &str = r#"{"name":"a","connections":{},"total":1},"#;
-
-/// Both an answer that never ends, and a valid one of almost the maximum size.
-fn top_limits_its_memory_for_endless_scopes(_: &Namespace) -> Result<()> {
-    let endless = Hostile::start(|path, answer| match path {
-        SCOPES => {
-            answer.begin(JSON)?;
-            answer.send(r#"{"kinds":[{"kind":"netns","scopes":["#)?;
-            answer.repeat(SCOPE.repeat(1_000))
-        }
-        path => stream_of(path, answer, ":\n"),
-    })?;
-    let large = Hostile::start(|path, answer| match path {
-        SCOPES => {
-            let scopes = SCOPE.repeat((2 << 20) / SCOPE.len() - 10);
-            let scopes = scopes.trim_end_matches(',');
-            let json = format!(r#"{{"kinds":[{{"kind":"netns","scopes":[{scopes}]}}]}}"#);
-            answer.whole("200 OK", JSON, &json)
-        }
-        path => stream_of(path, answer, ":\n"),
-    })?;
-    for (server, text) in [(endless, "larger than request limit"), (large, "NETNS")] {
-        let terminal = top(&server.url())?;
-        terminal.await_screen("its start", |screen| screen.contains("42"))?;
-        terminal.press("v")?;
-        terminal.await_screen(text, |screen| screen.contains(text))?;
-        let peak = peak_memory(&terminal)?;
-        assert!(peak < MAX_MEMORY, "{text}: {peak} KiB");
-        terminal.press("v")?;
-        terminal.await_screen("the states", |screen| screen.contains("syn_sent "))?;
-    }
-    Ok(())
-}
-
-fn top_shows_the_scopes_of_an_exporter_and_escapes_their_names(_: &Namespace) -> Result<()> {
-    let exporter = Hostile::start(|path, answer| match path {
-        SCOPES => {
-            let name = r"\u001b]0;x\u0007web";
-            let scope =
-                format!(r#"{{"name":"{name}","connections":{{"close_wait":1200}},"total":1234}}"#);
-            let json = format!(r#"{{"kinds":[{{"kind":"netns","scopes":[{scope}]}}]}}"#);
-            answer.whole("200 OK", JSON, &json)
-        }
-        path => stream_of(path, answer, ":\n"),
-    })?;
-    let terminal = top(&exporter.url())?;
-    terminal.await_screen("its start", |screen| screen.contains("42"))?;
-    terminal.press("v")?;
-    let screen = terminal.await_screen("the scope", |screen| screen.contains("1,200"))?;
-    assert!(screen.contains(r"\u{1b}]0;x\u{7}web") && screen.contains("1,234"), "{screen}");
-    drop(terminal);
-
-    let without_scopes = Hostile::start(|path, answer| match path {
-        SCOPES => answer.whole("404 Not Found", "text/plain", "not found\n"),
-        path => stream_of(path, answer, ":\n"),
-    })?;
-    let terminal = top(&without_scopes.url())?;
-    terminal.await_screen("its start", |screen| screen.contains("42"))?;
-    terminal.press("v")?;
-    terminal.await_screen("the reason", |screen| screen.contains("the exporter has no"))?;
     Ok(())
 }
 

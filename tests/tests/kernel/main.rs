@@ -18,6 +18,7 @@ mod peers;
 mod privileges;
 mod processors;
 mod remedies;
+mod remote_scopes;
 mod roots;
 mod snapshots;
 mod states;
@@ -62,7 +63,9 @@ fn surrounding_tests() -> Vec<Test> {
     let mut tests = addresses::tests();
     tests.extend(fallback::tests());
     tests.extend(hostile_exporter::tests());
+    tests.extend(namespaces::surrounding_tests());
     tests.extend(remedies::tests());
+    tests.extend(remote_scopes::tests());
     tests.extend(roots::tests());
     tests.extend(verdicts::tests());
     tests

@@ -1,11 +1,15 @@
 //! The exporter counts TCP sockets of its own namespace, or of the one at a path, and nothing else.
 
-use anyhow::{Result, ensure};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
 use tcpstat_tests::agreement::{assert_agreement, await_agreement};
+use tcpstat_tests::binary::{output, path_from, tcpstat};
 use tcpstat_tests::exporter::{Exporter, Options};
 use tcpstat_tests::harness::{Test, kernel_test};
 use tcpstat_tests::kernel_tests;
 use tcpstat_tests::loopback::{Churn, Pairs, mptcp_pair};
+use tcpstat_tests::mounts::PrivateMounts;
 use tcpstat_tests::netns::{Namespace, elsewhere};
 use tcpstat_tests::tcp::{Family, State};
 
@@ -31,9 +35,19 @@ pub(crate) fn tests() -> Vec<Test> {
     tests.extend(kernel_tests![
         two_exporters_at_once_are_both_right,
         the_namespace_at_a_path_is_listed_without_a_tracer,
-        entering_a_namespace_without_the_capability_is_refused_with_the_remedy
+        check_reports_each_kind_of_scopes
     ]);
     tests
+}
+
+/// Those that do not depend on the kernel.
+pub(crate) fn surrounding_tests() -> Vec<Test> {
+    kernel_tests![
+        check_reports_what_the_kinds_of_scopes_lack,
+        check_reports_namespaces_that_procfs_hides,
+        check_reports_that_it_is_in_a_pid_namespace_of_its_own,
+        entering_a_namespace_without_the_capability_is_refused_with_the_remedy
+    ]
 }
 
 fn another_namespace(tracer: &str) -> Result<()> {
@@ -130,5 +144,78 @@ fn entering_a_namespace_without_the_capability_is_refused_with_the_remedy(
                 Operation not permitted (os error 1): grant CAP_SYS_ADMIN";
     ensure!(run.status == Some(1) && run.stderr.starts_with(line), "{run:?}");
     assert_eq!(run.stderr.lines().count(), 1, "{run:?}");
+    Ok(())
+}
+
+/// The lines of a report about a subject.
+fn about<'a>(report: &'a str, subject: &str) -> Result<Vec<&'a str>> {
+    let mut lines = report.lines().skip_while(|line| !line.starts_with(subject));
+    let first = lines.next().with_context(|| format!("nothing about {subject}: {report}"))?;
+    let more = lines.take_while(|line| line.starts_with(' '));
+    Ok(std::iter::once(first).chain(more).collect())
+}
+
+fn check_reports_each_kind_of_scopes(_: &Namespace) -> Result<()> {
+    let (_elsewhere, mut process) = process_elsewhere()?;
+    let report = tcpstat(["check"])?.stdout;
+    let netns = about(&report, "netns ")?;
+    let found = netns[0].split_whitespace().nth(1).context("no number")?.parse::<u64>()?;
+    // That of the process, and that of this machine.
+    ensure!(found >= 2 && netns[0].ends_with("others found by iter/task"), "{report}");
+    let counted = |line: &&str| {
+        line.ends_with(" counts them, by cookie") || line.ends_with(" counts them, by inode number")
+    };
+    ensure!(netns.iter().any(counted), "{report}");
+    assert_eq!(about(&report, "cgroup ")?.len(), 1, "{report}");
+    ensure!(about(&report, "port ")?[0].contains(" works: "), "{report}");
+    process.kill()?;
+    process.wait()?;
+    Ok(())
+}
+
+fn check_reports_what_the_kinds_of_scopes_lack(_: &Namespace) -> Result<()> {
+    let report = ReachableBinary::copy()?.run(&["check"])?.stdout;
+    let netns = about(&report, "netns ")?;
+    ensure!(netns[0].ends_with("others found in the files of processes"), "{report}");
+    for words in ["iter/task refused: ", "grant CAP_BPF and CAP_PERFMON", "snapshots only"] {
+        ensure!(netns.iter().any(|line| line.contains(words)), "{words}: {report}");
+    }
+    ensure!(about(&report, "port ")?[0].ends_with("does not work without a tracer"), "{report}");
+    Ok(())
+}
+
+fn check_reports_namespaces_that_procfs_hides(_: &Namespace) -> Result<()> {
+    let (_elsewhere, mut process) = process_elsewhere()?;
+    PrivateMounts::enter()?.proc("hidepid=2")?;
+    let binary = ReachableBinary::copy()?;
+    // CAP_PERFMON and CAP_BPF by number: an older setpriv does not know their names.
+    for (capabilities, how) in
+        [("-all", "in the files of processes"), ("-all,+cap_38,+cap_39", "by iter/task")]
+    {
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+            .arg(format!("--inh-caps={capabilities}"))
+            .arg(format!("--ambient-caps={capabilities}"))
+            .arg("--");
+        let report = output(command.arg(&binary.path).arg("check"))?.stdout;
+        let netns = about(&report, "netns ")?;
+        ensure!(netns[0].ends_with(&format!(" 0 others found {how}")), "{report}");
+        let hidden = netns.iter().find(|line| line.contains("namespaces or processes hidden"));
+        let number = hidden.and_then(|line| line.split_whitespace().next()).unwrap_or_default();
+        ensure!(number.parse::<u64>()? >= 1, "{report}");
+    }
+    process.kill()?;
+    process.wait()?;
+    Ok(())
+}
+
+fn check_reports_that_it_is_in_a_pid_namespace_of_its_own(_: &Namespace) -> Result<()> {
+    let mut command = Command::new("unshare");
+    command.args(["--pid", "--fork", "--mount-proc"]).arg(path_from("TCPSTAT_BIN")?).arg("check");
+    let report = output(&mut command)?.stdout;
+    let netns = about(&report, "netns ")?;
+    ensure!(netns[0].ends_with(" 0 others found by iter/task"), "{report}");
+    ensure!(netns.iter().any(|line| line.contains("hostPID: true, --pid host")), "{report}");
     Ok(())
 }

@@ -127,7 +127,8 @@ fn the_daemonset_has_two_capabilities_and_a_read_only_root() -> Result<()> {
     let daemonset = manifest("base/daemonset.yaml")?;
     let pod = &daemonset["spec"]["template"]["spec"];
     assert_eq!(pod["hostNetwork"], true);
-    assert_eq!(pod["hostPID"], Value::Null);
+    assert_eq!(pod["hostPID"], true);
+    assert_eq!(pod["containers"][0]["args"], json!(["serve", "--netns", "all"]));
     assert_eq!(pod["containers"].as_array().map(Vec::len), Some(1));
     let context = &pod["containers"][0]["securityContext"];
     let capabilities = json!({"drop": ["ALL"], "add": ["BPF", "PERFMON"]});
@@ -138,6 +139,9 @@ fn the_daemonset_has_two_capabilities_and_a_read_only_root() -> Result<()> {
     for mount in pod["containers"][0]["volumeMounts"].as_array().context("no mounts")? {
         assert_eq!(mount["readOnly"], true, "{mount}");
     }
+    let volumes = pod["volumes"].as_array().context("no volumes")?;
+    let paths: Vec<_> = volumes.iter().map(|volume| &volume["hostPath"]["path"]).collect();
+    assert_eq!(paths, ["/sys/kernel/tracing", "/var/log/pods"]);
     Ok(())
 }
 

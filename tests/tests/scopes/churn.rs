@@ -14,7 +14,7 @@ use tcpstat_tests::memory::resident_bytes;
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::resident::{Order, Resident};
 use tcpstat_tests::scopes::{
-    all_namespaces, await_right, counts_of, gauges, infos, inode, live_namespaces,
+    all_namespaces, await_right, await_search, counts_of, gauges, infos, inode, live_namespaces,
 };
 
 use crate::is_guest;
@@ -102,9 +102,9 @@ fn await_all_exported(exporter: &mut Exporter, inodes: &BTreeSet<u64>) -> Result
 /// Waits until the exported namespaces are those that have a process, each once and right.
 fn await_only_live(exporter: &mut Exporter) -> Result<()> {
     let only_live = wait_until("export of live namespaces alone", DEADLINE, || {
-        let before = live_namespaces()?;
+        let _newest = await_search(exporter)?;
         let scrape = exporter.scrape()?;
-        let wrong = wrong_in(&scrape, &before)?;
+        let wrong = wrong_in(&scrape, &live_namespaces()?)?;
         Ok(if wrong.is_empty() { Progress::Done(()) } else { Progress::NotYet(wrong.join("; ")) })
     });
     only_live.with_context(|| exporter.log())
@@ -118,8 +118,9 @@ fn wrong_in(scrape: &Scrape, live: &BTreeMap<u64, u32>) -> Result<Vec<String>> {
         match live.get(&inum).filter(|_| missing.remove(&inum)) {
             None => wrong.push(format!("{name} ({inum}) is not there")),
             Some(pid) => {
-                let (exported, shown) = (gauges(scrape, &name)?, counts_of(*pid)?);
-                if exported.as_ref() != Some(&shown) {
+                // The process may have ended.
+                let (exported, shown) = (gauges(scrape, &name)?, counts_of(*pid).ok());
+                if exported.is_none() || exported != shown {
                     wrong.push(format!("{name}: {exported:?}, in /proc {shown:?}"));
                 }
             }

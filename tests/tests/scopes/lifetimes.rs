@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
+use tcpstat_tests::deadline::{DEADLINE, Progress, poll, wait_until};
 use tcpstat_tests::end_marks::EndMarks;
 use tcpstat_tests::exporter::{Exporter, FREQUENT_SNAPSHOTS};
 use tcpstat_tests::harness::Test;
@@ -13,7 +14,7 @@ use tcpstat_tests::loopback::Pairs;
 use tcpstat_tests::netns::{Namespace, ip, within};
 use tcpstat_tests::resident::{Order, Resident};
 use tcpstat_tests::scopes::{
-    Counts, HOST, all_namespaces, await_gone, await_right, gauges, infos_of, transitions,
+    Counts, all_namespaces, await_gone, await_right, await_search, gauges, infos_of, transitions,
 };
 use tcpstat_tests::tcp::{Family, State};
 
@@ -33,6 +34,7 @@ fn orphans_are_counted_after_the_last_process_of_their_namespace(
     namespace: &Namespace,
 ) -> Result<()> {
     let mut exporter = all_namespaces(&FREQUENT_SNAPSHOTS).start()?;
+    let beside = Resident::in_new_namespace()?;
     let mut resident = Resident::in_new_namespace()?;
     resident.order(&Order::Orphan)?;
     let (name, with_orphan) = await_right(&mut exporter, resident.pid())?;
@@ -41,9 +43,8 @@ fn orphans_are_counted_after_the_last_process_of_their_namespace(
     let marks = EndMarks::place(namespace, std::slice::from_ref(&resident))?;
     let file = File::open(resident.namespace_file())?;
     resident.end()?;
-    await_find(&mut exporter)?;
-    await_snapshots(&mut exporter, HOST)?;
-    assert_eq!(gauges(&exporter.scrape()?, &name)?, Some(with_orphan));
+    let _newest = await_search(&mut exporter)?;
+    await_snapshot(&mut exporter, beside.pid(), (&name, &with_orphan))?;
 
     // A reset answers its next retransmission.
     within(&file, || ip(&["link set lo up"]))?;
@@ -56,6 +57,7 @@ fn a_socket_that_is_held_from_outside_its_namespace_is_counted_until_it_ends(
     namespace: &Namespace,
 ) -> Result<()> {
     let mut exporter = all_namespaces(&FREQUENT_SNAPSHOTS).start()?;
+    let beside = Resident::in_new_namespace()?;
     let resident = Resident::in_new_namespace()?;
     let file = File::open(resident.namespace_file())?;
     let pairs = within(&file, || Pairs::connect(3, Family::Ipv6))?;
@@ -63,9 +65,8 @@ fn a_socket_that_is_held_from_outside_its_namespace_is_counted_until_it_ends(
     let marks = EndMarks::place(namespace, std::slice::from_ref(&resident))?;
     drop(file);
     resident.end()?;
-    await_find(&mut exporter)?;
-    await_snapshots(&mut exporter, HOST)?;
-    assert_eq!(gauges(&exporter.scrape()?, &name)?, Some(held));
+    let _newest = await_search(&mut exporter)?;
+    await_snapshot(&mut exporter, beside.pid(), (&name, &held))?;
     assert_eq!(marks.left()?, 1);
     // It still counts each transition.
     let [(client, _), ..] = pairs.streams() else { bail!("no pairs") };
@@ -88,11 +89,11 @@ fn a_process_that_leaves_its_namespace_takes_no_numbers_with_it(_: &Namespace) -
     let in_left = File::open(left.namespace_file())?;
     left.order(&Order::Enter(entered.namespace_file()))?;
 
-    await_find(&mut exporter)?;
-    await_snapshots(&mut exporter, &entered_name)?;
-    let scrape = exporter.scrape()?;
-    assert_eq!(gauges(&scrape, &left_name)?, Some(left_gauges));
-    assert_eq!(gauges(&scrape, &entered_name)?, Some(entered_gauges));
+    // First without a search, which would choose another process or none.
+    await_snapshot(&mut exporter, entered.pid(), (&left_name, &left_gauges))?;
+    let _newest = await_search(&mut exporter)?;
+    await_snapshot(&mut exporter, entered.pid(), (&left_name, &left_gauges))?;
+    assert_eq!(gauges(&exporter.scrape()?, &entered_name)?, Some(entered_gauges));
     // What it makes now is of the namespace that it has entered.
     left.order(&Order::Connect(4))?;
     let (name, _) = await_right(&mut exporter, left.pid())?;
@@ -147,28 +148,25 @@ fn await_gauge(exporter: &mut Exporter, name: &str, state: State, wanted: u64) -
     })
 }
 
-/// Waits until the exporter has seen all processes once more: it has found a namespace that is newer than
-/// whatever has changed.
-pub(crate) fn await_find(exporter: &mut Exporter) -> Result<()> {
-    let mut newest = Resident::in_new_namespace()?;
-    newest.order(&Order::Connect(1))?;
-    await_right(exporter, newest.pid())?;
-    Ok(())
-}
-
-/// Waits for two more snapshots of that namespace. Others, which are due as often, have had their turns, too.
-pub(crate) fn await_snapshots(exporter: &mut Exporter, name: &str) -> Result<()> {
+/// Waits for one more snapshot of the namespace of that process. Others, which are due as often, have had their
+/// turns, too. Meanwhile every scrape must have the same gauges of the namespace `steady`.
+pub(crate) fn await_snapshot(
+    exporter: &mut Exporter,
+    pid: u32,
+    (steady, expected): (&str, &Counts),
+) -> Result<()> {
+    let (name, _) = await_right(exporter, pid)?;
     let ended = |exporter: &mut Exporter| {
-        let labels = [("netns", name)];
-        exporter.scrape()?.value("tcpstat_netns_snapshot_timestamp_seconds", &labels)
+        let scrape = exporter.scrape()?;
+        let found = gauges(&scrape, steady)?;
+        ensure!(found.as_ref() == Some(expected), "{steady}: {expected:?}, then {found:?}");
+        scrape.value("tcpstat_netns_snapshot_timestamp_seconds", &[("netns", &name)])
     };
-    for _ in 0..2 {
-        let before = ended(exporter)?;
-        wait_until("snapshot of a namespace", DEADLINE, || {
-            let now = ended(exporter)?;
-            let is_later = now > before;
-            Ok(if is_later { Progress::Done(()) } else { Progress::NotYet(now.to_string()) })
-        })?;
-    }
-    Ok(())
+    let before = ended(exporter)?;
+    // All namespaces but the own one share a part of the time.
+    poll("snapshot of a namespace", 3 * DEADLINE, Duration::from_millis(20), || {
+        let now = ended(exporter)?;
+        let is_later = now > before;
+        Ok(if is_later { Progress::Done(()) } else { Progress::NotYet(now.to_string()) })
+    })
 }

@@ -71,14 +71,14 @@ fn program(scrape: &Scrape) -> Result<String> {
     program.cloned().context("no program")
 }
 
-/// Every third connection is lost at its birth, in each of two namespaces.
+/// Half of the connections are lost at their birth, in each of two namespaces.
 fn losses_in_other_namespaces_are_noticed_and_corrected(_: &Namespace) -> Result<()> {
     let mut exporter = all_namespaces(&["--snapshot-interval=1h"])
         .binary(path_from(LOSING_BINARY_VARIABLE)?)
-        .env("TCPSTAT_LOSE", "close:syn_sent:3")
+        .env("TCPSTAT_LOSE", "close:syn_sent:2")
         .start()?;
     let mut residents = [Resident::in_new_namespace()?, Resident::in_new_namespace()?];
-    for (resident, pairs) in residents.iter_mut().zip([10, 20]) {
+    for (resident, pairs) in residents.iter_mut().zip([40, 60]) {
         resident.order(&Order::Connect(pairs))?;
         let (name, _) =
             await_right(&mut exporter, resident.pid()).with_context(|| exporter.log())?;

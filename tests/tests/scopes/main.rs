@@ -5,6 +5,7 @@
 #![expect(clippy::float_cmp, reason = "the values compared are whole numbers")]
 
 mod bounds;
+mod cadvisor;
 mod churn;
 mod containers;
 mod first;
@@ -15,6 +16,7 @@ mod names;
 mod privileges;
 mod process_ids;
 mod states;
+mod terminal;
 
 use std::env;
 use std::process::ExitCode;
@@ -35,9 +37,11 @@ fn main() -> ExitCode {
     tests.extend(process_ids::tests());
     if !is_guest() {
         // What these test does not depend on the kernel, and a guest has no runc.
+        tests.extend(cadvisor::tests());
         tests.extend(containers::tests());
         tests.extend(http::tests());
         tests.extend(names::tests());
+        tests.extend(terminal::tests());
     }
     run_in_turn(tests)
 }

@@ -1,6 +1,9 @@
 //! The names of namespaces that belong to no container.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::process;
 
 use anyhow::{Context, Result, ensure};
 use tcpstat_tests::cgroups;
@@ -11,12 +14,15 @@ use tcpstat_tests::mounts::PrivateMounts;
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::proc_view;
 use tcpstat_tests::resident::{Order, Resident};
-use tcpstat_tests::scopes::{HOST, all_namespaces, await_info, await_right, infos};
+use tcpstat_tests::scopes::{
+    HOST, all_namespaces, await_info, await_right, await_search, counts, infos, live_namespaces,
+};
 use tcpstat_tests::tcp::{Family, State};
 
 pub(crate) fn tests() -> Vec<Test> {
     kernel_tests![
-        the_own_namespace_is_host,
+        the_namespace_of_process_1_is_host,
+        the_own_namespace_is_one_of_all,
         a_namespace_of_ip_netns_has_its_name,
         a_namespace_that_nothing_names_has_its_inode,
         a_namespace_that_is_named_later_gets_the_name,
@@ -29,13 +35,32 @@ fn exporter() -> Result<Exporter> {
     all_namespaces(&["--snapshot-interval=1h"]).start()
 }
 
-fn the_own_namespace_is_host(namespace: &Namespace) -> Result<()> {
+fn the_namespace_of_process_1_is_host(namespace: &Namespace) -> Result<()> {
     let mut exporter = exporter()?;
-    let labels = await_info(&mut exporter, namespace.inum(), |_| true)?;
+    let inum = inum_of_process_1()?;
+    let labels = await_info(&mut exporter, inum, |_| true)?;
     ensure!(labels["netns"] == HOST && labels["kind"] == HOST, "{labels:?}");
-    let (name, gauges) = await_right(&mut exporter, std::process::id())?;
+    ensure!(labels["cgroup"].is_empty() && labels["container"].is_empty(), "{labels:?}");
+    // That of the exporter is another one here.
+    let labels = await_info(&mut exporter, namespace.inum(), |_| true)?;
+    ensure!(labels["netns"] != HOST && labels["kind"] != HOST, "{labels:?}");
+    Ok(())
+}
+
+/// Some machines do not let root read `/proc/1/ns/net`: the number of a process with the same `net/tcp`.
+fn inum_of_process_1() -> Result<u64> {
+    let table = |pid: u32| Some(fs::metadata(format!("/proc/{pid}/net/tcp")).ok()?.ino());
+    let live = live_namespaces()?;
+    let same = live.into_iter().find(|(_, pid)| table(*pid) == table(1));
+    Ok(same.context("no process in the namespace of process 1")?.0)
+}
+
+fn the_own_namespace_is_one_of_all(_: &Namespace) -> Result<()> {
+    let mut exporter = exporter()?;
+    let (_, gauges) = await_right(&mut exporter, process::id())?;
     // The exporter's listener, and both ends of the scrape.
-    assert_eq!((name.as_str(), gauges[&State::Listen], gauges[&State::Established]), (HOST, 1, 2));
+    assert_eq!((gauges[&State::Listen], gauges[&State::Established]), (1, 2));
+    assert_eq!(gauges, counts(&exporter.scrape()?.connections()?));
     Ok(())
 }
 
@@ -55,6 +80,7 @@ fn a_namespace_of_ip_netns_has_its_name(namespace: &Namespace) -> Result<()> {
         let mut resident = Resident::start()?;
         resident.order(&Order::Enter(path))?;
         cgroups::move_to_root(resident.pid())?;
+        let _newest = await_search(&mut exporter)?;
         let labels = await_info(&mut exporter, resident.inum()?, |labels| labels["netns"] == name)?;
         ensure!(labels["kind"] == "named" && labels["container"].is_empty(), "{labels:?}");
     }
@@ -80,6 +106,7 @@ fn a_namespace_that_is_named_later_gets_the_name(namespace: &Namespace) -> Resul
     let mut exporter = exporter()?;
     let inode = await_info(&mut exporter, resident.inum()?, |_| true)?["netns"].clone();
     namespace.ip(&[&format!("netns attach late {}", resident.pid())])?;
+    let _newest = await_search(&mut exporter)?;
     let labels = await_info(&mut exporter, resident.inum()?, |labels| labels["netns"] == "late")?;
     ensure!(labels["kind"] == "named", "{labels:?}");
     let (_, gauges) = await_right(&mut exporter, resident.pid())?;

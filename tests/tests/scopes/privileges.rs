@@ -5,15 +5,16 @@ use std::os::unix::fs::PermissionsExt;
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
+use tcpstat_tests::agreement::await_agreement;
 use tcpstat_tests::binary::path_from;
+use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
 use tcpstat_tests::exporter::{Exporter, FREQUENT_SNAPSHOTS, Options};
 use tcpstat_tests::harness::Test;
 use tcpstat_tests::kernel_tests;
 use tcpstat_tests::mounts::PrivateMounts;
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::resident::{Order, Resident};
-use tcpstat_tests::scopes::{all_namespaces, await_right, transitions};
-use tcpstat_tests::tcp::State;
+use tcpstat_tests::scopes::{all_namespaces, await_one_with, await_right, counts_of, transitions};
 use tempfile::TempDir;
 
 pub(crate) fn tests() -> Vec<Test> {
@@ -85,22 +86,27 @@ fn with_the_tracer_off_snapshots_of_other_namespaces_are_served(_: &Namespace) -
     Ok(())
 }
 
-/// Two namespaces, told apart and followed, without a tracer.
+/// Two namespaces that differ and change, without a tracer. They may have no inode number: to read it takes
+/// privileges.
 fn assert_served(exporter: &mut Exporter) -> Result<()> {
     assert_eq!(exporter.scrape()?.value("tcpstat_tracer_up", &[])?, 0.0);
     let mut residents = [Resident::in_new_namespace()?, Resident::in_new_namespace()?];
-    for (number, resident) in residents.iter_mut().enumerate() {
-        resident.order(&Order::Connect(2 + number))?;
-        let (name, _) = await_right(exporter, resident.pid()).with_context(|| exporter.log())?;
+    let mut names = Vec::new();
+    for (resident, pairs) in residents.iter_mut().zip([31, 37]) {
+        resident.order(&Order::Connect(pairs))?;
+        let shown = counts_of(resident.pid())?;
+        let name = await_one_with(exporter, &shown).with_context(|| exporter.log())?;
         ensure!(
             transitions(&exporter.scrape()?, &name)?.is_empty(),
             "transitions without a tracer"
         );
-        resident.order(&Order::Leak(3))?;
+        names.push(name);
+        resident.order(&Order::Connect(2))?;
     }
-    for resident in &residents {
-        let (_, gauges) = await_right(exporter, resident.pid()).with_context(|| exporter.log())?;
-        assert_eq!(gauges[&State::CloseWait], 3);
+    for (resident, before) in residents.iter().zip(names) {
+        let shown = counts_of(resident.pid())?;
+        let name = await_one_with(exporter, &shown).with_context(|| exporter.log())?;
+        assert_eq!(name, before);
     }
     Ok(())
 }
@@ -113,7 +119,13 @@ fn namespaces_that_an_unprivileged_user_may_not_read_are_hidden(_: &Namespace) -
     mounts.proc("hidepid=1")?;
     let (_folder, options) = reachable_binary()?;
     let mut exporter = options.unprivileged().args(FREQUENT_SNAPSHOTS).start()?;
-    ensure!(hidden(&mut exporter)? >= 1.0, "{}", exporter.log());
+    let found = wait_until("hidden namespace", DEADLINE, || {
+        let some = hidden(&mut exporter)? >= 1.0;
+        Ok(if some { Progress::Done(()) } else { Progress::NotYet("none is hidden".to_owned()) })
+    });
+    found.with_context(|| exporter.log())?;
+    // What it may read is served.
+    await_agreement(&mut exporter)?;
     Ok(())
 }
 

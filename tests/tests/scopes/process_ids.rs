@@ -11,11 +11,11 @@ use tcpstat_tests::kernel_tests;
 use tcpstat_tests::loopback::Pairs;
 use tcpstat_tests::netns::{Namespace, within};
 use tcpstat_tests::resident::{Order, Resident};
-use tcpstat_tests::scopes::{HOST, all_namespaces, await_gone, await_right, gauges};
+use tcpstat_tests::scopes::{all_namespaces, await_gone, await_right, await_search};
 use tcpstat_tests::tcp::{Family, State};
 
 use crate::is_guest;
-use crate::lifetimes::{await_find, await_snapshots};
+use crate::lifetimes::await_snapshot;
 
 /// The id that the kernel gave last, in the PID namespace of the writer.
 const LAST_PID: &str = "/proc/sys/kernel/ns_last_pid";
@@ -61,9 +61,9 @@ fn used_again(args: &[&str], with_tracer: bool) -> Result<()> {
     ensure!(second_gauges[&State::Established] == 10, "{second_gauges:?}");
     ensure!(first_name != second_name, "two namespaces are one: {first_name}");
     if with_tracer {
-        await_find(&mut exporter)?;
-        await_snapshots(&mut exporter, HOST)?;
-        assert_eq!(gauges(&exporter.scrape()?, &first_name)?, Some(first_gauges));
+        await_snapshot(&mut exporter, second.pid(), (&first_name, &first_gauges))?;
+        let newest = await_search(&mut exporter)?;
+        await_snapshot(&mut exporter, newest.pid(), (&first_name, &first_gauges))?;
         drop(held);
     }
     await_gone(&mut exporter, &first_name).with_context(|| exporter.log())

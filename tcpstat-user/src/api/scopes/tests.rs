@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    states::{Family, State},
+    states::{Family, PerState, State},
     tracker::{NetnsDetails, ScopeKind},
 };
 

@@ -43,7 +43,7 @@ impl Report {
                 if hidden > 0 {
                     self.add(
                         "",
-                        &format!("{hidden} hidden: this procfs does not show their processes"),
+                        &format!("{hidden} namespaces or processes hidden: this procfs does not show all processes"),
                     );
                 }
             }
@@ -86,11 +86,9 @@ fn slots(procfs: &Procfs, program: Option<Program>, privileges: &Privileges) -> 
 }
 
 fn cgroup(program: Option<Program>) -> String {
-    match Procfs::in_cgroup_v2() {
+    match Procfs::has_cgroup_v2() {
         Err(error) => format!("unknown: {error}"),
-        Ok(false) => {
-            "does not work: sockets have no cgroup, because cgroup v2 is not mounted".into()
-        }
+        Ok(false) => "does not work: there is no cgroup v2 at /sys/fs/cgroup, only v1".into(),
         Ok(true) if program.is_none() => "does not work without a tracer".into(),
         Ok(true) => "works: cgroup v2 is mounted".into(),
     }

@@ -122,3 +122,16 @@ fn a_name_is_bounded_and_the_longest_pod_fits() {
     assert_eq!(found.name.chars().count(), LONGEST_NAME + 3);
     assert!(found.container.chars().count() <= LONGEST_NAME + 3);
 }
+
+#[test]
+fn a_namespace_whose_inode_is_unknown_has_another_number_in_its_name() {
+    let pods = PodNames::default();
+    let unknown = NetnsName::without_inode(4_026_532_008, [], &pods);
+    assert_eq!((unknown.name.as_str(), unknown.kind), ("procfs-4026532008", NetnsKind::Unnamed));
+    assert_eq!(unknown.inode, 0);
+    let service = CgroupName::parse(b"/system.slice/private.service");
+    let service = NetnsName::without_inode(4_026_532_008, [&service], &pods);
+    assert_eq!((service.name.as_str(), service.inode), ("private.service", 0));
+    let gone = NetnsName::without_process(4097);
+    assert_eq!((gone.name.as_str(), gone.kind, gone.inode), ("cookie-4097", NetnsKind::Unnamed, 0));
+}

@@ -33,7 +33,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: Them
         Ok(Some(table)) => draw_table(frame, area, model, table, theme),
         Ok(None) => {
             let text =
-                "No scopes are counted: only the sockets of one network namespace, as a whole.";
+                "No scopes are counted. --netns all counts each network namespace separately.";
             draw_text(frame, area, text, Style::new());
         }
         Err(Some(problem)) => draw_text(frame, area, problem, theme.alert()),

@@ -75,3 +75,45 @@ impl Census {
         self.members
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: NetnsKey = 11;
+    const OTHER: NetnsKey = 5;
+
+    fn task(netns_key: NetnsKey, pid: u32, cgroup: u64) -> TaskRecord {
+        TaskRecord { netns_key, cgroup, netns_inum: 0xf000_0000 + pid, pid }
+    }
+
+    fn census(tasks: impl IntoIterator<Item = TaskRecord>, chosen: &[u32]) -> Vec<Members> {
+        let mut census = Census::default();
+        tasks.into_iter().for_each(|task| census.add(task, |_| chosen.to_vec()));
+        census.finish()
+    }
+
+    #[test]
+    fn processes_are_grouped_by_key_in_the_order_of_keys() {
+        let tasks = [task(ONE, 1, 7), task(OTHER, 2, 7), task(ONE, 3, 8), task(ONE, 4, 7)];
+        let [other, one] = &census(tasks, &[])[..] else { panic!("two namespaces") };
+        assert_eq!((one.key, &one.candidates[..], one.has_pid_1), (ONE, &[1, 3, 4][..], true));
+        assert_eq!(one.cgroups, [(7, 1), (8, 3)]);
+        assert_eq!(one.inum, 0xf000_0001);
+        assert_eq!((other.key, &other.candidates[..], other.has_pid_1), (OTHER, &[2][..], false));
+    }
+
+    #[test]
+    fn processes_that_were_chosen_before_are_kept_if_they_are_still_there() {
+        let members = census((100..200).map(|pid| task(ONE, pid, 7)), &[99, 150, 199]);
+        assert_eq!(members[0].kept, [150, 199]);
+        assert_eq!(members[0].candidates.first(), Some(&100));
+    }
+
+    #[test]
+    fn processes_and_cgroups_of_a_namespace_are_bounded() {
+        let members = census((1..10_000).map(|pid| task(ONE, pid, pid.into())), &[]);
+        assert_eq!(members[0].candidates.len(), MOST_CANDIDATES);
+        assert_eq!(members[0].cgroups.len(), MOST_CGROUPS);
+    }
+}

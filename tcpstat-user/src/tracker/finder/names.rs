@@ -7,16 +7,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use nix::sys::statfs::{FsType, statfs};
+use nix::sys::statfs::{NSFS_MAGIC, statfs};
 
 use super::Group;
 use crate::scopes::{NamedNetns, NetnsName, PodNames};
 
 /// The directory of `ip netns`.
 const NAMED: &str = "/run/netns";
-
-/// `NSFS_MAGIC` in include/uapi/linux/magic.h.
-const NSFS: FsType = FsType(0x6e73_6673);
 
 /// A directory is read again after so many finds, even if nothing seems to have changed.
 const MOST_FINDS: u32 = 16;
@@ -94,7 +91,8 @@ impl Directory {
 /// The inode numbers and the names of the namespaces in a directory. A file that is no namespace is left out:
 /// what was mounted on it is gone.
 fn named(directory: &Path) -> Vec<(u64, Vec<u8>)> {
-    let is_namespace = |path: &Path| statfs(path).is_ok_and(|fs| fs.filesystem_type() == NSFS);
+    let is_namespace =
+        |path: &Path| statfs(path).is_ok_and(|fs| fs.filesystem_type() == NSFS_MAGIC);
     let names = entries(directory).into_iter();
     names
         .filter_map(|name| {

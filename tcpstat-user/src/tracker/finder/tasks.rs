@@ -1,23 +1,17 @@
 //! Finds namespaces by `iter/task`. It costs about 1 us for each process, and nothing else for one that is not
 //! new.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::collections::{HashMap, HashSet};
 
 use super::{
     FindError, Group, Groups, MOST_PROCESSES,
     census::{Census, Members},
+    cgroups::Cgroups,
 };
 use crate::{
     kernel::{IterError, NetnsKey, TaskIterator},
     procfs::{Processes, Procfs},
-    scopes::CgroupName,
 };
-
-/// Most cgroups whose names are remembered. The names of others are read again each time.
-const MOST_REMEMBERED: usize = 8_192;
 
 /// Finds namespaces by the BPF iterator over tasks.
 #[derive(Default)]
@@ -38,10 +32,10 @@ struct Known {
 }
 
 /// What the ids of the iterator mean in the procfs.
-struct Ids<'a> {
-    processes: &'a Processes,
+pub(super) struct Ids<'a> {
+    pub(super) processes: &'a Processes,
     /// Whether both count the processes of the initial PID namespace, as the kernel does.
-    same: bool,
+    pub(super) same: bool,
 }
 
 impl Tasks {
@@ -85,7 +79,7 @@ impl Tasks {
                 others.push(group);
             }
         }
-        self.cgroups.forget_unseen();
+        self.cgroups.end_find();
         self.known = choice.known;
         let own = own.unwrap_or(Group {
             key: 0,
@@ -157,48 +151,8 @@ impl Ids<'_> {
         self.shows(pid, inum).then(|| self.processes.table(pid).ok())?
     }
 
-    fn shows(&self, pid: u32, inum: u32) -> bool {
+    /// Whether the procfs shows this process by its id.
+    pub(super) fn shows(&self, pid: u32, inum: u32) -> bool {
         self.processes.netns_inum(pid).map_or(self.same, |shown| shown == u64::from(inum))
     }
-}
-
-/// What the cgroups of the last find say, by the id of the cgroup. The kernel gives no id again.
-#[derive(Default)]
-struct Cgroups {
-    by_id: HashMap<u64, Arc<CgroupName>>,
-    seen: HashSet<u64>,
-}
-
-impl Cgroups {
-    /// What the cgroups of a namespace say. Reads the file of a process for each that is not known.
-    fn names(&mut self, ids: &Ids<'_>, members: &Members) -> Vec<Arc<CgroupName>> {
-        let each = members.cgroups.iter();
-        each.filter_map(|&(id, pid)| {
-            self.seen.insert(id);
-            if let Some(name) = self.by_id.get(&id) {
-                return Some(Arc::clone(name));
-            }
-            if !ids.same && !ids.shows(pid, members.inum) {
-                return None;
-            }
-            let text = ids.processes.cgroups(pid).ok()?;
-            let name = Arc::new(CgroupName::of_process(&text));
-            if is_unified(&text) && self.by_id.len() < MOST_REMEMBERED {
-                self.by_id.insert(id, Arc::clone(&name));
-            }
-            Some(name)
-        })
-        .collect()
-    }
-
-    fn forget_unseen(&mut self) {
-        let seen = std::mem::take(&mut self.seen);
-        self.by_id.retain(|id, _| seen.contains(id));
-    }
-}
-
-/// Whether the cgroup is one of version 2 alone. With version 1, processes with the same id of the iterator,
-/// which is that of version 2, can be in different cgroups.
-fn is_unified(text: &[u8]) -> bool {
-    text.starts_with(b"0::") && text.iter().filter(|&&byte| byte == b'\n').count() == 1
 }

@@ -15,8 +15,14 @@ struct Elsewhere(Child);
 
 impl Elsewhere {
     fn new() -> Self {
-        let child = Command::new("unshare").args(["--net", "sleep", "1000"]).spawn().unwrap();
-        let (elsewhere, processes) = (Self(child), processes());
+        let mut unshare = Command::new("unshare");
+        unshare.args(["--net", "sleep", "1000"]);
+        Self::of(unshare)
+    }
+
+    /// `command` enters another namespace.
+    fn of(mut command: Command) -> Self {
+        let (elsewhere, processes) = (Self(command.spawn().unwrap()), processes());
         while processes.table(elsewhere.pid()).unwrap() == processes.own_table().unwrap() {
             thread::sleep(Duration::from_millis(1));
         }
@@ -89,10 +95,11 @@ fn a_namespace_is_found_with_its_processes_until_the_last_one_ends() {
         let second = finder.find().unwrap();
         assert_eq!(found(&second, &[&one, &other]), found(&first, &[&one, &other]));
 
-        let key = of_one.key;
+        let directory = one.directory();
         drop(one);
         let third = finder.find().unwrap();
-        assert!(third.others.iter().all(|netns| netns.key != key), "{third:?}");
+        let has_one = |netns: &FoundNetns| netns.processes.contains(&directory);
+        assert!(!third.others.iter().any(has_one), "{third:?}");
         assert_eq!(found(&third, &[&other]), [Some(of_other.clone())]);
     }
 }
@@ -102,16 +109,9 @@ fn a_process_that_enters_another_namespace_is_found_there() {
     for mut finder in finders() {
         let first = Elsewhere::new();
         let path = first.directory().join("ns/net").display().to_string();
-        let second = Command::new("nsenter")
-            .arg(format!("--net={path}"))
-            .args(["sleep", "1000"])
-            .spawn()
-            .unwrap();
-        let second = Elsewhere(second);
-        let table = |it: &Elsewhere| processes().table(it.pid()).unwrap();
-        while table(&second) != table(&first) {
-            thread::sleep(Duration::from_millis(1));
-        }
+        let mut nsenter = Command::new("nsenter");
+        nsenter.arg(format!("--net={path}")).args(["sleep", "1000"]);
+        let second = Elsewhere::of(nsenter);
         let both = finder.find().unwrap();
         let found = found(&both, &[&first]);
         let processes = &found[0].as_ref().unwrap().processes;
@@ -128,6 +128,41 @@ fn the_own_namespace_is_the_hosts_if_process_1_is_in_it() {
         assert_eq!(Some(found.own.kind.word() == "host"), of_pid_1, "{found:?}");
         assert_eq!(Some(found.own.inode), processes().netns_inum(std::process::id()));
         assert!(found.others.iter().all(|netns| netns.name.inode != found.own.inode));
+    }
+}
+
+/// A namespace with a name of `ip netns`, until it is dropped.
+struct Named(String);
+
+impl Named {
+    fn new() -> Self {
+        let named = Self(format!("tcpstat-test-{}", std::process::id()));
+        named.ip("add");
+        named
+    }
+
+    fn ip(&self, command: &str) {
+        assert!(Command::new("ip").args(["netns", command, &self.0]).status().unwrap().success());
+    }
+}
+
+impl Drop for Named {
+    fn drop(&mut self) {
+        self.ip("del");
+    }
+}
+
+#[test]
+fn a_namespace_of_ip_netns_has_its_name() {
+    for mut finder in finders() {
+        finder.find().unwrap();
+        let named = Named::new();
+        let mut inside = Command::new("ip");
+        inside.args(["netns", "exec", &named.0, "sleep", "1000"]);
+        let inside = Elsewhere::of(inside);
+        let both = finder.find().unwrap();
+        let [Some(netns)] = &found(&both, &[&inside])[..] else { panic!("{both:?}") };
+        assert_eq!((netns.name.name.as_str(), netns.name.kind.word()), (&*named.0, "named"));
     }
 }
 

@@ -5,14 +5,11 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{Group, Groups, MOST_CGROUPS, MOST_PROCESSES};
+use super::{Group, Groups, MOST_CGROUPS, MOST_PROCESSES, is_due};
 use crate::{
     procfs::{ListedProcess, Processes, ProcfsError},
     scopes::CgroupName,
 };
-
-/// A process is examined again after at most so many finds.
-const MOST_FINDS: u32 = 16;
 
 /// Finds namespaces by the files of each process.
 #[derive(Default)]
@@ -38,7 +35,7 @@ enum Files {
     /// The inode number of net/tcp.
     Table(u64),
     Denied,
-    /// The process has ended, but for its exit status.
+    /// The process has ended.
     Gone,
 }
 
@@ -106,12 +103,6 @@ impl Walk {
     }
 }
 
-/// Whether a process is examined after so many finds: often while it is new, then every sixteenth time,
-/// not all in the same find.
-fn is_due(finds: u32, pid: u32) -> bool {
-    finds < 4 || finds.is_power_of_two() || finds.wrapping_add(pid).is_multiple_of(MOST_FINDS)
-}
-
 impl Group {
     fn empty(table: u64, pid_1: Option<u64>) -> Self {
         let of_pid_1 = pid_1 == Some(table);
@@ -151,10 +142,10 @@ mod tests {
     #[test]
     fn each_process_is_examined_often_at_first_and_then_in_every_sixteenth_find() {
         let mut walk = Walk::default();
-        for _ in 0..4 {
+        for _ in 0..3 {
             assert_eq!(examined(&mut walk, &LISTED), [1, 5, 9]);
         }
-        for _ in 4..100 {
+        for _ in 3..100 {
             examined(&mut walk, &LISTED);
         }
         let mut count = HashMap::new();
@@ -163,7 +154,7 @@ mod tests {
                 *count.entry(pid).or_insert(0) += 1;
             }
         }
-        assert!(LISTED.iter().all(|listed| matches!(count[&listed.pid], 4 | 5)), "{count:?}");
+        assert!(LISTED.iter().all(|listed| count[&listed.pid] == 4), "{count:?}");
     }
 
     #[test]

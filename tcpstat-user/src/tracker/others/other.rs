@@ -1,13 +1,10 @@
 //! One network namespace besides the own one.
 
-use std::{
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{path::PathBuf, sync::Arc, time::Instant};
 
 use super::{
     ActiveTracer, FoundNetns, Namespace, NamespaceId, NetnsKey, NetnsLabel, Schedule, Slot,
+    SnapshotIntervals,
 };
 use crate::{
     procfs::Procfs,
@@ -32,14 +29,14 @@ impl Other {
         label: Arc<str>,
         found: FoundNetns,
         slot: Slot,
-        interval: Duration,
+        intervals: SnapshotIntervals,
         active: Option<&ActiveTracer>,
         is_new: bool,
     ) -> Self {
         let process = found.processes.into_iter().next();
         let roots = roots(process.as_ref());
-        let sources = Sources::new(roots, SourceChoice::Auto, interval, active.is_some());
-        let mut namespace = Namespace::other(sources, slot);
+        let sources = Sources::new(roots, SourceChoice::Auto, intervals.calm, active.is_some());
+        let mut namespace = Namespace::other(sources, slot, intervals.requests);
         if let Some(active) = active {
             namespace.begin(active, is_new);
         }

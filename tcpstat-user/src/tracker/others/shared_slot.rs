@@ -4,10 +4,12 @@ use std::{
     collections::{BTreeMap, HashSet},
     path::PathBuf,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use super::{ActiveTracer, FoundNetns, Namespace, NamespaceId, NetnsKey, Schedule, Slot};
+use super::{
+    ActiveTracer, FoundNetns, Namespace, NamespaceId, NetnsKey, Schedule, Slot, SnapshotIntervals,
+};
 use crate::{
     kernel::Tracer,
     procfs::Procfs,
@@ -87,7 +89,7 @@ impl SharedSlot {
     pub(super) fn settle(
         &mut self,
         active: Option<&ActiveTracer>,
-        interval: Duration,
+        intervals: SnapshotIntervals,
         schedule: &mut Schedule,
     ) {
         if !std::mem::take(&mut self.changed) {
@@ -96,9 +98,13 @@ impl SharedSlot {
         let roots = Roots::new(self.members.values().flatten().map(Procfs::new).collect());
         let listed = roots.first().is_some();
         let namespace = self.namespace.get_or_insert_with(|| {
-            let sources =
-                Sources::new(Roots::default(), SourceChoice::Auto, interval, active.is_some());
-            let mut namespace = Namespace::other(sources, Slot::OTHER);
+            let sources = Sources::new(
+                Roots::default(),
+                SourceChoice::Auto,
+                intervals.calm,
+                active.is_some(),
+            );
+            let mut namespace = Namespace::other(sources, Slot::OTHER, intervals.requests);
             if let Some(active) = active {
                 namespace.begin(active, false);
             }

@@ -75,7 +75,7 @@ fn after_churn(seed: u64) -> Run<Namespaces> {
     run.turns.0.insert(NamespaceId::OWN, own);
     for number in 1..=30 {
         let id = NamespaceId(number);
-        run.turns.0.insert(id, Namespace::new(1000 * seed + u64::from(number)));
+        run.turns.0.insert(id, Namespace::new(1000 * seed + number));
         run.schedule.add(id, run.now);
         // Half of them leave, each after another time: 7 generates all numbers modulo 31.
         let leaves = NamespaceId(7 * number % 31);
