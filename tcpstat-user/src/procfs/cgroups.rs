@@ -79,7 +79,12 @@ impl CgroupHierarchy {
 
     /// The id of the cgroup with this path now; `None` if there is none.
     pub(crate) fn id(&self, path: &str) -> Option<u64> {
-        inode(&self.root.join(path.trim_start_matches('/')))
+        inode(&self.folder(path))
+    }
+
+    /// The directory of the cgroup with this path.
+    pub(crate) fn folder(&self, path: &str) -> PathBuf {
+        self.root.join(path.trim_start_matches('/'))
     }
 }
 

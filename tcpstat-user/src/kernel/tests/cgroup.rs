@@ -6,21 +6,20 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::processes;
+use crate::procfs::CgroupHierarchy;
+
 /// A cgroup that this process made. Dropping it returns the process to the cgroup it was in, and removes this one.
 pub(super) struct Cgroup {
     path: PathBuf,
     home: PathBuf,
 }
 
-/// The mounted hierarchy and the cgroup of this process; `None` if there is none or it cannot be changed.
+/// The directory of the cgroup of this process; `None` if it is not mounted.
 fn own() -> Option<PathBuf> {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
-    let mount = mounts.lines().find(|line| line.contains(" - cgroup2 "))?.split(' ').nth(4)?;
-    let cgroups = fs::read_to_string("/proc/self/cgroup").ok()?;
-    let own = cgroups.lines().find_map(|line| line.strip_prefix("0::/"))?;
-    let path = Path::new(mount).join(own);
-    let writable = fs::metadata(path.join("cgroup.procs")).is_ok();
-    writable.then_some(path)
+    let hierarchy = CgroupHierarchy::find().ok()?;
+    let id = processes()[&std::process::id()].cgroup;
+    Some(hierarchy.folder(hierarchy.paths().get(&id)?))
 }
 
 impl Cgroup {

@@ -9,7 +9,7 @@ use std::{
     thread::JoinHandle,
 };
 
-use super::{NetnsKey, scopes::rows_with_cgroups};
+use super::{NetnsKey, processes, scopes::rows_with_cgroups};
 use crate::{
     snapshot::Row,
     states::{Family, State},
@@ -84,9 +84,7 @@ impl Elsewhere {
 
     /// The inode number of the namespace.
     pub(super) fn inum(&self) -> u32 {
-        let link = std::fs::read_link(format!("/proc/{}/ns/net", self.process.id())).unwrap();
-        let text = link.to_string_lossy().into_owned();
-        text.trim_start_matches("net:[").trim_end_matches(']').parse().unwrap()
+        processes()[&self.process.id()].netns_inum
     }
 
     pub(super) fn finish(&self) {
