@@ -84,15 +84,31 @@ fn event<S: Scoping>(
     fill: impl FnOnce(&mut EventRecord),
 ) {
     let cell = bounded::<BANK_CELLS>(cell(Bank::Plain, family, place));
-    let bank = if log_open(slot) {
+    if S::LOGS_CGROUP {
+        let bank = if log_open(slot) {
+            add(slot, Bank::Logged, cell);
+            log(family, oldstate, newstate, scoping, fill);
+            Bank::Logged
+        } else {
+            add(slot, Bank::Plain, cell);
+            Bank::Plain
+        };
+        return count_scopes(scoping, slot, bank, place);
+    }
+    // Here the bank is a constant in each branch, which makes the program sixty instructions shorter. Above it would
+    // make a copy of the code that finds a cgroup.
+    if log_open(slot) {
         add(slot, Bank::Logged, cell);
         log(family, oldstate, newstate, scoping, fill);
-        Bank::Logged
+        count_scopes(scoping, slot, Bank::Logged, place);
     } else {
         add(slot, Bank::Plain, cell);
-        Bank::Plain
-    };
-    // Without the constant the compiler would copy the rest of the program for slots that are not the own one.
+        count_scopes(scoping, slot, Bank::Plain, place);
+    }
+}
+
+#[inline(always)]
+fn count_scopes<S: Scoping>(scoping: S, slot: u64, bank: Bank, place: usize) {
     if S::COUNTS && slot == OWN_SLOT {
         scoping.count(bank, place);
     }

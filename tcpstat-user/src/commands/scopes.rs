@@ -95,7 +95,7 @@ impl ScopeArgs {
             }
         } else {
             warn!(
-                "--cgroups is off: --path.procfs lists another network namespace than that of this process"
+                "--cgroups is off: the iterator does not list the network namespace that is counted, because it is not that of this process"
             );
             None
         };

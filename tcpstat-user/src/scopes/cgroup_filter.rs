@@ -157,12 +157,15 @@ mod tests {
         for (path, scope) in [
             ("/system.slice/nginx.service", Some("/system.slice/nginx.service")),
             ("/system.slice/nginx.service/worker/1", Some("/system.slice/nginx.service")),
-            ("/user.slice/user@1.service/app.slice/a.service", None),
+            (
+                "/user.slice/user@1.service/app.slice/a.service",
+                Some("/user.slice/user@1.service/app.slice/a.service"),
+            ),
+            ("/user.slice/user@1.service/app.slice", Some("/user.slice/user@1.service")),
             ("/kubepods/pod1/container", Some("/kubepods/pod1")),
             ("/user.slice", None),
             ("/", None),
         ] {
-            let scope = if path.ends_with("a.service") { Some(path) } else { scope };
             assert_eq!(counting_cgroup(&patterns, path), scope, "{path}");
         }
         let root = ["/".parse().unwrap()];
