@@ -19,7 +19,8 @@ fn main() {
     let object = match env::var_os(variable) {
         Some(path) => {
             println!("cargo::rerun-if-changed={}", path.display());
-            let object = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            let object =
+                fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             without_debug_information(&object)
                 .unwrap_or_else(|error| panic!("{}: {error}", path.display()))
         }
