@@ -11,7 +11,7 @@ use tcpstat_tests::map_reader::MapReader;
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::receive_processor::receive_on;
 use tcpstat_tests::resident::{Order, Resident};
-use tcpstat_tests::scopes::{all_namespaces, await_right, transitions};
+use tcpstat_tests::scopes::{all_namespaces, await_gone, await_right, transitions};
 use tcpstat_tests::tcp::{Family, State};
 
 /// The binary whose tracer loses the transitions that `TCPSTAT_LOSE` names.
@@ -28,18 +28,23 @@ pub(crate) fn tests() -> Vec<Test> {
 fn missed_events_switch_the_program_and_other_namespaces_stay_right(
     namespace: &Namespace,
 ) -> Result<()> {
-    let mut residents = Vec::new();
-    for pairs in [3, 5] {
+    let with_sockets = |pairs| -> Result<Resident> {
         let mut resident = Resident::in_new_namespace()?;
         resident.order(&Order::Connect(pairs))?;
-        residents.push(resident);
-    }
+        Ok(resident)
+    };
+    let (passing, first) = (with_sockets(1)?, with_sockets(3)?);
     let args = ["--tracer=tracepoint,btf", "--snapshot-interval=1h"];
     let mut exporter = all_namespaces(&args).start()?;
     assert_eq!(program(&exporter.scrape()?)?, "tracepoint");
-    residents[0].order(&Order::Connect(1))?;
-    let (name, _) = await_right(&mut exporter, residents[0].pid())?;
+    let (passing_name, _) = await_right(&mut exporter, passing.pid())?;
+    let second = with_sockets(5)?;
+    let (name, _) = await_right(&mut exporter, second.pid())?;
     let before = transitions(&exporter.scrape()?, &name)?;
+    // So the others get other slots in the next tracer.
+    drop(passing);
+    await_gone(&mut exporter, &passing_name)?;
+    let mut residents = [first, second];
 
     receive_on(namespace, 0)?;
     let reader = MapReader::start(0)?;
