@@ -45,6 +45,9 @@ pub(crate) fn tests() -> Vec<Test> {
     tests
 }
 
+/// With a source that is chosen the interval stays, however long a snapshot takes on a busy machine.
+const ITER: &str = "--snapshot=iter";
+
 /// Sockets by the value of the label of a kind, and by state; without zeros.
 type Counts = BTreeMap<(String, String), u64>;
 
@@ -109,7 +112,7 @@ fn transitions(scrape: &Scrape, cgroup: &str, from: &str, to: &str) -> Result<f6
 
 fn start(cgroup: &str, interval: &str) -> Result<Exporter> {
     let interval = format!("--snapshot-interval={interval}");
-    Exporter::start(&["--cgroups", cgroup, &interval])
+    Exporter::start(&["--cgroups", cgroup, &interval, ITER])
 }
 
 /// What all sockets of a scope add up to.
@@ -210,6 +213,7 @@ fn churn(tracer: &str) -> Result<()> {
         "--cgroups=*.service",
         "--ports=443",
         "--snapshot-interval=200ms",
+        ITER,
         &format!("--tracer={tracer}"),
     ])?;
     let _held = calm.inside(|| connections(443, 3))?;
@@ -258,7 +262,7 @@ fn a_cgroup_that_is_gone_ends_when_its_sockets_have_ended(_: &Namespace) -> Resu
 
 fn cgroups_past_the_limit_count_in_other(_: &Namespace) -> Result<()> {
     let (one, two) = (Cgroup::new("1.service")?, Cgroup::new("2.service")?);
-    let args = ["--cgroups=*.service", "--scopes-max=1", "--snapshot-interval=200ms"];
+    let args = ["--cgroups=*.service", "--scopes-max=1", "--snapshot-interval=200ms", ITER];
     let mut exporter = Exporter::start(&args)?;
     let _first = one.inside(|| connections(0, 2))?;
     await_scope(&mut exporter, "cgroup", &one.path(), &[("established", 4), ("listen", 1)])?;
@@ -336,7 +340,7 @@ fn listed_ports(args: &[&str]) -> Result<()> {
 }
 
 fn a_listed_port_is_counted_and_all_others_together(_: &Namespace) -> Result<()> {
-    listed_ports(&["--snapshot-interval=200ms", "--snapshot=iter"])
+    listed_ports(&["--snapshot-interval=200ms", ITER])
 }
 
 fn ports_work_with_snapshots_of_proc(_: &Namespace) -> Result<()> {
