@@ -29,7 +29,7 @@ pub const OTHER_PORTS_SLOT: u64 = 0;
 
 /// Number of entries of the map `PORT_SLOTS` while ports are counted; each has the slots of [`PORTS_OF_ENTRY`]
 /// ports.
-pub const PORT_ENTRIES: u32 = (1 << 16) / PORTS_OF_ENTRY as u32;
+pub const PORT_ENTRIES: u32 = 256;
 
 /// Number of ports of an entry of `PORT_SLOTS`.
 pub const PORTS_OF_ENTRY: usize = 256;

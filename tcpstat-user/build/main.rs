@@ -19,7 +19,10 @@ fn main() {
     let object = match env::var_os(variable) {
         Some(path) => {
             println!("cargo::rerun-if-changed={}", path.display());
-            fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+            let object =
+                fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            without_debug_information(&object)
+                .unwrap_or_else(|error| panic!("{}: {error}", path.display()))
         }
         None => Vec::new(),
     };
@@ -29,6 +32,24 @@ fn main() {
     let markdown = fs::read_to_string(RUNBOOK).unwrap_or_else(|error| panic!("{RUNBOOK}: {error}"));
     fs::write(out.join("runbook.html"), runbook::html(&markdown)).expect("OUT_DIR is writable");
     println!("cargo::rustc-env=TCPSTAT_REVISION={}", revision());
+}
+
+/// The object without the sections that only debuggers read, four fifths of it. Its BTF stays.
+fn without_debug_information(object: &[u8]) -> Result<Vec<u8>, object::build::Error> {
+    let mut builder = object::build::elf::Builder::read(object)?;
+    for section in &mut builder.sections {
+        let name: &[u8] = &section.name;
+        section.delete = name.strip_prefix(b".rel").unwrap_or(name).starts_with(b".debug_");
+    }
+    builder.delete_orphans();
+    // LLVM puts all names into one section. What is written here has one for those of sections.
+    let names = builder.sections.add();
+    names.name = b".shstrtab".as_slice().into();
+    names.sh_type = object::elf::SHT_STRTAB;
+    names.data = object::build::elf::SectionData::SectionString;
+    let mut stripped = Vec::new();
+    builder.write(&mut stripped)?;
+    Ok(stripped)
 }
 
 /// The commit that is built, or `unknown` outside a checkout.

@@ -1,9 +1,11 @@
 //! The cgroup hierarchies of this machine: v2, v1, or both.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+
+use crate::skip::Skip;
 
 /// Moves a process to the root of every hierarchy, so that its cgroup says nothing about it.
 ///
@@ -36,4 +38,92 @@ fn mounts() -> Result<Vec<PathBuf>> {
         mount.split(' ').nth(4).filter(|_| is_cgroup).map(PathBuf::from)
     };
     Ok(text.lines().filter_map(path_of).collect())
+}
+
+/// A cgroup (v2) below the root of the hierarchy, which this process made. Dropping it moves the process back and
+/// removes the cgroup.
+#[derive(Debug)]
+pub struct Cgroup {
+    root: PathBuf,
+    name: String,
+    /// The path of the cgroup that the process was in.
+    home: String,
+}
+
+impl Cgroup {
+    /// Makes one. Its last component begins with the id of this process, and ends with `name`.
+    ///
+    /// # Errors
+    /// A [`Skip`] where no cgroup2 is mounted or none can be made.
+    pub fn new(name: &str) -> Result<Self> {
+        let root = unified_mount()?;
+        let text = fs::read_to_string("/proc/self/cgroup").context("/proc/self/cgroup")?;
+        let home = text.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
+        let name = format!("tcpstat-{}-{name}", std::process::id());
+        let cgroup = Self { root, name, home: home.to_owned() };
+        if let Err(error) = fs::create_dir(cgroup.folder()) {
+            let reason = format!("no cgroup (v2) can be made: {error}");
+            return Err(Skip::because(reason).into());
+        }
+        Ok(cgroup)
+    }
+
+    /// Its path, as the label has it.
+    #[must_use]
+    pub fn path(&self) -> String {
+        format!("/{}", self.name)
+    }
+
+    /// Runs `work` with this process in the cgroup. Sockets that it makes stay in the cgroup.
+    ///
+    /// # Errors
+    /// Fails if the process cannot be moved, and with the error of `work`.
+    pub fn inside<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        join(&self.folder())?;
+        let done = work();
+        join(&self.root.join(&self.home))?;
+        done
+    }
+
+    /// Removes the cgroup and makes it again, as the restart of a unit does: it has another id then.
+    ///
+    /// # Errors
+    /// Fails if that is impossible.
+    pub fn restart(&self) -> Result<()> {
+        fs::remove_dir(self.folder()).with_context(|| self.path())?;
+        fs::create_dir(self.folder()).with_context(|| self.path())
+    }
+
+    /// Removes the cgroup. Its sockets stay.
+    ///
+    /// # Errors
+    /// Fails if a process is in it.
+    pub fn remove(&self) -> Result<()> {
+        fs::remove_dir(self.folder()).with_context(|| self.path())
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.root.join(&self.name)
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(self.folder());
+    }
+}
+
+fn join(folder: &Path) -> Result<()> {
+    let file = folder.join("cgroup.procs");
+    fs::write(&file, std::process::id().to_string()).with_context(|| file.display().to_string())
+}
+
+/// Where cgroup2 is mounted.
+fn unified_mount() -> Result<PathBuf> {
+    let text = fs::read_to_string("/proc/self/mountinfo").context("/proc/self/mountinfo")?;
+    let mount = text.lines().find_map(|line| {
+        let (mount, kind) = line.split_once(" - ")?;
+        mount.split(' ').nth(4).filter(|_| kind.starts_with("cgroup2 "))
+    });
+    mount.map(PathBuf::from).ok_or_else(|| Skip::because("cgroup2 is not mounted").into())
 }

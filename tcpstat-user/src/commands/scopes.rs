@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn a_port_that_the_kernel_chooses_is_refused_with_the_range_and_the_remedy() {
-        let automatic = AutomaticPorts::new(32768..=60999, [32770..=32771]);
+        let automatic = AutomaticPorts::new(32768..=60999, vec![32770..=32771]);
         assert!(check(&[80, 443, 32770, 32771, 61000], &automatic).is_ok());
         let refused = check(&[80, 32768, 32769], &automatic).unwrap_err().to_string();
         assert_eq!(

@@ -78,11 +78,8 @@ pub(crate) struct AutomaticPorts {
 
 impl AutomaticPorts {
     #[cfg(test)]
-    pub(crate) fn new<const LENGTH: usize>(
-        range: RangeInclusive<u16>,
-        reserved: [RangeInclusive<u16>; LENGTH],
-    ) -> Self {
-        Self { range, reserved: reserved.to_vec() }
+    pub(crate) fn new(range: RangeInclusive<u16>, reserved: Vec<RangeInclusive<u16>>) -> Self {
+        Self { range, reserved }
     }
 
     /// Whether the kernel can choose this port.

@@ -24,7 +24,7 @@ use crate::{
         audit::Audit,
         reconcile::{Correction, Verdict},
     },
-    states::{PerState, family_word, state_word},
+    states::{Object, PerState, family_word, state_word},
     transitions::Transitions,
 };
 
@@ -48,7 +48,7 @@ pub(super) struct Namespace {
     slot: Slot,
     /// Others come and go with their processes, so their failures are no reason for a warning.
     is_own: bool,
-    requests_interval: Duration,
+    outdated_interval: Duration,
     /// `None` before the seed and without a tracer.
     audit: Option<Audit>,
     /// Without `consistent` and `mismatches`: the audit has them.
@@ -78,18 +78,18 @@ impl Namespace {
         Self::new(sources, Slot::OWN, true, Duration::MAX)
     }
 
-    /// Another namespace, before its seed; `slot` is where the tracer counts it. While it has half-open requests, its
-    /// snapshots are at most `requests_interval` apart.
-    pub(super) fn other(sources: Sources, slot: Slot, requests_interval: Duration) -> Self {
-        Self::new(sources, slot, false, requests_interval)
+    /// Another namespace, before its seed; `slot` is where the tracer counts it. While the last snapshot is outdated,
+    /// the next one is due after `outdated_interval`.
+    pub(super) fn other(sources: Sources, slot: Slot, outdated_interval: Duration) -> Self {
+        Self::new(sources, slot, false, outdated_interval)
     }
 
-    fn new(sources: Sources, slot: Slot, is_own: bool, requests_interval: Duration) -> Self {
+    fn new(sources: Sources, slot: Slot, is_own: bool, outdated_interval: Duration) -> Self {
         Self {
             reader: Reader::new(sources, is_own),
             slot,
             is_own,
-            requests_interval,
+            outdated_interval,
             audit: None,
             health: Health::default(),
             corrections: PerState::default(),
@@ -132,14 +132,8 @@ impl Namespace {
     }
 
     /// How long after a turn the next one is due.
-    ///
-    /// Only snapshots see half-open requests, if no hook counts them. So another namespace that had some is listed as
-    /// often as the own one, until they are gone.
     pub(super) fn intervals(&self) -> Intervals {
-        let interval = self.reader.interval();
-        let requests = self.last_snapshot().is_some_and(|last| last.tally.requests.total() > 0);
-        let snapshot = if requests { interval.min(self.requests_interval) } else { interval };
-        Intervals { check: self.check_interval(), snapshot }
+        Intervals { check: self.check_interval(), snapshot: self.reader.interval() }
     }
 
     /// Seeds the ledger. Without a tracer, takes the first snapshot.
@@ -217,6 +211,9 @@ impl Namespace {
         if audit.families_differ() && !std::mem::replace(&mut self.families_reconciled, true) {
             return Some(Reason::SockstatCheck);
         }
+        if self.is_outdated() && elapsed >= self.outdated_interval {
+            return Some(Reason::Interval);
+        }
         let due = transitions <= CALM && elapsed >= budget && self.unverified() >= MANY_TRANSITIONS;
         due.then_some(Reason::AfterChurn)
     }
@@ -271,6 +268,17 @@ impl Namespace {
         let audit = self.audit.as_ref()?;
         let fast = !audit.consistent() || self.unverified() >= MANY_TRANSITIONS;
         Some(if fast { FAST_CHECK_INTERVAL } else { CHECK_INTERVAL })
+    }
+
+    /// Whether the last snapshot is known to be outdated in what only snapshots see, if no hook counts it: half-open
+    /// requests, and which mini-sockets are in FIN_WAIT2.
+    fn is_outdated(&self) -> bool {
+        let Some(LastSnapshot { tally, .. }) = self.last_snapshot() else { return false };
+        let uncounted =
+            |object| self.audit.as_ref().is_some_and(|audit| !audit.ledger().counts(object));
+        let requests = tally.requests.total() > 0;
+        let minis = self.tw().is_some_and(|tw| tw != tally.minis());
+        requests && uncounted(Object::Request) || minis && uncounted(Object::Mini)
     }
 
     fn note_failure(&mut self, error: &SnapshotError) {

@@ -55,8 +55,8 @@ impl Find for Finder {
 #[derive(Clone, Copy, Debug)]
 struct SnapshotIntervals {
     calm: Duration,
-    /// While it has half-open requests.
-    requests: Duration,
+    /// While the last one is outdated.
+    outdated: Duration,
 }
 
 /// All namespaces but the own one.
@@ -90,7 +90,7 @@ impl Others {
         traced: bool,
     ) -> Self {
         let calm = snapshot_interval * if traced { SNAPSHOT_INTERVALS } else { 1 };
-        let intervals = SnapshotIntervals { calm, requests: snapshot_interval };
+        let intervals = SnapshotIntervals { calm, outdated: snapshot_interval };
         Self {
             finder,
             names: UniqueNames::new(&[OTHER]),

@@ -164,7 +164,7 @@ impl World for TracedReader<'_> {
         // The own namespace is the one that is expected to have the most transitions.
         let listed_first = self.slot != Slot::OWN;
         let (snapshot, rewound, rewound_scopes) = sources
-            .rewound_snapshot(self.tracer, self.slot, listed_first, ports)
+            .rewound_snapshot(self.tracer, self.slot, listed_first, ports.as_ref())
             .inspect_err(|_| *errors += 1)?;
         if let (Some(scopes), Some(maps), Some(rewound)) =
             (scopes, &mut self.tracer.scopes, rewound_scopes)

@@ -153,7 +153,7 @@ impl Sources {
         tracer: &mut Tracer,
         slot: Slot,
         listed_first: bool,
-        ports: Option<Arc<PortSet>>,
+        ports: Option<&Arc<PortSet>>,
     ) -> Result<Rewound, SnapshotError> {
         let hooks = tracer.hooks;
         if listed_first {
@@ -167,7 +167,7 @@ impl Sources {
         }
         let Tracer { log, scopes, .. } = tracer;
         let rewound = self.by_either(|source| {
-            let scopes = scopes.as_ref().zip(ports.clone());
+            let scopes = scopes.as_ref().zip(ports.cloned());
             match source {
                 Source::Procfs(roots) => {
                     let source = SnapshotSource::Procfs;

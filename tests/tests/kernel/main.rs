@@ -4,6 +4,7 @@
 
 mod addresses;
 mod api;
+mod cgroups;
 mod churn;
 mod fallback;
 mod families;
@@ -36,6 +37,7 @@ const OWN_MACHINE_VARIABLE: &str = "TCPSTAT_OWN_MACHINE";
 fn main() -> ExitCode {
     let mut tests = states::tests();
     tests.extend(api::tests());
+    tests.extend(cgroups::tests());
     tests.extend(churn::tests());
     tests.extend(families::tests());
     tests.extend(healing::tests());

@@ -41,7 +41,7 @@ fn new_cgroups(tracer: &mut Tracer) -> HashMap<u64, Slot> {
 }
 
 /// The sum of two.
-fn plus<const LENGTH: usize>(all: [Transitions; LENGTH]) -> Transitions {
+fn plus(all: &[Transitions]) -> Transitions {
     all.iter().fold(Transitions::default(), |sum, each| sum.plus(each))
 }
 
@@ -83,8 +83,8 @@ fn each_cgroup_and_each_port_is_counted_in_its_own_slot() {
         }
         assert_eq!(by_port.get(Family::Ipv4, State::Close, State::SynSent), 0);
         let own = full(&tracer.counters.read(Slot::OWN));
-        assert_eq!(plus([by_port, other_ports]), own, "{program:?}");
-        assert_eq!(plus(by_cgroup), own, "{program:?}");
+        assert_eq!(plus(&[by_port, other_ports]), own, "{program:?}");
+        assert_eq!(plus(&by_cgroup), own, "{program:?}");
         assert_eq!(counted(&tracer, ScopeMaps::OTHER_CGROUPS), Transitions::default());
     }
 }

@@ -66,6 +66,8 @@ const FAULTLESS: Faults = Faults {
 struct Socket {
     state: State,
     tuple: Tuple,
+    /// 0 for a mini-socket or a request.
+    cgroup: u64,
 }
 
 /// The model of a kernel, its tracer and its log.
@@ -85,6 +87,8 @@ pub(crate) struct Model {
     pub(crate) cuts: Vec<(Transitions, PerState<i64>)>,
     /// Number of changes of family so far.
     family_changes: u64,
+    /// What scopes count, and what snapshots show of them.
+    scopes: scopes::Scopes,
 }
 
 impl Model {
@@ -120,17 +124,19 @@ impl Model {
             log_complete: true,
             cuts: Vec::new(),
             family_changes: 0,
+            scopes: scopes::Scopes::default(),
         };
         let before_the_start = model.random.below(120);
         model.run(before_the_start);
         // Transitions before the tracer was attached are not counted.
         model.counted = Transitions::default();
+        model.scopes = scopes::Scopes::default();
         model
     }
 
     pub(crate) fn truth(&self) -> PerState<i64> {
         let mut truth = PerState::default();
-        for Socket { state, tuple } in self.sockets.values() {
+        for Socket { state, tuple, .. } in self.sockets.values() {
             let counted = self.hooks.counts(Object::in_state(*state));
             truth[(tuple.family, *state)] += i64::from(counted);
         }
@@ -167,15 +173,17 @@ impl Model {
     fn create(&mut self) {
         self.born += 1;
         let family = Family::ALL[usize::try_from(self.random.below(2)).unwrap()];
-        let [low, high, ..] = self.born.to_le_bytes();
-        let sport = u16::from_le_bytes([low, high]).max(1);
         let mapped = self.random.once_in(2);
+        let kind = self.random.below(14);
+        // The kernel chooses the port of a client, so scopes count none of them.
+        let [low, high, ..] = (2 * self.born + u64::from((1..=5).contains(&kind))).to_le_bytes();
+        let sport = u16::from_le_bytes([low, high]);
         let [saddr, daddr] = [1, 2].map(|last| address(family, mapped, last));
         let connection = Tuple { family, saddr, sport, daddr, dport: 443 };
         let listener = Tuple { daddr: [0; 16], dport: 0, ..connection };
         // The slab reuses an address as soon as it is free.
         let skaddr = (0..self.born).find(|skaddr| !self.sockets.contains_key(skaddr)).unwrap_or(0);
-        let (old, state, tuple, reported) = match self.random.below(14) {
+        let (old, state, tuple, reported) = match kind {
             0 => (Close, Listen, listener, listener),
             1..=5 => (Close, SynSent, connection, Tuple { sport: 0, ..connection }),
             // Up to 6.13 the event has the tuple of the listener, later that of the child.
@@ -185,16 +193,18 @@ impl Model {
             11 => (Close, FinWait2Mini, connection, connection),
             _ => (Close, NewSynRecv, connection, connection),
         };
-        self.sockets.insert(skaddr, Socket { state, tuple });
-        self.report(Event { skaddr, old, new: state, tuple: reported, cgroup: 0 });
+        let is_full = Object::in_state(state) == Object::Full;
+        let cgroup = if is_full { self.born % 3 + 1 } else { 0 };
+        self.sockets.insert(skaddr, Socket { state, tuple, cgroup });
+        self.report(Event { skaddr, old, new: state, tuple: reported, cgroup });
     }
 
     fn change(&mut self, skaddr: u64) {
-        let Some(&Socket { state: old, tuple }) = self.sockets.get(&skaddr) else { return };
+        let Some(&Socket { state: old, tuple, cgroup }) = self.sockets.get(&skaddr) else { return };
         if let (Established, Some(ipv4)) = (old, tuple.as_ipv4())
             && self.random.once_in(self.faults.family_changed)
         {
-            self.sockets.insert(skaddr, Socket { state: old, tuple: ipv4 });
+            self.sockets.insert(skaddr, Socket { state: old, tuple: ipv4, cgroup });
             self.family_changes += 1;
             return;
         }
@@ -214,7 +224,7 @@ impl Model {
             socket.state = new;
         }
         assert!(effect(old, new) != (None, None) || old == new);
-        self.report(Event { skaddr, old, new, tuple, cgroup: 0 });
+        self.report(Event { skaddr, old, new, tuple, cgroup });
     }
 
     /// Counts and logs the event, unless no hook reports it or the kernel skips it.
@@ -226,6 +236,7 @@ impl Model {
             return;
         }
         self.counted.add(event.tuple.family, event.old, event.new, 1);
+        self.scopes.count(&event);
         if let Some(log) = &mut self.log {
             if self.random.once_in(self.faults.record_lost) {
                 self.log_complete = false;
@@ -244,6 +255,7 @@ impl Model {
         self.log_complete = true;
         let mut tally = Tally::default();
         let mut rewind = R::default();
+        let mut scoped = self.begin_scopes();
         let mut listed = None;
         loop {
             self.run_some();
@@ -252,7 +264,7 @@ impl Model {
                 None => self.sockets.iter().next(),
                 Some(last) => self.sockets.range(last + 1..).next(),
             };
-            let Some((&skaddr, &Socket { state, tuple })) = next else { break };
+            let Some((&skaddr, &Socket { state, tuple, cgroup })) = next else { break };
             listed = Some(skaddr);
             let identity = match self.source {
                 SnapshotSource::Procfs => Identity::Tuple { tuple, inode: skaddr + 1 },
@@ -260,7 +272,7 @@ impl Model {
             };
             let (family, kind) = (tuple.family, Kind::in_state(state));
             let rewound = self.hooks.counts(Object::in_state(state));
-            let (sport, cgroup) = (tuple.sport, 0);
+            let sport = tuple.sport;
             let (receive_queue, send_queue) = (0, 0);
             let row = Row { family, identity, kind, receive_queue, send_queue, sport, cgroup };
             let times = match (self.pace, &self.faults) {
@@ -272,13 +284,19 @@ impl Model {
             for _ in 0..times {
                 if !rewound || rewind.row(&row) {
                     tally.add(&row);
+                    scoped.row(&row, R::row_id(&row).filter(|_| rewound));
                 }
             }
         }
         for event in self.log.take().unwrap_or_default() {
-            rewind.event(&Event { skaddr: event.skaddr * 4096, ..event });
+            let event = Event { skaddr: event.skaddr * 4096, ..event };
+            rewind.event(&event);
+            scoped.event(&event);
         }
-        RewoundSnapshot { tally, cut, at_cut: rewind.at_cut(), log_complete: self.log_complete }
+        let log_complete = self.log_complete;
+        let snapshot = RewoundSnapshot { tally, cut, at_cut: rewind.at_cut(), log_complete };
+        self.end_scopes(scoped, snapshot.exact(), |id| rewind.has_events(id));
+        snapshot
     }
 }
 
@@ -334,3 +352,4 @@ fn address(family: Family, mapped: bool, last: u8) -> [u8; 16] {
 }
 
 mod promises;
+mod scopes;

@@ -36,7 +36,7 @@ impl Other {
         let process = found.processes.into_iter().next();
         let roots = roots(process.as_ref());
         let sources = Sources::new(roots, SourceChoice::Auto, intervals.calm, active.is_some());
-        let mut namespace = Namespace::other(sources, slot, intervals.requests);
+        let mut namespace = Namespace::other(sources, slot, intervals.outdated);
         if let Some(active) = active {
             namespace.begin(active, is_new);
         }

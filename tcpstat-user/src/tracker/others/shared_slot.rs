@@ -104,7 +104,7 @@ impl SharedSlot {
                 intervals.calm,
                 active.is_some(),
             );
-            let mut namespace = Namespace::other(sources, Slot::OTHER, intervals.requests);
+            let mut namespace = Namespace::other(sources, Slot::OTHER, intervals.outdated);
             if let Some(active) = active {
                 namespace.begin(active, false);
             }

@@ -78,13 +78,11 @@ impl TracedScopes {
     /// Whether the numbers are those of this tracer; begins with its counters if there was no tracer before.
     pub(super) fn is_of(&mut self, tracer: &Tracer) -> bool {
         let Some(maps) = &tracer.scopes else { return false };
-        match &self.counters {
-            Some(counters) => Arc::ptr_eq(counters, &maps.counters),
-            None => {
-                self.begin(maps, tracer.hooks);
-                true
-            }
+        if let Some(counters) = &self.counters {
+            return Arc::ptr_eq(counters, &maps.counters);
         }
+        self.begin(maps, tracer.hooks);
+        true
     }
 
     fn begin(&mut self, maps: &ScopeMaps, hooks: Hooks) {

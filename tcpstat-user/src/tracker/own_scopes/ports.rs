@@ -21,7 +21,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(super) struct Ports {
     hooks: Hooks,
-    ports: BTreeMap<u16, PortScope>,
+    scopes: BTreeMap<u16, PortScope>,
     other: Count,
 }
 
@@ -62,14 +62,14 @@ impl Ports {
     pub(super) fn new(maps: &ScopeMaps, hooks: Hooks) -> Option<Self> {
         let scope =
             |slot| PortScope { count: Count::new(slot, Transitions::default()), gauges: None };
-        let ports: BTreeMap<_, _> =
+        let scopes: BTreeMap<_, _> =
             maps.ports.iter().map(|(&port, &slot)| (port, scope(slot))).collect();
         let other = Count::new(ScopeMaps::OTHER_PORTS, Transitions::default());
-        (!ports.is_empty()).then_some(Self { hooks, ports, other })
+        (!scopes.is_empty()).then_some(Self { hooks, scopes, other })
     }
 
     pub(super) fn set(&self) -> Arc<PortSet> {
-        Arc::new(self.ports.keys().copied().collect())
+        Arc::new(self.scopes.keys().copied().collect())
     }
 
     /// Sets the gauges from a snapshot. One that is not `exact` only sets those that have none.
@@ -77,7 +77,7 @@ impl Ports {
         fn of<T: Clone + Default>(by_port: &HashMap<u16, T>, port: u16) -> T {
             by_port.get(&port).cloned().unwrap_or_default()
         }
-        for (&port, scope) in &mut self.ports {
+        for (&port, scope) in &mut self.scopes {
             if exact || scope.gauges.is_none() {
                 let sockets = of(&snapshot.ports, port);
                 let uncounted = of(&snapshot.uncounted, port);
@@ -89,7 +89,7 @@ impl Ports {
 
     /// Each port with its counters and its gauges.
     pub(super) fn scopes(&self) -> impl Iterator<Item = (u16, &Count, Option<&Gauges>)> {
-        self.ports.iter().map(|(&port, scope)| (port, &scope.count, scope.gauges.as_ref()))
+        self.scopes.iter().map(|(&port, scope)| (port, &scope.count, scope.gauges.as_ref()))
     }
 
     pub(super) fn other(&self) -> &Count {
@@ -99,7 +99,7 @@ impl Ports {
     /// Continues with the counters of another tracer.
     pub(super) fn rebind(&mut self, old: &ScopeMaps, new: &ScopeMaps, hooks: Hooks) {
         self.hooks = hooks;
-        for (port, scope) in &mut self.ports {
+        for (port, scope) in &mut self.scopes {
             let slot = new.ports.get(port).copied().unwrap_or(ScopeMaps::OTHER_PORTS);
             scope.count = continued(&scope.count, &old.counters, &new.counters, slot);
             scope.gauges = None;

@@ -1,0 +1,326 @@
+//! `--cgroups` and `--ports`: the own namespace by cgroup and by local port.
+
+use std::collections::BTreeMap;
+use std::net::{TcpListener, TcpStream};
+
+use anyhow::{Context, Result, ensure};
+use tcpstat_tests::binary::tcpstat;
+use tcpstat_tests::cgroups::Cgroup;
+use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
+use tcpstat_tests::exporter::Exporter;
+use tcpstat_tests::exposition::Scrape;
+use tcpstat_tests::harness::{Test, kernel_test};
+use tcpstat_tests::held::Addressing;
+use tcpstat_tests::kernel_tests;
+use tcpstat_tests::netns::Namespace;
+use tcpstat_tests::states::{ALL, Hold};
+use tcpstat_tests::wire::Wire;
+
+pub(crate) fn tests() -> Vec<Test> {
+    let mut tests = kernel_tests![
+        a_restarted_unit_goes_on_under_its_path,
+        a_cgroup_that_is_gone_ends_when_its_sockets_have_ended,
+        cgroups_past_the_limit_count_in_other,
+        a_cgroup_counts_in_its_ancestor_that_fits,
+        a_listed_port_is_counted_and_all_others_together,
+        ports_work_with_snapshots_of_proc,
+        a_port_that_the_kernel_chooses_is_refused,
+        cgroups_need_the_iterator,
+    ];
+    for (name, hold) in ALL {
+        tests.push(kernel_test(
+            format!("a_{name}_socket_is_counted_in_its_cgroup_before_and_after_the_start"),
+            move |namespace| every_state(namespace, hold),
+        ));
+    }
+    tests
+}
+
+/// Sockets by the value of the label of a kind, and by state; without zeros.
+type Counts = BTreeMap<(String, String), u64>;
+
+fn counts(scrape: &Scrape, kind: &str) -> Result<Counts> {
+    let mut counts = Counts::new();
+    for sample in scrape.family(&format!("tcpstat_{kind}_connections")) {
+        let label = |name: &str| sample.labels.get(name).cloned().context("a label is missing");
+        let count = sample.count().context("no count")?;
+        if count != 0 {
+            counts.insert((label(kind)?, label("state")?), count);
+        }
+    }
+    Ok(counts)
+}
+
+/// The sum over a kind equals the total, in every state.
+fn check_sum(scrape: &Scrape, kind: &str) -> Result<()> {
+    let mut by_state: BTreeMap<String, u64> = BTreeMap::new();
+    for ((_, state), count) in counts(scrape, kind)? {
+        *by_state.entry(state).or_default() += count;
+    }
+    let mut total: BTreeMap<String, u64> = BTreeMap::new();
+    for ((_, state), count) in scrape.connections()? {
+        if count != 0 {
+            *total.entry(state.to_string()).or_default() += count;
+        }
+    }
+    ensure!(by_state == total, "{kind}: {by_state:?}, and the total is {total:?}");
+    Ok(())
+}
+
+/// Scrapes until the sockets of one scope are these. The sums are right in every scrape.
+fn await_scope(
+    exporter: &mut Exporter,
+    kind: &str,
+    scope: &str,
+    expected: &[(&str, u64)],
+) -> Result<Scrape> {
+    let expected: BTreeMap<_, _> =
+        expected.iter().map(|&(state, count)| (state.to_owned(), count)).collect();
+    wait_until(&format!("{expected:?} in {scope}"), DEADLINE, || {
+        let scrape = exporter.scrape()?;
+        check_sum(&scrape, kind)?;
+        let all = counts(&scrape, kind)?;
+        let of_scope: BTreeMap<_, _> = all
+            .iter()
+            .filter(|((name, _), _)| name == scope)
+            .map(|((_, state), &count)| (state.clone(), count))
+            .collect();
+        if of_scope == expected {
+            Ok(Progress::Done(scrape))
+        } else {
+            Ok(Progress::NotYet(format!("{all:?}; {}", exporter.log())))
+        }
+    })
+}
+
+fn transitions(scrape: &Scrape, cgroup: &str, from: &str, to: &str) -> Result<f64> {
+    let labels = [("cgroup", cgroup), ("from", from), ("to", to)];
+    scrape.value("tcpstat_cgroup_transitions_total", &labels)
+}
+
+fn start(cgroup: &str, interval: &str) -> Result<Exporter> {
+    let interval = format!("--snapshot-interval={interval}");
+    Exporter::start(&["--cgroups", cgroup, &interval])
+}
+
+/// What all sockets of a scope add up to.
+fn sum_of(counts: &Counts, scope: &str) -> u64 {
+    counts.iter().filter(|((name, _), _)| name == scope).map(|(_, count)| count).sum()
+}
+
+/// Full sockets are in their cgroup, mini-sockets and requests in none, and nothing else is in another one than
+/// before.
+fn every_state(namespace: &Namespace, hold: Hold) -> Result<()> {
+    let wire = Wire::open(namespace)?;
+    let cgroup = Cgroup::new("state")?;
+    let path = cgroup.path();
+    let held = |addressing| cgroup.inside(|| hold(&wire, addressing));
+
+    let before = held(Addressing::Ipv4)?;
+    let mut exporter = start(&path, "200ms")?;
+    let made = wait_until("a socket in the cgroup or in none", DEADLINE, || {
+        let scrape = exporter.scrape()?;
+        check_sum(&scrape, "cgroup")?;
+        let counts = counts(&scrape, "cgroup")?;
+        let made = sum_of(&counts, &path) + sum_of(&counts, "none");
+        Ok(if made > 0 { Progress::Done(counts) } else { Progress::NotYet(format!("{counts:?}")) })
+    })?;
+    let other =
+        |counts: &Counts| counts.get(&("other".to_owned(), "established".to_owned())).copied();
+    before.end()?;
+    let ended = await_none(&mut exporter, &path)?;
+    assert_eq!(other(&made), other(&ended), "{made:?}, {ended:?}");
+
+    let after = held(Addressing::Ipv6)?;
+    let again = wait_until("the same sockets again", DEADLINE, || {
+        let scrape = exporter.scrape()?;
+        check_sum(&scrape, "cgroup")?;
+        let counts = counts(&scrape, "cgroup")?;
+        let same = counts == made;
+        Ok(if same {
+            Progress::Done(counts)
+        } else {
+            Progress::NotYet(format!("{counts:?}, not {made:?}"))
+        })
+    });
+    again.with_context(|| exporter.log())?;
+    after.end()?;
+    await_none(&mut exporter, &path)?;
+    Ok(())
+}
+
+/// Scrapes until no socket is left in the cgroup, and none without a cgroup.
+fn await_none(exporter: &mut Exporter, path: &str) -> Result<Counts> {
+    wait_until("no socket in the cgroup", DEADLINE, || {
+        let scrape = exporter.scrape()?;
+        check_sum(&scrape, "cgroup")?;
+        let counts = counts(&scrape, "cgroup")?;
+        let left = sum_of(&counts, path) + sum_of(&counts, "none");
+        Ok(if left == 0 { Progress::Done(counts) } else { Progress::NotYet(format!("{counts:?}")) })
+    })
+}
+
+/// A listener and so many connections to it, with both ends.
+fn connections(port: u16, count: usize) -> Result<(TcpListener, Vec<(TcpStream, TcpStream)>)> {
+    let listener = TcpListener::bind(("127.0.0.1", port))?;
+    let mut pairs = Vec::new();
+    for _ in 0..count {
+        let client = TcpStream::connect(listener.local_addr()?)?;
+        pairs.push((client, listener.accept()?.0));
+    }
+    Ok((listener, pairs))
+}
+
+fn a_restarted_unit_goes_on_under_its_path(_: &Namespace) -> Result<()> {
+    let cgroup = Cgroup::new("unit.service")?;
+    let path = cgroup.path();
+    let mut exporter = start("*.service", "500ms")?;
+    let held = cgroup.inside(|| connections(0, 3))?;
+    let scrape = await_scope(&mut exporter, "cgroup", &path, &[("established", 6), ("listen", 1)])?;
+    assert_eq!(transitions(&scrape, &path, "close", "listen")?, 1.0);
+
+    // Sockets of the unit before are still there.
+    cgroup.restart()?;
+    let again = cgroup.inside(|| connections(0, 2))?;
+    let sockets = [("established", 10), ("listen", 2)];
+    let scrape = await_scope(&mut exporter, "cgroup", &path, &sockets)?;
+    assert_eq!(transitions(&scrape, &path, "close", "listen")?, 2.0);
+    assert_eq!(transitions(&scrape, &path, "close", "syn_sent")?, 5.0);
+    drop(held);
+    await_scope(&mut exporter, "cgroup", &path, &[("established", 4), ("listen", 1)])?;
+    drop(again);
+    await_scope(&mut exporter, "cgroup", &path, &[])?;
+    Ok(())
+}
+
+fn a_cgroup_that_is_gone_ends_when_its_sockets_have_ended(_: &Namespace) -> Result<()> {
+    let cgroup = Cgroup::new("gone")?;
+    let path = cgroup.path();
+    let held = cgroup.inside(|| connections(0, 1))?;
+    let mut exporter = start(&path, "200ms")?;
+    await_scope(&mut exporter, "cgroup", &path, &[("established", 2), ("listen", 1)])?;
+    cgroup.remove()?;
+    await_scope(&mut exporter, "cgroup", &path, &[("established", 2), ("listen", 1)])?;
+    drop(held);
+    wait_until("no series of the cgroup", DEADLINE, || {
+        let scrape = exporter.scrape()?;
+        check_sum(&scrape, "cgroup")?;
+        let family = scrape.family("tcpstat_cgroup_connections");
+        let found = family.iter().any(|sample| sample.labels.get("cgroup") == Some(&path));
+        Ok(if found { Progress::NotYet(exporter.log()) } else { Progress::Done(()) })
+    })
+}
+
+fn cgroups_past_the_limit_count_in_other(_: &Namespace) -> Result<()> {
+    let (one, two) = (Cgroup::new("1.service")?, Cgroup::new("2.service")?);
+    let args = ["--cgroups=*.service", "--scopes-max=1", "--snapshot-interval=200ms"];
+    let mut exporter = Exporter::start(&args)?;
+    let _first = one.inside(|| connections(0, 2))?;
+    await_scope(&mut exporter, "cgroup", &one.path(), &[("established", 4), ("listen", 1)])?;
+    let _second = two.inside(|| connections(0, 1))?;
+    let scrape = wait_until("the limit", DEADLINE, || {
+        let scrape = exporter.scrape()?;
+        check_sum(&scrape, "cgroup")?;
+        let overflow = scrape.value("tcpstat_scopes_overflow_total", &[("kind", "cgroup")])?;
+        let counts = counts(&scrape, "cgroup")?;
+        let found = counts.keys().any(|(name, _)| *name == two.path());
+        let done = overflow == 1.0 && !found;
+        Ok(if done { Progress::Done(scrape) } else { Progress::NotYet(format!("{counts:?}")) })
+    })?;
+    let counts = counts(&scrape, "cgroup")?;
+    assert_eq!(sum_of(&counts, &one.path()), 5, "{counts:?}");
+    Ok(())
+}
+
+fn a_cgroup_counts_in_its_ancestor_that_fits(_: &Namespace) -> Result<()> {
+    let unit = Cgroup::new("nested.service")?;
+    let path = unit.path();
+    let mut exporter = start("/", "500ms")?;
+    let _held = unit.inside(|| connections(0, 1))?;
+    // The sockets of the exporter and of the scrapes are below the root too.
+    wait_until("all in the root", DEADLINE, || {
+        let scrape = exporter.scrape()?;
+        check_sum(&scrape, "cgroup")?;
+        let counts = counts(&scrape, "cgroup")?;
+        ensure!(sum_of(&counts, &path) == 0, "{counts:?}");
+        let listen = counts.get(&("/".to_owned(), "listen".to_owned()));
+        let done = listen == Some(&2) && sum_of(&counts, "other") == 0;
+        Ok(if done { Progress::Done(()) } else { Progress::NotYet(format!("{counts:?}")) })
+    })
+}
+
+fn listed_ports(args: &[&str]) -> Result<()> {
+    let args = [&["--ports=80,443,8000-8002"], args].concat();
+    let before = connections(443, 2)?;
+    let mut exporter = Exporter::start(&args)?;
+    await_scope(&mut exporter, "port", "443", &[("established", 2), ("listen", 1)])?;
+    let after = connections(8001, 3)?;
+    await_scope(&mut exporter, "port", "8001", &[("established", 3), ("listen", 1)])?;
+    let (listener, pairs) = before;
+    drop(listener);
+    let servers: Vec<_> = pairs
+        .into_iter()
+        .map(|(client, server)| {
+            drop(client);
+            server
+        })
+        .collect();
+    await_scope(&mut exporter, "port", "443", &[("close_wait", 2)])?;
+    drop(servers);
+    await_scope(&mut exporter, "port", "443", &[])?;
+    // Who closes first is in TIME_WAIT.
+    let (listener, pairs) = after;
+    let clients: Vec<_> = pairs
+        .into_iter()
+        .map(|(client, server)| {
+            drop(server);
+            client
+        })
+        .collect();
+    drop(clients);
+    drop(listener);
+    await_scope(&mut exporter, "port", "8001", &[("time_wait", 3)])?;
+    let scrape = exporter.scrape()?;
+    let labels = [("port", "8001"), ("from", "listen"), ("to", "syn_recv")];
+    assert_eq!(scrape.value("tcpstat_port_transitions_total", &labels)?, 3.0);
+    assert_eq!(
+        scrape.value("tcpstat_port_connections", &[("port", "80"), ("state", "listen")])?,
+        0.0
+    );
+    Ok(())
+}
+
+fn a_listed_port_is_counted_and_all_others_together(_: &Namespace) -> Result<()> {
+    listed_ports(&["--snapshot-interval=200ms", "--snapshot=iter"])
+}
+
+fn ports_work_with_snapshots_of_proc(_: &Namespace) -> Result<()> {
+    listed_ports(&["--snapshot-interval=200ms", "--snapshot=procfs"])
+}
+
+fn a_port_that_the_kernel_chooses_is_refused(namespace: &Namespace) -> Result<()> {
+    namespace.set_sysctl("net.ipv4.ip_local_port_range", "40000 40999")?;
+    let log = refusal(&["serve", "--ports=443,40001"])?;
+    for words in ["--ports: ", "port 40001", "40000-40999", "ip_local_reserved_ports=40001"] {
+        assert!(log.contains(words), "{words}: {log}");
+    }
+    namespace.set_sysctl("net.ipv4.ip_local_reserved_ports", "40001")?;
+    let mut exporter = Exporter::start(&["--ports=443,40001"])?;
+    let _held = connections(40001, 1)?;
+    await_scope(&mut exporter, "port", "40001", &[("established", 1), ("listen", 1)])?;
+    Ok(())
+}
+
+fn cgroups_need_the_iterator(_: &Namespace) -> Result<()> {
+    let args = ["serve", "--cgroups=*.service", "--snapshot=procfs"];
+    let log = refusal(&args)?;
+    assert!(log.contains("--cgroups: /proc does not show cgroups"), "{log}");
+    Ok(())
+}
+
+/// What a run with these arguments writes before it ends with an error.
+fn refusal(args: &[&str]) -> Result<String> {
+    let run = tcpstat(args)?;
+    ensure!(run.status.is_some_and(|status| status != 0), "{run:?}");
+    Ok(run.stderr)
+}
