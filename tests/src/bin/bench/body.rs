@@ -1,10 +1,12 @@
 //! The time of the tracer's own work, without the kernel's work to run it: its time as the kernel measures it, less
 //! that of a program that does nothing at the same events.
 
+use std::env;
+
 use anyhow::Result;
 use nix::sys::signal::Signal;
 use tcpstat_tests::empty_program::{EmptyProgram, Runs, Statistics};
-use tcpstat_tests::exporter::Exporter;
+use tcpstat_tests::exporter::{Exporter, Options};
 use tcpstat_tests::loopback::{Churn, Churned};
 use tcpstat_tests::netns::{Elsewhere, elsewhere};
 use tcpstat_tests::resident::Resident;
@@ -21,7 +23,7 @@ const FOREIGN_SHARE: f64 = 0.02;
 const TURNS: usize = 10;
 
 /// Whose events are measured.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 enum Events {
     /// Those of the exporter's own namespace.
     Own,
@@ -32,6 +34,7 @@ enum Events {
 }
 
 /// What is measured: the name of its samples, what the table calls it, and its target in nanoseconds above the default.
+#[derive(Clone, Copy)]
 pub(crate) struct Measured {
     pub(crate) name: &'static str,
     pub(crate) what: &'static str,
@@ -76,6 +79,10 @@ pub(crate) const CASES: [Measured; 10] = [
     measured("tracepoint_body_kinds", "tracepoint: namespaces, cgroups and ports", Some((CLASSIC, 110.0)), CLASSIC_FLAG, ALL_KINDS, Events::Own),
 ];
 
+/// The path of another version's binary. The body of its default run is measured beside the others.
+const BEFORE_VARIABLE: &str = "TCPSTAT_BIN_BEFORE";
+pub(crate) const BEFORE: &str = "program_body_before";
+
 /// Every case in each round, one exporter at a time.
 pub(crate) fn measure(effort: Effort, samples: &mut Samples) -> Result<()> {
     eprintln!("the program's body ...");
@@ -84,7 +91,13 @@ pub(crate) fn measure(effort: Effort, samples: &mut Samples) -> Result<()> {
     let empty = EmptyProgram::attach()?;
     for round in 1..=rounds {
         for case in &CASES {
-            case.measure(connections, &empty, samples)?;
+            let mut exporter = Exporter::start(&case.flags())?;
+            case.measure(&mut exporter, connections, &empty, samples)?;
+        }
+        if let Some(binary) = env::var_os(BEFORE_VARIABLE) {
+            let before = Measured { name: BEFORE, ..CASES[0] };
+            let mut exporter = Options::default().binary(binary).args(before.flags()).start()?;
+            before.measure(&mut exporter, connections, &empty, samples)?;
         }
         eprintln!("    bodies: round {round} of {rounds}");
     }
@@ -92,15 +105,18 @@ pub(crate) fn measure(effort: Effort, samples: &mut Samples) -> Result<()> {
 }
 
 impl Measured {
+    fn flags(&self) -> Vec<&'static str> {
+        [&[self.program, "--snapshot-interval=1h"], self.flags].concat()
+    }
+
     fn measure(
         &self,
+        exporter: &mut Exporter,
         connections: usize,
         empty: &EmptyProgram,
         samples: &mut Samples,
     ) -> Result<()> {
-        let flags = [&[self.program, "--snapshot-interval=1h"], self.flags].concat();
-        let mut exporter = Exporter::start(&flags)?;
-        let other = self.prepare(&mut exporter)?;
+        let other = self.prepare(exporter)?;
         for turn in 1..=TURNS {
             let before = (Runs::of_process(exporter.pid())?, empty.runs()?);
             let churned = churn(other.as_ref(), connections)?;

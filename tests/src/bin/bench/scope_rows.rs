@@ -1,12 +1,18 @@
 //! The rows of scopes in the table.
 
-use crate::body::{CASES, DEFAULT};
+use crate::body::{BEFORE, CASES, DEFAULT};
 use crate::samples::Samples;
 use crate::table::{MEGABYTE, Row};
 
 /// The bodies of the programs above an empty one.
 pub(crate) fn bodies(samples: &Samples) -> Vec<Row> {
     let nanoseconds = |name| samples.median(name, 0).map(|seconds| seconds * 1e9);
+    let before = nanoseconds(BEFORE).zip(nanoseconds(DEFAULT)).map(|(before, now)| Row {
+        what: "the default of the other version, and how much more the body is now",
+        measured: format!("{before:.0} ns: {:+.1}", now - before),
+        target: "+1 ns".to_owned(),
+        met: now - before <= 1.0,
+    });
     let rows = CASES.iter().filter(|case| case.name != DEFAULT).filter_map(|case| {
         let body = nanoseconds(case.name)?;
         let Some((than, most)) = case.above else {
@@ -25,7 +31,7 @@ pub(crate) fn bodies(samples: &Samples) -> Vec<Row> {
             met: more <= most,
         })
     });
-    rows.collect()
+    before.into_iter().chain(rows).collect()
 }
 
 /// `None` if they were not measured.
