@@ -41,10 +41,11 @@ struct Effort {
 
 type Part = fn(Effort, &mut Samples) -> Result<()>;
 
-const PARTS: [(&str, Part); 7] = [
+const PARTS: [(&str, Part); 8] = [
     ("sizes", sizes::measure),
     ("transitions", transitions::measure),
     ("body", body::measure),
+    ("starts", scopes::starts),
     ("scopes", scopes::measure),
     ("idle", load::idle),
     ("load", load::busy),

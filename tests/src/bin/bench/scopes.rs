@@ -1,4 +1,4 @@
-//! Hundreds of scopes: their seeds, their checks, scrapes, and memory, beside reading the files that list the same
+//! Hundreds of scopes: their seeds and checks, scrapes, and memory, beside reading the files that list the same
 //! sockets.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,6 +13,7 @@ use nix::unistd::Pid;
 use tcpstat_tests::deadline::{Progress, poll};
 use tcpstat_tests::exporter::Exporter;
 use tcpstat_tests::memory::resident_bytes;
+use tcpstat_tests::priority;
 use tcpstat_tests::resident::Order;
 use tcpstat_tests::scopes::{infos, inode};
 
@@ -44,6 +45,21 @@ const LONG: Size =
 const SHORT: Size =
     Size { namespaces: 4, cgroups: 2, sockets: 10, rounds: 1, rest: Duration::from_secs(1) };
 
+/// Starts with all namespaces and their sockets there.
+pub(crate) fn starts(effort: Effort, samples: &mut Samples) -> Result<()> {
+    let size = if effort.short { SHORT } else { LONG };
+    let Size { namespaces, sockets, .. } = size;
+    eprintln!("starts with {namespaces} namespaces with {sockets} sockets each ...");
+    let others = Namespaces::make(namespaces, sockets / 2)?;
+    let inums = others.inums()?;
+    for round in 1..=size.rounds {
+        start(sockets, &inums, samples)?;
+        eprintln!("    starts: round {round} of {}", size.rounds);
+    }
+    Ok(())
+}
+
+/// Checks, scrapes and memory.
 pub(crate) fn measure(effort: Effort, samples: &mut Samples) -> Result<()> {
     let size = if effort.short { SHORT } else { LONG };
     let Size { namespaces, cgroups, sockets, .. } = size;
@@ -51,11 +67,7 @@ pub(crate) fn measure(effort: Effort, samples: &mut Samples) -> Result<()> {
     let mut others = Namespaces::make(namespaces, sockets / 2)?;
     let _units = Cgroups::make(cgroups)?;
     let inums = others.inums()?;
-    for round in 1..=size.rounds {
-        seed(sockets, &inums, samples)?;
-        eprintln!("    seeds: round {round} of {}", size.rounds);
-    }
-    let mut exporter = Exporter::start(&FLAGS)?;
+    let mut exporter = start_as_unit()?;
     await_seeds(&mut exporter, &inums, sockets)?;
     rest(&mut exporter, &inums, size.rest, samples)?;
     let names = ScrapeNames { wall: "scopes_scrape", cpu: "scopes_scrape_cpu" };
@@ -79,14 +91,22 @@ pub(crate) fn measure(effort: Effort, samples: &mut Samples) -> Result<()> {
 }
 
 /// From the start until the own namespace has gauges, and until all have. CPU time is that of the exporter.
-fn seed(sockets: usize, inums: &BTreeSet<u64>, samples: &mut Samples) -> Result<()> {
+fn start(sockets: usize, inums: &BTreeSet<u64>, samples: &mut Samples) -> Result<()> {
     let started = Instant::now();
-    let mut exporter = Exporter::start(&FLAGS)?;
+    let mut exporter = start_as_unit()?;
     samples.add("scopes_ready", 0, started.elapsed().as_secs_f64());
     await_seeds(&mut exporter, inums, sockets)?;
     samples.add("scopes_seeded", 0, started.elapsed().as_secs_f64());
     samples.add("scopes_seeded_cpu", 0, process_clock(&exporter)?.now()?.as_seconds());
     Ok(())
+}
+
+/// With the priority of its unit.
+fn start_as_unit() -> Result<Exporter> {
+    priority::set(priority::of_unit()?)?;
+    let exporter = Exporter::start(&FLAGS);
+    priority::set(0)?;
+    exporter
 }
 
 /// Waits until each of these namespaces is exported with that many established sockets.

@@ -32,6 +32,7 @@ pub(crate) fn table(samples: &Samples, sockets: usize) -> Result<String> {
     let mut rows = sizes(samples, sockets).unwrap_or_default();
     rows.extend(per_transition(samples));
     rows.extend(scope_rows::bodies(samples));
+    rows.extend(scope_rows::starts(samples).unwrap_or_default());
     rows.extend(scope_rows::scopes(samples).unwrap_or_default());
     rows.extend(under_load(samples));
     rows.extend(under_attack(samples));
