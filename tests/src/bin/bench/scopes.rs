@@ -111,7 +111,7 @@ fn start_as_unit() -> Result<Exporter> {
 
 /// Waits until each of these namespaces is exported with that many established sockets.
 fn await_seeds(exporter: &mut Exporter, inums: &BTreeSet<u64>, sockets: usize) -> Result<()> {
-    poll("gauges of all namespaces", Duration::from_secs(60), POLL, || {
+    poll("gauges of all namespaces", Duration::from_mins(1), POLL, || {
         let scrape = exporter.scrape()?;
         let mut names = BTreeMap::new();
         for labels in infos(&scrape)? {
