@@ -65,18 +65,73 @@ const CLASSIC_FLAG: &str = "--tracer=tracepoint";
 const NETNS: &[&str] = &["--netns=all"];
 const ALL_KINDS: &[&str] = &["--netns=all", "--cgroups=*", "--ports=80,443"];
 
-#[rustfmt::skip]
 pub(crate) const CASES: [Measured; 10] = [
     measured(DEFAULT, "the default", None, BTF_FLAG, &[], Events::Own),
-    measured("program_body_netns", "--netns all", Some((DEFAULT, 5.0)), BTF_FLAG, NETNS, Events::Own),
-    measured("program_body_tagged", "the same, another namespace by its tag", Some((DEFAULT, 5.0)), BTF_FLAG, NETNS, Events::Tagged),
-    measured("program_body_untagged", "the same, another namespace without a tag", None, BTF_FLAG, NETNS, Events::Untagged),
-    measured("program_body_kinds", "namespaces, cgroups and ports", Some((DEFAULT, 40.0)), BTF_FLAG, ALL_KINDS, Events::Own),
+    measured(
+        "program_body_netns",
+        "--netns all",
+        Some((DEFAULT, 5.0)),
+        BTF_FLAG,
+        NETNS,
+        Events::Own,
+    ),
+    measured(
+        "program_body_tagged",
+        "the same, another namespace by its tag",
+        Some((DEFAULT, 5.0)),
+        BTF_FLAG,
+        NETNS,
+        Events::Tagged,
+    ),
+    measured(
+        "program_body_untagged",
+        "the same, another namespace without a tag",
+        None,
+        BTF_FLAG,
+        NETNS,
+        Events::Untagged,
+    ),
+    measured(
+        "program_body_kinds",
+        "namespaces, cgroups and ports",
+        Some((DEFAULT, 40.0)),
+        BTF_FLAG,
+        ALL_KINDS,
+        Events::Own,
+    ),
     measured(CLASSIC, "tracepoint: the default", None, CLASSIC_FLAG, &[], Events::Own),
-    measured("tracepoint_body_netns", "tracepoint: --netns all", Some((CLASSIC, 5.0)), CLASSIC_FLAG, NETNS, Events::Own),
-    measured("tracepoint_body_tagged", "tracepoint: another namespace by its tag", None, CLASSIC_FLAG, NETNS, Events::Tagged),
-    measured("tracepoint_body_untagged", "tracepoint: another namespace without a tag", None, CLASSIC_FLAG, NETNS, Events::Untagged),
-    measured("tracepoint_body_kinds", "tracepoint: namespaces, cgroups and ports", Some((CLASSIC, 110.0)), CLASSIC_FLAG, ALL_KINDS, Events::Own),
+    measured(
+        "tracepoint_body_netns",
+        "tracepoint: --netns all",
+        Some((CLASSIC, 5.0)),
+        CLASSIC_FLAG,
+        NETNS,
+        Events::Own,
+    ),
+    measured(
+        "tracepoint_body_tagged",
+        "tracepoint: another namespace by its tag",
+        None,
+        CLASSIC_FLAG,
+        NETNS,
+        Events::Tagged,
+    ),
+    measured(
+        "tracepoint_body_untagged",
+        "tracepoint: another namespace without a tag",
+        None,
+        CLASSIC_FLAG,
+        NETNS,
+        Events::Untagged,
+    ),
+    measured(
+        "tracepoint_body_kinds",
+        "tracepoint: namespaces, cgroups and ports",
+        Some((CLASSIC, 110.0)),
+        CLASSIC_FLAG,
+        ALL_KINDS,
+        Events::Own,
+    ),
 ];
 
 /// The path of another version's binary. The body of its default run is measured beside the others.
