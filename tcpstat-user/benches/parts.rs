@@ -1,7 +1,9 @@
 //! The time of the parts of a snapshot and of a scrape: `cargo bench --package tcpstat-user`.
 
+use std::hint::black_box;
+
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use tcpstat_user::metrics::Format;
+use tcpstat_user::{kernel::CountersReplica, metrics::Format};
 
 mod workloads;
 use workloads::{
@@ -35,5 +37,26 @@ fn scrape(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(parts, snapshot, scrape);
+/// Reads the counters of slots, right after another reading, and after other memory has replaced them in the caches.
+fn counters(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("counters");
+    let mut other_memory = vec![0_u8; 64 << 20];
+    for (cpus, slots) in [(2, 1), (256, 1), (2, 256), (256, 256)] {
+        let counters = CountersReplica::new(slots, cpus).expect("enough memory");
+        let read = || {
+            for transitions in counters.read() {
+                black_box(transitions);
+            }
+        };
+        let name = format!("{slots} slots of {cpus} CPUs");
+        group.bench_function(&name, |bencher| bencher.iter(read));
+        group.bench_function(format!("{name}, not in the caches"), |bencher| {
+            let evict = || other_memory.iter_mut().for_each(|byte| *byte = byte.wrapping_add(1));
+            bencher.iter_batched(evict, |()| read(), BatchSize::PerIteration);
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(parts, snapshot, scrape, counters);
 criterion_main!(parts);

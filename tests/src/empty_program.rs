@@ -3,10 +3,12 @@
 
 #![expect(unsafe_code, reason = "bpf(2) has no safe wrapper here")]
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::io::{self, ErrorKind};
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, bail};
 
 use crate::bpf_call;
 
@@ -73,7 +75,8 @@ impl EmptyProgram {
     /// # Errors
     /// As [`Runs::of`].
     pub fn runs(&self) -> Result<Runs> {
-        Runs::of(&format!("/proc/self/fdinfo/{}", self.program.as_raw_fd()))?.context("no program")
+        let runs = Runs::of(&format!("/proc/self/fdinfo/{}", self.program.as_raw_fd()))?;
+        runs.map(|(_, runs)| runs).context("no program")
     }
 }
 
@@ -87,31 +90,51 @@ pub struct Runs {
 }
 
 impl Runs {
-    /// The runs of the program that runs most often in that process.
+    /// The runs of each program of that process, by the id of the program.
     ///
     /// # Errors
-    /// Fails if the process has no program, or if its descriptors are not readable.
-    pub fn of_process(pid: u32) -> Result<Self> {
+    /// Fails if its descriptors are not readable.
+    pub fn of_process(pid: u32) -> Result<BTreeMap<u64, Self>> {
         let folder = format!("/proc/{pid}/fdinfo");
-        let mut most: Option<Self> = None;
+        let mut all = BTreeMap::new();
         for file in fs::read_dir(&folder).with_context(|| folder.clone())? {
-            let runs = Self::of(&file?.path().to_string_lossy())?;
-            if runs.is_some_and(|runs| most.is_none_or(|most| runs.count > most.count)) {
-                most = runs;
-            }
+            let runs = match Self::of(&file?.path().to_string_lossy()) {
+                // The process has closed it meanwhile.
+                Err(error) if is_missing(&error) => None,
+                runs => runs?,
+            };
+            all.extend(runs);
         }
-        most.with_context(|| format!("no program in {folder}"))
+        Ok(all)
+    }
+
+    /// Nanoseconds of one run of the program that ran most often between two times of [`Runs::of_process`].
+    ///
+    /// # Errors
+    /// Fails if none ran.
+    pub fn each_of_busiest(
+        earlier: &BTreeMap<u64, Self>,
+        later: &BTreeMap<u64, Self>,
+    ) -> Result<f64> {
+        let both = later.iter().filter_map(|(id, later)| Some((earlier.get(id)?, later)));
+        let busiest = both.max_by_key(|(earlier, later)| later.count - earlier.count);
+        let (earlier, later) = busiest.context("the process has no program")?;
+        later.each_since(*earlier)
     }
 
     /// Parses an fdinfo; `None` if it does not belong to a program.
-    fn of(path: &str) -> Result<Option<Self>> {
+    fn of(path: &str) -> Result<Option<(u64, Self)>> {
         let text = fs::read_to_string(path).with_context(|| path.to_owned())?;
         let field = |name| {
             let value = text.lines().find_map(|line| line.strip_prefix(name));
             value.map(|value| value.trim().parse()).transpose().with_context(|| path.to_owned())
         };
-        let (count, nanoseconds) = (field("run_cnt:")?, field("run_time_ns:")?);
-        Ok(count.zip(nanoseconds).map(|(count, nanoseconds)| Self { count, nanoseconds }))
+        let (Some(id), Some(count), Some(nanoseconds)) =
+            (field("prog_id:")?, field("run_cnt:")?, field("run_time_ns:")?)
+        else {
+            return Ok(None);
+        };
+        Ok(Some((id, Self { count, nanoseconds })))
     }
 
     /// Nanoseconds of one run since `earlier`.
@@ -126,6 +149,10 @@ impl Runs {
         }
         Ok((self.nanoseconds - earlier.nanoseconds) as f64 / count as f64)
     }
+}
+
+fn is_missing(error: &Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == ErrorKind::NotFound)
 }
 
 /// Makes the kernel measure the time of programs until this is dropped.

@@ -174,13 +174,17 @@ impl Drop for Resident {
     }
 }
 
-/// Whether this process is to be a resident.
-pub(crate) fn is_asked_for() -> bool {
+/// Whether this process is to be a resident: its `main` then returns what [`obey`] does.
+#[must_use]
+pub fn is_asked_for() -> bool {
     env::var_os(VARIABLE).is_some()
 }
 
 /// Follows the orders of the standard input to its end.
-pub(crate) fn obey() -> ExitCode {
+///
+/// # Panics
+/// Panics if the standard output is closed.
+pub fn obey() -> ExitCode {
     let mut held = Held::default();
     for line in stdin().lock().lines() {
         let done = line.map_err(Into::into).and_then(|line| {

@@ -81,7 +81,7 @@ enum Command {
         /// The most sockets
         #[arg(long, default_value_t = 1_000_000)]
         sockets: usize,
-        /// Only that part: sizes, transitions, body, idle, load, attack, or instructions (repeatable)
+        /// Only that part: sizes, transitions, body, starts, scopes, idle, load, attack, or instructions (repeatable)
         #[arg(long, value_name = "PART")]
         part: Vec<String>,
     },

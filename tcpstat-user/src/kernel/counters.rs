@@ -41,6 +41,18 @@ impl Counters {
         Ok(Self { map, slots, cpus, bank_cells })
     }
 
+    /// Rows in memory of this process, which no tracer has; of both families.
+    ///
+    /// # Errors
+    /// The error of mmap(2).
+    pub(super) fn replica(slots: usize, cpus: usize) -> io::Result<Self> {
+        let bytes = slots * cpus * 2 * BANK_CELLS * size_of::<u64>();
+        let mut map = MmapOptions::new().len(bytes).map_anon()?;
+        // Memory that is not written is one page for all.
+        map.fill(1);
+        Ok(Self { map: map.into(), slots, cpus, bank_cells: BANK_CELLS })
+    }
+
     /// All transitions that `slot` has counted since the tracer was loaded. The slot must have rows.
     ///
     /// The cells are read one after the other while the programs count. A socket that changes state meanwhile

@@ -7,8 +7,11 @@
 mod attack;
 mod body;
 mod load;
+mod many;
 mod plot;
 mod samples;
+mod scope_rows;
+mod scopes;
 mod sizes;
 mod table;
 mod transitions;
@@ -16,9 +19,11 @@ mod transitions;
 use std::env;
 use std::fs;
 use std::path::Path;
+use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use tcpstat_tests::netns::Namespace;
+use tcpstat_tests::resident;
 
 use crate::samples::Samples;
 
@@ -36,10 +41,12 @@ struct Effort {
 
 type Part = fn(Effort, &mut Samples) -> Result<()>;
 
-const PARTS: [(&str, Part); 6] = [
+const PARTS: [(&str, Part); 8] = [
     ("sizes", sizes::measure),
     ("transitions", transitions::measure),
     ("body", body::measure),
+    ("starts", scopes::starts),
+    ("scopes", scopes::measure),
     ("idle", load::idle),
     ("load", load::busy),
     ("attack", attack::measure),
@@ -47,7 +54,10 @@ const PARTS: [(&str, Part); 6] = [
 
 const USAGE: &str = "usage: bench SOCKETS FOLDER [--short] [--part PART]...";
 
-fn main() -> Result<()> {
+fn main() -> Result<ExitCode> {
+    if resident::is_asked_for() {
+        return Ok(resident::obey());
+    }
     let mut arguments = env::args().skip(1);
     let sockets = arguments.next().context(USAGE)?;
     let sockets: usize = sockets.parse().with_context(|| format!("SOCKETS is {sockets:?}"))?;
@@ -84,7 +94,7 @@ fn main() -> Result<()> {
         fs::write(&file, text).with_context(|| file.display().to_string())?;
         eprintln!("written: {}", file.display());
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 fn part(name: &str) -> Result<Part> {

@@ -9,15 +9,16 @@ use tcpstat_tests::binary::path_from;
 use crate::attack;
 use crate::load::IDLE_SOCKETS;
 use crate::samples::Samples;
+use crate::scope_rows;
 
-const MEGABYTE: f64 = 1e6;
+pub(crate) const MEGABYTE: f64 = 1e6;
 
 /// A row: what, measured, the target, and whether it is met.
-struct Row {
-    what: &'static str,
-    measured: String,
-    target: &'static str,
-    met: bool,
+pub(crate) struct Row {
+    pub(crate) what: &'static str,
+    pub(crate) measured: String,
+    pub(crate) target: String,
+    pub(crate) met: bool,
 }
 
 /// A table in Markdown of the medians, without the values that were not measured.
@@ -30,6 +31,9 @@ pub(crate) fn table(samples: &Samples, sockets: usize) -> Result<String> {
     );
     let mut rows = sizes(samples, sockets).unwrap_or_default();
     rows.extend(per_transition(samples));
+    rows.extend(scope_rows::bodies(samples));
+    rows.extend(scope_rows::starts(samples).unwrap_or_default());
+    rows.extend(scope_rows::scopes(samples).unwrap_or_default());
     rows.extend(under_load(samples));
     rows.extend(under_attack(samples));
     rows.push(binary()?);
@@ -83,13 +87,13 @@ fn sizes(samples: &Samples, sockets: usize) -> Option<Vec<Row>> {
                 node * 1e3,
                 node / scrape
             ),
-            target: "1/1000",
+            target: "1/1000".to_owned(),
             met: node / scrape >= 1000.0,
         },
         Row {
             what: "the same, against 10 sockets",
             measured: format!("{growth:.2}"),
-            target: "1.2",
+            target: "1.2".to_owned(),
             met: growth <= 1.2,
         },
         Row {
@@ -99,13 +103,13 @@ fn sizes(samples: &Samples, sockets: usize) -> Option<Vec<Row>> {
                 memory / MEGABYTE,
                 at("node_exporter_memory")? / MEGABYTE
             ),
-            target: "12 MB",
+            target: "12 MB".to_owned(),
             met: memory <= 12.0 * MEGABYTE,
         },
         Row {
             what: "the same, against 10 sockets",
             measured: format!("{memory_growth:.2}"),
-            target: "1.1",
+            target: "1.1".to_owned(),
             met: memory_growth <= 1.1,
         },
     ];
@@ -117,7 +121,7 @@ fn sizes(samples: &Samples, sockets: usize) -> Option<Vec<Row>> {
         rows.push(Row {
             what,
             measured: format!("{:.0} ms, {:.0} ms: {:.2}", pass * 1e3, cat * 1e3, pass / cat),
-            target: shown,
+            target: shown.to_owned(),
             met: pass / cat <= target,
         });
     }
@@ -129,7 +133,7 @@ fn sizes(samples: &Samples, sockets: usize) -> Option<Vec<Row>> {
         rows.push(Row {
             what,
             measured: format!("{start:.2} s: {:.2} snapshots", start / pass),
-            target: "1.5 snapshots",
+            target: "1.5 snapshots".to_owned(),
             met: start / pass <= 1.5,
         });
     }
@@ -141,13 +145,13 @@ fn per_transition(samples: &Samples) -> Vec<Row> {
     let end_to_end = nanoseconds("transition_cost").map(|cost| Row {
         what: "a transition, end to end",
         measured: format!("{cost:.0} ns"),
-        target: "50 ns",
+        target: "50 ns".to_owned(),
         met: cost <= 50.0,
     });
     let body = nanoseconds("program_body").map(|body| Row {
         what: "the program's body, above an empty program",
         measured: format!("{body:.0} ns"),
-        target: "25 ns",
+        target: "25 ns".to_owned(),
         met: body <= 25.0,
     });
     [end_to_end, body].into_iter().flatten().collect()
@@ -157,7 +161,7 @@ fn under_load(samples: &Samples) -> Vec<Row> {
     let idle = samples.median("idle_cpu", IDLE_SOCKETS).map(|idle| Row {
         what: "CPU at rest, of one core",
         measured: format!("{:.2} %", idle * 100.0),
-        target: "0.3 %",
+        target: "0.3 %".to_owned(),
         met: idle <= 0.003,
     });
     let mut rows: Vec<_> = idle.into_iter().collect();
@@ -186,13 +190,13 @@ fn under_load(samples: &Samples) -> Vec<Row> {
         rows.push(Row {
             what,
             measured: format!("{:.1} ms", late * 1e3),
-            target: "10 ms",
+            target: "10 ms".to_owned(),
             met: late <= 0.01,
         });
         rows.push(Row {
             what: slowed_by,
             measured: format!("{:.1} %", slowed * 100.0),
-            target: "5 %",
+            target: "5 %".to_owned(),
             met: slowed <= 0.05,
         });
     }
@@ -207,7 +211,7 @@ fn under_attack(samples: &Samples) -> Vec<Row> {
         Some(Row {
             what: kind.what,
             measured: format!("{:.1} ms: {:.1}", late * 1e3, late / without),
-            target: "50 ms",
+            target: "50 ms".to_owned(),
             met: late <= 0.05,
         })
     };
@@ -220,7 +224,7 @@ fn binary() -> Result<Row> {
     Ok(Row {
         what: "the binary",
         measured: format!("{:.1} MB", bytes / MEGABYTE),
-        target: "6 MB",
+        target: "6 MB".to_owned(),
         met: bytes <= 6.0 * MEGABYTE,
     })
 }
