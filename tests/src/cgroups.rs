@@ -7,42 +7,6 @@ use anyhow::{Context, Result};
 
 use crate::skip::Skip;
 
-/// A cgroup (v2) below the root. Dropping it removes it, which needs all of its processes to have ended.
-#[derive(Debug)]
-pub struct Cgroup {
-    folder: PathBuf,
-}
-
-impl Cgroup {
-    /// Makes one of that name.
-    ///
-    /// # Errors
-    /// Fails if no hierarchy of v2 is mounted, and if it cannot be changed.
-    pub fn new(name: &str) -> Result<Self> {
-        let mounts = mounts_of(&["cgroup2 "])?;
-        let folder = mounts.first().context("no cgroup2 is mounted")?.join(name);
-        fs::create_dir(&folder).with_context(|| folder.display().to_string())?;
-        Ok(Self { folder })
-    }
-
-    /// Moves a process into it. Sockets that the process has made before keep their cgroup.
-    ///
-    /// # Errors
-    /// Fails if the process has ended.
-    pub fn take(&self, pid: u32) -> Result<()> {
-        let file = self.folder.join("cgroup.procs");
-        fs::write(&file, pid.to_string()).with_context(|| file.display().to_string())
-    }
-}
-
-impl Drop for Cgroup {
-    fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir(&self.folder) {
-            eprintln!("{} stays: {error}", self.folder.display());
-        }
-    }
-}
-
 /// Moves a process to the root of every hierarchy, so that its cgroup says nothing about it.
 ///
 /// # Errors
@@ -124,6 +88,15 @@ impl Cgroup {
         let done = work();
         join(&self.root.join(&self.home))?;
         done
+    }
+
+    /// Moves a process into it. Sockets that the process has made before keep their cgroup.
+    ///
+    /// # Errors
+    /// Fails if the process has ended.
+    pub fn take(&self, pid: u32) -> Result<()> {
+        let file = self.folder().join("cgroup.procs");
+        fs::write(&file, pid.to_string()).with_context(|| file.display().to_string())
     }
 
     /// Removes the cgroup and makes it again, as the restart of a unit does: it has another id then.
