@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::deadline::{DEADLINE, Progress, wait_until};
+use crate::deadline::{DEADLINE, Progress, poll, wait_until};
 use crate::exporter::{Exporter, Options};
 use crate::exposition::Scrape;
 use crate::netns::{Elsewhere, elsewhere};
@@ -173,12 +174,13 @@ pub fn await_info(
     })
 }
 
-/// Waits until exactly one namespace is exported with these gauges, by any name.
+/// Waits until exactly one namespace is exported with these gauges, by any name. Without a tracer, nothing but a
+/// search finds it, and nothing but a snapshot shows a change.
 ///
 /// # Errors
-/// Fails with all gauges after [`DEADLINE`].
+/// Fails with all gauges after four times [`DEADLINE`].
 pub fn await_one_with(exporter: &mut Exporter, wanted: &Counts) -> Result<String> {
-    wait_until("one namespace with these gauges", DEADLINE, || {
+    poll("one namespace with these gauges", 4 * DEADLINE, Duration::from_millis(50), || {
         let scrape = exporter.scrape()?;
         let mut all = BTreeMap::new();
         for labels in infos(&scrape)? {

@@ -91,24 +91,29 @@ fn with_the_tracer_off_snapshots_of_other_namespaces_are_served(_: &Namespace) -
 fn assert_served(exporter: &mut Exporter) -> Result<()> {
     assert_eq!(exporter.scrape()?.value("tcpstat_tracer_up", &[])?, 0.0);
     let mut residents = [Resident::in_new_namespace()?, Resident::in_new_namespace()?];
-    let mut names = Vec::new();
     for (resident, pairs) in residents.iter_mut().zip([31, 37]) {
         resident.order(&Order::Connect(pairs))?;
-        let shown = counts_of(resident.pid())?;
-        let name = await_one_with(exporter, &shown).with_context(|| exporter.log())?;
-        ensure!(
-            transitions(&exporter.scrape()?, &name)?.is_empty(),
-            "transitions without a tracer"
-        );
-        names.push(name);
+    }
+    let before = names(exporter, &residents)?;
+    for resident in &mut residents {
         resident.order(&Order::Connect(2))?;
     }
-    for (resident, before) in residents.iter().zip(names) {
-        let shown = counts_of(resident.pid())?;
-        let name = await_one_with(exporter, &shown).with_context(|| exporter.log())?;
-        assert_eq!(name, before);
+    assert_eq!(names(exporter, &residents)?, before);
+    let scrape = exporter.scrape()?;
+    for name in before {
+        ensure!(transitions(&scrape, &name)?.is_empty(), "transitions without a tracer");
     }
     Ok(())
+}
+
+/// The name of the one namespace that has the gauges of each resident.
+fn names(exporter: &mut Exporter, residents: &[Resident]) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for resident in residents {
+        let shown = counts_of(resident.pid())?;
+        names.push(await_one_with(exporter, &shown).with_context(|| exporter.log())?);
+    }
+    Ok(names)
 }
 
 /// With `hidepid=1` the processes of others are there, and their files are not.
