@@ -38,6 +38,11 @@ const FIND_SHARE: u32 = 500;
 /// minutes by default.
 const SNAPSHOT_INTERVALS: u32 = 20;
 
+/// How long a namespace without processes and transitions is kept, in intervals of the own namespace: 15 minutes by
+/// default. The kernel gives up an orphan earlier.
+const ABANDONED_INTERVALS: u32 = 60;
+const MIN_ABANDONED_INTERVAL: Duration = Duration::from_mins(1);
+
 /// What finds the namespaces: a [`Finder`] or, in tests, a fixed answer.
 pub(super) trait Find: Send {
     /// # Errors
@@ -57,6 +62,8 @@ struct SnapshotIntervals {
     calm: Duration,
     /// While the last one is outdated.
     outdated: Duration,
+    /// After so long without a process and without a transition it is forgotten, whatever is counted.
+    abandoned: Duration,
 }
 
 /// All namespaces but the own one.
@@ -90,7 +97,11 @@ impl Others {
         traced: bool,
     ) -> Self {
         let calm = snapshot_interval * if traced { SNAPSHOT_INTERVALS } else { 1 };
-        let intervals = SnapshotIntervals { calm, outdated: snapshot_interval };
+        let intervals = SnapshotIntervals {
+            calm,
+            outdated: snapshot_interval,
+            abandoned: (snapshot_interval * ABANDONED_INTERVALS).max(MIN_ABANDONED_INTERVAL),
+        };
         Self {
             finder,
             names: UniqueNames::new(&[OTHER]),
@@ -264,19 +275,28 @@ impl Others {
         self.namespaces.insert(id, other);
     }
 
-    /// Forgets those that have neither a process nor a socket.
+    /// Forgets those that have neither a process nor a socket, and those that have had neither a process nor a
+    /// transition for long.
     fn forget_all_but(
         &mut self,
         present: &HashSet<NetnsKey>,
         active: Option<&mut ActiveTracer>,
         schedule: &mut Schedule,
     ) {
-        let mut gone = Vec::new();
+        let (mut gone, mut abandoned) = (Vec::new(), HashSet::new());
         for other in self.namespaces.values_mut().filter(|other| !present.contains(&other.key)) {
             other.leave_process(active.as_deref(), schedule);
             let counted = active.as_deref().map(|active| other.namespace.counted(active));
-            if counted.is_none_or(|counted| other.namespace.is_empty(&counted)) {
+            let Some(counted) = counted else {
                 gone.push(other.key);
+                continue;
+            };
+            if other.namespace.is_empty(&counted) {
+                gone.push(other.key);
+            } else if other.is_abandoned(counted.total(), self.intervals.abandoned) {
+                other.log_abandoned();
+                gone.push(other.key);
+                abandoned.insert(other.key);
             }
         }
         let shared_gone = self.shared.forget_all_but(present);
@@ -290,7 +310,7 @@ impl Others {
             let Some(other) = self.ids.get(&key).and_then(|id| self.namespaces.get_mut(id)) else {
                 continue;
             };
-            if other.namespace.is_empty(&counted) {
+            if abandoned.contains(&key) || other.namespace.is_empty(&counted) {
                 self.forget(key, schedule);
             } else {
                 other.namespace.resume(active.slot(key), &counted, active);

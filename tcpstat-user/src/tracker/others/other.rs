@@ -1,6 +1,12 @@
 //! One network namespace besides the own one.
 
-use std::{path::PathBuf, sync::Arc, time::Instant};
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tracing::info;
 
 use super::{
     ActiveTracer, FoundNetns, Namespace, NamespaceId, NetnsKey, NetnsLabel, Schedule, Slot,
@@ -20,6 +26,8 @@ pub(super) struct Other {
     label: NetnsLabel,
     /// The directory of a process in it.
     process: Option<PathBuf>,
+    /// What was counted when a transition was last noticed after the last process ended, and when that was.
+    calm: Option<(u64, Instant)>,
 }
 
 impl Other {
@@ -41,8 +49,15 @@ impl Other {
             namespace.begin(active, is_new);
         }
         let label = NetnsLabel { value: label, name: Arc::new(found.name) };
-        let mut other =
-            Self { key: found.key, namespace, published: Arc::default(), id, label, process };
+        let mut other = Self {
+            key: found.key,
+            namespace,
+            published: Arc::default(),
+            id,
+            label,
+            process,
+            calm: None,
+        };
         other.publish(active);
         other
     }
@@ -69,6 +84,7 @@ impl Other {
         if self.process.as_ref().is_some_and(|process| found.processes.contains(process)) {
             return;
         }
+        self.calm = None;
         let had_process = self.process.is_some();
         self.process = found.processes.into_iter().next();
         self.namespace.set_roots(roots(self.process.as_ref()));
@@ -88,6 +104,28 @@ impl Other {
         }
     }
 
+    /// Whether it has had neither a process nor a transition for `limit`. `counted` is the number of transitions now.
+    ///
+    /// An orphan ends within minutes, so sockets that are counted here are those of lost events, or are held from
+    /// outside and idle. Nothing can list them.
+    pub(super) fn is_abandoned(&mut self, counted: u64, limit: Duration) -> bool {
+        match self.calm {
+            Some((before, since)) if before == counted => since.elapsed() >= limit,
+            _ => {
+                self.calm = Some((counted, Instant::now()));
+                false
+            }
+        }
+    }
+
+    pub(super) fn log_abandoned(&self) {
+        info!(
+            netns = &*self.label.value,
+            "forgetting a network namespace that has had no process and no transition for long: sockets are counted \
+             in it still, because events were lost or because a process outside holds them"
+        );
+    }
+
     pub(super) fn publish(&mut self, active: Option<&ActiveTracer>) {
         self.published = Arc::new(PublishedNetns {
             label: Some(self.label.clone()),
@@ -99,4 +137,33 @@ impl Other {
 
 pub(super) fn roots(process: Option<&PathBuf>) -> Roots {
     Roots::new(process.into_iter().map(Procfs::new).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scopes::NetnsName;
+
+    #[test]
+    fn only_a_namespace_without_processes_and_transitions_is_abandoned() {
+        let interval = Duration::from_secs(1);
+        let intervals =
+            SnapshotIntervals { calm: interval, outdated: interval, abandoned: interval };
+        let found =
+            |processes| FoundNetns { key: 7, name: NetnsName::without_process(7), processes };
+        let id = NamespaceId::other(2);
+        let mut other =
+            Other::new(id, "7".into(), found(Vec::new()), Slot::OTHER, intervals, None, false);
+        assert!(!other.is_abandoned(5, Duration::ZERO), "it is noticed for the first time");
+        assert!(other.is_abandoned(5, Duration::ZERO));
+        assert!(!other.is_abandoned(5, Duration::from_hours(1)), "not for so long");
+        assert!(!other.is_abandoned(6, Duration::ZERO), "a socket has changed its state");
+        assert!(other.is_abandoned(6, Duration::ZERO));
+
+        let now = Instant::now();
+        let mut schedule = Schedule::new(other.namespace.intervals(), now);
+        let process = vec!["/proc/self".into()];
+        other.update("7".into(), found(process), None, &mut schedule);
+        assert!(!other.is_abandoned(6, Duration::ZERO), "a process has entered it");
+    }
 }

@@ -1,6 +1,6 @@
 //! What a scrape needs of the scopes of the own namespace, and what it shows of them.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use super::{TracedScopes, count::Count, ports::Gauges};
 use crate::{
@@ -48,9 +48,10 @@ impl TracedScopes {
     /// What a scrape needs; `None` before there is a tracer.
     pub(in crate::tracker) fn publication(&self) -> Option<PublishedScopes> {
         let cgroups = self.cgroups.as_ref().map(|cgroups| Kind {
-            scopes: cgroups
-                .scopes()
-                .map(|(path, scope)| (label(path), scope.count.clone(), scope.ledger.clone()))
+            scopes: labels(cgroups.scopes().map(|(path, _)| path.as_ref()))
+                .into_iter()
+                .zip(cgroups.scopes())
+                .map(|(label, (_, scope))| (label, scope.count.clone(), scope.ledger.clone()))
                 .collect(),
             other: cgroups.other().clone(),
             overflow: cgroups.overflow(),
@@ -70,8 +71,20 @@ impl TracedScopes {
     }
 }
 
-fn label(path: &Arc<str>) -> Arc<str> {
-    Arc::from(label_value(path.as_bytes(), LONGEST_PATH))
+/// The label value of each path, different for each: two paths can have the same [`label_value`], and the second one
+/// gets `@2` then.
+fn labels<'a>(paths: impl Iterator<Item = &'a str>) -> Vec<Arc<str>> {
+    let mut taken = HashSet::new();
+    let label = |path: &str| {
+        let value = label_value(path.as_bytes(), LONGEST_PATH);
+        let numbered = (2_u64..).map(|number| format!("{value}@{number}"));
+        let mut forms = std::iter::once(value.clone()).chain(numbered);
+        let free = forms.find(|form| !taken.contains(form.as_str())).unwrap_or(value);
+        let label: Arc<str> = Arc::from(free);
+        taken.insert(Arc::clone(&label));
+        label
+    };
+    paths.map(label).collect()
 }
 
 impl PublishedScopes {
@@ -156,6 +169,18 @@ fn of_others(transitions: &Transitions) -> Transitions {
 mod tests {
     use super::*;
     use crate::states::State;
+
+    #[test]
+    fn cgroups_whose_names_look_alike_have_labels_that_differ() {
+        let long = format!("/{}", "a".repeat(600));
+        let longer = format!("{long}b");
+        let paths = ["/e\u{1}", "/e\\u{1}", "/e\u{1}@2", "/f", &long, &longer];
+        let paths = paths.map(|path| path.replace("\\u{1}", r"\u{1}"));
+        let labels = labels(paths.iter().map(String::as_str));
+        let different: HashSet<_> = labels.iter().collect();
+        assert_eq!(different.len(), paths.len(), "{labels:?}");
+        assert_eq!(&*labels[3], "/f");
+    }
 
     #[test]
     fn only_mini_sockets_and_requests_are_in_no_cgroup() {

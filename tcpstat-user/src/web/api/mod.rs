@@ -125,7 +125,8 @@ async fn scopes(
         let samples = history.then(|| recording.scopes());
         ScopesJson::new(&kinds, clock::now(), samples.as_deref())
     };
-    large_answer("the scopes", &connection, &headers, json).await
+    // As short to encode as the metrics.
+    encoded("the scopes", &headers, json).await
 }
 
 /// An answer that takes some milliseconds to encode, which must not delay scrapes. `what` names it.
@@ -135,11 +136,20 @@ async fn large_answer<T: Serialize>(
     headers: &HeaderMap,
     json: impl FnOnce() -> T + Send + 'static,
 ) -> Result<Response, Refused> {
-    let coding = Coding::accepted(headers);
     connection.become_large().await.ok_or_else(|| {
         let line = format!("too many requests for {what}: try again later\n");
         Refused(StatusCode::SERVICE_UNAVAILABLE, line)
     })?;
+    encoded(what, headers, json).await
+}
+
+/// An answer that is encoded where it delays no other.
+async fn encoded<T: Serialize>(
+    what: &'static str,
+    headers: &HeaderMap,
+    json: impl FnOnce() -> T + Send + 'static,
+) -> Result<Response, Refused> {
+    let coding = Coding::accepted(headers);
     let written =
         spawn_blocking(move || serde_json::to_vec(&json()).map(|text| Coded::new(text, coding)));
     let failed = |error: &dyn std::fmt::Display| {
