@@ -1,7 +1,7 @@
 //! What kind of procfs a path leads to, and which network namespace it lists.
 
 use std::{
-    fs,
+    fs, io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
@@ -230,9 +230,15 @@ pub(super) fn number(path: PathBuf) -> Result<i64, ProcfsError> {
     })
 }
 
+/// The inode number of the file that `path` leads to.
+///
+/// Linux 5.10 does not refuse to follow PATH/PID/ns/net without the permission to trace the process: it gives the
+/// link itself. That is an error here.
 pub(super) fn inode(path: &Path) -> Result<u64, ProcfsError> {
-    let metadata = fs::metadata(path);
-    let metadata =
-        metadata.map_err(|cause| ProcfsError::Unreadable { path: path.to_owned(), cause })?;
+    let unreadable = |cause| ProcfsError::Unreadable { path: path.to_owned(), cause };
+    let metadata = fs::metadata(path).map_err(unreadable)?;
+    if metadata.file_type().is_symlink() {
+        return Err(unreadable(io::ErrorKind::PermissionDenied.into()));
+    }
     Ok(metadata.ino())
 }
