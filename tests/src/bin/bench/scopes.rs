@@ -2,8 +2,8 @@
 //! sockets.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -23,8 +23,8 @@ use crate::samples::Samples;
 
 const FLAGS: [&str; 2] = ["--netns=all", "--cgroups=*"];
 
-/// A search for a namespace's gauges costs a scrape.
-const POLL: Duration = Duration::from_millis(50);
+/// The pause between two scrapes that wait for gauges: the exporter spends CPU time on each.
+const POLL: Duration = Duration::from_millis(250);
 
 /// Scrapes for one reading of all files.
 const SCRAPES: usize = 30;
@@ -170,11 +170,11 @@ struct ScrapeNames {
     cpu: &'static str,
 }
 
-/// Scrapes without gzip: from the connection to the end of the answer, and the exporter's CPU time for one.
+/// Scrapes without gzip over one connection: until the end of the answer, and the exporter's CPU time for one.
 fn scrapes(exporter: &Exporter, names: ScrapeNames, samples: &mut Samples) -> Result<()> {
+    let mut stream = TcpStream::connect(exporter.address())?;
     for _ in 0..SCRAPES {
-        let address = exporter.address();
-        let (bytes, wall, cpu) = timed(process_clock(exporter)?, || answer(address))?;
+        let (bytes, wall, cpu) = timed(process_clock(exporter)?, || answer(&mut stream))?;
         samples.add(names.wall, 0, wall);
         samples.add(names.cpu, 0, cpu);
         samples.add("scopes_scrape_bytes", 0, bytes as f64);
@@ -182,14 +182,25 @@ fn scrapes(exporter: &Exporter, names: ScrapeNames, samples: &mut Samples) -> Re
     Ok(())
 }
 
-/// The length of an answer. It is read as it comes: a client that understands it would take longer than the exporter.
-fn answer(address: SocketAddr) -> Result<usize> {
-    let mut stream = TcpStream::connect(address)?;
-    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n")?;
-    let mut answer = Vec::with_capacity(4 << 20);
-    stream.read_to_end(&mut answer)?;
-    ensure!(answer.starts_with(b"HTTP/1.1 200 "), "/metrics is not answered with 200");
-    Ok(answer.len())
+/// The length of a body. It is read as it comes: a client that understands it would take longer than the exporter.
+fn answer(stream: &mut TcpStream) -> Result<usize> {
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: bench\r\n\r\n")?;
+    let mut stream = BufReader::with_capacity(1 << 20, stream);
+    let mut line = String::new();
+    stream.read_line(&mut line)?;
+    ensure!(line.starts_with("HTTP/1.1 200 "), "/metrics: {line:?}");
+    let mut length = None;
+    while line != "\r\n" {
+        line.clear();
+        ensure!(stream.read_line(&mut line)? > 0, "/metrics: the answer ends in its head");
+        let (name, value) = line.split_once(':').unwrap_or_default();
+        if name.eq_ignore_ascii_case("content-length") {
+            length = Some(value.trim().parse()?);
+        }
+    }
+    let length: usize = length.context("/metrics: no Content-Length")?;
+    stream.read_exact(&mut vec![0; length])?;
+    Ok(length)
 }
 
 fn process_clock(exporter: &Exporter) -> Result<ClockId> {
