@@ -16,7 +16,7 @@ use crate::{
 /// The values of `--tracer`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum TracerChoice {
-    /// The program that misses the fewest events on this kernel, then the other one
+    /// The program that misses fewer events on this kernel; the other one if that does not run
     Auto,
     /// The BTF tracepoint (tp_btf)
     Btf,
@@ -51,7 +51,7 @@ impl From<SnapshotChoice> for SourceChoice {
 /// Flags of the commands that count.
 #[derive(Args, Clone, Debug)]
 pub(super) struct CountingArgs {
-    /// Program that counts in the kernel, or a comma-separated list to try in order
+    /// BPF program that counts in the kernel, or a comma-separated list to try in order
     #[arg(
         long = "tracer",
         default_value = "auto",
@@ -80,7 +80,8 @@ pub(super) struct CountingArgs {
     )]
     snapshot: SnapshotChoice,
 
-    /// Time between two snapshots; tcpstat compares the counts with each of them
+    /// Time between two snapshots of tcpstat's own namespace, with which it compares the counts; other namespaces
+    /// have their turn less often
     #[arg(
         long = "snapshot-interval",
         default_value = "15s",

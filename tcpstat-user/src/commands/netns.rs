@@ -31,7 +31,8 @@ pub(super) struct NetnsArgs {
     )]
     pub(super) netns: NetnsChoice,
 
-    /// Directory whose entries name the Kubernetes pods of this host, NAMESPACE_NAME_UID; need not exist
+    /// Directory whose entries name the Kubernetes pods of this host, NAMESPACE_NAME_UID; need not exist; only with
+    /// --netns all
     #[arg(
         long = "path.pods",
         default_value = "/var/log/pods",
@@ -43,8 +44,8 @@ pub(super) struct NetnsArgs {
     )]
     pub(super) pods: PathBuf,
 
-    /// Maximum number of scopes of each kind, such as network namespaces; the sockets of all others count in
-    /// the scope `other`
+    /// Namespaces besides its own, cgroups, or ports that get a scope, first come first served; the rest count in
+    /// `other`. A scope is a part of the sockets that is also counted separately
     #[arg(
         long = "scopes-max",
         default_value_t = SCOPES_MAX,

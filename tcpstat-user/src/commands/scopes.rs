@@ -17,7 +17,8 @@ use crate::{
 /// Flags of the scopes inside the own namespace.
 #[derive(Args, Clone, Debug)]
 pub(super) struct ScopeArgs {
-    /// Also count by cgroup (v2): a unit such as *.service, or a path such as /system.slice/*; can be repeated
+    /// Also count sockets of tcpstat's own namespace by cgroup (v2): a unit such as *.service, or a path such as
+    /// /system.slice/*, with commas between; needs a tracer
     #[arg(
         long = "cgroups",
         value_name = "GLOB",
@@ -28,7 +29,7 @@ pub(super) struct ScopeArgs {
     )]
     cgroups: Vec<CgroupPattern>,
 
-    /// Also count by local port: a list such as 80,443,8000-8010
+    /// Also count sockets of tcpstat's own namespace by local port: a list such as 80,443,8000-8010; needs a tracer
     #[arg(
         long = "ports",
         value_name = "LIST",
@@ -108,7 +109,10 @@ impl ScopeArgs {
         ports.sort_unstable();
         ports.dedup();
         if ports.len() > max as usize {
-            bail!("--ports: {} ports, and at most {max} are counted: list fewer", ports.len());
+            bail!(
+                "--ports: {} ports, and at most {max} are counted: list fewer, or raise --scopes-max",
+                ports.len()
+            );
         }
         if ports.is_empty() {
             return Ok(ports);

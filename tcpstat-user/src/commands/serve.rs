@@ -34,6 +34,8 @@ pub(super) const EXAMPLES: &str = "Examples:
   tcpstat serve --web.listen-address 127.0.0.1:10048
   tcpstat serve --textfile /var/lib/prometheus/node-exporter/tcpstat.prom
   tcpstat serve --netns all                           each network namespace as a scope
+  tcpstat serve --netns all --compat.cadvisor         also cAdvisor's metrics of pods and containers
+  tcpstat serve --cgroups '*.service' --ports 80,443  also by service, and by local port
   tcpstat serve --tracer off --snapshot-interval 5s   snapshots only";
 
 /// Flags of `tcpstat serve`.
@@ -63,8 +65,7 @@ pub(super) struct ServeArgs {
     )]
     telemetry_path: TelemetryPath,
 
-    /// Maximum number of requests served at a time, without streams; one more waits a second, then gets
-    /// status 503
+    /// Answers under way at once, streams not counted; a further request waits up to 1 s, then gets 503
     #[arg(
         long = "web.max-requests",
         default_value = "40",
@@ -94,7 +95,7 @@ pub(super) struct ServeArgs {
     no_node_exporter: bool,
 
     /// Export cAdvisor's metrics container_network_tcp_usage_total and container_network_tcp6_usage_total for
-    /// pods and containers; needs --netns all
+    /// pods and containers; only with --netns all
     #[arg(
         long = "compat.cadvisor",
         env = "TCPSTAT_COMPAT_CADVISOR",

@@ -20,6 +20,9 @@ pub enum PatternError {
     /// It is a path that does not begin at the root.
     #[error("a path begins with a slash, such as /system.slice/*")]
     Relative,
+    /// It has a bracket, which has no meaning here.
+    #[error("[ and ] have no meaning: only *, **, and ? stand for other text")]
+    Bracket,
     /// It is too long.
     #[error("more than {MAX_BYTES} bytes")]
     TooLong,
@@ -32,11 +35,15 @@ impl FromStr for CgroupPattern {
     type Err = PatternError;
 
     fn from_str(text: &str) -> Result<Self, PatternError> {
+        let text = text.trim();
         if text.is_empty() {
             return Err(PatternError::Empty);
         }
         if text.len() > MAX_BYTES {
             return Err(PatternError::TooLong);
+        }
+        if text.contains(['[', ']']) {
+            return Err(PatternError::Bracket);
         }
         if text.contains('/') && !text.starts_with('/') {
             return Err(PatternError::Relative);
@@ -136,6 +143,15 @@ mod tests {
         assert!(!fits("*.service", "/system.slice/nginx.service/worker"));
         assert!(!fits("nginx", "/system.slice/nginx.service"));
         assert!(!fits("*.service", "/"));
+    }
+
+    #[test]
+    fn spaces_around_a_pattern_are_ignored_and_a_bracket_is_refused() {
+        assert!(fits(" *.service ", "/system.slice/nginx.service"));
+        for text in ["[", "tty[12].service", "/a]/b"] {
+            assert_eq!(text.parse::<CgroupPattern>(), Err(PatternError::Bracket), "{text}");
+        }
+        assert_eq!(" ".parse::<CgroupPattern>(), Err(PatternError::Empty));
     }
 
     #[test]

@@ -21,6 +21,8 @@ pub(super) enum FilterError {
     TooLong(usize),
     #[error("the query cannot be parsed: it must be NAME=VALUE pairs with & between")]
     Malformed,
+    #[error("unknown parameter `{0}`: write `{0}[]`")]
+    WithoutBrackets(&'static str),
     #[error("{COLLECT} and {EXCLUDE} cannot be combined: use one of them")]
     Combined,
     #[error("{parameter}={}: there is no such group; the groups are {}", shown(group), words())]
@@ -41,6 +43,8 @@ pub(super) fn groups(uri: &Uri) -> Result<Groups, FilterError> {
         let (parameter, groups) = match name.as_str() {
             COLLECT => (COLLECT, &mut collected),
             EXCLUDE => (EXCLUDE, &mut excluded),
+            "collect" => return Err(FilterError::WithoutBrackets("collect")),
+            "exclude" => return Err(FilterError::WithoutBrackets("exclude")),
             _ => continue,
         };
         match Group::named(&group) {
@@ -76,7 +80,7 @@ mod tests {
     #[test]
     fn without_a_filter_all_groups_are_selected() {
         assert_eq!(groups(&"/metrics".parse().unwrap()), Ok(Groups::ALL));
-        for query in ["", "&", "name=value", "collect=connections", "collect[0]=connections"] {
+        for query in ["", "&", "name=value", "collect[0]=connections"] {
             assert_eq!(selected(query), Ok(Groups::ALL), "{query}");
         }
     }
@@ -93,6 +97,16 @@ mod tests {
             ("collect[]=%63onnections&collect[]=health", both),
         ] {
             assert_eq!(selected(query), Ok(groups), "{query}");
+        }
+    }
+
+    #[test]
+    fn a_parameter_without_brackets_is_refused_with_the_right_name() {
+        for (query, line) in [
+            ("collect=connections", "unknown parameter `collect`: write `collect[]`"),
+            ("x=y&exclude=process", "unknown parameter `exclude`: write `exclude[]`"),
+        ] {
+            assert_eq!(selected(query).unwrap_err().to_string(), line, "{query}");
         }
     }
 

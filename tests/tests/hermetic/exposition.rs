@@ -146,7 +146,7 @@ fn a_scrape_gets_the_groups_it_asks_for() -> Result<()> {
     assert_eq!(families(&openmetrics), ["tcpstat_build_info"]);
     assert!(openmetrics.ends_with("\n# EOF\n"), "{openmetrics}");
     // As in node_exporter, other parameters do nothing.
-    assert_eq!(families(&exporter.get("/metrics?collect=none&x")?.body), all);
+    assert_eq!(families(&exporter.get("/metrics?name=none&x")?.body), all);
     Ok(())
 }
 
@@ -154,6 +154,7 @@ fn a_filter_that_makes_no_sense_is_refused_in_one_line() -> Result<()> {
     let mut exporter = anywhere(CASE)?.start()?;
     for (query, reason) in [
         ("collect[]=connections&exclude[]=process", "cannot be combined"),
+        ("collect=connections", "unknown parameter `collect`: write `collect[]`"),
         (
             "collect[]=netstat",
             "collect[]=netstat: there is no such group; the groups are connections, ",

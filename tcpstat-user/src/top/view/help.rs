@@ -12,7 +12,7 @@ use super::theme::{TITLE, Theme};
 const KEYS: [(&str, &str); 8] = [
     ("q", "quit; so does Ctrl-C"),
     ("space", "pause and continue; so does p"),
-    ("v", "view: states, then the scopes of each kind"),
+    ("v", "view: states, then scopes: namespaces, cgroups, ports"),
     ("s", "sort: states, count, rate; scopes by a column"),
     ("f", "family: all, ipv4, ipv6 sockets"),
     ("+ -", "update less often, more often"),

@@ -32,8 +32,8 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: Them
     match model.scope_table() {
         Ok(Some(table)) => draw_table(frame, area, model, table, theme),
         Ok(None) => {
-            let text =
-                "No scopes are counted. --netns all counts each network namespace separately.";
+            let text = "No scopes are counted. --netns all counts each network namespace separately, --cgroups and --ports \
+                 those of this one.";
             draw_text(frame, area, text, Style::new());
         }
         Err(Some(problem)) => draw_text(frame, area, problem, theme.alert()),
