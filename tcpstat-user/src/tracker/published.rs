@@ -113,4 +113,10 @@ impl Published {
     pub(crate) fn ready(&self) -> bool {
         self.snapshot.is_some()
     }
+
+    /// Whether a kind of scope is counted.
+    pub(crate) fn has_scopes(&self) -> bool {
+        let own = self.live.as_ref().is_some_and(|live| live.scopes.is_some());
+        own || self.namespaces.is_some()
+    }
 }

@@ -64,7 +64,8 @@ impl Recorder {
         let at = sample.at;
         locked(&self.history).push(sample.clone());
         self.newest.send_replace(Some(Arc::new(sample)));
-        if locked(&self.scopes).is_due(at) {
+        // Without scopes a reading more would delay the scrapes that wait for it.
+        if self.published.borrow().has_scopes() && locked(&self.scopes).is_due(at) {
             self.take_scopes(at).await;
         }
     }
