@@ -5,6 +5,7 @@
 use std::{
     fs, io,
     os::unix::fs::DirEntryExt,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
@@ -137,7 +138,10 @@ impl Processes {
     /// if it has ended.
     #[must_use]
     pub(crate) fn netns_inum(&self, pid: u32) -> Option<u64> {
-        inode(&self.directory(pid).join("ns/net")).ok()
+        let metadata = fs::metadata(self.directory(pid).join("ns/net")).ok()?;
+        // Linux 5.10 gives a file of procfs instead of an error.
+        let is_followed = metadata.dev() != fs::metadata(&self.root).ok()?.dev();
+        is_followed.then(|| metadata.ino())
     }
 
     /// The text of PATH/PID/cgroup. Names in it need not be UTF-8.
