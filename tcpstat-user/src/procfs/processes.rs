@@ -5,7 +5,6 @@
 use std::{
     fs, io,
     os::unix::fs::DirEntryExt,
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
@@ -14,7 +13,7 @@ use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 use super::{
     Procfs, ProcfsError,
     file::read_all,
-    root::{RootKind, inode, own_process},
+    root::{RootKind, inode, netns_inode, own_process},
 };
 
 /// The processes of a mounted procfs. Their ids are those of its PID namespace.
@@ -138,10 +137,7 @@ impl Processes {
     /// if it has ended.
     #[must_use]
     pub(crate) fn netns_inum(&self, pid: u32) -> Option<u64> {
-        let metadata = fs::metadata(self.directory(pid).join("ns/net")).ok()?;
-        // Linux 5.10 gives a file of procfs instead of an error.
-        let is_followed = metadata.dev() != fs::metadata(&self.root).ok()?.dev();
-        is_followed.then(|| metadata.ino())
+        netns_inode(&self.directory(pid))
     }
 
     /// The text of PATH/PID/cgroup. Names in it need not be UTF-8.

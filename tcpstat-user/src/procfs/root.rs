@@ -1,7 +1,7 @@
 //! What kind of procfs a path leads to, and which network namespace it lists.
 
 use std::{
-    fs, io,
+    fs,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
@@ -115,7 +115,7 @@ impl Procfs {
             }
             RootKind::Process => (self.root.clone(), false),
         };
-        let inum = inode(&process.join("ns/net")).ok();
+        let inum = netns_inode(&process);
         Ok(ListedNamespace {
             inum: inum.and_then(|inum| u32::try_from(inum).ok()),
             own: is_own,
@@ -231,14 +231,19 @@ pub(super) fn number(path: PathBuf) -> Result<i64, ProcfsError> {
 }
 
 /// The inode number of the file that `path` leads to.
-///
-/// Linux 5.10 does not refuse to follow PATH/PID/ns/net without the permission to trace the process: it gives the
-/// link itself. That is an error here.
 pub(super) fn inode(path: &Path) -> Result<u64, ProcfsError> {
-    let unreadable = |cause| ProcfsError::Unreadable { path: path.to_owned(), cause };
-    let metadata = fs::metadata(path).map_err(unreadable)?;
-    if metadata.file_type().is_symlink() {
-        return Err(unreadable(io::ErrorKind::PermissionDenied.into()));
-    }
+    let metadata = fs::metadata(path);
+    let metadata =
+        metadata.map_err(|cause| ProcfsError::Unreadable { path: path.to_owned(), cause })?;
     Ok(metadata.ino())
+}
+
+/// The inode number of the network namespace of a process, by its directory; `None` without the permission to trace
+/// it, or if it has ended.
+///
+/// Without the permission, Linux 5.10 gives a file of procfs instead of an error.
+pub(super) fn netns_inode(process: &Path) -> Option<u64> {
+    let namespace = fs::metadata(process.join("ns/net")).ok()?;
+    let is_followed = namespace.dev() != fs::metadata(process).ok()?.dev();
+    is_followed.then(|| namespace.ino())
 }
