@@ -14,16 +14,19 @@ use tracing::{debug, warn};
 
 use self::{other::Other, shared_slot::SharedSlot};
 use super::{
+    SourceChoice,
     active_tracer::ActiveTracer,
     finder::{FindError, Finder, Found, FoundNetns},
     namespace::Namespace,
     published::{NetnsLabel, PublishedNamespaces},
+    roots::Roots,
     schedule::{NamespaceId, Schedule},
     scopes::OTHER,
+    sources::Sources,
 };
 use crate::{
     clock,
-    kernel::{NetnsKey, Slot},
+    kernel::{NetnsKey, Slot, Tracer},
     scopes::{NetnsName, UniqueNames},
 };
 
@@ -62,8 +65,24 @@ struct SnapshotIntervals {
     calm: Duration,
     /// While the last one is outdated.
     outdated: Duration,
-    /// After so long without a process and without a transition it is forgotten, whatever is counted.
-    abandoned: Duration,
+}
+
+impl SnapshotIntervals {
+    /// A namespace that `roots` list. `is_new`: see [`Namespace::begin`].
+    fn namespace(
+        self,
+        roots: Roots,
+        slot: Slot,
+        active: Option<&ActiveTracer>,
+        is_new: bool,
+    ) -> Namespace {
+        let sources = Sources::new(roots, SourceChoice::Auto, self.calm, active.is_some());
+        let mut namespace = Namespace::other(sources, slot, self.outdated);
+        if let Some(active) = active {
+            namespace.begin(active, is_new);
+        }
+        namespace
+    }
 }
 
 /// All namespaces but the own one.
@@ -76,6 +95,8 @@ pub(super) struct Others {
     /// The most namespaces that are counted or listed each by itself.
     max: usize,
     intervals: SnapshotIntervals,
+    /// After so long without a process and without a transition a namespace is forgotten, whatever is counted.
+    abandoned_after: Duration,
     next_number: u64,
     next_find: Instant,
     /// Whether a search has succeeded: a namespace that appears later had no sockets before its first event.
@@ -97,11 +118,7 @@ impl Others {
         traced: bool,
     ) -> Self {
         let calm = snapshot_interval * if traced { SNAPSHOT_INTERVALS } else { 1 };
-        let intervals = SnapshotIntervals {
-            calm,
-            outdated: snapshot_interval,
-            abandoned: (snapshot_interval * ABANDONED_INTERVALS).max(MIN_ABANDONED_INTERVAL),
-        };
+        let intervals = SnapshotIntervals { calm, outdated: snapshot_interval };
         Self {
             finder,
             names: UniqueNames::new(&[OTHER]),
@@ -110,6 +127,7 @@ impl Others {
             shared: SharedSlot::default(),
             max: usize::try_from(max).unwrap_or(usize::MAX),
             intervals,
+            abandoned_after: (snapshot_interval * ABANDONED_INTERVALS).max(MIN_ABANDONED_INTERVAL),
             next_number: SharedSlot::ID.number() + 1,
             next_find: Instant::now(),
             complete: false,
@@ -188,7 +206,7 @@ impl Others {
     /// Lets the tracer that replaces `old` count all of them. Each is compared with a snapshot soon.
     pub(super) fn carry_over(
         &mut self,
-        old: &crate::kernel::Tracer,
+        old: &Tracer,
         active: &mut ActiveTracer,
         schedule: &mut Schedule,
     ) {
@@ -293,7 +311,7 @@ impl Others {
             };
             if other.namespace.is_empty(&counted) {
                 gone.push(other.key);
-            } else if other.is_abandoned(counted.total(), self.intervals.abandoned) {
+            } else if other.is_abandoned(counted.total(), self.abandoned_after) {
                 other.log_abandoned();
                 gone.push(other.key);
                 abandoned.insert(other.key);

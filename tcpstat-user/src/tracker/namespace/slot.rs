@@ -14,7 +14,7 @@ impl Namespace {
     /// slot has counted, which is its seed; else its first turn seeds it.
     pub(in crate::tracker) fn begin(&mut self, active: &ActiveTracer, is_new: bool) {
         let zero = active.zero(self.slot);
-        self.carried = Arc::new(Transitions::default().since(&zero));
+        self.carry(&Transitions::default(), &zero);
         if is_new {
             self.audit = Some(Audit::of_new_namespace(active.tracer.hooks, &zero));
             self.counted_at_check = zero.total();
@@ -25,11 +25,7 @@ impl Namespace {
     /// Lets the tracer that has replaced `old` count from now on, in `slot`. No gauge changes.
     pub(in crate::tracker) fn move_to(&mut self, slot: Slot, old: &Tracer, active: &ActiveTracer) {
         let (new, old) = active.both(slot, old, self.slot);
-        self.slot = slot;
-        self.carried = Arc::new(self.carried.plus(&old).since(&new));
-        if let Some(audit) = &mut self.audit {
-            audit.transfer(&old, &new);
-        }
+        self.go_on(slot, &old, &new);
         self.counted_at_check = new.total();
         // It is verified by the next snapshot only.
         self.verified = Counts { transitions: new.total(), missed: 0 };
@@ -42,12 +38,7 @@ impl Namespace {
         from: &Transitions,
         active: &ActiveTracer,
     ) {
-        let zero = active.zero(slot);
-        self.slot = slot;
-        self.carried = Arc::new(self.carried.plus(from).since(&zero));
-        if let Some(audit) = &mut self.audit {
-            audit.transfer(from, &zero);
-        }
+        self.go_on(slot, from, &active.zero(slot));
     }
 
     /// Adds the transitions of the old tracer to those of the tracer that has replaced it.
@@ -55,9 +46,24 @@ impl Namespace {
         // The new counters are read first, so a transition between the two readings counts at least once
         // and the sum never decreases.
         let counted = active.tracer.counters.read(self.slot);
-        self.carried = Arc::new(self.carried.plus(&old.counters.read(self.slot)).since(&counted));
+        self.carry(&old.counters.read(self.slot), &counted);
         self.counted_at_check = counted.total();
         self.verified = Counts { transitions: counted.total(), missed: active.missed() };
         self.last_reconcile = Instant::now();
+    }
+
+    /// Goes on in `slot`, whose counters are `to`, when those before are `from`.
+    fn go_on(&mut self, slot: Slot, from: &Transitions, to: &Transitions) {
+        self.slot = slot;
+        self.carry(from, to);
+        if let Some(audit) = &mut self.audit {
+            audit.transfer(from, to);
+        }
+    }
+
+    /// Adds `from`, which other counters have counted, to the transitions that are shown, and leaves out `to`, which
+    /// the new ones have.
+    fn carry(&mut self, from: &Transitions, to: &Transitions) {
+        self.carried = Arc::new(self.carried.plus(from).since(to));
     }
 }

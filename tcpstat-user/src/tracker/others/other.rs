@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     procfs::Procfs,
-    tracker::{SourceChoice, published::PublishedNetns, roots::Roots, sources::Sources},
+    tracker::{published::PublishedNetns, roots::Roots},
 };
 
 /// A namespace with its name, and the process by whose directory it is listed.
@@ -42,12 +42,7 @@ impl Other {
         is_new: bool,
     ) -> Self {
         let process = found.processes.into_iter().next();
-        let roots = roots(process.as_ref());
-        let sources = Sources::new(roots, SourceChoice::Auto, intervals.calm, active.is_some());
-        let mut namespace = Namespace::other(sources, slot, intervals.outdated);
-        if let Some(active) = active {
-            namespace.begin(active, is_new);
-        }
+        let namespace = intervals.namespace(roots(process.as_ref()), slot, active, is_new);
         let label = NetnsLabel { value: label, name: Arc::new(found.name) };
         let mut other = Self {
             key: found.key,
@@ -135,7 +130,7 @@ impl Other {
     }
 }
 
-pub(super) fn roots(process: Option<&PathBuf>) -> Roots {
+fn roots(process: Option<&PathBuf>) -> Roots {
     Roots::new(process.into_iter().map(Procfs::new).collect())
 }
 
@@ -147,8 +142,7 @@ mod tests {
     #[test]
     fn only_a_namespace_without_processes_and_transitions_is_abandoned() {
         let interval = Duration::from_secs(1);
-        let intervals =
-            SnapshotIntervals { calm: interval, outdated: interval, abandoned: interval };
+        let intervals = SnapshotIntervals { calm: interval, outdated: interval };
         let found =
             |processes| FoundNetns { key: 7, name: NetnsName::without_process(7), processes };
         let id = NamespaceId::other(2);

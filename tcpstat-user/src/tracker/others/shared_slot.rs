@@ -13,7 +13,7 @@ use super::{
 use crate::{
     kernel::Tracer,
     procfs::Procfs,
-    tracker::{SourceChoice, published::PublishedNetns, roots::Roots, sources::Sources},
+    tracker::{published::PublishedNetns, roots::Roots},
 };
 
 /// The namespaces in [`Slot::OTHER`].
@@ -98,17 +98,7 @@ impl SharedSlot {
         let roots = Roots::new(self.members.values().flatten().map(Procfs::new).collect());
         let listed = roots.first().is_some();
         let namespace = self.namespace.get_or_insert_with(|| {
-            let sources = Sources::new(
-                Roots::default(),
-                SourceChoice::Auto,
-                intervals.calm,
-                active.is_some(),
-            );
-            let mut namespace = Namespace::other(sources, Slot::OTHER, intervals.outdated);
-            if let Some(active) = active {
-                namespace.begin(active, false);
-            }
-            namespace
+            intervals.namespace(Roots::default(), Slot::OTHER, active, false)
         });
         namespace.set_roots(roots);
         match (listed, std::mem::replace(&mut self.scheduled, listed)) {
