@@ -85,8 +85,11 @@ impl Other {
         self.namespace.set_roots(roots(self.process.as_ref()));
         match (had_process, &self.process) {
             (false, Some(_)) => schedule.add(self.id, Instant::now()),
+            // The last snapshot may have failed because the process ended. And an inode number comes again: where the
+            // key is one, this may be another namespace.
+            (true, Some(_)) => schedule.hurry(self.id, Instant::now()),
             (true, None) => schedule.remove(self.id),
-            _ => {}
+            (false, None) => {}
         }
     }
 
@@ -137,7 +140,29 @@ fn roots(process: Option<&PathBuf>) -> Roots {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scopes::NetnsName;
+    use crate::{scopes::NetnsName, tracker::schedule::Turn};
+
+    #[test]
+    fn a_namespace_whose_process_has_ended_is_listed_by_another_one_soon() {
+        let interval = Duration::from_hours(1);
+        let intervals = SnapshotIntervals { calm: interval, outdated: interval };
+        let found = |process: &str| FoundNetns {
+            key: 7,
+            name: NetnsName::without_process(7),
+            processes: vec![PathBuf::from(process)],
+        };
+        let id = NamespaceId::other(2);
+        let mut other =
+            Other::new(id, "7".into(), found("/proc/1"), Slot::OTHER, intervals, None, false);
+        let now = Instant::now();
+        let mut schedule = Schedule::new(other.namespace.intervals(), now);
+        other.schedule(&mut schedule);
+        schedule.snapshot_taken(id, now, Duration::ZERO, other.namespace.intervals());
+        other.update("7".into(), found("/proc/1"), None, &mut schedule);
+        assert_eq!(schedule.turn(Instant::now()), None, "its process is there");
+        other.update("7".into(), found("/proc/2"), None, &mut schedule);
+        assert_eq!(schedule.turn(Instant::now()), Some(Turn::Snapshot(id)));
+    }
 
     #[test]
     fn only_a_namespace_without_processes_and_transitions_is_abandoned() {
