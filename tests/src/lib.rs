@@ -20,6 +20,7 @@ pub mod exporter;
 pub mod exposition;
 pub mod flow;
 pub mod frozen;
+pub mod guest;
 pub mod harness;
 pub mod held;
 pub mod hostile_clients;

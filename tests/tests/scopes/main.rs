@@ -18,13 +18,10 @@ mod process_ids;
 mod states;
 mod terminal;
 
-use std::env;
 use std::process::ExitCode;
 
+use tcpstat_tests::guest::is_guest;
 use tcpstat_tests::harness::run_in_turn;
-
-/// Set in a guest of the kernel matrix.
-const OWN_MACHINE_VARIABLE: &str = "TCPSTAT_OWN_MACHINE";
 
 fn main() -> ExitCode {
     let mut tests = states::tests();
@@ -44,9 +41,4 @@ fn main() -> ExitCode {
         tests.extend(terminal::tests());
     }
     run_in_turn(tests)
-}
-
-/// Whether this is a guest, whose processor is emulated.
-fn is_guest() -> bool {
-    env::var_os(OWN_MACHINE_VARIABLE).is_some()
 }
