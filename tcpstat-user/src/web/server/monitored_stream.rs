@@ -12,20 +12,28 @@ use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
+    time::{Instant, Sleep, sleep},
 };
 
 use super::connection::Connection;
+use crate::kernel;
+
+/// Time between two checks whether the peer acknowledges data while a write waits. The socket is writable again
+/// only when much of its queue is sent, which takes seconds on a slow link.
+const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Reports to `connection` when bytes arrive, and when a write waits for the peer.
 #[derive(Debug)]
 pub(super) struct MonitoredStream {
     stream: TcpStream,
     connection: Arc<Connection>,
+    /// While a write waits: the next check, and the bytes that were not acknowledged at the last one.
+    check: Option<(Pin<Box<Sleep>>, usize)>,
 }
 
 impl MonitoredStream {
     pub(super) fn new(stream: TcpStream, connection: Arc<Connection>) -> Self {
-        Self { stream, connection }
+        Self { stream, connection, check: None }
     }
 
     /// Waits for bytes or for the end of the stream.
@@ -33,10 +41,23 @@ impl MonitoredStream {
         self.stream.readable().await
     }
 
-    fn report_write(&self, wrote: &Poll<io::Result<usize>>) {
-        match wrote {
-            Poll::Ready(_) => self.connection.activity.wrote(),
-            Poll::Pending => self.connection.write_blocked(),
+    fn report_write(&mut self, cx: &mut Context<'_>, wrote: &Poll<io::Result<usize>>) {
+        let activity = &self.connection.activity;
+        if wrote.is_ready() {
+            self.check = None;
+            return activity.wrote();
+        }
+        activity.write_blocked();
+        let unacknowledged = || kernel::unacknowledged_bytes(&self.stream).unwrap_or(0);
+        let (timer, last) =
+            self.check.get_or_insert_with(|| (Box::pin(sleep(CHECK_INTERVAL)), unacknowledged()));
+        while timer.as_mut().poll(cx).is_ready() {
+            let now = unacknowledged();
+            if now < *last {
+                activity.acknowledged();
+            }
+            *last = now;
+            timer.as_mut().reset(Instant::now() + CHECK_INTERVAL);
         }
     }
 }
@@ -63,7 +84,7 @@ impl AsyncWrite for MonitoredStream {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let wrote = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.report_write(&wrote);
+        self.report_write(cx, &wrote);
         wrote
     }
 
@@ -73,7 +94,7 @@ impl AsyncWrite for MonitoredStream {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let wrote = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
-        self.report_write(&wrote);
+        self.report_write(cx, &wrote);
         wrote
     }
 
