@@ -20,12 +20,11 @@ pub(super) struct Candidate {
     pub(super) status: ConnectionStatus,
 }
 
-/// The connections to close for `wanted` new ones, or fewer if fewer may be closed: idle ones of the clients
-/// with the most connections, then those that are stalled or that have just been answered, because the kernel
-/// may still be sending the answer, then streams; never one that is being answered.
+/// The connections to close for `wanted` new ones, or fewer if fewer may be closed: idle and stalled ones of the
+/// clients with the most connections, then streams; never one that is being answered.
 ///
-/// Of clients with equally many, a connection without an answered request goes first, then the one that has
-/// waited longest.
+/// Of clients with equally many, a connection that has just been answered goes last, because the kernel may
+/// still be sending the answer. One without an answered request goes first, then the one that has waited longest.
 pub(super) fn for_connections(
     candidates: impl IntoIterator<Item = Candidate>,
     wanted: usize,
@@ -33,20 +32,22 @@ pub(super) fn for_connections(
 ) -> Vec<u64> {
     let ranked = |candidate: Candidate| {
         let ConnectionStatus { phase, since, blocked, served, .. } = candidate.status;
-        let rank = match (phase, candidate.status.is_stalled(now)) {
-            (Phase::Idle, _) if served && now.saturating_duration_since(since) < SENDING_TIME => 1,
-            (Phase::Idle | Phase::Request, false) => 0_u8,
-            (_, true) => 1,
-            (Phase::Stream, false) => 2,
+        let is_stream = match (phase, candidate.status.is_stalled(now)) {
+            (Phase::Idle | Phase::Request, _) | (_, true) => false,
+            (Phase::Stream, false) => true,
             (Phase::Answer, false) => return None,
         };
+        let sending =
+            phase == Phase::Idle && served && now.saturating_duration_since(since) < SENDING_TIME;
         let waiting_since = blocked.unwrap_or(since);
-        Some(((rank, Reverse(candidate.of_client), served, waiting_since), candidate.id))
+        let order = (is_stream, Reverse(candidate.of_client), sending, served, waiting_since);
+        Some((order, candidate.id))
     };
     let mut all: Vec<_> = candidates.into_iter().filter_map(ranked).collect();
-    // Only idle ones are closed several at a time.
-    let idle = all.iter().filter(|((rank, ..), _)| *rank == 0).count();
-    let wanted = wanted.min(idle.max(1));
+    // Neither streams nor the only connections of clients are closed several at a time.
+    let several =
+        all.iter().filter(|((is_stream, of_client, ..), _)| !is_stream && of_client.0 > 1).count();
+    let wanted = wanted.min(several.max(1));
     if wanted < all.len() {
         all.select_nth_unstable(wanted);
         all.truncate(wanted);
@@ -154,13 +155,23 @@ mod tests {
             candidate(2, 9, Phase::Idle, 1),
             candidate(3, 9, Phase::Request, 2),
             candidate(4, 9, Phase::Answer, 50),
-            stalled(candidate(5, 9, Phase::Stream, 50)),
+            candidate(5, 9, Phase::Stream, 50),
         ];
         assert_eq!(for_connections(all, 1, now()), [3]);
         let mut two = for_connections(all, 2, now());
         two.sort_unstable();
         assert_eq!(two, [2, 3]);
-        assert_eq!(for_connections(all, 9, now()).len(), 3, "only the idle ones");
+        assert_eq!(for_connections([all[0], all[4]], 9, now()), [1], "not with a stream");
+        assert_eq!(for_connections(all, 9, now()).len(), 2, "not the only one of a client");
+    }
+
+    #[test]
+    fn a_stalled_connection_of_a_client_with_many_goes_before_the_idle_one_of_another() {
+        let many = [1, 2, 3].map(|id| stalled(candidate(id, 9, Phase::Request, 1)));
+        let all = [many[0], candidate(4, 1, Phase::Idle, 0), many[1], many[2]];
+        let mut closed = for_connections(all, 9, now());
+        closed.sort_unstable();
+        assert_eq!(closed, [1, 2, 3]);
     }
 
     #[test]
@@ -207,12 +218,13 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_has_just_been_answered_goes_after_idle_ones() {
-        let answered = served(candidate(1, 9, Phase::Idle, 0));
-        let idle = served(candidate(2, 1, Phase::Idle, 60));
-        assert_eq!(for_connections([answered, idle], 2, now()), [2]);
-        assert_eq!(for_connections([answered], 2, now()), [1]);
-        assert_eq!(for_connections([answered, idle], 1, now() + SENDING_TIME), [1]);
+    fn a_connection_that_has_just_been_answered_goes_last() {
+        let answered = served(candidate(1, 1, Phase::Idle, 1));
+        let silent = candidate(2, 1, Phase::Idle, 0);
+        let idle = served(candidate(3, 1, Phase::Idle, 60));
+        assert_eq!(for_connections([answered, silent], 1, now()), [2]);
+        assert_eq!(for_connections([answered, idle], 1, now()), [3]);
+        assert_eq!(for_connections([answered], 1, now()), [1]);
     }
 
     #[test]
