@@ -84,6 +84,8 @@ pub(super) struct Activity {
     state: Mutex<State>,
     /// Whether to close the socket with a reset.
     reset: AtomicBool,
+    /// Whether the server stops.
+    stopping: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -91,6 +93,8 @@ struct State {
     status: ConnectionStatus,
     /// Whether bytes have arrived since the request that is being answered.
     more: bool,
+    /// Whether the request that is being answered has a body, which no handler reads.
+    has_body: bool,
     /// Whether the whole body of the answer has been passed to hyper.
     body_done: bool,
     answer_slot: Option<AnswerSlot>,
@@ -100,9 +104,16 @@ struct State {
 impl Activity {
     pub(super) fn new() -> Self {
         let status = ConnectionStatus::new(Instant::now());
-        let state =
-            State { status, more: false, body_done: false, answer_slot: None, large_permit: None };
-        Self { state: Mutex::new(state), reset: AtomicBool::new(false) }
+        let state = State {
+            status,
+            more: false,
+            has_body: false,
+            body_done: false,
+            answer_slot: None,
+            large_permit: None,
+        };
+        let (reset, stopping) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { state: Mutex::new(state), reset, stopping }
     }
 
     pub(super) fn status(&self) -> ConnectionStatus {
@@ -123,12 +134,13 @@ impl Activity {
         }
     }
 
-    /// The head of a request is complete, and `slot` allows its answer.
-    pub(super) fn answer_began(&self, slot: AnswerSlot) {
+    /// The head of a request is complete, and `slot` allows its answer. `has_body` is true if a body follows.
+    pub(super) fn answer_began(&self, slot: AnswerSlot, has_body: bool) {
         let mut state = self.locked();
         state.enter(Phase::Answer);
         state.answer_slot = Some(slot);
         state.more = false;
+        state.has_body = has_body;
         state.body_done = false;
     }
 
@@ -179,6 +191,22 @@ impl Activity {
     /// While a write waits, the peer has acknowledged some bytes.
     pub(super) fn acknowledged(&self) {
         self.locked().status.blocked = Some(Instant::now());
+    }
+
+    /// Everything is written, and the connection ends. Returns whether the peer may still be sending its request:
+    /// a body, or a request that was refused before its end. Then it has the time of a request.
+    pub(super) fn closes_before_request_ends(&self) -> bool {
+        let mut state = self.locked();
+        let sending = state.has_body || state.status.phase == Phase::Request;
+        if sending && state.status.phase != Phase::Request {
+            state.enter(Phase::Request);
+        }
+        sending && !self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// The connection ends after its answer, whatever the peer still sends.
+    pub(super) fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
     }
 
     /// Makes dropping the socket reset the connection, so that the kernel keeps no unsent data and no state.
@@ -266,7 +294,7 @@ mod tests {
         let client = std::sync::Arc::default();
         let activity = Activity::new();
         activity.received();
-        activity.answer_began(slots.acquire(&client).unwrap());
+        activity.answer_began(slots.acquire(&client).unwrap(), false);
         activity.flushed();
         activity.body_done();
         activity.write_blocked();

@@ -23,7 +23,7 @@ use super::{
 };
 
 /// Maximum number of large answers (some hundred kilobytes) at a time.
-const LARGE_ANSWERS: usize = 4;
+pub(super) const LARGE_ANSWERS: usize = 4;
 
 /// If room is needed, this fraction of the connections is closed at once.
 const EVICTED_FRACTION: usize = 4;

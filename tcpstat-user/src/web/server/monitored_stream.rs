@@ -2,9 +2,10 @@
 
 use std::{
     io::{self, IoSlice},
+    mem::MaybeUninit,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -22,6 +23,9 @@ use crate::kernel;
 /// only when much of its queue is sent, which takes seconds on a slow link.
 const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
+/// Bytes discarded at once.
+const DISCARDED_BYTES: usize = 4096;
+
 /// Reports to `connection` when bytes arrive, and when a write waits for the peer.
 #[derive(Debug)]
 pub(super) struct MonitoredStream {
@@ -29,11 +33,13 @@ pub(super) struct MonitoredStream {
     connection: Arc<Connection>,
     /// While a write waits: the next check, and the bytes that were not acknowledged at the last one.
     check: Option<(Pin<Box<Sleep>>, usize)>,
+    /// Whether everything is written, and the connection may be closed without a reset.
+    shut_down: bool,
 }
 
 impl MonitoredStream {
     pub(super) fn new(stream: TcpStream, connection: Arc<Connection>) -> Self {
-        Self { stream, connection, check: None }
+        Self { stream, connection, check: None, shut_down: false }
     }
 
     /// Waits for bytes or for the end of the stream.
@@ -58,6 +64,26 @@ impl MonitoredStream {
             }
             *last = now;
             timer.as_mut().reset(Instant::now() + CHECK_INTERVAL);
+        }
+    }
+}
+
+impl MonitoredStream {
+    /// Discards what the peer sends, until it ends its side if it may still be sending a request. The kernel resets
+    /// a connection that is closed with unread bytes, and the peer may lose the end of the answer (RFC 9112,
+    /// section 9.6).
+    fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut discarded = [MaybeUninit::uninit(); DISCARDED_BYTES];
+        loop {
+            let mut buffer = ReadBuf::uninit(&mut discarded);
+            match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}
+                Poll::Pending if self.connection.activity.closes_before_request_ends() => {
+                    return Poll::Pending;
+                }
+                // The end, an error, or a peer that has no more to send.
+                _ => return Poll::Ready(()),
+            }
         }
     }
 }
@@ -112,13 +138,16 @@ impl AsyncWrite for MonitoredStream {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+        ready!(self.poll_discard(cx));
+        self.shut_down = true;
+        Poll::Ready(Ok(()))
     }
 }
 
 impl Drop for MonitoredStream {
     fn drop(&mut self) {
-        if self.connection.activity.reset_on_drop() {
+        if self.connection.activity.reset_on_drop() && !self.shut_down {
             // If this fails, the socket is closed normally.
             let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
         }
