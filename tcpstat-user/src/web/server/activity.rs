@@ -193,15 +193,14 @@ impl Activity {
         self.locked().status.blocked = Some(Instant::now());
     }
 
-    /// Everything is written, and the connection ends. Returns whether the peer may still be sending its request:
-    /// a body, or a request that was refused before its end. Then it has the time of a request.
+    /// Everything is written, and the connection ends. Returns whether the peer may still be sending the body of
+    /// its request, for which it has the time of a request.
     pub(super) fn closes_before_request_ends(&self) -> bool {
         let mut state = self.locked();
-        let sending = state.has_body || state.status.phase == Phase::Request;
-        if sending && state.status.phase != Phase::Request {
+        if state.has_body && state.status.phase != Phase::Request {
             state.enter(Phase::Request);
         }
-        sending && !self.stopping.load(Ordering::Relaxed)
+        state.has_body && !self.stopping.load(Ordering::Relaxed)
     }
 
     /// The connection ends after its answer, whatever the peer still sends.

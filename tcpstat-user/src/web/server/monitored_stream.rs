@@ -23,8 +23,8 @@ use crate::kernel;
 /// only when much of its queue is sent, which takes seconds on a slow link.
 const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Bytes discarded at once.
-const DISCARDED_BYTES: usize = 4096;
+/// Maximum number of bytes that are read and discarded before a connection is closed.
+const MAX_DISCARDED_BYTES: usize = 64 * 1024;
 
 /// Reports to `connection` when bytes arrive, and when a write waits for the peer.
 #[derive(Debug)]
@@ -35,11 +35,13 @@ pub(super) struct MonitoredStream {
     check: Option<(Pin<Box<Sleep>>, usize)>,
     /// Whether everything is written, and the connection may be closed without a reset.
     shut_down: bool,
+    /// Bytes discarded since everything was written.
+    discarded: usize,
 }
 
 impl MonitoredStream {
     pub(super) fn new(stream: TcpStream, connection: Arc<Connection>) -> Self {
-        Self { stream, connection, check: None, shut_down: false }
+        Self { stream, connection, check: None, shut_down: false, discarded: 0 }
     }
 
     /// Waits for bytes or for the end of the stream.
@@ -69,22 +71,25 @@ impl MonitoredStream {
 }
 
 impl MonitoredStream {
-    /// Discards what the peer sends, until it ends its side if it may still be sending a request. The kernel resets
-    /// a connection that is closed with unread bytes, and the peer may lose the end of the answer (RFC 9112,
-    /// section 9.6).
+    /// Discards up to [`MAX_DISCARDED_BYTES`] from the peer: what is there, and if it may still be sending the body
+    /// of its request, what comes until it ends its side. The kernel resets a connection that is closed with
+    /// unread bytes, and the peer may lose the end of the answer (RFC 9112, section 9.6).
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut discarded = [MaybeUninit::uninit(); DISCARDED_BYTES];
-        loop {
+        let mut discarded = [MaybeUninit::uninit(); 4096];
+        while self.discarded < MAX_DISCARDED_BYTES {
             let mut buffer = ReadBuf::uninit(&mut discarded);
             match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
-                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                    self.discarded += buffer.filled().len();
+                }
                 Poll::Pending if self.connection.activity.closes_before_request_ends() => {
                     return Poll::Pending;
                 }
                 // The end, an error, or a peer that has no more to send.
-                _ => return Poll::Ready(()),
+                _ => break,
             }
         }
+        Poll::Ready(())
     }
 }
 

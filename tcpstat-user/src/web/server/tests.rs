@@ -18,9 +18,11 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::{connections::LARGE_ANSWERS, *};
 
-/// Many times what the buffers of both sockets hold.
-const BODY_BYTES: usize = 400_000;
-const BUFFER_BYTES: usize = 8192;
+/// More than the buffers of both sockets hold.
+const BODY_BYTES: usize = 2_000_000;
+/// A slow client takes seconds to read the third of it after which the socket is writable again.
+const SEND_BUFFER_BYTES: usize = 200_000;
+const RECEIVE_BUFFER_BYTES: usize = 8192;
 
 /// How long a client waits for a byte. It only bounds a test that fails.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -71,11 +73,11 @@ impl TestServer {
     }
 }
 
-/// A socket with small buffers, which those that it accepts inherit.
+/// A socket with these buffers, which those that it accepts inherit.
 fn socket() -> Socket {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.set_send_buffer_size(BUFFER_BYTES).unwrap();
-    socket.set_recv_buffer_size(BUFFER_BYTES).unwrap();
+    socket.set_send_buffer_size(SEND_BUFFER_BYTES).unwrap();
+    socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES).unwrap();
     socket
 }
 
@@ -112,7 +114,10 @@ fn slow_clients_get_whole_answers(server: &TestServer, path: &str, answers: usiz
         let slow: Vec<_> = (0..answers).map(begin).collect();
         let slow: Vec<_> = slow
             .into_iter()
-            .map(|mut socket| threads.spawn(|| rest(&mut { socket }, &slowly)))
+            .map(|mut socket| {
+                let slowly = &slowly;
+                threads.spawn(move || rest(&mut socket, slowly))
+            })
             .collect();
         let others: Vec<_> =
             (0..3).map(|_| threads.spawn(|| status(&mut server.get(path)))).collect();
@@ -161,20 +166,18 @@ fn an_answer_that_is_not_read_is_ended_for_another_one() {
 #[test]
 fn a_request_with_a_body_that_nobody_reads_gets_a_whole_answer() {
     let server = TestServer::start(2);
-    let body = "x".repeat(100_000);
+    let body = "x".repeat(60_000);
     let length = body.len();
     let head = format!("GET / HTTP/1.1\r\nHost: tcpstat\r\nContent-Length: {length}\r\n\r\n");
     let mut socket = server.send(&head);
     let mut writer = socket.try_clone().unwrap();
     scope(|threads| {
         threads.spawn(move || {
-            // The answer comes first.
-            sleep(Duration::from_millis(100));
             let _ = writer.write_all(body.as_bytes());
             let _ = writer.shutdown(Shutdown::Write);
         });
         assert_eq!(status(&mut socket).unwrap(), b"HTTP/1.1 200");
-        let bytes = rest(&mut socket, &AtomicBool::new(true)).expect("the whole answer");
+        let bytes = rest(&mut socket, &AtomicBool::new(false)).expect("the whole answer");
         assert!(bytes > BODY_BYTES, "{bytes}");
     });
 }
