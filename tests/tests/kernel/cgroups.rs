@@ -278,6 +278,9 @@ fn cgroups_past_the_limit_count_in_other(_: &Namespace) -> Result<()> {
     })?;
     let counts = counts(&scrape, "cgroup")?;
     assert_eq!(sum_of(&counts, &one.path()), 5, "{counts:?}");
+    let log = exporter.log();
+    let warning = "more cgroups than --scopes-max=1: ";
+    ensure!(log.lines().filter(|line| line.contains(warning)).count() == 1, "{log}");
     Ok(())
 }
 
