@@ -93,7 +93,12 @@ fn losses_in_other_namespaces_are_noticed_and_corrected(_: &Namespace) -> Result
     }
     for resident in &mut residents {
         resident.order(&Order::Close)?;
-        await_right(&mut exporter, resident.pid()).with_context(|| exporter.log())?;
+        let (name, _) =
+            await_right(&mut exporter, resident.pid()).with_context(|| exporter.log())?;
+        let log = exporter.log();
+        let named = format!(" netns=\"{name}\" ");
+        let corrected = |line: &str| line.contains(": corrected: ") && line.contains(&named);
+        ensure!(log.lines().any(corrected), "{name}: {log}");
     }
     Ok(())
 }

@@ -42,7 +42,8 @@ impl Other {
         is_new: bool,
     ) -> Self {
         let process = found.processes.into_iter().next();
-        let namespace = intervals.namespace(roots(process.as_ref()), slot, active, is_new);
+        let mut namespace = intervals.namespace(roots(process.as_ref()), slot, active, is_new);
+        namespace.set_netns(label.clone());
         let label = NetnsLabel { value: label, name: Arc::new(found.name) };
         let mut other = Self {
             key: found.key,
@@ -73,6 +74,7 @@ impl Other {
         schedule: &mut Schedule,
     ) {
         if self.label.value != label || *self.label.name != found.name {
+            self.namespace.set_netns(label.clone());
             self.label = NetnsLabel { value: label, name: Arc::new(found.name) };
             self.publish(active);
         }

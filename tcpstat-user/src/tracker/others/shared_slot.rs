@@ -13,7 +13,7 @@ use super::{
 use crate::{
     kernel::Tracer,
     procfs::Procfs,
-    tracker::{overflow::Overflow, published::PublishedNetns, roots::Roots},
+    tracker::{overflow::Overflow, published::PublishedNetns, roots::Roots, scopes::OTHER},
 };
 
 /// The namespaces in [`Slot::OTHER`].
@@ -110,7 +110,10 @@ impl SharedSlot {
         let roots = Roots::new(self.members.values().flatten().map(Procfs::new).collect());
         let listed = roots.first().is_some();
         let namespace = self.namespace.get_or_insert_with(|| {
-            intervals.namespace(Roots::default(), Slot::OTHER, active, false)
+            let roots = Roots::default();
+            let mut namespace = intervals.namespace(roots, Slot::OTHER, active, false);
+            namespace.set_netns(OTHER.into());
+            namespace
         });
         namespace.set_roots(roots);
         match (listed, std::mem::replace(&mut self.scheduled, listed)) {
