@@ -1,6 +1,6 @@
 //! The flags that choose the network namespaces to count.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::{Args, ValueHint, builder::TypedValueParser};
@@ -73,6 +73,7 @@ impl NetnsArgs {
         let procfs = args.procfs()?;
         if self.netns == NetnsChoice::All {
             check_mount(&procfs).context("--netns all")?;
+            check_pods(&self.pods)?;
         }
         Ok(procfs)
     }
@@ -99,6 +100,19 @@ fn check_mount(procfs: &Procfs) -> anyhow::Result<()> {
         bail!(
             "--path.procfs {path} is not the mount point of a procfs: leave one of the flags out, or use \
              the mount point"
+        );
+    }
+    Ok(())
+}
+
+/// # Errors
+/// If this exists and is not a directory.
+fn check_pods(path: &Path) -> anyhow::Result<()> {
+    if path.metadata().is_ok_and(|metadata| !metadata.is_dir()) {
+        bail!(
+            "--path.pods {}: this is not a directory: use one whose entries are named NAMESPACE_NAME_UID, such as \
+             /var/log/pods",
+            path.display()
         );
     }
     Ok(())

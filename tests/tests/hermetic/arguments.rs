@@ -348,7 +348,7 @@ fn a_choice_of_namespaces_that_makes_no_sense_is_refused_with_a_remedy() -> Resu
     let mount = "use the mount point";
     for (args, status, parts) in [
         (&["--netns=blue"][..], 2, ["'blue'", "--netns", "a path such as /run/netns/NAME"]),
-        (&["--netns=/none/blue"], 1, ["--netns /none/blue: ", "No such file", ""]),
+        (&["--netns=/none/blue"], 1, ["--netns /none/blue: ", "No such file", "`ip netns list`"]),
         (&["--netns=all", "--path.procfs=/proc/self"], 1, ["--netns all: ", "/proc/self", mount]),
         (&["--netns=/x", "--path.procfs=/proc/self"], 1, ["--netns /x: ", "/proc/self", mount]),
         (&["--scopes-max=0"], 2, ["'0'", "--scopes-max", "1..=4096"]),
