@@ -16,13 +16,13 @@ use crate::{
 /// The values of `--tracer`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum TracerChoice {
-    /// The program that misses fewer events on this kernel; the other one if that does not run
+    /// Both of these, first the one that misses fewer events on this kernel
     Auto,
     /// The BTF tracepoint (tp_btf)
     Btf,
     /// The classic tracepoint
     Tracepoint,
-    /// No program: snapshots only
+    /// No tracer: snapshots only
     Off,
 }
 
@@ -51,7 +51,7 @@ impl From<SnapshotChoice> for SourceChoice {
 /// Flags of the commands that count.
 #[derive(Args, Clone, Debug)]
 pub(super) struct CountingArgs {
-    /// BPF program that counts in the kernel, or a comma-separated list to try in order
+    /// The tracer, the BPF program that counts in the kernel; or several with commas between, to try in this order
     #[arg(
         long = "tracer",
         default_value = "auto",

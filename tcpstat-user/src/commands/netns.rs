@@ -18,8 +18,8 @@ pub(super) const SCOPES_MAX: u32 = 256;
 /// Flags that choose network namespaces.
 #[derive(Args, Clone, Debug)]
 pub(super) struct NetnsArgs {
-    /// Network namespaces to count: self, the one that tcpstat runs in; all; or the path of one, such as
-    /// /run/netns/NAME
+    /// Network namespaces to count: self, the one that tcpstat runs in; all, each of the others as a scope, which is a
+    /// part of the sockets that is also counted separately; or the path of one, such as /run/netns/NAME
     #[arg(
         long = "netns",
         default_value = "self",
@@ -44,8 +44,8 @@ pub(super) struct NetnsArgs {
     )]
     pub(super) pods: PathBuf,
 
-    /// Namespaces besides its own, cgroups, or ports that get a scope, first come first served; the rest count in
-    /// `other`. A scope is a part of the sockets that is also counted separately
+    /// Most scopes of each kind: namespaces besides its own, cgroups, ports. The first namespaces and cgroups get
+    /// them, and the rest count in the scope `other`; more ports are refused
     #[arg(
         long = "scopes-max",
         default_value_t = SCOPES_MAX,

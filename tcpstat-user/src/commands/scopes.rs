@@ -17,8 +17,8 @@ use crate::{
 /// Flags of the scopes inside the own namespace.
 #[derive(Args, Clone, Debug)]
 pub(super) struct ScopeArgs {
-    /// Also count sockets of tcpstat's own namespace by cgroup (v2): a unit such as *.service, or a path such as
-    /// /system.slice/*, with commas between; needs a tracer
+    /// Also count sockets of tcpstat's own namespace by cgroup (v2), each as a scope: a unit such as *.service, or a
+    /// path such as /system.slice/*, with commas between; needs a tracer
     #[arg(
         long = "cgroups",
         value_name = "GLOB",
@@ -29,7 +29,8 @@ pub(super) struct ScopeArgs {
     )]
     cgroups: Vec<CgroupPattern>,
 
-    /// Also count sockets of tcpstat's own namespace by local port: a list such as 80,443,8000-8010; needs a tracer
+    /// Also count sockets of tcpstat's own namespace by local port, each as a scope: a list such as
+    /// 80,443,8000-8010; needs a tracer
     #[arg(
         long = "ports",
         value_name = "LIST",
