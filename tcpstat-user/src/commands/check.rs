@@ -152,7 +152,7 @@ impl Report {
         self.add("hooks", tracer.hooks.word());
         for refusal in &tracer.hooks_refused {
             let lost = match refusal.group {
-                "timewait" => "how many mini-sockets are in TIME_WAIT and how many in FIN_WAIT2",
+                "timewait" => "which mini-sockets are in TIME_WAIT, and which in FIN_WAIT2",
                 _ => "half-open connections (SYN_RECV)",
             };
             let group = refusal.group;

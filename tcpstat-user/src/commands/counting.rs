@@ -16,7 +16,7 @@ use crate::{
 /// The values of `--tracer`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum TracerChoice {
-    /// Both of these, first the one that misses fewer events on this kernel
+    /// btf or tracepoint: the one that misses fewer events on this kernel; the other one if that does not run
     Auto,
     /// The BTF tracepoint (tp_btf)
     Btf,

@@ -227,7 +227,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_checked_is_named_with_the_command_that_shows_it() {
-        let foreign = ProcfsError::ForeignNamespace { path: "/proc/7/task/8".into() };
+        let foreign = ProcfsError::ForeignNamespace { path: "/x/7/task/8".into() };
         assert_eq!(
             unchecked(&foreign, &NetnsChoice::Path("/run/netns/blue".into())),
             "--ports: tcpstat cannot check that the kernel gives these ports to no other socket: a process reads \
