@@ -20,8 +20,8 @@ use nix::sys::statfs::{PROC_SUPER_MAGIC, statfs};
 use thiserror::Error;
 
 pub(crate) use cgroups::CgroupHierarchy;
-pub(crate) use limits::AutomaticPorts;
 pub use limits::Limits;
+pub(crate) use limits::{AutomaticPorts, PortList};
 pub(crate) use privileges::{Lockdown, Privileges};
 pub(crate) use process::Capabilities;
 pub use process::ProcessStatus;

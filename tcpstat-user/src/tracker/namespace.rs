@@ -48,6 +48,8 @@ pub(super) struct Namespace {
     slot: Slot,
     /// Others come and go with their processes, so their failures are no reason for a warning.
     is_own: bool,
+    /// The label value of another namespace, for the log; `None` for the own one.
+    netns: Option<Arc<str>>,
     outdated_interval: Duration,
     /// `None` before the seed and without a tracer.
     audit: Option<Audit>,
@@ -89,6 +91,7 @@ impl Namespace {
             reader: Reader::new(sources, is_own),
             slot,
             is_own,
+            netns: None,
             outdated_interval,
             audit: None,
             health: Health::default(),
@@ -114,6 +117,11 @@ impl Namespace {
         if self.reader.rebind_scopes(old, &mut active.tracer) {
             self.reconcile(Some(active), Reason::Interval);
         }
+    }
+
+    /// Lets the log name it so.
+    pub(super) fn set_netns(&mut self, label: Arc<str>) {
+        self.netns = Some(label);
     }
 
     /// The directories that list its sockets.
@@ -315,6 +323,7 @@ impl Namespace {
         for (family, state, drift) in drift.iter().filter(|&(.., drift)| drift != 0) {
             self.corrections[(family, state)] += drift.unsigned_abs();
             info!(
+                netns = self.netns.as_deref(),
                 family = family_word(family),
                 state = state_word(state),
                 drift,

@@ -119,13 +119,14 @@ impl Others {
     ) -> Self {
         let calm = snapshot_interval * if traced { SNAPSHOT_INTERVALS } else { 1 };
         let intervals = SnapshotIntervals { calm, outdated: snapshot_interval };
+        let max = usize::try_from(max).unwrap_or(usize::MAX);
         Self {
             finder,
             names: UniqueNames::new(&[OTHER]),
             namespaces: BTreeMap::new(),
             ids: HashMap::new(),
-            shared: SharedSlot::default(),
-            max: usize::try_from(max).unwrap_or(usize::MAX),
+            shared: SharedSlot::new(max),
+            max,
             intervals,
             abandoned_after: (snapshot_interval * ABANDONED_INTERVALS).max(MIN_ABANDONED_INTERVAL),
             next_number: SharedSlot::ID.number() + 1,

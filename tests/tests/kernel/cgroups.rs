@@ -278,6 +278,9 @@ fn cgroups_past_the_limit_count_in_other(_: &Namespace) -> Result<()> {
     })?;
     let counts = counts(&scrape, "cgroup")?;
     assert_eq!(sum_of(&counts, &one.path()), 5, "{counts:?}");
+    let log = exporter.log();
+    let warning = "more cgroups than --scopes-max=1: ";
+    ensure!(log.lines().filter(|line| line.contains(warning)).count() == 1, "{log}");
     Ok(())
 }
 
@@ -353,6 +356,10 @@ fn a_port_that_the_kernel_chooses_is_refused(namespace: &Namespace) -> Result<()
     for words in ["--ports: ", "port 40001", "40000-40999", "ip_local_reserved_ports=40001"] {
         assert!(log.contains(words), "{words}: {log}");
     }
+    assert_eq!(log.lines().count(), 1, "{log}");
+    namespace.set_sysctl("net.ipv4.ip_local_reserved_ports", "40000,40003")?;
+    let log = refusal(&["serve", "--ports=443,40001-40002"])?;
+    ensure!(log.contains(" net.ipv4.ip_local_reserved_ports=40000-40003 (the list keeps"), "{log}");
     namespace.set_sysctl("net.ipv4.ip_local_reserved_ports", "40001")?;
     let mut exporter = Exporter::start(&["--ports=443,40001"])?;
     let _held = connections(40001, 1)?;

@@ -13,11 +13,10 @@ use super::{
 use crate::{
     kernel::Tracer,
     procfs::Procfs,
-    tracker::{published::PublishedNetns, roots::Roots},
+    tracker::{overflow::Overflow, published::PublishedNetns, roots::Roots, scopes::OTHER},
 };
 
 /// The namespaces in [`Slot::OTHER`].
-#[derive(Default)]
 pub(super) struct SharedSlot {
     /// The directory of a process in each.
     members: BTreeMap<NetnsKey, Option<PathBuf>>,
@@ -25,7 +24,7 @@ pub(super) struct SharedSlot {
     namespace: Option<Namespace>,
     published: Option<Arc<PublishedNetns>>,
     /// Members since the start.
-    overflow: u64,
+    overflow: Overflow,
     /// Namespaces that were members, and have got a slot of their own since.
     left: HashSet<NetnsKey>,
     /// Whether members came or went since [`Self::settle`].
@@ -36,6 +35,19 @@ pub(super) struct SharedSlot {
 
 impl SharedSlot {
     pub(super) const ID: NamespaceId = NamespaceId::other(1);
+
+    /// `max` namespaces have a slot of their own.
+    pub(super) fn new(max: usize) -> Self {
+        Self {
+            members: BTreeMap::new(),
+            namespace: None,
+            published: None,
+            overflow: Overflow::new("network namespaces", max),
+            left: HashSet::new(),
+            changed: false,
+            scheduled: false,
+        }
+    }
 
     pub(super) fn namespace_mut(&mut self) -> Option<&mut Namespace> {
         self.namespace.as_mut()
@@ -51,7 +63,7 @@ impl SharedSlot {
     }
 
     pub(super) fn overflow(&self) -> u64 {
-        self.overflow
+        self.overflow.count()
     }
 
     pub(super) fn published(&self) -> Option<Arc<PublishedNetns>> {
@@ -60,7 +72,7 @@ impl SharedSlot {
 
     pub(super) fn add(&mut self, found: FoundNetns) {
         self.members.insert(found.key, found.processes.into_iter().next());
-        self.overflow += 1;
+        self.overflow.add();
         self.changed = true;
     }
 
@@ -98,7 +110,10 @@ impl SharedSlot {
         let roots = Roots::new(self.members.values().flatten().map(Procfs::new).collect());
         let listed = roots.first().is_some();
         let namespace = self.namespace.get_or_insert_with(|| {
-            intervals.namespace(Roots::default(), Slot::OTHER, active, false)
+            let roots = Roots::default();
+            let mut namespace = intervals.namespace(roots, Slot::OTHER, active, false);
+            namespace.set_netns(OTHER.into());
+            namespace
         });
         namespace.set_roots(roots);
         match (listed, std::mem::replace(&mut self.scheduled, listed)) {
