@@ -52,5 +52,5 @@ pub(crate) use scheduling::request_short_slices;
 pub(crate) use scope_cut::ScopeCut;
 pub(crate) use scope_maps::{ScopeKinds, ScopeMaps};
 pub(crate) use slot::Slot;
-pub(crate) use tasks::TaskIterator;
+pub(crate) use tasks::{ProcessIds, TaskIterator};
 pub(crate) use terminal::TerminalGuard;

@@ -18,7 +18,7 @@ use super::{
     Namespaces, Program, Slot, Tracer,
     load::OBJECT,
     netns_slots::{NetnsKey, NetnsSlots},
-    tasks::TaskIterator,
+    tasks::{ProcessIds, TaskIterator},
 };
 use crate::{
     procfs::{Capabilities, Procfs},
@@ -96,7 +96,7 @@ fn new_namespaces(tracer: &mut Tracer) -> HashMap<NetnsKey, Slot> {
 
 fn processes() -> HashMap<u32, TaskRecord> {
     let mut found = HashMap::new();
-    let mut iterator = TaskIterator::load().unwrap();
+    let mut iterator = TaskIterator::load(ProcessIds::Initial).unwrap();
     iterator.each_process(|task| assert_eq!(found.insert(task.pid, task), None)).unwrap();
     found
 }

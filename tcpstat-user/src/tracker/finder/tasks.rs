@@ -9,7 +9,7 @@ use super::{
     cgroups::Cgroups,
 };
 use crate::{
-    kernel::{IterError, NetnsKey, TaskIterator},
+    kernel::{IterError, NetnsKey, ProcessIds, TaskIterator},
     procfs::{Processes, Procfs},
 };
 
@@ -34,8 +34,16 @@ struct Known {
 /// What the ids of the iterator mean in the procfs.
 pub(super) struct Ids<'a> {
     pub(super) processes: &'a Processes,
-    /// Whether both count the processes of the initial PID namespace, as the kernel does.
+    /// Whether they are the same there.
     pub(super) same: bool,
+}
+
+/// The PID namespace of the ids in the procfs; `None` if that cannot be read.
+fn process_ids(processes: &Processes) -> Option<ProcessIds> {
+    match (Procfs::in_initial_pid_namespace(), processes.pid_levels_up()) {
+        (Some(true), Ok(0)) => Some(ProcessIds::Initial),
+        (_, levels) => levels.ok().map(ProcessIds::LevelsUp),
+    }
 }
 
 impl Tasks {
@@ -46,15 +54,18 @@ impl Tasks {
     pub(super) fn find(&mut self, processes: &Processes) -> Result<Groups, FindError> {
         let (own_pid, own_table) = (processes.own_pid()?, processes.own_table()?);
         let own_inum = processes.netns_inum(own_pid);
-        let initial = Procfs::in_initial_pid_namespace() == Some(true);
-        let ids = Ids { processes, same: initial && own_pid == std::process::id() };
+        let shown = process_ids(processes);
         let mut census = Census::default();
         let known = &self.known;
         let chosen = |key| known.get(&key).map(|known| known.chosen.clone()).unwrap_or_default();
         let iterator = match &mut self.iterator {
             Some(iterator) => iterator,
-            None => self.iterator.insert(TaskIterator::load().map_err(IterError::from)?),
+            None => {
+                let ids = shown.unwrap_or(ProcessIds::Initial);
+                self.iterator.insert(TaskIterator::load(ids).map_err(IterError::from)?)
+            }
         };
+        let ids = Ids { processes, same: shown == Some(iterator.ids) };
         iterator.each_process(|task| census.add(task, chosen))?;
 
         let pid_1 = processes.table(1).ok();
