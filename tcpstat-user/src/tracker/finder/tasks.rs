@@ -17,7 +17,7 @@ use crate::{
 #[derive(Default)]
 pub(super) struct Tasks {
     /// `None` before the first find.
-    iterator: Option<TaskIterator>,
+    loaded: Option<Loaded>,
     known: HashMap<NetnsKey, Known>,
     cgroups: Cgroups,
 }
@@ -38,11 +38,23 @@ pub(super) struct Ids<'a> {
     pub(super) same: bool,
 }
 
-/// The PID namespace of the ids in the procfs; `None` if that cannot be read.
-fn process_ids(processes: &Processes) -> Option<ProcessIds> {
-    match (Procfs::in_initial_pid_namespace(), processes.pid_levels_up()) {
-        (Some(true), Ok(0)) => Some(ProcessIds::Initial),
-        (_, levels) => levels.ok().map(ProcessIds::LevelsUp),
+struct Loaded {
+    iterator: TaskIterator,
+    /// [`Ids::same`].
+    same_ids: bool,
+}
+
+impl Loaded {
+    /// If the PID namespace of the procfs is not known, the ids are those of the kernel.
+    fn new(processes: &Processes) -> Result<Self, IterError> {
+        let shown = if Procfs::in_initial_pid_namespace() == Some(true) {
+            Some(ProcessIds::Initial)
+        } else {
+            processes.pid_levels_up().ok().map(ProcessIds::LevelsUp)
+        };
+        let iterator = TaskIterator::load(shown.unwrap_or(ProcessIds::Initial))?;
+        let same_ids = shown == Some(iterator.ids);
+        Ok(Self { iterator, same_ids })
     }
 }
 
@@ -54,19 +66,15 @@ impl Tasks {
     pub(super) fn find(&mut self, processes: &Processes) -> Result<Groups, FindError> {
         let (own_pid, own_table) = (processes.own_pid()?, processes.own_table()?);
         let own_inum = processes.netns_inum(own_pid);
-        let shown = process_ids(processes);
         let mut census = Census::default();
         let known = &self.known;
         let chosen = |key| known.get(&key).map(|known| known.chosen.clone()).unwrap_or_default();
-        let iterator = match &mut self.iterator {
-            Some(iterator) => iterator,
-            None => {
-                let ids = shown.unwrap_or(ProcessIds::Initial);
-                self.iterator.insert(TaskIterator::load(ids).map_err(IterError::from)?)
-            }
+        let loaded = match &mut self.loaded {
+            Some(loaded) => loaded,
+            None => self.loaded.insert(Loaded::new(processes)?),
         };
-        let ids = Ids { processes, same: shown == Some(iterator.ids) };
-        iterator.each_process(|task| census.add(task, chosen))?;
+        let ids = Ids { processes, same: loaded.same_ids };
+        loaded.iterator.each_process(|task| census.add(task, chosen))?;
 
         let pid_1 = processes.table(1).ok();
         let mut choice = Choice::new(own_table, std::mem::take(&mut self.known));
