@@ -54,5 +54,5 @@ pub(crate) use scope_cut::ScopeCut;
 pub(crate) use scope_maps::{ScopeKinds, ScopeMaps};
 pub(crate) use send_queue::unacknowledged_bytes;
 pub(crate) use slot::Slot;
-pub(crate) use tasks::TaskIterator;
+pub(crate) use tasks::{ProcessIds, TaskIterator};
 pub(crate) use terminal::TerminalGuard;

@@ -3,7 +3,7 @@
 use super::Report;
 use crate::{
     commands::netns::SCOPES_MAX,
-    kernel::{self, Namespaces, Program, TaskIterator, Tracer},
+    kernel::{self, Namespaces, ProcessIds, Program, TaskIterator, Tracer},
     procfs::{Privileges, Procfs},
     tracker::{self, NetnsCount},
 };
@@ -34,7 +34,7 @@ impl Report {
             return self
                 .add("netns", &format!("only one: {path} is not the mount point of a procfs"));
         }
-        let refused = TaskIterator::load().err();
+        let refused = TaskIterator::load(ProcessIds::Initial).err();
         match tracker::count_netns(procfs, refused.is_none()) {
             Ok(NetnsCount { others, hidden }) => {
                 let how =
