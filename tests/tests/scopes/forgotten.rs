@@ -41,7 +41,6 @@ fn a_namespace_without_processes_and_transitions_is_forgotten_and_comes_again_ri
     let slots = format!("--scopes-max={}", others + 1);
     let mut exporter = all_namespaces(&[&slots, "--snapshot-interval=1s"]).start()?;
     let resident = Resident::in_new_namespace()?;
-    let inum = resident.inum()?;
     let file = File::open(resident.namespace_file())?;
     let pairs = within(&file, || Pairs::connect(3, Family::Ipv6))?;
     let (name, held) = await_right(&mut exporter, resident.pid())?;
@@ -71,22 +70,13 @@ fn a_namespace_without_processes_and_transitions_is_forgotten_and_comes_again_ri
     drop(taker);
     await_end_of_series(&mut exporter, &taker_name)?;
     second.shutdown(Shutdown::Write)?;
-    let name = wait_until("the namespace again", DEADLINE, || {
-        let scrape = exporter.scrape()?;
-        let infos = infos_of(&scrape, inum)?;
-        let Some(labels) = infos.first() else {
-            return Ok(Progress::NotYet("it is not exported".to_owned()));
-        };
-        let gauges = gauges(&scrape, &labels["netns"])?;
-        ensure!(gauges.is_none(), "nothing lists its sockets: {gauges:?}");
-        Ok(Progress::Done(labels["netns"].clone()))
-    });
-    let name = name.with_context(|| exporter.log())?;
+    await_without_gauges(&mut exporter).with_context(|| exporter.log())?;
     let mut entered = Resident::start()?;
     entered.order(&Order::Enter(path(&file)))?;
     // Its events let the exporter search.
     let _newest = with_sockets(1)?;
-    let (_, again) = await_right(&mut exporter, entered.pid()).with_context(|| exporter.log())?;
+    let (name, again) =
+        await_right(&mut exporter, entered.pid()).with_context(|| exporter.log())?;
     assert_eq!((again[&State::Established], again[&State::CloseWait]), (2, 2), "{again:?}");
     drop((entered, file, pairs));
     await_end_of_series(&mut exporter, &name).with_context(|| exporter.log())?;
@@ -128,6 +118,21 @@ fn await_forgotten(exporter: &mut Exporter, name: &str, held: &Counts) -> Result
         let found = gauges(&scrape, name)?;
         ensure!(found.as_ref() == Some(held), "{name}: {held:?}, then {found:?}");
         Ok(Progress::NotYet(format!("{left} series of {name}")))
+    })
+}
+
+/// Waits until a namespace without a process, which has no inode, is exported without gauges.
+fn await_without_gauges(exporter: &mut Exporter) -> Result<()> {
+    wait_until("a namespace without gauges", DEADLINE, || {
+        let scrape = exporter.scrape()?;
+        let mut shown = Vec::new();
+        for labels in infos_of(&scrape, 0)? {
+            match gauges(&scrape, &labels["netns"])? {
+                None => return Ok(Progress::Done(())),
+                Some(gauges) => shown.push((labels, gauges)),
+            }
+        }
+        Ok(Progress::NotYet(format!("{shown:?}")))
     })
 }
 
