@@ -17,7 +17,7 @@ use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::own_scopes::{await_scope, check_sum, connections, counts};
 use tcpstat_tests::receive_processor::receive_on;
 use tcpstat_tests::resident::{Order, Resident};
-use tcpstat_tests::scopes::{all_namespaces, await_right};
+use tcpstat_tests::scopes::{Labels, all_namespaces, await_right};
 use tcpstat_tests::states;
 use tcpstat_tests::tcp::Family;
 use tcpstat_tests::wire::Wire;
@@ -116,7 +116,7 @@ fn one_of_each(wire: &Wire) -> Result<Vec<Held>> {
 
 /// The transitions of a scrape, by labels. They never decrease.
 #[derive(Default)]
-struct Counted(BTreeMap<(&'static str, Vec<(String, String)>), u64>);
+struct Counted(BTreeMap<(&'static str, Labels), u64>);
 
 impl Counted {
     fn check(&mut self, scrape: &Scrape) -> Result<()> {
@@ -127,8 +127,7 @@ impl Counted {
             ensure!(!counts(scrape, kind)?.is_empty(), "no gauges of the kind {kind}");
             for sample in scrape.family(&format!("tcpstat_{kind}_transitions_total")) {
                 let now = sample.count().with_context(|| format!("not a count: {sample:?}"))?;
-                let labels = sample.labels.clone().into_iter().collect();
-                let before = self.0.insert((kind, labels), now).unwrap_or_default();
+                let before = self.0.insert((kind, sample.labels.clone()), now).unwrap_or_default();
                 ensure!(now >= before, "{before}, then {now}: {sample:?}");
             }
         }
