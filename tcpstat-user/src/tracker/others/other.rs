@@ -153,14 +153,14 @@ mod tests {
         };
         let id = NamespaceId::other(2);
         let mut other =
-            Other::new(id, "7".into(), found("/proc/1"), Slot::OTHER, intervals, None, false);
+            Other::new(id, "7".into(), found("/none/1"), Slot::OTHER, intervals, None, false);
         let now = Instant::now();
         let mut schedule = Schedule::new(other.namespace.intervals(), now);
         other.schedule(&mut schedule);
         schedule.snapshot_taken(id, now, Duration::ZERO, other.namespace.intervals());
-        other.update("7".into(), found("/proc/1"), None, &mut schedule);
+        other.update("7".into(), found("/none/1"), None, &mut schedule);
         assert_eq!(schedule.turn(Instant::now()), None, "its process is there");
-        other.update("7".into(), found("/proc/2"), None, &mut schedule);
+        other.update("7".into(), found("/none/2"), None, &mut schedule);
         assert_eq!(schedule.turn(Instant::now()), Some(Turn::Snapshot(id)));
     }
 
