@@ -33,6 +33,7 @@ pub mod mounts;
 pub mod netns;
 pub mod network;
 pub mod node_exporter;
+pub mod own_scopes;
 pub mod population;
 pub mod priority;
 pub mod proc_view;

@@ -133,6 +133,13 @@ impl ProcfsError {
     pub(crate) fn is_denied(&self) -> bool {
         matches!(self, Self::Unreadable { cause, .. } if cause.kind() == io::ErrorKind::PermissionDenied)
     }
+
+    /// Whether the process whose directory was read has ended.
+    #[must_use]
+    pub(crate) fn is_of_ended_process(&self) -> bool {
+        matches!(self, Self::Unreadable { cause, .. } if cause.kind() == io::ErrorKind::NotFound
+            || cause.raw_os_error() == Some(libc::ESRCH))
+    }
 }
 
 impl Procfs {

@@ -183,6 +183,16 @@ impl Namespace {
         Ok(())
     }
 
+    /// Whether there are gauges. `traced`: whether a tracer counts.
+    pub(super) fn is_seeded(&self, traced: bool) -> bool {
+        if traced { self.audit.is_some() } else { self.last_snapshot().is_some() }
+    }
+
+    /// Forgets the gauges, because the snapshot that gave them missed sockets. The next turn seeds them again.
+    pub(super) fn discard_seed(&mut self) {
+        self.audit = None;
+    }
+
     /// Whether no socket is left when the counters are `now`.
     pub(super) fn is_empty(&self, now: &Transitions) -> bool {
         let Some(audit) = &self.audit else { return true };
@@ -233,9 +243,7 @@ impl Namespace {
 
     /// Takes a turn: reconciles, or seeds the ledger if that was not possible before.
     pub(super) fn take_turn(&mut self, active: Option<&mut ActiveTracer>) {
-        let is_seeded =
-            if active.is_some() { self.audit.is_some() } else { self.last_snapshot().is_some() };
-        if is_seeded {
+        if self.is_seeded(active.is_some()) {
             let reason = self.wanted.take().unwrap_or(Reason::Interval);
             self.reconcile(active, reason);
         } else if let Err(error) = self.seed(active.map(|active| &mut active.tracer)) {

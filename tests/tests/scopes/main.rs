@@ -9,12 +9,15 @@ mod cadvisor;
 mod churn;
 mod containers;
 mod first;
+mod forgotten;
 mod http;
 mod lifetimes;
 mod losses;
 mod names;
+mod other;
 mod privileges;
 mod process_ids;
+mod program_change;
 mod states;
 mod terminal;
 
@@ -28,10 +31,13 @@ fn main() -> ExitCode {
     tests.extend(bounds::tests());
     tests.extend(churn::tests());
     tests.extend(first::tests());
+    tests.extend(forgotten::tests());
     tests.extend(lifetimes::tests());
     tests.extend(losses::tests());
+    tests.extend(other::tests());
     tests.extend(privileges::tests());
     tests.extend(process_ids::tests());
+    tests.extend(program_change::tests());
     if !is_guest() {
         // What these test does not depend on the kernel, and a guest has no runc.
         tests.extend(cadvisor::tests());
