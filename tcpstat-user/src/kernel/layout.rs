@@ -83,6 +83,17 @@ pub(super) fn cgroup_member(types: &KernelTypes) -> Result<Globals, BtfError> {
     Ok(globals)
 }
 
+/// How programs find why a socket closes, and whether a connect was retried. They count that in the slots after
+/// `slots`.
+///
+/// # Errors
+/// As [`offsets`].
+pub(super) fn causes(types: &KernelTypes, slots: u32) -> Result<Globals, BtfError> {
+    let mut globals = offsets(types, Reader::Causes)?;
+    globals.push(("DETAIL_SLOT", slots));
+    Ok(globals)
+}
+
 fn check_size(
     structure: &'static str,
     member: &'static str,
@@ -102,7 +113,7 @@ mod tests {
 
     use super::{super::btf::sample::Sample, *};
 
-    const READERS: [Reader; 9] = [
+    const READERS: [Reader; 10] = [
         Reader::TpBtf,
         Reader::Tracepoint,
         Reader::Timewait,
@@ -112,6 +123,7 @@ mod tests {
         Reader::NetnsCookie,
         Reader::CgroupPointer,
         Reader::CgroupWord,
+        Reader::Causes,
     ];
 
     #[test]
