@@ -4,6 +4,7 @@
 
 mod addresses;
 mod api;
+mod causes;
 mod cgroups;
 mod churn;
 mod fallback;
@@ -37,6 +38,7 @@ const OWN_MACHINE_VARIABLE: &str = "TCPSTAT_OWN_MACHINE";
 fn main() -> ExitCode {
     let mut tests = states::tests();
     tests.extend(api::tests());
+    tests.extend(causes::tests());
     tests.extend(cgroups::tests());
     tests.extend(churn::tests());
     tests.extend(families::tests());

@@ -1,0 +1,112 @@
+//! Why sockets closed, and which connects were retried: `tcpstat_closed_total` and
+//! `tcpstat_connects_retried_total`.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::deadline::{DEADLINE, Progress, wait_until};
+use crate::exporter::Exporter;
+use crate::exposition::{Sample, Scrape};
+use crate::flow::transitions;
+use crate::tcp::{Family, State};
+
+/// Numbers of closed sockets, by family, state and cause.
+pub type Closed = BTreeMap<(Family, State, String), u64>;
+
+/// Numbers of retried connects, by family and outcome.
+pub type Retried = BTreeMap<(Family, String), u64>;
+
+/// Both at one moment, or between two.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Causes {
+    /// Only those that are not zero.
+    pub closed: Closed,
+    /// Only those that are not zero.
+    pub retried: Retried,
+}
+
+impl Causes {
+    /// Reads a scrape, in which the causes of each state must add up to its transitions to CLOSE.
+    ///
+    /// # Errors
+    /// Fails if they do not, if a label or a value is invalid, and if there is no sample.
+    pub fn of(scrape: &Scrape) -> Result<Self> {
+        let mut causes = Self::default();
+        let mut sums = BTreeMap::<_, u64>::new();
+        for sample in scrape.family("tcpstat_closed_total") {
+            let from = State::from_word(label(sample, "from")?).context("an unknown state")?;
+            let (family, count) = (family(sample)?, count(sample)?);
+            *sums.entry((family, from)).or_default() += count;
+            causes.closed.insert((family, from, label(sample, "cause")?.to_owned()), count);
+        }
+        for sample in scrape.family("tcpstat_connects_retried_total") {
+            let key = (family(sample)?, label(sample, "outcome")?.to_owned());
+            causes.retried.insert(key, count(sample)?);
+        }
+        ensure!(causes.retried.len() == 4, "{:?}", causes.retried);
+        let transitions = transitions(scrape)?.into_iter();
+        let closing = transitions.filter(|((_, _, to), _)| *to == State::Close);
+        let closing: BTreeMap<_, _> =
+            closing.map(|((family, from, _), count)| ((family, from), count)).collect();
+        ensure!(sums == closing, "causes add up to {sums:?}, transitions are {closing:?}");
+        causes.closed.retain(|_, count| *count != 0);
+        causes.retried.retain(|_, count| *count != 0);
+        Ok(causes)
+    }
+
+    /// What was counted since `earlier`.
+    ///
+    /// # Errors
+    /// Fails if a number has become smaller.
+    pub fn since(&self, earlier: &Self) -> Result<Self> {
+        Ok(Self {
+            closed: difference(&self.closed, &earlier.closed)?,
+            retried: difference(&self.retried, &earlier.retried)?,
+        })
+    }
+
+    /// Scrapes until so many sockets have closed since `earlier`, or more, and returns what was counted since then.
+    ///
+    /// # Errors
+    /// Fails with what was counted if fewer have closed within [`DEADLINE`], and as [`Causes::of`].
+    pub fn await_closed(exporter: &mut Exporter, earlier: &Self, sockets: u64) -> Result<Self> {
+        wait_until("end of all sockets", DEADLINE, || {
+            let since = Self::of(&exporter.scrape()?)?.since(earlier)?;
+            Ok(if since.closed.values().sum::<u64>() >= sockets {
+                Progress::Done(since)
+            } else {
+                Progress::NotYet(format!("{since:?}"))
+            })
+        })
+    }
+}
+
+fn difference<K: Ord + Clone>(
+    now: &BTreeMap<K, u64>,
+    earlier: &BTreeMap<K, u64>,
+) -> Result<BTreeMap<K, u64>> {
+    ensure!(earlier.keys().all(|key| now.contains_key(key)), "a count has fallen to zero");
+    let mut more = BTreeMap::new();
+    for (key, count) in now {
+        let before = earlier.get(key).copied().unwrap_or(0);
+        let count = count.checked_sub(before).context("a count has fallen")?;
+        if count != 0 {
+            more.insert(key.clone(), count);
+        }
+    }
+    Ok(more)
+}
+
+fn label<'a>(sample: &'a Sample, name: &str) -> Result<&'a str> {
+    let value = sample.labels.get(name);
+    value.map(String::as_str).with_context(|| format!("no label {name}: {sample:?}"))
+}
+
+fn family(sample: &Sample) -> Result<Family> {
+    Family::from_word(label(sample, "family")?).context("an unknown family")
+}
+
+fn count(sample: &Sample) -> Result<u64> {
+    sample.count().with_context(|| format!("not a count: {sample:?}"))
+}
