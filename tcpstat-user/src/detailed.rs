@@ -1,8 +1,8 @@
 //! Transitions with their details: why sockets closed, and which connects sent their SYN again.
 
 use tcpstat_ebpf::{
-    BANK_CELLS, Bank, CLOSING_PLACES, CONNECTED_RETRIED, Cause, DETAIL_SLOTS, DETAILED_PLACES,
-    DETAILS, FAMILY_CELLS, Family, State, TRANSITIONS, cell, closing,
+    BANK_CELLS, Bank, CLOSING_PLACES, CONNECTED, Cause, DETAIL_SLOTS, DETAILED_PLACES, DETAILS,
+    Detail, FAMILY_CELLS, Family, State, TRANSITIONS, cell, closing,
 };
 
 use crate::transitions::Transitions;
@@ -84,14 +84,13 @@ impl DetailedTransitions {
     /// Connects that sent their SYN again, and ended so.
     #[must_use]
     pub fn connects_retried(&self, family: Family, outcome: Outcome) -> u64 {
-        match outcome {
-            Outcome::Established => self.at(family, CONNECTED_RETRIED),
-            Outcome::Failed => {
-                let failed = Cause::ALL.into_iter().filter(|&cause| cause != Cause::NoPort);
-                let places = failed.map(|cause| closed_at(State::SynSent, cause, true));
-                places.fold(0, |sum, place| sum.wrapping_add(self.at(family, place)))
-            }
-        }
+        let ends_so = |detail: &Detail| match outcome {
+            Outcome::Established => detail.place == CONNECTED,
+            Outcome::Failed => detail.place != CONNECTED,
+        };
+        let details = DETAILS.iter().zip(FAMILY_CELLS..);
+        let places = details.filter(|(detail, _)| detail.retried && ends_so(detail));
+        places.fold(0, |sum, (_, place)| sum.wrapping_add(self.at(family, place)))
     }
 
     /// The number of transitions since `earlier`.
@@ -129,5 +128,116 @@ fn closed_at(from: State, cause: Cause, retried: bool) -> usize {
 impl Default for DetailedTransitions {
     fn default() -> Self {
         Self::from_rows([[0; BANK_CELLS]; _])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tcpstat_ebpf::{CLOSED, CONNECTED_RETRIED};
+
+    use super::*;
+
+    /// A different number in each cell.
+    fn numbered() -> DetailedTransitions {
+        let mut next = 0;
+        let mut number = |_| {
+            next += 1;
+            next
+        };
+        let mut row = |_| std::array::from_fn(&mut number);
+        DetailedTransitions::from_rows(std::array::from_fn(&mut row))
+    }
+
+    fn one(family: Family, place: usize) -> DetailedTransitions {
+        let mut rows: DetailedRows = [[0; BANK_CELLS]; _];
+        rows[place / FAMILY_CELLS][cell(Bank::Plain, family, place)] = 1;
+        DetailedTransitions::from_rows(rows)
+    }
+
+    #[test]
+    fn each_transition_to_close_is_the_sum_over_its_causes() {
+        let detailed = numbered();
+        let transitions = detailed.transitions();
+        for family in Family::ALL {
+            for (from, _) in CLOSED {
+                let causes = Cause::ALL.map(|cause| (from, cause));
+                let made = causes.into_iter().filter(|pair| CLOSED.contains(pair));
+                let sum: u64 = made.map(|(from, cause)| detailed.closed(family, from, cause)).sum();
+                assert_eq!(sum, transitions.get(family, from, State::Close), "{from:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_detail_changes_one_transition_one_cause_and_perhaps_one_outcome() {
+        for family in Family::ALL {
+            for (index, detail) in DETAILS.iter().enumerate() {
+                let counted = one(family, FAMILY_CELLS + index);
+                let (old, new) = TRANSITIONS[detail.place];
+                let seen: Vec<_> = counted.transitions().seen().collect();
+                assert_eq!(seen, [(family, old, new, 1)], "{detail:?}");
+                let closed: Vec<_> = CLOSED
+                    .into_iter()
+                    .filter(|&(from, cause)| counted.closed(family, from, cause) == 1)
+                    .collect();
+                let is_end = new == State::Close;
+                let expected = if is_end { vec![(old, detail.cause)] } else { Vec::new() };
+                assert_eq!(closed, expected, "{detail:?}");
+                let retried = Outcome::ALL.map(|outcome| counted.connects_retried(family, outcome));
+                let expected =
+                    [!is_end, is_end].map(|ends_so| u64::from(detail.retried && ends_so));
+                assert_eq!(retried, expected, "{detail:?}");
+                let other = family.other();
+                assert!(
+                    CLOSED.iter().all(|&(from, cause)| counted.closed(other, from, cause) == 0)
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_transition_without_a_detail_has_no_cause_and_was_not_retried() {
+        let counted = one(Family::Ipv6, closed_at(State::SynSent, Cause::None, false));
+        assert_eq!(counted.closed(Family::Ipv6, State::SynSent, Cause::None), 1);
+        assert_eq!(counted.connects_retried(Family::Ipv6, Outcome::Failed), 0);
+        let counted = one(Family::Ipv4, CONNECTED);
+        assert_eq!(counted.connects_retried(Family::Ipv4, Outcome::Established), 0);
+        let seen: Vec<_> = counted.transitions().seen().collect();
+        assert_eq!(seen, [(Family::Ipv4, State::SynSent, State::Established, 1)]);
+    }
+
+    #[test]
+    fn the_sum_without_a_part_is_the_other_part() {
+        let (one, all) = (one(Family::Ipv4, CONNECTED_RETRIED), numbered());
+        assert_eq!(one.plus(&all).since(&one), all);
+        assert_eq!(one.plus(&all).transitions(), one.transitions().plus(&all.transitions()));
+        assert_eq!(DetailedTransitions::default().plus(&all), all);
+    }
+
+    /// What a kernel's error is in each state.
+    #[test]
+    fn errors_have_their_causes() {
+        let cause = |from: State, error: usize| {
+            let cause = tcpstat_ebpf::CAUSES[error];
+            let place = usize::from(CLOSING_PLACES[closing(from.number(), cause, false)]);
+            place.checked_sub(FAMILY_CELLS).map_or(Cause::None, |index| DETAILS[index].cause)
+        };
+        for (from, error, expected) in [
+            (State::SynSent, 0, Cause::None),
+            (State::SynSent, 111, Cause::Refused),
+            (State::Established, 111, Cause::Unreachable),
+            (State::Established, 104, Cause::Reset),
+            (State::CloseWait, 32, Cause::Reset),
+            (State::SynSent, 104, Cause::Other),
+            (State::LastAck, 110, Cause::TimedOut),
+            (State::SynRecv, 113, Cause::Unreachable),
+            (State::SynSent, 101, Cause::Unreachable),
+            (State::FinWait2, 103, Cause::Destroyed),
+            (State::FinWait1, 71, Cause::Other),
+            (State::Closing, 255, Cause::Other),
+            (State::Listen, 103, Cause::None),
+        ] {
+            assert_eq!(cause(from, error), expected, "{from:?}, {error}");
+        }
     }
 }

@@ -15,6 +15,7 @@ mod hostile_exporter;
 mod local_users;
 mod losses;
 mod namespaces;
+mod peaks;
 mod peers;
 mod privileges;
 mod processors;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
     tests.extend(local_users::tests());
     tests.extend(losses::tests());
     tests.extend(namespaces::tests());
+    tests.extend(peaks::tests());
     tests.extend(peers::tests());
     tests.extend(privileges::tests());
     tests.extend(processors::tests());

@@ -27,20 +27,20 @@ use super::TRACERS;
 type Body = fn(&Namespace, &mut Exporter) -> Result<()>;
 
 const BODIES: [(&str, Body); 7] = [
-    ("a_connect_to_a_closed_port_is_refused", closed_port),
-    ("a_connect_without_a_free_port_is_no_port", no_port),
+    ("a_connect_to_a_closed_port_counts_as_refused", closed_port),
+    ("a_connect_without_a_free_port_counts_as_no_port", no_port),
     ("a_connect_without_a_route_makes_no_transition", no_route),
-    ("a_connect_without_a_neighbour_is_unreachable", no_neighbour),
-    ("a_connection_whose_neighbour_is_gone_is_unreachable", neighbour_gone),
-    ("a_connect_that_succeeds_at_the_second_syn_is_retried", second_syn),
+    ("a_connect_without_a_neighbour_counts_as_unreachable", no_neighbour),
+    ("a_connection_without_its_neighbour_counts_as_unreachable", neighbour_gone),
+    ("a_connect_that_succeeds_at_the_second_syn_counts_as_retried", second_syn),
     ("the_causes_of_churn_are_exact", churn),
 ];
 
 pub(super) fn tests() -> Vec<Test> {
     let mut tests = Vec::new();
-    for (name, body) in BODIES {
+    for (connect, body) in BODIES {
         for tracer in TRACERS {
-            tests.push(kernel_test(format!("{name}_with_{tracer}"), move |namespace| {
+            tests.push(kernel_test(format!("{connect}_with_{tracer}"), move |namespace| {
                 let flags = [&FREQUENT_SNAPSHOTS[..], &["--tracer", tracer]].concat();
                 body(namespace, &mut Exporter::start(&flags)?)
             }));

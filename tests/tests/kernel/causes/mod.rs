@@ -16,10 +16,10 @@ use tcpstat_tests::wire::Wire;
 
 pub(crate) fn tests() -> Vec<Test> {
     let mut tests = connects::tests();
-    for case in CASES {
+    for case @ Case { end_name, cause, .. } in CASES {
         for tracer in TRACERS {
             tests.push(kernel_test(
-                format!("{}_is_{}_with_{tracer}", case.end_name, case.cause),
+                format!("{end_name}_counts_as_{cause}_with_{tracer}"),
                 move |namespace| case.run(namespace, tracer),
             ));
         }
