@@ -11,12 +11,13 @@ use aya_ebpf::{
 };
 use aya_log_ebpf::error;
 use tcpstat_ebpf::{
-    BANK_CELLS, Bank, EventRecord, Family, NO_CELL, OWN_SLOT, PAIRS, PLACES, ScopedEventRecord,
-    State, cell, pair, place, row,
+    BANK_CELLS, Bank, EventRecord, FAMILY_CELLS, FULL_PLACES, Family, MAY_HAVE_DETAIL, NO_CELL,
+    OWN_SLOT, PAIRS, ScopedEventRecord, State, cell, pair, place, row,
 };
 
 use crate::{
-    maps::{CONTROL, CPU_IDS, EVENTS, ROWS},
+    closing::{FullSocket, detail_of},
+    maps::{CONTROL, CPU_IDS, DETAIL_SLOT, EVENTS, ROWS},
     scoped::Scoping,
 };
 
@@ -32,6 +33,7 @@ pub(crate) fn transition<C: EbpfContext>(
     oldstate: u64,
     newstate: u64,
     scoping: impl Scoping,
+    socket: impl FullSocket,
     fill: impl FnOnce(&mut EventRecord),
 ) {
     #[cfg(feature = "lose-events")]
@@ -41,7 +43,10 @@ pub(crate) fn transition<C: EbpfContext>(
         crate::lose::Fate::WithoutCell => return without_cell(),
     }
     match place_of(oldstate, newstate) {
-        Some(place) => event(slot, family, place, oldstate as u8, newstate as u8, scoping, fill),
+        Some(place) => {
+            let counted = counted_at(slot, place, oldstate, newstate, socket);
+            event(counted, family, oldstate as u8, newstate as u8, scoping, fill);
+        }
         None if oldstate == newstate => {}
         None => {
             let (old, new) = (oldstate as u32, newstate as u32);
@@ -68,29 +73,67 @@ pub(crate) fn hooked_transition(
 ) {
     // Hooks report only transitions that have a cell.
     if let Some(place) = place(oldstate, newstate) {
-        event(slot, family, place, oldstate as u8, newstate as u8, scoping, fill);
+        let counted = Counted { slot, row_slot: slot, place, cell: place };
+        event(counted, family, oldstate as u8, newstate as u8, scoping, fill);
     }
+}
+
+/// Where an event is counted.
+struct Counted {
+    /// The slot of its namespace.
+    slot: u64,
+    /// The slot whose row has its cell.
+    row_slot: u64,
+    /// The index of the transition in [`tcpstat_ebpf::TRANSITIONS`].
+    place: usize,
+    /// The cell in the row, for IPv4 and without the bank.
+    cell: usize,
+}
+
+/// Where a transition of a full socket is counted; `place` is one of [`FULL_PLACES`].
+///
+/// Details are those of the own namespace. `DETAIL_SLOT` is a constant to the verifier: if it is 0 their code is removed.
+#[inline(always)]
+fn counted_at(
+    slot: u64,
+    place: usize,
+    oldstate: u64,
+    newstate: u64,
+    socket: impl FullSocket,
+) -> Counted {
+    if place & usize::from(MAY_HAVE_DETAIL) == 0 {
+        return Counted { slot, row_slot: slot, place, cell: place };
+    }
+    let place = place % FAMILY_CELLS;
+    let first_slot = u64::from(DETAIL_SLOT.load());
+    if slot == OWN_SLOT
+        && first_slot != 0
+        && let Some(detail) = detail_of(oldstate, newstate, socket)
+    {
+        let row_slot = first_slot + (detail / FAMILY_CELLS) as u64;
+        return Counted { slot, row_slot, place, cell: detail % FAMILY_CELLS };
+    }
+    Counted { slot, row_slot: slot, place, cell: place }
 }
 
 /// Calls [`log_open`] once: that one answer chooses the bank, and decides whether the event is logged.
 #[inline(always)]
 fn event<S: Scoping>(
-    slot: u64,
+    Counted { slot, row_slot, place, cell: place_in_row }: Counted,
     family: Family,
-    place: usize,
     oldstate: u8,
     newstate: u8,
     scoping: S,
     fill: impl FnOnce(&mut EventRecord),
 ) {
-    let cell = bounded::<BANK_CELLS>(cell(Bank::Plain, family, place));
+    let cell = bounded::<BANK_CELLS>(cell(Bank::Plain, family, place_in_row));
     if S::LOGS_CGROUP {
         let bank = if log_open(slot) {
-            add(slot, Bank::Logged, cell);
+            add(row_slot, Bank::Logged, cell);
             log(family, oldstate, newstate, scoping, fill);
             Bank::Logged
         } else {
-            add(slot, Bank::Plain, cell);
+            add(row_slot, Bank::Plain, cell);
             Bank::Plain
         };
         return count_scopes(scoping, slot, bank, place);
@@ -98,11 +141,11 @@ fn event<S: Scoping>(
     // Here the bank is a constant in each branch, which makes the program sixty instructions shorter. Above it would
     // make a copy of the code that finds a cgroup.
     if log_open(slot) {
-        add(slot, Bank::Logged, cell);
+        add(row_slot, Bank::Logged, cell);
         log(family, oldstate, newstate, scoping, fill);
         count_scopes(scoping, slot, Bank::Logged, place);
     } else {
-        add(slot, Bank::Plain, cell);
+        add(row_slot, Bank::Plain, cell);
         count_scopes(scoping, slot, Bank::Plain, place);
     }
 }
@@ -114,11 +157,11 @@ fn count_scopes<S: Scoping>(scoping: S, slot: u64, bank: Bank, place: usize) {
     }
 }
 
-/// The index of a full socket's transition in [`tcpstat_ebpf::TRANSITIONS`].
+/// The place of a full socket's transition in [`FULL_PLACES`].
 #[inline(always)]
 fn place_of(oldstate: u64, newstate: u64) -> Option<usize> {
     /// In the object's read-only data.
-    static TABLE: [u8; PAIRS] = PLACES;
+    static TABLE: [u8; PAIRS] = FULL_PLACES;
     if oldstate > 0xf || newstate > 0xf {
         return None;
     }

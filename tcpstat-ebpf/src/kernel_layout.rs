@@ -29,6 +29,8 @@ pub enum Reader {
     CgroupPointer,
     /// The same before.
     CgroupWord,
+    /// What finds why a socket closes, and whether a connect was retried.
+    Causes,
 }
 
 /// A member whose offset the programs get from user space.
@@ -81,10 +83,13 @@ macro_rules! members {
             SOCK_CGROUP: *const u8 = "sock", "sk_cgrp_data.cgroup", [CgroupPointer];
             // Until 5.14.
             SOCK_CGROUP_WORD: u64 = "sock", "sk_cgrp_data.val", [CgroupWord];
+            SOCK_ERR: u32 = "sock", "sk_err", [Causes];
             NET_INUM: u32 = "net", "ns.inum", [TpBtf, Tracepoint, Timewait, Requests, Tasks];
             // Since 5.12. Before, it is an `atomic64_t`, 0 until a program of another kind asks for it.
             NET_COOKIE: u64 = "net", "net_cookie", [NetnsCookie];
             TCP_SPORT: u16 = "tcp_sock", "inet_conn.icsk_inet.inet_sport", [TpBtf];
+            // How many segments were sent again, SYNs among them.
+            TCP_TOTAL_RETRANS: u32 = "tcp_sock", "total_retrans", [Causes];
             // The length of a listener's accept queue.
             TCP_ACK_BACKLOG: u32 = "tcp_sock", "inet_conn.icsk_inet.sk.sk_ack_backlog", [Iterator];
             TCP_RCV_NXT: u32 = "tcp_sock", "rcv_nxt", [Iterator];
@@ -180,10 +185,11 @@ pub const FIXED_MEMBERS: &[FixedMember] = &[
     first("request_sock", "__req_common", &[Reader::Requests]),
     // `tcp_timewait_state_process` has a `struct inet_timewait_sock *`.
     first("tcp_timewait_sock", "tw_sk", &[Reader::Timewait]),
-    // The iterator reads `sk_cgrp_data` of a `struct tcp_sock`.
-    first("tcp_sock", "inet_conn", CGROUP_READERS),
-    first("inet_connection_sock", "icsk_inet", CGROUP_READERS),
-    first("inet_sock", "sk", CGROUP_READERS),
+    // The iterator reads `sk_cgrp_data` of a `struct tcp_sock`, and the tracepoint's program `total_retrans` at the
+    // address of the `struct sock`.
+    first("tcp_sock", "inet_conn", FULL_SOCKET_READERS),
+    first("inet_connection_sock", "icsk_inet", FULL_SOCKET_READERS),
+    first("inet_sock", "sk", FULL_SOCKET_READERS),
     // The contexts of the iterators.
     pointer("bpf_iter__tcp", "meta", 0, &[Reader::Iterator]),
     pointer("bpf_iter__tcp", "sk_common", 8, &[Reader::Iterator]),
@@ -201,7 +207,7 @@ const UPID_NR: FixedMember = FixedMember {
     readers: &[Reader::NestedTasks],
 };
 
-const CGROUP_READERS: &[Reader] = &[Reader::CgroupPointer, Reader::CgroupWord];
+const FULL_SOCKET_READERS: &[Reader] = &[Reader::CgroupPointer, Reader::CgroupWord, Reader::Causes];
 
 const fn first(
     structure: &'static str,

@@ -4,6 +4,7 @@
 //! time, so both sides always agree.
 #![no_std]
 
+mod causes;
 mod cells;
 mod kernel_layout;
 mod scope_rows;
@@ -11,6 +12,10 @@ mod slots;
 
 use core::mem::{offset_of, size_of};
 
+pub use causes::{
+    CAUSES, CLOSED, CLOSING_PLACES, CLOSINGS, CONNECTED, CONNECTED_RETRIED, Cause, DETAIL_COUNT,
+    DETAIL_SLOTS, DETAILED_PLACES, DETAILS, Detail, ERRORS, FULL_PLACES, MAY_HAVE_DETAIL, closing,
+};
 pub use cells::{
     BANK_CELLS, Bank, FAMILY_CELLS, FULL_TRANSITIONS, NO_CELL, PAIRS, PLACES, ROW_CELLS, Row,
     TRANSITIONS, cell, pair, place,

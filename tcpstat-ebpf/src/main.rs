@@ -17,6 +17,8 @@
 #[cfg(target_arch = "bpf")]
 mod assigned;
 #[cfg(target_arch = "bpf")]
+mod closing;
+#[cfg(target_arch = "bpf")]
 mod count;
 #[cfg(target_arch = "bpf")]
 mod hooks;

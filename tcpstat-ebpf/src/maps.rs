@@ -74,6 +74,10 @@ pub(crate) static PORTS: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 pub(crate) static NETNS_KEY: Global<u32> = Global::new(0);
 
+/// The first slot for the cells of `tcpstat_ebpf::DETAILS`; 0 if causes are not counted.
+#[unsafe(no_mangle)]
+pub(crate) static DETAIL_SLOT: Global<u32> = Global::new(0);
+
 /// Number of rows of a slot.
 #[unsafe(no_mangle)]
 pub(crate) static CPU_IDS: Global<u32> = Global::new(0);

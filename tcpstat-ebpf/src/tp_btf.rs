@@ -8,8 +8,12 @@ use aya_ebpf::{
 use tcpstat_ebpf::{EventRecord, Family, IPPROTO_TCP};
 
 use crate::{
+    closing::{Connect, FullSocket},
     count,
-    maps::{NET_COOKIE, NET_INUM, SOCK_FAMILY, SOCK_NET, SOCK_PROTOCOL, TCP_SPORT},
+    maps::{
+        NET_COOKIE, NET_INUM, SOCK_ERR, SOCK_FAMILY, SOCK_NET, SOCK_PROTOCOL, TCP_SPORT,
+        TCP_TOTAL_RETRANS,
+    },
     netns,
     scoped::{Full, Scoping, cgroup_id},
     typed::write_addresses,
@@ -45,11 +49,47 @@ fn transition(ctx: &BtfTracePointContext, scoping: impl Scoping) -> i32 {
         let Some(family) = Family::from_address_family(SOCK_FAMILY.read(sk)) else {
             return 0;
         };
-        count::transition(ctx, slot, family, ctx.arg(1), ctx.arg(2), scoping, |record| {
+        let (oldstate, newstate) = (ctx.arg(1), ctx.arg(2));
+        count::transition(ctx, slot, family, oldstate, newstate, scoping, Typed(sk), |record| {
             fill(record, sk, family)
         });
     }
     0
+}
+
+/// A trusted `struct sock *`.
+#[derive(Clone, Copy)]
+struct Typed(*const u8);
+
+impl FullSocket for Typed {
+    #[inline(always)]
+    fn error(self) -> u32 {
+        // SAFETY: as the type's; the offset is that of its BTF.
+        unsafe { SOCK_ERR.read(self.0) }
+    }
+
+    #[inline(always)]
+    fn connect(self) -> Connect {
+        // SAFETY: as above; the helper returns null for another type.
+        unsafe {
+            let tcp_sock = tcp_sock(self.0);
+            if tcp_sock.is_null() {
+                return Connect { port: 1, retransmits: 0 };
+            }
+            Connect {
+                port: TCP_SPORT.read(tcp_sock),
+                retransmits: TCP_TOTAL_RETRANS.read(tcp_sock),
+            }
+        }
+    }
+}
+
+/// # Safety
+/// `sk` is a trusted `struct sock *`.
+#[inline(always)]
+unsafe fn tcp_sock(sk: *const u8) -> *const u8 {
+    // SAFETY: as the function's.
+    unsafe { bpf_skc_to_tcp_sock(sk.cast_mut().cast()).cast::<u8>().cast_const() }
 }
 
 /// # Safety
@@ -74,7 +114,7 @@ unsafe fn fill(record: &mut EventRecord, sk: *const u8, family: Family) {
 unsafe fn port(sk: *const u8) -> Option<u16> {
     // SAFETY: as the function's.
     unsafe {
-        let tcp_sock = bpf_skc_to_tcp_sock(sk.cast_mut().cast()).cast::<u8>().cast_const();
+        let tcp_sock = tcp_sock(sk);
         if tcp_sock.is_null() { None } else { Some(u16::from_be(TCP_SPORT.read(tcp_sock))) }
     }
 }

@@ -10,8 +10,9 @@ use aya_ebpf::{
 use tcpstat_ebpf::{Family, IPPROTO_TCP, RecordField, record};
 
 use crate::{
+    closing::{Connect, FullSocket},
     count,
-    maps::{NET_COOKIE, NET_INUM, SOCK_NET},
+    maps::{NET_COOKIE, NET_INUM, SOCK_ERR, SOCK_NET, TCP_TOTAL_RETRANS},
     netns,
     scoped::{Full, Scoping, cgroup_id_at},
 };
@@ -43,7 +44,8 @@ fn transition(ctx: &TracePointContext, scoping: impl Scoping) -> u32 {
     };
     let oldstate = u64::from(field(ctx, record::OLDSTATE));
     let newstate = u64::from(field(ctx, record::NEWSTATE));
-    count::transition(ctx, slot, family, oldstate, newstate, scoping, |event| {
+    let socket = Recorded { skaddr, ctx };
+    count::transition(ctx, slot, family, oldstate, newstate, scoping, socket, |event| {
         event.skaddr = skaddr;
         event.sport = field(ctx, record::SPORT);
         event.dport = field(ctx, record::DPORT);
@@ -55,6 +57,36 @@ fn transition(ctx: &TracePointContext, scoping: impl Scoping) -> u32 {
         }
     });
     0
+}
+
+/// The socket of a record.
+#[derive(Clone, Copy)]
+struct Recorded<'a> {
+    skaddr: u64,
+    ctx: &'a TracePointContext,
+}
+
+impl FullSocket for Recorded<'_> {
+    #[inline(always)]
+    fn error(self) -> u32 {
+        // SAFETY: the helper fails if an address cannot be read.
+        unsafe { bpf_probe_read_kernel(self.member(SOCK_ERR.bytes())) }.unwrap_or(u32::MAX)
+    }
+
+    #[inline(always)]
+    fn connect(self) -> Connect {
+        // SAFETY: as above.
+        let retransmits = unsafe { bpf_probe_read_kernel(self.member(TCP_TOTAL_RETRANS.bytes())) };
+        Connect { port: field(self.ctx, record::SPORT), retransmits: retransmits.unwrap_or(0) }
+    }
+}
+
+impl Recorded<'_> {
+    /// A full TCP socket is a `struct tcp_sock`, which begins with the `struct sock`.
+    #[inline(always)]
+    fn member(self, offset: u32) -> *const u32 {
+        (self.skaddr + u64::from(offset)) as *const u32
+    }
 }
 
 /// The slot of the socket's namespace; `None` if it is not counted.

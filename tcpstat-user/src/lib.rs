@@ -8,6 +8,7 @@
 mod api;
 pub mod clock;
 pub mod commands;
+pub mod detailed;
 pub mod history;
 pub mod kernel;
 pub mod ledger;

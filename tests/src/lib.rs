@@ -9,6 +9,7 @@ pub mod agreement;
 pub mod binary;
 mod bpf_call;
 pub mod browser;
+pub mod causes;
 pub mod cgroups;
 pub mod container;
 pub mod corrections;

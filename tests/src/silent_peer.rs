@@ -56,6 +56,25 @@ impl Remote {
         Ok(())
     }
 
+    /// Waits until the kernel socket sends its SYN again. Does not answer.
+    ///
+    /// # Errors
+    /// Fails if it receives no other one.
+    pub fn await_syn_again(&mut self) -> Result<()> {
+        let again =
+            |segment: &Segment| self.concerns(segment) && segment.flags.contains(Flags::SYN);
+        let segment = self.link.receive(again, DEADLINE)?;
+        segment.map(drop).with_context(|| format!("{}: no second SYN", self.address))
+    }
+
+    /// Sends a SYN that acknowledges nothing to a kernel socket that has sent one.
+    ///
+    /// # Errors
+    /// As [`Remote::ack`].
+    pub fn cross_syn(&mut self) -> Result<()> {
+        self.transmit(Flags::SYN, &[])
+    }
+
     /// Completes the handshake of a kernel socket that connects to it; its SYN may have been
     /// swallowed before.
     ///

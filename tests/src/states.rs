@@ -18,7 +18,7 @@ use crate::wire::Wire;
 /// Makes one socket and holds it.
 pub type Hold = fn(&Wire, Addressing) -> Result<Held>;
 
-/// Every function below by its name.
+/// Every function below by its name, but [`simultaneous_open`].
 pub const ALL: [(&str, Hold); 13] = [
     ("established", established),
     ("accepted", accepted),
@@ -77,6 +77,16 @@ pub fn syn_recv(wire: &Wire, addressing: Addressing) -> Result<Held> {
     remote.syn_only(held.local_port)?;
     held.remote = Some(remote);
     held.listener = held.socket.take();
+    held.settled(State::SynRecv)
+}
+
+/// A full socket in SYN_RECV: its SYN has crossed that of the other side.
+///
+/// # Errors
+/// See [`listen`].
+pub fn simultaneous_open(wire: &Wire, addressing: Addressing) -> Result<Held> {
+    let mut held = syn_sent(wire, addressing)?;
+    held.remote()?.cross_syn()?;
     held.settled(State::SynRecv)
 }
 

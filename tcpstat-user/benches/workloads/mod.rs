@@ -3,7 +3,8 @@
 use std::{fmt::Write as _, fs, sync::Arc, time::Duration};
 
 use tcpstat_user::{
-    history::Moment,
+    detailed::DetailedTransitions,
+    history::{Moment, Peak},
     ledger::{
         Ledger,
         rewind::{ByAddress, ByTuple, Rewind},
@@ -118,12 +119,15 @@ pub(crate) fn connections() -> u64 {
 
 /// The values of a scrape with a tracer.
 pub(crate) fn values() -> Values {
+    let connections = PerState::from_fn(|_, state| u64::from(state.number()) * 123);
     Values {
-        connections: Some(PerState::from_fn(|_, state| u64::from(state.number()) * 123)),
+        connections: Some(connections),
+        peak: Some(Peak::of(&connections)),
         tracer: Some(TracerValues {
             program: "tp_btf",
             hooks: "none",
             transitions: all_transitions(),
+            detailed: Some(DetailedTransitions::default()),
             drift: PerState::default(),
             corrections: PerState::default(),
             events_missed: 3,

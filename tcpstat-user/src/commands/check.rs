@@ -134,6 +134,9 @@ impl Report {
                     self.add(program.word(), "runs");
                     if found.is_none() {
                         self.hooks(&tracer);
+                        if let Some(error) = &tracer.causes_refused {
+                            self.add("causes", &format!("not counted: {error}"));
+                        }
                     }
                     found.get_or_insert(program);
                 }

@@ -264,6 +264,9 @@ fn first_tracer(
             debug!(hooks = refusal.group, "refused: {refusal}");
             refusal.error.write_kernel_log();
         }
+        if let Some(error) = &tracer.causes_refused {
+            warn!("the causes of closed connections are not counted: {error}");
+        }
         let hooks = tracer.hooks.word();
         info!(program = tracer.program.word(), hooks, "counting in the kernel");
     } else {

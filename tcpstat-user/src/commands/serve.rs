@@ -165,16 +165,18 @@ async fn serve(
     let counting = args.counting.load(programs)?;
     let procfs = counting.procfs.clone();
     let tracking = counting.start()?;
+    let history = Arc::default();
     let scrapes = Scrapes::start(ScrapeSource {
         published: tracking.published.clone(),
         nudge: tracking.nudge(),
         procfs: procfs.clone(),
         compat: Compat { node_exporter: !args.no_node_exporter, cadvisor: args.cadvisor },
+        history: Arc::clone(&history),
     })
     .map_err(|error| {
         resources::not_started("the thread that reads the values of a scrape", &error)
     })?;
-    let (recorder, recording) = Recorder::new(tracking.published.clone(), scrapes.clone());
+    let (recorder, recording) = Recorder::new(tracking.published.clone(), scrapes.clone(), history);
     let (stop, stopped) = watch::channel(false);
     let textfile = args.textfile.clone().map(|textfile| {
         let name = textfile.to_string();

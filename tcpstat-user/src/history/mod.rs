@@ -3,11 +3,13 @@
 //! Plain data: no I/O, no clock. Time is a parameter, by two clocks: the host's uptime, which never steps and
 //! measures every interval, and the wall clock, which people read.
 
+mod peak;
 mod sample;
 mod scopes;
 
 use std::{cmp::Ordering, collections::VecDeque};
 
+pub use peak::Peak;
 pub use sample::Moment;
 pub(crate) use sample::{Rates, Sample};
 pub(crate) use scopes::{ScopeKey, ScopeSample, ScopesHistory};

@@ -8,10 +8,13 @@ use std::{
 };
 
 use memmap2::{MmapOptions, MmapRaw};
-use tcpstat_ebpf::{BANK_CELLS, Bank, Control, row};
+use tcpstat_ebpf::{BANK_CELLS, Bank, Control, DETAIL_SLOTS, row};
 
 use super::slot::Slot;
-use crate::transitions::Transitions;
+use crate::{
+    detailed::{DetailedRows, DetailedTransitions},
+    transitions::Transitions,
+};
 
 /// The map `ROWS` or `SCOPE_ROWS` in read-only memory: the number of transitions of each kind, for each slot and
 /// each CPU.
@@ -21,11 +24,16 @@ pub(crate) struct Counters {
     slots: usize,
     cpus: usize,
     bank_cells: usize,
+    /// Whether the slots of details follow the others.
+    details: bool,
 }
+
+const BOTH_BANKS: &[Bank] = &[Bank::Plain, Bank::Logged];
 
 impl Counters {
     /// Maps the rows of the slots below `slots`, each with those of the CPU ids below `cpus`. A row has two banks,
-    /// each of `bank_cells` cells: those of both families, or of IPv4 alone.
+    /// each of `bank_cells` cells: those of both families, or of IPv4 alone. If there are `details`, the slots of the
+    /// own namespace's details follow.
     ///
     /// # Errors
     /// The error of mmap(2).
@@ -34,23 +42,24 @@ impl Counters {
         slots: usize,
         cpus: usize,
         bank_cells: usize,
+        details: bool,
     ) -> io::Result<Self> {
         debug_assert!(bank_cells <= BANK_CELLS);
-        let bytes = slots * cpus * 2 * bank_cells * size_of::<u64>();
+        let bytes = bytes(slots, cpus, bank_cells, details);
         let map = MmapOptions::new().len(bytes).map_raw_read_only(&rows.as_fd())?;
-        Ok(Self { map, slots, cpus, bank_cells })
+        Ok(Self { map, slots, cpus, bank_cells, details })
     }
 
-    /// Rows in memory of this process, which no tracer has; of both families.
+    /// Rows in memory of this process, which no tracer has; of both families, with details.
     ///
     /// # Errors
     /// The error of mmap(2).
     pub(super) fn replica(slots: usize, cpus: usize) -> io::Result<Self> {
-        let bytes = slots * cpus * 2 * BANK_CELLS * size_of::<u64>();
+        let bytes = bytes(slots, cpus, BANK_CELLS, true);
         let mut map = MmapOptions::new().len(bytes).map_anon()?;
         // Memory that is not written is one page for all.
         map.fill(1);
-        Ok(Self { map: map.into(), slots, cpus, bank_cells: BANK_CELLS })
+        Ok(Self { map: map.into(), slots, cpus, bank_cells: BANK_CELLS, details: true })
     }
 
     /// All transitions that `slot` has counted since the tracer was loaded. The slot must have rows.
@@ -59,12 +68,29 @@ impl Counters {
     /// can be counted in the new state and not out of the old one, or the other way round.
     #[must_use]
     pub(crate) fn read(&self, slot: Slot) -> Transitions {
-        self.sum(slot, &[Bank::Plain, Bank::Logged])
+        self.of(slot, BOTH_BANKS)
+    }
+
+    /// As [`Counters::read`], and the same transitions with their details. `None` if the tracer counts none, as in all
+    /// slots but that of the own namespace.
+    #[must_use]
+    pub(crate) fn read_detailed(&self, slot: Slot) -> (Transitions, Option<DetailedTransitions>) {
+        if self.has_details(slot) {
+            let detailed = self.detailed(BOTH_BANKS);
+            (detailed.transitions(), Some(detailed))
+        } else {
+            (self.read(slot), None)
+        }
+    }
+
+    /// Whether the details of transitions in this slot are counted.
+    pub(crate) fn has_details(&self, slot: Slot) -> bool {
+        self.details && slot == Slot::OWN
     }
 
     /// The transitions that one bank of `slot` has counted.
     pub(super) fn bank(&self, slot: Slot, bank: Bank) -> Transitions {
-        self.sum(slot, &[bank])
+        self.of(slot, &[bank])
     }
 
     /// All slots, in the order of their numbers.
@@ -72,12 +98,30 @@ impl Counters {
         (0..self.slots as u64).map(Slot::from_number)
     }
 
-    /// Reads row by row, in the order of memory.
-    fn sum(&self, slot: Slot, banks: &[Bank]) -> Transitions {
+    fn of(&self, slot: Slot, banks: &[Bank]) -> Transitions {
         assert!(slot.number() < self.slots as u64, "{slot:?} has no rows");
+        if self.has_details(slot) {
+            return self.detailed(banks).transitions();
+        }
+        Transitions::from_cells(self.sum(slot.number(), banks))
+    }
+
+    /// The transitions of the own namespace.
+    fn detailed(&self, banks: &[Bank]) -> DetailedTransitions {
+        let mut rows: DetailedRows = [[0; BANK_CELLS]; _];
+        let [plain, details @ ..] = &mut rows;
+        *plain = self.sum(Slot::OWN.number(), banks);
+        for (details, slot) in details.iter_mut().zip(self.slots as u64..) {
+            *details = self.sum(slot, banks);
+        }
+        DetailedTransitions { rows }
+    }
+
+    /// Reads row by row, in the order of memory.
+    fn sum(&self, slot: u64, banks: &[Bank]) -> [u64; BANK_CELLS] {
         let mut sums = [0_u64; BANK_CELLS];
         for cpu in 0..self.cpus {
-            let row = row(slot.number(), self.cpus, cpu);
+            let row = row(slot, self.cpus, cpu);
             for &bank in banks {
                 let first = (row * 2 + bank as usize) * self.bank_cells;
                 for (index, sum) in sums[..self.bank_cells].iter_mut().enumerate() {
@@ -85,15 +129,21 @@ impl Counters {
                 }
             }
         }
-        Transitions::from_cells(sums)
+        sums
     }
 
     fn cell(&self, index: usize) -> u64 {
-        debug_assert!(index < self.slots * self.cpus * 2 * self.bank_cells);
-        // SAFETY: the map has `slots * cpus` rows of two banks, and lives as long as `self`. The kernel changes
-        // the cells only by atomic adds.
+        debug_assert!(index < self.map.len() / size_of::<u64>());
+        // SAFETY: the map has `cpus` rows of two banks for each slot, those of details among them, and lives as long
+        // as `self`. The kernel changes the cells only by atomic adds.
         unsafe { &*first_word(&self.map).add(index) }.load(Ordering::Relaxed)
     }
+}
+
+/// Bytes of the rows of so many slots, and of those of details.
+fn bytes(slots: usize, cpus: usize, bank_cells: usize, details: bool) -> usize {
+    let slots = if details { slots + DETAIL_SLOTS as usize } else { slots };
+    slots * cpus * 2 * bank_cells * size_of::<u64>()
 }
 
 /// The map `CONTROL` in writable memory: the switch of the event log, and what the programs report.

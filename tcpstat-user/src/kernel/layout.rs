@@ -96,6 +96,17 @@ pub(super) fn cgroup_member(types: &KernelTypes) -> Result<Globals, BtfError> {
     Ok(globals)
 }
 
+/// How programs find why a socket closes, and whether a connect was retried. They count that in the slots after
+/// `slots`.
+///
+/// # Errors
+/// As [`offsets`].
+pub(super) fn causes(types: &KernelTypes, slots: u32) -> Result<Globals, BtfError> {
+    let mut globals = offsets(types, Reader::Causes)?;
+    globals.push(("DETAIL_SLOT", slots));
+    Ok(globals)
+}
+
 fn check_size(
     structure: &'static str,
     member: &'static str,
@@ -115,7 +126,7 @@ mod tests {
 
     use super::{super::btf::sample::Sample, *};
 
-    const READERS: [Reader; 10] = [
+    const READERS: [Reader; 11] = [
         Reader::TpBtf,
         Reader::Tracepoint,
         Reader::Timewait,
@@ -126,6 +137,7 @@ mod tests {
         Reader::NetnsCookie,
         Reader::CgroupPointer,
         Reader::CgroupWord,
+        Reader::Causes,
     ];
 
     #[test]
@@ -224,8 +236,8 @@ mod tests {
         }
         let globals = offsets(&types, Reader::Iterator).unwrap();
         let offset = |wanted| globals.iter().find(|&&(name, _)| name == wanted).unwrap().1;
-        // `inet_sport` and `sk_ack_backlog` come before it.
-        assert_eq!(offset("TCP_RCV_NXT"), 2 + 4);
+        // `inet_sport`, `total_retrans` and `sk_ack_backlog` come before it.
+        assert_eq!(offset("TCP_RCV_NXT"), 2 + 4 + 4);
     }
 
     #[test]

@@ -12,11 +12,11 @@ use aya::{
     programs::{BtfTracePoint, ProgramError, TracePoint},
 };
 use aya_log::EbpfLogger;
-use tcpstat_ebpf::{BANK_CELLS, Reader};
+use tcpstat_ebpf::{BANK_CELLS, DETAIL_SLOTS, Reader};
 use tracing::warn;
 
 use super::{
-    btf::KernelTypes,
+    btf::{BtfError, KernelTypes},
     counters::{Counters, Switch},
     cpus::cpu_ids,
     error::{LoadError, refusal},
@@ -49,6 +49,8 @@ pub(crate) struct Tracer {
     pub(crate) scopes: Option<ScopeMaps>,
     pub(crate) hooks: Hooks,
     pub(crate) hooks_refused: Vec<HookRefusal>,
+    /// Why causes are not counted; `None` if they are.
+    pub(crate) causes_refused: Option<BtfError>,
     logger: EbpfLogger<&'static dyn log::Log>,
     /// Owns maps, programs and links.
     ebpf: Ebpf,
@@ -125,22 +127,31 @@ impl Tracer {
             }
         }
         globals.push(("PORTS", (!kinds.ports.is_empty()).into()));
+        let slots = namespaces.slots();
+        let causes_refused = match layout::causes(&types, slots) {
+            Ok(members) => {
+                globals.extend(members);
+                None
+            }
+            Err(error) => Some(error),
+        };
+        let details = causes_refused.is_none();
         drop(types);
         let cpus = cpu_ids().map_err(|error| refusal(Step::CountCpus, error.into()))?;
         globals.push(("CPU_IDS", cpus));
 
         let mut loader = loader(&globals);
-        let slots = namespaces.slots();
-        loader.map_max_entries("ROWS", slots * cpus);
+        let all_slots = if details { slots + DETAIL_SLOTS } else { slots };
+        loader.map_max_entries("ROWS", all_slots * cpus);
         for (name, entries) in namespaces.map_sizes().into_iter().chain(kinds.map_sizes(cpus)) {
             loader.map_max_entries(name, entries);
         }
         let mut ebpf =
             loader.load(OBJECT).map_err(|error| refusal(Step::CreateMaps, error.into()))?;
 
-        let counters =
-            Counters::map(map(&ebpf, "ROWS")?, slots as usize, cpus as usize, BANK_CELLS)
-                .map_err(|error| refusal(Step::MapMemory("the counters"), error.into()))?;
+        let rows = map(&ebpf, "ROWS")?;
+        let counters = Counters::map(rows, slots as usize, cpus as usize, BANK_CELLS, details)
+            .map_err(|error| refusal(Step::MapMemory("the counters"), error.into()))?;
         let switch = Switch::map(map(&ebpf, "CONTROL")?)
             .map_err(|error| refusal(Step::MapMemory("the control page"), error.into()))?;
         let ring = ebpf.take_map("EVENTS").ok_or(LoadError::WrongObject("EVENTS"))?;
@@ -170,6 +181,7 @@ impl Tracer {
             scopes,
             hooks,
             hooks_refused,
+            causes_refused,
             logger,
             ebpf,
         })

@@ -95,10 +95,9 @@ impl ScopeMaps {
         if !kinds.any() {
             return Ok(None);
         }
-        let counters = Counters::map(map(ebpf, "SCOPE_ROWS")?, kinds.slots(), cpus, FAMILY_CELLS)
-            .map_err(|error| {
-            refusal(Step::MapMemory("the counters of scopes"), error.into())
-        })?;
+        let rows = map(ebpf, "SCOPE_ROWS")?;
+        let counters = Counters::map(rows, kinds.slots(), cpus, FAMILY_CELLS, false)
+            .map_err(|error| refusal(Step::MapMemory("the counters of scopes"), error.into()))?;
         let cgroups = match kinds.cgroups {
             Some(slots) => Some(KeyedSlots::new(ebpf, &CGROUP_MAPS, slots)?),
             None => None,

@@ -1,4 +1,4 @@
-//! Writes the values of a scrape as metric families, in their order; those of scopes are written after them.
+//! Writes the values of a scrape as metric families, in their order; those of causes and scopes are written after them.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -36,6 +36,11 @@ impl Values {
     fn write(&self, writer: &mut FamilyWriter<'_>) -> fmt::Result {
         if let Some(connections) = &self.connections {
             writer.by_state(names::CONNECTIONS, connections)?;
+        }
+        if let Some(peak) = &self.peak {
+            let sockets =
+                peak.iter().map(|(state, sockets)| ([("state", state_word(state))], sockets));
+            writer.gauges(names::CONNECTIONS_PEAK, sockets)?;
         }
         if let Some(tracer) = &self.tracer {
             writer.tracer(tracer)?;

@@ -3,10 +3,12 @@
 /// A set of metrics that belong together. Each metric is in one group, which [`names`](super::names) gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Group {
-    /// Sockets by state.
+    /// Sockets by state, and their peaks.
     Connections,
     /// Transitions of full sockets.
     Transitions,
+    /// Why sockets closed, and retried connects.
+    Causes,
     /// node_exporter's metric.
     NodeExporter,
     /// The last snapshot, its errors, and the bytes in queues at that time.
@@ -35,9 +37,10 @@ pub(crate) enum Group {
 
 impl Group {
     /// All groups.
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Connections,
         Self::Transitions,
+        Self::Causes,
         Self::NodeExporter,
         Self::Snapshot,
         Self::Sockstat,
@@ -57,6 +60,7 @@ impl Group {
         match self {
             Self::Connections => "connections",
             Self::Transitions => "transitions",
+            Self::Causes => "causes",
             Self::NodeExporter => "node_exporter",
             Self::Snapshot => "snapshot",
             Self::Sockstat => "sockstat",

@@ -28,10 +28,25 @@ pub(super) const CONNECTIONS: Metric = gauge(
     "tcpstat_connections",
     "TCP sockets in this network namespace, by family and state. The family is that of the socket, not of the packets: a connection from an IPv4 client to a dual-stack listener counts as ipv6.",
 );
+pub(super) const CONNECTIONS_PEAK: Metric = gauge(
+    Group::Connections,
+    "tcpstat_connections_peak",
+    "Highest number of TCP sockets within the last minute, of samples a second apart, by state.",
+);
 pub(super) const TRANSITIONS: Metric = counter(
     Group::Transitions,
     "tcpstat_transitions",
     "TCP state transitions since the tracer started, by family of the socket. from=\"listen\", to=\"syn_recv\" is a new socket that a listener created.",
+);
+pub(super) const CLOSED: Metric = counter(
+    Group::Causes,
+    "tcpstat_closed",
+    "Sockets that closed, by family, state before, and cause: the error that the socket had at that time. none is an orderly end, or an end by its owner.",
+);
+pub(super) const CONNECTS_RETRIED: Metric = counter(
+    Group::Causes,
+    "tcpstat_connects_retried",
+    "Outgoing connects that sent their SYN more than once, by family and outcome.",
 );
 pub(super) const SNAPSHOT_CONNECTIONS: Metric = gauge(
     Group::Snapshot,

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::{
-    history::Moment,
+    detailed::DetailedTransitions,
+    history::{Moment, Peak},
     procfs::{Limits, ProcessStatus, Sockstat},
     snapshot::Tally,
     states::PerState,
@@ -16,6 +17,8 @@ use crate::{
 pub struct Values {
     /// Sockets by state.
     pub connections: Option<PerState<u64>>,
+    /// The highest number of sockets in each state within the last minute, both families together.
+    pub peak: Option<Peak>,
     /// The values that exist only while a program counts.
     pub tracer: Option<TracerValues>,
     /// The last snapshot.
@@ -51,6 +54,8 @@ pub struct TracerValues {
     pub hooks: &'static str,
     /// Transitions since the start.
     pub transitions: Transitions,
+    /// The same with their details; `None` if these are not counted.
+    pub detailed: Option<DetailedTransitions>,
     /// Ledger minus snapshot, at the last exact snapshot, before the correction.
     pub drift: PerState<i64>,
     /// Sockets that corrections added to a gauge or removed from it.
@@ -82,14 +87,18 @@ pub struct SnapshotValues {
 
 impl Values {
     /// The values of `scrape`, which was read with `published`.
+    /// Its peak is that of the scrape alone.
     pub(crate) fn new(published: &Published, scrape: Scrape, compat: Compat) -> Self {
-        let Scrape { connections, transitions, sockstat, process, scopes, suspicious: _ } = scrape;
+        let Scrape { connections, transitions, detailed, sockstat, process, scopes, suspicious: _ } =
+            scrape;
         let tracer = published.live.as_ref().zip(transitions);
         let interval = published.snapshot_interval;
         Self {
+            peak: connections.as_ref().map(Peak::of),
             connections,
-            tracer: tracer
-                .map(|(live, transitions)| TracerValues::new(published, live, transitions)),
+            tracer: tracer.map(|(live, transitions)| {
+                TracerValues::new(published, live, transitions, detailed)
+            }),
             snapshot: published.snapshot.as_ref().map(|last| SnapshotValues::new(last, interval)),
             snapshot_errors: published.snapshot_errors,
             sockstat,
@@ -101,11 +110,17 @@ impl Values {
 }
 
 impl TracerValues {
-    fn new(published: &Published, live: &Live, transitions: Transitions) -> Self {
+    fn new(
+        published: &Published,
+        live: &Live,
+        transitions: Transitions,
+        detailed: Option<DetailedTransitions>,
+    ) -> Self {
         Self {
             program: live.program.word(),
             hooks: live.hooks.word(),
             transitions,
+            detailed,
             drift: published.drift.merged(),
             corrections: published.corrections.merged(),
             events_missed: published.events_missed,

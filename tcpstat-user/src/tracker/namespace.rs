@@ -19,6 +19,7 @@ use super::{
     sources::Sources,
 };
 use crate::{
+    detailed::DetailedTransitions,
     kernel::{Slot, Tracer},
     ledger::{
         audit::Audit,
@@ -72,6 +73,8 @@ pub(super) struct Namespace {
     snapshot_failed: bool,
     /// Transitions that earlier tracers counted.
     carried: Arc<Transitions>,
+    /// The same with their details.
+    carried_details: Arc<DetailedTransitions>,
 }
 
 impl Namespace {
@@ -104,6 +107,7 @@ impl Namespace {
             families_reconciled: false,
             snapshot_failed: false,
             carried: Arc::default(),
+            carried_details: Arc::default(),
         }
     }
 

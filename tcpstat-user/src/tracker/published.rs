@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{Health, PublishedScopes};
 use crate::{
+    detailed::DetailedTransitions,
     history::Moment,
     kernel::{Counters, Program, Slot},
     ledger::{Ledger, sockstat_sample::SockstatChecks},
@@ -85,6 +86,8 @@ pub(crate) struct Live {
     pub(crate) ledger: Ledger,
     /// Transitions that earlier tracers counted.
     pub(crate) carried: Arc<Transitions>,
+    /// The same with their details.
+    pub(crate) carried_details: Arc<DetailedTransitions>,
     /// The state of the sockstat checks.
     pub(crate) checks: SockstatChecks,
     /// Sockets that changed their family since the ledger was right, at the last conclusive check.

@@ -9,6 +9,7 @@ use super::{
     own_scopes::TracedScopes, roots::Roots, sources::Sources,
 };
 use crate::{
+    detailed::DetailedTransitions,
     kernel::{Counters, Slot, Tracer},
     ledger::{
         audit::{RewoundSnapshot, World},
@@ -177,7 +178,7 @@ impl World for TracedReader<'_> {
 
     /// During churn it takes some tries until no transition happens meanwhile.
     fn sample(&mut self) -> SockstatSample {
-        let take = || sample(&self.tracer.counters, self.slot, self.reader.roots()).0;
+        let take = || sample(&self.tracer.counters, self.slot, self.reader.roots()).sample;
         let mut taken = take();
         for _ in 1..SAMPLE_TRIES {
             if taken.before == taken.after {
@@ -194,15 +195,20 @@ impl World for TracedReader<'_> {
     }
 }
 
+/// What [`sample`] reads.
+pub(super) struct Sampled {
+    pub(super) sample: SockstatSample,
+    pub(super) sockstat: Option<Sockstat>,
+    /// The last reading with its details, if they are counted.
+    pub(super) detailed: Option<DetailedTransitions>,
+}
+
 /// Reads sockstat between two readings of the counters. Only sockstat takes system calls.
-pub(super) fn sample(
-    counters: &Counters,
-    slot: Slot,
-    files: &impl Files,
-) -> (SockstatSample, Option<Sockstat>) {
+pub(super) fn sample(counters: &Counters, slot: Slot, files: &impl Files) -> Sampled {
     let before = counters.read(slot);
     let sockstat = files.sockstat();
     let inuse = sockstat.map(|sockstat| sockstat.inuse);
     let tw = sockstat.map(|sockstat| sockstat.tw);
-    (SockstatSample { before, inuse, tw, after: counters.read(slot) }, sockstat)
+    let (after, detailed) = counters.read_detailed(slot);
+    Sampled { sample: SockstatSample { before, inuse, tw, after }, sockstat, detailed }
 }

@@ -1,7 +1,12 @@
 //! Reads the numbers of one scrape or one sample of the history: counters and a few files, no socket.
 
-use super::{Published, Scopes, own_scopes::Totals, reader::sample};
+use super::{
+    Published, Scopes,
+    own_scopes::Totals,
+    reader::{Sampled, sample},
+};
 use crate::{
+    detailed::DetailedTransitions,
     history::{Moment, Sample},
     procfs::{ProcessStatus, Procfs, Sockstat},
     states::PerState,
@@ -33,6 +38,8 @@ pub(crate) struct Scrape {
     pub(crate) connections: Option<PerState<u64>>,
     /// Transitions since the start; `None` without a tracer.
     pub(crate) transitions: Option<Transitions>,
+    /// The same with their details; `None` if these are not counted.
+    pub(crate) detailed: Option<DetailedTransitions>,
     /// The kernel's own socket counts.
     pub(crate) sockstat: Option<Sockstat>,
     /// Memory, CPU time and descriptors of this process.
@@ -54,12 +61,13 @@ impl Published {
                 scopes: self.scopes(connections, None),
                 connections,
                 transitions: None,
+                detailed: None,
                 sockstat: files.sockstat(),
                 process,
                 suspicious: false,
             };
         };
-        let (sample, sockstat) = sample(&live.counters, live.slot, files);
+        let Sampled { sample, sockstat, detailed } = sample(&live.counters, live.slot, files);
         let readings = sample.readings(&live.ledger);
         let tw = sockstat.map_or_else(|| snapshot.tally.minis(), |sockstat| sockstat.tw);
         let changed = live.checks.changed_family(&readings).unwrap_or(live.changed_family);
@@ -78,6 +86,7 @@ impl Published {
             scopes,
             connections: Some(connections),
             transitions: Some(transitions),
+            detailed: detailed.map(|detailed| live.carried_details.plus(&detailed)),
             sockstat,
             process,
             suspicious: !live.checks.agrees(&readings),

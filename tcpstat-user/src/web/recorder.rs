@@ -38,9 +38,9 @@ impl Recorder {
     pub(crate) fn new(
         published: watch::Receiver<Arc<Published>>,
         scrapes: Scrapes,
+        history: Arc<Mutex<History>>,
     ) -> (Self, Recording) {
         let (sender, newest) = watch::channel(None);
-        let history = Arc::new(Mutex::new(History::default()));
         let scopes = Arc::default();
         let recording = Recording { history: history.clone(), scopes: Arc::clone(&scopes), newest };
         (Self { published, scrapes, history, scopes, newest: sender }, recording)

@@ -25,11 +25,11 @@ use super::{
 };
 use crate::{
     clock,
-    history::Sample,
+    history::{History, Sample},
     kernel,
     metrics::{Compat, Values},
     procfs::{ProcessStatus, Procfs, Sockstat},
-    tracker::{Files, Nudge, Published, Scopes},
+    tracker::{Files, Nudge, Published, Scopes, Scrape},
 };
 
 /// Maximum time to read a file.
@@ -47,6 +47,8 @@ pub(crate) struct ScrapeSource {
     pub(crate) procfs: Procfs,
     /// Which metrics of other exporters to export.
     pub(crate) compat: Compat,
+    /// The last samples, in which peaks are found.
+    pub(crate) history: Arc<Mutex<History>>,
 }
 
 /// Answers requests for scrapes and samples; clones share one queue.
@@ -233,8 +235,17 @@ impl Shared {
             scrape.as_ref().filter(|_| needed.scopes).map(|scrape| scrape.scopes[..].into());
         let values = scrape
             .filter(|_| needed.exposition)
-            .map(|scrape| Arc::new(Values::new(&published, scrape, self.source.compat)));
+            .map(|scrape| Arc::new(self.values(&published, scrape)));
         Reading { sample, scopes, values }
+    }
+
+    fn values(&self, published: &Published, scrape: Scrape) -> Values {
+        let mut values = Values::new(published, scrape, self.source.compat);
+        if let Some(peak) = &mut values.peak {
+            let history = self.source.history.lock().unwrap_or_else(PoisonError::into_inner);
+            *peak = peak.max(history.peak(clock::now().uptime_ms));
+        }
+        values
     }
 
     /// After a panic the state is still consistent.

@@ -133,12 +133,18 @@ fn a_scrape_gets_the_groups_it_asks_for() -> Result<()> {
         ["collect[]=connections&collect[]=tracer", "collect%5B%5D=tracer&collect[]=connections"]
     {
         let some = families(&exporter.get(&format!("/metrics?{query}"))?.body);
-        let expected = ["tcpstat_connections", "tcpstat_tracer_up", "tcpstat_tracer_info"];
+        let expected = [
+            "tcpstat_connections",
+            "tcpstat_connections_peak",
+            "tcpstat_tracer_up",
+            "tcpstat_tracer_info",
+        ];
         assert_eq!(some, expected, "{query}");
     }
     let others = families(&exporter.get("/metrics?exclude[]=connections&exclude[]=process")?.body);
-    let expected =
-        all.iter().filter(|name| *name != "tcpstat_connections" && !name.starts_with("process_"));
+    let expected = all
+        .iter()
+        .filter(|name| !name.starts_with("tcpstat_connections") && !name.starts_with("process_"));
     assert_eq!(others.iter().collect::<Vec<_>>(), expected.collect::<Vec<_>>());
     // Groups that are off are empty, so that all hosts can have one scrape configuration.
     assert_eq!(exporter.get("/metrics?collect[]=netns&collect[]=cadvisor")?.body, "");

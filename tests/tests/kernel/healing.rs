@@ -7,6 +7,7 @@ use tcpstat_tests::addrform::become_ipv4;
 use tcpstat_tests::agreement::{
     assert_agreement, await_agreement, await_agreement_between_snapshots,
 };
+use tcpstat_tests::causes::Causes;
 use tcpstat_tests::corrections::await_no_drift;
 use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
 use tcpstat_tests::exporter::{Exporter, FREQUENT_SNAPSHOTS};
@@ -45,14 +46,17 @@ fn missed_events_switch_the_program_and_the_counts_continue(namespace: &Namespac
         exporter.log()
     );
     // The counters continue from their values.
-    let churn = Churn { threads: 1, connections: 100, family: Family::Ipv4, resets: false };
+    let churn = Churn { threads: 1, connections: 100, family: Family::Ipv4, resets: true };
     let births = [("family", "ipv4"), ("from", "close"), ("to", "syn_sent")];
     before = exporter.scrape()?;
-    churn.run()?;
+    let resets = churn.run()?.reset;
     let after = exporter.scrape()?;
     let counted = |scrape: &Scrape| scrape.value("tcpstat_transitions_total", &births);
     assert!(counted(&before)? > 1000.0, "{before:?}");
     assert_eq!(counted(&after)? - counted(&before)?, 100.0);
+    let causes = Causes::of(&after)?.since(&Causes::of(&before)?)?;
+    let reset = (Family::Ipv4, State::Established, "reset".to_owned());
+    assert_eq!(causes.closed.get(&reset), Some(&resets), "{causes:?}");
     await_agreement_between_snapshots(&mut exporter)?;
     Ok(())
 }

@@ -4,6 +4,7 @@
 
 mod addresses;
 mod api;
+mod causes;
 mod cgroups;
 mod churn;
 mod fallback;
@@ -14,6 +15,7 @@ mod hostile_exporter;
 mod local_users;
 mod losses;
 mod namespaces;
+mod peaks;
 mod peers;
 mod privileges;
 mod processors;
@@ -34,6 +36,7 @@ use tcpstat_tests::harness::{Test, run};
 fn main() -> ExitCode {
     let mut tests = states::tests();
     tests.extend(api::tests());
+    tests.extend(causes::tests());
     tests.extend(cgroups::tests());
     tests.extend(churn::tests());
     tests.extend(families::tests());
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
     tests.extend(local_users::tests());
     tests.extend(losses::tests());
     tests.extend(namespaces::tests());
+    tests.extend(peaks::tests());
     tests.extend(peers::tests());
     tests.extend(privileges::tests());
     tests.extend(processors::tests());

@@ -9,6 +9,7 @@ use tcpstat_tests::agreement::{assert_agreement, await_agreement};
 use tcpstat_tests::binary::{output, tcpstat};
 use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
 use tcpstat_tests::exporter::{Exporter, FREQUENT_SNAPSHOTS, Options};
+use tcpstat_tests::exposition::Sample;
 use tcpstat_tests::harness::{Test, kernel_test};
 use tcpstat_tests::kernel_tests;
 use tcpstat_tests::loopback::{Churn, Pairs};
@@ -30,6 +31,14 @@ pub(crate) fn tests() -> Vec<Test> {
         with_a_member_of_another_size_the_tracepoint_counts,
         without_a_member_that_both_programs_need_there_is_no_tracer
     ];
+    for (tracer, structure, member) in
+        [("btf", "tcp_sock", "total_retrans"), ("tracepoint", "sock", "sk_err")]
+    {
+        tests.push(kernel_test(
+            format!("without_{member}_only_causes_are_missing_with_{tracer}"),
+            move |_: &Namespace| without_causes(tracer, structure, member),
+        ));
+    }
     for tracer in ["btf", "tracepoint", "off"] {
         tests.push(kernel_test(
             format!("with_only_ipv4_the_numbers_are_right_with_{tracer}"),
@@ -202,6 +211,31 @@ fn with_a_member_of_another_size_the_tracepoint_counts(_: &Namespace) -> Result<
     let swapped = [("sk_protocol", "sk_shutdown"), ("sk_shutdown", "sk_protocol")];
     let _file = change_names(&PrivateMounts::enter()?, &swapped)?;
     assert_tracepoint_counts("kernel BTF has size 1 for `sk_protocol` in `struct sock`")
+}
+
+/// The metrics of causes are absent, one line says so, and everything else is as usual.
+fn without_causes(tracer: &str, structure: &str, member: &str) -> Result<()> {
+    let _file = rename_member(&PrivateMounts::enter()?, member)?;
+    let mut exporter = Exporter::start(&[&["--tracer", tracer], &FREQUENT_SNAPSHOTS[..]].concat())?;
+    let churn = Churn { threads: 2, connections: 100, family: Family::Ipv6, resets: true };
+    let resets = churn.run()?.reset;
+    await_agreement(&mut exporter)?;
+    let scrape = exporter.scrape()?;
+    for absent in ["tcpstat_closed_total", "tcpstat_connects_retried_total"] {
+        assert_eq!(scrape.family(absent), Vec::<&Sample>::new());
+    }
+    let closed = [("family", "ipv6"), ("from", "established"), ("to", "close")];
+    let counted = scrape.value("tcpstat_transitions_total", &closed)?;
+    assert_eq!(counted, f64::from(u32::try_from(2 * resets)?));
+
+    let cause = format!("not counted: kernel BTF has no `{member}` in `struct {structure}`");
+    let log = exporter.log();
+    let warnings: Vec<_> = log.lines().filter(|line| line.contains(" WARN ")).collect();
+    ensure!(warnings.len() == 1 && warnings[0].contains(&cause), "{log}");
+    let run = tcpstat(["check"])?;
+    let line = run.stdout.lines().find(|line| line.starts_with("causes "));
+    ensure!(run.status == Some(0) && line.is_some_and(|line| line.ends_with(&cause)), "{run:?}");
+    Ok(())
 }
 
 /// Only `tp_btf` is refused, and check reports the cause.

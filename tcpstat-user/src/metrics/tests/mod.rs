@@ -1,6 +1,7 @@
 //! What the exposition has: of scopes, of cAdvisor's metrics, and of each group.
 
 mod cadvisor;
+mod causes;
 mod groups;
 mod scopes;
 
@@ -8,7 +9,8 @@ use std::{sync::Arc, time::Duration};
 
 use super::{Compat, Format, SnapshotValues, TracerValues, Values};
 use crate::{
-    history::Moment,
+    detailed::DetailedTransitions,
+    history::{Moment, Peak},
     procfs::{Limits, ProcessStatus, Sockstat},
     scopes::{NetnsKind, NetnsName},
     snapshot::Tally,
@@ -86,10 +88,12 @@ fn everything() -> Values {
     let namespaces = vec![host, namespace("shop/web-0", pod())];
     Values {
         connections: Some(connections()),
+        peak: Some(Peak::of(&connections())),
         tracer: Some(TracerValues {
             program: "tp_btf",
             hooks: "none",
             transitions: transitions(),
+            detailed: Some(DetailedTransitions::default()),
             drift: PerState::default(),
             corrections: PerState::default(),
             events_missed: 0,

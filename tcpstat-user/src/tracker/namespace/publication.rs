@@ -34,6 +34,7 @@ impl Namespace {
             slot: self.slot,
             ledger: audit.ledger().clone(),
             carried: self.carried.clone(),
+            carried_details: self.carried_details.clone(),
             checks: audit.checks().clone(),
             changed_family: audit.changed_family(),
             scopes: self.reader.scopes(),

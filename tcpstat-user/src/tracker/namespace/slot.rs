@@ -45,8 +45,12 @@ impl Namespace {
     pub(in crate::tracker) fn carry_over(&mut self, old: &Tracer, active: &ActiveTracer) {
         // The new counters are read first, so a transition between the two readings counts at least once
         // and the sum never decreases.
-        let counted = active.tracer.counters.read(self.slot);
-        self.carry(&old.counters.read(self.slot), &counted);
+        let (counted, new_details) = active.tracer.counters.read_detailed(self.slot);
+        let (from, old_details) = old.counters.read_detailed(self.slot);
+        self.carry(&from, &counted);
+        if let Some((from, to)) = old_details.zip(new_details) {
+            self.carried_details = Arc::new(self.carried_details.plus(&from).since(&to));
+        }
         self.counted_at_check = counted.total();
         self.verified = Counts { transitions: counted.total(), missed: active.missed() };
         self.last_reconcile = Instant::now();

@@ -58,7 +58,7 @@ const fn measured(
 
 /// The samples of the default run.
 pub(crate) const DEFAULT: &str = "program_body";
-const CLASSIC: &str = "tracepoint_body";
+pub(crate) const CLASSIC: &str = "tracepoint_body";
 
 const BTF_FLAG: &str = "--tracer=btf";
 const CLASSIC_FLAG: &str = "--tracer=tracepoint";
@@ -134,9 +134,12 @@ pub(crate) const CASES: [Measured; 10] = [
     ),
 ];
 
-/// The path of another version's binary. The body of its default run is measured beside the others.
+/// The path of another version's binary. The bodies of its default runs are measured beside the others.
 const BEFORE_VARIABLE: &str = "TCPSTAT_BIN_BEFORE";
-pub(crate) const BEFORE: &str = "program_body_before";
+
+/// The samples of the other version with each program, and those of this version.
+pub(crate) const BEFORE: [(&str, &str); 2] =
+    [("program_body_before", DEFAULT), ("tracepoint_body_before", CLASSIC)];
 
 /// Every case in each round, one exporter at a time.
 pub(crate) fn measure(effort: Effort, samples: &mut Samples) -> Result<()> {
@@ -150,9 +153,12 @@ pub(crate) fn measure(effort: Effort, samples: &mut Samples) -> Result<()> {
             case.measure(&mut exporter, connections, &empty, samples)?;
         }
         if let Some(binary) = env::var_os(BEFORE_VARIABLE) {
-            let before = Measured { name: BEFORE, ..CASES[0] };
-            let mut exporter = Options::default().binary(binary).args(before.flags()).start()?;
-            before.measure(&mut exporter, connections, &empty, samples)?;
+            for (name, now) in BEFORE {
+                let Some(case) = CASES.iter().find(|case| case.name == now) else { continue };
+                let before = Measured { name, ..*case };
+                let other = Options::default().binary(&binary).args(before.flags());
+                before.measure(&mut other.start()?, connections, &empty, samples)?;
+            }
         }
         eprintln!("    bodies: round {round} of {rounds}");
     }
