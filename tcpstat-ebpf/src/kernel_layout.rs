@@ -21,6 +21,8 @@ pub enum Reader {
     Iterator,
     /// `iter/task`
     Tasks,
+    /// The same in a PID namespace that is not the initial one.
+    NestedTasks,
     /// What identifies namespaces by their cookie.
     NetnsCookie,
     /// What finds the cgroup of a socket since 5.15.
@@ -96,8 +98,12 @@ macro_rules! members {
             TCP_SND_UNA: u32 = "tcp_sock", "snd_una", [Iterator];
             TASK_PID: u32 = "task_struct", "pid", [Tasks];
             TASK_TGID: u32 = "task_struct", "tgid", [Tasks];
+            TASK_THREAD_PID: *const u8 = "task_struct", "thread_pid", [NestedTasks];
             TASK_NSPROXY: *const u8 = "task_struct", "nsproxy", [Tasks];
             TASK_CGROUPS: *const u8 = "task_struct", "cgroups", [Tasks];
+            PID_LEVEL: u32 = "pid", "level", [NestedTasks];
+            // The id in the initial PID namespace; those in the nested ones follow.
+            PID_NUMBERS: u32 = "pid", "numbers.nr", [NestedTasks];
             NSPROXY_NET: *const u8 = "nsproxy", "net_ns", [Tasks];
             CSS_SET_DFL_CGRP: *const u8 = "css_set", "dfl_cgrp", [Tasks];
             CGROUP_KN: *const u8 = "cgroup", "kn", [Tasks, CgroupPointer, CgroupWord];
@@ -189,8 +195,17 @@ pub const FIXED_MEMBERS: &[FixedMember] = &[
     pointer("bpf_iter__tcp", "sk_common", 8, &[Reader::Iterator]),
     pointer("bpf_iter__task", "meta", 0, &[Reader::Tasks]),
     pointer("bpf_iter__task", "task", 8, &[Reader::Tasks]),
+    UPID_NR,
     pointer("bpf_iter_meta", "seq", 0, &[Reader::Iterator, Reader::Tasks]),
 ];
+
+const UPID_NR: FixedMember = FixedMember {
+    structure: "upid",
+    member: "nr",
+    offset: 0,
+    bytes: Some(bytes_of::<u32>()),
+    readers: &[Reader::NestedTasks],
+};
 
 const FULL_SOCKET_READERS: &[Reader] = &[Reader::CgroupPointer, Reader::CgroupWord, Reader::Causes];
 

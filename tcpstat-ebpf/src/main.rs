@@ -31,6 +31,8 @@ mod maps;
 #[cfg(target_arch = "bpf")]
 mod netns;
 #[cfg(target_arch = "bpf")]
+mod probe;
+#[cfg(target_arch = "bpf")]
 mod scoped;
 #[cfg(target_arch = "bpf")]
 mod tasks;

@@ -86,6 +86,14 @@ pub(crate) static CPU_IDS: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 pub(crate) static NETNS_INUM: Global<u32> = Global::new(0);
 
+/// Bytes of a `struct upid`; 0 if `iter/task` writes the process ids of the initial PID namespace.
+#[unsafe(no_mangle)]
+pub(crate) static UPID_BYTES: Global<u32> = Global::new(0);
+
+/// How many levels the PID namespace of the ids that `iter/task` writes is above that of the exporter.
+#[unsafe(no_mangle)]
+pub(crate) static PID_LEVELS_UP: Global<u32> = Global::new(0);
+
 /// How many parameters `inet_csk_reqsk_queue_hash_add` has; 0 where it returns nothing.
 #[unsafe(no_mangle)]
 pub(crate) static HASH_ADD_PARAMETERS: Global<u32> = Global::new(0);

@@ -5,10 +5,7 @@
 
 use core::intrinsics::{AtomicOrdering, atomic_xadd};
 
-use aya_ebpf::{
-    helpers::bpf_probe_read_kernel,
-    maps::{Array, HashMap, Queue},
-};
+use aya_ebpf::maps::{Array, HashMap, Queue};
 use tcpstat_ebpf::{
     Bank, CgroupMember, Control, OTHER_PORTS_SLOT, PORTS_OF_ENTRY, ROOT_CGROUP, SCOPE_ROW_CELLS,
     row, scope_cell,
@@ -21,6 +18,7 @@ use crate::{
         CGROUP_KN, CGROUP_SLOTS, CGROUP_TAGS, CGROUPS, CPU_IDS, FREE_CGROUP_SLOTS, KERNFS_NODE_ID,
         PORT_SLOTS, PORTS, SCOPE_ROWS, SOCK_CGROUP, SOCK_CGROUP_WORD,
     },
+    probe::probe,
 };
 
 /// Which scopes count a socket.
@@ -172,13 +170,6 @@ fn probed_cgroup_id(word: u64) -> u64 {
         0 => ROOT_CGROUP,
         id => id,
     }
-}
-
-/// The word at `offset` from `base`; 0 if it cannot be read.
-#[inline(always)]
-fn probe(base: u64, offset: u32) -> u64 {
-    // SAFETY: the helper fails if an address cannot be read.
-    unsafe { bpf_probe_read_kernel((base + u64::from(offset)) as *const u64) }.unwrap_or(0)
 }
 
 #[inline(always)]

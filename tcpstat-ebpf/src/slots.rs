@@ -91,7 +91,7 @@ pub struct TaskRecord {
     pub cgroup: u64,
     /// `ns.inum` of its network namespace.
     pub netns_inum: u32,
-    /// Its process id in the initial PID namespace.
+    /// Its process id in the PID namespace that user space asks for.
     pub pid: u32,
 }
 

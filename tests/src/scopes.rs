@@ -95,12 +95,15 @@ pub fn infos(scrape: &Scrape) -> Result<Vec<Labels>> {
     Ok(samples.into_iter().map(|sample| sample.labels.clone()).collect())
 }
 
-/// The label `inode`.
+/// The label `inode`; 0 if it is empty: the number is not known.
 ///
 /// # Errors
-/// Fails if it is not a number.
+/// Fails if the label is missing, or is not a number above 0.
 pub fn inode(labels: &Labels) -> Result<u64> {
-    let inode = labels.get("inode").and_then(|inode| inode.parse().ok());
+    let inode = labels.get("inode").and_then(|inode| match inode.as_str() {
+        "" => Some(0),
+        number => number.parse().ok().filter(|&number| number != 0),
+    });
     inode.with_context(|| format!("no inode: {labels:?}"))
 }
 

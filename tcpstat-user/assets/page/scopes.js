@@ -113,7 +113,7 @@ function summary({ scopes, hidden, overflow }, rows) {
 
 /** What is known of a scope besides its numbers. */
 function details({ netns, consistent, snapshot_ended_ms_ago: ended }) {
-  const labels = Object.entries(netns ?? {}).filter(([, value]) => value !== "");
+  const labels = Object.entries(netns ?? {}).filter(([, value]) => value !== "" && value !== null);
   const parts = labels.map(([label, value]) => `${label} ${value}`);
   if (consistent !== null) parts.push(consistent ? "agrees with the kernel" : "differs from the kernel");
   if (ended !== null) parts.push(`last snapshot ${age(ended)} ago`);

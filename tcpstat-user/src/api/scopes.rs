@@ -67,7 +67,8 @@ pub(crate) struct ScopeJson {
 /// What a network namespace belongs to. A text that does not apply is empty.
 #[derive(Debug, Deserialize, Serialize)]
 struct NetnsJson {
-    inode: u64,
+    /// `None` if it is not known.
+    inode: Option<u64>,
     /// `host`, `pod`, `container`, `named`, or `unnamed`.
     kind: Text,
     namespace: String,
@@ -146,7 +147,7 @@ impl ScopeJson {
 impl NetnsJson {
     fn new(name: &NetnsName) -> Self {
         Self {
-            inode: name.inode,
+            inode: name.known_inode(),
             kind: name.kind.word().into(),
             namespace: name.namespace.clone(),
             pod: name.pod.clone(),

@@ -16,13 +16,13 @@ use crate::{
 /// The values of `--tracer`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum TracerChoice {
-    /// The program that misses fewer events on this kernel; the other one if that does not run
+    /// btf or tracepoint: the one that misses fewer events on this kernel; the other one if that does not run
     Auto,
     /// The BTF tracepoint (tp_btf)
     Btf,
     /// The classic tracepoint
     Tracepoint,
-    /// No program: snapshots only
+    /// No tracer: snapshots only
     Off,
 }
 
@@ -51,7 +51,7 @@ impl From<SnapshotChoice> for SourceChoice {
 /// Flags of the commands that count.
 #[derive(Args, Clone, Debug)]
 pub(super) struct CountingArgs {
-    /// BPF program that counts in the kernel, or a comma-separated list to try in order
+    /// The tracer, the BPF program that counts in the kernel; or several with commas between, to try in this order
     #[arg(
         long = "tracer",
         default_value = "auto",
@@ -117,10 +117,11 @@ impl CountingArgs {
     /// Those of [`NetnsArgs::procfs`].
     pub(super) fn load(&self, programs: Vec<Program>) -> anyhow::Result<Counting> {
         let procfs = self.netns.procfs(&self.procfs)?;
+        // Errors come before the first line of the log.
+        let own_scopes = self.own_scopes(&procfs)?;
         if let Ok(namespace) = procfs.namespace() {
             info!("counting the sockets of network namespace {}", described(&namespace));
         }
-        let own_scopes = self.own_scopes(&procfs)?;
         let kinds = own_scopes.as_ref().map(OwnScopes::kinds).unwrap_or_default();
         let tracer = find_tracer(&programs, &procfs, self.netns.namespaces(), &kinds);
         let tracker = Tracker {
@@ -146,7 +147,7 @@ impl CountingArgs {
                 "--cgroups: /proc does not show cgroups: leave out --snapshot procfs, or --cgroups"
             );
         }
-        self.scopes.scopes(procfs, self.netns.scopes_max)
+        self.scopes.scopes(procfs, &self.netns)
     }
 }
 
@@ -214,9 +215,18 @@ fn find_tracer(
 ) -> Option<Tracer> {
     let tracer = first_tracer(programs, procfs, namespaces, kinds);
     if kinds.any() && tracer.as_ref().is_none_or(|tracer| tracer.scopes.is_none()) {
-        warn!("--cgroups and --ports are off: no tracer counts them");
+        warn!("{}: no tracer runs that counts them", flags_off(kinds));
     }
     tracer
+}
+
+/// The flags that ask for `kinds`, of which there is at least one.
+fn flags_off(kinds: &ScopeKinds) -> &'static str {
+    match (kinds.cgroups.is_some(), !kinds.ports.is_empty()) {
+        (true, true) => "--cgroups and --ports are off",
+        (true, false) => "--cgroups is off",
+        (false, _) => "--ports is off",
+    }
 }
 
 fn first_tracer(
@@ -267,4 +277,17 @@ fn first_tracer(
 
 fn snapshot_interval(text: &str) -> Result<Duration, String> {
     super::values::duration(text, Duration::from_millis(100), Duration::from_hours(24))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_flags_that_were_given_are_off() {
+        let words = |cgroups, ports| flags_off(&ScopeKinds { cgroups, ports });
+        assert_eq!(words(Some(9), vec![80]), "--cgroups and --ports are off");
+        assert_eq!(words(Some(9), vec![]), "--cgroups is off");
+        assert_eq!(words(None, vec![80]), "--ports is off");
+    }
 }

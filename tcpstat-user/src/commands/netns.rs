@@ -1,6 +1,6 @@
 //! The flags that choose the network namespaces to count.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::{Args, ValueHint, builder::TypedValueParser};
@@ -18,8 +18,8 @@ pub(super) const SCOPES_MAX: u32 = 256;
 /// Flags that choose network namespaces.
 #[derive(Args, Clone, Debug)]
 pub(super) struct NetnsArgs {
-    /// Network namespaces to count: self, the one that tcpstat runs in; all; or the path of one, such as
-    /// /run/netns/NAME
+    /// Network namespaces to count: self, the one that tcpstat runs in; all, each of the others as a scope, which is a
+    /// part of the sockets that is also counted separately; or the path of one, such as /run/netns/NAME
     #[arg(
         long = "netns",
         default_value = "self",
@@ -44,8 +44,8 @@ pub(super) struct NetnsArgs {
     )]
     pub(super) pods: PathBuf,
 
-    /// Namespaces besides its own, cgroups, or ports that get a scope, first come first served; the rest count in
-    /// `other`. A scope is a part of the sockets that is also counted separately
+    /// Most scopes of each kind: namespaces besides its own, cgroups, ports. The first namespaces and cgroups get
+    /// them, and the rest count in the scope `other`; more ports are refused
     #[arg(
         long = "scopes-max",
         default_value_t = SCOPES_MAX,
@@ -73,6 +73,7 @@ impl NetnsArgs {
         let procfs = args.procfs()?;
         if self.netns == NetnsChoice::All {
             check_mount(&procfs).context("--netns all")?;
+            check_pods(&self.pods)?;
         }
         Ok(procfs)
     }
@@ -99,6 +100,19 @@ fn check_mount(procfs: &Procfs) -> anyhow::Result<()> {
         bail!(
             "--path.procfs {path} is not the mount point of a procfs: leave one of the flags out, or use \
              the mount point"
+        );
+    }
+    Ok(())
+}
+
+/// # Errors
+/// If this exists and is not a directory.
+fn check_pods(path: &Path) -> anyhow::Result<()> {
+    if path.metadata().is_ok_and(|metadata| !metadata.is_dir()) {
+        bail!(
+            "--path.pods {}: this is not a directory: use one whose entries are named NAMESPACE_NAME_UID, such as \
+             /var/log/pods",
+            path.display()
         );
     }
     Ok(())

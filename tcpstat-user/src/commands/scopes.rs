@@ -7,18 +7,18 @@ use clap::Args;
 use thiserror::Error;
 use tracing::warn;
 
-use super::values;
+use super::{netns::NetnsArgs, values};
 use crate::{
-    procfs::{AutomaticPorts, CgroupHierarchy, Procfs},
+    procfs::{AutomaticPorts, CgroupHierarchy, PortList, Procfs, ProcfsError},
     scopes::CgroupPattern,
-    tracker::OwnScopes,
+    tracker::{NetnsChoice, OwnScopes},
 };
 
 /// Flags of the scopes inside the own namespace.
 #[derive(Args, Clone, Debug)]
 pub(super) struct ScopeArgs {
-    /// Also count sockets of tcpstat's own namespace by cgroup (v2): a unit such as *.service, or a path such as
-    /// /system.slice/*, with commas between; needs a tracer
+    /// Also count sockets of tcpstat's own namespace by cgroup (v2), each as a scope: a unit such as *.service, or a
+    /// path such as /system.slice/*, with commas between; needs a tracer
     #[arg(
         long = "cgroups",
         value_name = "GLOB",
@@ -29,7 +29,8 @@ pub(super) struct ScopeArgs {
     )]
     cgroups: Vec<CgroupPattern>,
 
-    /// Also count sockets of tcpstat's own namespace by local port: a list such as 80,443,8000-8010; needs a tracer
+    /// Also count sockets of tcpstat's own namespace by local port, each as a scope: a list such as
+    /// 80,443,8000-8010; needs a tracer
     #[arg(
         long = "ports",
         value_name = "LIST",
@@ -77,13 +78,17 @@ impl ScopeArgs {
         !self.cgroups.is_empty()
     }
 
-    /// What the tracer has to count, at most `max` scopes of a kind; `None` for nothing. A kind that is impossible
-    /// here is off, with one line in the log.
+    /// What the tracer has to count in the namespace that `netns` chooses and `procfs` lists; `None` for nothing. A
+    /// kind that is impossible here is off, with one line in the log.
     ///
     /// # Errors
     /// A port that the kernel gives to any socket, or too many ports.
-    pub(super) fn scopes(&self, procfs: &Procfs, max: u32) -> anyhow::Result<Option<OwnScopes>> {
-        let ports = self.ports(procfs, max)?;
+    pub(super) fn scopes(
+        &self,
+        procfs: &Procfs,
+        netns: &NetnsArgs,
+    ) -> anyhow::Result<Option<OwnScopes>> {
+        let ports = self.ports(procfs, netns)?;
         let cgroups = if self.cgroups.is_empty() {
             None
         } else if procfs.lists_own_namespace() {
@@ -100,11 +105,12 @@ impl ScopeArgs {
             );
             None
         };
-        let scopes = OwnScopes { cgroups, ports, max };
+        let scopes = OwnScopes { cgroups, ports, max: netns.scopes_max };
         Ok(scopes.kinds().any().then_some(scopes))
     }
 
-    fn ports(&self, procfs: &Procfs, max: u32) -> anyhow::Result<Vec<u16>> {
+    fn ports(&self, procfs: &Procfs, netns: &NetnsArgs) -> anyhow::Result<Vec<u16>> {
+        let max = netns.scopes_max;
         let mut ports: Vec<u16> = self.ports.iter().flat_map(|range| range.0.clone()).collect();
         ports.sort_unstable();
         ports.dedup();
@@ -119,23 +125,57 @@ impl ScopeArgs {
         }
         match procfs.automatic_ports() {
             Ok(automatic) => check(&ports, &automatic)?,
-            Err(error) => warn!("--ports: the ports that the kernel chooses are unknown: {error}"),
+            Err(error) => warn!("{}", unchecked(&error, &netns.netns)),
         }
         Ok(ports)
     }
 }
 
+/// The line that says why it is unknown which ports the kernel gives to any socket.
+fn unchecked(error: &ProcfsError, netns: &NetnsChoice) -> String {
+    let reason = match (error, netns) {
+        (ProcfsError::ForeignNamespace { .. }, NetnsChoice::Path(path)) => format!(
+            "a process reads net.ipv4.ip_local_port_range of its own network namespace only; for this one use \
+             `nsenter --net={} sysctl net.ipv4.ip_local_port_range`",
+            path.display()
+        ),
+        _ => error.to_string(),
+    };
+    format!(
+        "--ports: tcpstat cannot check that the kernel gives these ports to no other socket: {reason}"
+    )
+}
+
+/// Above so many characters a list is not written: an error that is cut would be a wrong remedy.
+const MAX_LIST: usize = 600;
+
 /// Refuses a port that the kernel may give to any socket that asks for none.
 fn check(ports: &[u16], automatic: &AutomaticPorts) -> anyhow::Result<()> {
-    let refused: Vec<_> = ports.iter().filter(|&&port| automatic.contains(port)).collect();
+    let refused: Vec<_> = ports.iter().copied().filter(|&port| automatic.contains(port)).collect();
     let Some((first, others)) = refused.split_first() else { return Ok(()) };
     let others =
         if others.is_empty() { String::new() } else { format!(" and {} more", others.len()) };
     let range = Range(automatic.range());
+    let reserved = automatic.reserved();
+    let list = reserved.with(&refused).to_string();
+    let remedy = if list.len() > MAX_LIST {
+        "reserve them in net.ipv4.ip_local_reserved_ports, besides those that are reserved now"
+            .to_owned()
+    } else {
+        format!(
+            "reserve with: sysctl -w net.ipv4.ip_local_reserved_ports={list}{}",
+            kept(&reserved)
+        )
+    };
     bail!(
         "--ports: the kernel gives port {first}{others} to any socket that asks for none: it is in \
-         net.ipv4.ip_local_port_range ({range}); reserve it with sysctl net.ipv4.ip_local_reserved_ports={first}"
+         net.ipv4.ip_local_port_range ({range}); {remedy}"
     )
+}
+
+/// The setting replaces the list, so it also has what is reserved already.
+fn kept(reserved: &PortList) -> &'static str {
+    if reserved.is_empty() { "" } else { " (the list keeps the ports that are reserved now)" }
 }
 
 struct Range<'a>(&'a RangeInclusive<u16>);
@@ -164,12 +204,38 @@ mod tests {
     fn a_port_that_the_kernel_chooses_is_refused_with_the_range_and_the_remedy() {
         let automatic = AutomaticPorts::new(32768..=60999, vec![32770..=32771]);
         assert!(check(&[80, 443, 32770, 32771, 61000], &automatic).is_ok());
-        let refused = check(&[80, 32768, 32769], &automatic).unwrap_err().to_string();
+        let refused = |ports: &[u16]| check(ports, &automatic).unwrap_err().to_string();
         assert_eq!(
-            refused,
-            "--ports: the kernel gives port 32768 and 1 more to any socket that asks for none: it is in \
-             net.ipv4.ip_local_port_range (32768-60999); reserve it with sysctl \
-             net.ipv4.ip_local_reserved_ports=32768"
+            refused(&[80, 32768, 32769, 40001]),
+            "--ports: the kernel gives port 32768 and 2 more to any socket that asks for none: it is in \
+             net.ipv4.ip_local_port_range (32768-60999); reserve with: sysctl -w \
+             net.ipv4.ip_local_reserved_ports=32768-32771,40001 (the list keeps the ports that are reserved now)"
         );
+        let scattered: Vec<_> = (0..200).map(|port| 40_000 + 2 * port).collect();
+        let long = refused(&scattered);
+        assert!(
+            long.ends_with("ip_local_reserved_ports, besides those that are reserved now"),
+            "{long}"
+        );
+        let none = AutomaticPorts::new(32768..=60999, Vec::new());
+        let refused = check(&[50000], &none).unwrap_err().to_string();
+        assert!(
+            refused.ends_with(" sysctl -w net.ipv4.ip_local_reserved_ports=50000"),
+            "{refused}"
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_checked_is_named_with_the_command_that_shows_it() {
+        let foreign = ProcfsError::ForeignNamespace { path: "/x/7/task/8".into() };
+        assert_eq!(
+            unchecked(&foreign, &NetnsChoice::Path("/run/netns/blue".into())),
+            "--ports: tcpstat cannot check that the kernel gives these ports to no other socket: a process reads \
+             net.ipv4.ip_local_port_range of its own network namespace only; for this one use \
+             `nsenter --net=/run/netns/blue sysctl net.ipv4.ip_local_port_range`"
+        );
+        let unmounted = ProcfsError::NotMounted { path: "/x".into() };
+        let line = unchecked(&unmounted, &NetnsChoice::Own);
+        assert!(line.contains("to no other socket: /x: this is not a mounted procfs"), "{line}");
     }
 }

@@ -22,7 +22,7 @@ use crate::procfs::{Capabilities, Procfs, ProcfsError};
 #[derive(Debug, Error)]
 pub(crate) enum EnterError {
     /// The file cannot be opened.
-    #[error("{}: {cause}", path.display())]
+    #[error("{}: {cause}{}", path.display(), open_remedy(cause))]
     Open { path: PathBuf, cause: io::Error },
     /// The file is something else.
     #[error(
@@ -83,6 +83,19 @@ fn set_netns(file: File, path: PathBuf) -> Result<(), EnterError> {
     })
 }
 
+/// What to do if the file cannot be opened.
+fn open_remedy(cause: &io::Error) -> &'static str {
+    match cause.kind() {
+        io::ErrorKind::NotFound => {
+            ": `ip netns list` shows the names in /run/netns; PATH/PID/ns/net of a process works too"
+        }
+        io::ErrorKind::PermissionDenied => {
+            ": run as root, or grant CAP_SYS_ADMIN, and CAP_SYS_PTRACE for PATH/PID/ns/net of another user's process"
+        }
+        _ => "",
+    }
+}
+
 /// The remedy for EPERM.
 fn remedy() -> &'static str {
     if Capabilities::effective().is_ok_and(Capabilities::sys_admin) {
@@ -105,7 +118,9 @@ mod tests {
     fn a_path_that_is_no_network_namespace_is_refused_by_name() {
         let folder = tempfile::tempdir().unwrap();
         let missing = folder.path().join("missing");
-        assert!(error(&missing).starts_with(&format!("{}: No such file", missing.display())));
+        let remedy = ": `ip netns list` shows the names in /run/netns; PATH/PID/ns/net of a process works too";
+        let cause = "No such file or directory (os error 2)";
+        assert_eq!(error(&missing), format!("{}: {cause}{remedy}", missing.display()));
         let start = format!("{}: this is not a network namespace", folder.path().display());
         assert!(error(folder.path()).starts_with(&start));
     }

@@ -67,6 +67,19 @@ pub(super) fn netns_key(types: &KernelTypes) -> Globals {
     globals
 }
 
+/// How `iter/task` finds the process ids in the PID namespace that is so many levels above that of this process.
+///
+/// # Errors
+/// As [`offsets`].
+pub(super) fn nested_pids(types: &KernelTypes, levels_up: u32) -> Result<Globals, BtfError> {
+    let mut globals = offsets(types, Reader::NestedTasks)?;
+    let (structure, member) = ("upid", "nr");
+    let bytes = types.structure(structure, member)?.bytes();
+    let bytes = bytes.ok_or(BtfError::Missing { structure, member })?;
+    globals.extend([("UPID_BYTES", bytes), ("PID_LEVELS_UP", levels_up)]);
+    Ok(globals)
+}
+
 /// How programs find the cgroup of a socket on this kernel: by a pointer, until 5.14 by a word.
 ///
 /// # Errors
@@ -120,6 +133,7 @@ mod tests {
         Reader::Requests,
         Reader::Iterator,
         Reader::Tasks,
+        Reader::NestedTasks,
         Reader::NetnsCookie,
         Reader::CgroupPointer,
         Reader::CgroupWord,
@@ -281,6 +295,14 @@ mod tests {
         let mut sample = Sample::new();
         sample.structure("net", &[]);
         assert_eq!(netns_key(&sample.types()), inum);
+    }
+
+    #[test]
+    fn the_ids_of_nested_processes_are_as_far_apart_as_their_structure_is_large() {
+        let globals = nested_pids(&kernel(Difference::default()), 3).unwrap();
+        assert_eq!(globals[..3].iter().map(|&(_, offset)| offset).collect::<Vec<_>>(), [8, 0, 4]);
+        // A structure of the sample has 64 bytes.
+        assert_eq!(globals[3..], [("UPID_BYTES", 64), ("PID_LEVELS_UP", 3)]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The processes of this host with their network namespaces and cgroups, by the BPF iterator over tasks.
 
 use tcpstat_ebpf::{Reader, TaskRecord};
+use tracing::debug;
 
 use super::{
     btf::KernelTypes,
@@ -9,24 +10,51 @@ use super::{
     layout,
 };
 
-/// The loaded iterator. It lists the processes of this process' PID namespace.
-pub(crate) struct TaskIterator(RecordIterator);
+/// The loaded iterator. It lists the processes of this process' PID namespace, nested ones included.
+pub(crate) struct TaskIterator {
+    iterator: RecordIterator,
+    /// What [`TaskRecord::pid`] is.
+    pub(crate) ids: ProcessIds,
+}
+
+/// The PID namespace of a process id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ProcessIds {
+    /// The initial one, whose ids the kernel itself uses.
+    Initial,
+    /// The one that is so many levels above that of this process: 0 is its own.
+    LevelsUp(u32),
+}
 
 const KIND: Kind =
     Kind { name: "task", symbol: "tcpstat_tasks", record_bytes: size_of::<TaskRecord>() };
 
 impl TaskIterator {
-    /// Loads the program. It needs CAP_BPF and CAP_PERFMON.
+    /// Loads the program. It needs CAP_BPF and CAP_PERFMON. [`TaskIterator::ids`] are [`ProcessIds::Initial`] where
+    /// the kernel refuses to read others.
     ///
     /// # Errors
     /// [`LoadError`]. Then nothing stays loaded.
-    pub(crate) fn load() -> Result<Self, LoadError> {
+    pub(crate) fn load(ids: ProcessIds) -> Result<Self, LoadError> {
+        match Self::load_with(ids) {
+            Err(error) if ids != ProcessIds::Initial => {
+                debug!("iter/task reads process ids of the initial PID namespace: {error}");
+                Self::load_with(ProcessIds::Initial)
+            }
+            loaded => loaded,
+        }
+    }
+
+    fn load_with(ids: ProcessIds) -> Result<Self, LoadError> {
         let globals = |types: &KernelTypes| {
             let mut globals = layout::offsets(types, Reader::Tasks)?;
             globals.extend(layout::netns_key(types));
+            if let ProcessIds::LevelsUp(levels) = ids {
+                globals.extend(layout::nested_pids(types, levels)?);
+            }
             Ok(globals)
         };
-        RecordIterator::load(KIND, globals).map(Self)
+        Ok(Self { iterator: RecordIterator::load(KIND, globals)?, ids })
     }
 
     /// Passes every process to `each`, in the order of the ids. A process that ends meanwhile can be missing, and
@@ -38,7 +66,7 @@ impl TaskIterator {
         &mut self,
         mut each: impl FnMut(TaskRecord),
     ) -> Result<(), IterError> {
-        self.0.each_record(|record| {
+        self.iterator.each_record(|record| {
             if let Record::Bytes(bytes) = record
                 && let Some(task) = decode(bytes)
             {

@@ -91,9 +91,10 @@ fn seen(samples: &mut Samples<'_>, transitions: &Transitions) -> fmt::Result {
 }
 
 fn info(samples: &mut Samples<'_>, name: &str, netns: &NetnsName) -> fmt::Result {
+    let inode = netns.known_inode().map(|inode| inode.to_string());
     samples.share([
         ("netns", name),
-        ("inode", &netns.inode.to_string()),
+        ("inode", inode.as_deref().unwrap_or_default()),
         ("kind", netns.kind.word()),
         ("namespace", &netns.namespace),
         ("pod", &netns.pod),

@@ -2,7 +2,7 @@
 //!
 //! They are those of the namespace that net/tcp lists, or unknown: sys/net shows that of the reading process.
 
-use std::ops::RangeInclusive;
+use std::{collections::BTreeSet, fmt, ops::RangeInclusive};
 
 use super::{Procfs, ProcfsError, file::read_to_string, root::number};
 
@@ -91,6 +91,45 @@ impl AutomaticPorts {
     pub(crate) fn range(&self) -> &RangeInclusive<u16> {
         &self.range
     }
+
+    /// `net.ipv4.ip_local_reserved_ports`
+    pub(crate) fn reserved(&self) -> PortList {
+        PortList(self.reserved.iter().cloned().flatten().collect())
+    }
+}
+
+/// A set of ports, displayed as the kernel writes it: `8080,9000-9010`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PortList(BTreeSet<u16>);
+
+impl PortList {
+    /// The same and these.
+    pub(crate) fn with(&self, ports: &[u16]) -> Self {
+        Self(self.0.iter().chain(ports).copied().collect())
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Display for PortList {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut ports = self.0.iter().copied().peekable();
+        let mut comma = "";
+        while let Some(first) = ports.next() {
+            let mut last = first;
+            while let Some(next) = ports.next_if(|&port| port == last + 1) {
+                last = next;
+            }
+            write!(f, "{comma}{first}")?;
+            if last > first {
+                write!(f, "-{last}")?;
+            }
+            comma = ",";
+        }
+        Ok(())
+    }
 }
 
 /// A range that is written as its first and its last port.
@@ -153,5 +192,15 @@ mod tests {
         for wrong in ["a", "1-", "1,,2", "70000"] {
             assert_eq!(reserved(wrong), None, "{wrong}");
         }
+    }
+    #[test]
+    fn a_list_of_ports_is_written_with_ranges_and_read_again() {
+        let automatic =
+            AutomaticPorts::new(0..=65_535, reserved("65534-65535,80,9000-9010").unwrap());
+        let list = automatic.reserved().with(&[9011, 80, 79, 1, 65_533]);
+        assert_eq!(list.to_string(), "1,79-80,9000-9011,65533-65535");
+        let ranges = reserved(&list.to_string()).unwrap();
+        assert_eq!(AutomaticPorts::new(0..=65_535, ranges).reserved(), list);
+        assert!(AutomaticPorts::new(0..=65_535, Vec::new()).reserved().is_empty());
     }
 }

@@ -20,8 +20,8 @@ use nix::sys::statfs::{PROC_SUPER_MAGIC, statfs};
 use thiserror::Error;
 
 pub(crate) use cgroups::CgroupHierarchy;
-pub(crate) use limits::AutomaticPorts;
 pub use limits::Limits;
+pub(crate) use limits::{AutomaticPorts, PortList};
 pub(crate) use privileges::{Lockdown, Privileges};
 pub(crate) use process::Capabilities;
 pub use process::ProcessStatus;
@@ -132,6 +132,13 @@ impl ProcfsError {
     #[must_use]
     pub(crate) fn is_denied(&self) -> bool {
         matches!(self, Self::Unreadable { cause, .. } if cause.kind() == io::ErrorKind::PermissionDenied)
+    }
+
+    /// Whether the process whose directory was read has ended.
+    #[must_use]
+    pub(crate) fn is_of_ended_process(&self) -> bool {
+        matches!(self, Self::Unreadable { cause, .. } if cause.kind() == io::ErrorKind::NotFound
+            || cause.raw_os_error() == Some(libc::ESRCH))
     }
 }
 

@@ -12,7 +12,7 @@ use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 
 use super::{
     Procfs, ProcfsError,
-    file::read_all,
+    file::{read_all, read_to_string},
     root::{RootKind, inode, netns_inode, own_process},
 };
 
@@ -98,6 +98,23 @@ impl Processes {
         })
     }
 
+    /// How many levels the PID namespace of this procfs is above that of this process: 0 if it is the same.
+    ///
+    /// # Errors
+    /// [`ProcfsError`].
+    pub(crate) fn pid_levels_up(&self) -> Result<u32, ProcfsError> {
+        let path = self.root.join("self/status");
+        let text = read_to_string(&path)?;
+        // One id for each namespace, from that of the procfs down to that of the process.
+        let line = text.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default();
+        let levels = u32::try_from(line.split_ascii_whitespace().count()).ok();
+        levels.and_then(|levels| levels.checked_sub(1)).ok_or_else(|| ProcfsError::Unexpected {
+            path,
+            field: "NSpid",
+            value: line.to_owned(),
+        })
+    }
+
     /// All processes that this procfs shows, by id.
     ///
     /// # Errors
@@ -168,6 +185,7 @@ mod tests {
         let processes = processes();
         let own = std::process::id();
         assert_eq!(processes.own_pid().unwrap(), own);
+        assert_eq!(processes.pid_levels_up().unwrap(), 0);
         let list = processes.list().unwrap();
         assert!(list.is_sorted_by(|one, next| one.pid < next.pid));
         assert!(list.iter().any(|process| process.pid == own && process.directory != 0));

@@ -48,7 +48,7 @@ pub struct NetnsName {
     pub name: String,
     /// What it belongs to.
     pub kind: NetnsKind,
-    /// The number of the namespace's inode.
+    /// The number of the namespace's inode; 0 if it is not known.
     pub inode: u64,
     /// The namespace of the pod, in the sense of Kubernetes. This, `pod` and `pod_uid` are filled in for pods
     /// of the host's own kubelet, and for containers in these.
@@ -69,6 +69,12 @@ impl NetnsName {
     #[must_use]
     pub fn host(inode: u64) -> Self {
         Self { name: "host".into(), kind: NetnsKind::Host, ..Self::unnamed(inode) }
+    }
+
+    /// The number of the inode, if it is known.
+    #[must_use]
+    pub fn known_inode(&self) -> Option<u64> {
+        (self.inode != 0).then_some(self.inode)
     }
 
     /// The network namespace with this inode, given what the cgroups of the processes in it say, in any

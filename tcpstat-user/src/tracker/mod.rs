@@ -17,6 +17,7 @@ mod iterator;
 mod namespace;
 mod netns_choice;
 mod others;
+mod overflow;
 mod own_scopes;
 mod pace;
 mod programs;

@@ -49,6 +49,8 @@ pub(super) struct Namespace {
     slot: Slot,
     /// Others come and go with their processes, so their failures are no reason for a warning.
     is_own: bool,
+    /// The label value of another namespace, for the log; `None` for the own one.
+    netns: Option<Arc<str>>,
     outdated_interval: Duration,
     /// `None` before the seed and without a tracer.
     audit: Option<Audit>,
@@ -92,6 +94,7 @@ impl Namespace {
             reader: Reader::new(sources, is_own),
             slot,
             is_own,
+            netns: None,
             outdated_interval,
             audit: None,
             health: Health::default(),
@@ -118,6 +121,11 @@ impl Namespace {
         if self.reader.rebind_scopes(old, &mut active.tracer) {
             self.reconcile(Some(active), Reason::Interval);
         }
+    }
+
+    /// Lets the log name it so.
+    pub(super) fn set_netns(&mut self, label: Arc<str>) {
+        self.netns = Some(label);
     }
 
     /// The directories that list its sockets.
@@ -179,6 +187,16 @@ impl Namespace {
         Ok(())
     }
 
+    /// Whether there are gauges. `traced`: whether a tracer counts.
+    pub(super) fn is_seeded(&self, traced: bool) -> bool {
+        if traced { self.audit.is_some() } else { self.last_snapshot().is_some() }
+    }
+
+    /// Forgets the gauges, because the snapshot that gave them missed sockets. The next turn seeds them again.
+    pub(super) fn discard_seed(&mut self) {
+        self.audit = None;
+    }
+
     /// Whether no socket is left when the counters are `now`.
     pub(super) fn is_empty(&self, now: &Transitions) -> bool {
         let Some(audit) = &self.audit else { return true };
@@ -229,9 +247,7 @@ impl Namespace {
 
     /// Takes a turn: reconciles, or seeds the ledger if that was not possible before.
     pub(super) fn take_turn(&mut self, active: Option<&mut ActiveTracer>) {
-        let is_seeded =
-            if active.is_some() { self.audit.is_some() } else { self.last_snapshot().is_some() };
-        if is_seeded {
+        if self.is_seeded(active.is_some()) {
             let reason = self.wanted.take().unwrap_or(Reason::Interval);
             self.reconcile(active, reason);
         } else if let Err(error) = self.seed(active.map(|active| &mut active.tracer)) {
@@ -319,6 +335,7 @@ impl Namespace {
         for (family, state, drift) in drift.iter().filter(|&(.., drift)| drift != 0) {
             self.corrections[(family, state)] += drift.unsigned_abs();
             info!(
+                netns = self.netns.as_deref(),
                 family = family_word(family),
                 state = state_word(state),
                 drift,

@@ -46,6 +46,9 @@ const SNAPSHOT_INTERVALS: u32 = 20;
 const ABANDONED_INTERVALS: u32 = 60;
 const MIN_ABANDONED_INTERVAL: Duration = Duration::from_mins(1);
 
+/// The most forgotten namespaces that are remembered: see [`Others::abandoned`].
+const MAX_ABANDONED: usize = 10_000;
+
 /// What finds the namespaces: a [`Finder`] or, in tests, a fixed answer.
 pub(super) trait Find: Send {
     /// # Errors
@@ -97,6 +100,8 @@ pub(super) struct Others {
     intervals: SnapshotIntervals,
     /// After so long without a process and without a transition a namespace is forgotten, whatever is counted.
     abandoned_after: Duration,
+    /// Those that were forgotten so. One that comes again has sockets that no event has shown.
+    abandoned: HashSet<NetnsKey>,
     next_number: u64,
     next_find: Instant,
     /// Whether a search has succeeded: a namespace that appears later had no sockets before its first event.
@@ -119,15 +124,17 @@ impl Others {
     ) -> Self {
         let calm = snapshot_interval * if traced { SNAPSHOT_INTERVALS } else { 1 };
         let intervals = SnapshotIntervals { calm, outdated: snapshot_interval };
+        let max = usize::try_from(max).unwrap_or(usize::MAX);
         Self {
             finder,
             names: UniqueNames::new(&[OTHER]),
             namespaces: BTreeMap::new(),
             ids: HashMap::new(),
-            shared: SharedSlot::default(),
-            max: usize::try_from(max).unwrap_or(usize::MAX),
+            shared: SharedSlot::new(max),
+            max,
             intervals,
             abandoned_after: (snapshot_interval * ABANDONED_INTERVALS).max(MIN_ABANDONED_INTERVAL),
+            abandoned: HashSet::new(),
             next_number: SharedSlot::ID.number() + 1,
             next_find: Instant::now(),
             complete: false,
@@ -193,14 +200,32 @@ impl Others {
         true
     }
 
-    /// Notes that a check or a turn of this namespace has ended.
-    pub(super) fn note_turn(&mut self, id: NamespaceId, active: Option<&ActiveTracer>) {
+    /// Notes that a check or a turn of this namespace has ended. Returns whether it is seeded.
+    pub(super) fn note_turn(&mut self, id: NamespaceId, active: Option<&ActiveTracer>) -> bool {
         if id == SharedSlot::ID {
+            self.confirm_seed();
             self.shared.publish(active);
         } else if let Some(other) = self.namespaces.get_mut(&id) {
             other.publish(active);
         }
         self.changed = true;
+        self.get_mut(id).is_none_or(|namespace| namespace.is_seeded(active.is_some()))
+    }
+
+    /// If members were left out of the seed of the shared slot because their processes have ended, searches: a seed
+    /// without a namespace that another process is in is discarded, and a search is due.
+    fn confirm_seed(&mut self) {
+        let left_out = self.shared.left_out_of_seed();
+        if left_out.is_empty() {
+            return;
+        }
+        let found = self.finder.find().ok().filter(|found| found.by_tasks);
+        let is_there =
+            |found: &Found| found.others.iter().any(|netns| left_out.contains(&netns.key));
+        if found.is_none_or(|found| is_there(&found)) {
+            self.shared.discard_seed();
+            self.next_find = Instant::now();
+        }
     }
 
     /// Lets the tracer that replaces `old` count all of them. Each is compared with a snapshot soon.
@@ -279,14 +304,15 @@ impl Others {
             None if self.namespaces.len() < self.max => Slot::OWN,
             None => Slot::OTHER,
         };
+        let is_new =
+            self.complete && !self.shared.left(found.key) && !self.abandoned.contains(&found.key);
         if slot == Slot::OTHER {
-            return self.shared.add(found);
+            return self.shared.add(found, is_new);
         }
         let id = NamespaceId::other(self.next_number);
         self.next_number += 1;
         let label = self.names.name(found.key, &found.name.name, found.name.inode);
         debug!(netns = &*label, ?slot, "counting a network namespace");
-        let is_new = self.complete && !self.shared.left(found.key);
         let other = Other::new(id, label, found, slot, self.intervals, active.as_deref(), is_new);
         other.schedule(schedule);
         self.ids.insert(other.key, id);
@@ -328,7 +354,12 @@ impl Others {
             let Some(other) = self.ids.get(&key).and_then(|id| self.namespaces.get_mut(id)) else {
                 continue;
             };
-            if abandoned.contains(&key) || other.namespace.is_empty(&counted) {
+            if abandoned.contains(&key) {
+                if self.abandoned.len() < MAX_ABANDONED {
+                    self.abandoned.insert(key);
+                }
+                self.forget(key, schedule);
+            } else if other.namespace.is_empty(&counted) {
                 self.forget(key, schedule);
             } else {
                 other.namespace.resume(active.slot(key), &counted, active);

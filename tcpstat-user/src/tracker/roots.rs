@@ -11,21 +11,30 @@ use crate::{
 /// One directory for each namespace: the procfs itself, or that of a process in the namespace. None if no process
 /// is in it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Roots(Vec<Procfs>);
+pub(super) struct Roots {
+    directories: Vec<Procfs>,
+    /// Whether a directory is left out if its process has ended.
+    ended_left_out: bool,
+}
 
 impl Roots {
     pub(super) fn new(directories: Vec<Procfs>) -> Self {
-        Self(directories)
+        Self { directories, ended_left_out: false }
+    }
+
+    /// The same, where a directory whose process has ended has no sockets.
+    pub(super) fn without_ended(self) -> Self {
+        Self { ended_left_out: true, ..self }
     }
 
     /// The directory of the first namespace.
     pub(super) fn first(&self) -> Option<&Procfs> {
-        self.0.first()
+        self.directories.first()
     }
 
     /// Whether they list the namespace of this process alone, as the iterator does.
     pub(super) fn list_own_namespace(&self) -> bool {
-        matches!(self.0.as_slice(), [own] if own.lists_own_namespace())
+        matches!(self.directories.as_slice(), [own] if own.lists_own_namespace())
     }
 
     /// Passes every socket to `sink`.
@@ -33,13 +42,7 @@ impl Roots {
     /// # Errors
     /// [`SnapshotError::NoProcess`], or those of [`Procfs::each_socket`].
     pub(super) fn each_socket(&self, sink: &mut impl RowSink) -> Result<(), SnapshotError> {
-        if self.0.is_empty() {
-            return Err(SnapshotError::NoProcess);
-        }
-        for procfs in &self.0 {
-            procfs.each_socket(sink)?;
-        }
-        Ok(())
+        self.list(|procfs| procfs.each_socket(sink))
     }
 
     /// Passes every socket to `sink`: see [`Procfs::each_counted_socket`].
@@ -51,11 +54,21 @@ impl Roots {
         sink: &mut S,
         rows: impl Fn(&S) -> u64,
     ) -> Result<(), SnapshotError> {
-        if self.0.is_empty() {
+        self.list(|procfs| procfs.each_counted_socket(sink, &rows))
+    }
+
+    fn list(
+        &self,
+        mut list: impl FnMut(&Procfs) -> Result<(), ProcfsError>,
+    ) -> Result<(), SnapshotError> {
+        if self.directories.is_empty() {
             return Err(SnapshotError::NoProcess);
         }
-        for procfs in &self.0 {
-            procfs.each_counted_socket(sink, &rows)?;
+        for procfs in &self.directories {
+            match list(procfs) {
+                Err(error) if self.ended_left_out && error.is_of_ended_process() => {}
+                listed => listed?,
+            }
         }
         Ok(())
     }
@@ -65,7 +78,7 @@ impl Roots {
     /// # Errors
     /// [`SnapshotError::NoProcess`], or that of the first file that cannot be read.
     pub(super) fn read_sockstat(&self) -> Result<Sockstat, SnapshotError> {
-        let mut all = self.0.iter().map(Procfs::sockstat);
+        let mut all = self.directories.iter().map(Procfs::sockstat);
         let first = all.next().ok_or(SnapshotError::NoProcess)??;
         all.try_fold(first, |sum, next| Ok(sum.plus(next?)))
     }
@@ -160,6 +173,17 @@ mod tests {
         assert_eq!(listed(&[&one, &two]), 5);
         let roots = [&one, &two].map(|folder| Procfs::new(folder.path())).to_vec();
         assert_eq!(Roots::new(roots).read_sockstat().unwrap().inuse.total(), 5);
+    }
+
+    #[test]
+    fn a_directory_without_its_process_fails_unless_it_is_left_out() {
+        let (one, ended) = (folder(2, 1), tempfile::tempdir().unwrap());
+        let roots = Roots::new([&ended, &one].map(|folder| Procfs::new(folder.path())).to_vec());
+        let mut counted = Counted::default();
+        roots.each_socket(&mut counted).unwrap_err();
+        assert_eq!(counted.0, 0);
+        roots.without_ended().each_socket(&mut counted).unwrap();
+        assert_eq!(counted.0, 3);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! - All others share one budget: at most 1 % of one CPU in the long run. For a short time their snapshots may
 //!   take a tenth, and their seeds, which are their first snapshots, all of it.
 //! - The others go in the order in which they are due, so none waits without end. One of them takes at most
-//!   half of the budget.
+//!   half of the budget. Only the seed of the scope that many namespaces share goes before all others.
 //! - Checks of others cause no wake-up: they follow a check of the own namespace, within a part of the budget.
 //!   So the more namespaces there are, the less often each is checked.
 
@@ -25,6 +25,10 @@ const SAVINGS: Duration = Duration::from_secs(10);
 const SNAPSHOT_SHARE: u32 = 10;
 /// The snapshots of one namespace take at most this fraction of the budget: 1 / `SHARE_OF_ONE`.
 const SHARE_OF_ONE: u32 = 2;
+/// How long after a seed that failed the next attempt is due.
+const SEED_RETRY: Duration = Duration::from_secs(1);
+/// The failing seeds of one namespace take at most this fraction of the time: 1 / `SEED_RETRY_SHARE`.
+const SEED_RETRY_SHARE: u32 = 10;
 /// Checks take at most this fraction of the time: 1 / `CHECK_SHARE`.
 const CHECK_SHARE: u32 = 1000;
 /// Time for checks that is saved at most: about 200 checks.
@@ -98,8 +102,10 @@ struct Other {
     due: Due,
     /// When another snapshot of this namespace fits its part of the budget.
     affordable_at: Instant,
-    /// Whether it had no turn yet: its first is its seed.
+    /// Whether it has no seed yet: its next turn is its seed.
     new: bool,
+    /// Whether its seed goes before the turns of all others.
+    seed_first: bool,
 }
 
 impl Other {
@@ -123,8 +129,20 @@ impl Schedule {
 
     /// Adds another namespace, whose seed is due now. It is checked after its first turn.
     pub(super) fn add(&mut self, id: NamespaceId, now: Instant) {
+        self.insert(id, now, false);
+    }
+
+    /// As [`Self::add`], and its seed goes before the turns of all others. One that waits for its seed is only due now.
+    pub(super) fn add_first(&mut self, id: NamespaceId, now: Instant) {
+        match self.others.get(&id) {
+            Some(other) if other.new => self.hurry(id, now),
+            _ => self.insert(id, now, true),
+        }
+    }
+
+    fn insert(&mut self, id: NamespaceId, now: Instant, seed_first: bool) {
         let due = Due { check: None, snapshot: now };
-        self.others.insert(id, Other { due, affordable_at: now, new: true });
+        self.others.insert(id, Other { due, affordable_at: now, new: true, seed_first });
     }
 
     /// Removes another namespace. What its turns took remains spent.
@@ -205,21 +223,30 @@ impl Schedule {
         self.snapshots.spend(now, took);
         if let Some(other) = self.others.get_mut(&id) {
             let affordable_at = now + took * SHARE * SHARE_OF_ONE;
-            *other = Other { due, affordable_at, new: false };
+            *other = Other { due, affordable_at, new: false, ..*other };
         }
     }
 
-    /// The other namespace that has the next snapshot, and when. Of several that may have it now, the one that
-    /// waits longest.
+    /// Notes that the seed of another namespace failed now. The next attempt is due soon. `took` is CPU time.
+    pub(super) fn seed_failed(&mut self, id: NamespaceId, now: Instant, took: Duration) {
+        self.all.spend(now, took);
+        if let Some(other) = self.others.get_mut(&id) {
+            other.due.snapshot = now + SEED_RETRY;
+            other.affordable_at = now + took * SEED_RETRY_SHARE;
+        }
+    }
+
+    /// The other namespace that has the next snapshot, and when. Of several that may have it now, one whose seed goes
+    /// first, else the one that waits longest.
     fn next_other(&self, now: Instant) -> Option<(NamespaceId, Instant)> {
         let seeds_open_at = self.all.open_at(now);
         let open_at = seeds_open_at.max(self.snapshots.open_at(now));
         let next = self.others.iter().map(|(&id, other)| {
             let waits_from = other.waits_from();
             let open_at = if other.new { seeds_open_at } else { open_at };
-            (waits_from.max(open_at), waits_from, id)
+            (waits_from.max(open_at), !(other.new && other.seed_first), waits_from, id)
         });
-        next.min().map(|(at, _, id)| (id, at))
+        next.min().map(|(at, .., id)| (id, at))
     }
 }
 

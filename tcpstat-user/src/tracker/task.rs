@@ -171,11 +171,16 @@ impl Task {
         namespace.take_turn(self.tracer.as_mut());
         let took = clock::thread_cpu().saturating_sub(cpu);
         let next = namespace.intervals();
-        if let Some(others) = self.others.as_mut().filter(|_| id != NamespaceId::OWN) {
-            others.note_turn(id, self.tracer.as_ref());
-        }
+        let is_seeded = match &mut self.others {
+            Some(others) if id != NamespaceId::OWN => others.note_turn(id, self.tracer.as_ref()),
+            _ => true,
+        };
         self.publish();
-        self.schedule.snapshot_taken(id, Instant::now(), took, next);
+        if is_seeded {
+            self.schedule.snapshot_taken(id, Instant::now(), took, next);
+        } else {
+            self.schedule.seed_failed(id, Instant::now(), took);
+        }
     }
 
     /// Lets `program` count from now on, after a seed of its own. If it cannot be loaded or seeded, the

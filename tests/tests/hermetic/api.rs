@@ -185,8 +185,11 @@ fn an_invalid_query_is_400_with_one_line() -> Result<()> {
     for (path, named) in [
         ("/api/v1/history?since=yesterday", "since"),
         ("/api/v1/history?since=-1", "since"),
-        ("/api/v1/history?until=1", "until"),
-        ("/api/v1/status?verbose", "verbose"),
+        ("/api/v1/history?until=1", "unknown parameter until; /api/v1/history takes only: since;"),
+        (
+            "/api/v1/status?verbose",
+            "unknown parameter verbose; /api/v1/status takes none; see /api",
+        ),
         ("/api/v1/stream?since=1", "since"),
         ("/api/v1/scopes?since=1", "since"),
         ("/api/v1/scopes?history=2", "history"),

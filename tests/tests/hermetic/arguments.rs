@@ -348,16 +348,27 @@ fn a_choice_of_namespaces_that_makes_no_sense_is_refused_with_a_remedy() -> Resu
     let mount = "use the mount point";
     for (args, status, parts) in [
         (&["--netns=blue"][..], 2, ["'blue'", "--netns", "a path such as /run/netns/NAME"]),
-        (&["--netns=/none/blue"], 1, ["--netns /none/blue: ", "No such file", ""]),
+        (&["--netns=/none/blue"], 1, ["--netns /none/blue: ", "No such file", "`ip netns list`"]),
         (&["--netns=all", "--path.procfs=/proc/self"], 1, ["--netns all: ", "/proc/self", mount]),
         (&["--netns=/x", "--path.procfs=/proc/self"], 1, ["--netns /x: ", "/proc/self", mount]),
+        (
+            &["--netns=all", "--path.pods=/etc/passwd"],
+            1,
+            ["--path.pods /etc/passwd: ", "not a directory", "NAMESPACE_NAME_UID"],
+        ),
+        (
+            &["--ports=1-20", "--scopes-max=9"],
+            1,
+            ["--ports: 20 ports", "at most 9", "raise --scopes-max"],
+        ),
         (&["--scopes-max=0"], 2, ["'0'", "--scopes-max", "1..=4096"]),
         (&["--scopes-max=4097"], 2, ["'4097'", "--scopes-max", "1..=4096"]),
     ] {
         let run = tcpstat([&["serve", "--web.listen-address=127.0.0.1:0"], args].concat())?;
         assert_eq!(run.status, Some(status), "{args:?}: {run:?}");
-        let line = run.stderr.lines().last().filter(|_| status == 1);
-        let line = line.or_else(|| run.stderr.lines().next()).unwrap_or_default();
+        // Before the first line of the log.
+        ensure!(status != 1 || run.stderr.lines().count() == 1, "{args:?}: {run:?}");
+        let line = run.stderr.lines().next().unwrap_or_default();
         for part in parts {
             ensure!(line.contains(part), "{args:?}: {part}: {run:?}");
         }

@@ -1,7 +1,5 @@
 //! `--cgroups` and `--ports`: the own namespace by cgroup and by local port.
 
-use std::collections::BTreeMap;
-use std::net::{TcpListener, TcpStream};
 use std::thread;
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -15,6 +13,7 @@ use tcpstat_tests::held::Addressing;
 use tcpstat_tests::kernel_tests;
 use tcpstat_tests::loopback::Churn;
 use tcpstat_tests::netns::Namespace;
+use tcpstat_tests::own_scopes::{Counts, await_scope, check_sum, connections, counts, sum_of};
 use tcpstat_tests::states::{ALL, Hold};
 use tcpstat_tests::tcp::Family;
 use tcpstat_tests::wire::Wire;
@@ -48,63 +47,6 @@ pub(crate) fn tests() -> Vec<Test> {
 /// With a source that is chosen the interval stays, however long a snapshot takes on a busy machine.
 const ITER: &str = "--snapshot=iter";
 
-/// Sockets by the value of the label of a kind, and by state; without zeros.
-type Counts = BTreeMap<(String, String), u64>;
-
-fn counts(scrape: &Scrape, kind: &str) -> Result<Counts> {
-    let mut counts = Counts::new();
-    for sample in scrape.family(&format!("tcpstat_{kind}_connections")) {
-        let label = |name: &str| sample.labels.get(name).cloned().context("a label is missing");
-        let count = sample.count().context("no count")?;
-        if count != 0 {
-            counts.insert((label(kind)?, label("state")?), count);
-        }
-    }
-    Ok(counts)
-}
-
-/// The sum over a kind equals the total, in every state.
-fn check_sum(scrape: &Scrape, kind: &str) -> Result<()> {
-    let mut by_state: BTreeMap<String, u64> = BTreeMap::new();
-    for ((_, state), count) in counts(scrape, kind)? {
-        *by_state.entry(state).or_default() += count;
-    }
-    let mut total: BTreeMap<String, u64> = BTreeMap::new();
-    for ((_, state), count) in scrape.connections()? {
-        if count != 0 {
-            *total.entry(state.to_string()).or_default() += count;
-        }
-    }
-    ensure!(by_state == total, "{kind}: {by_state:?}, and the total is {total:?}");
-    Ok(())
-}
-
-/// Scrapes until the sockets of one scope are these. The sums are right in every scrape.
-fn await_scope(
-    exporter: &mut Exporter,
-    kind: &str,
-    scope: &str,
-    expected: &[(&str, u64)],
-) -> Result<Scrape> {
-    let expected: BTreeMap<_, _> =
-        expected.iter().map(|&(state, count)| (state.to_owned(), count)).collect();
-    wait_until(&format!("{expected:?} in {scope}"), DEADLINE, || {
-        let scrape = exporter.scrape()?;
-        check_sum(&scrape, kind)?;
-        let all = counts(&scrape, kind)?;
-        let of_scope: BTreeMap<_, _> = all
-            .iter()
-            .filter(|((name, _), _)| name == scope)
-            .map(|((_, state), &count)| (state.clone(), count))
-            .collect();
-        if of_scope == expected {
-            Ok(Progress::Done(scrape))
-        } else {
-            Ok(Progress::NotYet(format!("{all:?}; {}", exporter.log())))
-        }
-    })
-}
-
 fn transitions(scrape: &Scrape, cgroup: &str, from: &str, to: &str) -> Result<f64> {
     let labels = [("cgroup", cgroup), ("from", from), ("to", to)];
     scrape.value("tcpstat_cgroup_transitions_total", &labels)
@@ -113,11 +55,6 @@ fn transitions(scrape: &Scrape, cgroup: &str, from: &str, to: &str) -> Result<f6
 fn start(cgroup: &str, interval: &str) -> Result<Exporter> {
     let interval = format!("--snapshot-interval={interval}");
     Exporter::start(&["--cgroups", cgroup, &interval, ITER])
-}
-
-/// What all sockets of a scope add up to.
-fn sum_of(counts: &Counts, scope: &str) -> u64 {
-    counts.iter().filter(|((name, _), _)| name == scope).map(|(_, count)| count).sum()
 }
 
 /// Full sockets are in their cgroup, mini-sockets and requests in none, and nothing else is in another one than
@@ -170,17 +107,6 @@ fn await_none(exporter: &mut Exporter, path: &str) -> Result<Counts> {
         let left = sum_of(&counts, path) + sum_of(&counts, "none");
         Ok(if left == 0 { Progress::Done(counts) } else { Progress::NotYet(format!("{counts:?}")) })
     })
-}
-
-/// A listener and so many connections to it, with both ends.
-fn connections(port: u16, count: usize) -> Result<(TcpListener, Vec<(TcpStream, TcpStream)>)> {
-    let listener = TcpListener::bind(("127.0.0.1", port))?;
-    let mut pairs = Vec::new();
-    for _ in 0..count {
-        let client = TcpStream::connect(listener.local_addr()?)?;
-        pairs.push((client, listener.accept()?.0));
-    }
-    Ok((listener, pairs))
 }
 
 fn a_restarted_unit_goes_on_under_its_path(_: &Namespace) -> Result<()> {
@@ -278,6 +204,9 @@ fn cgroups_past_the_limit_count_in_other(_: &Namespace) -> Result<()> {
     })?;
     let counts = counts(&scrape, "cgroup")?;
     assert_eq!(sum_of(&counts, &one.path()), 5, "{counts:?}");
+    let log = exporter.log();
+    let warning = "more cgroups than --scopes-max=1: ";
+    ensure!(log.lines().filter(|line| line.contains(warning)).count() == 1, "{log}");
     Ok(())
 }
 
@@ -353,6 +282,10 @@ fn a_port_that_the_kernel_chooses_is_refused(namespace: &Namespace) -> Result<()
     for words in ["--ports: ", "port 40001", "40000-40999", "ip_local_reserved_ports=40001"] {
         assert!(log.contains(words), "{words}: {log}");
     }
+    assert_eq!(log.lines().count(), 1, "{log}");
+    namespace.set_sysctl("net.ipv4.ip_local_reserved_ports", "40000,40003")?;
+    let log = refusal(&["serve", "--ports=443,40001-40002"])?;
+    ensure!(log.contains(" net.ipv4.ip_local_reserved_ports=40000-40003 (the list keeps"), "{log}");
     namespace.set_sysctl("net.ipv4.ip_local_reserved_ports", "40001")?;
     let mut exporter = Exporter::start(&["--ports=443,40001"])?;
     let _held = connections(40001, 1)?;

@@ -10,6 +10,7 @@ use tcpstat_tests::deadline::DEADLINE;
 use tcpstat_tests::exporter::Exporter;
 use tcpstat_tests::exposition::Scrape;
 use tcpstat_tests::flow::{assert_grown, transitions};
+use tcpstat_tests::guest::is_guest;
 use tcpstat_tests::harness::{Test, kernel_test};
 use tcpstat_tests::loopback::{Churn, Pairs};
 use tcpstat_tests::netns::Namespace;
@@ -56,11 +57,12 @@ fn every_transition_is_counted(tracer: &str) -> Result<()> {
     Ok(())
 }
 
-/// Twenty starts, each while some connections are made and closed and others stay open. The snapshot interval is
+/// Several starts, each while some connections are made and closed and others stay open. The snapshot interval is
 /// an hour, so only the seed and the transitions make the numbers.
 fn a_start_during_churn(tracer: &str) -> Result<()> {
     let _open = [Pairs::connect(30, Family::Ipv4)?, Pairs::connect(30, Family::Ipv6)?];
-    for _ in 0..20 {
+    let starts = if is_guest() { 8 } else { 20 };
+    for _ in 0..starts {
         let churning: Vec<_> = Family::ALL
             .into_iter()
             .map(|family| {

@@ -28,13 +28,10 @@ mod surroundings;
 mod terminal;
 mod verdicts;
 
-use std::env;
 use std::process::ExitCode;
 
+use tcpstat_tests::guest::is_guest;
 use tcpstat_tests::harness::{Test, run};
-
-/// Set in a guest of the kernel matrix.
-const OWN_MACHINE_VARIABLE: &str = "TCPSTAT_OWN_MACHINE";
 
 fn main() -> ExitCode {
     let mut tests = states::tests();
@@ -55,7 +52,7 @@ fn main() -> ExitCode {
     tests.extend(surroundings::tests());
     tests.extend(snapshots::tests());
     tests.extend(terminal::tests());
-    if env::var_os(OWN_MACHINE_VARIABLE).is_none() {
+    if !is_guest() {
         tests.extend(surrounding_tests());
     }
     run(tests)

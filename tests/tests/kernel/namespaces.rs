@@ -35,6 +35,7 @@ pub(crate) fn tests() -> Vec<Test> {
     tests.extend(kernel_tests![
         two_exporters_at_once_are_both_right,
         the_namespace_at_a_path_is_listed_without_a_tracer,
+        ports_of_the_namespace_at_a_path_are_counted_and_their_range_is_unknown,
         check_reports_each_kind_of_scopes
     ]);
     tests
@@ -136,6 +137,24 @@ fn the_namespace_at_a_path_is_listed_without_a_tracer(_: &Namespace) -> Result<(
     Ok(())
 }
 
+fn ports_of_the_namespace_at_a_path_are_counted_and_their_range_is_unknown(
+    _: &Namespace,
+) -> Result<()> {
+    let (_elsewhere, mut process) = process_elsewhere()?;
+    let path = format!("/proc/{}/ns/net", process.id());
+    let args = ["--netns", &path, "--ports=443", "--snapshot-interval=1h"];
+    let mut exporter = Exporter::start(&args)?;
+    let other = [("port", "other"), ("state", "established")];
+    assert_eq!(exporter.scrape()?.value("tcpstat_port_connections", &other)?, 10.0);
+    let log = exporter.log();
+    let remedy = format!("`nsenter --net={path} sysctl net.ipv4.ip_local_port_range`");
+    let warnings: Vec<_> = log.lines().filter(|line| line.contains(" WARN ")).collect();
+    ensure!(warnings.len() == 1 && warnings[0].ends_with(&remedy), "{log}");
+    process.kill()?;
+    process.wait()?;
+    Ok(())
+}
+
 fn entering_a_namespace_without_the_capability_is_refused_with_the_remedy(
     _: &Namespace,
 ) -> Result<()> {
@@ -163,7 +182,8 @@ fn check_reports_each_kind_of_scopes(_: &Namespace) -> Result<()> {
     // That of the process, and that of this machine.
     ensure!(found >= 2 && netns[0].ends_with("others found by iter/task"), "{report}");
     let counted = |line: &&str| {
-        line.ends_with(" counts them, by cookie") || line.ends_with(" counts them, by inode number")
+        let mistakes = [", and mistakes none for an earlier one", ", and can mistake a new one"];
+        mistakes.iter().any(|mistakes| line.contains(&format!(" counts them{mistakes}")))
     };
     ensure!(netns.iter().any(counted), "{report}");
     assert_eq!(about(&report, "cgroup ")?.len(), 1, "{report}");

@@ -92,6 +92,18 @@ fn losses_in_other_namespaces_are_noticed_and_corrected(_: &Namespace) -> Result
         ensure!(births < u64::try_from(pairs)?, "nothing was lost: {counted:?}");
     }
     for resident in &mut residents {
+        // Now it is seeded, so only a correction repairs it.
+        resident.order(&Order::Connect(20))?;
+        let (name, _) =
+            await_right(&mut exporter, resident.pid()).with_context(|| exporter.log())?;
+        let named = format!(" netns=\"{name}\" ");
+        let corrected = |line: &str| line.contains(": corrected: ") && line.contains(&named);
+        // A gauge below 0 is exported as 0, so the correction can come after the agreement.
+        wait_until("a correction in the log", DEADLINE, || {
+            let log = exporter.log();
+            let done = log.lines().any(corrected);
+            Ok(if done { Progress::Done(()) } else { Progress::NotYet(format!("{name}: {log}")) })
+        })?;
         resident.order(&Order::Close)?;
         await_right(&mut exporter, resident.pid()).with_context(|| exporter.log())?;
     }

@@ -9,32 +9,35 @@ mod cadvisor;
 mod churn;
 mod containers;
 mod first;
+mod forgotten;
 mod http;
 mod lifetimes;
 mod losses;
 mod names;
+mod other;
 mod privileges;
 mod process_ids;
+mod program_change;
 mod states;
 mod terminal;
 
-use std::env;
 use std::process::ExitCode;
 
+use tcpstat_tests::guest::is_guest;
 use tcpstat_tests::harness::run_in_turn;
-
-/// Set in a guest of the kernel matrix.
-const OWN_MACHINE_VARIABLE: &str = "TCPSTAT_OWN_MACHINE";
 
 fn main() -> ExitCode {
     let mut tests = states::tests();
     tests.extend(bounds::tests());
     tests.extend(churn::tests());
     tests.extend(first::tests());
+    tests.extend(forgotten::tests());
     tests.extend(lifetimes::tests());
     tests.extend(losses::tests());
+    tests.extend(other::tests());
     tests.extend(privileges::tests());
     tests.extend(process_ids::tests());
+    tests.extend(program_change::tests());
     if !is_guest() {
         // What these test does not depend on the kernel, and a guest has no runc.
         tests.extend(cadvisor::tests());
@@ -44,9 +47,4 @@ fn main() -> ExitCode {
         tests.extend(terminal::tests());
     }
     run_in_turn(tests)
-}
-
-/// Whether this is a guest, whose processor is emulated.
-fn is_guest() -> bool {
-    env::var_os(OWN_MACHINE_VARIABLE).is_some()
 }

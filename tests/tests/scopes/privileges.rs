@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
+use serde_json::Value;
 use tcpstat_tests::agreement::await_agreement;
 use tcpstat_tests::binary::path_from;
 use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
@@ -14,7 +15,9 @@ use tcpstat_tests::kernel_tests;
 use tcpstat_tests::mounts::PrivateMounts;
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::resident::{Order, Resident};
-use tcpstat_tests::scopes::{all_namespaces, await_one_with, await_right, counts_of, transitions};
+use tcpstat_tests::scopes::{
+    all_namespaces, await_one_with, await_right, counts_of, infos, transitions,
+};
 use tempfile::TempDir;
 
 pub(crate) fn tests() -> Vec<Test> {
@@ -75,6 +78,15 @@ fn without_bpf_an_unprivileged_user_has_snapshots_of_other_namespaces(_: &Namesp
     let mut exporter = options.unprivileged().args(FREQUENT_SNAPSHOTS).start()?;
     assert_served(&mut exporter)?;
     assert_eq!(hidden(&mut exporter)?, 0.0, "{}", exporter.log());
+    // The user may not read the numbers of namespaces with processes of root.
+    let unknown = infos(&exporter.scrape()?)?;
+    let mut unknown = unknown.iter().filter(|labels| labels["netns"].starts_with("procfs-"));
+    let labels = unknown.next().context("each inode is known")?;
+    ensure!(labels["inode"].is_empty(), "{labels:?}");
+    let answer: Value = serde_json::from_str(&exporter.get("/api/v1/scopes")?.body)?;
+    let scopes = answer["kinds"][0]["scopes"].as_array().context("scopes")?;
+    let scope = scopes.iter().find(|scope| scope["name"] == *labels["netns"]).context("none")?;
+    ensure!(scope["netns"]["inode"].is_null(), "{scope:#}");
     Ok(())
 }
 

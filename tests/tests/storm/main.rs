@@ -15,6 +15,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use storm::Storm;
 use tcpstat_tests::corrections::Reconciles;
+use tcpstat_tests::guest::is_guest;
 use tcpstat_tests::harness::{kernel_test, run_in_turn};
 use tcpstat_tests::kernel_tests;
 use tcpstat_tests::netns::Namespace;
@@ -22,9 +23,6 @@ use tcpstat_tests::tcp::State;
 
 /// Shortens the storms, for work by hand; the promise is one minute.
 const SECONDS_VARIABLE: &str = "TCPSTAT_STORM_SECONDS";
-
-/// Set in a guest of the kernel matrix, where changes to the machine affect nobody else.
-const OWN_MACHINE_VARIABLE: &str = "TCPSTAT_OWN_MACHINE";
 
 /// The storm of the program that the exporter chooses, and each of the others.
 const CHOSEN_SECONDS: u64 = 60;
@@ -40,7 +38,7 @@ fn main() -> ExitCode {
         ));
     }
     tests.extend(kernel_tests![a_storm_in_three_namespaces_at_once_is_healed]);
-    if env::var_os(OWN_MACHINE_VARIABLE).is_some() {
+    if is_guest() {
         tests.extend(processors::tests());
     }
     run_in_turn(tests)

@@ -64,6 +64,8 @@ fn a_scope_has_its_sockets_by_state_and_what_it_belongs_to() {
         "container": "", "cgroup": "/kubepods/pod0f1e"
     });
     assert_eq!(scope["netns"], details);
+    let unknown = serde_json::to_value(NetnsJson::new(&NetnsName::without_process(7))).unwrap();
+    assert_eq!((&unknown["inode"], &unknown["cgroup"]), (&Value::Null, &json!("")));
     let port = &json["kinds"][1]["scopes"][0];
     for field in ["connections", "total", "consistent", "snapshot_ended_ms_ago", "netns", "history"]
     {

@@ -3,7 +3,7 @@
 use super::Report;
 use crate::{
     commands::netns::SCOPES_MAX,
-    kernel::{self, Namespaces, Program, TaskIterator, Tracer},
+    kernel::{self, Namespaces, ProcessIds, Program, TaskIterator, Tracer},
     procfs::{Privileges, Procfs},
     tracker::{self, NetnsCount},
 };
@@ -34,7 +34,7 @@ impl Report {
             return self
                 .add("netns", &format!("only one: {path} is not the mount point of a procfs"));
         }
-        let refused = TaskIterator::load().err();
+        let refused = TaskIterator::load(ProcessIds::Initial).err();
         match tracker::count_netns(procfs, refused.is_none()) {
             Ok(NetnsCount { others, hidden }) => {
                 let how =
@@ -72,11 +72,14 @@ fn slots(procfs: &Procfs, program: Option<Program>, privileges: &Privileges) -> 
     match Tracer::load(program, inum, Namespaces::All { others: SCOPES_MAX }) {
         Ok(_) => {
             let key = match kernel::netns_has_cookie() {
-                Ok(true) => "cookie",
-                Ok(false) => "inode number",
-                Err(_) => "unknown key",
+                Ok(true) => ", and mistakes none for an earlier one (each has a cookie)",
+                Ok(false) => {
+                    ", and can mistake a new one for one that ended seconds ago: before 5.12 they have no cookie, \
+                     and inode numbers come again"
+                }
+                Err(_) => "",
             };
-            format!("{} counts them, by {key}", program.word())
+            format!("{} counts them{key}", program.word())
         }
         Err(error) => {
             error.write_kernel_log();

@@ -137,16 +137,19 @@ impl KernelTypes {
         })
     }
 
-    /// The member `name` of the structure or union `number`, also if it is in an anonymous member.
+    /// The member `name` of the structure or union `number`, also if it is in an anonymous member. For an array of
+    /// them, that of the first element.
     fn member(&self, number: u32, name: &str, depth: u32) -> Option<Member> {
         if depth > MAX_DEPTH {
             return None;
         }
         let number = self.unqualified(number)?;
-        if !matches!(self.kind(number)?, KIND_STRUCT | KIND_UNION) {
-            return None;
+        let at = *self.types.get(number as usize)?;
+        match self.kind(number)? {
+            KIND_STRUCT | KIND_UNION => {}
+            KIND_ARRAY => return self.member(u32_at(&self.data, at + 12)?, name, depth + 1),
+            _ => return None,
         }
-        let at = self.types[number as usize];
         let info = u32_at(&self.data, at + 4)?;
         let has_bit_fields = info >> 31 == 1;
         for index in 0..(info & 0xffff) as usize {
@@ -239,6 +242,11 @@ struct Member {
 }
 
 impl Structure<'_> {
+    /// Its size in bytes.
+    pub(super) fn bytes(&self) -> Option<u32> {
+        self.types.size(self.number)
+    }
+
     /// Where the member is: its name, or the names down to it with dots between them.
     ///
     /// # Errors

@@ -45,6 +45,20 @@ fn a_member_is_found_by_name_through_qualifiers_and_anonymous_members() {
 }
 
 #[test]
+fn a_member_of_an_array_is_that_of_its_first_element_however_many_there_are() {
+    for length in [0, 1, 4] {
+        let mut sample = Sample::new();
+        let number = sample.int(4);
+        let element = sample.sized(16, &[("ns", number, 0), ("nr", number, 64)]);
+        let numbers = sample.array(element, length);
+        sample.structure("pid", &[("level", number, 0), ("numbers", numbers, 64)]);
+        let types = sample.types();
+        assert_eq!(place(&types, "pid", "numbers.nr").unwrap(), Place { offset: 16, size: 4 });
+        assert!(place(&types, "pid", "level.nr").is_err());
+    }
+}
+
+#[test]
 fn a_member_has_the_size_of_its_type() {
     let types = sample().types();
     let size = |member| place(&types, "outer", member).unwrap().size;

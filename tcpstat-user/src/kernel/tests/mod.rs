@@ -18,7 +18,7 @@ use super::{
     Namespaces, Program, Slot, Tracer,
     load::OBJECT,
     netns_slots::{NetnsKey, NetnsSlots},
-    tasks::TaskIterator,
+    tasks::{ProcessIds, TaskIterator},
 };
 use crate::{
     procfs::{Capabilities, Procfs},
@@ -95,8 +95,13 @@ fn new_namespaces(tracer: &mut Tracer) -> HashMap<NetnsKey, Slot> {
 }
 
 fn processes() -> HashMap<u32, TaskRecord> {
+    processes_by(ProcessIds::Initial)
+}
+
+fn processes_by(ids: ProcessIds) -> HashMap<u32, TaskRecord> {
     let mut found = HashMap::new();
-    let mut iterator = TaskIterator::load().unwrap();
+    let mut iterator = TaskIterator::load(ids).unwrap();
+    assert_eq!(iterator.ids, ids);
     iterator.each_process(|task| assert_eq!(found.insert(task.pid, task), None)).unwrap();
     found
 }
@@ -111,6 +116,19 @@ fn retired(tracer: &mut Tracer, key: NetnsKey) -> Vec<(NetnsKey, Slot)> {
     let (retired, refused) = slots(tracer).retire(&[key]);
     assert!(refused.is_none(), "{refused:?}");
     retired
+}
+
+#[test]
+fn process_ids_are_those_of_a_level() {
+    let Some(_alone) = can_run() else { return };
+    let elsewhere = Elsewhere::new();
+    let ids = [std::process::id(), elsewhere.process.id()];
+    let of_process = |processes: HashMap<u32, TaskRecord>| ids.map(|id| processes[&id]);
+    let own_level = of_process(processes_by(ProcessIds::LevelsUp(0)));
+    if Procfs::in_initial_pid_namespace() == Some(true) {
+        assert_eq!(of_process(processes()), own_level);
+        assert_eq!(processes_by(ProcessIds::LevelsUp(1)), HashMap::new(), "there is no such level");
+    }
 }
 
 #[test]

@@ -71,11 +71,14 @@ fn a_family_without_samples_is_not_described() {
 #[test]
 fn a_namespace_says_what_it_belongs_to_and_empty_labels_are_written() {
     let labels = NetnsName::host(4_026_531_840);
+    let unknown = NetnsName::without_process(7);
+    let all = vec![
+        namespace("host", labels),
+        namespace("shop/web-0", pod()),
+        namespace("cookie-7", unknown),
+    ];
     assert_eq!(
-        of_namespaces(
-            vec![namespace("host", labels), namespace("shop/web-0", pod())],
-            "tcpstat_netns_info"
-        ),
+        of_namespaces(all, "tcpstat_netns_info"),
         [
             "# TYPE tcpstat_netns_info gauge",
             "tcpstat_netns_info{netns=\"host\",inode=\"4026531840\",kind=\"host\",namespace=\"\",\
@@ -83,6 +86,8 @@ fn a_namespace_says_what_it_belongs_to_and_empty_labels_are_written() {
             "tcpstat_netns_info{netns=\"shop/web-0\",inode=\"4026532000\",kind=\"pod\",\
              namespace=\"shop\",pod=\"web-0\",pod_uid=\"0a1b\",container=\"\",\
              cgroup=\"/kubepods/pod0a1b\"} 1",
+            "tcpstat_netns_info{netns=\"cookie-7\",inode=\"\",kind=\"unnamed\",namespace=\"\",\
+             pod=\"\",pod_uid=\"\",container=\"\",cgroup=\"\"} 1",
         ]
     );
 }

@@ -9,7 +9,7 @@ use super::{
     cgroups::Cgroups,
 };
 use crate::{
-    kernel::{IterError, NetnsKey, TaskIterator},
+    kernel::{IterError, NetnsKey, ProcessIds, TaskIterator},
     procfs::{Processes, Procfs},
 };
 
@@ -17,7 +17,7 @@ use crate::{
 #[derive(Default)]
 pub(super) struct Tasks {
     /// `None` before the first find.
-    iterator: Option<TaskIterator>,
+    loaded: Option<Loaded>,
     known: HashMap<NetnsKey, Known>,
     cgroups: Cgroups,
 }
@@ -34,8 +34,28 @@ struct Known {
 /// What the ids of the iterator mean in the procfs.
 pub(super) struct Ids<'a> {
     pub(super) processes: &'a Processes,
-    /// Whether both count the processes of the initial PID namespace, as the kernel does.
+    /// Whether they are the same there.
     pub(super) same: bool,
+}
+
+struct Loaded {
+    iterator: TaskIterator,
+    /// [`Ids::same`].
+    same_ids: bool,
+}
+
+impl Loaded {
+    /// If the PID namespace of the procfs is not known, the ids are those of the kernel.
+    fn new(processes: &Processes) -> Result<Self, IterError> {
+        let shown = if Procfs::in_initial_pid_namespace() == Some(true) {
+            Some(ProcessIds::Initial)
+        } else {
+            processes.pid_levels_up().ok().map(ProcessIds::LevelsUp)
+        };
+        let iterator = TaskIterator::load(shown.unwrap_or(ProcessIds::Initial))?;
+        let same_ids = shown == Some(iterator.ids);
+        Ok(Self { iterator, same_ids })
+    }
 }
 
 impl Tasks {
@@ -46,16 +66,15 @@ impl Tasks {
     pub(super) fn find(&mut self, processes: &Processes) -> Result<Groups, FindError> {
         let (own_pid, own_table) = (processes.own_pid()?, processes.own_table()?);
         let own_inum = processes.netns_inum(own_pid);
-        let initial = Procfs::in_initial_pid_namespace() == Some(true);
-        let ids = Ids { processes, same: initial && own_pid == std::process::id() };
         let mut census = Census::default();
         let known = &self.known;
         let chosen = |key| known.get(&key).map(|known| known.chosen.clone()).unwrap_or_default();
-        let iterator = match &mut self.iterator {
-            Some(iterator) => iterator,
-            None => self.iterator.insert(TaskIterator::load().map_err(IterError::from)?),
+        let loaded = match &mut self.loaded {
+            Some(loaded) => loaded,
+            None => self.loaded.insert(Loaded::new(processes)?),
         };
-        iterator.each_process(|task| census.add(task, chosen))?;
+        let ids = Ids { processes, same: loaded.same_ids };
+        loaded.iterator.each_process(|task| census.add(task, chosen))?;
 
         let pid_1 = processes.table(1).ok();
         let mut choice = Choice::new(own_table, std::mem::take(&mut self.known));

@@ -42,7 +42,8 @@ impl Other {
         is_new: bool,
     ) -> Self {
         let process = found.processes.into_iter().next();
-        let namespace = intervals.namespace(roots(process.as_ref()), slot, active, is_new);
+        let mut namespace = intervals.namespace(roots(process.as_ref()), slot, active, is_new);
+        namespace.set_netns(label.clone());
         let label = NetnsLabel { value: label, name: Arc::new(found.name) };
         let mut other = Self {
             key: found.key,
@@ -73,6 +74,7 @@ impl Other {
         schedule: &mut Schedule,
     ) {
         if self.label.value != label || *self.label.name != found.name {
+            self.namespace.set_netns(label.clone());
             self.label = NetnsLabel { value: label, name: Arc::new(found.name) };
             self.publish(active);
         }
@@ -153,14 +155,14 @@ mod tests {
         };
         let id = NamespaceId::other(2);
         let mut other =
-            Other::new(id, "7".into(), found("/proc/1"), Slot::OTHER, intervals, None, false);
+            Other::new(id, "7".into(), found("/none/1"), Slot::OTHER, intervals, None, false);
         let now = Instant::now();
         let mut schedule = Schedule::new(other.namespace.intervals(), now);
         other.schedule(&mut schedule);
         schedule.snapshot_taken(id, now, Duration::ZERO, other.namespace.intervals());
-        other.update("7".into(), found("/proc/1"), None, &mut schedule);
+        other.update("7".into(), found("/none/1"), None, &mut schedule);
         assert_eq!(schedule.turn(Instant::now()), None, "its process is there");
-        other.update("7".into(), found("/proc/2"), None, &mut schedule);
+        other.update("7".into(), found("/none/2"), None, &mut schedule);
         assert_eq!(schedule.turn(Instant::now()), Some(Turn::Snapshot(id)));
     }
 

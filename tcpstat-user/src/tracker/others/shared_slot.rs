@@ -13,11 +13,10 @@ use super::{
 use crate::{
     kernel::Tracer,
     procfs::Procfs,
-    tracker::{published::PublishedNetns, roots::Roots},
+    tracker::{overflow::Overflow, published::PublishedNetns, roots::Roots, scopes::OTHER},
 };
 
 /// The namespaces in [`Slot::OTHER`].
-#[derive(Default)]
 pub(super) struct SharedSlot {
     /// The directory of a process in each.
     members: BTreeMap<NetnsKey, Option<PathBuf>>,
@@ -25,17 +24,33 @@ pub(super) struct SharedSlot {
     namespace: Option<Namespace>,
     published: Option<Arc<PublishedNetns>>,
     /// Members since the start.
-    overflow: u64,
+    overflow: Overflow,
     /// Namespaces that were members, and have got a slot of their own since.
     left: HashSet<NetnsKey>,
     /// Whether members came or went since [`Self::settle`].
     changed: bool,
     /// Whether the namespace takes turns.
     scheduled: bool,
+    /// Whether the next snapshot is the seed, which leaves out members whose processes have ended.
+    awaits_seed: bool,
 }
 
 impl SharedSlot {
     pub(super) const ID: NamespaceId = NamespaceId::other(1);
+
+    /// `max` namespaces have a slot of their own.
+    pub(super) fn new(max: usize) -> Self {
+        Self {
+            members: BTreeMap::new(),
+            namespace: None,
+            published: None,
+            overflow: Overflow::new("network namespaces", max),
+            left: HashSet::new(),
+            changed: false,
+            scheduled: false,
+            awaits_seed: false,
+        }
+    }
 
     pub(super) fn namespace_mut(&mut self) -> Option<&mut Namespace> {
         self.namespace.as_mut()
@@ -51,17 +66,21 @@ impl SharedSlot {
     }
 
     pub(super) fn overflow(&self) -> u64 {
-        self.overflow
+        self.overflow.count()
     }
 
     pub(super) fn published(&self) -> Option<Arc<PublishedNetns>> {
         self.published.clone()
     }
 
-    pub(super) fn add(&mut self, found: FoundNetns) {
+    /// `is_new`: see [`Namespace::begin`].
+    pub(super) fn add(&mut self, found: FoundNetns, is_new: bool) {
         self.members.insert(found.key, found.processes.into_iter().next());
-        self.overflow += 1;
+        self.overflow.add();
         self.changed = true;
+        if !is_new {
+            self.discard_seed();
+        }
     }
 
     /// Notes the processes that a member has now.
@@ -95,19 +114,53 @@ impl SharedSlot {
         if !std::mem::take(&mut self.changed) {
             return;
         }
-        let roots = Roots::new(self.members.values().flatten().map(Procfs::new).collect());
+        let roots = self.roots();
         let listed = roots.first().is_some();
+        let awaits_seed = self.awaits_seed && active.is_some();
         let namespace = self.namespace.get_or_insert_with(|| {
-            intervals.namespace(Roots::default(), Slot::OTHER, active, false)
+            let roots = Roots::default();
+            let mut namespace = intervals.namespace(roots, Slot::OTHER, active, !awaits_seed);
+            namespace.set_netns(OTHER.into());
+            namespace
         });
-        namespace.set_roots(roots);
+        namespace.set_roots(if awaits_seed { roots.without_ended() } else { roots });
         match (listed, std::mem::replace(&mut self.scheduled, listed)) {
-            (true, false) => schedule.add(Self::ID, Instant::now()),
-            (true, true) => schedule.hurry(Self::ID, Instant::now()),
+            (true, true) if !awaits_seed => schedule.hurry(Self::ID, Instant::now()),
+            (true, _) => schedule.add_first(Self::ID, Instant::now()),
             (false, true) => schedule.remove(Self::ID),
             (false, false) => {}
         }
         self.publish(active);
+    }
+
+    fn roots(&self) -> Roots {
+        Roots::new(self.members.values().flatten().map(Procfs::new).collect())
+    }
+
+    /// The members that a seed in this turn may have left out, because their processes have ended. Until
+    /// [`Self::discard_seed`], later snapshots leave out none.
+    pub(super) fn left_out_of_seed(&mut self) -> Vec<NetnsKey> {
+        let is_seeded = |namespace: &Namespace| namespace.is_seeded(true);
+        if !self.awaits_seed || !self.namespace.as_ref().is_some_and(is_seeded) {
+            return Vec::new();
+        }
+        self.awaits_seed = false;
+        let roots = self.roots();
+        if let Some(namespace) = &mut self.namespace {
+            namespace.set_roots(roots);
+        }
+        let is_ended = |process: &PathBuf| !process.join("net/tcp").exists();
+        let ended = |process: &Option<PathBuf>| process.as_ref().is_some_and(is_ended);
+        self.members.iter().filter(|(_, process)| ended(process)).map(|(&key, _)| key).collect()
+    }
+
+    /// Lets a snapshot seed it again, after the next [`Self::settle`]. Until then it has no gauges.
+    pub(super) fn discard_seed(&mut self) {
+        if let Some(namespace) = &mut self.namespace {
+            namespace.discard_seed();
+        }
+        self.awaits_seed = true;
+        self.changed = true;
     }
 
     /// Lets the tracer that replaces `old` count them. Those that get a slot of their own there are no members any

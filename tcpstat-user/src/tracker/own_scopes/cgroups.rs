@@ -14,6 +14,7 @@ use crate::{
     procfs::CgroupHierarchy,
     scopes::{CgroupPattern, counting_cgroup},
     states::{Hooks, PerState},
+    tracker::overflow::Overflow,
     transitions::Transitions,
 };
 
@@ -33,7 +34,7 @@ pub(super) struct Cgroups {
     /// Slots that nothing uses any more. They become free when the scrapes know that.
     retired: Vec<Slot>,
     overflowed: HashSet<Arc<str>>,
-    overflow: u64,
+    overflow: Overflow,
     seeded: bool,
 }
 
@@ -70,7 +71,7 @@ impl Cgroups {
             zeros: HashMap::new(),
             retired: Vec::new(),
             overflowed: HashSet::new(),
-            overflow: 0,
+            overflow: Overflow::new("cgroups", max),
             seeded: false,
         }
     }
@@ -86,7 +87,7 @@ impl Cgroups {
 
     /// How many scopes found no room.
     pub(super) fn overflow(&self) -> u64 {
-        self.overflow
+        self.overflow.count()
     }
 
     pub(super) fn seeded(&self) -> bool {
@@ -178,7 +179,7 @@ impl Cgroups {
 
     fn count_overflow(&mut self, name: &Arc<str>) {
         if self.overflowed.len() < MAX_OVERFLOWED && self.overflowed.insert(Arc::clone(name)) {
-            self.overflow += 1;
+            self.overflow.add();
         }
     }
 

@@ -113,6 +113,34 @@ fn a_namespace_that_comes_is_seeded_at_once_and_then_takes_turns() {
 }
 
 #[test]
+fn the_seed_that_goes_first_does_not_wait_for_those_of_others() {
+    let mut run = Run::with(200);
+    run.go_on(SECOND / 10);
+    run.forget();
+    run.schedule.add_first(NamespaceId(201), run.now);
+    run.go_on(SECOND / 10);
+    assert_eq!(run.snapshots[0].1, NamespaceId(201));
+    run.go_on(11 * MINUTE);
+    assert_eq!(run.number_of_snapshots(NamespaceId(201)), 3, "only its seed goes first");
+    assert!(others(200).all(|id| run.number_of_snapshots(id) >= 2));
+}
+
+#[test]
+fn a_seed_that_fails_is_tried_again_soon_within_the_budget() {
+    let now = Instant::now();
+    let mut schedule = Schedule::new(Intervals { check: None, ..OWN }, now);
+    let id = NamespaceId(1);
+    schedule.add(id, now);
+    schedule.seed_failed(id, now, SMALL);
+    assert_eq!(schedule.due(now), now + SECOND, "no interval delays it");
+    schedule.seed_failed(id, now + SECOND, SECOND / 2);
+    schedule.hurry(id, now + SECOND);
+    assert_eq!(schedule.due(now), now + 6 * SECOND, "a tenth of the time");
+    schedule.seed_failed(id, now + 6 * SECOND, 20 * SECOND);
+    assert_eq!(schedule.turn(now + 14 * SECOND), None, "the savings are spent");
+}
+
+#[test]
 fn a_namespace_that_goes_has_no_turn_and_what_it_took_stays_spent() {
     let mut run = Run::seeded(2);
     run.turns.snapshots.insert(NamespaceId(1), 10 * SECOND);

@@ -1,5 +1,6 @@
 //! `/api/v1`: the numbers, and whether they can be trusted, as JSON. docs/api.md describes it.
 
+mod parameters;
 mod status;
 mod stream;
 
@@ -7,12 +8,13 @@ use std::sync::Arc;
 
 use axum::{
     Extension, Json, Router,
-    extract::{Query, State, rejection::QueryRejection},
-    http::{HeaderMap, StatusCode, header},
+    extract::State,
+    http::{HeaderMap, StatusCode, Uri, header},
     response::{IntoResponse, Response},
     routing::get,
 };
-use serde::{Deserialize, Serialize};
+use parameters::{HistoryParameters, NoParameters, ParametersError, ScopesParameters, parameters};
+use serde::Serialize;
 use tokio::task::spawn_blocking;
 
 pub(crate) use stream::NewestEvents;
@@ -38,37 +40,12 @@ pub(super) fn router() -> Router<Arc<AppState>> {
         .route(STREAM_PATH, get(stream::stream))
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct NoParameters {}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct HistoryParameters {
-    /// Milliseconds of the host's uptime: by the wall clock, which may step, samples could come twice.
-    since: Option<u64>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ScopesParameters {
-    /// Whether the answer has the samples of the last ten minutes.
-    #[serde(default = "yes")]
-    history: bool,
-}
-
-fn yes() -> bool {
-    true
-}
-
-type ParsedQuery<T> = Result<Query<T>, QueryRejection>;
-
 /// The status and the one line of an answer to a request that cannot be served.
 struct Refused(StatusCode, String);
 
-impl From<QueryRejection> for Refused {
-    fn from(rejection: QueryRejection) -> Self {
-        Self(StatusCode::BAD_REQUEST, format!("{}; see /api\n", rejection.body_text()))
+impl From<ParametersError> for Refused {
+    fn from(error: ParametersError) -> Self {
+        Self(StatusCode::BAD_REQUEST, format!("{error}; see /api\n"))
     }
 }
 
@@ -88,11 +65,8 @@ async fn document(headers: HeaderMap) -> Response {
     (plain, Coded::new(text, Coding::accepted(&headers))).into_response()
 }
 
-async fn status(
-    State(app): State<Arc<AppState>>,
-    query: ParsedQuery<NoParameters>,
-) -> Result<Response, Refused> {
-    query?;
+async fn status(State(app): State<Arc<AppState>>, uri: Uri) -> Result<Response, Refused> {
+    let NoParameters {} = parameters(&uri)?;
     let status = StatusJson::of(&app.published.borrow(), app.started, clock::now());
     Ok((NO_STORE, Json(status)).into_response())
 }
@@ -101,9 +75,9 @@ async fn history(
     State(app): State<Arc<AppState>>,
     Extension(connection): Extension<Arc<Connection>>,
     headers: HeaderMap,
-    query: ParsedQuery<HistoryParameters>,
+    uri: Uri,
 ) -> Result<Response, Refused> {
-    let Query(HistoryParameters { since }) = query?;
+    let HistoryParameters { since } = parameters(&uri)?;
     let recording = app.recording.clone();
     let json = move || HistoryJson::since(&recording.history(), since);
     large_answer("the history", &connection, &headers, json).await
@@ -113,9 +87,9 @@ async fn scopes(
     State(app): State<Arc<AppState>>,
     Extension(connection): Extension<Arc<Connection>>,
     headers: HeaderMap,
-    query: ParsedQuery<ScopesParameters>,
+    uri: Uri,
 ) -> Result<Response, Refused> {
-    let Query(ScopesParameters { history }) = query?;
+    let ScopesParameters { history } = parameters(&uri)?;
     let kinds = app.scrapes.scopes(connection.is_alone()).await.ok_or_else(|| {
         let line = "the scopes cannot be read at the moment: the log gives the reason\n";
         Refused(StatusCode::SERVICE_UNAVAILABLE, line.to_owned())

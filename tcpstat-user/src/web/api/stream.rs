@@ -10,13 +10,13 @@ use axum::{
     Extension,
     body::{Body, Bytes},
     extract::State,
-    http::{Method, StatusCode, header},
+    http::{Method, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
 use futures_util::stream;
 use tokio::time::timeout;
 
-use super::{NO_STORE, NoParameters, ParsedQuery, Refused};
+use super::{NO_STORE, NoParameters, Refused, parameters};
 use crate::{
     api::{KEEP_ALIVE, SAMPLE_EVENT, STATUS_EVENT, SampleJson, StatusJson, write_event},
     clock,
@@ -39,9 +39,9 @@ pub(super) async fn stream(
     State(app): State<Arc<AppState>>,
     Extension(connection): Extension<Arc<Connection>>,
     method: Method,
-    query: ParsedQuery<NoParameters>,
+    uri: Uri,
 ) -> Result<Response, Refused> {
-    query?;
+    let NoParameters {} = parameters(&uri)?;
     if method != Method::HEAD {
         connection.become_stream()?;
     }

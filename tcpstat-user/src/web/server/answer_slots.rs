@@ -53,7 +53,8 @@ impl AnswerSlots {
         Err(receiver)
     }
 
-    pub(super) fn has_waiters(&self) -> bool {
+    #[cfg(test)]
+    fn has_waiters(&self) -> bool {
         self.locked().waiters.iter().any(|waiter| !waiter.sender.is_closed())
     }
 

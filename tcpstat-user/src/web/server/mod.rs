@@ -14,6 +14,8 @@ mod eviction;
 mod log_limit;
 mod monitored_stream;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::{
     io,
@@ -175,6 +177,7 @@ async fn serve_connection(
         _ = http.as_mut() => {}
         () = stop(&mut stopped) => {
             if connection.activity.is_answering() {
+                connection.activity.stop();
                 http.as_mut().graceful_shutdown();
                 let _ = http.await;
             }
