@@ -126,7 +126,7 @@ mod tests {
 
     use super::{super::btf::sample::Sample, *};
 
-    const READERS: [Reader; 10] = [
+    const READERS: [Reader; 11] = [
         Reader::TpBtf,
         Reader::Tracepoint,
         Reader::Timewait,
