@@ -1,0 +1,274 @@
+//! How long sockets are in CLOSE_WAIT, against the test's own clock.
+
+use std::net::{Shutdown, TcpStream};
+use std::thread::sleep;
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context, Result, ensure};
+use socket2::{SockRef, TcpKeepalive};
+use tcpstat_tests::ages::{Ages, Entered, Silences, is_at_least};
+use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
+use tcpstat_tests::exporter::{Exporter, FREQUENT_SNAPSHOTS};
+use tcpstat_tests::harness::{Test, kernel_test};
+use tcpstat_tests::held::{Addressing, Held};
+use tcpstat_tests::kernel_tests;
+use tcpstat_tests::loopback::Pairs;
+use tcpstat_tests::netns::Namespace;
+use tcpstat_tests::segment::Flags;
+use tcpstat_tests::states;
+use tcpstat_tests::tcp::{Family, State};
+use tcpstat_tests::wire::Wire;
+
+pub(crate) fn tests() -> Vec<Test> {
+    let mut tests = kernel_tests![
+        a_socket_in_close_wait_at_the_start_is_as_old_as_it_is,
+        keepalive_makes_no_leak_younger,
+        a_half_closed_peer_that_talks_is_never_shown_older_than_it_is,
+        a_new_socket_in_close_wait_does_not_get_the_age_of_an_old_one,
+        without_a_tracer_nothing_is_said_of_ages
+    ];
+    for tracer in ["btf", "tracepoint"] {
+        tests.push(kernel_test(
+            format!("a_socket_that_leaves_close_wait_counts_with_its_silence_with_{tracer}"),
+            move |namespace| silence(namespace, tracer),
+        ));
+        tests.push(kernel_test(
+            format!("answers_of_the_peer_shorten_the_silence_with_{tracer}"),
+            move |namespace| answered(namespace, tracer),
+        ));
+    }
+    tests
+}
+
+/// An age at which a socket is in the second bucket.
+const AGE: Duration = Duration::from_millis(1_200);
+
+fn start(tracer: &str) -> Result<Exporter> {
+    Exporter::start(&[&FREQUENT_SNAPSHOTS[..], &["--tracer", tracer]].concat())
+}
+
+/// Waits for the next look: it follows a snapshot.
+fn await_look(exporter: &mut Exporter) -> Result<Ages> {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs_f64();
+    wait_until("look", DEADLINE, || {
+        let scrape = exporter.scrape()?;
+        let snapshots = scrape.family("tcpstat_snapshot_timestamp_seconds");
+        let snapshot = snapshots.first().context("no snapshot")?.value;
+        Ok(if snapshot > now {
+            Progress::Done(Ages::of(&scrape)?)
+        } else {
+            Progress::NotYet(format!("snapshot at {snapshot}, now is {now}"))
+        })
+    })
+}
+
+/// One socket in CLOSE_WAIT of each kind of address.
+fn close_wait(wire: &Wire) -> Result<(Entered, Vec<Held>)> {
+    Entered::during(|| {
+        Addressing::ALL.map(|addressing| states::close_wait(wire, addressing)).into_iter().collect()
+    })
+}
+
+/// Reads the silences when so many sockets have left CLOSE_WAIT since `earlier`.
+fn await_left(exporter: &mut Exporter, earlier: &Silences, sockets: u64) -> Result<Silences> {
+    wait_until("end of CLOSE_WAIT", DEADLINE, || {
+        let since = Silences::of(&exporter.scrape()?)?.since(earlier)?;
+        Ok(if since.count >= sockets {
+            Progress::Done(since)
+        } else {
+            Progress::NotYet(format!("{since:?}"))
+        })
+    })
+}
+
+/// Ways out of CLOSE_WAIT: to LAST_ACK, and to CLOSE by this end or by the other.
+const WAYS_OUT: [fn(&mut Held) -> Result<()>; 3] = [
+    |held| {
+        held.close();
+        Ok(())
+    },
+    |held| {
+        held.socket()?.set_linger(Some(Duration::ZERO))?;
+        held.close();
+        Ok(())
+    },
+    |held| held.remote()?.rst(),
+];
+
+fn silence(namespace: &Namespace, tracer: &str) -> Result<()> {
+    let wire = Wire::open(namespace)?;
+    let mut exporter = start(tracer)?;
+    for age in [Duration::ZERO, AGE] {
+        for leave in WAYS_OUT {
+            let before = Silences::of(&exporter.scrape()?)?;
+            let (entered, mut all) = close_wait(&wire)?;
+            sleep(age.saturating_sub(entered.latest.elapsed()));
+            let least = entered.latest.elapsed();
+            all.iter_mut().try_for_each(leave)?;
+            let since = await_left(&mut exporter, &before, 3)?;
+            since.ensure_between(3, least, entered.earliest.elapsed())?;
+        }
+    }
+    Ok(())
+}
+
+/// The peer acknowledges something half-way: the silence begins again, as documented.
+fn answered(namespace: &Namespace, tracer: &str) -> Result<()> {
+    let wire = Wire::open(namespace)?;
+    let mut exporter = start(tracer)?;
+    let before = Silences::of(&exporter.scrape()?)?;
+    let (entered, mut all) = close_wait(&wire)?;
+    sleep(AGE);
+    let (answered, ()) = Entered::during(|| {
+        for held in &mut all {
+            // The answer has arrived when nothing is unacknowledged.
+            held.socket()?.send(b"x")?;
+            while held.remote()?.wait_for(Flags::ACK)?.payload.is_empty() {}
+            held.remote()?.ack()?;
+            held.await_row("an acknowledgment", |row| row.is_some_and(|row| row.send_queue == 0))?;
+        }
+        Ok(())
+    })?;
+    let least = answered.latest.elapsed();
+    all.iter_mut().for_each(Held::close);
+    let since = await_left(&mut exporter, &before, 3)?;
+    since.ensure_between(3, least, answered.earliest.elapsed())?;
+    ensure!(answered.earliest.duration_since(entered.latest) >= AGE);
+    Ok(())
+}
+
+fn a_socket_in_close_wait_at_the_start_is_as_old_as_it_is(namespace: &Namespace) -> Result<()> {
+    let wire = Wire::open(namespace)?;
+    let (entered, mut all) = close_wait(&wire)?;
+    sleep(AGE);
+    let least = entered.latest.elapsed();
+    let mut exporter = Exporter::start(&FREQUENT_SNAPSHOTS)?;
+    let first = Ages::read(&mut exporter)?;
+    ensure!(is_at_least(first.oldest, least), "{first:?}, and the sockets are {least:?} old");
+    entered.ensure_not_older(first.oldest)?;
+    for _ in 0..2 {
+        let least = entered.latest.elapsed();
+        let ages = await_look(&mut exporter)?;
+        ensure!(is_at_least(ages.oldest, least), "{ages:?}, and the sockets are {least:?} old");
+        entered.ensure_not_older(ages.oldest)?;
+    }
+    all.iter_mut().for_each(Held::close);
+    wait_until("look without a socket", DEADLINE, || {
+        let ages = Ages::read(&mut exporter)?;
+        Ok(if ages == (Ages { oldest: 0.0, older_than: [0; 3] }) {
+            Progress::Done(())
+        } else {
+            Progress::NotYet(format!("{ages:?}"))
+        })
+    })
+}
+
+/// Sockets in CLOSE_WAIT over loopback, and their peers, which have a descriptor and acknowledge.
+fn half_closed(sockets: usize, family: Family) -> Result<(Entered, Pairs)> {
+    let pairs = Pairs::connect(sockets, family)?;
+    let (entered, ()) = Entered::during(|| {
+        for (client, accepted) in pairs.streams() {
+            client.shutdown(Shutdown::Write)?;
+            await_end(accepted)?;
+        }
+        Ok(())
+    })?;
+    Ok((entered, pairs))
+}
+
+fn await_end(mut accepted: &TcpStream) -> Result<()> {
+    accepted.set_read_timeout(Some(DEADLINE))?;
+    let read = std::io::Read::read(&mut accepted, &mut [0])?;
+    ensure!(read == 0, "{read} bytes at the end of a connection");
+    Ok(())
+}
+
+/// The peer answers each probe, a second apart: the silence alone would never be longer than that.
+fn keepalive_makes_no_leak_younger(_: &Namespace) -> Result<()> {
+    let mut exporter = Exporter::start(&FREQUENT_SNAPSHOTS)?;
+    let before = Silences::of(&exporter.scrape()?)?;
+    let (entered, pairs) = half_closed(4, Family::Ipv6)?;
+    let second = Duration::from_secs(1);
+    let probes = TcpKeepalive::new().with_time(second).with_interval(second);
+    for (_, accepted) in pairs.streams() {
+        SockRef::from(accepted).set_tcp_keepalive(&probes)?;
+    }
+    let seen = await_oldest(&mut exporter, &entered, Duration::ZERO)?;
+    await_oldest(&mut exporter, &entered, 3 * second)?;
+    ensure!(seen.elapsed() >= 2 * second);
+    drop(pairs);
+    let silences = await_left(&mut exporter, &before, 4)?;
+    ensure!(silences.sum < 4.0 * 2.9, "no probe was answered: {silences:?}");
+    Ok(())
+}
+
+/// Waits until the oldest socket is shown to be older than `age`, and checks each time that it is not shown older than it
+/// is. Returns when that was.
+fn await_oldest(exporter: &mut Exporter, entered: &Entered, age: Duration) -> Result<Instant> {
+    wait_until("age", DEADLINE, || {
+        let oldest = Ages::read(exporter)?.oldest;
+        entered.ensure_not_older(oldest)?;
+        Ok(if oldest > age.as_secs_f64() {
+            Progress::Done(Instant::now())
+        } else {
+            Progress::NotYet(format!("{oldest} s"))
+        })
+    })
+}
+
+/// The sockets are there before the exporter, and their peers go on to acknowledge: their age is that since the first look,
+/// and never more than they have.
+fn a_half_closed_peer_that_talks_is_never_shown_older_than_it_is(
+    namespace: &Namespace,
+) -> Result<()> {
+    let wire = Wire::open(namespace)?;
+    let (entered, mut all) = close_wait(&wire)?;
+    sleep(AGE);
+    let talk = |all: &mut Vec<Held>| all.iter_mut().try_for_each(|held| held.remote()?.ack());
+    talk(&mut all)?;
+    let started = Instant::now();
+    let mut exporter = Exporter::start(&FREQUENT_SNAPSHOTS)?;
+    let looked = Instant::now();
+    let oldest = wait_until("age of two seconds", DEADLINE, || {
+        talk(&mut all)?;
+        let oldest = Ages::read(&mut exporter)?.oldest;
+        entered.ensure_not_older(oldest)?;
+        // An answer may have arrived after the first look.
+        let most = started.elapsed() + AGE;
+        ensure!(oldest <= most.as_secs_f64(), "{oldest} s, {most:?} after the start");
+        sleep(Duration::from_millis(50));
+        Ok(if oldest > 2.0 {
+            Progress::Done(oldest)
+        } else {
+            Progress::NotYet(format!("{oldest} s"))
+        })
+    })?;
+    // The age grows with the time since the first look, although no peer is silent.
+    ensure!(oldest >= 2.0 && looked.elapsed() < DEADLINE + AGE);
+    all.iter().try_for_each(|held| held.await_state(State::CloseWait))
+}
+
+/// The kernel gives the memory of a socket to the next one.
+fn a_new_socket_in_close_wait_does_not_get_the_age_of_an_old_one(_: &Namespace) -> Result<()> {
+    let mut exporter = Exporter::start(&FREQUENT_SNAPSHOTS)?;
+    for _ in 0..10 {
+        let (entered, pairs) = half_closed(4, Family::Ipv4)?;
+        // Two looks, so that they have been seen before.
+        for _ in 0..2 {
+            let least = entered.latest.elapsed();
+            let Ages { oldest, .. } = await_look(&mut exporter)?;
+            ensure!(is_at_least(oldest, least), "{oldest} s, and the sockets are {least:?} old");
+            entered.ensure_not_older(oldest)?;
+        }
+        drop(pairs);
+    }
+    Ok(())
+}
+
+fn without_a_tracer_nothing_is_said_of_ages(_: &Namespace) -> Result<()> {
+    let mut exporter = start("off")?;
+    let (_, _pairs) = half_closed(2, Family::Ipv4)?;
+    let scrape = exporter.scrape()?;
+    ensure!(!scrape.samples.iter().any(|sample| sample.name.contains("close_wait_")));
+    Ok(())
+}
