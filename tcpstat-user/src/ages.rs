@@ -22,7 +22,7 @@ pub struct Silences {
 /// The ages in seconds for which there is a count of older sockets, each with its value of the label `older_than`.
 pub const OLDER_THAN: [(u32, &str); 3] = [(60, "1m"), (300, "5m"), (3600, "1h")];
 
-/// The ages of the sockets in CLOSE_WAIT, at one look at all of them. Each socket has been there at least that long.
+/// The ages of the sockets in CLOSE_WAIT, by one reading of all of them. Each socket has been there at least that long.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CloseWaitAges {
     /// The highest age in ticks; 0 without a socket.
@@ -34,14 +34,14 @@ pub struct CloseWaitAges {
 /// When each socket was first seen in CLOSE_WAIT.
 ///
 /// A peer that still acknowledges hides how long the socket has been there: its silence is short. The time since the
-/// first look does not. A new socket at the same address is another one: data or the handshake came at another time.
+/// first reading does not. A new socket at the same address is another one: data or the handshake came at another time.
 #[derive(Debug)]
 pub struct AgeTable {
     sockets: HashMap<u64, Seen>,
     max: usize,
     rate: TickRate,
-    /// The number of the last look that has begun. It wraps.
-    look: u32,
+    /// The number of the last reading that has begun. It wraps.
+    reading: u32,
 }
 
 /// What is kept of a socket, by its address.
@@ -51,13 +51,13 @@ struct Seen {
     first: u64,
     /// [`CloseWaitRecord::received`].
     received: u32,
-    /// The last look that has seen it.
-    look: u32,
+    /// The last reading that has seen it.
+    reading: u32,
 }
 
-/// One look at all sockets in CLOSE_WAIT.
+/// One reading of all sockets in CLOSE_WAIT.
 #[derive(Debug)]
-pub struct Look<'a> {
+pub struct Reading<'a> {
     table: &'a mut AgeTable,
     ages: CloseWaitAges,
 }
@@ -98,13 +98,13 @@ impl AgeTable {
     /// is its silence.
     #[must_use]
     pub fn new(rate: TickRate, max: usize) -> Self {
-        Self { sockets: HashMap::new(), max, rate, look: 0 }
+        Self { sockets: HashMap::new(), max, rate, reading: 0 }
     }
 
-    /// Begins a look. A look that does not end changes no age.
-    pub fn begin(&mut self) -> Look<'_> {
-        self.look = self.look.wrapping_add(1);
-        Look { table: self, ages: CloseWaitAges::default() }
+    /// Begins a reading. A reading that does not end changes no age.
+    pub fn begin(&mut self) -> Reading<'_> {
+        self.reading = self.reading.wrapping_add(1);
+        Reading { table: self, ages: CloseWaitAges::default() }
     }
 
     /// Whether it has no socket.
@@ -113,23 +113,23 @@ impl AgeTable {
         self.sockets.is_empty()
     }
 
-    /// Ticks between the first look that has seen the socket and this one; `None` if this one has seen it before.
-    fn since_first_look(&mut self, socket: &CloseWaitRecord) -> Option<u64> {
+    /// Ticks between the first reading that has seen the socket and this one; `None` if this one has seen it before.
+    fn since_first_reading(&mut self, socket: &CloseWaitRecord) -> Option<u64> {
         let &CloseWaitRecord { skaddr, now, received, .. } = socket;
-        let look = self.look;
+        let reading = self.reading;
         match self.sockets.get_mut(&skaddr) {
             Some(seen) if seen.received == received => {
                 // The kernel can list a socket twice.
-                let is_repeated = std::mem::replace(&mut seen.look, look) == look;
+                let is_repeated = std::mem::replace(&mut seen.reading, reading) == reading;
                 (!is_repeated).then(|| now.saturating_sub(seen.first))
             }
             Some(other) => {
-                *other = Seen { first: now, received, look };
+                *other = Seen { first: now, received, reading };
                 Some(0)
             }
             None => {
                 if self.sockets.len() < self.max {
-                    self.sockets.insert(skaddr, Seen { first: now, received, look });
+                    self.sockets.insert(skaddr, Seen { first: now, received, reading });
                 }
                 Some(0)
             }
@@ -137,10 +137,10 @@ impl AgeTable {
     }
 }
 
-impl Look<'_> {
+impl Reading<'_> {
     /// Takes one socket into account.
     pub fn see(&mut self, socket: &CloseWaitRecord) {
-        let Some(seen) = self.table.since_first_look(socket) else { return };
+        let Some(seen) = self.table.since_first_reading(socket) else { return };
         let rate = self.table.rate;
         let age = seen.max(silence(socket, rate));
         self.ages.oldest = self.ages.oldest.max(age);
@@ -149,11 +149,11 @@ impl Look<'_> {
         }
     }
 
-    /// Forgets the sockets that two looks in a row have not seen: the kernel can skip one that is there.
+    /// Forgets the sockets that two readings in a row have not seen: the kernel can skip one that is there.
     #[must_use]
     pub fn end(self) -> CloseWaitAges {
-        let AgeTable { sockets, look, .. } = self.table;
-        sockets.retain(|_, seen| look.wrapping_sub(seen.look) <= 1);
+        let AgeTable { sockets, reading, .. } = self.table;
+        sockets.retain(|_, seen| reading.wrapping_sub(seen.reading) <= 1);
         if sockets.len() < sockets.capacity() / 4 {
             sockets.shrink_to_fit();
         }

@@ -17,23 +17,23 @@ fn table(max: usize) -> AgeTable {
     AgeTable::new(RATE, max)
 }
 
-fn look(table: &mut AgeTable, sockets: impl IntoIterator<Item = CloseWaitRecord>) -> CloseWaitAges {
-    let mut look = table.begin();
-    sockets.into_iter().for_each(|socket| look.see(&socket));
-    look.end()
+fn read(table: &mut AgeTable, sockets: impl IntoIterator<Item = CloseWaitRecord>) -> CloseWaitAges {
+    let mut reading = table.begin();
+    sockets.into_iter().for_each(|socket| reading.see(&socket));
+    reading.end()
 }
 
 fn oldest(table: &mut AgeTable, sockets: impl IntoIterator<Item = CloseWaitRecord>) -> u64 {
-    look(table, sockets).oldest / HZ
+    read(table, sockets).oldest / HZ
 }
 
 #[test]
-fn a_socket_from_before_the_first_look_is_as_old_as_its_peer_is_silent() {
+fn a_socket_from_before_the_first_reading_is_as_old_as_its_peer_is_silent() {
     let mut table = table(10);
-    let ages = look(&mut table, [socket(1, 90, 20), socket(2, 90, 89)]);
+    let ages = read(&mut table, [socket(1, 90, 20), socket(2, 90, 89)]);
     assert_eq!(ages, CloseWaitAges { oldest: 70 * HZ, older_than: [1, 0, 0] });
     // Across the end of the lower half.
-    let ages = look(&mut table, [socket(1, 120, 20), socket(2, 4000, 89)]);
+    let ages = read(&mut table, [socket(1, 120, 20), socket(2, 4000, 89)]);
     assert_eq!(ages, CloseWaitAges { oldest: 3911 * HZ, older_than: [2, 1, 1] });
 }
 
@@ -75,23 +75,23 @@ fn a_peer_that_was_heard_a_moment_later_on_another_cpu_is_not_silent_for_months(
 fn a_socket_that_is_listed_twice_counts_once() {
     let mut table = table(10);
     let twice = |now| [socket(1, now, 0), socket(1, now, 0)];
-    assert_eq!(look(&mut table, twice(90)).older_than, [1, 0, 0]);
-    assert_eq!(look(&mut table, twice(500)).older_than, [1, 1, 0]);
+    assert_eq!(read(&mut table, twice(90)).older_than, [1, 0, 0]);
+    assert_eq!(read(&mut table, twice(500)).older_than, [1, 1, 0]);
 }
 
 #[test]
 fn an_age_that_equals_a_bound_is_not_above_it() {
     let mut table = table(10);
-    assert_eq!(look(&mut table, [socket(1, 60, 0)]).older_than, [0, 0, 0]);
-    assert_eq!(look(&mut table, [socket(1, 61, 0)]).older_than, [1, 0, 0]);
+    assert_eq!(read(&mut table, [socket(1, 60, 0)]).older_than, [0, 0, 0]);
+    assert_eq!(read(&mut table, [socket(1, 61, 0)]).older_than, [1, 0, 0]);
 }
 
 #[test]
-fn what_two_looks_have_not_seen_is_forgotten_and_its_room_is_free() {
+fn what_two_readings_have_not_seen_is_forgotten_and_its_room_is_free() {
     let mut table = table(1);
     assert_eq!(oldest(&mut table, [socket(1, 0, 0)]), 0);
     for is_empty in [false, true] {
-        assert_eq!(look(&mut table, []), CloseWaitAges::default());
+        assert_eq!(read(&mut table, []), CloseWaitAges::default());
         assert_eq!(table.is_empty(), is_empty);
     }
     assert_eq!(oldest(&mut table, [socket(2, 15, 15)]), 0);
@@ -99,7 +99,7 @@ fn what_two_looks_have_not_seen_is_forgotten_and_its_room_is_free() {
 }
 
 #[test]
-fn a_socket_that_one_look_skips_keeps_its_age() {
+fn a_socket_that_one_reading_skips_keeps_its_age() {
     let mut table = table(10);
     assert_eq!(oldest(&mut table, [socket(1, 0, 0)]), 0);
     assert_eq!(oldest(&mut table, []), 0);
@@ -107,7 +107,7 @@ fn a_socket_that_one_look_skips_keeps_its_age() {
 }
 
 #[test]
-fn a_look_that_does_not_end_forgets_nothing() {
+fn a_reading_that_does_not_end_forgets_nothing() {
     let mut table = table(10);
     assert_eq!(oldest(&mut table, [socket(1, 0, 0), socket(2, 0, 0)]), 0);
     table.begin().see(&socket(2, 15, 15));
@@ -119,16 +119,16 @@ fn in_a_full_table_the_oldest_stay_and_the_others_are_as_old_as_their_peers_are_
     let mut table = table(2);
     let at = |now, heard| (1..=4).map(move |skaddr| socket(skaddr, now, heard));
     assert_eq!(oldest(&mut table, at(0, 0)), 0);
-    let ages = look(&mut table, at(90, 85).collect::<Vec<_>>().into_iter().rev());
+    let ages = read(&mut table, at(90, 85).collect::<Vec<_>>().into_iter().rev());
     assert_eq!(ages, CloseWaitAges { oldest: 90 * HZ, older_than: [2, 0, 0] });
-    assert_eq!(look(&mut table, at(90, 20)).older_than, [4, 0, 0]);
+    assert_eq!(read(&mut table, at(90, 20)).older_than, [4, 0, 0]);
     assert_eq!(table.sockets.len(), 2);
 }
 
 #[test]
 fn a_hundred_thousand_sockets_take_at_most_eight_megabytes() {
     let mut table = table(100_000);
-    let _ = look(&mut table, (0..200_000).map(|skaddr| socket(skaddr, 0, 0)));
+    let _ = read(&mut table, (0..200_000).map(|skaddr| socket(skaddr, 0, 0)));
     assert_eq!(table.sockets.len(), 100_000);
     // While it grows, the map has its old room too, which is half of the new one. At most 7/8 of the room is used; each
     // place has one more byte.
@@ -136,7 +136,7 @@ fn a_hundred_thousand_sockets_take_at_most_eight_megabytes() {
     let bytes = places * (size_of::<(u64, Seen)>() + 1);
     assert!(bytes * 3 / 2 <= 8_000_000, "{bytes}");
     for now in [15, 30] {
-        let _ = look(&mut table, (0..1_000).map(|skaddr| socket(skaddr, now, 0)));
+        let _ = read(&mut table, (0..1_000).map(|skaddr| socket(skaddr, now, 0)));
     }
     assert!(table.sockets.capacity() < 4_000, "{}", table.sockets.capacity());
 }

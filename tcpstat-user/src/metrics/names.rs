@@ -60,12 +60,12 @@ pub(super) const CLOSE_WAIT_SILENCE_SECONDS: Metric = histogram(
 pub(super) const CLOSE_WAIT_OLDEST_SECONDS: Metric = gauge(
     Group::Ages,
     "tcpstat_close_wait_oldest_seconds",
-    "How long, at least, the oldest socket in CLOSE_WAIT had been there at the last look, in seconds.",
+    "How long, at least, the oldest socket in CLOSE_WAIT had been there at the last reading, in seconds.",
 );
 pub(super) const CLOSE_WAIT_AGED_CONNECTIONS: Metric = gauge(
     Group::Ages,
     "tcpstat_close_wait_aged_connections",
-    "Sockets that had been in CLOSE_WAIT for longer than this time at the last look.",
+    "Sockets that had been in CLOSE_WAIT for longer than this time at the last reading.",
 );
 pub(super) const SNAPSHOT_CONNECTIONS: Metric = gauge(
     Group::Snapshot,

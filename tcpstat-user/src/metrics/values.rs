@@ -59,7 +59,7 @@ pub struct TracerValues {
     pub detailed: Option<DetailedTransitions>,
     /// The silences among the details, and what they are counted in; `None` if they are not counted.
     pub silences: Option<(Silences, TickRate)>,
-    /// How long sockets have been in CLOSE_WAIT, at the last look, and what that is measured in; `None` without a look.
+    /// How long sockets have been in CLOSE_WAIT, at the last reading, and what that is measured in; `None` without a reading.
     pub close_wait_ages: Option<(CloseWaitAges, TickRate)>,
     /// Ledger minus snapshot, at the last exact snapshot, before the correction.
     pub drift: PerState<i64>,

@@ -1,4 +1,4 @@
-//! Looks at the sockets in CLOSE_WAIT: when, by which iterator, and what the last look has shown.
+//! Reads the ages of sockets in CLOSE_WAIT: when, by which iterator, and what the last reading has shown.
 
 use std::time::{Duration, Instant};
 
@@ -10,21 +10,21 @@ use crate::{
     procfs::Privileges,
 };
 
-/// The most sockets whose first look is kept. They take 5 MB.
+/// The most sockets whose first reading is kept. They take 5 MB.
 const MAX_SOCKETS: usize = 100_000;
 
 /// Time until the next attempt after the kernel lacked memory or descriptors.
 const RETRY_INTERVAL: Duration = Duration::from_secs(10);
 
-/// The looks at the sockets of this process's network namespace.
-pub(super) struct CloseWaitLooks {
+/// The readings of ages, in this process's network namespace.
+pub(super) struct AgeReader {
     iterator: Option<CloseWaitIterator>,
     rate: TickRate,
     table: AgeTable,
-    /// What the last look has shown; `None` if it failed.
+    /// What the last reading has shown; `None` if it failed.
     ages: Option<CloseWaitAges>,
     share: Option<u32>,
-    /// When another look may begin.
+    /// When another reading may begin.
     next: Next,
     /// The cause of the last failure. A failure is logged if its cause is new.
     logged: Option<String>,
@@ -36,8 +36,8 @@ enum Next {
     Never,
 }
 
-impl CloseWaitLooks {
-    /// If there is a `share`, looks take at most this fraction of the time: 1 / `share`.
+impl AgeReader {
+    /// If there is a `share`, readings take at most this fraction of the time: 1 / `share`.
     pub(super) fn new(rate: TickRate, share: Option<u32>) -> Self {
         Self {
             iterator: None,
@@ -50,14 +50,14 @@ impl CloseWaitLooks {
         }
     }
 
-    /// What the last look has shown, and what it measured in; `None` without one.
+    /// What the last reading has shown, and what it measured in; `None` without one.
     pub(super) fn ages(&self) -> Option<(CloseWaitAges, TickRate)> {
         Some((self.ages?, self.rate))
     }
 
-    /// Looks at the sockets, unless the last look was too costly to do it again now. `listed` is how many a snapshot has
-    /// just found in CLOSE_WAIT, if there was one: without any, and with an empty table, there is nothing to look at.
-    pub(super) fn look(&mut self, listed: Option<u64>) {
+    /// Reads the ages, unless the last reading was too costly to do it again now. `listed` is how many a snapshot has
+    /// just found in CLOSE_WAIT, if there was one: without any, and with an empty table, there is nothing to read.
+    pub(super) fn read(&mut self, listed: Option<u64>) {
         let Next::From(next) = self.next else { return };
         if listed == Some(0) && self.table.is_empty() {
             self.ages = Some(CloseWaitAges::default());
@@ -66,7 +66,7 @@ impl CloseWaitLooks {
         if Instant::now() < next {
             return;
         }
-        match self.look_now() {
+        match self.read_now() {
             Ok(ages) => {
                 self.ages = Some(ages);
                 if self.logged.take().is_some() {
@@ -77,17 +77,17 @@ impl CloseWaitLooks {
         }
     }
 
-    fn look_now(&mut self) -> Result<CloseWaitAges, IterError> {
+    fn read_now(&mut self) -> Result<CloseWaitAges, IterError> {
         let mut iterator = match self.iterator.take() {
             Some(iterator) => iterator,
             None => CloseWaitIterator::load()?,
         };
         let begin = Instant::now();
-        let mut look = self.table.begin();
-        iterator.each_socket(|socket| look.see(socket))?;
-        let ages = look.end();
+        let mut reading = self.table.begin();
+        iterator.each_socket(|socket| reading.see(socket))?;
+        let ages = reading.end();
         let duration = begin.elapsed();
-        debug!(?ages, ?duration, "looked at the sockets in CLOSE_WAIT");
+        debug!(?ages, ?duration, "read the ages of sockets in CLOSE_WAIT");
         self.iterator = Some(iterator);
         self.next = Next::From(begin + duration * self.share.unwrap_or(0));
         Ok(ages)

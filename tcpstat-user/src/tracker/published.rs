@@ -37,7 +37,7 @@ pub(crate) struct Published {
     pub(crate) tracer_changes: u64,
     /// What sockstat checks and snapshots have shown.
     pub(crate) health: Health,
-    /// How long sockets have been in CLOSE_WAIT, at the last look, and what that is measured in; `None` without a look.
+    /// How long sockets have been in CLOSE_WAIT, at the last reading, and what that is measured in; `None` without a reading.
     pub(crate) close_wait_ages: Option<(CloseWaitAges, TickRate)>,
     /// The network namespaces; `None` if only this one is counted.
     pub(crate) namespaces: Option<Arc<PublishedNamespaces>>,

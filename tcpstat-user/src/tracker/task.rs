@@ -15,7 +15,7 @@ use tracing::{info, warn};
 use super::{
     NetnsChoice, Published, SourceChoice, Tracker, TrackerError,
     active_tracer::ActiveTracer,
-    ages::CloseWaitLooks,
+    ages::AgeReader,
     finder::Finder,
     namespace::Namespace,
     others::Others,
@@ -28,9 +28,9 @@ use crate::{
     kernel::{Program, release_memory},
 };
 
-/// Looks at the sockets in CLOSE_WAIT take at most this fraction of the time, unless the user chose a source of snapshots:
-/// 1 / `LOOK_SHARE`.
-const LOOK_SHARE: u32 = 100;
+/// Readings of ages take at most this fraction of the time, unless the user chose a source of snapshots:
+/// 1 / `READING_SHARE`.
+const READING_SHARE: u32 = 100;
 
 /// Wakes the thread: it checks, and sees whether it has to stop.
 pub(super) struct Wake;
@@ -39,7 +39,7 @@ pub(super) struct Wake;
 pub(super) struct Task {
     own: Namespace,
     /// `None` if there are snapshots only, or if no iterator of this process lists the own namespace.
-    close_wait: Option<CloseWaitLooks>,
+    close_wait: Option<AgeReader>,
     /// `None` if only the own namespace is counted.
     others: Option<Others>,
     schedule: Schedule,
@@ -65,9 +65,9 @@ impl Task {
         let own_scopes = tracker.own_scopes.filter(|_| traced);
         let tracer = tracker.tracer.map(|tracer| ActiveTracer::new(tracer, &tracker.programs));
         let own = Namespace::own(sources).with_scopes(own_scopes);
-        let share = (tracker.source == SourceChoice::Auto).then_some(LOOK_SHARE);
+        let share = (tracker.source == SourceChoice::Auto).then_some(READING_SHARE);
         let close_wait =
-            rate.filter(|_| own.is_of_this_process()).map(|rate| CloseWaitLooks::new(rate, share));
+            rate.filter(|_| own.is_of_this_process()).map(|rate| AgeReader::new(rate, share));
         let schedule = Schedule::new(own.intervals(), Instant::now());
         Self { own, close_wait, others, schedule, tracer, publish }
     }
@@ -117,7 +117,7 @@ impl Task {
         self.own
             .seed(self.tracer.as_mut().map(|active| &mut active.tracer))
             .map_err(TrackerError::Seed)?;
-        self.look_at_close_wait();
+        self.read_ages();
         self.publish();
         if let Some(snapshot) = self.own.last_snapshot() {
             let (sockets, source) = (snapshot.tally.rows, snapshot.source.word());
@@ -188,7 +188,7 @@ impl Task {
             _ => true,
         };
         if id == NamespaceId::OWN {
-            self.look_at_close_wait();
+            self.read_ages();
         }
         self.publish();
         if is_seeded {
@@ -199,9 +199,9 @@ impl Task {
     }
 
     /// Follows a snapshot of the own namespace.
-    fn look_at_close_wait(&mut self) {
+    fn read_ages(&mut self) {
         if let Some(close_wait) = &mut self.close_wait {
-            close_wait.look(self.own.listed_in_close_wait());
+            close_wait.read(self.own.listed_in_close_wait());
         }
     }
 
@@ -226,7 +226,7 @@ impl Task {
 
     fn publish(&mut self) {
         let mut published = self.own.publication(self.tracer.as_ref());
-        published.close_wait_ages = self.close_wait.as_ref().and_then(CloseWaitLooks::ages);
+        published.close_wait_ages = self.close_wait.as_ref().and_then(AgeReader::ages);
         published.namespaces = self.others.as_mut().map(Others::publish);
         self.publish.send_replace(Arc::new(published));
     }

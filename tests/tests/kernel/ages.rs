@@ -47,10 +47,10 @@ fn start(tracer: &str) -> Result<Exporter> {
     Exporter::start(&[&FREQUENT_SNAPSHOTS[..], &["--tracer", tracer]].concat())
 }
 
-/// Waits for the next look: it follows a snapshot.
-fn await_look(exporter: &mut Exporter) -> Result<Ages> {
+/// Waits for the next reading: it follows a snapshot.
+fn await_reading(exporter: &mut Exporter) -> Result<Ages> {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs_f64();
-    wait_until("look", DEADLINE, || {
+    wait_until("reading", DEADLINE, || {
         let scrape = exporter.scrape()?;
         let snapshots = scrape.family("tcpstat_snapshot_timestamp_seconds");
         let snapshot = snapshots.first().context("no snapshot")?.value;
@@ -148,12 +148,12 @@ fn a_socket_in_close_wait_at_the_start_is_as_old_as_it_is(namespace: &Namespace)
     entered.ensure_not_older(first.oldest)?;
     for _ in 0..2 {
         let least = entered.latest.elapsed();
-        let ages = await_look(&mut exporter)?;
+        let ages = await_reading(&mut exporter)?;
         ensure!(is_at_least(ages.oldest, least), "{ages:?}, and the sockets are {least:?} old");
         entered.ensure_not_older(ages.oldest)?;
     }
     all.iter_mut().for_each(Held::close);
-    wait_until("look without a socket", DEADLINE, || {
+    wait_until("reading without a socket", DEADLINE, || {
         let ages = Ages::read(&mut exporter)?;
         Ok(if ages == (Ages { oldest: 0.0, older_than: [0; 3] }) {
             Progress::Done(())
@@ -216,7 +216,7 @@ fn await_oldest(exporter: &mut Exporter, entered: &Entered, age: Duration) -> Re
     })
 }
 
-/// The sockets are there before the exporter, and their peers go on to acknowledge: their age is that since the first look,
+/// The sockets are there before the exporter, and their peers go on to acknowledge: their age is that since the first reading,
 /// and never more than they have.
 fn a_half_closed_peer_that_talks_is_never_shown_older_than_it_is(
     namespace: &Namespace,
@@ -228,12 +228,12 @@ fn a_half_closed_peer_that_talks_is_never_shown_older_than_it_is(
     talk(&mut all)?;
     let started = Instant::now();
     let mut exporter = Exporter::start(&FREQUENT_SNAPSHOTS)?;
-    let looked = Instant::now();
+    let ready = Instant::now();
     let oldest = wait_until("age of two seconds", DEADLINE, || {
         talk(&mut all)?;
         let oldest = Ages::read(&mut exporter)?.oldest;
         entered.ensure_not_older(oldest)?;
-        // An answer may have arrived after the first look.
+        // An answer may have arrived after the first reading.
         let most = started.elapsed() + AGE;
         ensure!(oldest <= most.as_secs_f64(), "{oldest} s, {most:?} after the start");
         sleep(Duration::from_millis(50));
@@ -243,8 +243,8 @@ fn a_half_closed_peer_that_talks_is_never_shown_older_than_it_is(
             Progress::NotYet(format!("{oldest} s"))
         })
     })?;
-    // The age grows with the time since the first look, although no peer is silent.
-    ensure!(oldest >= 2.0 && looked.elapsed() < DEADLINE + AGE);
+    // The age grows with the time since the first reading, although no peer is silent.
+    ensure!(oldest >= 2.0 && ready.elapsed() < DEADLINE + AGE);
     all.iter().try_for_each(|held| held.await_state(State::CloseWait))
 }
 
@@ -253,10 +253,10 @@ fn a_new_socket_in_close_wait_does_not_get_the_age_of_an_old_one(_: &Namespace) 
     let mut exporter = Exporter::start(&FREQUENT_SNAPSHOTS)?;
     for _ in 0..10 {
         let (entered, pairs) = half_closed(4, Family::Ipv4)?;
-        // Two looks, so that they have been seen before.
+        // Two readings, so that they have been seen before.
         for _ in 0..2 {
             let least = entered.latest.elapsed();
-            let Ages { oldest, .. } = await_look(&mut exporter)?;
+            let Ages { oldest, .. } = await_reading(&mut exporter)?;
             ensure!(is_at_least(oldest, least), "{oldest} s, and the sockets are {least:?} old");
             entered.ensure_not_older(oldest)?;
         }

@@ -35,7 +35,7 @@ pub(crate) fn tests() -> Vec<Test> {
         [("btf", "tcp_sock", "total_retrans"), ("tracepoint", "sock", "sk_err")]
     {
         tests.push(kernel_test(
-            format!("without_{member}_only_causes_are_missing_with_{tracer}"),
+            format!("without_{member}_only_causes_and_ages_are_missing_with_{tracer}"),
             move |_: &Namespace| {
                 let metrics = [CAUSES, AGES].concat();
                 without(tracer, structure, member, &metrics, "causes not counted")

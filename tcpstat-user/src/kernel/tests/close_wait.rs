@@ -17,7 +17,7 @@ fn listed(iterator: &mut CloseWaitIterator) -> (Instant, u64, Instant) {
     (before, now.unwrap(), Instant::now())
 }
 
-/// Longer than the listing takes, so that rates that kernels have differ.
+/// Longer than a reading takes, so that rates that kernels have differ.
 const GAP: Duration = Duration::from_secs(1);
 
 #[test]
@@ -36,7 +36,7 @@ fn the_kernels_clock_ticks_at_the_rate_that_its_resolution_gives() {
     let (_, to, last) = listed(&mut iterator);
     let (_, after, _) = listed(&mut iterator);
     assert!(to <= after);
-    // The moment of the tick is known to one listing, and a tick is whole.
+    // The moment of the tick is known to one reading, and a tick is whole.
     let most = (last - first).as_secs_f64() * rate + 1.0;
     let least = GAP.as_secs_f64() * rate - 1.0;
     let ticks = u32::try_from(to - from).unwrap();
