@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use nix::unistd::gettid;
 use socket2::SockRef;
+use tcpstat_tests::ages::Silences;
 use tcpstat_tests::causes::Causes;
 use tcpstat_tests::deadline::DEADLINE;
 use tcpstat_tests::exporter::{Exporter, FREQUENT_SNAPSHOTS};
@@ -187,7 +188,7 @@ fn second_syn(namespace: &Namespace, exporter: &mut Exporter) -> Result<()> {
 /// One thread: nothing interrupts the tracer between two transitions.
 fn churn(_: &Namespace, exporter: &mut Exporter) -> Result<()> {
     for family in Family::ALL {
-        let before = read(exporter)?;
+        let before = exporter.scrape()?;
         let done = Churn { threads: 1, connections: 500, family, resets: true }.run()?;
         proc_view::await_quiet(DEADLINE)?;
         let closed = [
@@ -198,8 +199,11 @@ fn churn(_: &Namespace, exporter: &mut Exporter) -> Result<()> {
             (State::Established, "reset", done.reset),
         ];
         let closed = closed.map(|(from, cause, count)| ((family, from, cause.to_owned()), count));
-        let found = read(exporter)?.since(&before)?;
+        let after = exporter.scrape()?;
+        let found = Causes::of(&after)?.since(&Causes::of(&before)?)?;
         assert_eq!(found, Causes { closed: closed.into(), ..Causes::default() });
+        let left_close_wait = Silences::of(&after)?.since(&Silences::of(&before)?)?;
+        assert_eq!(left_close_wait.count, done.orderly);
     }
     Ok(())
 }
