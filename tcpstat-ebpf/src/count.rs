@@ -45,20 +45,7 @@ pub(crate) fn transition<C: EbpfContext>(
     }
     match place_of(oldstate, newstate) {
         Some(place) => {
-            let mut counted = Counted { slot, row_slot: slot, place, cell: place };
-            if place & usize::from(MAY_HAVE_DETAIL) != 0 {
-                counted.place = place % FAMILY_CELLS;
-                counted.cell = counted.place;
-                if slot == OWN_SLOT && DETAIL_SLOT.load() != 0 {
-                    if let Some(detail) = detail_of(oldstate, newstate, socket) {
-                        counted.row_slot = detail_slot(detail);
-                        counted.cell = detail % FAMILY_CELLS;
-                    }
-                    if oldstate == State::CloseWait as u64 {
-                        count_silence(family, socket);
-                    }
-                }
-            }
+            let counted = counted_at(slot, place, family, oldstate, newstate, socket);
             event(counted, family, oldstate as u8, newstate as u8, scoping, fill);
         }
         None if oldstate == newstate => {}
@@ -104,6 +91,35 @@ struct Counted {
     cell: usize,
 }
 
+/// Where a transition of a full socket is counted; `place` is one of [`FULL_PLACES`]. Counts the silence, if it leaves
+/// CLOSE_WAIT.
+///
+/// Details are those of the own namespace. `DETAIL_SLOT` is a constant to the verifier: if it is 0 their code is removed.
+#[inline(always)]
+fn counted_at(
+    slot: u64,
+    place: usize,
+    family: Family,
+    oldstate: u64,
+    newstate: u64,
+    socket: impl FullSocket,
+) -> Counted {
+    if place & usize::from(MAY_HAVE_DETAIL) == 0 {
+        return Counted { slot, row_slot: slot, place, cell: place };
+    }
+    let place = place % FAMILY_CELLS;
+    if slot == OWN_SLOT && DETAIL_SLOT.load() != 0 {
+        if oldstate == State::CloseWait as u64 {
+            count_silence(family, socket);
+        }
+        if let Some(detail) = detail_of(oldstate, newstate, socket) {
+            let row_slot = detail_slot(detail);
+            return Counted { slot, row_slot, place, cell: detail % FAMILY_CELLS };
+        }
+    }
+    Counted { slot, row_slot: slot, place, cell: place }
+}
+
 /// Calls [`log_open`] once: that one answer chooses the bank, and decides whether the event is logged.
 #[inline(always)]
 fn event<S: Scoping>(
@@ -145,7 +161,7 @@ fn count_scopes<S: Scoping>(scoping: S, slot: u64, bank: Bank, place: usize) {
     }
 }
 
-/// The index of a full socket's transition in [`tcpstat_ebpf::TRANSITIONS`], perhaps with [`MAY_HAVE_DETAIL`].
+/// The place of a full socket's transition in [`FULL_PLACES`].
 #[inline(always)]
 fn place_of(oldstate: u64, newstate: u64) -> Option<usize> {
     /// In the object's read-only data.

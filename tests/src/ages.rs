@@ -6,6 +6,8 @@ use anyhow::{Context, Result, ensure};
 
 use crate::exporter::Exporter;
 use crate::exposition::{Sample, Scrape};
+use crate::flow::transitions;
+use crate::tcp::State;
 
 /// The kernel measures in ticks, and begins one up to a tick before or after the test's clock: at most 10 ms
 /// (CONFIG_HZ is 100 or more).
@@ -49,6 +51,19 @@ impl Silences {
         let last = silences.buckets.last().copied();
         ensure!(grows && last == Some((f64::INFINITY, silences.count)), "{silences:?}");
         Ok(silences)
+    }
+
+    /// Fails unless each transition out of CLOSE_WAIT since the start has a silence.
+    ///
+    /// # Errors
+    /// Names both numbers.
+    pub fn ensure_one_for_each_exit(scrape: &Scrape) -> Result<()> {
+        let transitions = transitions(scrape)?.into_iter();
+        let exits = transitions.filter(|((_, from, _), _)| *from == State::CloseWait);
+        let exits: u64 = exits.map(|(_, count)| count).sum();
+        let silences = Self::of(scrape)?;
+        ensure!(silences.count == exits, "{exits} sockets left CLOSE_WAIT: {silences:?}");
+        Ok(())
     }
 
     /// What was counted since `earlier`.

@@ -2,6 +2,7 @@
 
 mod ages;
 mod cadvisor;
+mod causes;
 mod groups;
 mod scopes;
 
