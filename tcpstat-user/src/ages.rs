@@ -77,12 +77,6 @@ impl TickRate {
 }
 
 impl Silences {
-    /// Number of sockets.
-    #[must_use]
-    pub fn count(&self) -> u64 {
-        self.buckets.iter().fold(0, |sum, sockets| sum.wrapping_add(*sockets))
-    }
-
     /// The buckets with their upper bounds in seconds, not cumulated.
     #[must_use]
     pub fn bounded(&self) -> [(f64, u64); SILENCE_BUCKETS] {

@@ -34,11 +34,10 @@ fn the_kernels_clock_ticks_at_the_rate_that_its_resolution_gives() {
     let (first, from, _) = listed(&mut iterator);
     thread::sleep(GAP);
     let (_, to, last) = listed(&mut iterator);
-    let (_, after, _) = listed(&mut iterator);
-    assert!(to <= after);
-    // The moment of the tick is known to one reading, and a tick is whole.
-    let most = (last - first).as_secs_f64() * rate + 1.0;
-    let least = GAP.as_secs_f64() * rate - 1.0;
+    // A tick is whole, and a CPU can see it late.
+    const LATE: f64 = 5.0;
+    let most = (last - first).as_secs_f64() * rate + LATE;
+    let least = GAP.as_secs_f64() * rate - LATE;
     let ticks = u32::try_from(to - from).unwrap();
     assert!((least..=most).contains(&f64::from(ticks)), "{ticks} in {least} to {most}");
 }
