@@ -9,15 +9,19 @@ use socket2::{SockRef, TcpKeepalive};
 use tcpstat_tests::ages::{Ages, Entered, Silences, is_at_least};
 use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
 use tcpstat_tests::exporter::{Exporter, FREQUENT_SNAPSHOTS};
+use tcpstat_tests::exposition::Scrape;
 use tcpstat_tests::harness::{Test, kernel_test};
 use tcpstat_tests::held::{Addressing, Held};
 use tcpstat_tests::kernel_tests;
 use tcpstat_tests::loopback::Pairs;
+use tcpstat_tests::mounts::PrivateMounts;
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::segment::Flags;
 use tcpstat_tests::states;
 use tcpstat_tests::tcp::{Family, State};
 use tcpstat_tests::wire::Wire;
+
+use crate::surroundings::rename_member;
 
 pub(crate) fn tests() -> Vec<Test> {
     let mut tests = kernel_tests![
@@ -25,6 +29,7 @@ pub(crate) fn tests() -> Vec<Test> {
         keepalive_makes_no_leak_younger,
         a_half_closed_peer_that_talks_is_never_shown_older_than_it_is,
         a_new_socket_in_close_wait_does_not_get_the_age_of_an_old_one,
+        without_lrcvtime_one_line_says_that_ages_are_not_known,
         without_a_tracer_nothing_is_said_of_ages
     ];
     for tracer in ["btf", "tracepoint"] {
@@ -49,13 +54,18 @@ fn start(tracer: &str) -> Result<Exporter> {
 
 /// Waits for the next reading: it follows a snapshot.
 fn await_reading(exporter: &mut Exporter) -> Result<Ages> {
+    Ages::of(&await_snapshot(exporter)?)
+}
+
+/// Waits for a scrape with a snapshot that ended after this call.
+fn await_snapshot(exporter: &mut Exporter) -> Result<Scrape> {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs_f64();
-    wait_until("reading", DEADLINE, || {
+    wait_until("snapshot", DEADLINE, || {
         let scrape = exporter.scrape()?;
         let snapshots = scrape.family("tcpstat_snapshot_timestamp_seconds");
         let snapshot = snapshots.first().context("no snapshot")?.value;
         Ok(if snapshot > now {
-            Progress::Done(Ages::of(&scrape)?)
+            Progress::Done(scrape)
         } else {
             Progress::NotYet(format!("snapshot at {snapshot}, now is {now}"))
         })
@@ -260,10 +270,30 @@ fn a_new_socket_in_close_wait_does_not_get_the_age_of_an_old_one(_: &Namespace) 
     Ok(())
 }
 
+/// The kernel does not have what identifies a socket. The silences do not need it.
+fn without_lrcvtime_one_line_says_that_ages_are_not_known(_: &Namespace) -> Result<()> {
+    let _file = rename_member(&PrivateMounts::enter()?, "lrcvtime")?;
+    let (_, pairs) = half_closed(2, Family::Ipv4)?;
+    let mut exporter = Exporter::start(&FREQUENT_SNAPSHOTS)?;
+    for _ in 0..2 {
+        await_snapshot(&mut exporter)?;
+    }
+    let scrape = exporter.scrape()?;
+    ensure!(Ages::of(&scrape).is_err(), "{scrape:?}");
+    drop(pairs);
+    await_left(&mut exporter, &Silences::of(&scrape)?, 2)?;
+    let log = exporter.log();
+    let warnings: Vec<_> = log.lines().filter(|line| line.contains(" WARN ")).collect();
+    let words =
+        ["the ages of sockets in CLOSE_WAIT are not known", "has no `inet_conn.icsk_ack.lrcvtime`"];
+    ensure!(warnings.len() == 1 && words.iter().all(|words| warnings[0].contains(words)), "{log}");
+    Ok(())
+}
+
 fn without_a_tracer_nothing_is_said_of_ages(_: &Namespace) -> Result<()> {
     let mut exporter = start("off")?;
     let (_, _pairs) = half_closed(2, Family::Ipv4)?;
-    let scrape = exporter.scrape()?;
+    let scrape = await_snapshot(&mut exporter)?;
     ensure!(!scrape.samples.iter().any(|sample| sample.name.contains("close_wait_")));
     Ok(())
 }
