@@ -144,10 +144,11 @@ pub const DETAILS: [Detail; DETAIL_COUNT] = {
     details
 };
 
-/// Number of places: those of [`TRANSITIONS`], then those of [`DETAILS`].
-pub const DETAILED_PLACES: usize = FAMILY_CELLS + DETAIL_COUNT;
+/// Number of places: those of [`TRANSITIONS`], then those of [`DETAILS`], then those of silences.
+pub const DETAILED_PLACES: usize = FAMILY_CELLS * (1 + DETAIL_SLOTS as usize);
 
-/// Number of slots for the cells of [`DETAILS`]: they follow one another from the read-only global `DETAIL_SLOT` on.
+/// Number of slots for the cells of [`DETAILS`] and of silences: they follow one another from the read-only global
+/// `DETAIL_SLOT` on.
 pub const DETAIL_SLOTS: u32 = 2;
 
 /// The place of SYN_SENT→ESTABLISHED.
@@ -160,7 +161,7 @@ pub const CONNECTED: usize = match place(State::SynSent, State::Established) {
 pub const CONNECTED_RETRIED: usize = FAMILY_CELLS;
 
 /// As [`PLACES`], for transitions of full sockets. [`MAY_HAVE_DETAIL`] is added where the transition can have one of the
-/// [`DETAILS`].
+/// [`DETAILS`], or leaves CLOSE_WAIT.
 pub const FULL_PLACES: [u8; PAIRS] = {
     let mut places = PLACES;
     let mut detail = 0;
@@ -169,6 +170,7 @@ pub const FULL_PLACES: [u8; PAIRS] = {
         places[pair(old.number(), new.number())] |= MAY_HAVE_DETAIL;
         detail += 1;
     }
+    places[pair(State::CloseWait.number(), State::LastAck.number())] |= MAY_HAVE_DETAIL;
     places
 };
 
@@ -211,7 +213,7 @@ const fn closing_place(old: State, cause: Cause, retried: bool) -> u8 {
     let retried = retried && matches!(old, State::SynSent) && !matches!(cause, Cause::NoPort);
     let plain = PLACES[pair(old as u8, State::Close as u8)];
     let mut place = FIRST_DETAIL;
-    while (place as usize) < DETAILED_PLACES {
+    while (place as usize) < FAMILY_CELLS + DETAIL_COUNT {
         let detail = DETAILS[(place - FIRST_DETAIL) as usize];
         if detail.place == plain as usize
             && detail.cause as u8 == cause as u8

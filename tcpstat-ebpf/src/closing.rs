@@ -1,5 +1,7 @@
-//! Why a full socket closes, and whether a connect was retried: which cell counts the transition.
+//! Why a full socket closes, and whether a connect was retried: which cell counts the transition. And how long the peer
+//! had been silent when it left CLOSE_WAIT.
 
+use aya_ebpf::helpers::generated::bpf_jiffies64;
 use tcpstat_ebpf::{
     CAUSES, CLOSING_PLACES, CLOSINGS, CONNECTED_RETRIED, Cause, ERRORS, FAMILY_CELLS, State,
     closing,
@@ -14,6 +16,9 @@ pub(crate) trait FullSocket: Copy {
 
     /// What tells a connect from others. SYN_SENT is the only state in which it is asked for.
     fn connect(self) -> Connect;
+
+    /// How many ticks ago the peer was last heard; `None` if that is not known.
+    fn silence(self) -> Option<u32>;
 }
 
 /// A connect that ends.
@@ -28,8 +33,8 @@ pub(crate) struct Connect {
 #[inline(always)]
 pub(crate) fn detail_of(oldstate: u64, newstate: u64, socket: impl FullSocket) -> Option<usize> {
     let place = if newstate != State::Close as u64 {
-        // SYN_SENT→ESTABLISHED is the only other one.
-        if socket.connect().retransmits == 0 {
+        // Others are SYN_SENT→ESTABLISHED and CLOSE_WAIT→LAST_ACK.
+        if oldstate != State::SynSent as u64 || socket.connect().retransmits == 0 {
             return None;
         }
         CONNECTED_RETRIED
@@ -45,6 +50,17 @@ pub(crate) fn detail_of(oldstate: u64, newstate: u64, socket: impl FullSocket) -
         closing_place(oldstate, cause(error), false)
     };
     place.checked_sub(FAMILY_CELLS)
+}
+
+/// How many ticks have passed since `heard`, which is `rcv_tstamp`: 0 if the peer has acknowledged nothing. That can be in
+/// CLOSE_WAIT, if a SYN had both Fast Open data and a FIN.
+#[inline(always)]
+pub(crate) fn ticks_since(heard: u32) -> Option<u32> {
+    if heard == 0 {
+        return None;
+    }
+    // SAFETY: the helper has no preconditions.
+    Some((unsafe { bpf_jiffies64() } as u32).wrapping_sub(heard))
 }
 
 /// The number of the [`Cause`].

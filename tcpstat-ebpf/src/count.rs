@@ -12,12 +12,13 @@ use aya_ebpf::{
 use aya_log_ebpf::error;
 use tcpstat_ebpf::{
     BANK_CELLS, Bank, EventRecord, FAMILY_CELLS, FULL_PLACES, Family, MAY_HAVE_DETAIL, NO_CELL,
-    OWN_SLOT, PAIRS, ScopedEventRecord, State, cell, pair, place, row,
+    OWN_SLOT, PAIRS, Row, SILENCE_PLACE, SILENCE_SUM_PLACE, ScopedEventRecord, State, cell, pair,
+    place, row, silence_bucket,
 };
 
 use crate::{
     closing::{FullSocket, detail_of},
-    maps::{CONTROL, CPU_IDS, DETAIL_SLOT, EVENTS, ROWS},
+    maps::{CONTROL, CPU_IDS, DETAIL_SLOT, EVENTS, ROWS, TICKS_PER_SECOND},
     scoped::Scoping,
 };
 
@@ -44,7 +45,7 @@ pub(crate) fn transition<C: EbpfContext>(
     }
     match place_of(oldstate, newstate) {
         Some(place) => {
-            let counted = counted_at(slot, place, oldstate, newstate, socket);
+            let counted = counted_at(slot, place, family, oldstate, newstate, socket);
             event(counted, family, oldstate as u8, newstate as u8, scoping, fill);
         }
         None if oldstate == newstate => {}
@@ -90,13 +91,15 @@ struct Counted {
     cell: usize,
 }
 
-/// Where a transition of a full socket is counted; `place` is one of [`FULL_PLACES`].
+/// Where a transition of a full socket is counted; `place` is one of [`FULL_PLACES`]. Counts the silence, if it leaves
+/// CLOSE_WAIT.
 ///
 /// Details are those of the own namespace. `DETAIL_SLOT` is a constant to the verifier: if it is 0 their code is removed.
 #[inline(always)]
 fn counted_at(
     slot: u64,
     place: usize,
+    family: Family,
     oldstate: u64,
     newstate: u64,
     socket: impl FullSocket,
@@ -105,13 +108,14 @@ fn counted_at(
         return Counted { slot, row_slot: slot, place, cell: place };
     }
     let place = place % FAMILY_CELLS;
-    let first_slot = u64::from(DETAIL_SLOT.load());
-    if slot == OWN_SLOT
-        && first_slot != 0
-        && let Some(detail) = detail_of(oldstate, newstate, socket)
-    {
-        let row_slot = first_slot + (detail / FAMILY_CELLS) as u64;
-        return Counted { slot, row_slot, place, cell: detail % FAMILY_CELLS };
+    if slot == OWN_SLOT && DETAIL_SLOT.load() != 0 {
+        if oldstate == State::CloseWait as u64 {
+            count_silence(family, socket);
+        }
+        if let Some(detail) = detail_of(oldstate, newstate, socket) {
+            let row_slot = detail_slot(detail);
+            return Counted { slot, row_slot, place, cell: detail % FAMILY_CELLS };
+        }
     }
     Counted { slot, row_slot: slot, place, cell: place }
 }
@@ -197,17 +201,48 @@ fn log_open(slot: u64) -> bool {
     })
 }
 
+/// The slot of a place of [`tcpstat_ebpf::DETAILS`] or of silences, less [`FAMILY_CELLS`].
+#[inline(always)]
+fn detail_slot(detail: usize) -> u64 {
+    u64::from(DETAIL_SLOT.load()) + (detail / FAMILY_CELLS) as u64
+}
+
+/// Counts how long the peer had been silent, if that is known. Nothing compares these counts with a snapshot, so they need
+/// no banks.
+#[inline(always)]
+fn count_silence(family: Family, socket: impl FullSocket) {
+    let ticks_per_second = TICKS_PER_SECOND.load();
+    if ticks_per_second == 0 {
+        return;
+    }
+    let Some(ticks) = socket.silence() else { return };
+    let slot = detail_slot(SILENCE_PLACE - FAMILY_CELLS);
+    let Some(row) = own_row(slot) else { return };
+    let bucket = SILENCE_PLACE + silence_bucket(ticks, ticks_per_second);
+    let bucket = bounded::<BANK_CELLS>(cell(Bank::Plain, family, bucket));
+    let sum = bounded::<BANK_CELLS>(cell(Bank::Plain, family, SILENCE_SUM_PLACE));
+    // SAFETY: both cells are below BANK_CELLS, so the pointers stay inside the map's value.
+    unsafe {
+        atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(row.add(sum), u64::from(ticks));
+        atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(row.add(bucket), 1);
+    }
+}
+
 /// Adds one to a cell of this bank, in the row of this slot and this CPU.
 #[inline(always)]
 fn add(slot: u64, bank: Bank, cell: usize) {
-    if let Some(row) = ROWS.get_ptr_mut(row(slot, CPU_IDS.load() as usize, cpu()) as u32) {
+    if let Some(row) = own_row(slot) {
         let index = bank as usize * BANK_CELLS + cell;
         // Atomic although the row belongs to this CPU: a softirq can interrupt between load and store.
         // SAFETY: `cell` is below BANK_CELLS, so the pointer stays inside the map's value.
-        unsafe {
-            atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(row.cast::<u64>().add(index), 1)
-        };
+        unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(row.add(index), 1) };
     }
+}
+
+/// The cells of this slot and this CPU.
+#[inline(always)]
+fn own_row(slot: u64) -> Option<*mut u64> {
+    ROWS.get_ptr_mut(row(slot, CPU_IDS.load() as usize, cpu()) as u32).map(<*mut Row>::cast)
 }
 
 /// The id of this CPU.

@@ -22,15 +22,15 @@ use crate::{
 
 /// The first member of `struct bpf_iter_meta`.
 #[repr(C)]
-struct Meta {
-    seq: *mut seq_file,
+pub(crate) struct Meta {
+    pub(crate) seq: *mut seq_file,
 }
 
 /// The first two members of `struct bpf_iter__tcp`.
 #[repr(C)]
 pub(crate) struct Context {
-    meta: *const Meta,
-    sk_common: *const u8,
+    pub(crate) meta: *const Meta,
+    pub(crate) sk_common: *const u8,
 }
 
 /// Writes a [`SocketRecord`] for the socket in the context.

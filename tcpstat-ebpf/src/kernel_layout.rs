@@ -31,6 +31,10 @@ pub enum Reader {
     CgroupWord,
     /// What finds why a socket closes, and whether a connect was retried.
     Causes,
+    /// What finds how long the peer has been silent.
+    Silence,
+    /// The `iter/tcp` that lists sockets in CLOSE_WAIT.
+    CloseWait,
 }
 
 /// A member whose offset the programs get from user space.
@@ -79,7 +83,7 @@ macro_rules! members {
             SOCK_DADDR: u32 = "sock", "__sk_common.skc_daddr", [TpBtf, Timewait, Requests];
             SOCK_V6_RCV_SADDR: [u32; 4] = "sock", "__sk_common.skc_v6_rcv_saddr", [TpBtf, Timewait, Requests];
             SOCK_V6_DADDR: [u32; 4] = "sock", "__sk_common.skc_v6_daddr", [TpBtf, Timewait, Requests];
-            SOCK_STATE: u8 = "sock", "__sk_common.skc_state", [Requests, Iterator];
+            SOCK_STATE: u8 = "sock", "__sk_common.skc_state", [Requests, Iterator, CloseWait];
             SOCK_CGROUP: *const u8 = "sock", "sk_cgrp_data.cgroup", [CgroupPointer];
             // Until 5.14.
             SOCK_CGROUP_WORD: u64 = "sock", "sk_cgrp_data.val", [CgroupWord];
@@ -96,6 +100,9 @@ macro_rules! members {
             TCP_COPIED_SEQ: u32 = "tcp_sock", "copied_seq", [Iterator];
             TCP_WRITE_SEQ: u32 = "tcp_sock", "write_seq", [Iterator];
             TCP_SND_UNA: u32 = "tcp_sock", "snd_una", [Iterator];
+            // The lower half of `jiffies`, as in the next one.
+            TCP_RCV_TSTAMP: u32 = "tcp_sock", "rcv_tstamp", [Silence, CloseWait];
+            TCP_LRCVTIME: u32 = "tcp_sock", "inet_conn.icsk_ack.lrcvtime", [CloseWait];
             TASK_PID: u32 = "task_struct", "pid", [Tasks];
             TASK_TGID: u32 = "task_struct", "tgid", [Tasks];
             TASK_THREAD_PID: *const u8 = "task_struct", "thread_pid", [NestedTasks];
@@ -180,23 +187,27 @@ record! {
 /// The other members whose offsets are compiled into the programs.
 pub const FIXED_MEMBERS: &[FixedMember] = &[
     // Offsets in `struct sock` are used for everything that begins with a `struct sock_common`.
-    first("sock", "__sk_common", &[Reader::Timewait, Reader::Requests, Reader::Iterator]),
+    first(
+        "sock",
+        "__sk_common",
+        &[Reader::Timewait, Reader::Requests, Reader::Iterator, Reader::CloseWait],
+    ),
     first("inet_timewait_sock", "__tw_common", &[Reader::Timewait, Reader::Requests]),
     first("request_sock", "__req_common", &[Reader::Requests]),
     // `tcp_timewait_state_process` has a `struct inet_timewait_sock *`.
     first("tcp_timewait_sock", "tw_sk", &[Reader::Timewait]),
-    // The iterator reads `sk_cgrp_data` of a `struct tcp_sock`, and the tracepoint's program `total_retrans` at the
-    // address of the `struct sock`.
+    // The iterator reads `sk_cgrp_data` of a `struct tcp_sock`, and the tracepoint's program `total_retrans` and
+    // `rcv_tstamp` at the address of the `struct sock`.
     first("tcp_sock", "inet_conn", FULL_SOCKET_READERS),
     first("inet_connection_sock", "icsk_inet", FULL_SOCKET_READERS),
     first("inet_sock", "sk", FULL_SOCKET_READERS),
     // The contexts of the iterators.
-    pointer("bpf_iter__tcp", "meta", 0, &[Reader::Iterator]),
-    pointer("bpf_iter__tcp", "sk_common", 8, &[Reader::Iterator]),
+    pointer("bpf_iter__tcp", "meta", 0, &[Reader::Iterator, Reader::CloseWait]),
+    pointer("bpf_iter__tcp", "sk_common", 8, &[Reader::Iterator, Reader::CloseWait]),
     pointer("bpf_iter__task", "meta", 0, &[Reader::Tasks]),
     pointer("bpf_iter__task", "task", 8, &[Reader::Tasks]),
     UPID_NR,
-    pointer("bpf_iter_meta", "seq", 0, &[Reader::Iterator, Reader::Tasks]),
+    pointer("bpf_iter_meta", "seq", 0, &[Reader::Iterator, Reader::CloseWait, Reader::Tasks]),
 ];
 
 const UPID_NR: FixedMember = FixedMember {
@@ -207,7 +218,8 @@ const UPID_NR: FixedMember = FixedMember {
     readers: &[Reader::NestedTasks],
 };
 
-const FULL_SOCKET_READERS: &[Reader] = &[Reader::CgroupPointer, Reader::CgroupWord, Reader::Causes];
+const FULL_SOCKET_READERS: &[Reader] =
+    &[Reader::CgroupPointer, Reader::CgroupWord, Reader::Causes, Reader::Silence];
 
 const fn first(
     structure: &'static str,

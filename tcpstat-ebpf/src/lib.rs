@@ -8,6 +8,7 @@ mod causes;
 mod cells;
 mod kernel_layout;
 mod scope_rows;
+mod silence;
 mod slots;
 
 use core::mem::{offset_of, size_of};
@@ -26,6 +27,10 @@ pub use kernel_layout::{
 pub use scope_rows::{
     CgroupMember, OTHER_PORTS_SLOT, PORT_ENTRIES, PORTS_OF_ENTRY, ROOT_CGROUP, SCOPE_ROW_CELLS,
     ScopeRow, scope_cell,
+};
+pub use silence::{
+    CloseWaitRecord, SILENCE_BOUNDS, SILENCE_BUCKETS, SILENCE_PLACE, SILENCE_SUM_PLACE,
+    silence_bucket,
 };
 pub use slots::{
     FIRST_FREE_SLOT, NetnsKey, OTHER_SLOT, OWN_SLOT, TAGS, TaskRecord, row, tag, tag_index,

@@ -78,6 +78,10 @@ pub(crate) static NETNS_KEY: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 pub(crate) static DETAIL_SLOT: Global<u32> = Global::new(0);
 
+/// Ticks (jiffies) per second; 0 if silences are not counted.
+#[unsafe(no_mangle)]
+pub(crate) static TICKS_PER_SECOND: Global<u32> = Global::new(0);
+
 /// Number of rows of a slot.
 #[unsafe(no_mangle)]
 pub(crate) static CPU_IDS: Global<u32> = Global::new(0);

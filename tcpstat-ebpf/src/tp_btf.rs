@@ -8,11 +8,11 @@ use aya_ebpf::{
 use tcpstat_ebpf::{EventRecord, Family, IPPROTO_TCP};
 
 use crate::{
-    closing::{Connect, FullSocket},
+    closing::{Connect, FullSocket, ticks_since},
     count,
     maps::{
-        NET_COOKIE, NET_INUM, SOCK_ERR, SOCK_FAMILY, SOCK_NET, SOCK_PROTOCOL, TCP_SPORT,
-        TCP_TOTAL_RETRANS,
+        NET_COOKIE, NET_INUM, SOCK_ERR, SOCK_FAMILY, SOCK_NET, SOCK_PROTOCOL, TCP_RCV_TSTAMP,
+        TCP_SPORT, TCP_TOTAL_RETRANS,
     },
     netns,
     scoped::{Full, Scoping, cgroup_id},
@@ -80,6 +80,15 @@ impl FullSocket for Typed {
                 port: TCP_SPORT.read(tcp_sock),
                 retransmits: TCP_TOTAL_RETRANS.read(tcp_sock),
             }
+        }
+    }
+
+    #[inline(always)]
+    fn silence(self) -> Option<u32> {
+        // SAFETY: as above.
+        unsafe {
+            let tcp_sock = tcp_sock(self.0);
+            if tcp_sock.is_null() { None } else { ticks_since(TCP_RCV_TSTAMP.read(tcp_sock)) }
         }
     }
 }

@@ -10,9 +10,9 @@ use aya_ebpf::{
 use tcpstat_ebpf::{Family, IPPROTO_TCP, RecordField, record};
 
 use crate::{
-    closing::{Connect, FullSocket},
+    closing::{Connect, FullSocket, ticks_since},
     count,
-    maps::{NET_COOKIE, NET_INUM, SOCK_ERR, SOCK_NET, TCP_TOTAL_RETRANS},
+    maps::{NET_COOKIE, NET_INUM, SOCK_ERR, SOCK_NET, TCP_RCV_TSTAMP, TCP_TOTAL_RETRANS},
     netns,
     scoped::{Full, Scoping, cgroup_id_at},
 };
@@ -78,6 +78,12 @@ impl FullSocket for Recorded<'_> {
         // SAFETY: as above.
         let retransmits = unsafe { bpf_probe_read_kernel(self.member(TCP_TOTAL_RETRANS.bytes())) };
         Connect { port: field(self.ctx, record::SPORT), retransmits: retransmits.unwrap_or(0) }
+    }
+
+    #[inline(always)]
+    fn silence(self) -> Option<u32> {
+        // SAFETY: as above.
+        ticks_since(unsafe { bpf_probe_read_kernel(self.member(TCP_RCV_TSTAMP.bytes())) }.ok()?)
     }
 }
 

@@ -1,10 +1,13 @@
 //! The current time. `ledger` and `history` get it as a value.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    num::NonZeroU32,
+    time::{Duration, SystemTime},
+};
 
-use nix::time::{ClockId, clock_gettime};
+use nix::time::{ClockId, clock_getres, clock_gettime};
 
-use crate::history::Moment;
+use crate::{ages::TickRate, history::Moment};
 
 /// The current moment, by wall clock and by time since boot. Takes no system call: the vDSO has both clocks.
 #[must_use]
@@ -18,6 +21,17 @@ pub fn now() -> Moment {
 pub(crate) fn thread_cpu() -> Duration {
     // Every kernel since 2.6.12 has this clock.
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
+}
+
+/// How often the kernel's clock in ticks (`jiffies`) ticks. `None` if the kernel does not say it.
+///
+/// The resolution of this clock is one tick (`KTIME_LOW_RES` is `TICK_NSEC`). `sysconf(_SC_CLK_TCK)` is 100 on every
+/// kernel.
+pub(crate) fn tick_rate() -> Option<TickRate> {
+    let tick = clock_getres(ClockId::CLOCK_MONOTONIC_COARSE).map(Duration::from).ok()?;
+    let second = Duration::from_secs(1).as_nanos();
+    let ticks = (second + tick.as_nanos() / 2).checked_div(tick.as_nanos())?;
+    NonZeroU32::new(u32::try_from(ticks).ok()?).map(TickRate)
 }
 
 /// Milliseconds since the Unix epoch; 0 for a time before it.

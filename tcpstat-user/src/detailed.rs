@@ -1,11 +1,13 @@
-//! Transitions with their details: why sockets closed, and which connects sent their SYN again.
+//! Transitions with their details: why sockets closed, which connects sent their SYN again, and how long the peer was silent
+//! when sockets left CLOSE_WAIT.
 
 use tcpstat_ebpf::{
     BANK_CELLS, Bank, CLOSING_PLACES, CONNECTED, Cause, DETAIL_SLOTS, DETAILED_PLACES, DETAILS,
-    Detail, FAMILY_CELLS, Family, State, TRANSITIONS, cell, closing,
+    Detail, FAMILY_CELLS, Family, SILENCE_PLACE, SILENCE_SUM_PLACE, State, TRANSITIONS, cell,
+    closing,
 };
 
-use crate::transitions::Transitions;
+use crate::{ages::Silences, transitions::Transitions};
 
 /// Number of transitions by family, old state, new state, cause and retry. Arithmetic wraps, as in the kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,6 +91,19 @@ impl DetailedTransitions {
         places.fold(0, |sum, (_, place)| sum.wrapping_add(self.at(family, place)))
     }
 
+    /// How long the peer had been silent when sockets left CLOSE_WAIT; both families together.
+    #[must_use]
+    pub fn silences(&self) -> Silences {
+        let both = |place| {
+            let of = |family| self.at(family, place);
+            of(Family::Ipv4).wrapping_add(of(Family::Ipv6))
+        };
+        Silences {
+            buckets: std::array::from_fn(|bucket| both(SILENCE_PLACE + bucket)),
+            ticks: both(SILENCE_SUM_PLACE),
+        }
+    }
+
     /// The number of transitions since `earlier`.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
@@ -129,7 +144,7 @@ impl Default for DetailedTransitions {
 
 #[cfg(test)]
 mod tests {
-    use tcpstat_ebpf::{CLOSED, CONNECTED_RETRIED};
+    use tcpstat_ebpf::{CLOSED, CONNECTED_RETRIED, SILENCE_BUCKETS};
 
     use super::*;
 
@@ -208,6 +223,22 @@ mod tests {
         assert_eq!(one.plus(&all).since(&one), all);
         assert_eq!(one.plus(&all).transitions(), one.transitions().plus(&all.transitions()));
         assert_eq!(DetailedTransitions::default().plus(&all), all);
+    }
+
+    #[test]
+    fn silences_are_the_cells_after_those_of_details_and_no_transitions() {
+        for family in Family::ALL {
+            for bucket in 0..SILENCE_BUCKETS {
+                let counted = one(family, SILENCE_PLACE + bucket);
+                let mut expected = Silences::default();
+                expected.buckets[bucket] = 1;
+                assert_eq!(counted.silences(), expected);
+                assert_eq!(counted.transitions(), Transitions::default());
+            }
+            let sum = one(family, SILENCE_SUM_PLACE);
+            assert_eq!(sum.silences(), Silences { ticks: 1, ..Silences::default() });
+            assert_eq!(sum.plus(&sum).silences().ticks, 2);
+        }
     }
 
     /// What a kernel's error is in each state.

@@ -1,10 +1,11 @@
 //! tcpstat: TCP sockets by state, counted in the kernel, served to Prometheus.
 //!
 //! Imports run one way: `commands` → `web`, `top`, `textfile` → `api`, `metrics` → `tracker` → `ledger`,
-//! `history` → `snapshot`, `procfs`, `kernel` → the layout shared with the tracer (`tcpstat-ebpf`). Only
+//! `history`, `ages` → `snapshot`, `procfs`, `kernel` → the layout shared with the tracer (`tcpstat-ebpf`). Only
 //! `kernel` uses aya and unsafe code, only `procfs` reads /proc, and only `metrics` names a metric.
-//! `ledger` and `history` do no I/O and read no clock.
+//! `ledger`, `history` and `ages` do no I/O and read no clock.
 
+pub mod ages;
 mod api;
 pub mod clock;
 pub mod commands;

@@ -5,6 +5,7 @@
 //! [`netns::Namespace`] each run in parallel.
 
 pub mod addrform;
+pub mod ages;
 pub mod agreement;
 pub mod binary;
 mod bpf_call;

@@ -1,8 +1,9 @@
 //! The measured work: parts of a snapshot and of a scrape, with data like the kernel's.
 
-use std::{fmt::Write as _, fs, sync::Arc, time::Duration};
+use std::{fmt::Write as _, fs, num::NonZeroU32, sync::Arc, time::Duration};
 
 use tcpstat_user::{
+    ages::{CloseWaitAges, Silences, TickRate},
     detailed::DetailedTransitions,
     history::{Moment, Peak},
     ledger::{
@@ -128,6 +129,8 @@ pub(crate) fn values() -> Values {
             hooks: "none",
             transitions: all_transitions(),
             detailed: Some(DetailedTransitions::default()),
+            silences: Some((Silences::default(), TickRate(NonZeroU32::MIN))),
+            close_wait_ages: Some((CloseWaitAges::default(), TickRate(NonZeroU32::MIN))),
             drift: PerState::default(),
             corrections: PerState::default(),
             events_missed: 3,

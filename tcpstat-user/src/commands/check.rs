@@ -137,6 +137,9 @@ impl Report {
                         if let Some(error) = &tracer.causes_refused {
                             self.add("causes", &format!("not counted: {error}"));
                         }
+                        if let Some(error) = &tracer.silence_refused {
+                            self.add("ages", &format!("not measured: {error}"));
+                        }
                     }
                     found.get_or_insert(program);
                 }

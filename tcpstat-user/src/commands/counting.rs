@@ -267,6 +267,9 @@ fn first_tracer(
         if let Some(error) = &tracer.causes_refused {
             warn!("the causes of closed connections are not counted: {error}");
         }
+        if let Some(error) = &tracer.silence_refused {
+            warn!("how long sockets are in CLOSE_WAIT is not measured: {error}");
+        }
         let hooks = tracer.hooks.word();
         info!(program = tracer.program.word(), hooks, "counting in the kernel");
     } else {

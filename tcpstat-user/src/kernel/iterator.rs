@@ -98,6 +98,7 @@ impl RecordIterator {
         let loaded = iterator.program()?.load(kind.name, &btf);
         loaded.map_err(|error| refusal(Step::Load(iterator.attachment()), error.into()))?;
         drop(btf);
+        iterator.drop_maps();
         release_memory();
         Ok(iterator)
     }
@@ -138,6 +139,14 @@ impl RecordIterator {
             }
             buffer.copy_within(filled - rest..filled, 0);
             filled = rest;
+        }
+    }
+
+    /// Closes the descriptors of the object's maps. The kernel keeps those that the program uses.
+    fn drop_maps(&mut self) {
+        let names: Vec<_> = self.ebpf.maps().map(|(name, _)| name.to_owned()).collect();
+        for name in names {
+            drop(self.ebpf.take_map(&name));
         }
     }
 

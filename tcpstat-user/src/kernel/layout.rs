@@ -10,6 +10,7 @@ use super::{
     btf::{BtfError, KernelTypes, Place, Structure},
     load::KERNEL_BTF,
 };
+use crate::ages::TickRate;
 
 /// Names and values of read-only globals of the BPF object.
 pub(super) type Globals = Vec<(&'static str, u32)>;
@@ -107,6 +108,16 @@ pub(super) fn causes(types: &KernelTypes, slots: u32) -> Result<Globals, BtfErro
     Ok(globals)
 }
 
+/// How programs find how long the peer of a socket has been silent. They count that beside the causes.
+///
+/// # Errors
+/// As [`offsets`].
+pub(super) fn silence(types: &KernelTypes, rate: TickRate) -> Result<Globals, BtfError> {
+    let mut globals = offsets(types, Reader::Silence)?;
+    globals.push(("TICKS_PER_SECOND", rate.0.get()));
+    Ok(globals)
+}
+
 fn check_size(
     structure: &'static str,
     member: &'static str,
@@ -126,7 +137,7 @@ mod tests {
 
     use super::{super::btf::sample::Sample, *};
 
-    const READERS: [Reader; 11] = [
+    const READERS: [Reader; 13] = [
         Reader::TpBtf,
         Reader::Tracepoint,
         Reader::Timewait,
@@ -138,6 +149,8 @@ mod tests {
         Reader::CgroupPointer,
         Reader::CgroupWord,
         Reader::Causes,
+        Reader::Silence,
+        Reader::CloseWait,
     ];
 
     #[test]
@@ -236,8 +249,8 @@ mod tests {
         }
         let globals = offsets(&types, Reader::Iterator).unwrap();
         let offset = |wanted| globals.iter().find(|&&(name, _)| name == wanted).unwrap().1;
-        // `inet_sport`, `total_retrans` and `sk_ack_backlog` come before it.
-        assert_eq!(offset("TCP_RCV_NXT"), 2 + 4 + 4);
+        // `inet_sport`, `total_retrans`, `sk_ack_backlog` and `lrcvtime` come before it.
+        assert_eq!(offset("TCP_RCV_NXT"), 2 + 4 + 4 + 4);
     }
 
     #[test]

@@ -29,7 +29,7 @@ use super::{
     scope_maps::{ScopeKinds, ScopeMaps},
     step::{Attachment, Step},
 };
-use crate::states::Hooks;
+use crate::{ages::TickRate, clock, states::Hooks};
 
 /// A loaded program that counts, with its counters and its event log. Dropping it stops the count.
 pub(crate) struct Tracer {
@@ -51,6 +51,10 @@ pub(crate) struct Tracer {
     pub(crate) hooks_refused: Vec<HookRefusal>,
     /// Why causes are not counted; `None` if they are.
     pub(crate) causes_refused: Option<BtfError>,
+    /// The ticks in which silences are counted, and ages can be; `None` if they are not.
+    pub(crate) silence_rate: Option<TickRate>,
+    /// Why silences are not counted.
+    pub(crate) silence_refused: Option<BtfError>,
     logger: EbpfLogger<&'static dyn log::Log>,
     /// Owns maps, programs and links.
     ebpf: Ebpf,
@@ -136,6 +140,14 @@ impl Tracer {
             Err(error) => Some(error),
         };
         let details = causes_refused.is_none();
+        let (mut silence_rate, mut silence_refused) =
+            (clock::tick_rate().filter(|_| details), None);
+        if let Some(rate) = silence_rate {
+            match layout::silence(&types, rate) {
+                Ok(members) => globals.extend(members),
+                Err(error) => (silence_rate, silence_refused) = (None, Some(error)),
+            }
+        }
         drop(types);
         let cpus = cpu_ids().map_err(|error| refusal(Step::CountCpus, error.into()))?;
         globals.push(("CPU_IDS", cpus));
@@ -182,6 +194,8 @@ impl Tracer {
             hooks,
             hooks_refused,
             causes_refused,
+            silence_rate,
+            silence_refused,
             logger,
             ebpf,
         })

@@ -7,6 +7,7 @@
 )]
 
 mod btf;
+mod close_wait;
 mod counters;
 mod cpus;
 mod enter;
@@ -36,6 +37,7 @@ mod terminal;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use close_wait::CloseWaitIterator;
 pub(crate) use counters::Counters;
 pub(crate) use enter::enter;
 pub(crate) use error::LoadError;

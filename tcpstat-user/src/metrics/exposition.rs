@@ -12,6 +12,7 @@ use super::{
     names::Metric, node_exporter::ConnectionStates,
 };
 use crate::{
+    ages::OLDER_THAN,
     history::Moment,
     procfs::{Limits, ProcessStatus, Sockstat},
     states::{Family, PerFamily, PerState, State, family_word, state_word},
@@ -86,6 +87,17 @@ impl FamilyWriter<'_> {
 
     fn tracer(&mut self, tracer: &TracerValues) -> fmt::Result {
         self.counters(names::TRANSITIONS, transitions(&tracer.transitions))?;
+        if let Some((silences, rate)) = &tracer.silences {
+            let sum = rate.seconds(silences.ticks);
+            self.histogram(names::CLOSE_WAIT_SILENCE_SECONDS, sum, &silences.bounded())?;
+        }
+        if let Some((ages, rate)) = &tracer.close_wait_ages {
+            let oldest = rate.seconds(ages.oldest);
+            self.single(names::CLOSE_WAIT_OLDEST_SECONDS, oldest)?;
+            let older = OLDER_THAN.iter().zip(ages.older_than);
+            let older = older.map(|((_, word), sockets)| ([("older_than", *word)], sockets));
+            self.gauges(names::CLOSE_WAIT_AGED_CONNECTIONS, older)?;
+        }
         self.by_state(names::DRIFT_CONNECTIONS, &tracer.drift)?;
         let corrections = State::ALL.into_iter().map(|state| {
             let sockets: u64 =

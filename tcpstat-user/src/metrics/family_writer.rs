@@ -5,7 +5,7 @@ use std::fmt;
 use prometheus_client::{
     encoding::{
         DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, EncodeLabelSet, EncodeMetric,
-        MetricEncoder,
+        MetricEncoder, NoLabelSet,
     },
     metrics::counter::ConstCounter,
 };
@@ -66,6 +66,18 @@ impl FamilyWriter<'_> {
             ConstCounter::new(value).encode(family.encode_family(&labels)?)?;
         }
         Ok(())
+    }
+
+    /// Writes a histogram without labels. The buckets have their upper bounds, and are not cumulated.
+    pub(super) fn histogram(
+        &mut self,
+        metric: Metric,
+        sum: f64,
+        buckets: &[(f64, u64)],
+    ) -> fmt::Result {
+        let Some(mut family) = self.describe(metric)? else { return Ok(()) };
+        let count = buckets.iter().map(|(_, count)| count).sum();
+        family.encode_histogram::<NoLabelSet>(sum, count, buckets, None)
     }
 
     /// Writes name, help and type; the samples of the family must follow. `None` if it is not asked for.

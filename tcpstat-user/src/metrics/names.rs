@@ -23,6 +23,10 @@ const fn counter(group: Group, name: &'static str, help: &'static str) -> Metric
     Metric { group, name, help, kind: MetricType::Counter }
 }
 
+const fn histogram(group: Group, name: &'static str, help: &'static str) -> Metric {
+    Metric { group, name, help, kind: MetricType::Histogram }
+}
+
 pub(super) const CONNECTIONS: Metric = gauge(
     Group::Connections,
     "tcpstat_connections",
@@ -47,6 +51,21 @@ pub(super) const CONNECTS_RETRIED: Metric = counter(
     Group::Causes,
     "tcpstat_connects_retried",
     "Outgoing connects that sent their SYN more than once, by family and outcome.",
+);
+pub(super) const CLOSE_WAIT_SILENCE_SECONDS: Metric = histogram(
+    Group::Ages,
+    "tcpstat_close_wait_silence_seconds",
+    "Time since the peer was last heard, when a socket left CLOSE_WAIT: how long the socket was there, unless the peer still acknowledged something.",
+);
+pub(super) const CLOSE_WAIT_OLDEST_SECONDS: Metric = gauge(
+    Group::Ages,
+    "tcpstat_close_wait_oldest_seconds",
+    "How long, at least, the oldest socket in CLOSE_WAIT had been there at the last reading, in seconds.",
+);
+pub(super) const CLOSE_WAIT_AGED_CONNECTIONS: Metric = gauge(
+    Group::Ages,
+    "tcpstat_close_wait_aged_connections",
+    "Sockets that had been in CLOSE_WAIT for longer than this time at the last reading.",
 );
 pub(super) const SNAPSHOT_CONNECTIONS: Metric = gauge(
     Group::Snapshot,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::{
+    ages::{CloseWaitAges, Silences, TickRate},
     detailed::DetailedTransitions,
     history::{Moment, Peak},
     procfs::{Limits, ProcessStatus, Sockstat},
@@ -56,6 +57,10 @@ pub struct TracerValues {
     pub transitions: Transitions,
     /// The same with their details; `None` if these are not counted.
     pub detailed: Option<DetailedTransitions>,
+    /// The silences among the details, and what they are counted in; `None` if they are not counted.
+    pub silences: Option<(Silences, TickRate)>,
+    /// How long sockets have been in CLOSE_WAIT, at the last reading, and what that is measured in; `None` without a reading.
+    pub close_wait_ages: Option<(CloseWaitAges, TickRate)>,
     /// Ledger minus snapshot, at the last exact snapshot, before the correction.
     pub drift: PerState<i64>,
     /// Sockets that corrections added to a gauge or removed from it.
@@ -116,11 +121,14 @@ impl TracerValues {
         transitions: Transitions,
         detailed: Option<DetailedTransitions>,
     ) -> Self {
+        let silences = detailed.as_ref().map(DetailedTransitions::silences);
         Self {
             program: live.program.word(),
             hooks: live.hooks.word(),
             transitions,
             detailed,
+            silences: silences.zip(live.silence_rate),
+            close_wait_ages: published.close_wait_ages,
             drift: published.drift.merged(),
             corrections: published.corrections.merged(),
             events_missed: published.events_missed,

@@ -10,6 +10,7 @@
 //! misses too many events, it switches to another program.
 
 mod active_tracer;
+mod ages;
 mod budget;
 mod finder;
 mod health;

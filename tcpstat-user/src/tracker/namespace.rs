@@ -25,7 +25,7 @@ use crate::{
         audit::Audit,
         reconcile::{Correction, Verdict},
     },
-    states::{Object, PerState, family_word, state_word},
+    states::{Family, Object, PerState, State, family_word, state_word},
     transitions::Transitions,
 };
 
@@ -141,6 +141,18 @@ impl Namespace {
     /// The last snapshot that succeeded.
     pub(super) fn last_snapshot(&self) -> Option<&LastSnapshot> {
         self.reader.last()
+    }
+
+    /// Whether this process's own files list it.
+    pub(super) fn is_of_this_process(&self) -> bool {
+        self.roots().list_own_namespace()
+    }
+
+    /// Sockets in CLOSE_WAIT at the last snapshot; `None` if that failed.
+    pub(super) fn listed_in_close_wait(&self) -> Option<u64> {
+        let snapshot = self.last_snapshot().filter(|_| !self.snapshot_failed)?;
+        let connections = snapshot.tally.connections();
+        Some(Family::ALL.into_iter().map(|family| connections[(family, State::CloseWait)]).sum())
     }
 
     /// How long after a turn the next one is due.

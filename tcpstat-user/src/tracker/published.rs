@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{Health, PublishedScopes};
 use crate::{
+    ages::{CloseWaitAges, TickRate},
     detailed::DetailedTransitions,
     history::Moment,
     kernel::{Counters, Program, Slot},
@@ -36,6 +37,8 @@ pub(crate) struct Published {
     pub(crate) tracer_changes: u64,
     /// What sockstat checks and snapshots have shown.
     pub(crate) health: Health,
+    /// How long sockets have been in CLOSE_WAIT, at the last reading, and what that is measured in; `None` without a reading.
+    pub(crate) close_wait_ages: Option<(CloseWaitAges, TickRate)>,
     /// The network namespaces; `None` if only this one is counted.
     pub(crate) namespaces: Option<Arc<PublishedNamespaces>>,
 }
@@ -84,6 +87,8 @@ pub(crate) struct Live {
     pub(crate) slot: Slot,
     /// The ledger.
     pub(crate) ledger: Ledger,
+    /// The ticks in which it counts silences; `None` if it does not.
+    pub(crate) silence_rate: Option<TickRate>,
     /// Transitions that earlier tracers counted.
     pub(crate) carried: Arc<Transitions>,
     /// The same with their details.

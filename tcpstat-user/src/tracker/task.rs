@@ -13,8 +13,9 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::{
-    NetnsChoice, Published, Tracker, TrackerError,
+    NetnsChoice, Published, SourceChoice, Tracker, TrackerError,
     active_tracer::ActiveTracer,
+    ages::AgeReader,
     finder::Finder,
     namespace::Namespace,
     others::Others,
@@ -27,12 +28,18 @@ use crate::{
     kernel::{Program, release_memory},
 };
 
+/// Readings of ages take at most this fraction of the time, unless the user chose a source of snapshots:
+/// 1 / `READING_SHARE`.
+const READING_SHARE: u32 = 100;
+
 /// Wakes the thread: it checks, and sees whether it has to stop.
 pub(super) struct Wake;
 
 /// What the thread owns. It alone changes the ledgers.
 pub(super) struct Task {
     own: Namespace,
+    /// `None` if there are snapshots only, or if no iterator of this process lists the own namespace.
+    close_wait: Option<AgeReader>,
     /// `None` if only the own namespace is counted.
     others: Option<Others>,
     schedule: Schedule,
@@ -45,6 +52,7 @@ impl Task {
     pub(super) fn new(tracker: Tracker, publish: watch::Sender<Arc<Published>>) -> Self {
         let Tracker { procfs, tracer, source, snapshot_interval, netns, .. } = &tracker;
         let traced = tracer.is_some();
+        let rate = tracer.as_ref().and_then(|tracer| tracer.silence_rate);
         let others = (*netns == NetnsChoice::All).then(|| {
             let finder = Finder::new(procfs, tracker.pods.clone(), traced);
             Others::new(Box::new(finder), tracker.scopes_max, *snapshot_interval, traced)
@@ -57,8 +65,11 @@ impl Task {
         let own_scopes = tracker.own_scopes.filter(|_| traced);
         let tracer = tracker.tracer.map(|tracer| ActiveTracer::new(tracer, &tracker.programs));
         let own = Namespace::own(sources).with_scopes(own_scopes);
+        let share = (tracker.source == SourceChoice::Auto).then_some(READING_SHARE);
+        let close_wait =
+            rate.filter(|_| own.is_of_this_process()).map(|rate| AgeReader::new(rate, share));
         let schedule = Schedule::new(own.intervals(), Instant::now());
-        Self { own, others, schedule, tracer, publish }
+        Self { own, close_wait, others, schedule, tracer, publish }
     }
 
     /// Seeds the own namespace, then gives turns until it is woken after `stopping` was set.
@@ -106,6 +117,7 @@ impl Task {
         self.own
             .seed(self.tracer.as_mut().map(|active| &mut active.tracer))
             .map_err(TrackerError::Seed)?;
+        self.read_ages();
         self.publish();
         if let Some(snapshot) = self.own.last_snapshot() {
             let (sockets, source) = (snapshot.tally.rows, snapshot.source.word());
@@ -175,11 +187,21 @@ impl Task {
             Some(others) if id != NamespaceId::OWN => others.note_turn(id, self.tracer.as_ref()),
             _ => true,
         };
+        if id == NamespaceId::OWN {
+            self.read_ages();
+        }
         self.publish();
         if is_seeded {
             self.schedule.snapshot_taken(id, Instant::now(), took, next);
         } else {
             self.schedule.seed_failed(id, Instant::now(), took);
+        }
+    }
+
+    /// Follows a snapshot of the own namespace.
+    fn read_ages(&mut self) {
+        if let Some(close_wait) = &mut self.close_wait {
+            close_wait.read(self.own.listed_in_close_wait());
         }
     }
 
@@ -204,6 +226,7 @@ impl Task {
 
     fn publish(&mut self) {
         let mut published = self.own.publication(self.tracer.as_ref());
+        published.close_wait_ages = self.close_wait.as_ref().and_then(AgeReader::ages);
         published.namespaces = self.others.as_mut().map(Others::publish);
         self.publish.send_replace(Arc::new(published));
     }

@@ -4,6 +4,7 @@ use std::net::{Ipv6Addr, TcpListener, TcpStream};
 
 use anyhow::Result;
 use tcpstat_tests::addrform::become_ipv4;
+use tcpstat_tests::ages::Silences;
 use tcpstat_tests::agreement::{
     assert_agreement, await_agreement, await_agreement_between_snapshots,
 };
@@ -49,14 +50,16 @@ fn missed_events_switch_the_program_and_the_counts_continue(namespace: &Namespac
     let churn = Churn { threads: 1, connections: 100, family: Family::Ipv4, resets: true };
     let births = [("family", "ipv4"), ("from", "close"), ("to", "syn_sent")];
     before = exporter.scrape()?;
-    let resets = churn.run()?.reset;
+    let done = churn.run()?;
     let after = exporter.scrape()?;
     let counted = |scrape: &Scrape| scrape.value("tcpstat_transitions_total", &births);
     assert!(counted(&before)? > 1000.0, "{before:?}");
     assert_eq!(counted(&after)? - counted(&before)?, 100.0);
     let causes = Causes::of(&after)?.since(&Causes::of(&before)?)?;
     let reset = (Family::Ipv4, State::Established, "reset".to_owned());
-    assert_eq!(causes.closed.get(&reset), Some(&resets), "{causes:?}");
+    assert_eq!(causes.closed.get(&reset), Some(&done.reset), "{causes:?}");
+    let left_close_wait = Silences::of(&after)?.since(&Silences::of(&before)?)?;
+    assert_eq!(left_close_wait.count, done.orderly, "{left_close_wait:?}");
     await_agreement_between_snapshots(&mut exporter)?;
     Ok(())
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::float_cmp, reason = "the values compared are whole numbers")]
 
 mod addresses;
+mod ages;
 mod api;
 mod causes;
 mod cgroups;
@@ -35,6 +36,7 @@ use tcpstat_tests::harness::{Test, run};
 
 fn main() -> ExitCode {
     let mut tests = states::tests();
+    tests.extend(ages::tests());
     tests.extend(api::tests());
     tests.extend(causes::tests());
     tests.extend(cgroups::tests());

@@ -2,6 +2,7 @@
 //! CAP_SYS_ADMIN. Where something is missing they say so, and end.
 
 mod cgroup;
+mod close_wait;
 mod elsewhere;
 mod scopes;
 

@@ -63,8 +63,8 @@ fn each_family_is_described_once_and_its_samples_follow() {
             current = described(line).unwrap_or(current);
             if !line.starts_with('#') {
                 let name = line.split(['{', ' ']).next().unwrap();
-                let of_family =
-                    name.strip_prefix(current).is_some_and(|end| end.is_empty() || end == "_total");
+                let ends = ["", "_total", "_bucket", "_sum", "_count"];
+                let of_family = name.strip_prefix(current).is_some_and(|end| ends.contains(&end));
                 assert!(of_family, "{line} follows {current}");
             }
         }

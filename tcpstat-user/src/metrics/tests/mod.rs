@@ -1,14 +1,16 @@
 //! What the exposition has: of scopes, of cAdvisor's metrics, and of each group.
 
+mod ages;
 mod cadvisor;
 mod causes;
 mod groups;
 mod scopes;
 
-use std::{sync::Arc, time::Duration};
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use super::{Compat, Format, SnapshotValues, TracerValues, Values};
 use crate::{
+    ages::{CloseWaitAges, Silences, TickRate},
     detailed::DetailedTransitions,
     history::{Moment, Peak},
     procfs::{Limits, ProcessStatus, Sockstat},
@@ -28,6 +30,13 @@ fn connections() -> PerState<u64> {
     connections[(Family::Ipv6, State::Established)] = 3;
     connections[(Family::Ipv6, State::TimeWait)] = 1;
     connections
+}
+
+const RATE: TickRate = TickRate(NonZeroU32::new(250).unwrap());
+
+/// Eight sockets that left CLOSE_WAIT at once, and one after two minutes.
+fn silences() -> Silences {
+    Silences { buckets: [8, 0, 0, 1, 0, 0, 0], ticks: 30_001 }
 }
 
 /// Four accepted connections, three of them over IPv6.
@@ -94,6 +103,11 @@ fn everything() -> Values {
             hooks: "none",
             transitions: transitions(),
             detailed: Some(DetailedTransitions::default()),
+            silences: Some((silences(), RATE)),
+            close_wait_ages: Some((
+                CloseWaitAges { oldest: 900_375, older_than: [12, 3, 1] },
+                RATE,
+            )),
             drift: PerState::default(),
             corrections: PerState::default(),
             events_missed: 0,

@@ -22,6 +22,7 @@ impl Namespace {
             events_missed: active.map_or(0, ActiveTracer::missed),
             tracer_changes: active.map_or(0, ActiveTracer::changes),
             health: self.health,
+            close_wait_ages: None,
             namespaces: None,
         };
         let (Some(audit), Some(ActiveTracer { tracer, .. })) = (&self.audit, active) else {
@@ -33,6 +34,7 @@ impl Namespace {
             counters: tracer.counters.clone(),
             slot: self.slot,
             ledger: audit.ledger().clone(),
+            silence_rate: tracer.silence_rate,
             carried: self.carried.clone(),
             carried_details: self.carried_details.clone(),
             checks: audit.checks().clone(),

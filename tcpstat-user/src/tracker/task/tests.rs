@@ -66,6 +66,7 @@ impl Find for Folders {
 /// A task without a tracer, after the seed of its own namespace. It lists at most `max` others each by itself.
 fn seeded(procfs: &TempDir, folders: &Folders, max: u32) -> Task {
     let mut task = Task {
+        close_wait: None,
         own: Namespace::own(Sources::new(
             Roots::new(vec![Procfs::new(procfs.path())]),
             SourceChoice::Procfs,

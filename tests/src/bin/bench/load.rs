@@ -2,12 +2,13 @@
 
 use std::env;
 use std::fs;
+use std::net::Shutdown;
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use tcpstat_tests::exporter::Exporter;
-use tcpstat_tests::loopback::Churn;
+use tcpstat_tests::loopback::{Churn, Pairs};
 use tcpstat_tests::population::Population;
 use tcpstat_tests::priority;
 use tcpstat_tests::scraper::Scraper;
@@ -19,6 +20,9 @@ use crate::sizes::get;
 
 /// The sockets of the idle host.
 pub(crate) const IDLE_SOCKETS: usize = 10_000;
+/// Those of them that are in CLOSE_WAIT in the other case, and the name of its samples.
+const HALF_CLOSED: usize = 1_000;
+pub(crate) const IDLE_IN_CLOSE_WAIT: &str = "idle_cpu_close_wait";
 
 /// Scrapers, and threads that connect and close, at once.
 const SCRAPERS: usize = 40;
@@ -32,15 +36,22 @@ pub(crate) fn idle(effort: Effort, samples: &mut Samples) -> Result<()> {
     eprintln!("idle ...");
     let duration = seconds(effort, 30, 2);
     let populate = env::current_exe()?.with_file_name("populate");
-    let _population = Population::hold(&populate, IDLE_SOCKETS)?;
-    let mut exporter = Exporter::start(&["--snapshot-interval=15s"])?;
-    let (started, before) = (Instant::now(), cpu_seconds(exporter.pid())?);
-    while started.elapsed() < duration {
-        get(exporter.scraper(), "/metrics")?;
-        sleep(Duration::from_secs(1));
+    for (name, half_closed) in [("idle_cpu", 0), (IDLE_IN_CLOSE_WAIT, HALF_CLOSED)] {
+        // The other end of each of them is a socket too.
+        let _population = Population::hold(&populate, IDLE_SOCKETS - 2 * half_closed)?;
+        let pairs = Pairs::connect(half_closed, Family::Ipv4)?;
+        for (client, _) in pairs.streams() {
+            client.shutdown(Shutdown::Write)?;
+        }
+        let mut exporter = Exporter::start(&["--snapshot-interval=15s"])?;
+        let (started, before) = (Instant::now(), cpu_seconds(exporter.pid())?);
+        while started.elapsed() < duration {
+            get(exporter.scraper(), "/metrics")?;
+            sleep(Duration::from_secs(1));
+        }
+        let spent = cpu_seconds(exporter.pid())? - before;
+        samples.add(name, IDLE_SOCKETS, spent / started.elapsed().as_secs_f64());
     }
-    let spent = cpu_seconds(exporter.pid())? - before;
-    samples.add("idle_cpu", IDLE_SOCKETS, spent / started.elapsed().as_secs_f64());
     Ok(())
 }
 

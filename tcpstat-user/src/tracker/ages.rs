@@ -1,0 +1,114 @@
+//! Reads the ages of sockets in CLOSE_WAIT: when, by which iterator, and what the last reading has shown.
+
+use std::time::{Duration, Instant};
+
+use tracing::{debug, info, warn};
+
+use crate::{
+    ages::{AgeTable, CloseWaitAges, TickRate},
+    kernel::{CloseWaitIterator, IterError},
+    procfs::Privileges,
+};
+
+/// The most sockets whose first reading is kept. They take 5 MB.
+const MAX_SOCKETS: usize = 100_000;
+
+/// Time until the next attempt after the kernel lacked memory or descriptors.
+const RETRY_INTERVAL: Duration = Duration::from_secs(10);
+
+/// The readings of ages, in this process's network namespace.
+pub(super) struct AgeReader {
+    iterator: Option<CloseWaitIterator>,
+    rate: TickRate,
+    table: AgeTable,
+    /// What the last reading has shown; `None` if it failed.
+    ages: Option<CloseWaitAges>,
+    share: Option<u32>,
+    /// When another reading may begin.
+    next: Next,
+    /// The cause of the last failure. A failure is logged if its cause is new.
+    logged: Option<String>,
+}
+
+#[derive(Clone, Copy)]
+enum Next {
+    From(Instant),
+    Never,
+}
+
+impl AgeReader {
+    /// If there is a `share`, readings take at most this fraction of the time: 1 / `share`.
+    pub(super) fn new(rate: TickRate, share: Option<u32>) -> Self {
+        Self {
+            iterator: None,
+            rate,
+            share,
+            table: AgeTable::new(rate, MAX_SOCKETS),
+            ages: None,
+            next: Next::From(Instant::now()),
+            logged: None,
+        }
+    }
+
+    /// What the last reading has shown, and what it measured in; `None` without one.
+    pub(super) fn ages(&self) -> Option<(CloseWaitAges, TickRate)> {
+        Some((self.ages?, self.rate))
+    }
+
+    /// Reads the ages, unless the last reading was too costly to do it again now. `listed` is how many a snapshot has
+    /// just found in CLOSE_WAIT, if there was one: without any, and with an empty table, there is nothing to read.
+    pub(super) fn read(&mut self, listed: Option<u64>) {
+        let Next::From(next) = self.next else { return };
+        if listed == Some(0) && self.table.is_empty() {
+            self.ages = Some(CloseWaitAges::default());
+            return;
+        }
+        if Instant::now() < next {
+            return;
+        }
+        match self.read_now() {
+            Ok(ages) => {
+                self.ages = Some(ages);
+                if self.logged.take().is_some() {
+                    info!("the ages of sockets in CLOSE_WAIT are known again");
+                }
+            }
+            Err(error) => self.fail(&error),
+        }
+    }
+
+    fn read_now(&mut self) -> Result<CloseWaitAges, IterError> {
+        let mut iterator = match self.iterator.take() {
+            Some(iterator) => iterator,
+            None => CloseWaitIterator::load()?,
+        };
+        let begin = Instant::now();
+        let mut reading = self.table.begin();
+        iterator.each_socket(|socket| reading.see(socket))?;
+        let ages = reading.end();
+        let duration = begin.elapsed();
+        debug!(?ages, ?duration, "read the ages of sockets in CLOSE_WAIT");
+        self.iterator = Some(iterator);
+        self.next = Next::From(begin + duration * self.share.unwrap_or(0));
+        Ok(ages)
+    }
+
+    fn fail(&mut self, error: &IterError) {
+        self.ages = None;
+        self.next = if error.is_temporary() {
+            Next::From(Instant::now() + RETRY_INTERVAL)
+        } else {
+            Next::Never
+        };
+        let cause = error.to_string();
+        if self.logged.as_ref() == Some(&cause) {
+            return;
+        }
+        self.logged = Some(cause);
+        if let IterError::Open(error) = error {
+            error.write_kernel_log();
+        }
+        let error = error.with_remedy(&Privileges::read());
+        warn!("the ages of sockets in CLOSE_WAIT are not known: {error}");
+    }
+}
