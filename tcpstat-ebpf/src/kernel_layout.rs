@@ -31,6 +31,8 @@ pub enum Reader {
     CgroupWord,
     /// What finds why a socket closes, and whether a connect was retried.
     Causes,
+    /// `iter/tcp` for listening sockets.
+    Listeners,
 }
 
 /// A member whose offset the programs get from user space.
@@ -71,15 +73,15 @@ macro_rules! members {
         $with! {
             SOCK_NET: *const u8 = "sock", "__sk_common.skc_net.net", [TpBtf, Tracepoint, Timewait, Requests];
             SOCK_PROTOCOL: u16 = "sock", "sk_protocol", [TpBtf, Timewait, Requests];
-            SOCK_FAMILY: u16 = "sock", "__sk_common.skc_family", [TpBtf, Timewait, Requests, Iterator];
+            SOCK_FAMILY: u16 = "sock", "__sk_common.skc_family", [TpBtf, Timewait, Requests, Iterator, Listeners];
             SOCK_DPORT: u16 = "sock", "__sk_common.skc_dport", [TpBtf, Timewait, Requests];
             // Host order.
-            SOCK_NUM: u16 = "sock", "__sk_common.skc_num", [Timewait, Requests, Iterator];
-            SOCK_RCV_SADDR: u32 = "sock", "__sk_common.skc_rcv_saddr", [TpBtf, Timewait, Requests];
+            SOCK_NUM: u16 = "sock", "__sk_common.skc_num", [Timewait, Requests, Iterator, Listeners];
+            SOCK_RCV_SADDR: u32 = "sock", "__sk_common.skc_rcv_saddr", [TpBtf, Timewait, Requests, Listeners];
             SOCK_DADDR: u32 = "sock", "__sk_common.skc_daddr", [TpBtf, Timewait, Requests];
-            SOCK_V6_RCV_SADDR: [u32; 4] = "sock", "__sk_common.skc_v6_rcv_saddr", [TpBtf, Timewait, Requests];
+            SOCK_V6_RCV_SADDR: [u32; 4] = "sock", "__sk_common.skc_v6_rcv_saddr", [TpBtf, Timewait, Requests, Listeners];
             SOCK_V6_DADDR: [u32; 4] = "sock", "__sk_common.skc_v6_daddr", [TpBtf, Timewait, Requests];
-            SOCK_STATE: u8 = "sock", "__sk_common.skc_state", [Requests, Iterator];
+            SOCK_STATE: u8 = "sock", "__sk_common.skc_state", [Requests, Iterator, Listeners];
             SOCK_CGROUP: *const u8 = "sock", "sk_cgrp_data.cgroup", [CgroupPointer];
             // Until 5.14.
             SOCK_CGROUP_WORD: u64 = "sock", "sk_cgrp_data.val", [CgroupWord];
@@ -91,7 +93,13 @@ macro_rules! members {
             // How many segments were sent again, SYNs among them.
             TCP_TOTAL_RETRANS: u32 = "tcp_sock", "total_retrans", [Causes];
             // The length of a listener's accept queue.
-            TCP_ACK_BACKLOG: u32 = "tcp_sock", "inet_conn.icsk_inet.sk.sk_ack_backlog", [Iterator];
+            TCP_ACK_BACKLOG: u32 = "tcp_sock", "inet_conn.icsk_inet.sk.sk_ack_backlog", [Iterator, Listeners];
+            // The queue is full when it is longer than this.
+            TCP_MAX_ACK_BACKLOG: u32 = "tcp_sock", "inet_conn.icsk_inet.sk.sk_max_ack_backlog", [Listeners];
+            // An `atomic_t`: connections that the listener dropped.
+            TCP_DROPS: u32 = "tcp_sock", "inet_conn.icsk_inet.sk.sk_drops", [Listeners];
+            // An `atomic_t`: the requests of a listener.
+            TCP_REQUESTS: u32 = "tcp_sock", "inet_conn.icsk_accept_queue.qlen", [Listeners];
             TCP_RCV_NXT: u32 = "tcp_sock", "rcv_nxt", [Iterator];
             TCP_COPIED_SEQ: u32 = "tcp_sock", "copied_seq", [Iterator];
             TCP_WRITE_SEQ: u32 = "tcp_sock", "write_seq", [Iterator];
@@ -180,7 +188,11 @@ record! {
 /// The other members whose offsets are compiled into the programs.
 pub const FIXED_MEMBERS: &[FixedMember] = &[
     // Offsets in `struct sock` are used for everything that begins with a `struct sock_common`.
-    first("sock", "__sk_common", &[Reader::Timewait, Reader::Requests, Reader::Iterator]),
+    first(
+        "sock",
+        "__sk_common",
+        &[Reader::Timewait, Reader::Requests, Reader::Iterator, Reader::Listeners],
+    ),
     first("inet_timewait_sock", "__tw_common", &[Reader::Timewait, Reader::Requests]),
     first("request_sock", "__req_common", &[Reader::Requests]),
     // `tcp_timewait_state_process` has a `struct inet_timewait_sock *`.
@@ -191,12 +203,12 @@ pub const FIXED_MEMBERS: &[FixedMember] = &[
     first("inet_connection_sock", "icsk_inet", FULL_SOCKET_READERS),
     first("inet_sock", "sk", FULL_SOCKET_READERS),
     // The contexts of the iterators.
-    pointer("bpf_iter__tcp", "meta", 0, &[Reader::Iterator]),
-    pointer("bpf_iter__tcp", "sk_common", 8, &[Reader::Iterator]),
+    pointer("bpf_iter__tcp", "meta", 0, &[Reader::Iterator, Reader::Listeners]),
+    pointer("bpf_iter__tcp", "sk_common", 8, &[Reader::Iterator, Reader::Listeners]),
     pointer("bpf_iter__task", "meta", 0, &[Reader::Tasks]),
     pointer("bpf_iter__task", "task", 8, &[Reader::Tasks]),
     UPID_NR,
-    pointer("bpf_iter_meta", "seq", 0, &[Reader::Iterator, Reader::Tasks]),
+    pointer("bpf_iter_meta", "seq", 0, &[Reader::Iterator, Reader::Tasks, Reader::Listeners]),
 ];
 
 const UPID_NR: FixedMember = FixedMember {

@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io::{self, Read},
+    ops::ControlFlow,
     path::Path,
 };
 
@@ -115,19 +116,9 @@ impl RecordIterator {
         let mut buffer = vec![0; 64 * 1024];
         let mut filled = 0;
         loop {
-            let count = match file.read(&mut buffer[filled..]) {
-                Ok(0) => return Ok(()),
-                Ok(count) => count,
-                // The kernel returns EAGAIN after a million objects without output.
-                Err(error)
-                    if matches!(
-                        error.kind(),
-                        io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock
-                    ) =>
-                {
-                    continue;
-                }
-                Err(cause) => return Err(IterError::Read { iterator: self.kind.name, cause }),
+            let count = match self.read(&mut file, &mut buffer[filled..])? {
+                0 => return Ok(()),
+                count => count,
             };
             each(Record::Read);
             filled += count;
@@ -138,6 +129,47 @@ impl RecordIterator {
             }
             buffer.copy_within(filled - rest..filled, 0);
             filled = rest;
+        }
+    }
+
+    /// Passes the bytes of each record to `each` until it breaks. Each read(2) asks for `at_once` records: the kernel
+    /// does not look for more objects than it takes for so many.
+    ///
+    /// # Errors
+    /// As [`RecordIterator::each_record`].
+    pub(super) fn records_until(
+        &mut self,
+        at_once: usize,
+        mut each: impl FnMut(&[u8]) -> ControlFlow<()>,
+    ) -> Result<(), IterError> {
+        let mut file = self.open()?;
+        let mut buffer = vec![0; at_once * self.kind.record_bytes];
+        loop {
+            let count = match self.read(&mut file, &mut buffer)? {
+                0 => return Ok(()),
+                count => count,
+            };
+            // The kernel writes whole records, so it returns whole records.
+            let mut records = buffer[..count].chunks_exact(self.kind.record_bytes);
+            if records.any(|record| each(record).is_break()) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// 0 at the end.
+    fn read(&self, file: &mut File, buffer: &mut [u8]) -> Result<usize, IterError> {
+        loop {
+            match file.read(buffer) {
+                Ok(count) => return Ok(count),
+                // The kernel returns EAGAIN after a million objects without output.
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock
+                    ) => {}
+                Err(cause) => return Err(IterError::Read { iterator: self.kind.name, cause }),
+            }
         }
     }
 

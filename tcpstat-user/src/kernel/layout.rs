@@ -126,7 +126,7 @@ mod tests {
 
     use super::{super::btf::sample::Sample, *};
 
-    const READERS: [Reader; 11] = [
+    const READERS: [Reader; 12] = [
         Reader::TpBtf,
         Reader::Tracepoint,
         Reader::Timewait,
@@ -138,6 +138,7 @@ mod tests {
         Reader::CgroupPointer,
         Reader::CgroupWord,
         Reader::Causes,
+        Reader::Listeners,
     ];
 
     #[test]

@@ -9,6 +9,8 @@ pub(crate) enum Group {
     Transitions,
     /// Why sockets closed, and retried connects.
     Causes,
+    /// Listening sockets.
+    Listeners,
     /// node_exporter's metric.
     NodeExporter,
     /// The last snapshot, its errors, and the bytes in queues at that time.
@@ -37,10 +39,11 @@ pub(crate) enum Group {
 
 impl Group {
     /// All groups.
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::Connections,
         Self::Transitions,
         Self::Causes,
+        Self::Listeners,
         Self::NodeExporter,
         Self::Snapshot,
         Self::Sockstat,
@@ -61,6 +64,7 @@ impl Group {
             Self::Connections => "connections",
             Self::Transitions => "transitions",
             Self::Causes => "causes",
+            Self::Listeners => "listeners",
             Self::NodeExporter => "node_exporter",
             Self::Snapshot => "snapshot",
             Self::Sockstat => "sockstat",

@@ -8,6 +8,7 @@ mod classic;
 mod exposition;
 mod family_writer;
 mod groups;
+mod listeners;
 mod names;
 mod node_exporter;
 mod scopes;
@@ -55,6 +56,7 @@ impl Values {
         let mut text = encode(Box::new(Exposition { values: Arc::clone(self), groups }), format);
         let mut writer = SeriesWriter { text: &mut text, format, groups };
         // Writing to a String cannot fail.
+        let _ = writer.listeners(self.listeners.as_deref());
         let _ = writer.scopes(&self.scopes);
         if self.compat.cadvisor {
             let _ = writer.cadvisor(&self.scopes);

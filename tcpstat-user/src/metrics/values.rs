@@ -1,10 +1,11 @@
 //! The values of one scrape, built from what the tracker publishes and what the scrape read.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     detailed::DetailedTransitions,
     history::{Moment, Peak},
+    listeners::ShownListeners,
     procfs::{Limits, ProcessStatus, Sockstat},
     snapshot::Tally,
     states::PerState,
@@ -29,6 +30,8 @@ pub struct Values {
     pub sockstat: Option<Sockstat>,
     /// Memory, CPU time and descriptors of this process.
     pub process: Option<ProcessStatus>,
+    /// The listening sockets.
+    pub listeners: Option<Arc<ShownListeners>>,
     /// The scopes of each kind that is counted.
     pub scopes: Vec<Scopes>,
     /// Which metrics of other exporters are written too.
@@ -103,6 +106,7 @@ impl Values {
             snapshot_errors: published.snapshot_errors,
             sockstat,
             process,
+            listeners: published.listeners.clone(),
             scopes,
             compat,
         }

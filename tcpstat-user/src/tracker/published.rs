@@ -8,6 +8,7 @@ use crate::{
     history::Moment,
     kernel::{Counters, Program, Slot},
     ledger::{Ledger, sockstat_sample::SockstatChecks},
+    listeners::ShownListeners,
     procfs::Limits,
     scopes::NetnsName,
     snapshot::{SnapshotSource, Tally},
@@ -38,6 +39,8 @@ pub(crate) struct Published {
     pub(crate) health: Health,
     /// The network namespaces; `None` if only this one is counted.
     pub(crate) namespaces: Option<Arc<PublishedNamespaces>>,
+    /// The listening sockets at the last reading; `None` if nothing reads them.
+    pub(crate) listeners: Option<Arc<ShownListeners>>,
 }
 
 /// The network namespaces that are counted.

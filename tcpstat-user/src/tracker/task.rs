@@ -16,6 +16,7 @@ use super::{
     NetnsChoice, Published, Tracker, TrackerError,
     active_tracer::ActiveTracer,
     finder::Finder,
+    listeners::ListenerReader,
     namespace::Namespace,
     others::Others,
     roots::Roots,
@@ -35,6 +36,8 @@ pub(super) struct Task {
     own: Namespace,
     /// `None` if only the own namespace is counted.
     others: Option<Others>,
+    /// `None` if listening sockets are not read.
+    listeners: Option<ListenerReader>,
     schedule: Schedule,
     /// `None` if there are snapshots only.
     tracer: Option<ActiveTracer>,
@@ -50,6 +53,8 @@ impl Task {
             Others::new(Box::new(finder), tracker.scopes_max, *snapshot_interval, traced)
         });
         let roots = Roots::new(vec![procfs.clone()]);
+        let listeners = ListenerReader::new(tracker.listeners_max as usize)
+            .filter(|_| traced && roots.list_own_namespace());
         let mut sources = Sources::new(roots, *source, *snapshot_interval, traced);
         if tracer.as_ref().is_some_and(|tracer| tracer.kinds.cgroups.is_some()) {
             sources.need_cgroups();
@@ -58,7 +63,7 @@ impl Task {
         let tracer = tracker.tracer.map(|tracer| ActiveTracer::new(tracer, &tracker.programs));
         let own = Namespace::own(sources).with_scopes(own_scopes);
         let schedule = Schedule::new(own.intervals(), Instant::now());
-        Self { own, others, schedule, tracer, publish }
+        Self { own, others, listeners, schedule, tracer, publish }
     }
 
     /// Seeds the own namespace, then gives turns until it is woken after `stopping` was set.
@@ -106,6 +111,7 @@ impl Task {
         self.own
             .seed(self.tracer.as_mut().map(|active| &mut active.tracer))
             .map_err(TrackerError::Seed)?;
+        self.read_listeners();
         self.publish();
         if let Some(snapshot) = self.own.last_snapshot() {
             let (sockets, source) = (snapshot.tally.rows, snapshot.source.word());
@@ -128,7 +134,15 @@ impl Task {
         if let Some(reason) = self.own.check(active) {
             self.own.reconcile(Some(active), reason);
         }
+        self.read_listeners();
         self.publish();
+    }
+
+    /// Reads the listening sockets of the own namespace, if that is due.
+    fn read_listeners(&mut self) {
+        if let Some(listeners) = &mut self.listeners {
+            listeners.update(self.own.intervals().snapshot);
+        }
     }
 
     /// Finds other namespaces that have come and gone.
@@ -205,6 +219,7 @@ impl Task {
     fn publish(&mut self) {
         let mut published = self.own.publication(self.tracer.as_ref());
         published.namespaces = self.others.as_mut().map(Others::publish);
+        published.listeners = self.listeners.as_ref().and_then(ListenerReader::published);
         self.publish.send_replace(Arc::new(published));
     }
 }

@@ -2,6 +2,7 @@
 
 mod cadvisor;
 mod groups;
+mod listeners;
 mod scopes;
 
 use std::{sync::Arc, time::Duration};
@@ -10,6 +11,7 @@ use super::{Compat, Format, SnapshotValues, TracerValues, Values};
 use crate::{
     detailed::DetailedTransitions,
     history::{Moment, Peak},
+    listeners::{Endpoint, Fill, Listener, ShownListeners},
     procfs::{Limits, ProcessStatus, Sockstat},
     scopes::{NetnsKind, NetnsName},
     snapshot::Tally,
@@ -117,6 +119,7 @@ fn everything() -> Values {
             open_fds: 9,
             max_fds: Some(1024),
         }),
+        listeners: Some(Arc::new(ShownListeners::default())),
         scopes: vec![
             scopes(ScopeKind::Netns, namespaces),
             scopes(ScopeKind::Cgroup, vec![scope("none"), scope("/system.slice/ssh.service")]),

@@ -23,6 +23,7 @@ impl Namespace {
             tracer_changes: active.map_or(0, ActiveTracer::changes),
             health: self.health,
             namespaces: None,
+            listeners: None,
         };
         let (Some(audit), Some(ActiveTracer { tracer, .. })) = (&self.audit, active) else {
             return published;
