@@ -7,7 +7,7 @@ use std::{
 };
 
 use tcpstat_ebpf::ListenerRecord;
-use tracing::{info, warn};
+use tracing::{info, trace, warn};
 
 use crate::{
     clock,
@@ -64,11 +64,10 @@ impl ListenerReader {
         if self.due.is_none_or(|due| now < due) {
             return;
         }
-        let cpu = clock::thread_cpu();
         match self.read() {
-            Ok(()) => {
-                let took = clock::thread_cpu().saturating_sub(cpu);
+            Ok(took) => {
                 self.due = Some(now + interval(took, snapshot_interval));
+                trace!(sockets = self.sockets.len(), cpu = ?took, "listening sockets were read");
                 if self.logged.take().is_some() {
                     info!("listening sockets are shown again");
                 }
@@ -77,11 +76,13 @@ impl ListenerReader {
         }
     }
 
-    fn read(&mut self) -> Result<(), IterError> {
+    /// Returns the CPU time that it took, without that of loading the iterator.
+    fn read(&mut self) -> Result<Duration, IterError> {
         let iterator = match &mut self.iterator {
             Some(iterator) => iterator,
             iterator => iterator.insert(ListenerIterator::load()?),
         };
+        let cpu = clock::thread_cpu();
         self.sockets.clear();
         iterator.each_listener(MAX_SOCKETS, |socket| self.sockets.push(*socket))?;
         if self.sockets.len() == MAX_SOCKETS && !std::mem::replace(&mut self.too_many_logged, true)
@@ -92,7 +93,7 @@ impl ListenerReader {
         if self.published.as_deref() != Some(&shown) {
             self.published = Some(Arc::new(shown));
         }
-        Ok(())
+        Ok(clock::thread_cpu().saturating_sub(cpu))
     }
 
     fn note_failure(&mut self, error: &IterError, now: Instant) {

@@ -189,6 +189,8 @@ impl Task {
             Some(others) if id != NamespaceId::OWN => others.note_turn(id, self.tracer.as_ref()),
             _ => true,
         };
+        // Where snapshots are more frequent than checks, a check is never due.
+        self.read_listeners();
         self.publish();
         if is_seeded {
             self.schedule.snapshot_taken(id, Instant::now(), took, next);
