@@ -99,6 +99,7 @@ impl RecordIterator {
         let loaded = iterator.program()?.load(kind.name, &btf);
         loaded.map_err(|error| refusal(Step::Load(iterator.attachment()), error.into()))?;
         drop(btf);
+        iterator.close_maps();
         release_memory();
         Ok(iterator)
     }
@@ -170,6 +171,14 @@ impl RecordIterator {
                     ) => {}
                 Err(cause) => return Err(IterError::Read { iterator: self.kind.name, cause }),
             }
+        }
+    }
+
+    /// Closes the descriptors of all maps. The kernel keeps those that the loaded program uses.
+    fn close_maps(&mut self) {
+        let names: Vec<_> = self.ebpf.maps().map(|(name, _)| name.to_owned()).collect();
+        for name in names {
+            drop(self.ebpf.take_map(&name));
         }
     }
 

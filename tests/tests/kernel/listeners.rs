@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use anyhow::{Context, Result, ensure};
 use nix::errno::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
+use tcpstat_tests::binary::tcpstat;
 use tcpstat_tests::exporter::{Exporter, FREQUENT_SNAPSHOTS};
 use tcpstat_tests::harness::{Test, kernel_test};
 use tcpstat_tests::kernel_tests;
@@ -12,9 +13,12 @@ use tcpstat_tests::listeners::{
     Endpoint, Listener, await_agreement, await_scrape, by_ss, drops, half_open, listen_drops,
     other, scraped,
 };
+use tcpstat_tests::mounts::PrivateMounts;
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::tcp::Family;
 use tcpstat_tests::wire::Wire;
+
+use crate::surroundings::rename_member;
 
 const LOOPBACKS: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
 
@@ -26,7 +30,8 @@ pub(crate) fn tests() -> Vec<Test> {
         sockets_that_share_a_port_are_added_up_with_the_fullest,
         the_fullest_listeners_have_series_and_the_others_are_added_up,
         listeners_that_are_older_than_the_exporter_are_in_its_first_scrape,
-        without_a_tracer_and_with_a_maximum_of_0_there_are_no_series_of_listeners
+        without_a_tracer_and_with_a_maximum_of_0_there_are_no_series_of_listeners,
+        without_a_member_that_they_need_only_listeners_are_missing
     ];
     for address in [LOOPBACKS[0], LOOPBACKS[1], ANY] {
         let name =
@@ -279,12 +284,35 @@ fn without_a_tracer_and_with_a_maximum_of_0_there_are_no_series_of_listeners(
     _: &Namespace,
 ) -> Result<()> {
     for flag in ["--tracer=off", "--listeners-max=0"] {
-        let mut exporter = Exporter::start(&[flag])?;
-        let scrape = exporter.scrape()?;
-        let names = scrape.samples.iter().map(|sample| &sample.name);
-        let of_listeners: Vec<_> =
-            names.filter(|name| name.starts_with("tcpstat_listener")).collect();
-        ensure!(of_listeners.is_empty(), "{flag}: {of_listeners:?}");
+        assert_no_series(&mut Exporter::start(&[flag])?).context(flag)?;
     }
+    Ok(())
+}
+
+fn assert_no_series(exporter: &mut Exporter) -> Result<()> {
+    let scrape = exporter.scrape()?;
+    let names = scrape.samples.iter().map(|sample| &sample.name);
+    let of_listeners: Vec<_> = names.filter(|name| name.starts_with("tcpstat_listener")).collect();
+    ensure!(of_listeners.is_empty(), "{of_listeners:?}");
+    Ok(())
+}
+
+/// One line says so, and everything else is as usual.
+fn without_a_member_that_they_need_only_listeners_are_missing(_: &Namespace) -> Result<()> {
+    let _file = rename_member(&PrivateMounts::enter()?, "sk_max_ack_backlog")?;
+    let mut exporter = start()?;
+    assert_no_series(&mut exporter)?;
+    let scrape = exporter.scrape()?;
+    assert_eq!(scrape.value("tcpstat_tracer_up", &[])?, 1.0);
+    ensure!(!scrape.family("tcpstat_closed_total").is_empty());
+
+    let cause =
+        "kernel BTF has no `inet_conn.icsk_inet.sk.sk_max_ack_backlog` in `struct tcp_sock`";
+    let log = exporter.log();
+    let warnings: Vec<_> = log.lines().filter(|line| line.contains(" WARN ")).collect();
+    ensure!(warnings.len() == 1 && warnings[0].contains(cause), "{log}");
+    let run = tcpstat(["check"])?;
+    let line = run.stdout.lines().find(|line| line.starts_with("listeners "));
+    ensure!(run.status == Some(0) && line.is_some_and(|line| line.contains(cause)), "{run:?}");
     Ok(())
 }
