@@ -129,7 +129,7 @@ pub const DETAILS: [Detail; DETAIL_COUNT] = {
     let (mut length, mut index) = (1, 0);
     while index < CLOSED.len() {
         let (old, cause) = CLOSED[index];
-        let place = closing_place(old);
+        let place = PLACES[pair(old as u8, State::Close as u8)] as usize;
         if cause as u8 != Cause::None as u8 {
             details[length] = Detail { place, cause, retried: false };
             length += 1;
@@ -189,38 +189,43 @@ pub const CAUSES: [u8; ERRORS] = {
 /// Number of values in [`CAUSES`].
 pub const ERRORS: usize = 256;
 
-/// The place of a transition to CLOSE by [`closing`]: among those of [`DETAILS`] if it has one.
+/// The place of a transition to CLOSE by [`closing`]: among those of [`DETAILS`] if it has one. [`NO_CELL`] for a state
+/// in which no full socket closes.
 pub const CLOSING_PLACES: [u8; CLOSINGS] = {
     let mut places = [NO_CELL; CLOSINGS];
     let mut index = 0;
-    while index < CLOSINGS {
-        let (old, cause, retried) = (index >> 4, Cause::ALL[index >> 1 & 7], index & 1 == 1);
-        places[index] = PLACES[pair(old as u8, State::Close as u8)];
-        if let Some(old) = State::from_number(old as u8) {
-            let cause = cause.shown_in(old);
-            let mut detail = 0;
-            while detail < DETAIL_COUNT {
-                let Detail { place, cause: its_cause, retried: its_retried } = DETAILS[detail];
-                // No SYN is sent without a port, and none in other states.
-                let fits = its_retried == retried
-                    || !its_retried
-                        && (old as u8 != State::SynSent as u8
-                            || cause as u8 == Cause::NoPort as u8);
-                if place != CONNECTED
-                    && place == places[index] as usize
-                    && its_cause as u8 == cause as u8
-                    && fits
-                {
-                    places[index] = (FAMILY_CELLS + detail) as u8;
-                    break;
-                }
-                detail += 1;
-            }
-        }
+    while index < CLOSING_STATES.len() * Cause::ALL.len() {
+        let old = CLOSING_STATES[index / Cause::ALL.len()];
+        let cause = Cause::ALL[index % Cause::ALL.len()];
+        let [first, again] = [closing_place(old, cause, false), closing_place(old, cause, true)];
+        places[closing(old as u8, cause as u8, false)] = first;
+        places[closing(old as u8, cause as u8, true)] = again;
         index += 1;
     }
     places
 };
+
+const fn closing_place(old: State, cause: Cause, retried: bool) -> u8 {
+    let cause = cause.shown_in(old);
+    // No SYN is sent without a port, and none in other states.
+    let retried = retried && matches!(old, State::SynSent) && !matches!(cause, Cause::NoPort);
+    let plain = PLACES[pair(old as u8, State::Close as u8)];
+    let mut place = FIRST_DETAIL;
+    while (place as usize) < DETAILED_PLACES {
+        let detail = DETAILS[(place - FIRST_DETAIL) as usize];
+        if detail.place == plain as usize
+            && detail.cause as u8 == cause as u8
+            && detail.retried == retried
+        {
+            return place;
+        }
+        place += 1;
+    }
+    plain
+}
+
+/// The place of the first of [`DETAILS`].
+const FIRST_DETAIL: u8 = 32;
 
 /// Number of values of [`closing`].
 pub const CLOSINGS: usize = 256;
@@ -236,15 +241,9 @@ pub const fn closing(oldstate: u8, cause: u8, retried: bool) -> usize {
     ((oldstate as usize & 0xf) << 4) | ((cause as usize & 7) << 1) | retried as usize
 }
 
-const fn closing_place(old: State) -> usize {
-    match place(old, State::Close) {
-        Some(place) => place,
-        None => panic!("a full socket closes in this state"),
-    }
-}
-
 const _: () = {
     assert!(TRANSITIONS.len() == FAMILY_CELLS && FAMILY_CELLS <= MAY_HAVE_DETAIL as usize);
+    assert!(FIRST_DETAIL as usize == FAMILY_CELLS);
     assert!(DETAIL_COUNT <= DETAIL_SLOTS as usize * FAMILY_CELLS);
     // Each detail is found.
     let mut index = 1;

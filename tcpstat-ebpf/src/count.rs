@@ -44,19 +44,7 @@ pub(crate) fn transition<C: EbpfContext>(
     }
     match place_of(oldstate, newstate) {
         Some(place) => {
-            let mut counted = Counted { slot, row_slot: slot, place, cell: place };
-            if place & usize::from(MAY_HAVE_DETAIL) != 0 {
-                counted.place = place % FAMILY_CELLS;
-                counted.cell = counted.place;
-                if slot == OWN_SLOT
-                    && DETAIL_SLOT.load() != 0
-                    && let Some(detail) = detail_of(oldstate, newstate, socket)
-                {
-                    counted.row_slot =
-                        u64::from(DETAIL_SLOT.load()) + (detail / FAMILY_CELLS) as u64;
-                    counted.cell = detail % FAMILY_CELLS;
-                }
-            }
+            let counted = counted_at(slot, place, oldstate, newstate, socket);
             event(counted, family, oldstate as u8, newstate as u8, scoping, fill);
         }
         None if oldstate == newstate => {}
@@ -102,6 +90,32 @@ struct Counted {
     cell: usize,
 }
 
+/// Where a transition of a full socket is counted; `place` is one of [`FULL_PLACES`].
+///
+/// Details are those of the own namespace. `DETAIL_SLOT` is a constant to the verifier: if it is 0 their code is removed.
+#[inline(always)]
+fn counted_at(
+    slot: u64,
+    place: usize,
+    oldstate: u64,
+    newstate: u64,
+    socket: impl FullSocket,
+) -> Counted {
+    if place & usize::from(MAY_HAVE_DETAIL) == 0 {
+        return Counted { slot, row_slot: slot, place, cell: place };
+    }
+    let place = place % FAMILY_CELLS;
+    let first_slot = u64::from(DETAIL_SLOT.load());
+    if slot == OWN_SLOT
+        && first_slot != 0
+        && let Some(detail) = detail_of(oldstate, newstate, socket)
+    {
+        let row_slot = first_slot + (detail / FAMILY_CELLS) as u64;
+        return Counted { slot, row_slot, place, cell: detail % FAMILY_CELLS };
+    }
+    Counted { slot, row_slot: slot, place, cell: place }
+}
+
 /// Calls [`log_open`] once: that one answer chooses the bank, and decides whether the event is logged.
 #[inline(always)]
 fn event<S: Scoping>(
@@ -143,7 +157,7 @@ fn count_scopes<S: Scoping>(scoping: S, slot: u64, bank: Bank, place: usize) {
     }
 }
 
-/// The index of a full socket's transition in [`tcpstat_ebpf::TRANSITIONS`], perhaps with [`MAY_HAVE_DETAIL`].
+/// The place of a full socket's transition in [`FULL_PLACES`].
 #[inline(always)]
 fn place_of(oldstate: u64, newstate: u64) -> Option<usize> {
     /// In the object's read-only data.

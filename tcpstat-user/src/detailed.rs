@@ -10,7 +10,7 @@ use crate::transitions::Transitions;
 /// Number of transitions by family, old state, new state, cause and retry. Arithmetic wraps, as in the kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DetailedTransitions {
-    rows: DetailedRows,
+    pub(crate) rows: DetailedRows,
 }
 
 /// The cells of one bank: those of the transitions, then those of the details.
@@ -55,10 +55,6 @@ pub const fn cause_word(cause: Cause) -> &'static str {
 }
 
 impl DetailedTransitions {
-    pub(crate) const fn from_rows(rows: DetailedRows) -> Self {
-        Self { rows }
-    }
-
     /// The same without details.
     #[must_use]
     pub fn transitions(&self) -> Transitions {
@@ -127,7 +123,7 @@ fn closed_at(from: State, cause: Cause, retried: bool) -> usize {
 
 impl Default for DetailedTransitions {
     fn default() -> Self {
-        Self::from_rows([[0; BANK_CELLS]; _])
+        Self { rows: [[0; BANK_CELLS]; _] }
     }
 }
 
@@ -145,13 +141,13 @@ mod tests {
             next
         };
         let mut row = |_| std::array::from_fn(&mut number);
-        DetailedTransitions::from_rows(std::array::from_fn(&mut row))
+        DetailedTransitions { rows: std::array::from_fn(&mut row) }
     }
 
     fn one(family: Family, place: usize) -> DetailedTransitions {
         let mut rows: DetailedRows = [[0; BANK_CELLS]; _];
         rows[place / FAMILY_CELLS][cell(Bank::Plain, family, place)] = 1;
-        DetailedTransitions::from_rows(rows)
+        DetailedTransitions { rows }
     }
 
     #[test]

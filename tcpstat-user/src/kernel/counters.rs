@@ -114,7 +114,7 @@ impl Counters {
         for (details, slot) in details.iter_mut().zip(self.slots as u64..) {
             *details = self.sum(slot, banks);
         }
-        DetailedTransitions::from_rows(rows)
+        DetailedTransitions { rows }
     }
 
     /// Reads row by row, in the order of memory.

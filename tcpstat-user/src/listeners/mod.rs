@@ -168,7 +168,9 @@ impl Listeners {
             listener.drops = count.drops;
         }
         let mut other = Listener::default();
-        others.iter().for_each(|(_, listener)| other.add(listener));
+        for (_, listener) in &others {
+            other.add(listener);
+        }
         self.other += other.drops;
         other.drops = self.other;
         self.forget();

@@ -173,14 +173,14 @@ proptest! {
     #[test]
     fn gauges_add_up_and_counts_only_grow(
         readings in prop::collection::vec(
-            prop::collection::vec((0_u64..10, 0_u32..12, 0_u32..3, any::<bool>()), 0..12),
+            prop::collection::vec((0_u16..10, 0_u32..12, 0_u32..3, any::<bool>()), 0..12),
             1..30,
         ),
         max in 1_usize..5,
     ) {
         let mut listeners = Listeners::new(max);
         // The drops of each socket, and how often it was opened.
-        let mut sockets = BTreeMap::<u64, (u32, u64)>::new();
+        let mut sockets = BTreeMap::<u16, (u32, u64)>::new();
         let mut before = HashMap::<Option<Endpoint>, u64>::new();
         let mut grown = 0;
         let mut total = 0;
@@ -197,7 +197,7 @@ proptest! {
                 }
                 state.0 += drops;
                 total += u64::from(drops);
-                let record = socket(number + 100 * state.1, (number / 2) as u16);
+                let record = socket(u64::from(number) + 100 * state.1, number / 2);
                 records.push(filled(length, dropped(state.0, record)));
             }
             // One that is not listed is closed.

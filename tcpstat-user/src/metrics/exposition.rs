@@ -1,4 +1,4 @@
-//! Writes the values of a scrape as metric families, in their order; those of scopes are written after them.
+//! Writes the values of a scrape as metric families, in their order; those of causes and scopes are written after them.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -6,14 +6,12 @@ use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeGaugeValue},
 };
-use tcpstat_ebpf::CLOSED;
 
 use super::{
     SnapshotValues, TracerValues, Values, family_writer::FamilyWriter, groups::Groups, names,
     names::Metric, node_exporter::ConnectionStates,
 };
 use crate::{
-    detailed::{DetailedTransitions, Outcome, cause_word},
     history::Moment,
     procfs::{Limits, ProcessStatus, Sockstat},
     states::{Family, PerFamily, PerState, State, family_word, state_word},
@@ -88,10 +86,6 @@ impl FamilyWriter<'_> {
 
     fn tracer(&mut self, tracer: &TracerValues) -> fmt::Result {
         self.counters(names::TRANSITIONS, transitions(&tracer.transitions))?;
-        if let Some(detailed) = &tracer.detailed {
-            self.counters(names::CLOSED, closed(detailed))?;
-            self.counters(names::CONNECTS_RETRIED, connects_retried(detailed))?;
-        }
         self.by_state(names::DRIFT_CONNECTIONS, &tracer.drift)?;
         let corrections = State::ALL.into_iter().map(|state| {
             let sockets: u64 =
@@ -177,29 +171,6 @@ fn transitions(transitions: &Transitions) -> impl Iterator<Item = (Labels<3>, u6
                 ("to", state_word(new)),
             ];
             (labels, transitions.get(family, old, new))
-        })
-    })
-}
-
-/// Each state with each cause for which a socket closes in it, also at zero.
-fn closed(detailed: &DetailedTransitions) -> impl Iterator<Item = (Labels<3>, u64)> + '_ {
-    Family::ALL.into_iter().flat_map(move |family| {
-        CLOSED.into_iter().map(move |(from, cause)| {
-            let labels = [
-                ("family", family_word(family)),
-                ("from", state_word(from)),
-                ("cause", cause_word(cause)),
-            ];
-            (labels, detailed.closed(family, from, cause))
-        })
-    })
-}
-
-fn connects_retried(detailed: &DetailedTransitions) -> impl Iterator<Item = (Labels<2>, u64)> + '_ {
-    Family::ALL.into_iter().flat_map(move |family| {
-        Outcome::ALL.into_iter().map(move |outcome| {
-            let labels = [("family", family_word(family)), ("outcome", outcome.word())];
-            (labels, detailed.connects_retried(family, outcome))
         })
     })
 }

@@ -4,6 +4,7 @@
 //! were seen. A scrape can ask for some groups of metrics. Nothing is kept between two scrapes.
 
 mod cadvisor;
+mod causes;
 mod classic;
 mod exposition;
 mod family_writer;
@@ -56,6 +57,9 @@ impl Values {
         let mut text = encode(Box::new(Exposition { values: Arc::clone(self), groups }), format);
         let mut writer = SeriesWriter { text: &mut text, format, groups };
         // Writing to a String cannot fail.
+        if let Some(detailed) = self.tracer.as_ref().and_then(|tracer| tracer.detailed.as_ref()) {
+            let _ = writer.causes(detailed);
+        }
         let _ = writer.listeners(self.listeners.as_deref());
         let _ = writer.scopes(&self.scopes);
         if self.compat.cadvisor {

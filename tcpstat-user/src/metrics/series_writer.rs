@@ -1,7 +1,7 @@
-//! Writes families that have series for each scope, in either text format.
+//! Writes families that have many series, such as those for each scope, in either text format.
 //!
 //! Hundreds of scopes have ten thousand series. prometheus-client writes each sample in some twenty parts through
-//! a trait object. This writer composes the name and the labels of a scope once, and copies them for each sample.
+//! a trait object. This writer composes the name and the shared labels once, and copies them for each sample.
 
 use std::fmt::{self, Display, Write as _};
 

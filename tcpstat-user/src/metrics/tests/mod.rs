@@ -1,6 +1,7 @@
 //! What the exposition has: of scopes, of cAdvisor's metrics, and of each group.
 
 mod cadvisor;
+mod causes;
 mod groups;
 mod listeners;
 mod scopes;

@@ -1,14 +1,14 @@
 //! Connects that fail without an answer from the other end, and those that succeed at the second SYN.
 
 use std::collections::BTreeMap;
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use nix::unistd::gettid;
 use socket2::SockRef;
-use tcpstat_tests::causes::Causes;
+use tcpstat_tests::causes::{Causes, assert_counted};
 use tcpstat_tests::deadline::DEADLINE;
 use tcpstat_tests::exporter::{Exporter, FREQUENT_SNAPSHOTS};
 use tcpstat_tests::flow::transitions;
@@ -61,22 +61,17 @@ fn one(family: Family, from: State, cause: &str) -> Causes {
     Causes { closed, ..Causes::default() }
 }
 
-fn read(exporter: &mut Exporter) -> Result<Causes> {
-    Causes::of(&exporter.scrape()?)
-}
-
-/// What ended when `connect` failed with this error.
-fn counted(
+/// Asserts that `connect` fails with this error, and that exactly this is counted.
+fn assert_fails(
     exporter: &mut Exporter,
+    expected: &Causes,
     error: ErrorKind,
-    connect: impl FnOnce() -> std::io::Result<TcpStream>,
-) -> Result<Causes> {
-    let before = read(exporter)?;
-    match connect() {
-        Err(found) if found.kind() == error => {}
+    connect: impl Fn() -> std::io::Result<TcpStream>,
+) -> Result<()> {
+    assert_counted(exporter, expected, |_| match connect() {
+        Err(found) if found.kind() == error => Ok(()),
         other => bail!("{other:?}, not {error}"),
-    }
-    read(exporter)?.since(&before)
+    })
 }
 
 fn closed_port(_: &Namespace, exporter: &mut Exporter) -> Result<()> {
@@ -84,9 +79,9 @@ fn closed_port(_: &Namespace, exporter: &mut Exporter) -> Result<()> {
         let listener = TcpListener::bind((loopback(family), 0))?;
         let address = listener.local_addr()?;
         drop(listener);
+        let expected = one(family, State::SynSent, "refused");
         let connect = || TcpStream::connect(address);
-        let found = counted(exporter, ErrorKind::ConnectionRefused, connect)?;
-        assert_eq!(found, one(family, State::SynSent, "refused"));
+        assert_fails(exporter, &expected, ErrorKind::ConnectionRefused, connect)?;
     }
     Ok(())
 }
@@ -97,9 +92,9 @@ fn no_port(namespace: &Namespace, exporter: &mut Exporter) -> Result<()> {
         let listener = TcpListener::bind((loopback(family), 40_000))?;
         let address = listener.local_addr()?;
         let first = TcpStream::connect(address)?;
+        let expected = one(family, State::SynSent, "no_port");
         let connect = || TcpStream::connect(address);
-        let found = counted(exporter, ErrorKind::AddrNotAvailable, connect)?;
-        assert_eq!(found, one(family, State::SynSent, "no_port"));
+        assert_fails(exporter, &expected, ErrorKind::AddrNotAvailable, connect)?;
         // No TIME_WAIT keeps the port.
         SockRef::from(&first).set_linger(Some(Duration::ZERO))?;
     }
@@ -111,8 +106,7 @@ fn no_route(_: &Namespace, exporter: &mut Exporter) -> Result<()> {
     let addresses: [SocketAddr; 2] = ["192.0.2.1:80".parse()?, "[2001:db8::1]:80".parse()?];
     for address in addresses {
         let connect = || TcpStream::connect(address);
-        let found = counted(exporter, ErrorKind::NetworkUnreachable, connect)?;
-        assert_eq!(found, Causes::default());
+        assert_fails(exporter, &Causes::default(), ErrorKind::NetworkUnreachable, connect)?;
     }
     assert_eq!(transitions(&exporter.scrape()?)?, before);
     Ok(())
@@ -139,47 +133,56 @@ fn no_neighbour(namespace: &Namespace, exporter: &mut Exporter) -> Result<()> {
     let addresses: [(Family, SocketAddr); 2] =
         [(Family::Ipv4, "10.99.0.2:80".parse()?), (Family::Ipv6, "[fd99::2]:80".parse()?)];
     for (family, address) in addresses {
+        let expected = one(family, State::SynSent, "unreachable");
         let connect = || TcpStream::connect_timeout(&address, DEADLINE);
-        let found = counted(exporter, ErrorKind::HostUnreachable, connect)?;
-        assert_eq!(found, one(family, State::SynSent, "unreachable"));
+        assert_fails(exporter, &expected, ErrorKind::HostUnreachable, connect)?;
     }
     Ok(())
 }
 
 /// A connection that times out has the error of the last ICMP message about it.
 fn neighbour_gone(namespace: &Namespace, exporter: &mut Exporter) -> Result<()> {
+    const ADDRESS: &str = "10.99.0.2/24 dev veth1";
     let here = gettid();
     let neighbour = elsewhere(move |namespace| {
         namespace.ip(&[
             &format!("link add veth1 type veth peer name veth0 netns {here}"),
-            "address add 10.99.0.2/24 dev veth1",
+            &format!("address add {ADDRESS}"),
             "link set veth1 up",
         ])?;
         Ok(TcpListener::bind("10.99.0.2:80")?)
     })?;
     set_up(namespace)?;
-    let mut stream = TcpStream::connect("10.99.0.2:80")?;
-    neighbour.run(|| ip(&["address del 10.99.0.2/24 dev veth1"]))?;
-    namespace.ip(&["neigh flush dev veth0"])?;
-    let before = read(exporter)?;
-    SockRef::from(&stream).set_tcp_user_timeout(Some(Duration::from_secs(1)))?;
-    stream.write_all(b"unanswered")?;
-    let found = Causes::await_closed(exporter, &before, 1)?;
-    assert_eq!(found, one(Family::Ipv4, State::Established, "unreachable"));
-    Ok(())
+    let expected = one(Family::Ipv4, State::Established, "unreachable");
+    assert_counted(exporter, &expected, |_| {
+        // It can be marked as failed by an earlier attempt.
+        let forget = || namespace.ip(&["neigh flush dev veth0"]);
+        forget()?;
+        let mut stream = TcpStream::connect("10.99.0.2:80")?;
+        neighbour.run(|| ip(&[&format!("address del {ADDRESS}")]))?;
+        forget()?;
+        SockRef::from(&stream).set_tcp_user_timeout(Some(Duration::from_secs(1)))?;
+        stream.write_all(b"unanswered")?;
+        stream.set_read_timeout(Some(DEADLINE))?;
+        let ended = stream.read(&mut [0]);
+        let error = ended.err().context("the connection has an end")?;
+        ensure!(error.kind() == ErrorKind::HostUnreachable, "{error}");
+        neighbour.run(|| ip(&[&format!("address add {ADDRESS}")]))
+    })
 }
 
 fn second_syn(namespace: &Namespace, exporter: &mut Exporter) -> Result<()> {
     let wire = Wire::open(namespace)?;
     for addressing in Addressing::ALL {
-        let before = read(exporter)?;
-        let mut held = states::syn_sent(&wire, addressing)?;
-        held.remote()?.await_syn_again()?;
-        held.remote()?.accept_from_kernel()?;
-        held.await_state(State::Established)?;
-        let found = read(exporter)?.since(&before)?;
         let retried = BTreeMap::from([((addressing.family(), "established".to_owned()), 1)]);
-        assert_eq!(found, Causes { retried, ..Causes::default() }, "{addressing:?}");
+        let expected = Causes { retried, ..Causes::default() };
+        assert_counted(exporter, &expected, |_| {
+            let mut held = states::syn_sent(&wire, addressing)?;
+            held.remote()?.await_syn_again()?;
+            held.remote()?.accept_from_kernel()?;
+            held.await_state(State::Established)?;
+            Ok(held)
+        })?;
     }
     Ok(())
 }
@@ -187,19 +190,22 @@ fn second_syn(namespace: &Namespace, exporter: &mut Exporter) -> Result<()> {
 /// One thread: nothing interrupts the tracer between two transitions.
 fn churn(_: &Namespace, exporter: &mut Exporter) -> Result<()> {
     for family in Family::ALL {
-        let before = read(exporter)?;
-        let done = Churn { threads: 1, connections: 500, family, resets: true }.run()?;
-        proc_view::await_quiet(DEADLINE)?;
+        let churn = Churn { threads: 1, connections: 500, family, resets: true };
+        let (orderly, reset) = (250, 250);
         let closed = [
-            (State::Listen, "none", done.listeners),
-            (State::FinWait2, "none", done.orderly),
-            (State::LastAck, "none", done.orderly),
-            (State::Established, "none", done.reset),
-            (State::Established, "reset", done.reset),
+            (State::Listen, "none", 1),
+            (State::FinWait2, "none", orderly),
+            (State::LastAck, "none", orderly),
+            (State::Established, "none", reset),
+            (State::Established, "reset", reset),
         ];
         let closed = closed.map(|(from, cause, count)| ((family, from, cause.to_owned()), count));
-        let found = read(exporter)?.since(&before)?;
-        assert_eq!(found, Causes { closed: closed.into(), ..Causes::default() });
+        let expected = Causes { closed: closed.into(), ..Causes::default() };
+        assert_counted(exporter, &expected, |_| {
+            let done = churn.run()?;
+            assert_eq!((done.orderly, done.reset), (orderly, reset));
+            proc_view::await_quiet(DEADLINE)
+        })?;
     }
     Ok(())
 }
