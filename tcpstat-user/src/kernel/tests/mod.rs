@@ -3,6 +3,7 @@
 
 mod cgroup;
 mod elsewhere;
+mod listeners;
 mod scopes;
 
 use std::{
