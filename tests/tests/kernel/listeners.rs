@@ -27,7 +27,7 @@ const ANY: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
 pub(crate) fn tests() -> Vec<Test> {
     let mut tests = kernel_tests![
         half_open_connections_are_those_of_their_listener,
-        sockets_that_share_a_port_are_added_up_with_the_fullest,
+        listeners_that_share_a_port_are_added_up_with_the_fullest,
         the_fullest_listeners_have_series_and_the_others_are_added_up,
         listeners_that_are_older_than_the_exporter_are_in_its_first_scrape,
         without_a_tracer_and_with_a_maximum_of_0_there_are_no_series_of_listeners,
@@ -35,7 +35,7 @@ pub(crate) fn tests() -> Vec<Test> {
     ];
     for address in [LOOPBACKS[0], LOOPBACKS[1], ANY] {
         let name =
-            format!("a_stuck_acceptor_at_{address}_fills_its_queue_and_its_drops_never_fall");
+            format!("a_stuck_listener_at_{address}_fills_its_queue_and_its_drops_never_fall");
         tests.push(kernel_test(name, move |namespace| stuck_acceptor(namespace, address)));
     }
     tests
@@ -183,7 +183,7 @@ fn half_open_connections_are_those_of_their_listener(namespace: &Namespace) -> R
 }
 
 /// The kernel chooses the socket for each connection, so only `ss` says how many each has.
-fn sockets_that_share_a_port_are_added_up_with_the_fullest(namespace: &Namespace) -> Result<()> {
+fn listeners_that_share_a_port_are_added_up_with_the_fullest(namespace: &Namespace) -> Result<()> {
     let mut exporter = start()?;
     let group = |address: IpAddr| -> Result<Vec<Socket>> {
         [20, 30, 40]
