@@ -2,7 +2,7 @@
 //!
 //! Nothing of a kernel is installed: packages are downloaded by an apt configuration of the matrix's
 //! own, and unpacked under the target directory. Each kernel boots into an initramfs that holds
-//! static builds of tcpstat and of the tests, and a few programs of this machine.
+//! tcpstat, the tests, and a few programs of this machine, with their libraries.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
