@@ -20,6 +20,9 @@ fn listed(iterator: &mut CloseWaitIterator) -> (Instant, u64, Instant) {
 /// Longer than a reading takes, so that rates that kernels have differ.
 const GAP: Duration = Duration::from_secs(1);
 
+/// In ticks. A tick is whole, and a CPU can see it late.
+const LATE: f64 = 5.0;
+
 #[test]
 fn the_kernels_clock_ticks_at_the_rate_that_its_resolution_gives() {
     let Some(_turn) = can_run() else { return };
@@ -34,8 +37,6 @@ fn the_kernels_clock_ticks_at_the_rate_that_its_resolution_gives() {
     let (first, from, _) = listed(&mut iterator);
     thread::sleep(GAP);
     let (_, to, last) = listed(&mut iterator);
-    // A tick is whole, and a CPU can see it late.
-    const LATE: f64 = 5.0;
     let most = (last - first).as_secs_f64() * rate + LATE;
     let least = GAP.as_secs_f64() * rate - LATE;
     let ticks = u32::try_from(to - from).unwrap();
