@@ -35,6 +35,8 @@ pub enum Reader {
     Silence,
     /// The `iter/tcp` that lists sockets in CLOSE_WAIT.
     CloseWait,
+    /// `iter/tcp` for listening sockets.
+    Listeners,
 }
 
 /// A member whose offset the programs get from user space.
@@ -75,15 +77,15 @@ macro_rules! members {
         $with! {
             SOCK_NET: *const u8 = "sock", "__sk_common.skc_net.net", [TpBtf, Tracepoint, Timewait, Requests];
             SOCK_PROTOCOL: u16 = "sock", "sk_protocol", [TpBtf, Timewait, Requests];
-            SOCK_FAMILY: u16 = "sock", "__sk_common.skc_family", [TpBtf, Timewait, Requests, Iterator];
+            SOCK_FAMILY: u16 = "sock", "__sk_common.skc_family", [TpBtf, Timewait, Requests, Iterator, Listeners];
             SOCK_DPORT: u16 = "sock", "__sk_common.skc_dport", [TpBtf, Timewait, Requests];
             // Host order.
-            SOCK_NUM: u16 = "sock", "__sk_common.skc_num", [Timewait, Requests, Iterator];
-            SOCK_RCV_SADDR: u32 = "sock", "__sk_common.skc_rcv_saddr", [TpBtf, Timewait, Requests];
+            SOCK_NUM: u16 = "sock", "__sk_common.skc_num", [Timewait, Requests, Iterator, Listeners];
+            SOCK_RCV_SADDR: u32 = "sock", "__sk_common.skc_rcv_saddr", [TpBtf, Timewait, Requests, Listeners];
             SOCK_DADDR: u32 = "sock", "__sk_common.skc_daddr", [TpBtf, Timewait, Requests];
-            SOCK_V6_RCV_SADDR: [u32; 4] = "sock", "__sk_common.skc_v6_rcv_saddr", [TpBtf, Timewait, Requests];
+            SOCK_V6_RCV_SADDR: [u32; 4] = "sock", "__sk_common.skc_v6_rcv_saddr", [TpBtf, Timewait, Requests, Listeners];
             SOCK_V6_DADDR: [u32; 4] = "sock", "__sk_common.skc_v6_daddr", [TpBtf, Timewait, Requests];
-            SOCK_STATE: u8 = "sock", "__sk_common.skc_state", [Requests, Iterator, CloseWait];
+            SOCK_STATE: u8 = "sock", "__sk_common.skc_state", [Requests, Iterator, CloseWait, Listeners];
             SOCK_CGROUP: *const u8 = "sock", "sk_cgrp_data.cgroup", [CgroupPointer];
             // Until 5.14.
             SOCK_CGROUP_WORD: u64 = "sock", "sk_cgrp_data.val", [CgroupWord];
@@ -95,7 +97,13 @@ macro_rules! members {
             // How many segments were sent again, SYNs among them.
             TCP_TOTAL_RETRANS: u32 = "tcp_sock", "total_retrans", [Causes];
             // The length of a listener's accept queue.
-            TCP_ACK_BACKLOG: u32 = "tcp_sock", "inet_conn.icsk_inet.sk.sk_ack_backlog", [Iterator];
+            TCP_ACK_BACKLOG: u32 = "tcp_sock", "inet_conn.icsk_inet.sk.sk_ack_backlog", [Iterator, Listeners];
+            // The queue is full when it is longer than this.
+            TCP_MAX_ACK_BACKLOG: u32 = "tcp_sock", "inet_conn.icsk_inet.sk.sk_max_ack_backlog", [Listeners];
+            // An `atomic_t`: connections that the listener dropped.
+            TCP_DROPS: u32 = "tcp_sock", "inet_conn.icsk_inet.sk.sk_drops", [Listeners];
+            // An `atomic_t`: the requests of a listener.
+            TCP_REQUESTS: u32 = "tcp_sock", "inet_conn.icsk_accept_queue.qlen", [Listeners];
             TCP_RCV_NXT: u32 = "tcp_sock", "rcv_nxt", [Iterator];
             TCP_COPIED_SEQ: u32 = "tcp_sock", "copied_seq", [Iterator];
             TCP_WRITE_SEQ: u32 = "tcp_sock", "write_seq", [Iterator];
@@ -190,7 +198,13 @@ pub const FIXED_MEMBERS: &[FixedMember] = &[
     first(
         "sock",
         "__sk_common",
-        &[Reader::Timewait, Reader::Requests, Reader::Iterator, Reader::CloseWait],
+        &[
+            Reader::Timewait,
+            Reader::Requests,
+            Reader::Iterator,
+            Reader::CloseWait,
+            Reader::Listeners,
+        ],
     ),
     first("inet_timewait_sock", "__tw_common", &[Reader::Timewait, Reader::Requests]),
     first("request_sock", "__req_common", &[Reader::Requests]),
@@ -202,12 +216,22 @@ pub const FIXED_MEMBERS: &[FixedMember] = &[
     first("inet_connection_sock", "icsk_inet", FULL_SOCKET_READERS),
     first("inet_sock", "sk", FULL_SOCKET_READERS),
     // The contexts of the iterators.
-    pointer("bpf_iter__tcp", "meta", 0, &[Reader::Iterator, Reader::CloseWait]),
-    pointer("bpf_iter__tcp", "sk_common", 8, &[Reader::Iterator, Reader::CloseWait]),
+    pointer("bpf_iter__tcp", "meta", 0, &[Reader::Iterator, Reader::CloseWait, Reader::Listeners]),
+    pointer(
+        "bpf_iter__tcp",
+        "sk_common",
+        8,
+        &[Reader::Iterator, Reader::CloseWait, Reader::Listeners],
+    ),
     pointer("bpf_iter__task", "meta", 0, &[Reader::Tasks]),
     pointer("bpf_iter__task", "task", 8, &[Reader::Tasks]),
     UPID_NR,
-    pointer("bpf_iter_meta", "seq", 0, &[Reader::Iterator, Reader::CloseWait, Reader::Tasks]),
+    pointer(
+        "bpf_iter_meta",
+        "seq",
+        0,
+        &[Reader::Iterator, Reader::CloseWait, Reader::Listeners, Reader::Tasks],
+    ),
 ];
 
 const UPID_NR: FixedMember = FixedMember {

@@ -7,6 +7,7 @@
 mod causes;
 mod cells;
 mod kernel_layout;
+mod listener_record;
 mod scope_rows;
 mod silence;
 mod slots;
@@ -24,6 +25,7 @@ pub use cells::{
 pub use kernel_layout::{
     FIXED_MEMBERS, FixedMember, MEMBERS, Member, RECORD_FIELDS, Reader, RecordField, record,
 };
+pub use listener_record::ListenerRecord;
 pub use scope_rows::{
     CgroupMember, OTHER_PORTS_SLOT, PORT_ENTRIES, PORTS_OF_ENTRY, ROOT_CGROUP, SCOPE_ROW_CELLS,
     ScopeRow, scope_cell,

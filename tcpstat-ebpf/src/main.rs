@@ -3,7 +3,8 @@
 //! Two programs on the tracepoint `sock:inet_sock_set_state` do the same in two ways, and user space attaches
 //! one of them: [`tp_btf`] reads the socket, [`tracepoint`] reads the record of the tracepoint. For each
 //! event they compare protocol and namespace, then do one atomic add. [`hooks`] count mini-sockets and
-//! requests. [`iter`] lists all sockets, [`close_wait`] those in CLOSE_WAIT, [`tasks`] all processes.
+//! requests. [`iter`] lists all sockets, [`close_wait`] those in CLOSE_WAIT, [`listeners`] those that listen,
+//! [`tasks`] all processes.
 #![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch, core_intrinsics))]
 #![cfg_attr(
     target_arch = "bpf",
@@ -26,6 +27,8 @@ mod count;
 mod hooks;
 #[cfg(target_arch = "bpf")]
 mod iter;
+#[cfg(target_arch = "bpf")]
+mod listeners;
 #[cfg(all(target_arch = "bpf", feature = "lose-events"))]
 mod lose;
 #[cfg(target_arch = "bpf")]

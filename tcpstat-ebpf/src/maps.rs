@@ -98,6 +98,10 @@ pub(crate) static UPID_BYTES: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 pub(crate) static PID_LEVELS_UP: Global<u32> = Global::new(0);
 
+/// 1 if listeners have their cookies.
+#[unsafe(no_mangle)]
+pub(crate) static LISTENER_COOKIES: Global<u32> = Global::new(0);
+
 /// How many parameters `inet_csk_reqsk_queue_hash_add` has; 0 where it returns nothing.
 #[unsafe(no_mangle)]
 pub(crate) static HASH_ADD_PARAMETERS: Global<u32> = Global::new(0);

@@ -28,6 +28,7 @@ pub mod held;
 pub mod hostile_clients;
 pub mod hostile_exporter;
 mod kernel_gate;
+pub mod listeners;
 pub mod loopback;
 pub mod map_reader;
 pub mod memory;

@@ -26,7 +26,7 @@ pub(crate) fn run(
     let (tools, mut report) = build(workspace)?;
     // No time is measured in the first steps, so the guests are prepared beside them.
     let guests = thread::scope(|scope| {
-        let prepare = |names| matrix::prepare(workspace, &tools, names);
+        let prepare = |names| matrix::prepare(workspace, &tools, names, matrix::series_of_host());
         let guests = kernels.map(|names| scope.spawn(move || prepare(names)));
         hermetic_steps(workspace, filter, &mut report);
         guests.map(|guests| guests.join().expect("it does not panic"))
@@ -45,7 +45,7 @@ pub(crate) fn run(
 pub(crate) fn matrix(workspace: &Workspace, filter: &[String], kernels: &[String]) -> Result<bool> {
     let (tools, mut report) = build(workspace)?;
     report.step("kernel matrix", || {
-        let guests = matrix::prepare(workspace, &tools, kernels)?;
+        let guests = matrix::prepare(workspace, &tools, kernels, None)?;
         matrix::run(workspace, guests, kernels, filter)
     });
     Ok(report.finish(workspace))

@@ -148,6 +148,7 @@ pub(crate) fn values() -> Values {
         snapshot_errors: 0,
         sockstat: Some(Sockstat { inuse: PerFamily([451, 12]), tw: 1_000 }),
         process: ProcessStatus::read().ok(),
+        listeners: None,
         scopes: Vec::new(),
         compat: Compat { node_exporter: true, cadvisor: false },
     }

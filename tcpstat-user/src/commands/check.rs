@@ -9,7 +9,7 @@ use nix::sys::utsname::uname;
 
 use super::{ProcfsArgs, counting::described, write_out};
 use crate::{
-    kernel::{Namespaces, Program, SocketIterator, Tracer},
+    kernel::{ListenerIterator, Namespaces, Program, SocketIterator, Tracer},
     procfs::{Lockdown, Privileges, Procfs, ProcfsError},
     tracker::{self, Snapshot},
 };
@@ -140,6 +140,7 @@ impl Report {
                         if let Some(error) = &tracer.silence_refused {
                             self.add("ages", &format!("not measured: {error}"));
                         }
+                        self.listeners(procfs);
                     }
                     found.get_or_insert(program);
                 }
@@ -151,6 +152,16 @@ impl Report {
             }
         }
         found
+    }
+
+    /// Only what is missing. Where the iterator itself is refused, another line has the remedy.
+    fn listeners(&mut self, procfs: &Procfs) {
+        if !procfs.lists_own_namespace() {
+            self.add("listeners", "not shown: the iterator does not list this network namespace");
+        } else if let Err(error) = ListenerIterator::load() {
+            error.write_kernel_log();
+            self.add("listeners", &format!("not shown: {error}"));
+        }
     }
 
     /// A tracer runs without hooks, so there is no remedy.

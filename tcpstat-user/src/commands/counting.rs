@@ -134,6 +134,7 @@ impl CountingArgs {
             pods: self.netns.pods.clone(),
             scopes_max: self.netns.scopes_max,
             own_scopes,
+            listeners_max: 0,
         };
         Ok(Counting { procfs, tracker })
     }
@@ -157,6 +158,12 @@ impl Counting {
         if self.tracker.tracer.is_none() {
             self.tracker.snapshot_interval = self.tracker.snapshot_interval.min(interval);
         }
+        self
+    }
+
+    /// Shows the listening sockets of so many addresses and ports each; 0 for none.
+    pub(super) fn with_listeners(mut self, max: u32) -> Self {
+        self.tracker.listeners_max = max;
         self
     }
 

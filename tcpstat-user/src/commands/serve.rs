@@ -79,6 +79,18 @@ pub(super) struct ServeArgs {
     #[command(flatten)]
     counting: CountingArgs,
 
+    /// Most addresses and ports whose listening sockets have series each, the fullest first; the rest is added up as
+    /// `other`. 0 for no such series. Needs a tracer
+    #[arg(
+        long = "listeners-max",
+        default_value = "100",
+        value_name = "NUMBER",
+        env = "TCPSTAT_LISTENERS_MAX",
+        value_parser = clap::value_parser!(u32).range(0..=4096),
+        help_heading = "Counting"
+    )]
+    listeners_max: u32,
+
     /// Do not export node_exporter's metric node_tcp_connection_states
     #[arg(
         long = "no-compat.node-exporter",
@@ -162,7 +174,7 @@ async fn serve(
     for address in &args.listen_address {
         listeners.extend(web::bind(address).await?);
     }
-    let counting = args.counting.load(programs)?;
+    let counting = args.counting.load(programs)?.with_listeners(args.listeners_max);
     let procfs = counting.procfs.clone();
     let tracking = counting.start()?;
     let history = Arc::default();

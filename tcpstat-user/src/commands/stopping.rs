@@ -135,6 +135,7 @@ mod tests {
     fn parts(procfs: &TempDir) -> Parts {
         let tracker = Tracker {
             own_scopes: None,
+            listeners_max: 0,
             procfs: Procfs::new(procfs.path()),
             tracer: None,
             programs: Vec::new(),

@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io::{self, Read},
+    ops::ControlFlow,
     path::Path,
 };
 
@@ -98,7 +99,7 @@ impl RecordIterator {
         let loaded = iterator.program()?.load(kind.name, &btf);
         loaded.map_err(|error| refusal(Step::Load(iterator.attachment()), error.into()))?;
         drop(btf);
-        iterator.drop_maps();
+        iterator.close_maps();
         release_memory();
         Ok(iterator)
     }
@@ -116,19 +117,9 @@ impl RecordIterator {
         let mut buffer = vec![0; 64 * 1024];
         let mut filled = 0;
         loop {
-            let count = match file.read(&mut buffer[filled..]) {
-                Ok(0) => return Ok(()),
-                Ok(count) => count,
-                // The kernel returns EAGAIN after a million objects without output.
-                Err(error)
-                    if matches!(
-                        error.kind(),
-                        io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock
-                    ) =>
-                {
-                    continue;
-                }
-                Err(cause) => return Err(IterError::Read { iterator: self.kind.name, cause }),
+            let count = match self.read(&mut file, &mut buffer[filled..])? {
+                0 => return Ok(()),
+                count => count,
             };
             each(Record::Read);
             filled += count;
@@ -142,8 +133,49 @@ impl RecordIterator {
         }
     }
 
-    /// Closes the descriptors of the object's maps. The kernel keeps those that the program uses.
-    fn drop_maps(&mut self) {
+    /// Passes the bytes of each record to `each` until it breaks. Each read(2) asks for `at_once` records: the kernel
+    /// does not look for more objects than it takes for so many.
+    ///
+    /// # Errors
+    /// As [`RecordIterator::each_record`].
+    pub(super) fn records_until(
+        &mut self,
+        at_once: usize,
+        mut each: impl FnMut(&[u8]) -> ControlFlow<()>,
+    ) -> Result<(), IterError> {
+        let mut file = self.open()?;
+        let mut buffer = vec![0; at_once * self.kind.record_bytes];
+        loop {
+            let count = match self.read(&mut file, &mut buffer)? {
+                0 => return Ok(()),
+                count => count,
+            };
+            // The kernel writes whole records, so it returns whole records.
+            let mut records = buffer[..count].chunks_exact(self.kind.record_bytes);
+            if records.any(|record| each(record).is_break()) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// 0 at the end.
+    fn read(&self, file: &mut File, buffer: &mut [u8]) -> Result<usize, IterError> {
+        loop {
+            match file.read(buffer) {
+                Ok(count) => return Ok(count),
+                // The kernel returns EAGAIN after a million objects without output.
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock
+                    ) => {}
+                Err(cause) => return Err(IterError::Read { iterator: self.kind.name, cause }),
+            }
+        }
+    }
+
+    /// Closes the descriptors of all maps. The kernel keeps those that the loaded program uses.
+    fn close_maps(&mut self) {
         let names: Vec<_> = self.ebpf.maps().map(|(name, _)| name.to_owned()).collect();
         for name in names {
             drop(self.ebpf.take_map(&name));

@@ -137,7 +137,7 @@ mod tests {
 
     use super::{super::btf::sample::Sample, *};
 
-    const READERS: [Reader; 13] = [
+    const READERS: [Reader; 14] = [
         Reader::TpBtf,
         Reader::Tracepoint,
         Reader::Timewait,
@@ -151,6 +151,7 @@ mod tests {
         Reader::Causes,
         Reader::Silence,
         Reader::CloseWait,
+        Reader::Listeners,
     ];
 
     #[test]
@@ -249,8 +250,8 @@ mod tests {
         }
         let globals = offsets(&types, Reader::Iterator).unwrap();
         let offset = |wanted| globals.iter().find(|&&(name, _)| name == wanted).unwrap().1;
-        // `inet_sport`, `total_retrans`, `sk_ack_backlog` and `lrcvtime` come before it.
-        assert_eq!(offset("TCP_RCV_NXT"), 2 + 4 + 4 + 4);
+        // `inet_sport`, four other members of `inet_conn`, `total_retrans`, and `lrcvtime` come before it.
+        assert_eq!(offset("TCP_RCV_NXT"), 2 + 4 * 4 + 4 + 4);
     }
 
     #[test]

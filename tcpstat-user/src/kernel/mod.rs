@@ -17,6 +17,7 @@ mod hooks;
 mod iter;
 mod iterator;
 mod layout;
+mod listeners;
 mod load;
 #[cfg(feature = "lose-events")]
 mod lose;
@@ -45,6 +46,7 @@ pub(crate) use events::{EventLog, LogError};
 pub(crate) use iter::SocketIterator;
 pub(crate) use iterator::IterError;
 pub(crate) use layout::netns_has_cookie;
+pub(crate) use listeners::ListenerIterator;
 pub(crate) use load::{Attempt, Tracer, load_first};
 pub use memory::one_arena;
 pub(crate) use memory::release_memory;

@@ -11,6 +11,8 @@ pub(crate) enum Group {
     Causes,
     /// How long sockets are in CLOSE_WAIT.
     Ages,
+    /// Listening sockets.
+    Listeners,
     /// node_exporter's metric.
     NodeExporter,
     /// The last snapshot, its errors, and the bytes in queues at that time.
@@ -39,11 +41,12 @@ pub(crate) enum Group {
 
 impl Group {
     /// All groups.
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::Connections,
         Self::Transitions,
         Self::Causes,
         Self::Ages,
+        Self::Listeners,
         Self::NodeExporter,
         Self::Snapshot,
         Self::Sockstat,
@@ -65,6 +68,7 @@ impl Group {
             Self::Transitions => "transitions",
             Self::Causes => "causes",
             Self::Ages => "ages",
+            Self::Listeners => "listeners",
             Self::NodeExporter => "node_exporter",
             Self::Snapshot => "snapshot",
             Self::Sockstat => "sockstat",

@@ -9,6 +9,7 @@ mod classic;
 mod exposition;
 mod family_writer;
 mod groups;
+mod listeners;
 mod names;
 mod node_exporter;
 mod scopes;
@@ -59,6 +60,7 @@ impl Values {
         if let Some(detailed) = self.tracer.as_ref().and_then(|tracer| tracer.detailed.as_ref()) {
             let _ = writer.causes(detailed);
         }
+        let _ = writer.listeners(self.listeners.as_deref());
         let _ = writer.scopes(&self.scopes);
         if self.compat.cadvisor {
             let _ = writer.cadvisor(&self.scopes);

@@ -67,6 +67,31 @@ pub(super) const CLOSE_WAIT_AGED_CONNECTIONS: Metric = gauge(
     "tcpstat_close_wait_aged_connections",
     "Sockets that had been in CLOSE_WAIT for longer than this time at the last reading.",
 );
+pub(super) const LISTENER_ACCEPT_QUEUE_LENGTH: Metric = gauge(
+    Group::Listeners,
+    "tcpstat_listener_accept_queue_length",
+    "Connections that wait to be accepted, by local address and port of the listening sockets.",
+);
+pub(super) const LISTENER_ACCEPT_QUEUE_LIMIT: Metric = gauge(
+    Group::Listeners,
+    "tcpstat_listener_accept_queue_limit",
+    "Limit of the accept queue (the backlog of listen(2)), by local address and port. Several sockets there are added up.",
+);
+pub(super) const LISTENER_ACCEPT_QUEUE_FULLEST_RATIO: Metric = gauge(
+    Group::Listeners,
+    "tcpstat_listener_accept_queue_fullest_ratio",
+    "Length of the accept queue divided by one more than its limit, of the fullest socket at this local address and port. At 1 the queue is full and the kernel drops connections.",
+);
+pub(super) const LISTENER_HALF_OPEN: Metric = gauge(
+    Group::Listeners,
+    "tcpstat_listener_half_open",
+    "Half-open connections of the listening sockets, by local address and port.",
+);
+pub(super) const LISTENER_DROPS: Metric = counter(
+    Group::Listeners,
+    "tcpstat_listener_drops",
+    "Connections that the listening sockets dropped, because the accept queue was full or for another reason, by local address and port.",
+);
 pub(super) const SNAPSHOT_CONNECTIONS: Metric = gauge(
     Group::Snapshot,
     "tcpstat_snapshot_connections",

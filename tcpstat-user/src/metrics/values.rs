@@ -1,11 +1,12 @@
 //! The values of one scrape, built from what the tracker publishes and what the scrape read.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     ages::{CloseWaitAges, Silences, TickRate},
     detailed::DetailedTransitions,
     history::{Moment, Peak},
+    listeners::ShownListeners,
     procfs::{Limits, ProcessStatus, Sockstat},
     snapshot::Tally,
     states::PerState,
@@ -30,6 +31,8 @@ pub struct Values {
     pub sockstat: Option<Sockstat>,
     /// Memory, CPU time and descriptors of this process.
     pub process: Option<ProcessStatus>,
+    /// The listening sockets.
+    pub listeners: Option<Arc<ShownListeners>>,
     /// The scopes of each kind that is counted.
     pub scopes: Vec<Scopes>,
     /// Which metrics of other exporters are written too.
@@ -108,6 +111,7 @@ impl Values {
             snapshot_errors: published.snapshot_errors,
             sockstat,
             process,
+            listeners: published.listeners.clone(),
             scopes,
             compat,
         }

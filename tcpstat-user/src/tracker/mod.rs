@@ -15,6 +15,7 @@ mod budget;
 mod finder;
 mod health;
 mod iterator;
+mod listeners;
 mod namespace;
 mod netns_choice;
 mod others;
@@ -84,6 +85,8 @@ pub(crate) struct Tracker {
     pub(crate) scopes_max: u32,
     /// Which scopes of the own namespace the tracer counts; `None` for none.
     pub(crate) own_scopes: Option<OwnScopes>,
+    /// The most addresses and ports whose listening sockets are shown each; 0 for none, and nothing reads them.
+    pub(crate) listeners_max: u32,
 }
 
 /// A running tracker.

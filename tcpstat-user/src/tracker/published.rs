@@ -9,6 +9,7 @@ use crate::{
     history::Moment,
     kernel::{Counters, Program, Slot},
     ledger::{Ledger, sockstat_sample::SockstatChecks},
+    listeners::ShownListeners,
     procfs::Limits,
     scopes::NetnsName,
     snapshot::{SnapshotSource, Tally},
@@ -41,6 +42,8 @@ pub(crate) struct Published {
     pub(crate) close_wait_ages: Option<(CloseWaitAges, TickRate)>,
     /// The network namespaces; `None` if only this one is counted.
     pub(crate) namespaces: Option<Arc<PublishedNamespaces>>,
+    /// The listening sockets at the last reading; `None` if nothing reads them.
+    pub(crate) listeners: Option<Arc<ShownListeners>>,
 }
 
 /// The network namespaces that are counted.

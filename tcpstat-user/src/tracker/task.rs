@@ -17,6 +17,7 @@ use super::{
     active_tracer::ActiveTracer,
     ages::AgeReader,
     finder::Finder,
+    listeners::ListenerReader,
     namespace::Namespace,
     others::Others,
     roots::Roots,
@@ -42,6 +43,8 @@ pub(super) struct Task {
     close_wait: Option<AgeReader>,
     /// `None` if only the own namespace is counted.
     others: Option<Others>,
+    /// `None` if listening sockets are not read.
+    listeners: Option<ListenerReader>,
     schedule: Schedule,
     /// `None` if there are snapshots only.
     tracer: Option<ActiveTracer>,
@@ -58,6 +61,8 @@ impl Task {
             Others::new(Box::new(finder), tracker.scopes_max, *snapshot_interval, traced)
         });
         let roots = Roots::new(vec![procfs.clone()]);
+        let listeners = ListenerReader::new(tracker.listeners_max as usize)
+            .filter(|_| traced && roots.list_own_namespace());
         let mut sources = Sources::new(roots, *source, *snapshot_interval, traced);
         if tracer.as_ref().is_some_and(|tracer| tracer.kinds.cgroups.is_some()) {
             sources.need_cgroups();
@@ -69,7 +74,7 @@ impl Task {
         let close_wait =
             rate.filter(|_| own.is_of_this_process()).map(|rate| AgeReader::new(rate, share));
         let schedule = Schedule::new(own.intervals(), Instant::now());
-        Self { own, close_wait, others, schedule, tracer, publish }
+        Self { own, close_wait, others, listeners, schedule, tracer, publish }
     }
 
     /// Seeds the own namespace, then gives turns until it is woken after `stopping` was set.
@@ -118,6 +123,7 @@ impl Task {
             .seed(self.tracer.as_mut().map(|active| &mut active.tracer))
             .map_err(TrackerError::Seed)?;
         self.read_ages();
+        self.read_listeners();
         self.publish();
         if let Some(snapshot) = self.own.last_snapshot() {
             let (sockets, source) = (snapshot.tally.rows, snapshot.source.word());
@@ -140,7 +146,15 @@ impl Task {
         if let Some(reason) = self.own.check(active) {
             self.own.reconcile(Some(active), reason);
         }
+        self.read_listeners();
         self.publish();
+    }
+
+    /// Reads the listening sockets of the own namespace, if that is due.
+    fn read_listeners(&mut self) {
+        if let Some(listeners) = &mut self.listeners {
+            listeners.update(self.own.intervals().snapshot);
+        }
     }
 
     /// Finds other namespaces that have come and gone.
@@ -190,6 +204,8 @@ impl Task {
         if id == NamespaceId::OWN {
             self.read_ages();
         }
+        // Where snapshots are more frequent than checks, a check is never due.
+        self.read_listeners();
         self.publish();
         if is_seeded {
             self.schedule.snapshot_taken(id, Instant::now(), took, next);
@@ -228,6 +244,7 @@ impl Task {
         let mut published = self.own.publication(self.tracer.as_ref());
         published.close_wait_ages = self.close_wait.as_ref().and_then(AgeReader::ages);
         published.namespaces = self.others.as_mut().map(Others::publish);
+        published.listeners = self.listeners.as_ref().and_then(ListenerReader::published);
         self.publish.send_replace(Arc::new(published));
     }
 }

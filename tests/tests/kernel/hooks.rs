@@ -196,14 +196,15 @@ fn connect_when_a_port_is_free(address: SocketAddr) -> Result<TcpStream> {
     })
 }
 
+/// Few connections: the first sockets must not end before the last one is counted, in a guest too.
 fn both_families_of_time_wait_are_right_after_churn(_: &Namespace) -> Result<()> {
     let mut exporter = start()?;
-    for (family, connections) in Family::ALL.into_iter().zip([150, 250]) {
+    for (family, connections) in Family::ALL.into_iter().zip([50, 80]) {
         Churn { threads: 4, connections, family, resets: true }.run()?;
     }
     let counts = await_right(&mut exporter)?;
     let [ipv4, ipv6] = both(&counts, State::TimeWait);
-    assert!(ipv4 >= 4 * 75 && ipv6 >= 4 * 125, "{counts:?}");
+    assert!(ipv4 >= 4 * 25 && ipv6 >= 4 * 40, "{counts:?}");
     Ok(())
 }
 

@@ -13,6 +13,7 @@ mod families;
 mod healing;
 mod hooks;
 mod hostile_exporter;
+mod listeners;
 mod local_users;
 mod losses;
 mod namespaces;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
     tests.extend(families::tests());
     tests.extend(healing::tests());
     tests.extend(hooks::tests());
+    tests.extend(listeners::tests());
     tests.extend(local_users::tests());
     tests.extend(losses::tests());
     tests.extend(namespaces::tests());

@@ -80,7 +80,18 @@ pub(crate) const MATRIX: [Wanted; 5] = [
     Wanted::Newest,
 ];
 
+/// The series of a kernel's release, such as `6.18.44-cloud-amd64`.
+pub(crate) fn series(release: &str) -> Option<Series> {
+    let mut numbers = release.split(['.', '-']).map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+}
+
 impl Wanted {
+    /// Whether it asks for that series.
+    pub(crate) fn names(self, series: Series) -> bool {
+        matches!(self, Self::Series(wanted) | Self::Near(wanted) if wanted == series)
+    }
+
     /// `newest`, or a series such as `5.10`.
     pub(crate) fn parse(name: &str) -> Result<Self> {
         if name == "newest" {
@@ -146,6 +157,17 @@ mod tests {
         assert_eq!(best(Wanted::Near((6, 18)), &[]), Some("6.17.13-1"));
         assert_eq!(best(Wanted::Near((6, 18)), &[(6, 17)]), Some("6.16.12-1"));
         assert_eq!(best(Wanted::Newest, &[]), Some("7.3.4-1~bpo13+1"));
+    }
+
+    #[test]
+    fn the_series_of_this_machine_is_found_in_the_matrix() {
+        let here = series("6.18.44-fc-v669").unwrap();
+        let named: Vec<_> = MATRIX.into_iter().filter(|wanted| wanted.names(here)).collect();
+        assert_eq!(named, [Wanted::Near((6, 18))]);
+        assert_eq!(series("6.1.0-56-cloud-amd64"), Some((6, 1)));
+        assert_eq!(series("7.4-rc1"), Some((7, 4)));
+        assert_eq!(series("unknown"), None);
+        assert!(!MATRIX.into_iter().any(|wanted| wanted.names((7, 4))));
     }
 
     #[test]

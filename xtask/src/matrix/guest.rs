@@ -1,7 +1,6 @@
-//! The programs under test, linked statically: they bring all they need into a guest.
+//! The programs under test: tcpstat as this machine tests it, and the tests, which wait longer in a guest.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use fs_err as fs;
@@ -9,8 +8,6 @@ use fs_err as fs;
 use crate::object;
 use crate::process::Step;
 use crate::target::Workspace;
-
-const TRIPLE: &str = "x86_64-unknown-linux-gnu";
 
 /// How long a wait of the tests may take in a guest, whose processor is emulated.
 const DEADLINE_SECONDS: &str = "60";
@@ -22,24 +19,13 @@ const TESTS: [(&str, &str); 3] = [("kernel", "tests"), ("scopes", "scopes"), ("s
 /// events on purpose.
 pub(crate) type Programs = Vec<(&'static str, PathBuf)>;
 
-/// Builds them. The BPF objects must have been built.
+/// Builds the tests. tcpstat and the BPF objects must have been built.
 pub(crate) fn build(workspace: &Workspace) -> Result<Programs> {
-    let target = workspace.matrix().join("build");
-    let step = |title, log: &str| Step { tail: 80, ..Step::new(title, workspace.log(log)) };
-
-    let build = ["build", "--release", "--locked", "--package", "tcpstat-user"];
-    let tcpstat = target.join(TRIPLE).join("release/tcpstat");
-    let losing = target.join("tcpstat-losing");
-    let mut command = cargo(workspace, &target);
-    command.args(build).args(object::LOSING_FEATURE);
-    step("building a losing tcpstat for the guests", "matrix-build-losing").run(&mut command)?;
-    fs::copy(&tcpstat, &losing)?;
-    let mut command = cargo(workspace, &target);
-    step("building tcpstat for the guests", "matrix-build").run(command.args(build))?;
-
-    let step = step("building the kernel tests for the guests", "matrix-build-tests");
-    let mut command = cargo(workspace, &target);
+    let log = workspace.log("matrix-build-tests");
+    let step = Step { tail: 80, ..Step::new("building the kernel tests for the guests", log) };
+    let mut command = object::host_cargo(workspace);
     command
+        .env("CARGO_TARGET_DIR", workspace.matrix().join("build"))
         .args(["test", "--no-run", "--locked", "--package", "tcpstat-tests"])
         .args(TESTS.iter().flat_map(|(test, _)| ["--test", test]))
         .arg("--message-format=json-render-diagnostics")
@@ -47,26 +33,13 @@ pub(crate) fn build(workspace: &Workspace) -> Result<Programs> {
         .env("TCPSTAT_TEST_DEADLINE_SECONDS", DEADLINE_SECONDS);
     step.run(&mut command)?;
     let messages = fs::read_to_string(&step.log)?;
-    let mut programs = vec![("tcpstat", tcpstat), ("tcpstat-losing", losing)];
+    let mut programs =
+        vec![("tcpstat", workspace.binary()), ("tcpstat-losing", workspace.losing_binary())];
     for (test, name) in TESTS {
         let path = executable(&messages, test);
         programs.push((name, path.with_context(|| format!("cargo does not say where {test} is"))?));
     }
     Ok(programs)
-}
-
-fn cargo(workspace: &Workspace, target: &Path) -> Command {
-    let mut command = object::host_cargo(workspace);
-    command
-        .env("CARGO_TARGET_DIR", target)
-        .env("CARGO_BUILD_TARGET", TRIPLE)
-        // The BPF objects are those of the host's build. To optimize across crates takes minutes and changes nothing
-        // that a guest tests.
-        .env("CARGO_PROFILE_RELEASE_LTO", "off")
-        .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")
-        .env("RUSTFLAGS", "-C target-feature=+crt-static")
-        .env_remove("CARGO_ENCODED_RUSTFLAGS");
-    command
 }
 
 /// The executable of the target of that name, among cargo's messages.

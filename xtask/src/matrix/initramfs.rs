@@ -46,15 +46,12 @@ impl Base {
         let root = base.folder.join("base");
         copy(&base.busybox, &root.join("bin/busybox"))?;
         symlink("busybox", root.join("bin/sh")).context("cannot link sh to busybox")?;
-        for (name, program) in programs {
-            copy(program, &root.join("bin").join(name))?;
-        }
-        let mut dynamic = vec![(tools.node_exporter.clone(), "node_exporter")];
+        let mut all = programs.clone();
+        all.push(("node_exporter", tools.node_exporter.clone()));
         for name in MACHINES_OWN {
-            let path = find(name).with_context(|| format!("the tests need {name}"))?;
-            dynamic.push((path, name));
+            all.push((name, find(name).with_context(|| format!("the tests need {name}"))?));
         }
-        for (program, name) in dynamic {
+        for (name, program) in all {
             copy(&program, &root.join("bin").join(name))?;
             // Fails for a static program, which needs none.
             let listed = process::probe(Command::new("ldd").arg(&program)).unwrap_or_default();

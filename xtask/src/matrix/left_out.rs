@@ -33,8 +33,11 @@ const LEFT_OUT: [LeftOut; 5] = [
     ),
 ];
 
-/// Prints what is left out, and why.
-pub(crate) fn announce() {
+/// Prints what is left out, and why. `kernel_of_host`: whether a kernel is.
+pub(crate) fn announce(kernel_of_host: bool) {
+    if kernel_of_host {
+        println!("left out: the kernel series of this machine, which runs all tests by itself");
+    }
     println!(
         "left out: tests of what is around the process (tests/tests/kernel/main.rs): the host runs them, and a guest takes too long"
     );

@@ -2,7 +2,7 @@
 //!
 //! Nothing of a kernel is installed: packages are downloaded by an apt configuration of the matrix's
 //! own, and unpacked under the target directory. Each kernel boots into an initramfs that holds
-//! static builds of tcpstat and of the tests, and a few programs of this machine.
+//! tcpstat, the tests, and a few programs of this machine, with their libraries.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::matrix::archive::Archive;
 use crate::matrix::boot::{Boot, Qemu};
-use crate::matrix::choice::Wanted;
+use crate::matrix::choice::{Series, Wanted};
 use crate::matrix::initramfs::Base;
 use crate::matrix::kernel::Kernel;
 use crate::matrix::report::Row;
@@ -43,17 +43,28 @@ pub(crate) struct Prepared {
     kernels: Vec<Kernel>,
     /// The kernels that are not available, in words.
     missing: Vec<String>,
+    /// Kernels of the matrix that are left out, because this machine runs that series.
+    left_to_host: usize,
 }
 
 /// Finds or installs the emulator, builds the programs of the guests, and downloads the kernels of `names` (such
-/// as `5.10`), or those of the matrix if there are none. The BPF objects must have been built.
-pub(crate) fn prepare(workspace: &Workspace, tools: &Tools, names: &[String]) -> Result<Prepared> {
+/// as `5.10`), or those of the matrix if there are none. Of these, none of the series `on_host`, which runs all tests
+/// by itself. The BPF objects must have been built.
+pub(crate) fn prepare(
+    workspace: &Workspace,
+    tools: &Tools,
+    names: &[String],
+    on_host: Option<Series>,
+) -> Result<Prepared> {
     ensure!(
         cfg!(target_arch = "x86_64"),
         "the kernels of the matrix are for x86_64, which this machine is not"
     );
-    let wanted = if names.is_empty() {
-        choice::MATRIX.to_vec()
+    let mut left_to_host = 0;
+    let wanted: Vec<_> = if names.is_empty() {
+        let is_on_host = |wanted: &Wanted| on_host.is_some_and(|series| wanted.names(series));
+        left_to_host = choice::MATRIX.iter().filter(|wanted| is_on_host(wanted)).count();
+        choice::MATRIX.into_iter().filter(|wanted| !is_on_host(wanted)).collect()
     } else {
         names.iter().map(|name| Wanted::parse(name)).collect::<Result<_>>()?
     };
@@ -62,26 +73,31 @@ pub(crate) fn prepare(workspace: &Workspace, tools: &Tools, names: &[String]) ->
     let archive = Archive::open(workspace)?;
     let base = Base::assemble(workspace, &archive, &programs, tools)?;
     let (kernels, missing) = obtain(workspace, &archive, &wanted)?;
-    Ok(Prepared { qemu, base, kernels, missing })
+    Ok(Prepared { qemu, base, kernels, missing, left_to_host })
+}
+
+/// The series of the kernel that this machine runs; `None` if it is not known.
+pub(crate) fn series_of_host() -> Option<Series> {
+    choice::series(&fs_err::read_to_string("/proc/sys/kernel/osrelease").ok()?)
 }
 
 /// Runs the tests on every kernel; `filter` goes to the test binaries.
 ///
 /// Succeeds if the tests passed on all of them, and enough kernels were available: all of `names`, or
-/// [`FEWEST`] of the matrix.
+/// [`FEWEST`] of the matrix, one that this machine runs among them.
 pub(crate) fn run(
     workspace: &Workspace,
     prepared: Prepared,
     names: &[String],
     filter: &[String],
 ) -> Result<()> {
-    let Prepared { qemu, base, kernels, missing } = prepared;
+    let Prepared { qemu, base, kernels, missing, left_to_host } = prepared;
     let boots = boot::variants(&kernels, filter).into_iter().map(|(kernel, variant)| {
         let initramfs = base.for_kernel(kernel, &variant, filter)?;
         Ok(Boot { name: variant.name_of(kernel), kernel: kernel.clone(), variant, initramfs })
     });
     let boots = boots.collect::<Result<_>>()?;
-    left_out::announce();
+    left_out::announce(left_to_host > 0);
     let rows = boot_all(workspace, &qemu, boots);
 
     let table = report::table(&rows, &missing);
@@ -95,7 +111,7 @@ pub(crate) fn run(
         let failed: Vec<_> = failed.into_iter().map(Row::version).collect();
         bail!("the kernel tests failed on {}", failed.join(", "));
     }
-    let ran = kernels.len();
+    let ran = kernels.len() + left_to_host;
     let enough = if names.is_empty() { ran >= FEWEST } else { missing.is_empty() };
     ensure!(enough, "too few kernels: {ran} ran; {}", missing.join("; "));
     Ok(())

@@ -20,7 +20,7 @@ fn listed(iterator: &mut CloseWaitIterator) -> (Instant, u64, Instant) {
 /// Longer than a reading takes, so that rates that kernels have differ.
 const GAP: Duration = Duration::from_secs(1);
 
-/// In ticks. A tick is whole, and a CPU can see it late.
+/// Ticks: a tick is whole, and a CPU can see it late.
 const LATE: f64 = 5.0;
 
 #[test]

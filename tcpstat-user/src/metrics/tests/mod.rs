@@ -4,6 +4,7 @@ mod ages;
 mod cadvisor;
 mod causes;
 mod groups;
+mod listeners;
 mod scopes;
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
@@ -13,6 +14,7 @@ use crate::{
     ages::{CloseWaitAges, Silences, TickRate},
     detailed::DetailedTransitions,
     history::{Moment, Peak},
+    listeners::{Endpoint, Fill, Listener, ShownListeners},
     procfs::{Limits, ProcessStatus, Sockstat},
     scopes::{NetnsKind, NetnsName},
     snapshot::Tally,
@@ -132,6 +134,7 @@ fn everything() -> Values {
             open_fds: 9,
             max_fds: Some(1024),
         }),
+        listeners: Some(Arc::new(ShownListeners::default())),
         scopes: vec![
             scopes(ScopeKind::Netns, namespaces),
             scopes(ScopeKind::Cgroup, vec![scope("none"), scope("/system.slice/ssh.service")]),

@@ -24,6 +24,7 @@ impl Namespace {
             health: self.health,
             close_wait_ages: None,
             namespaces: None,
+            listeners: None,
         };
         let (Some(audit), Some(ActiveTracer { tracer, .. })) = (&self.audit, active) else {
             return published;
