@@ -50,9 +50,10 @@ fn a_process_id_that_is_used_again_shows_no_numbers_of_another_namespace(
 
 /// Runs the test again as process 1 of a PID namespace at this depth below that of this process, with its own /proc.
 fn in_pid_namespace(depth: usize) -> Result<()> {
-    let unshare = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"];
-    let mut command = Command::new("env");
-    command.args(unshare.repeat(depth)).arg(env::current_exe()?);
+    let all = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"].repeat(depth);
+    let [first, rest @ ..] = &all[..] else { bail!("no PID namespace") };
+    let mut command = Command::new(first);
+    command.args(rest).arg(env::current_exe()?);
     let status = command.status().context("start unshare (util-linux)")?;
     ensure!(status.success(), "the test in a PID namespace: {status}");
     Ok(())
