@@ -61,7 +61,7 @@ fn every_transition_is_counted(tracer: &str) -> Result<()> {
 /// an hour, so only the seed and the transitions make the numbers.
 fn a_start_during_churn(tracer: &str) -> Result<()> {
     let _open = [Pairs::connect(30, Family::Ipv4)?, Pairs::connect(30, Family::Ipv6)?];
-    let starts = if is_guest() { 8 } else { 20 };
+    let starts = if is_guest() { 5 } else { 20 };
     for _ in 0..starts {
         let churning: Vec<_> = Family::ALL
             .into_iter()
