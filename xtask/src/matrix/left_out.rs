@@ -8,7 +8,7 @@ type LeftOut = (&'static str, &'static str, fn(Series) -> bool);
 const SAME_ERRORS: &str =
     "the error of a socket does not depend on the program, and a guest runs the same with tp_btf";
 
-const LEFT_OUT: [LeftOut; 5] = [
+const LEFT_OUT: [LeftOut; 10] = [
     (
         "mptcp_is_counted_by_its_subflows_with_",
         "on 5.10, which Debian built without MPTCP",
