@@ -11,10 +11,6 @@ use super::activity::{ConnectionStatus, Phase, STALL_TIME};
 /// for another one is reset, which discards that rest.
 const SENDING_TIME: Duration = Duration::from_secs(2);
 
-/// How long an answer may take, while others wait for its slot, if its peer reads slowly: less than a scrape may take
-/// by Prometheus' default, 10 s. Otherwise peers that read a few bytes at a time could hold all slots.
-const SLOW_TIME: Duration = Duration::from_secs(5);
-
 /// A connection that may be closed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Candidate {
@@ -59,21 +55,13 @@ pub(super) fn for_connections(
     all.into_iter().map(|(_, id)| id).collect()
 }
 
-/// The answer to end for another one, of the client with the most connections: a stalled one, else one whose peer
-/// has read too slowly for too long. `None` if there is neither.
+/// The answer to end for another one: a stalled one, of the client with the most connections. `None` if none is
+/// stalled.
 pub(super) fn for_an_answer(
-    candidates: impl IntoIterator<Item = Candidate> + Clone,
+    candidates: impl IntoIterator<Item = Candidate>,
     now: Instant,
 ) -> Option<u64> {
-    let slow = |candidate: &Candidate| {
-        let ConnectionStatus { phase, since, blocked, .. } = candidate.status;
-        phase == Phase::Answer && blocked.is_some() && now >= since + SLOW_TIME
-    };
-    longest_stalled(candidates.clone(), Phase::Answer, now).or_else(|| {
-        let slow = candidates.into_iter().filter(slow);
-        slow.min_by_key(|candidate| (Reverse(candidate.of_client), candidate.status.since))
-            .map(|candidate| candidate.id)
-    })
+    longest_stalled(candidates, Phase::Answer, now)
 }
 
 /// The earliest time after `now` at which [`for_an_answer`] may find one more.
@@ -217,7 +205,7 @@ mod tests {
 
     #[test]
     fn a_slow_peer_keeps_its_answer_until_it_makes_no_progress() {
-        let all = [slow(candidate(1, 9, Phase::Answer, 4)), candidate(2, 9, Phase::Answer, 9)];
+        let all = [slow(candidate(1, 9, Phase::Answer, 60)), candidate(2, 9, Phase::Answer, 9)];
         assert_eq!(for_an_answer(all, now()), None);
         assert!(for_connections(all, 1, now()).is_empty());
         let later = next_stalled_answer(all, now());
@@ -227,20 +215,6 @@ mod tests {
         let stream = slow(candidate(3, 1, Phase::Stream, 60));
         assert_eq!(for_a_stream([stream], 1, now()), None);
         assert_eq!(next_stalled_answer([stream], now()), now() + STALL_TIME);
-    }
-
-    #[test]
-    fn an_answer_that_a_peer_reads_slowly_is_ended_after_a_while_for_another_one() {
-        let all = [
-            slow(candidate(1, 2, Phase::Answer, 60)),
-            slow(candidate(2, 9, Phase::Answer, 6)),
-            slow(candidate(3, 9, Phase::Answer, 4)),
-            candidate(4, 9, Phase::Answer, 60),
-        ];
-        assert_eq!(for_an_answer(all, now()), Some(2));
-        assert_eq!(for_an_answer([all[2], all[3]], now()), None);
-        let stalled = stalled(candidate(5, 1, Phase::Answer, 1));
-        assert_eq!(for_an_answer([all[1], stalled], now()), Some(5));
     }
 
     #[test]
