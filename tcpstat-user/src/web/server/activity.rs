@@ -18,11 +18,6 @@ pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) const IDLE_TIMEOUT: Duration = Duration::from_mins(3);
 /// While there is data to write, and the peer reads none of it.
 pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
-/// Without progress for this long, a write is stalled: its connection may be closed for another one. A segment
-/// that is lost once is sent again after 200 ms and a round trip (`TCP_RTO_MIN`), so a peer that reads
-/// acknowledges data within this time. It is well below the time that a request waits for its turn, so that the
-/// request gets the place of a peer that does not read.
-pub(super) const STALL_TIME: Duration = Duration::from_millis(500);
 /// From the last byte of a request to the last byte of its answer; not for streams.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_mins(2);
 
@@ -43,8 +38,8 @@ pub(super) struct ConnectionStatus {
     pub(super) phase: Phase,
     /// When the phase began.
     pub(super) since: Instant,
-    /// Since when a write waits for the peer without progress; `None` if none waits.
-    pub(super) blocked: Option<Instant>,
+    /// When a write began to wait for the peer; `None` if none waits.
+    pub(super) stalled: Option<Instant>,
     /// Whether a request has been answered on this connection.
     pub(super) served: bool,
     /// Whether the current answer is a large one.
@@ -53,28 +48,19 @@ pub(super) struct ConnectionStatus {
 
 impl ConnectionStatus {
     pub(super) fn new(now: Instant) -> Self {
-        Self { phase: Phase::Idle, since: now, blocked: None, served: false, large: false }
+        Self { phase: Phase::Idle, since: now, stalled: None, served: false, large: false }
     }
 
     pub(super) fn is_overdue(&self, now: Instant) -> bool {
         let longer_than = |since: Instant, limit| now.saturating_duration_since(since) >= limit;
-        let unread = self.blocked.is_some_and(|since| longer_than(since, WRITE_TIMEOUT));
-        unread
+        let stalled = self.stalled.is_some_and(|since| longer_than(since, WRITE_TIMEOUT));
+        stalled
             || match self.phase {
                 Phase::Idle => longer_than(self.since, IDLE_TIMEOUT),
                 Phase::Request => longer_than(self.since, REQUEST_TIMEOUT),
                 Phase::Answer => longer_than(self.since, ANSWER_TIMEOUT),
                 Phase::Stream => false,
             }
-    }
-
-    /// When the write that waits is stalled, unless it makes progress; `None` if none waits.
-    pub(super) fn stalls_at(&self) -> Option<Instant> {
-        Some(self.blocked? + STALL_TIME)
-    }
-
-    pub(super) fn is_stalled(&self, now: Instant) -> bool {
-        self.stalls_at().is_some_and(|at| at <= now)
     }
 }
 
@@ -84,8 +70,6 @@ pub(super) struct Activity {
     state: Mutex<State>,
     /// Whether to close the socket with a reset.
     reset: AtomicBool,
-    /// Whether the server stops.
-    stopping: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -93,8 +77,6 @@ struct State {
     status: ConnectionStatus,
     /// Whether bytes have arrived since the request that is being answered.
     more: bool,
-    /// Whether the request that is being answered has a body, which no handler reads.
-    has_body: bool,
     /// Whether the whole body of the answer has been passed to hyper.
     body_done: bool,
     answer_slot: Option<AnswerSlot>,
@@ -104,16 +86,9 @@ struct State {
 impl Activity {
     pub(super) fn new() -> Self {
         let status = ConnectionStatus::new(Instant::now());
-        let state = State {
-            status,
-            more: false,
-            has_body: false,
-            body_done: false,
-            answer_slot: None,
-            large_permit: None,
-        };
-        let (reset, stopping) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { state: Mutex::new(state), reset, stopping }
+        let state =
+            State { status, more: false, body_done: false, answer_slot: None, large_permit: None };
+        Self { state: Mutex::new(state), reset: AtomicBool::new(false) }
     }
 
     pub(super) fn status(&self) -> ConnectionStatus {
@@ -134,13 +109,12 @@ impl Activity {
         }
     }
 
-    /// The head of a request is complete, and `slot` allows its answer. `has_body` is true if a body follows.
-    pub(super) fn answer_began(&self, slot: AnswerSlot, has_body: bool) {
+    /// The head of a request is complete, and `slot` allows its answer.
+    pub(super) fn answer_began(&self, slot: AnswerSlot) {
         let mut state = self.locked();
         state.enter(Phase::Answer);
         state.answer_slot = Some(slot);
         state.more = false;
-        state.has_body = has_body;
         state.body_done = false;
     }
 
@@ -166,7 +140,7 @@ impl Activity {
     /// Everything passed to the socket has been written.
     pub(super) fn flushed(&self) {
         let mut state = self.locked();
-        state.status.blocked = None;
+        state.status.stalled = None;
         if state.body_done {
             state.body_done = false;
             state.answer_slot = None;
@@ -180,32 +154,15 @@ impl Activity {
 
     /// Some bytes have been written.
     pub(super) fn wrote(&self) {
-        self.locked().status.blocked = None;
+        self.locked().status.stalled = None;
     }
 
-    /// A write waits for the peer.
-    pub(super) fn write_blocked(&self) {
-        self.locked().status.blocked.get_or_insert_with(Instant::now);
-    }
-
-    /// While a write waits, the peer has acknowledged some bytes.
-    pub(super) fn acknowledged(&self) {
-        self.locked().status.blocked = Some(Instant::now());
-    }
-
-    /// Everything is written, and the connection ends. Returns whether the peer may still be sending the body of
-    /// its request, for which it has the time of a request.
-    pub(super) fn closes_before_request_ends(&self) -> bool {
+    /// A write waits for the peer. Returns whether it is an answer that has just begun to wait.
+    pub(super) fn write_blocked(&self) -> bool {
         let mut state = self.locked();
-        if state.has_body && state.status.phase != Phase::Request {
-            state.enter(Phase::Request);
-        }
-        state.has_body && !self.stopping.load(Ordering::Relaxed)
-    }
-
-    /// The connection ends after its answer, whatever the peer still sends.
-    pub(super) fn stop(&self) {
-        self.stopping.store(true, Ordering::Relaxed);
+        let begins = state.status.stalled.is_none();
+        state.status.stalled.get_or_insert_with(Instant::now);
+        begins && state.status.phase == Phase::Answer
     }
 
     /// Makes dropping the socket reset the connection, so that the kernel keeps no unsent data and no state.
@@ -235,13 +192,13 @@ mod tests {
     use super::*;
     use crate::web::server::answer_slots::AnswerSlots;
 
-    fn overdue(phase: Phase, blocked: Option<u64>, seconds: u64) -> bool {
+    fn overdue(phase: Phase, stalled: Option<u64>, seconds: u64) -> bool {
         let start = Instant::now();
         let after = |seconds| start + Duration::from_secs(seconds);
         let status = ConnectionStatus {
             phase,
             since: start,
-            blocked: blocked.map(after),
+            stalled: stalled.map(after),
             served: false,
             large: false,
         };
@@ -278,36 +235,22 @@ mod tests {
     }
 
     #[test]
-    fn a_write_is_stalled_if_it_makes_no_progress_for_a_time() {
-        let start = Instant::now();
-        let mut status = ConnectionStatus::new(start);
-        assert!(!status.is_stalled(start + STALL_TIME));
-        status.blocked = Some(start);
-        assert!(!status.is_stalled(start + STALL_TIME / 2));
-        assert!(status.is_stalled(start + STALL_TIME));
-    }
-
-    #[test]
     fn an_answer_ends_when_it_is_written_and_not_when_its_body_is_done() {
         let slots = AnswerSlots::new(1);
         let client = std::sync::Arc::default();
         let activity = Activity::new();
         activity.received();
-        activity.answer_began(slots.acquire(&client).unwrap(), false);
+        activity.answer_began(slots.acquire(&client).unwrap());
         activity.flushed();
         activity.body_done();
-        activity.write_blocked();
-        let blocked = activity.status().blocked;
-        activity.write_blocked();
-        assert!(blocked.is_some() && activity.status().blocked == blocked, "it waits already");
-        activity.acknowledged();
-        assert!(activity.status().blocked > blocked);
+        assert!(activity.write_blocked());
+        assert!(!activity.write_blocked(), "it waits already");
         assert_eq!(activity.status().phase, Phase::Answer);
         assert!(slots.acquire(&client).is_err());
         activity.wrote();
         activity.flushed();
         let status = activity.status();
-        assert_eq!((status.phase, status.blocked, status.served), (Phase::Idle, None, true));
+        assert_eq!((status.phase, status.stalled, status.served), (Phase::Idle, None, true));
         assert!(slots.acquire(&client).is_ok());
     }
 }

@@ -31,10 +31,9 @@ pub(super) fn service(
     service_fn(move |mut request: Request<Incoming>| {
         let (router, connection) = (router.clone(), connection.clone());
         async move {
-            let has_body = !request.body().is_end_stream();
             let response = match connection.answer_slot().await {
                 Some(slot) => {
-                    connection.activity.answer_began(slot, has_body);
+                    connection.activity.answer_began(slot);
                     request.extensions_mut().insert(connection.clone());
                     router.call(request).await.unwrap_or_else(|never| match never {})
                 }

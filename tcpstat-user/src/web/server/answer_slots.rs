@@ -53,8 +53,7 @@ impl AnswerSlots {
         Err(receiver)
     }
 
-    #[cfg(test)]
-    fn has_waiters(&self) -> bool {
+    pub(super) fn has_waiters(&self) -> bool {
         self.locked().waiters.iter().any(|waiter| !waiter.sender.is_closed())
     }
 

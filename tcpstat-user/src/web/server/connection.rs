@@ -2,21 +2,21 @@
 
 use std::{
     sync::{Arc, atomic::AtomicUsize},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use tokio::{pin, time::timeout_at};
+use tokio::time::timeout;
 
 use super::{
     activity::Activity,
     answer_slots::AnswerSlot,
     client::Client,
     connections::{Bounds, Connections},
-    eviction::{self, Candidate},
+    eviction,
 };
 
-/// How long a request or a new connection waits for its turn.
-pub(super) const MAX_WAIT: Duration = Duration::from_secs(1);
+/// How long a request waits for its turn.
+const MAX_WAIT: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(in crate::web) struct Connection {
@@ -47,46 +47,30 @@ impl Connection {
         Self { id, client, of_client, activity: Activity::new(), all }
     }
 
-    /// Waits for a slot for an answer; `None` if none is free within [`MAX_WAIT`]. Ends an answer that is
-    /// stalled.
+    /// Waits for a slot for an answer; `None` if none is free within [`MAX_WAIT`]. Ends an answer whose peer
+    /// does not read.
     pub(super) async fn answer_slot(&self) -> Option<AnswerSlot> {
         match self.all.answer_slots.acquire(&self.of_client) {
             Ok(slot) => Some(slot),
-            Err(receiver) => self.turn(receiver, |_| true).await?.ok(),
+            Err(receiver) => {
+                self.all.close_stalled_answer(|_| true);
+                timeout(MAX_WAIT, receiver).await.ok()?.ok()
+            }
         }
     }
 
     /// Makes the current answer a large one; `None` if the maximum number of them is still active after
-    /// [`MAX_WAIT`]. Ends a large answer that is stalled.
+    /// [`MAX_WAIT`]. Ends a large answer whose peer does not read.
     pub(in crate::web) async fn become_large(&self) -> Option<()> {
         let permits = self.all.large_permits.clone();
         let permit = if let Ok(permit) = permits.clone().try_acquire_owned() {
             permit
         } else {
-            self.turn(permits.acquire_owned(), |candidate| candidate.status.large).await?.ok()?
+            self.all.close_stalled_answer(|candidate| candidate.status.large);
+            timeout(MAX_WAIT, permits.acquire_owned()).await.ok()?.ok()?
         };
         self.activity.became_large(permit);
         Some(())
-    }
-
-    /// Waits for `turn`; `None` if it does not come within [`MAX_WAIT`]. Until it comes, ends answers that are
-    /// stalled, of those for which `may` is true.
-    async fn turn<T>(
-        &self,
-        turn: impl Future<Output = T>,
-        may: impl Fn(&Candidate) -> bool,
-    ) -> Option<T> {
-        let deadline = Instant::now() + MAX_WAIT;
-        pin!(turn);
-        loop {
-            let next = self.all.close_stalled_answer(&may);
-            if let Ok(turn) = timeout_at(next.min(deadline).into(), &mut turn).await {
-                return Some(turn);
-            }
-            if Instant::now() >= deadline {
-                return None;
-            }
-        }
     }
 
     /// Makes the current answer a stream, until the connection ends.
@@ -103,12 +87,18 @@ impl Connection {
         }
         if streams.len() >= most {
             let candidates = streams.iter().map(|(_, stream)| *stream);
-            let chosen = eviction::for_a_stream(candidates, own, Instant::now())
-                .ok_or(StreamLimit::Total(most))?;
+            let chosen = eviction::for_a_stream(candidates, own).ok_or(StreamLimit::Total(most))?;
             table.close(chosen);
         }
         self.activity.became_stream();
         Ok(())
+    }
+
+    /// A write waits for the peer.
+    pub(super) fn write_blocked(&self) {
+        if self.activity.write_blocked() && self.all.answer_slots.has_waiters() {
+            self.all.close_stalled_answer(|_| true);
+        }
     }
 
     /// Whether no other connection is open.

@@ -2,34 +2,29 @@
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use tokio::{
     net::TcpStream,
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::timeout,
 };
 use tracing::warn;
 
 use super::{
-    activity::STALL_TIME,
     answer_slots::AnswerSlots,
     client::Client,
-    connection::{Connection, MAX_WAIT},
+    connection::Connection,
     eviction::{self, Candidate},
     log_limit::LogLimit,
     table::Table,
 };
 
 /// Maximum number of large answers (some hundred kilobytes) at a time.
-pub(super) const LARGE_ANSWERS: usize = 4;
+const LARGE_ANSWERS: usize = 4;
 
 /// If room is needed, this fraction of the connections is closed at once.
 const EVICTED_FRACTION: usize = 4;
-
-/// In this time, a connection that is closed has made room.
-const CLOSING_TIME: Duration = Duration::from_millis(20);
 
 /// Maximum numbers at a time.
 #[derive(Clone, Copy, Debug)]
@@ -66,7 +61,7 @@ impl Connections {
     }
 
     /// Spawns a task in which `serve` serves `stream`. If the maximum number of connections is open, closes
-    /// others and waits until they have ended; if none may be closed within [`MAX_WAIT`], closes `stream`.
+    /// others and waits until they have ended; if none may be closed, closes `stream`.
     pub(super) async fn add<F>(
         self: &Arc<Self>,
         stream: TcpStream,
@@ -76,7 +71,14 @@ impl Connections {
     {
         // This fails if the peer has gone.
         let Ok(peer) = stream.peer_addr() else { return };
-        let Some(permit) = self.permit().await else { return };
+        let permit = match self.permits.clone().try_acquire_owned() {
+            Ok(permit) => permit,
+            Err(_) if !self.make_room() => return,
+            Err(_) => match self.permits.clone().acquire_owned().await {
+                Ok(permit) => permit,
+                Err(_) => return,
+            },
+        };
         let connection = self.insert(Client::from(peer.ip()));
         let served = serve(stream, connection.clone());
         let guard = RemoveOnDrop { connection: connection.clone(), _permit: permit };
@@ -86,25 +88,6 @@ impl Connections {
             served.await;
         });
         self.locked().set_task(connection.id, task.abort_handle());
-    }
-
-    /// A permit for one more connection; `None` if no connection may be closed for it within [`MAX_WAIT`].
-    async fn permit(&self) -> Option<OwnedSemaphorePermit> {
-        if let Ok(permit) = self.permits.clone().try_acquire_owned() {
-            return Some(permit);
-        }
-        let deadline = Instant::now() + MAX_WAIT;
-        while !self.make_room() {
-            // Every connection is being answered: one may end or stall.
-            let permit = timeout(STALL_TIME / 4, self.permits.clone().acquire_owned()).await;
-            if let Ok(permit) = permit {
-                return permit.ok();
-            }
-            if Instant::now() >= deadline {
-                return None;
-            }
-        }
-        self.permits.clone().acquire_owned().await.ok()
     }
 
     fn insert(self: &Arc<Self>, client: Client) -> Arc<Connection> {
@@ -120,7 +103,7 @@ impl Connections {
             return true;
         }
         let wanted = (self.bounds.connections / EVICTED_FRACTION).max(1);
-        let chosen = eviction::for_connections(table.candidates(), wanted, Instant::now());
+        let chosen = eviction::for_connections(table.candidates(), wanted);
         let closed = chosen.into_iter().filter(|id| table.close(*id)).count() > 0;
         drop(table);
         if closed && let Some(times) = self.evictions.count() {
@@ -157,15 +140,12 @@ impl Connections {
         self.permits.available_permits() + 1 >= self.bounds.connections
     }
 
-    /// Closes a connection whose answer is stalled, of those for which `may` is true. Returns when a caller that
-    /// still needs room has to call this again.
-    pub(super) fn close_stalled_answer(&self, may: impl Fn(&Candidate) -> bool) -> Instant {
-        let now = Instant::now();
+    /// Closes a connection whose answer the peer does not read, of those for which `may` is true.
+    pub(super) fn close_stalled_answer(&self, may: impl Fn(&Candidate) -> bool) {
         let mut table = self.locked();
-        if let Some(id) = eviction::for_an_answer(table.candidates().filter(&may), now) {
+        if let Some(id) = eviction::for_an_answer(table.candidates().filter(may)) {
             table.close(id);
         }
-        eviction::next_stalled_answer(table.candidates().filter(may), now).max(now + CLOSING_TIME)
     }
 
     /// After a panic the table is still consistent.

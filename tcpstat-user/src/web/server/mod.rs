@@ -14,8 +14,6 @@ mod eviction;
 mod log_limit;
 mod monitored_stream;
 mod table;
-#[cfg(test)]
-mod tests;
 
 use std::{
     io,
@@ -177,7 +175,6 @@ async fn serve_connection(
         _ = http.as_mut() => {}
         () = stop(&mut stopped) => {
             if connection.activity.is_answering() {
-                connection.activity.stop();
                 http.as_mut().graceful_shutdown();
                 let _ = http.await;
             }

@@ -2,10 +2,9 @@
 
 use std::{
     io::{self, IoSlice},
-    mem::MaybeUninit,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -13,35 +12,20 @@ use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
-    time::{Instant, Sleep, sleep},
 };
 
 use super::connection::Connection;
-use crate::kernel;
-
-/// Time between two checks whether the peer acknowledges data while a write waits. The socket is writable again
-/// only when much of its queue is sent, which takes seconds on a slow link.
-const CHECK_INTERVAL: Duration = Duration::from_millis(100);
-
-/// Maximum number of bytes that are read and discarded before a connection is closed.
-const MAX_DISCARDED_BYTES: usize = 64 * 1024;
 
 /// Reports to `connection` when bytes arrive, and when a write waits for the peer.
 #[derive(Debug)]
 pub(super) struct MonitoredStream {
     stream: TcpStream,
     connection: Arc<Connection>,
-    /// While a write waits: the next check, and the bytes that were not acknowledged at the last one.
-    check: Option<(Pin<Box<Sleep>>, usize)>,
-    /// Whether everything is written, and the connection may be closed without a reset.
-    shut_down: bool,
-    /// Bytes discarded since everything was written.
-    discarded: usize,
 }
 
 impl MonitoredStream {
     pub(super) fn new(stream: TcpStream, connection: Arc<Connection>) -> Self {
-        Self { stream, connection, check: None, shut_down: false, discarded: 0 }
+        Self { stream, connection }
     }
 
     /// Waits for bytes or for the end of the stream.
@@ -49,47 +33,11 @@ impl MonitoredStream {
         self.stream.readable().await
     }
 
-    fn report_write(&mut self, cx: &mut Context<'_>, wrote: &Poll<io::Result<usize>>) {
-        let activity = &self.connection.activity;
-        if wrote.is_ready() {
-            self.check = None;
-            return activity.wrote();
+    fn report_write(&self, wrote: &Poll<io::Result<usize>>) {
+        match wrote {
+            Poll::Ready(_) => self.connection.activity.wrote(),
+            Poll::Pending => self.connection.write_blocked(),
         }
-        activity.write_blocked();
-        let unacknowledged = || kernel::unacknowledged_bytes(&self.stream).unwrap_or(0);
-        let (timer, last) =
-            self.check.get_or_insert_with(|| (Box::pin(sleep(CHECK_INTERVAL)), unacknowledged()));
-        while timer.as_mut().poll(cx).is_ready() {
-            let now = unacknowledged();
-            if now < *last {
-                activity.acknowledged();
-            }
-            *last = now;
-            timer.as_mut().reset(Instant::now() + CHECK_INTERVAL);
-        }
-    }
-}
-
-impl MonitoredStream {
-    /// Discards up to [`MAX_DISCARDED_BYTES`] from the peer: what is there, and if it may still be sending the body
-    /// of its request, what comes until it ends its side. The kernel resets a connection that is closed with
-    /// unread bytes, and the peer may lose the end of the answer (RFC 9112, section 9.6).
-    fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut discarded = [MaybeUninit::uninit(); 4096];
-        while self.discarded < MAX_DISCARDED_BYTES {
-            let mut buffer = ReadBuf::uninit(&mut discarded);
-            match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
-                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
-                    self.discarded += buffer.filled().len();
-                }
-                Poll::Pending if self.connection.activity.closes_before_request_ends() => {
-                    return Poll::Pending;
-                }
-                // The end, an error, or a peer that has no more to send.
-                _ => break,
-            }
-        }
-        Poll::Ready(())
     }
 }
 
@@ -115,7 +63,7 @@ impl AsyncWrite for MonitoredStream {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let wrote = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.report_write(cx, &wrote);
+        self.report_write(&wrote);
         wrote
     }
 
@@ -125,7 +73,7 @@ impl AsyncWrite for MonitoredStream {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let wrote = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
-        self.report_write(cx, &wrote);
+        self.report_write(&wrote);
         wrote
     }
 
@@ -143,16 +91,13 @@ impl AsyncWrite for MonitoredStream {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
-        ready!(self.poll_discard(cx));
-        self.shut_down = true;
-        Poll::Ready(Ok(()))
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 
 impl Drop for MonitoredStream {
     fn drop(&mut self) {
-        if self.connection.activity.reset_on_drop() && !self.shut_down {
+        if self.connection.activity.reset_on_drop() {
             // If this fails, the socket is closed normally.
             let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
         }
