@@ -1,14 +1,13 @@
 //! `iter/tcp`: lists the sockets in CLOSE_WAIT with the times that show how long they have been there. It lists the
 //! network namespace of the process that creates the iterator.
 
-use core::ffi::c_void;
-
-use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_seq_write, bpf_skc_to_tcp_sock};
+use aya_ebpf::helpers::generated::bpf_jiffies64;
 use tcpstat_ebpf::{CloseWaitRecord, State};
 
 use crate::{
-    iter::Context,
+    iter::{Context, write},
     maps::{SOCK_STATE, TCP_LRCVTIME, TCP_RCV_TSTAMP},
+    typed::tcp_sock,
 };
 
 /// Writes a [`CloseWaitRecord`] if the socket in the context is in CLOSE_WAIT.
@@ -23,7 +22,7 @@ pub(crate) extern "C" fn tcpstat_close_wait(context: *const Context) -> i32 {
         if sk.is_null() || SOCK_STATE.read(sk) != State::CloseWait as u8 {
             return 0;
         }
-        let tcp_sock = bpf_skc_to_tcp_sock(sk.cast_mut().cast()).cast::<u8>().cast_const();
+        let tcp_sock = tcp_sock(sk);
         if tcp_sock.is_null() {
             return 0;
         }
@@ -33,11 +32,7 @@ pub(crate) extern "C" fn tcpstat_close_wait(context: *const Context) -> i32 {
             received: TCP_LRCVTIME.read(tcp_sock),
             now: bpf_jiffies64(),
         };
-        bpf_seq_write(
-            (*(*context).meta).seq,
-            (&raw const record).cast::<c_void>(),
-            size_of::<CloseWaitRecord>() as u32,
-        );
+        write((*context).meta, &record, size_of::<CloseWaitRecord>());
     }
     0
 }

@@ -8,7 +8,7 @@ use core::ffi::c_void;
 
 use aya_ebpf::{
     bindings::seq_file,
-    helpers::generated::{bpf_seq_write, bpf_skc_to_tcp_sock, bpf_skc_to_tcp_timewait_sock},
+    helpers::generated::{bpf_seq_write, bpf_skc_to_tcp_timewait_sock},
 };
 use tcpstat_ebpf::{CgroupMember, Family, SOCKET_BYTES_WITHOUT_CGROUP, SocketRecord, State};
 
@@ -18,12 +18,23 @@ use crate::{
         TCP_SND_UNA, TCP_WRITE_SEQ, TIMEWAIT_SUBSTATE,
     },
     scoped::cgroup_id,
+    typed::tcp_sock,
 };
 
 /// The first member of `struct bpf_iter_meta`.
 #[repr(C)]
 pub(crate) struct Meta {
-    pub(crate) seq: *mut seq_file,
+    seq: *mut seq_file,
+}
+
+/// Gives the first `bytes` of the record to the reader of the iterator.
+///
+/// # Safety
+/// `meta` is that of a context that the kernel passed; `record` has so many bytes.
+#[inline(always)]
+pub(crate) unsafe fn write<R>(meta: *const Meta, record: &R, bytes: usize) {
+    // SAFETY: as the function's.
+    unsafe { bpf_seq_write((*meta).seq, (&raw const *record).cast::<c_void>(), bytes as u32) };
 }
 
 /// The first two members of `struct bpf_iter__tcp`.
@@ -65,7 +76,7 @@ pub(crate) extern "C" fn tcpstat_iter(context: *const Context) -> i32 {
         } else {
             size_of::<SocketRecord>()
         };
-        bpf_seq_write((*(*context).meta).seq, (&raw const record).cast::<c_void>(), bytes as u32);
+        write((*context).meta, &record, bytes);
     }
     0
 }
@@ -84,7 +95,7 @@ unsafe fn fill(record: &mut SocketRecord, sk: *const u8) {
                 record.substate = TIMEWAIT_SUBSTATE.read(timewait.cast());
             }
         } else if record.state != State::NewSynRecv as u8 {
-            let tcp_sock = bpf_skc_to_tcp_sock(sk.cast_mut().cast()).cast::<u8>().cast_const();
+            let tcp_sock = tcp_sock(sk);
             if tcp_sock.is_null() {
                 return;
             }

@@ -3,31 +3,17 @@
 //! The kernel shows listening sockets first (`tcp_seek_last_pos`, `bpf_iter_tcp_seq_next`). The first other socket is
 //! a mark of the end: user space stops reading there, so the kernel does not walk its whole hash table.
 
-use core::ffi::c_void;
-
-use aya_ebpf::{
-    bindings::seq_file,
-    helpers::generated::{bpf_get_socket_cookie, bpf_seq_write, bpf_skc_to_tcp_sock},
-};
+use aya_ebpf::helpers::generated::bpf_get_socket_cookie;
 use tcpstat_ebpf::{Family, ListenerRecord, State};
 
-use crate::maps::{
-    LISTENER_COOKIES, SOCK_FAMILY, SOCK_NUM, SOCK_RCV_SADDR, SOCK_STATE, SOCK_V6_RCV_SADDR,
-    TCP_ACK_BACKLOG, TCP_DROPS, TCP_MAX_ACK_BACKLOG, TCP_REQUESTS,
+use crate::{
+    iter::{Context, write},
+    maps::{
+        LISTENER_COOKIES, SOCK_FAMILY, SOCK_NUM, SOCK_RCV_SADDR, SOCK_STATE, SOCK_V6_RCV_SADDR,
+        TCP_ACK_BACKLOG, TCP_DROPS, TCP_MAX_ACK_BACKLOG, TCP_REQUESTS,
+    },
+    typed::tcp_sock,
 };
-
-/// The first member of `struct bpf_iter_meta`.
-#[repr(C)]
-struct Meta {
-    seq: *mut seq_file,
-}
-
-/// The first two members of `struct bpf_iter__tcp`.
-#[repr(C)]
-pub(crate) struct Context {
-    meta: *const Meta,
-    sk_common: *const u8,
-}
 
 /// Writes a [`ListenerRecord`] for the socket in the context.
 #[unsafe(no_mangle)]
@@ -48,11 +34,7 @@ pub(crate) extern "C" fn tcpstat_listeners(context: *const Context) -> i32 {
         } else {
             NONE
         };
-        bpf_seq_write(
-            (*(*context).meta).seq,
-            (&raw const record).cast::<c_void>(),
-            size_of::<ListenerRecord>() as u32,
-        );
+        write((*context).meta, &record, size_of::<ListenerRecord>());
     }
     0
 }
@@ -80,7 +62,7 @@ unsafe fn record(sk: *const u8) -> Option<ListenerRecord> {
     // SAFETY: as the function's; the helper returns null for an object of another type.
     unsafe {
         let family = Family::from_address_family(SOCK_FAMILY.read(sk))?;
-        let tcp_sock = bpf_skc_to_tcp_sock(sk.cast_mut().cast()).cast::<u8>().cast_const();
+        let tcp_sock = tcp_sock(sk);
         if tcp_sock.is_null() {
             return None;
         }

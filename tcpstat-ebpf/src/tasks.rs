@@ -4,15 +4,11 @@
 //! It lists the processes of the PID namespace of the process that creates the iterator, nested ones included. The
 //! same process reads it.
 
-use core::ffi::c_void;
-
-use aya_ebpf::{
-    bindings::seq_file,
-    helpers::generated::{bpf_get_current_task, bpf_seq_write},
-};
+use aya_ebpf::helpers::generated::bpf_get_current_task;
 use tcpstat_ebpf::{NetnsKey, TaskRecord};
 
 use crate::{
+    iter::{Meta, write},
     maps::{
         CGROUP_KN, CSS_SET_DFL_CGRP, KERNFS_NODE_ID, NET_COOKIE, NET_INUM, NETNS_KEY, NSPROXY_NET,
         PID_LEVEL, PID_LEVELS_UP, PID_NUMBERS, TASK_CGROUPS, TASK_NSPROXY, TASK_PID, TASK_TGID,
@@ -20,12 +16,6 @@ use crate::{
     },
     probe::{probe, probe_u32},
 };
-
-/// The first member of `struct bpf_iter_meta`.
-#[repr(C)]
-struct Meta {
-    seq: *mut seq_file,
-}
 
 /// The members of `struct bpf_iter__task`.
 #[repr(C)]
@@ -55,11 +45,7 @@ pub(crate) extern "C" fn tcpstat_tasks(context: *const Context) -> i32 {
             return 0;
         }
         if let Some(record) = record(task, pid) {
-            bpf_seq_write(
-                (*(*context).meta).seq,
-                (&raw const record).cast::<c_void>(),
-                size_of::<TaskRecord>() as u32,
-            );
+            write((*context).meta, &record, size_of::<TaskRecord>());
         }
     }
     0

@@ -2,9 +2,7 @@
 //!
 //! It needs kernel BTF, CAP_BPF and CAP_PERFMON. It needs neither tracefs nor a perf event.
 
-use aya_ebpf::{
-    helpers::generated::bpf_skc_to_tcp_sock, macros::btf_tracepoint, programs::BtfTracePointContext,
-};
+use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use tcpstat_ebpf::{EventRecord, Family, IPPROTO_TCP};
 
 use crate::{
@@ -16,7 +14,7 @@ use crate::{
     },
     netns,
     scoped::{Full, Scoping, cgroup_id},
-    typed::write_addresses,
+    typed::{tcp_sock, write_addresses},
 };
 
 /// `inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)`
@@ -91,14 +89,6 @@ impl FullSocket for Typed {
             if tcp_sock.is_null() { None } else { ticks_since(TCP_RCV_TSTAMP.read(tcp_sock)) }
         }
     }
-}
-
-/// # Safety
-/// `sk` is a trusted `struct sock *`.
-#[inline(always)]
-unsafe fn tcp_sock(sk: *const u8) -> *const u8 {
-    // SAFETY: as the function's.
-    unsafe { bpf_skc_to_tcp_sock(sk.cast_mut().cast()).cast::<u8>().cast_const() }
 }
 
 /// # Safety

@@ -2,7 +2,7 @@
 
 use core::marker::PhantomData;
 
-use aya_ebpf::Global;
+use aya_ebpf::{Global, helpers::generated::bpf_skc_to_tcp_sock};
 use tcpstat_ebpf::{EventRecord, Family};
 
 use crate::maps::{SOCK_DADDR, SOCK_DPORT, SOCK_RCV_SADDR, SOCK_V6_DADDR, SOCK_V6_RCV_SADDR};
@@ -48,6 +48,16 @@ impl<T: Copy> Offset<T> {
         // SAFETY: as the function's.
         unsafe { base.add(self.bytes() as usize).cast::<T>().read_volatile() }
     }
+}
+
+/// The `struct tcp_sock` of a full TCP socket; null for any other object.
+///
+/// # Safety
+/// `sk` is a trusted `struct sock *`, or a `struct sock_common *` that the kernel passed.
+#[inline(always)]
+pub(crate) unsafe fn tcp_sock(sk: *const u8) -> *const u8 {
+    // SAFETY: as the function's.
+    unsafe { bpf_skc_to_tcp_sock(sk.cast_mut().cast()).cast::<u8>().cast_const() }
 }
 
 /// Writes the remote port and both addresses of `common` to the record.
