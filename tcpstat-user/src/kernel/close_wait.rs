@@ -4,7 +4,7 @@ use tcpstat_ebpf::{CloseWaitRecord, Reader};
 
 use super::{
     error::LoadError,
-    iterator::{IterError, Kind, Record, RecordIterator},
+    iterator::{IterError, Kind, RecordIterator},
     layout,
 };
 
@@ -31,13 +31,7 @@ impl CloseWaitIterator {
         &mut self,
         mut each: impl FnMut(&CloseWaitRecord),
     ) -> Result<(), IterError> {
-        self.0.each_record(|record| {
-            if let Record::Bytes(bytes) = record
-                && let Some(socket) = decode(bytes)
-            {
-                each(&socket);
-            }
-        })
+        self.0.each_decoded(decode, |socket| each(&socket))
     }
 }
 

@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io::{self, Read},
+    iter,
     ops::ControlFlow,
     path::Path,
 };
@@ -24,6 +25,9 @@ use super::{
     step::{Attachment, Step},
 };
 use crate::procfs::Privileges;
+
+/// The kernel returns at most eight pages at once.
+const MOST_BYTES_AT_ONCE: usize = 64 * 1024;
 
 /// A loaded iterator.
 pub(super) struct RecordIterator {
@@ -112,28 +116,31 @@ impl RecordIterator {
         &mut self,
         mut each: impl FnMut(Record<'_>),
     ) -> Result<(), IterError> {
-        let mut file = self.open()?;
-        // The kernel returns at most eight pages at once.
-        let mut buffer = vec![0; 64 * 1024];
-        let mut filled = 0;
-        loop {
-            let count = match self.read(&mut file, &mut buffer[filled..])? {
-                0 => return Ok(()),
-                count => count,
-            };
-            each(Record::Read);
-            filled += count;
-            let records = buffer[..filled].chunks_exact(self.kind.record_bytes);
-            let rest = records.remainder().len();
-            for record in records {
-                each(Record::Bytes(record));
-            }
-            buffer.copy_within(filled - rest..filled, 0);
-            filled = rest;
-        }
+        self.records_until(MOST_BYTES_AT_ONCE / self.kind.record_bytes, |record| {
+            each(record);
+            ControlFlow::Continue(())
+        })
     }
 
-    /// Passes the bytes of each record to `each` until it breaks. Each read(2) asks for `at_once` records: the kernel
+    /// Passes each record that `decode` accepts to `each`.
+    ///
+    /// # Errors
+    /// As [`RecordIterator::each_record`].
+    pub(super) fn each_decoded<T>(
+        &mut self,
+        decode: impl Fn(&[u8]) -> Option<T>,
+        mut each: impl FnMut(T),
+    ) -> Result<(), IterError> {
+        self.each_record(|record| {
+            if let Record::Bytes(bytes) = record
+                && let Some(decoded) = decode(bytes)
+            {
+                each(decoded);
+            }
+        })
+    }
+
+    /// As [`RecordIterator::each_record`], until `each` breaks. Each read(2) asks for `at_once` records: the kernel
     /// does not look for more objects than it takes for so many.
     ///
     /// # Errors
@@ -141,7 +148,7 @@ impl RecordIterator {
     pub(super) fn records_until(
         &mut self,
         at_once: usize,
-        mut each: impl FnMut(&[u8]) -> ControlFlow<()>,
+        mut each: impl FnMut(Record<'_>) -> ControlFlow<()>,
     ) -> Result<(), IterError> {
         let mut file = self.open()?;
         let mut buffer = vec![0; at_once * self.kind.record_bytes];
@@ -151,8 +158,9 @@ impl RecordIterator {
                 count => count,
             };
             // The kernel writes whole records, so it returns whole records.
-            let mut records = buffer[..count].chunks_exact(self.kind.record_bytes);
-            if records.any(|record| each(record).is_break()) {
+            let records = buffer[..count].chunks_exact(self.kind.record_bytes);
+            let mut all = iter::once(Record::Read).chain(records.map(Record::Bytes));
+            if all.any(|record| each(record).is_break()) {
                 return Ok(());
             }
         }

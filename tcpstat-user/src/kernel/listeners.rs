@@ -8,7 +8,7 @@ use tracing::debug;
 use super::{
     btf::KernelTypes,
     error::LoadError,
-    iterator::{IterError, Kind, RecordIterator},
+    iterator::{IterError, Kind, Record, RecordIterator},
     layout,
 };
 
@@ -64,13 +64,16 @@ impl ListenerIterator {
     ) -> Result<(), IterError> {
         let mut listed = 0;
         let at_once = (self.last + 1).min(MOST_AT_ONCE);
-        let read = self.iterator.records_until(at_once, |bytes| match decode(bytes) {
-            Some(listener) if listener.skaddr != 0 && listed < max => {
-                listed += 1;
-                each(&listener);
-                ControlFlow::Continue(())
+        let read = self.iterator.records_until(at_once, |record| {
+            let Record::Bytes(bytes) = record else { return ControlFlow::Continue(()) };
+            match decode(bytes) {
+                Some(listener) if listener.skaddr != 0 && listed < max => {
+                    listed += 1;
+                    each(&listener);
+                    ControlFlow::Continue(())
+                }
+                _ => ControlFlow::Break(()),
             }
-            _ => ControlFlow::Break(()),
         });
         self.last = listed;
         read

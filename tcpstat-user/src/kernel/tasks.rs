@@ -6,7 +6,7 @@ use tracing::debug;
 use super::{
     btf::KernelTypes,
     error::LoadError,
-    iterator::{IterError, Kind, Record, RecordIterator},
+    iterator::{IterError, Kind, RecordIterator},
     layout,
 };
 
@@ -62,17 +62,8 @@ impl TaskIterator {
     ///
     /// # Errors
     /// [`IterError`], after the processes before the error.
-    pub(crate) fn each_process(
-        &mut self,
-        mut each: impl FnMut(TaskRecord),
-    ) -> Result<(), IterError> {
-        self.iterator.each_record(|record| {
-            if let Record::Bytes(bytes) = record
-                && let Some(task) = decode(bytes)
-            {
-                each(task);
-            }
-        })
+    pub(crate) fn each_process(&mut self, each: impl FnMut(TaskRecord)) -> Result<(), IterError> {
+        self.iterator.each_decoded(decode, each)
     }
 }
 

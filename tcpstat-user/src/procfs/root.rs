@@ -155,6 +155,12 @@ impl Procfs {
         })
     }
 
+    /// Whether the process whose directory this is has ended: there are no socket tables.
+    #[must_use]
+    pub(crate) fn has_ended(&self) -> bool {
+        !self.root.join("net/tcp").exists()
+    }
+
     /// Whether this procfs lists the namespace of this process, as the iterator does. True if nothing is
     /// mounted at the default path.
     #[must_use]

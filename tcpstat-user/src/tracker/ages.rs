@@ -1,9 +1,10 @@
 //! Reads the ages of sockets in CLOSE_WAIT: when, by which iterator, and what the last reading has shown.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tracing::{debug, info, warn};
 
+use super::attempts::{LastFailure, retry_at};
 use crate::{
     ages::{AgeTable, CloseWaitAges, TickRate},
     kernel::{CloseWaitIterator, IterError},
@@ -13,9 +14,6 @@ use crate::{
 /// The most sockets whose first reading is kept. They take 5 MB.
 const MAX_SOCKETS: usize = 100_000;
 
-/// Time until the next attempt after the kernel lacked memory or descriptors.
-const RETRY_INTERVAL: Duration = Duration::from_secs(10);
-
 /// The readings of ages, in this process's network namespace.
 pub(super) struct AgeReader {
     iterator: Option<CloseWaitIterator>,
@@ -24,16 +22,9 @@ pub(super) struct AgeReader {
     /// What the last reading has shown; `None` if it failed.
     ages: Option<CloseWaitAges>,
     share: Option<u32>,
-    /// When another reading may begin.
-    next: Next,
-    /// The cause of the last failure. A failure is logged if its cause is new.
-    logged: Option<String>,
-}
-
-#[derive(Clone, Copy)]
-enum Next {
-    From(Instant),
-    Never,
+    /// When another reading may begin; `None` after a failure that lasts.
+    next: Option<Instant>,
+    last_failure: LastFailure,
 }
 
 impl AgeReader {
@@ -45,8 +36,8 @@ impl AgeReader {
             share,
             table: AgeTable::new(rate, MAX_SOCKETS),
             ages: None,
-            next: Next::From(Instant::now()),
-            logged: None,
+            next: Some(Instant::now()),
+            last_failure: LastFailure::default(),
         }
     }
 
@@ -58,7 +49,7 @@ impl AgeReader {
     /// Reads the ages, unless the last reading was too costly to do it again now. `listed` is how many a snapshot has
     /// just found in CLOSE_WAIT, if there was one: without any, and with an empty table, there is nothing to read.
     pub(super) fn read(&mut self, listed: Option<u64>) {
-        let Next::From(next) = self.next else { return };
+        let Some(next) = self.next else { return };
         if listed == Some(0) && self.table.is_empty() {
             self.ages = Some(CloseWaitAges::default());
             return;
@@ -69,7 +60,7 @@ impl AgeReader {
         match self.read_now() {
             Ok(ages) => {
                 self.ages = Some(ages);
-                if self.logged.take().is_some() {
+                if self.last_failure.is_over() {
                     info!("the ages of sockets in CLOSE_WAIT are known again");
                 }
             }
@@ -89,22 +80,16 @@ impl AgeReader {
         let duration = begin.elapsed();
         debug!(?ages, ?duration, "read the ages of sockets in CLOSE_WAIT");
         self.iterator = Some(iterator);
-        self.next = Next::From(begin + duration * self.share.unwrap_or(0));
+        self.next = Some(begin + duration * self.share.unwrap_or(0));
         Ok(ages)
     }
 
     fn fail(&mut self, error: &IterError) {
         self.ages = None;
-        self.next = if error.is_temporary() {
-            Next::From(Instant::now() + RETRY_INTERVAL)
-        } else {
-            Next::Never
-        };
-        let cause = error.to_string();
-        if self.logged.as_ref() == Some(&cause) {
+        self.next = retry_at(error.is_temporary());
+        if !self.last_failure.is_new(&error.to_string()) {
             return;
         }
-        self.logged = Some(cause);
         if let IterError::Open(error) = error {
             error.write_kernel_log();
         }

@@ -1,25 +1,23 @@
 //! The BPF iterator, loaded at its first use, and tried again or given up after a failure.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tracing::{info, warn};
 
-use super::SnapshotError;
+use super::{
+    SnapshotError,
+    attempts::{LastFailure, retry_at},
+};
 use crate::{
     kernel::{IterError, LoadError, SocketIterator},
     procfs::Privileges,
 };
 
-/// Time until the next attempt after the kernel lacked memory or descriptors. Loading the iterator takes
-/// some tens of milliseconds.
-const RETRY_INTERVAL: Duration = Duration::from_secs(10);
-
 /// The iterator over the sockets of this process's network namespace.
 pub(super) struct LazyIterator {
     loaded: Option<SocketIterator>,
     refusal: Option<Refusal>,
-    /// The cause of the last failure. A failure is logged if its cause is new.
-    logged: Option<String>,
+    last_failure: LastFailure,
     /// Whether the user chose the iterator: a refusal is a warning then.
     chosen: bool,
     /// Whether its rows have cgroups.
@@ -35,7 +33,13 @@ struct Refusal {
 
 impl LazyIterator {
     pub(super) fn new(chosen: bool) -> Self {
-        Self { loaded: None, refusal: None, logged: None, chosen, cgroups: false }
+        Self {
+            loaded: None,
+            refusal: None,
+            last_failure: LastFailure::default(),
+            chosen,
+            cgroups: false,
+        }
     }
 
     /// Lets the rows have cgroups.
@@ -70,7 +74,7 @@ impl LazyIterator {
             }
             Err(error) => {
                 let cause = error.to_string();
-                if self.is_new(&cause) {
+                if self.last_failure.is_new(&cause) {
                     self.log_refusal(&error);
                 }
                 self.refuse(cause.clone(), error.is_temporary());
@@ -81,7 +85,7 @@ impl LazyIterator {
 
     /// Notes that a snapshot by the iterator succeeded.
     pub(super) fn succeeded(&mut self) {
-        if self.logged.take().is_some() {
+        if self.last_failure.is_over() {
             info!("iter/tcp works again");
         }
     }
@@ -89,7 +93,7 @@ impl LazyIterator {
     /// Notes that a snapshot by the iterator failed.
     pub(super) fn failed(&mut self, error: &IterError) {
         let (cause, temporary) = (error.to_string(), error.is_temporary());
-        if self.is_new(&cause) {
+        if self.last_failure.is_new(&cause) {
             let until = if temporary { "for now" } else { "from now on" };
             let error = error.with_remedy(&Privileges::read());
             warn!("{error}: taking snapshots from /proc {until}");
@@ -101,12 +105,7 @@ impl LazyIterator {
     }
 
     fn refuse(&mut self, cause: String, temporary: bool) {
-        let retry_at = temporary.then(|| Instant::now() + RETRY_INTERVAL);
-        self.refusal = Some(Refusal { cause, retry_at });
-    }
-
-    fn is_new(&mut self, cause: &str) -> bool {
-        self.logged.replace(cause.to_owned()).is_none_or(|before| before != cause)
+        self.refusal = Some(Refusal { cause, retry_at: retry_at(temporary) });
     }
 
     /// Warns only a user who chose the iterator: without it snapshots are slower, and nothing else.

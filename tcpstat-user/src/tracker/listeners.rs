@@ -9,6 +9,7 @@ use std::{
 use tcpstat_ebpf::ListenerRecord;
 use tracing::{info, trace, warn};
 
+use super::attempts::{LastFailure, retry_at};
 use crate::{
     clock,
     kernel::{IterError, ListenerIterator},
@@ -20,8 +21,6 @@ use crate::{
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Readings take at most this fraction of one CPU: 1 / `SHARE`.
 const SHARE: u32 = 1000;
-/// Time until the next attempt after the kernel lacked memory or descriptors.
-const RETRY_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The iterator over listening sockets, and what its readings have shown.
 pub(super) struct ListenerReader {
@@ -32,8 +31,7 @@ pub(super) struct ListenerReader {
     sockets: Vec<ListenerRecord>,
     /// When the next reading is due; `None` after a failure that lasts.
     due: Option<Instant>,
-    /// The cause of the last failure, which is logged once.
-    logged: Option<String>,
+    last_failure: LastFailure,
     /// Whether it was logged that there are too many.
     too_many_logged: bool,
     published: Option<Arc<ShownListeners>>,
@@ -47,7 +45,7 @@ impl ListenerReader {
             listeners: Listeners::new(max),
             sockets: Vec::new(),
             due: Some(Instant::now()),
-            logged: None,
+            last_failure: LastFailure::default(),
             too_many_logged: false,
             published: None,
         })
@@ -68,11 +66,11 @@ impl ListenerReader {
             Ok(took) => {
                 self.due = Some(now + interval(took, snapshot_interval));
                 trace!(sockets = self.sockets.len(), cpu = ?took, "listening sockets were read");
-                if self.logged.take().is_some() {
+                if self.last_failure.is_over() {
                     info!("listening sockets are shown again");
                 }
             }
-            Err(error) => self.note_failure(&error, now),
+            Err(error) => self.note_failure(&error),
         }
     }
 
@@ -96,12 +94,11 @@ impl ListenerReader {
         Ok(clock::thread_cpu().saturating_sub(cpu))
     }
 
-    fn note_failure(&mut self, error: &IterError, now: Instant) {
+    fn note_failure(&mut self, error: &IterError) {
         self.iterator = None;
         self.published = None;
-        self.due = error.is_temporary().then(|| now + RETRY_INTERVAL);
-        let cause = error.to_string();
-        if self.logged.as_ref() != Some(&cause) {
+        self.due = retry_at(error.is_temporary());
+        if self.last_failure.is_new(&error.to_string()) {
             let until = if self.due.is_some() { "for now" } else { "from now on" };
             if let IterError::Open(error) = error {
                 error.write_kernel_log();
@@ -109,7 +106,6 @@ impl ListenerReader {
             let cause = error.with_remedy(&Privileges::read());
             warn!("listening sockets are not shown {until}: iter/tcp: {cause}");
         }
-        self.logged = Some(cause);
     }
 }
 

@@ -11,6 +11,7 @@
 
 mod active_tracer;
 mod ages;
+mod attempts;
 mod budget;
 mod finder;
 mod health;

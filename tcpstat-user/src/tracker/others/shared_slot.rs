@@ -149,8 +149,9 @@ impl SharedSlot {
         if let Some(namespace) = &mut self.namespace {
             namespace.set_roots(roots);
         }
-        let is_ended = |process: &PathBuf| !process.join("net/tcp").exists();
-        let ended = |process: &Option<PathBuf>| process.as_ref().is_some_and(is_ended);
+        let ended = |process: &Option<PathBuf>| {
+            process.as_ref().is_some_and(|process| Procfs::new(process).has_ended())
+        };
         self.members.iter().filter(|(_, process)| ended(process)).map(|(&key, _)| key).collect()
     }
 
