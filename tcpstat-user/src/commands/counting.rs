@@ -8,9 +8,9 @@ use tracing::{debug, info, warn};
 
 use super::{Cli, ProcfsArgs, netns::NetnsArgs, scopes::ScopeArgs};
 use crate::{
-    kernel::{self, Attempt, Namespaces, Program, ScopeKinds, Tracer},
+    kernel::{self, Attempt, Namespaces, Program, ScopeKinds, Tracer, WantedIterators},
     procfs::{ListedNamespace, Privileges, Procfs},
-    tracker::{OwnScopes, SourceChoice, Tracker, TrackerError, Tracking},
+    tracker::{OwnScopes, SourceChoice, Tracker, TrackerError, Tracking, task_ids},
 };
 
 /// The values of `--tracer`.
@@ -111,11 +111,16 @@ impl CountingArgs {
         programs(&self.tracer)
     }
 
-    /// Loads the first of `programs` that runs. Logs the network namespace, and why a program does not run.
+    /// Loads the first of `programs` that runs, for the listening sockets of so many addresses and ports each. Logs
+    /// the network namespace, and why a program does not run.
     ///
     /// # Errors
     /// Those of [`NetnsArgs::procfs`].
-    pub(super) fn load(&self, programs: Vec<Program>) -> anyhow::Result<Counting> {
+    pub(super) fn load(
+        &self,
+        programs: Vec<Program>,
+        listeners_max: u32,
+    ) -> anyhow::Result<Counting> {
         let procfs = self.netns.procfs(&self.procfs)?;
         // Errors come before the first line of the log.
         let own_scopes = self.own_scopes(&procfs)?;
@@ -123,7 +128,14 @@ impl CountingArgs {
             info!("counting the sockets of network namespace {}", described(&namespace));
         }
         let kinds = own_scopes.as_ref().map(OwnScopes::kinds).unwrap_or_default();
-        let tracer = find_tracer(&programs, &procfs, self.netns.namespaces(), &kinds);
+        let namespaces = self.netns.namespaces();
+        let iterators = WantedIterators {
+            sockets: kinds.cgroups.is_some(),
+            close_wait: true,
+            listeners: listeners_max > 0,
+            tasks: if namespaces == Namespaces::Own { None } else { task_ids(&procfs) },
+        };
+        let tracer = find_tracer(&programs, &procfs, namespaces, &kinds, iterators);
         let tracker = Tracker {
             procfs: procfs.clone(),
             tracer,
@@ -134,7 +146,7 @@ impl CountingArgs {
             pods: self.netns.pods.clone(),
             scopes_max: self.netns.scopes_max,
             own_scopes,
-            listeners_max: 0,
+            listeners_max,
         };
         Ok(Counting { procfs, tracker })
     }
@@ -158,12 +170,6 @@ impl Counting {
         if self.tracker.tracer.is_none() {
             self.tracker.snapshot_interval = self.tracker.snapshot_interval.min(interval);
         }
-        self
-    }
-
-    /// Shows the listening sockets of so many addresses and ports each; 0 for none.
-    pub(super) fn with_listeners(mut self, max: u32) -> Self {
-        self.tracker.listeners_max = max;
         self
     }
 
@@ -219,8 +225,9 @@ fn find_tracer(
     procfs: &Procfs,
     namespaces: Namespaces,
     kinds: &ScopeKinds,
+    iterators: WantedIterators,
 ) -> Option<Tracer> {
-    let tracer = first_tracer(programs, procfs, namespaces, kinds);
+    let tracer = first_tracer(programs, procfs, namespaces, kinds, iterators);
     if kinds.any() && tracer.as_ref().is_none_or(|tracer| tracer.scopes.is_none()) {
         warn!("{}: no tracer runs that counts them", flags_off(kinds));
     }
@@ -241,6 +248,7 @@ fn first_tracer(
     procfs: &Procfs,
     namespaces: Namespaces,
     kinds: &ScopeKinds,
+    iterators: WantedIterators,
 ) -> Option<Tracer> {
     if programs.is_empty() {
         info!("the tracer is off: using snapshots only");
@@ -253,7 +261,7 @@ fn first_tracer(
             return None;
         }
     };
-    let (tracer, refused) = kernel::load_first(programs, netns_inum, namespaces, kinds);
+    let (tracer, refused) = kernel::load_first(programs, netns_inum, namespaces, kinds, iterators);
     for Attempt { program, error } in &refused {
         debug!(program = program.word(), "refused: {error}");
         error.write_kernel_log();

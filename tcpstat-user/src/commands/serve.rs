@@ -174,7 +174,7 @@ async fn serve(
     for address in &args.listen_address {
         listeners.extend(web::bind(address).await?);
     }
-    let counting = args.counting.load(programs)?.with_listeners(args.listeners_max);
+    let counting = args.counting.load(programs, args.listeners_max)?;
     let procfs = counting.procfs.clone();
     let tracking = counting.start()?;
     let history = Arc::default();

@@ -70,7 +70,7 @@ pub(super) fn run(args: &TopArgs, log: &LastLogLine) -> anyhow::Result<ExitCode>
         return show(args, log, Feed::RemoteExporter(exporter));
     }
     let programs = args.counting.programs()?;
-    let counting = args.counting.load(programs)?.with_snapshots_every(args.interval);
+    let counting = args.counting.load(programs, 0)?.with_snapshots_every(args.interval);
     let procfs = counting.procfs.clone();
     let tracking = counting.start()?;
     let tracker = OwnTracker { published: tracking.published.clone(), procfs };

@@ -1,11 +1,13 @@
 //! The sockets in CLOSE_WAIT, by a BPF iterator over TCP sockets.
 
+use aya::{Btf, Ebpf};
 use tcpstat_ebpf::{CloseWaitRecord, Reader};
 
 use super::{
+    btf::{BtfError, KernelTypes},
     error::LoadError,
     iterator::{IterError, Kind, RecordIterator},
-    layout,
+    layout::{self, Globals},
 };
 
 /// The loaded iterator. It lists the sockets of this process' network namespace.
@@ -20,7 +22,16 @@ impl CloseWaitIterator {
     /// # Errors
     /// [`LoadError`]. Then nothing stays loaded.
     pub(crate) fn load() -> Result<Self, LoadError> {
-        RecordIterator::load(KIND, |types| layout::offsets(types, Reader::CloseWait)).map(Self)
+        RecordIterator::load(KIND, Self::globals).map(Self)
+    }
+
+    pub(super) fn globals(types: &KernelTypes) -> Result<Globals, BtfError> {
+        layout::offsets(types, Reader::CloseWait)
+    }
+
+    /// As [`RecordIterator::load_from`].
+    pub(super) fn load_from(ebpf: &mut Ebpf, btf: &Btf) -> Result<Self, LoadError> {
+        RecordIterator::load_from(ebpf, KIND, btf).map(Self)
     }
 
     /// Passes every socket in CLOSE_WAIT to `each`, of both families.

@@ -1,12 +1,13 @@
 //! Snapshots by the BPF iterator over TCP sockets. Its records are binary and have socket addresses.
 
+use aya::{Btf, Ebpf};
 use tcpstat_ebpf::{Reader, SOCKET_BYTES_WITHOUT_CGROUP, SocketRecord};
 
 use super::{
-    btf::KernelTypes,
+    btf::{BtfError, KernelTypes},
     error::LoadError,
     iterator::{IterError, Kind as IteratorKind, Record, RecordIterator},
-    layout,
+    layout::{self, Globals},
 };
 use crate::{
     snapshot::{Identity, Kind, Row, RowSink},
@@ -30,17 +31,20 @@ impl SocketIterator {
     /// # Errors
     /// As [`SocketIterator::load`].
     pub(crate) fn load_with(cgroups: bool) -> Result<Self, LoadError> {
-        let record_bytes =
-            if cgroups { size_of::<SocketRecord>() } else { SOCKET_BYTES_WITHOUT_CGROUP };
-        let kind = IteratorKind { name: "tcp", symbol: "tcpstat_iter", record_bytes };
-        let globals = |types: &KernelTypes| {
-            let mut globals = layout::offsets(types, Reader::Iterator)?;
-            if cgroups {
-                globals.extend(layout::cgroup_member(types)?);
-            }
-            Ok(globals)
-        };
-        RecordIterator::load(kind, globals).map(Self)
+        RecordIterator::load(kind(cgroups), |types| Self::globals(types, cgroups)).map(Self)
+    }
+
+    pub(super) fn globals(types: &KernelTypes, cgroups: bool) -> Result<Globals, BtfError> {
+        let mut globals = layout::offsets(types, Reader::Iterator)?;
+        if cgroups {
+            globals.extend(layout::cgroup_member(types)?);
+        }
+        Ok(globals)
+    }
+
+    /// As [`RecordIterator::load_from`].
+    pub(super) fn load_from(ebpf: &mut Ebpf, btf: &Btf, cgroups: bool) -> Result<Self, LoadError> {
+        RecordIterator::load_from(ebpf, kind(cgroups), btf).map(Self)
     }
 
     /// Passes every socket of both families to `sink`: full sockets, mini-sockets and requests.
@@ -57,6 +61,12 @@ impl SocketIterator {
             }
         })
     }
+}
+
+fn kind(cgroups: bool) -> IteratorKind {
+    let record_bytes =
+        if cgroups { size_of::<SocketRecord>() } else { SOCKET_BYTES_WITHOUT_CGROUP };
+    IteratorKind { name: "tcp", symbol: "tcpstat_iter", record_bytes }
 }
 
 /// `None` for a record that is too short, or has an unknown family or state.

@@ -5,12 +5,13 @@ use std::{
     io::{self, Read},
     iter,
     ops::ControlFlow,
+    os::fd::AsFd,
     path::Path,
 };
 
 use aya::{
     Btf, Ebpf,
-    programs::{Iter, ProgramError, links::LinkError},
+    programs::{Iter, ProgramError},
 };
 use nix::errno::Errno;
 use thiserror::Error;
@@ -18,6 +19,7 @@ use thiserror::Error;
 use super::{
     btf::{BtfError, KernelTypes},
     error::{LoadError, refusal},
+    iter_link::IterLink,
     layout::Globals,
     load::{KERNEL_BTF, OBJECT, loader},
     memory::release_memory,
@@ -31,7 +33,7 @@ const MOST_BYTES_AT_ONCE: usize = 64 * 1024;
 
 /// A loaded iterator.
 pub(super) struct RecordIterator {
-    ebpf: Ebpf,
+    link: IterLink,
     kind: Kind,
 }
 
@@ -80,7 +82,7 @@ impl IterError {
 }
 
 impl RecordIterator {
-    /// Loads the program with the globals that it needs on a kernel with these types.
+    /// Loads the program by itself, with the globals that it needs on a kernel with these types.
     ///
     /// # Errors
     /// [`LoadError`]. Then nothing stays loaded.
@@ -97,15 +99,31 @@ impl RecordIterator {
         let mut loader = loader(&globals);
         // An iterator does not use this map, so it gets the minimum size.
         loader.map_max_entries("EVENTS", 4096);
-        let ebpf = loader.load(OBJECT).map_err(|error| refusal(Step::CreateMaps, error.into()))?;
-        let mut iterator = Self { ebpf, kind };
+        let loaded = loader.load(OBJECT);
+        let mut ebpf = loaded.map_err(|error| refusal(Step::CreateMaps, error.into()))?;
         let btf = Btf::from_sys_fs().map_err(|error| refusal(Step::ReadTypes, error.into()))?;
-        let loaded = iterator.program()?.load(kind.name, &btf);
-        loaded.map_err(|error| refusal(Step::Load(iterator.attachment()), error.into()))?;
-        drop(btf);
-        iterator.close_maps();
+        let iterator = Self::load_from(&mut ebpf, kind, &btf);
+        drop((ebpf, btf));
         release_memory();
-        Ok(iterator)
+        iterator
+    }
+
+    /// Loads the program from an object that has its globals. The object is not needed afterwards.
+    ///
+    /// # Errors
+    /// [`LoadError`]. Then the program does not stay loaded.
+    pub(super) fn load_from(ebpf: &mut Ebpf, kind: Kind, btf: &Btf) -> Result<Self, LoadError> {
+        let attachment = Attachment::Iterator(kind.name);
+        let refused = |step, error: ProgramError| refusal(step, error.into());
+        let program = ebpf.program_mut(kind.symbol);
+        let program: Option<&mut Iter> = program.and_then(|program| program.try_into().ok());
+        let program = program.ok_or(LoadError::WrongObject(kind.symbol))?;
+        let at_load = |error| refused(Step::Load(attachment), error);
+        program.load(kind.name, btf).map_err(at_load)?;
+        let link = IterLink::new(program.fd().map_err(at_load)?.as_fd());
+        program.unload().map_err(at_load)?;
+        let link = link.map_err(|error| refusal(Step::Attach(attachment), error.into()))?;
+        Ok(Self { link, kind })
     }
 
     /// Passes the bytes of each record to `each`.
@@ -182,31 +200,9 @@ impl RecordIterator {
         }
     }
 
-    /// Closes the descriptors of all maps. The kernel keeps those that the loaded program uses.
-    fn close_maps(&mut self) {
-        let names: Vec<_> = self.ebpf.maps().map(|(name, _)| name.to_owned()).collect();
-        for name in names {
-            drop(self.ebpf.take_map(&name));
-        }
-    }
-
-    fn open(&mut self) -> Result<File, IterError> {
-        let step = Step::Attach(self.attachment());
-        let opened = |error: ProgramError| refusal(step, error.into());
-        let program = self.program()?;
-        let link = program.attach().and_then(|id| program.take_link(id)).map_err(opened)?;
-        let created = link.into_file();
-        Ok(created.map_err(|error: LinkError| refusal(step, error.into()))?)
-    }
-
-    fn attachment(&self) -> Attachment {
-        Attachment::Iterator(self.kind.name)
-    }
-
-    fn program(&mut self) -> Result<&mut Iter, LoadError> {
-        let program = self.ebpf.program_mut(self.kind.symbol);
-        let program = program.and_then(|program| program.try_into().ok());
-        program.ok_or(LoadError::WrongObject(self.kind.symbol))
+    fn open(&self) -> Result<File, LoadError> {
+        let step = Step::Attach(Attachment::Iterator(self.kind.name));
+        self.link.open().map_err(|error| refusal(step, error.into()))
     }
 }
 

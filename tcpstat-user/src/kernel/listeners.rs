@@ -2,14 +2,15 @@
 
 use std::ops::ControlFlow;
 
+use aya::{Btf, Ebpf};
 use tcpstat_ebpf::{ListenerRecord, Reader};
 use tracing::debug;
 
 use super::{
-    btf::KernelTypes,
+    btf::{BtfError, KernelTypes},
     error::LoadError,
     iterator::{IterError, Kind, Record, RecordIterator},
-    layout,
+    layout::{self, Globals},
 };
 
 /// The loaded iterator. It lists the listening sockets of this process' network namespace.
@@ -42,11 +43,20 @@ impl ListenerIterator {
     }
 
     fn load_with(cookies: bool) -> Result<RecordIterator, LoadError> {
-        RecordIterator::load(KIND, |types: &KernelTypes| {
-            let mut globals = layout::offsets(types, Reader::Listeners)?;
-            globals.push(("LISTENER_COOKIES", cookies.into()));
-            Ok(globals)
-        })
+        RecordIterator::load(KIND, |types| Self::globals(types, cookies))
+    }
+
+    /// `cookies`: whether to ask the kernel for [`ListenerRecord::cookie`].
+    pub(super) fn globals(types: &KernelTypes, cookies: bool) -> Result<Globals, BtfError> {
+        let mut globals = layout::offsets(types, Reader::Listeners)?;
+        globals.push(("LISTENER_COOKIES", cookies.into()));
+        Ok(globals)
+    }
+
+    /// As [`RecordIterator::load_from`].
+    pub(super) fn load_from(ebpf: &mut Ebpf, btf: &Btf) -> Result<Self, LoadError> {
+        let iterator = RecordIterator::load_from(ebpf, KIND, btf)?;
+        Ok(Self { iterator, last: 0 })
     }
 
     /// Passes listening sockets to `each`, at most `max`. A socket that begins or ends to listen meanwhile can be

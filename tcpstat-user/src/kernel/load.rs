@@ -22,6 +22,7 @@ use super::{
     error::{LoadError, refusal},
     events::EventLog,
     hooks::{self, HookRefusal},
+    iterators::{FoundIterators, Iterators, WantedIterators},
     layout::{self, Globals},
     memory::release_memory,
     netns_slots::{NETNS_MAPS, Namespaces, NetnsSlots},
@@ -55,6 +56,8 @@ pub(crate) struct Tracer {
     pub(crate) silence_rate: Option<TickRate>,
     /// Why silences are not counted.
     pub(crate) silence_refused: Option<BtfError>,
+    /// What was loaded with it. These do not need the tracer.
+    pub(crate) iterators: Iterators,
     logger: EbpfLogger<&'static dyn log::Log>,
     /// Owns maps, programs and links.
     ebpf: Ebpf,
@@ -97,11 +100,12 @@ impl Tracer {
         netns_inum: u32,
         namespaces: Namespaces,
     ) -> Result<Self, LoadError> {
-        Self::load_with(program, netns_inum, namespaces, ScopeKinds::default())
+        let (kinds, iterators) = (ScopeKinds::default(), WantedIterators::default());
+        Self::load_with(program, netns_inum, namespaces, kinds, iterators)
     }
 
     /// As [`Tracer::load`], and counts these kinds of scopes in the namespace of this process. Leaves out cgroups on a
-    /// kernel whose sockets have none.
+    /// kernel whose sockets have none. Loads these iterators besides.
     ///
     /// # Errors
     /// As [`Tracer::load`].
@@ -110,6 +114,7 @@ impl Tracer {
         netns_inum: u32,
         namespaces: Namespaces,
         mut kinds: ScopeKinds,
+        mut iterators: WantedIterators,
     ) -> Result<Self, LoadError> {
         if OBJECT.is_empty() {
             return Err(LoadError::NoObject);
@@ -148,6 +153,10 @@ impl Tracer {
                 Err(error) => (silence_rate, silence_refused) = (None, Some(error)),
             }
         }
+        iterators.sockets &= kinds.cgroups.is_some();
+        iterators.close_wait &= silence_rate.is_some();
+        let iterators = FoundIterators::find(iterators, &types);
+        globals.extend_from_slice(iterators.globals());
         drop(types);
         let cpus = cpu_ids().map_err(|error| refusal(Step::CountCpus, error.into()))?;
         globals.push(("CPU_IDS", cpus));
@@ -180,6 +189,7 @@ impl Tracer {
         let btf = Btf::from_sys_fs().map_err(|error| refusal(Step::ReadTypes, error.into()))?;
         attach(&mut ebpf, program, kinds.any(), &btf)?;
         let (hooks, hooks_refused) = found_hooks.attach(&mut ebpf, &btf);
+        let iterators = iterators.load(&mut ebpf, &btf);
         drop(btf);
         release_memory();
         Ok(Self {
@@ -196,6 +206,7 @@ impl Tracer {
             causes_refused,
             silence_rate,
             silence_refused,
+            iterators,
             logger,
             ebpf,
         })
@@ -222,16 +233,17 @@ pub(crate) fn load_first(
     netns_inum: u32,
     namespaces: Namespaces,
     kinds: &ScopeKinds,
+    iterators: WantedIterators,
 ) -> (Option<Tracer>, Vec<Attempt>) {
     let mut refused = Vec::new();
     for &program in programs {
-        match Tracer::load_with(program, netns_inum, namespaces, kinds.clone()) {
+        match Tracer::load_with(program, netns_inum, namespaces, kinds.clone(), iterators) {
             Ok(tracer) => return (Some(tracer), refused),
             Err(error) => refused.push(Attempt { program, error }),
         }
     }
     if kinds.any() {
-        return load_first(programs, netns_inum, namespaces, &ScopeKinds::default());
+        return load_first(programs, netns_inum, namespaces, &ScopeKinds::default(), iterators);
     }
     (None, refused)
 }

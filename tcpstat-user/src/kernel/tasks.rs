@@ -1,13 +1,14 @@
 //! The processes of this host with their network namespaces and cgroups, by the BPF iterator over tasks.
 
+use aya::{Btf, Ebpf};
 use tcpstat_ebpf::{Reader, TaskRecord};
 use tracing::debug;
 
 use super::{
-    btf::KernelTypes,
+    btf::{BtfError, KernelTypes},
     error::LoadError,
     iterator::{IterError, Kind, RecordIterator},
-    layout,
+    layout::{self, Globals},
 };
 
 /// The loaded iterator. It lists the processes of this process' PID namespace, nested ones included.
@@ -46,15 +47,25 @@ impl TaskIterator {
     }
 
     fn load_with(ids: ProcessIds) -> Result<Self, LoadError> {
-        let globals = |types: &KernelTypes| {
-            let mut globals = layout::offsets(types, Reader::Tasks)?;
-            globals.extend(layout::netns_key(types));
-            if let ProcessIds::LevelsUp(levels) = ids {
-                globals.extend(layout::nested_pids(types, levels)?);
-            }
-            Ok(globals)
-        };
-        Ok(Self { iterator: RecordIterator::load(KIND, globals)?, ids })
+        Ok(Self { iterator: RecordIterator::load(KIND, |types| Self::globals(types, ids))?, ids })
+    }
+
+    pub(super) fn globals(types: &KernelTypes, ids: ProcessIds) -> Result<Globals, BtfError> {
+        let mut globals = layout::offsets(types, Reader::Tasks)?;
+        globals.extend(layout::netns_key(types));
+        if let ProcessIds::LevelsUp(levels) = ids {
+            globals.extend(layout::nested_pids(types, levels)?);
+        }
+        Ok(globals)
+    }
+
+    /// As [`RecordIterator::load_from`].
+    pub(super) fn load_from(
+        ebpf: &mut Ebpf,
+        btf: &Btf,
+        ids: ProcessIds,
+    ) -> Result<Self, LoadError> {
+        Ok(Self { iterator: RecordIterator::load_from(ebpf, KIND, btf)?, ids })
     }
 
     /// Passes every process to `each`, in the order of the ids. A process that ends meanwhile can be missing, and

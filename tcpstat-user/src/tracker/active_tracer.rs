@@ -6,7 +6,7 @@ use tracing::{debug, info, warn};
 
 use super::programs::Programs;
 use crate::{
-    kernel::{NetnsKey, Program, Slot, Tracer},
+    kernel::{NetnsKey, Program, Slot, Tracer, WantedIterators},
     procfs::{Privileges, Procfs, ProcfsError},
     transitions::Transitions,
 };
@@ -154,18 +154,24 @@ impl ActiveTracer {
     /// gives `None` then.
     pub(super) fn load(&mut self, program: Program) -> Option<Tracer> {
         let Tracer { netns_inum, namespaces, ref kinds, .. } = self.tracer;
-        Tracer::load_with(program, netns_inum, namespaces, kinds.clone())
-            .inspect_err(|error| {
-                error.write_kernel_log();
-                let cause = error.with_remedy(&Privileges::read());
-                let program_word = program.word();
-                warn!(
-                    program = program_word,
-                    "too many missed events, and switching programs failed: {cause}"
-                );
-                self.programs.refused(program);
-            })
-            .ok()
+        Tracer::load_with(
+            program,
+            netns_inum,
+            namespaces,
+            kinds.clone(),
+            WantedIterators::default(),
+        )
+        .inspect_err(|error| {
+            error.write_kernel_log();
+            let cause = error.with_remedy(&Privileges::read());
+            let program_word = program.word();
+            warn!(
+                program = program_word,
+                "too many missed events, and switching programs failed: {cause}"
+            );
+            self.programs.refused(program);
+        })
+        .ok()
     }
 
     /// Lets `tracer` count from now on. Returns the tracer before, which still counts too.

@@ -28,10 +28,15 @@ pub(super) struct AgeReader {
 }
 
 impl AgeReader {
-    /// If there is a `share`, readings take at most this fraction of the time: 1 / `share`.
-    pub(super) fn new(rate: TickRate, share: Option<u32>) -> Self {
+    /// If there is a `share`, readings take at most this fraction of the time: 1 / `share`. Loads the iterator at the
+    /// first reading if there is none.
+    pub(super) fn new(
+        rate: TickRate,
+        share: Option<u32>,
+        iterator: Option<CloseWaitIterator>,
+    ) -> Self {
         Self {
-            iterator: None,
+            iterator,
             rate,
             share,
             table: AgeTable::new(rate, MAX_SOCKETS),

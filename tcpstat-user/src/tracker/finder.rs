@@ -24,7 +24,7 @@ use tracing::warn;
 use walk::Walk;
 
 use crate::{
-    kernel::{IterError, NetnsKey},
+    kernel::{IterError, NetnsKey, ProcessIds, TaskIterator},
     procfs::{Privileges, Processes, Procfs, ProcfsError},
     scopes::{CgroupName, NetnsName},
 };
@@ -84,6 +84,11 @@ pub(crate) fn count_netns(procfs: &Procfs, by_tasks: bool) -> Result<NetnsCount,
     method.find(&processes)?;
     let groups = method.find(&processes)?;
     Ok(NetnsCount { others: groups.others.len(), hidden: groups.hidden })
+}
+
+/// The ids that `iter/task` should give for this procfs, a mount; `None` if it shows no processes.
+pub(crate) fn task_ids(procfs: &Procfs) -> Option<ProcessIds> {
+    procfs.processes().ok().map(|processes| tasks::wanted_ids(&processes))
 }
 
 /// Finding the namespaces failed this time.
@@ -160,6 +165,14 @@ impl Finder {
     pub(super) fn new(procfs: &Procfs, pods: PathBuf, by_tasks: bool) -> Self {
         let (method, names) = (Method::new(by_tasks), Names::new(pods));
         Self { procfs: procfs.clone(), method, names, warned: Warned::default() }
+    }
+
+    /// Uses this iterator, which is loaded.
+    pub(super) fn with_tasks(mut self, iterator: Option<TaskIterator>) -> Self {
+        if let Some((iterator, processes)) = iterator.zip(self.procfs.processes().ok()) {
+            self.method = Method::Tasks(Box::new(Tasks::with(iterator, &processes)));
+        }
+        self
     }
 
     /// The namespaces that have a process now. If the kernel refuses `iter/task`, this and later calls

@@ -42,10 +42,10 @@ impl LazyIterator {
         }
     }
 
-    /// Lets the rows have cgroups.
-    pub(super) fn need_cgroups(&mut self) {
+    /// Lets the rows have cgroups. `loaded`: those of this iterator have.
+    pub(super) fn need_cgroups(&mut self, loaded: Option<SocketIterator>) {
         self.cgroups = true;
-        self.loaded = None;
+        self.loaded = loaded;
     }
 
     /// The iterator; loads it if necessary.

@@ -24,7 +24,7 @@ const SHARE: u32 = 1000;
 
 /// The iterator over listening sockets, and what its readings have shown.
 pub(super) struct ListenerReader {
-    /// `None` before the first reading, and after a failure.
+    /// `None` if it has to be loaded at the next reading.
     iterator: Option<ListenerIterator>,
     listeners: Listeners,
     /// The last reading.
@@ -39,9 +39,9 @@ pub(super) struct ListenerReader {
 
 impl ListenerReader {
     /// A reader for the listeners of at most `max` addresses and ports each; `None` for 0.
-    pub(super) fn new(max: usize) -> Option<Self> {
+    pub(super) fn new(max: usize, iterator: Option<ListenerIterator>) -> Option<Self> {
         (max > 0).then(|| Self {
-            iterator: None,
+            iterator,
             listeners: Listeners::new(max),
             sockets: Vec::new(),
             due: Some(Instant::now()),

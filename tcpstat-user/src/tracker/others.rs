@@ -1,6 +1,7 @@
 //! The network namespaces besides the own one: finds them, names them, and forgets them when they are empty.
 
 mod other;
+mod present;
 mod shared_slot;
 
 use std::{
@@ -12,7 +13,7 @@ use std::{
 
 use tracing::{debug, warn};
 
-use self::{other::Other, shared_slot::SharedSlot};
+use self::{other::Other, present::Present, shared_slot::SharedSlot};
 use super::{
     SourceChoice,
     active_tracer::ActiveTracer,
@@ -267,17 +268,17 @@ impl Others {
         mut active: Option<&mut ActiveTracer>,
         schedule: &mut Schedule,
     ) {
+        let present = Present::new(&found);
         let inode = found.own.inode;
         let value = self.names.name(0, &found.own.name, inode);
         self.own = Some(NetnsLabel { value, name: Arc::new(found.own) });
         self.hidden = found.hidden;
         self.changed = true;
-        let present: HashSet<NetnsKey> = found.others.iter().map(|netns| netns.key).collect();
         self.forget_all_but(&present, active.as_deref_mut(), schedule);
         for netns in found.others {
             self.take_one(netns, active.as_deref_mut(), schedule);
         }
-        for &(key, _) in assigned.iter().filter(|(key, _)| !present.contains(key)) {
+        for &(key, _) in assigned.iter().filter(|(key, _)| !present.keys.contains(key)) {
             let name = NetnsName::without_process(key);
             let netns = FoundNetns { key, name, processes: Vec::new() };
             self.take_one(netns, active.as_deref_mut(), schedule);
@@ -319,16 +320,17 @@ impl Others {
         self.namespaces.insert(id, other);
     }
 
-    /// Forgets those that have neither a process nor a socket, and those that have had neither a process nor a
-    /// transition for long.
+    /// Forgets those that have neither a process nor a socket, those that have ended for certain, and those that have had
+    /// neither a process nor a transition for long.
     fn forget_all_but(
         &mut self,
-        present: &HashSet<NetnsKey>,
+        present: &Present,
         active: Option<&mut ActiveTracer>,
         schedule: &mut Schedule,
     ) {
-        let (mut gone, mut abandoned) = (Vec::new(), HashSet::new());
-        for other in self.namespaces.values_mut().filter(|other| !present.contains(&other.key)) {
+        let (mut gone, mut ended, mut abandoned) = (Vec::new(), HashSet::new(), HashSet::new());
+        let keys = &present.keys;
+        for other in self.namespaces.values_mut().filter(|other| !keys.contains(&other.key)) {
             other.leave_process(active.as_deref(), schedule);
             let counted = active.as_deref().map(|active| other.namespace.counted(active));
             let Some(counted) = counted else {
@@ -337,13 +339,16 @@ impl Others {
             };
             if other.namespace.is_empty(&counted) {
                 gone.push(other.key);
+            } else if present.inodes.contains(&other.inode()) {
+                gone.push(other.key);
+                ended.insert(other.key);
             } else if other.is_abandoned(counted.total(), self.abandoned_after) {
                 other.log_abandoned();
                 gone.push(other.key);
                 abandoned.insert(other.key);
             }
         }
-        let shared_gone = self.shared.forget_all_but(present);
+        let shared_gone = self.shared.forget_all_but(keys);
         let Some(active) = active else {
             return gone.into_iter().for_each(|key| self.forget(key, schedule));
         };
@@ -359,7 +364,7 @@ impl Others {
                     self.abandoned.insert(key);
                 }
                 self.forget(key, schedule);
-            } else if other.namespace.is_empty(&counted) {
+            } else if ended.contains(&key) || other.namespace.is_empty(&counted) {
                 self.forget(key, schedule);
             } else {
                 other.namespace.resume(active.slot(key), &counted, active);

@@ -105,11 +105,11 @@ impl Sources {
         Self { roots, iterator, procfs_failed: false, pace, rows: 0, cgroups: false }
     }
 
-    /// Prefers the iterator from now on, and lets its rows have cgroups.
-    pub(super) fn need_cgroups(&mut self) {
+    /// Prefers the iterator from now on, and lets its rows have cgroups. `loaded`: those of this iterator have.
+    pub(super) fn need_cgroups(&mut self, loaded: Option<SocketIterator>) {
         self.cgroups = true;
         if let Some(iterator) = &mut self.iterator {
-            iterator.need_cgroups();
+            iterator.need_cgroups(loaded);
         }
     }
 

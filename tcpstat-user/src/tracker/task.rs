@@ -1,6 +1,7 @@
 //! The tracker's thread: gives each namespace its turns, and publishes their results.
 
 use std::{
+    mem,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -52,27 +53,31 @@ pub(super) struct Task {
 }
 
 impl Task {
-    pub(super) fn new(tracker: Tracker, publish: watch::Sender<Arc<Published>>) -> Self {
+    pub(super) fn new(mut tracker: Tracker, publish: watch::Sender<Arc<Published>>) -> Self {
+        let loaded = tracker.tracer.as_mut().map(|tracer| mem::take(&mut tracer.iterators));
+        let loaded = loaded.unwrap_or_default();
         let Tracker { procfs, tracer, source, snapshot_interval, netns, .. } = &tracker;
         let traced = tracer.is_some();
         let rate = tracer.as_ref().and_then(|tracer| tracer.silence_rate);
         let others = (*netns == NetnsChoice::All).then(|| {
             let finder = Finder::new(procfs, tracker.pods.clone(), traced);
+            let finder = finder.with_tasks(loaded.tasks);
             Others::new(Box::new(finder), tracker.scopes_max, *snapshot_interval, traced)
         });
         let roots = Roots::new(vec![procfs.clone()]);
-        let listeners = ListenerReader::new(tracker.listeners_max as usize)
+        let listeners = ListenerReader::new(tracker.listeners_max as usize, loaded.listeners)
             .filter(|_| traced && roots.list_own_namespace());
         let mut sources = Sources::new(roots, *source, *snapshot_interval, traced);
         if tracer.as_ref().is_some_and(|tracer| tracer.kinds.cgroups.is_some()) {
-            sources.need_cgroups();
+            sources.need_cgroups(loaded.sockets);
         }
         let own_scopes = tracker.own_scopes.filter(|_| traced);
         let tracer = tracker.tracer.map(|tracer| ActiveTracer::new(tracer, &tracker.programs));
         let own = Namespace::own(sources).with_scopes(own_scopes);
         let share = (tracker.source == SourceChoice::Auto).then_some(READING_SHARE);
-        let close_wait =
-            rate.filter(|_| own.is_of_this_process()).map(|rate| AgeReader::new(rate, share));
+        let close_wait = rate
+            .filter(|_| own.is_of_this_process())
+            .map(|rate| AgeReader::new(rate, share, loaded.close_wait));
         let schedule = Schedule::new(own.intervals(), Instant::now());
         Self { own, close_wait, others, listeners, schedule, tracer, publish }
     }

@@ -1,8 +1,9 @@
 //! A tracer that misses or loses transitions in several namespaces: each is corrected for itself.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use tcpstat_tests::binary::path_from;
 use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
+use tcpstat_tests::end_marks::EndMarks;
 use tcpstat_tests::exposition::Scrape;
 use tcpstat_tests::harness::Test;
 use tcpstat_tests::kernel_tests;
@@ -11,16 +12,22 @@ use tcpstat_tests::map_reader::MapReader;
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::receive_processor::receive_on;
 use tcpstat_tests::resident::{Order, Resident};
-use tcpstat_tests::scopes::{all_namespaces, await_gone, await_right, transitions};
+use tcpstat_tests::scopes::{
+    all_namespaces, await_gone, await_right, gauges, infos_of, transitions,
+};
 use tcpstat_tests::tcp::{Family, State};
 
 /// The binary whose tracer loses the transitions that `TCPSTAT_LOSE` names.
 const LOSING_BINARY_VARIABLE: &str = "TCPSTAT_LOSING_BIN";
 
+/// Numbers that may be free besides the one that becomes free.
+const MOST_NUMBERS: usize = 200;
+
 pub(crate) fn tests() -> Vec<Test> {
     kernel_tests![
         missed_events_switch_the_program_and_other_namespaces_stay_right,
-        losses_in_other_namespaces_are_noticed_and_corrected
+        losses_in_other_namespaces_are_noticed_and_corrected,
+        a_namespace_whose_inode_number_comes_again_has_ended_whatever_is_counted
     ]
 }
 
@@ -108,4 +115,40 @@ fn losses_in_other_namespaces_are_noticed_and_corrected(_: &Namespace) -> Result
         await_right(&mut exporter, resident.pid()).with_context(|| exporter.log())?;
     }
     Ok(())
+}
+
+/// Half of the last transitions are lost, and nothing lists what the counters still have. Namespaces that exist have
+/// different numbers.
+fn a_namespace_whose_inode_number_comes_again_has_ended_whatever_is_counted(
+    namespace: &Namespace,
+) -> Result<()> {
+    let mut exporter = all_namespaces(&["--snapshot-interval=1h"])
+        .binary(path_from(LOSING_BINARY_VARIABLE)?)
+        .env("TCPSTAT_LOSE", "established:close:2")
+        .start()?;
+    let mut first = Resident::in_new_namespace()?;
+    first.order(&Order::Connect(5))?;
+    let (name, _) = await_right(&mut exporter, first.pid())?;
+    let inum = first.inum()?;
+    let marks = EndMarks::place(namespace, std::slice::from_ref(&first))?;
+    first.end()?;
+    marks.await_end()?;
+    let left = gauges(&exporter.scrape()?, &name)?.context("it is forgotten before")?;
+    ensure!(left[&State::Established] > 0, "nothing was lost: {left:?}");
+
+    // The kernel gives the lowest number that is free.
+    let mut residents = Vec::new();
+    for _ in 0..MOST_NUMBERS {
+        let mut resident = Resident::in_new_namespace()?;
+        resident.order(&Order::Connect(1))?;
+        if resident.inum()? == inum {
+            let (_, counts) = await_right(&mut exporter, resident.pid())?;
+            ensure!(counts[&State::Established] == 2, "{counts:?}");
+            let shown = infos_of(&exporter.scrape()?, inum)?;
+            ensure!(shown.len() == 1, "{shown:?}");
+            return Ok(());
+        }
+        residents.push(resident);
+    }
+    bail!("{inum} did not come again")
 }

@@ -11,7 +11,9 @@ use super::{
     full,
 };
 use crate::{
-    kernel::{Namespaces, Program, ScopeKinds, ScopeMaps, Slot, SocketIterator, Tracer},
+    kernel::{
+        Namespaces, Program, ScopeKinds, ScopeMaps, Slot, SocketIterator, Tracer, WantedIterators,
+    },
     snapshot::{BrokenRow, Kind, Row, RowSink},
     states::{Family, State},
     transitions::Transitions,
@@ -21,10 +23,11 @@ use crate::{
 fn load(program: Program, elsewhere: &Elsewhere, port: u16) -> Tracer {
     let kinds = ScopeKinds { cgroups: Some(8), ports: vec![port] };
     let inum = elsewhere.inum();
-    Tracer::load_with(program, inum, Namespaces::Own, kinds).unwrap_or_else(|error| {
-        error.write_kernel_log();
-        panic!("{error}: {:?}", std::error::Error::source(&error))
-    })
+    Tracer::load_with(program, inum, Namespaces::Own, kinds, WantedIterators::default())
+        .unwrap_or_else(|error| {
+            error.write_kernel_log();
+            panic!("{error}: {:?}", std::error::Error::source(&error))
+        })
 }
 
 fn scopes(tracer: &mut Tracer) -> &mut ScopeMaps {
@@ -98,7 +101,14 @@ fn a_cgroup_without_a_free_slot_and_one_that_is_moved_are_counted_with_the_other
     let elsewhere = Elsewhere::new();
     let kinds = ScopeKinds { cgroups: Some(1), ports: Vec::new() };
     let [program, _] = Program::in_order();
-    let mut tracer = Tracer::load_with(program, elsewhere.inum(), Namespaces::Own, kinds).unwrap();
+    let mut tracer = Tracer::load_with(
+        program,
+        elsewhere.inum(),
+        Namespaces::Own,
+        kinds,
+        WantedIterators::default(),
+    )
+    .unwrap();
     one.inside(|| elsewhere.connect(2));
     other.inside(|| elsewhere.connect(3));
     let found = new_cgroups(&mut tracer);

@@ -16,7 +16,7 @@ use crate::{
 /// Finds namespaces by the BPF iterator over tasks.
 #[derive(Default)]
 pub(super) struct Tasks {
-    /// `None` before the first find.
+    /// `None` if it has to be loaded at the next find.
     loaded: Option<Loaded>,
     known: HashMap<NetnsKey, Known>,
     cgroups: Cgroups,
@@ -45,20 +45,32 @@ struct Loaded {
 }
 
 impl Loaded {
-    /// If the PID namespace of the procfs is not known, the ids are those of the kernel.
-    fn new(processes: &Processes) -> Result<Self, IterError> {
-        let shown = if Procfs::in_initial_pid_namespace() == Some(true) {
-            Some(ProcessIds::Initial)
-        } else {
-            processes.pid_levels_up().ok().map(ProcessIds::LevelsUp)
-        };
-        let iterator = TaskIterator::load(shown.unwrap_or(ProcessIds::Initial))?;
-        let same_ids = shown == Some(iterator.ids);
-        Ok(Self { iterator, same_ids })
+    fn new(iterator: TaskIterator, processes: &Processes) -> Self {
+        let same_ids = shown_ids(processes) == Some(iterator.ids);
+        Self { iterator, same_ids }
     }
 }
 
+/// The ids that the procfs shows; `None` if its PID namespace is not known.
+fn shown_ids(processes: &Processes) -> Option<ProcessIds> {
+    if Procfs::in_initial_pid_namespace() == Some(true) {
+        Some(ProcessIds::Initial)
+    } else {
+        processes.pid_levels_up().ok().map(ProcessIds::LevelsUp)
+    }
+}
+
+/// The ids that the iterator should give: those that the procfs shows, else those of the kernel.
+pub(super) fn wanted_ids(processes: &Processes) -> ProcessIds {
+    shown_ids(processes).unwrap_or(ProcessIds::Initial)
+}
+
 impl Tasks {
+    /// With an iterator that is loaded.
+    pub(super) fn with(iterator: TaskIterator, processes: &Processes) -> Self {
+        Self { loaded: Some(Loaded::new(iterator, processes)), ..Self::default() }
+    }
+
     /// Lists all processes, and examines the files of those that are new in a namespace and are needed.
     ///
     /// # Errors
@@ -69,9 +81,11 @@ impl Tasks {
         let mut census = Census::default();
         let known = &self.known;
         let chosen = |key| known.get(&key).map(|known| known.chosen.clone()).unwrap_or_default();
-        let loaded = match &mut self.loaded {
-            Some(loaded) => loaded,
-            None => self.loaded.insert(Loaded::new(processes)?),
+        let loaded = if let Some(loaded) = &mut self.loaded {
+            loaded
+        } else {
+            let iterator = TaskIterator::load(wanted_ids(processes)).map_err(IterError::from)?;
+            self.loaded.insert(Loaded::new(iterator, processes))
         };
         let ids = Ids { processes, same: loaded.same_ids };
         loaded.iterator.each_process(|task| census.add(task, chosen))?;

@@ -104,6 +104,11 @@ impl Other {
         }
     }
 
+    /// Its inode number; 0 if it is not known.
+    pub(super) fn inode(&self) -> u64 {
+        self.label.name.inode
+    }
+
     /// Whether it has had neither a process nor a transition for `limit`. `counted` is the number of transitions now.
     ///
     /// An orphan ends within minutes, so sockets that are counted here are those of lost events, or are held from

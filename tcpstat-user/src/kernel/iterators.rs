@@ -1,0 +1,87 @@
+//! The iterators that are loaded with the tracer, from the same object: reading the object and the kernel's types
+//! takes longer than loading all of them.
+
+use aya::{Btf, Ebpf};
+use tracing::debug;
+
+use super::{
+    btf::{BtfError, KernelTypes},
+    close_wait::CloseWaitIterator,
+    error::LoadError,
+    iter::SocketIterator,
+    layout::Globals,
+    listeners::ListenerIterator,
+    tasks::{ProcessIds, TaskIterator},
+};
+
+/// Which iterators to load with a tracer.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct WantedIterators {
+    /// That of all sockets, with their cgroups.
+    pub(crate) sockets: bool,
+    /// That of sockets in CLOSE_WAIT.
+    pub(crate) close_wait: bool,
+    /// That of listening sockets.
+    pub(crate) listeners: bool,
+    /// That of processes, with these ids.
+    pub(crate) tasks: Option<ProcessIds>,
+}
+
+/// Those that were loaded. One that was refused is `None`: loading it by itself gives the reason.
+#[derive(Default)]
+pub(crate) struct Iterators {
+    pub(crate) sockets: Option<SocketIterator>,
+    pub(crate) close_wait: Option<CloseWaitIterator>,
+    pub(crate) listeners: Option<ListenerIterator>,
+    pub(crate) tasks: Option<TaskIterator>,
+}
+
+/// Those that can be loaded: the kernel has all members that they read.
+pub(super) struct FoundIterators {
+    wanted: WantedIterators,
+    globals: Globals,
+}
+
+impl FoundIterators {
+    /// Those of `wanted` that can be loaded on a kernel with these types.
+    pub(super) fn find(wanted: WantedIterators, types: &KernelTypes) -> Self {
+        let mut globals = Globals::new();
+        let mut take = |found: Result<Globals, BtfError>| match found {
+            Ok(found) => {
+                globals.extend(found);
+                true
+            }
+            Err(error) => {
+                debug!("an iterator is not loaded with the tracer: {error}");
+                false
+            }
+        };
+        let wanted = WantedIterators {
+            sockets: wanted.sockets && take(SocketIterator::globals(types, true)),
+            close_wait: wanted.close_wait && take(CloseWaitIterator::globals(types)),
+            listeners: wanted.listeners && take(ListenerIterator::globals(types, true)),
+            tasks: wanted.tasks.filter(|&ids| take(TaskIterator::globals(types, ids))),
+        };
+        Self { wanted, globals }
+    }
+
+    /// The globals that they need.
+    pub(super) fn globals(&self) -> &[(&'static str, u32)] {
+        &self.globals
+    }
+
+    /// Loads them from an object with these globals.
+    pub(super) fn load(&self, ebpf: &mut Ebpf, btf: &Btf) -> Iterators {
+        let WantedIterators { sockets, close_wait, listeners, tasks } = self.wanted;
+        Iterators {
+            sockets: sockets.then(|| SocketIterator::load_from(ebpf, btf, true)).and_then(ok),
+            close_wait: close_wait.then(|| CloseWaitIterator::load_from(ebpf, btf)).and_then(ok),
+            listeners: listeners.then(|| ListenerIterator::load_from(ebpf, btf)).and_then(ok),
+            tasks: tasks.map(|ids| TaskIterator::load_from(ebpf, btf, ids)).and_then(ok),
+        }
+    }
+}
+
+fn ok<T>(loaded: Result<T, LoadError>) -> Option<T> {
+    loaded.inspect_err(|error| debug!("with the tracer: {error}")).ok()
+}
