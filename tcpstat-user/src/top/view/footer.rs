@@ -46,11 +46,13 @@ pub(super) fn keys(frame: &mut Frame<'_>, area: Rect, model: &Model) {
         Sort::Rate => "rate",
     };
     let view = if model.shows_scopes() { "next view" } else { "scopes" };
+    let details = if model.shows_details() { "states" } else { "details" };
     let every = humantime::format_duration(model.interval()).to_string();
     let mut keys = vec![
         Key { name: "q", long: "quit".to_owned(), short: "quit".to_owned() },
         Key { name: "space", long: "pause".to_owned(), short: String::new() },
         Key { name: "v", long: view.to_owned(), short: view.to_owned() },
+        Key { name: "d", long: details.to_owned(), short: details.to_owned() },
         Key { name: "s", long: format!("sort: {sort}"), short: sort.to_owned() },
         Key { name: "f", long: format!("family: {family}"), short: family.to_owned() },
         Key { name: "+-", long: format!("every {every}"), short: every },
@@ -59,6 +61,9 @@ pub(super) fn keys(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     if model.shows_scopes() {
         // Their sockets are of both families.
         keys.retain(|key| key.name != "f");
+    }
+    if model.shows_details() {
+        keys.retain(|key| key.name != "s");
     }
     let lines = [
         spans(keys.iter().map(|key| (key.name, &key.long))),
