@@ -35,7 +35,7 @@ pub(crate) struct StatusJson {
     pub(crate) snapshot_errors: u64,
     /// `None` if no program counts causes.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) closed: Option<ClosedCounts>,
+    pub(crate) closed: Option<Box<ClosedCounts>>,
     /// `None` if nothing reads them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) close_wait_ages: Option<AgesJson>,

@@ -22,7 +22,7 @@ const KEPT_MS: u64 = 1_000;
 pub(super) struct Details {
     /// The host's uptime, in milliseconds.
     pub(super) uptime_ms: u64,
-    pub(super) closed: Option<ClosedCounts>,
+    pub(super) closed: Option<Box<ClosedCounts>>,
     pub(super) ages: Option<Ages>,
     pub(super) listeners: Option<Listeners>,
 }
@@ -71,12 +71,12 @@ pub(super) struct ClosedRow {
 
 /// The counts of closed sockets of the last minute, oldest first, with their uptimes.
 #[derive(Clone, Debug, Default)]
-pub(super) struct RecentCounts(VecDeque<(u64, ClosedCounts)>);
+pub(super) struct RecentCounts(VecDeque<(u64, Box<ClosedCounts>)>);
 
 impl Details {
     pub(super) fn new(
         uptime_ms: u64,
-        closed: Option<ClosedCounts>,
+        closed: Option<Box<ClosedCounts>>,
         ages: Option<&AgesJson>,
         listeners: Option<&ListenersJson>,
     ) -> Self {
@@ -116,7 +116,7 @@ impl ListenerRow {
 
 impl RecentCounts {
     /// Adds the newest counts. Counts of another run replace all; those of a repeated status change nothing.
-    pub(super) fn add(&mut self, uptime_ms: u64, counts: ClosedCounts) {
+    pub(super) fn add(&mut self, uptime_ms: u64, counts: Box<ClosedCounts>) {
         if let Some((newest_ms, newest)) = self.0.back() {
             if uptime_ms < *newest_ms || falls(newest, &counts) {
                 self.0.clear();

@@ -12,7 +12,7 @@ use super::{
     scopes::{ScopeTable, ScopesAnswer},
 };
 use crate::{
-    api::{AgesJson, ClosedCounts, ListenersJson, ScopesJson},
+    api::{AgesJson, ListenersJson, ScopesJson},
     clock,
     history::Moment,
     procfs::Procfs,
@@ -96,7 +96,7 @@ fn status(published: &Published) -> Status {
 fn details(published: &Published) -> Details {
     Details::new(
         clock::now().uptime_ms,
-        published.detailed().as_ref().map(ClosedCounts::from),
+        published.detailed().as_ref().map(|detailed| Box::new(detailed.into())),
         published.close_wait_ages.map(AgesJson::from).as_ref(),
         published.listeners.as_deref().map(ListenersJson::from).as_ref(),
     )

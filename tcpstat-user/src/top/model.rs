@@ -88,11 +88,12 @@ impl Model {
         for sample in update.samples {
             self.live.history.push(sample);
         }
-        match update.status.details.closed {
-            Some(counts) => self.live.closed.add(update.status.details.uptime_ms, counts),
+        let mut status = update.status;
+        match status.details.closed.take() {
+            Some(counts) => self.live.closed.add(status.details.uptime_ms, counts),
             None => self.live.closed.clear(),
         }
-        self.live.status = update.status.plain();
+        self.live.status = status.plain();
     }
 
     /// Sets the scopes; `None` if they are not known, or not wanted. A paused view keeps those that it shows.

@@ -151,19 +151,19 @@ fn texts_of_a_status_are_shown_as_text_and_fit_a_phone(_: &Namespace) -> Result<
         "listeners": { "count": 2, "drops": 1, "fullest": [listener(long), listener(EVIL)] }
     });
     // The page's own module, on its own tables, after their last status.
-    page.browser.run(&format!(
-        "return (async () => {{
+    page.browser.run(
+        "return (async () => {
            const script = document.querySelector('script[type=module]').src;
-           const {{ Details }} = await import(script.replace('main.js', 'details.js'));
-           const sections = ['causes', 'ages', 'listeners'].map((id) => {{
+           const { Details } = await import(script.replace('main.js', 'details.js'));
+           const sections = ['causes', 'ages', 'listeners'].map((id) => {
              const shown = document.getElementById(id);
              const own = shown.cloneNode(true);
              shown.replaceWith(own);
              return own;
-           }});
+           });
            window.details = new Details(...sections);
-         }})()"
-    ))?;
+         })()",
+    )?;
     for (closed, text) in [
         (json!({ "ipv4": { "last_ack": { "none": 3 } }, "ipv6": {} }), "No connect has failed"),
         (Value::Null, "The causes are not counted"),

@@ -39,7 +39,7 @@ pub(in crate::top) fn troubled(refused: u64) -> Value {
     })
 }
 
-fn counts(refused: u64) -> ClosedCounts {
+fn counts(refused: u64) -> Box<ClosedCounts> {
     details(1, &troubled(refused)).closed.unwrap()
 }
 

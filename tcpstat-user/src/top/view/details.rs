@@ -64,7 +64,7 @@ fn ages_line(ages: Option<&Ages>, width: u16) -> Line<'static> {
         return Line::from(vec![title, Span::styled("  the ages are not known", FAINT)]);
     };
     if oldest.is_zero() {
-        return Line::from(vec![title, Span::styled("  no socket", FAINT)]);
+        return Line::from(vec![title, Span::styled("  no socket at the last reading", FAINT)]);
     }
     let mut spans = vec![title];
     let oldest = short_duration(*oldest);

@@ -37,7 +37,7 @@ const COLUMNS: [(u16, &[Column]); 5] = {
         (52, &[State, Sockets, Change, Arrivals, Departures]),
         (62, &[State, Sockets, Change, Arrivals, Departures, Bar]),
         (76, &[State, Sockets, Change, Arrivals, Departures, Bar, Past]),
-        (96, &[State, Sockets, Change, Peak, Arrivals, Departures, Bar, Past]),
+        (110, &[State, Sockets, Change, Peak, Arrivals, Departures, Bar, Past]),
     ]
 };
 

@@ -5,7 +5,7 @@ use std::{ffi::OsStr, time::Duration};
 use nix::sys::utsname::uname;
 
 use crate::{
-    api::{ClosedCounts, SnapshotJson, StateCount, StatusJson, TracerJson},
+    api::{SnapshotJson, StateCount, StatusJson, TracerJson},
     history::Moment,
     states::{PerState, family_word, state_word},
     tracker::{LastSnapshot, Live, Published, Reason},
@@ -31,7 +31,7 @@ impl StatusJson {
                 .as_ref()
                 .map(|snapshot| SnapshotJson::of(snapshot, published.snapshot_interval, now)),
             snapshot_errors: published.snapshot_errors,
-            closed: published.detailed().as_ref().map(ClosedCounts::from),
+            closed: published.detailed().as_ref().map(|detailed| Box::new(detailed.into())),
             close_wait_ages: published.close_wait_ages.map(Into::into),
             listeners: published.listeners.as_deref().map(Into::into),
         }
