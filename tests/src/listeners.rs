@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
+use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::deadline::{DEADLINE, Progress, wait_until};
 use crate::exporter::Exporter;
@@ -26,6 +28,32 @@ pub struct Listener {
     pub limit: u64,
     /// The length by one more than the limit, of the fullest socket.
     pub fullest: f64,
+}
+
+/// A listener that never accepts, and the connections in its queue.
+#[derive(Debug)]
+pub struct Stuck {
+    /// Where it listens.
+    pub address: SocketAddr,
+    _listener: Socket,
+    _waiting: Vec<TcpStream>,
+}
+
+impl Stuck {
+    /// Listens with this backlog at a free port of `address`, and lets so many connections wait.
+    ///
+    /// # Errors
+    /// Fails if a call of the socket does.
+    pub fn start(address: IpAddr, backlog: i32, waiting: usize) -> Result<Self> {
+        let domain = if address.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 };
+        let listener = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+        listener.bind(&SocketAddr::new(address, 0).into())?;
+        listener.listen(backlog)?;
+        let address = listener.local_addr()?.as_socket().context("no socket address")?;
+        let connect = |_| Ok(TcpStream::connect(address)?);
+        let waiting = (0..waiting).map(connect).collect::<Result<_>>()?;
+        Ok(Self { address, _listener: listener, _waiting: waiting })
+    }
 }
 
 /// The endpoint of all listeners that have no series of their own.

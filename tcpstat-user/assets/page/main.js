@@ -2,6 +2,7 @@
 // plots.
 
 import { connect } from "./connection.js";
+import { Details } from "./details.js";
 import { showStatus } from "./health.js";
 import { stateLine, transitionLine } from "./palette.js";
 import { Plot, clock } from "./plot.js";
@@ -32,6 +33,7 @@ const moveLines = new Map(moves.keys.reverse().map((move) => [move, transitionLi
 const statesPlot = new Plot(find("#states-plot"), stateLines, { words: count, ticks: whole });
 const movesPlot = new Plot(find("#moves-plot"), moveLines, { words: perSecond, ticks: [0.1, 0.2, 0.5, ...whole] });
 const isLive = () => !document.hidden && document.body.dataset.connection === "live";
+const details = new Details(find("#causes"), find("#ages"), find("#listeners"));
 const scopes = new Scopes(find("#scopes"), find("#scope-plot"), whole, isLive);
 let described = 0;
 
@@ -90,18 +92,27 @@ connect({
     series.add(sample);
     draw();
   },
-  status: showStatus,
+  status: (status) => {
+    showStatus(status);
+    details.add(status);
+    if (!document.hidden) details.draw(families());
+  },
 });
+
+function families() {
+  return choices.family === "both" ? ["ipv4", "ipv6"] : [choices.family];
+}
 
 function draw() {
   const newest = series.newest();
   if (!newest || document.hidden) return;
-  const families = choices.family === "both" ? ["ipv4", "ipv6"] : [choices.family];
-  fillStates(states, series, families, moves.keys);
-  fillTransitions(moves, series, families);
+  const chosen = families();
+  fillStates(states, series, chosen, moves.keys);
+  fillTransitions(moves, series, chosen);
+  details.draw(chosen);
   find("#moves-plot .untraced").hidden = newest.transitions !== null;
-  statesPlot.show(series.columns([...stateLines.keys()], (state, _, sample) => sockets(sample, families, state)));
-  movesPlot.show(series.columns([...moveLines.keys()], (move, before, sample) => rate(before, sample, families, move)));
+  statesPlot.show(series.columns([...stateLines.keys()], (state, _, sample) => sockets(sample, chosen, state)));
+  movesPlot.show(series.columns([...moveLines.keys()], (move, before, sample) => rate(before, sample, chosen, move)));
   if (newest.uptime - described >= DESCRIBE_MS || newest.uptime < described) {
     described = newest.uptime;
     statesPlot.describe();

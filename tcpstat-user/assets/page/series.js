@@ -2,6 +2,8 @@
 
 export const SPAN_MS = 10 * 60 * 1000;
 
+const PEAK_MS = 60 * 1000;
+
 // A longer time between two samples is a gap in the plots.
 const GAP_MS = 2500;
 
@@ -60,6 +62,13 @@ export class Series {
   /** Transitions per second between the last two samples; null if they are not known. */
   rate(families, transition) {
     return rate(this.samples.at(-2), this.samples.at(-1), families, transition);
+  }
+
+  /** The highest number of sockets in a state within the last minute. */
+  peak(families, state) {
+    const oldest = this.newest().uptime - PEAK_MS;
+    const lastMinute = this.samples.filter((sample) => sample.uptime > oldest);
+    return Math.max(...lastMinute.map((sample) => sockets(sample, families, state)));
   }
 
   /** Times in seconds and one column of values for each key, in the form that uPlot needs: null is a gap. A

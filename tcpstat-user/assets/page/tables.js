@@ -56,6 +56,7 @@ export function fillStates(rows, series, families, transitions) {
     row.classList.toggle("zero", all === 0);
     write(row, "total", count(all));
     for (const family of BOTH) write(row, family, count(sockets(sample, [family], state)));
+    write(row, "peak", count(series.peak(BOTH, state)));
     // TIME_WAIT sockets are mini-sockets, which make no transitions.
     const known = state !== "time_wait";
     const rateOf = (test) => (known ? perSecond(sum(series, families, transitions.filter((one) => test(one, state)))) : "–");

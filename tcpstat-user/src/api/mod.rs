@@ -4,8 +4,11 @@
 //! A reader ignores fields that it does not know. Fields that `top` does not use, and optional fields, may be
 //! missing.
 
+mod ages;
 mod at_most;
+mod closed_counts;
 mod event_stream;
+mod listeners;
 mod samples;
 mod scopes;
 mod state_counts;
@@ -13,7 +16,10 @@ mod status;
 
 use std::borrow::Cow;
 
+pub(crate) use ages::AgesJson;
+pub(crate) use closed_counts::ClosedCounts;
 pub(crate) use event_stream::{EventReader, KEEP_ALIVE, SAMPLE_EVENT, STATUS_EVENT, write_event};
+pub(crate) use listeners::{ListenerJson, ListenersJson};
 pub(crate) use samples::{HistoryJson, SampleJson};
 pub(crate) use scopes::{ScopeJson, ScopeKindJson, ScopesJson};
 pub(crate) use status::{SnapshotJson, StateCount, StatusJson, TracerJson};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::Text;
+use super::{AgesJson, ClosedCounts, ListenersJson, Text};
 
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct StatusJson {
@@ -33,6 +33,15 @@ pub(crate) struct StatusJson {
     /// Rows that do not parse, and snapshots that failed.
     #[serde(default)]
     pub(crate) snapshot_errors: u64,
+    /// `None` if no program counts causes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) closed: Option<Box<ClosedCounts>>,
+    /// `None` if nothing reads them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) close_wait_ages: Option<AgesJson>,
+    /// `None` if nothing reads them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) listeners: Option<ListenersJson>,
 }
 
 /// The program that counts, and how its counts compare with the kernel's.

@@ -24,6 +24,9 @@ pub(super) const EXAMPLES: &str = "Examples:
 
 const MAX_URL_BYTES: usize = 2_000;
 
+/// The most addresses and ports whose listening sockets are counted each, as with `serve`.
+const LISTENERS_MAX: u32 = 100;
+
 /// How long the tracker may take to end.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -70,7 +73,7 @@ pub(super) fn run(args: &TopArgs, log: &LastLogLine) -> anyhow::Result<ExitCode>
         return show(args, log, Feed::RemoteExporter(exporter));
     }
     let programs = args.counting.programs()?;
-    let counting = args.counting.load(programs, 0)?.with_snapshots_every(args.interval);
+    let counting = args.counting.load(programs, LISTENERS_MAX)?.with_snapshots_every(args.interval);
     let procfs = counting.procfs.clone();
     let tracking = counting.start()?;
     let tracker = OwnTracker { published: tracking.published.clone(), procfs };

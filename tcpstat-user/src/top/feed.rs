@@ -7,10 +7,17 @@ use tokio::sync::watch;
 
 use super::{
     RemoteExporter,
+    details::Details,
     numbers::{Status, TracerStatus, Update},
     scopes::{ScopeTable, ScopesAnswer},
 };
-use crate::{api::ScopesJson, clock, history::Moment, procfs::Procfs, tracker::Published};
+use crate::{
+    api::{AgesJson, ListenersJson, ScopesJson},
+    clock,
+    history::Moment,
+    procfs::Procfs,
+    tracker::Published,
+};
 
 #[derive(Debug)]
 pub(crate) enum Feed {
@@ -81,8 +88,18 @@ fn status(published: &Published) -> Status {
             events_missed: published.events_missed,
         }),
         snapshot_age: published.snapshot.as_ref().map(|snapshot| age(snapshot.finished)),
+        details: details(published),
         problem: None,
     }
+}
+
+fn details(published: &Published) -> Details {
+    Details::new(
+        clock::now().uptime_ms,
+        published.detailed().as_ref().map(|detailed| Box::new(detailed.into())),
+        published.close_wait_ages.map(AgesJson::from).as_ref(),
+        published.listeners.as_deref().map(ListenersJson::from).as_ref(),
+    )
 }
 
 /// By the uptime, which does not step as the wall clock does.

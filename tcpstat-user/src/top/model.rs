@@ -31,6 +31,16 @@ pub(super) enum Flow {
     Quit,
 }
 
+/// What the view shows of the numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum View {
+    #[default]
+    States,
+    Details,
+    /// With the position of their kind.
+    Scopes(usize),
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Model {
     live: Numbers,
@@ -38,8 +48,7 @@ pub(crate) struct Model {
     frozen: Option<Numbers>,
     family: Option<Family>,
     sort: Sort,
-    /// The position of the kind of scopes that is shown; `None` for the states.
-    scope_kind: Option<usize>,
+    view: View,
     scope_sort: ScopeSort,
     interval: Duration,
     help: bool,
@@ -66,7 +75,7 @@ impl Model {
             frozen: None,
             family: None,
             sort: Sort::default(),
-            scope_kind: None,
+            view: View::default(),
             scope_sort: ScopeSort::default(),
             interval,
             help: false,
@@ -79,7 +88,12 @@ impl Model {
         for sample in update.samples {
             self.live.history.push(sample);
         }
-        self.live.status = update.status.plain();
+        let mut status = update.status;
+        match status.details.closed.take() {
+            Some(counts) => self.live.closed.add(status.details.uptime_ms, counts),
+            None => self.live.closed.clear(),
+        }
+        self.live.status = status.plain();
     }
 
     /// Sets the scopes; `None` if they are not known, or not wanted. A paused view keeps those that it shows.
@@ -110,8 +124,11 @@ impl Model {
             KeyCode::Char(' ' | 'p') => {
                 self.frozen = if self.paused() { None } else { Some(self.live.clone()) };
             }
-            KeyCode::Char('v') => self.scope_kind = self.next_kind(),
+            KeyCode::Char('v') => self.view = self.next_kind(),
+            KeyCode::Char('d') if self.shows_details() => self.view = View::States,
+            KeyCode::Char('d') => self.view = View::Details,
             KeyCode::Char('s') if self.shows_scopes() => self.scope_sort = self.scope_sort.next(),
+            KeyCode::Char('s') if self.shows_details() => {}
             KeyCode::Char('s') => {
                 self.sort = match self.sort {
                     Sort::States => Sort::Count,
@@ -141,13 +158,13 @@ impl Model {
     }
 
     /// After the last kind, the states.
-    fn next_kind(&self) -> Option<usize> {
-        let Some(shown) = self.scope_kind else { return Some(0) };
+    fn next_kind(&self) -> View {
+        let View::Scopes(shown) = self.view else { return View::Scopes(0) };
         let kinds = match &self.shown().scopes {
             Some(Ok(tables)) => tables.len(),
             _ => 0,
         };
-        Some(shown + 1).filter(|next| *next < kinds)
+        if shown + 1 < kinds { View::Scopes(shown + 1) } else { View::States }
     }
 
     pub(super) fn shown(&self) -> &Numbers {
@@ -168,7 +185,12 @@ impl Model {
 
     /// Whether the view shows scopes instead of the states.
     pub(super) fn shows_scopes(&self) -> bool {
-        self.scope_kind.is_some()
+        matches!(self.view, View::Scopes(_))
+    }
+
+    /// Whether the view shows causes, ages, and listeners instead of the states.
+    pub(super) fn shows_details(&self) -> bool {
+        self.view == View::Details
     }
 
     /// The scopes of the kind that is shown; `None` if none are counted.
@@ -181,7 +203,8 @@ impl Model {
             Some(Err(problem)) => return Err(Some(problem)),
             Some(Ok(tables)) => tables,
         };
-        Ok(self.scope_kind.and_then(|shown| tables.get(shown).or(tables.last())))
+        let View::Scopes(shown) = self.view else { return Ok(None) };
+        Ok(tables.get(shown).or(tables.last()))
     }
 
     pub(super) fn scope_sort(&self) -> ScopeSort {

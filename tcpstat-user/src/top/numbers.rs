@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::scopes::ScopesAnswer;
+use super::{
+    details::{Details, RecentCounts},
+    scopes::ScopesAnswer,
+};
 use crate::{
     history::{History, Rates, Sample},
     ledger::rules::effect,
@@ -22,7 +25,7 @@ pub(super) struct Update {
 }
 
 /// Where the numbers come from, and whether they can be trusted.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Status {
     pub(super) host: String,
     /// The URL of the exporter; `None` for the tracker of this process.
@@ -31,6 +34,8 @@ pub(super) struct Status {
     pub(super) tracer: Option<TracerStatus>,
     /// Age of the last snapshot; `None` before the first.
     pub(super) snapshot_age: Option<Duration>,
+    /// Causes, ages, and listeners.
+    pub(super) details: Details,
     /// Why there are no new samples.
     pub(super) problem: Option<String>,
 }
@@ -71,6 +76,8 @@ impl Status {
 pub(super) struct Numbers {
     pub(super) history: History,
     pub(super) status: Status,
+    /// Closed sockets within the last minute.
+    pub(super) closed: RecentCounts,
     /// `None` until they have been read, and while the view does not show them.
     pub(super) scopes: Option<ScopesAnswer>,
 }
@@ -82,6 +89,8 @@ pub(super) struct StateRow {
     pub(super) sockets: u64,
     /// The difference from a minute ago, or from the first sample.
     pub(super) change: i64,
+    /// The highest number within the last minute.
+    pub(super) peak: u64,
     /// Full sockets that enter the state, per second; `None` if they are not counted.
     pub(super) arrivals: Option<f64>,
     /// Full sockets that leave the state, per second; `None` if they are not counted.
@@ -107,12 +116,17 @@ impl Numbers {
             .into_iter()
             .map(|state| {
                 let sockets = sockets(newest, family, state);
+                let last_minute =
+                    self.history.samples().filter(|sample| sample.at.uptime_ms >= since);
                 let before =
                     earlier.map_or(sockets, |earlier| self::sockets(earlier, family, state));
                 StateRow {
                     state,
                     sockets,
                     change: sockets.cast_signed().wrapping_sub(before.cast_signed()),
+                    peak: last_minute
+                        .map(|sample| self::sockets(sample, family, state))
+                        .fold(sockets, u64::max),
                     arrivals: sum_of_rates(rates.as_ref(), family, |_, to| to == Some(state)),
                     departures: sum_of_rates(rates.as_ref(), family, |from, _| from == Some(state)),
                 }

@@ -12,6 +12,7 @@ use thiserror::Error;
 use ureq::{Agent, Body, http::Response};
 
 use super::{
+    details::Details,
     numbers::{Status, TracerStatus, Update},
     remote_scopes::RemoteScopes,
     scopes::ScopesAnswer,
@@ -245,6 +246,8 @@ impl Received {
 
 /// The status of the exporter at `url`.
 fn status(json: StatusJson, url: String) -> Status {
+    let (ages, listeners) = (json.close_wait_ages.as_ref(), json.listeners.as_ref());
+    let details = Details::new(json.uptime_ms, json.closed, ages, listeners);
     Status {
         host: json.host.unwrap_or_default(),
         exporter: Some(url),
@@ -259,6 +262,7 @@ fn status(json: StatusJson, url: String) -> Status {
             events_missed: tracer.events_missed,
         }),
         snapshot_age: json.snapshot.map(|snapshot| Duration::from_millis(snapshot.ended_ms_ago)),
+        details,
         problem: None,
     }
 }

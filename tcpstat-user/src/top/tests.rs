@@ -73,6 +73,7 @@ fn a_row_has_the_sockets_their_change_and_the_rates() {
             state: State::CloseWait,
             sockets: 37,
             change: 37,
+            peak: 37,
             arrivals: Some(10.0),
             departures: Some(5.0),
         }

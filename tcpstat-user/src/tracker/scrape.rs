@@ -93,6 +93,13 @@ impl Published {
         }
     }
 
+    /// Reads the transitions with their details since the start; `None` if these are not counted.
+    pub(crate) fn detailed(&self) -> Option<DetailedTransitions> {
+        let live = self.live.as_ref()?;
+        let (_, detailed) = live.counters.read_detailed(live.slot);
+        Some(live.carried_details.plus(&detailed?))
+    }
+
     /// Reads the counters, and sockstat only if no hook counts mini-sockets. `at` is the current time. Gives
     /// `None` before the first snapshot. Without a tracer, the sockets are those of the last snapshot.
     pub(crate) fn sample(&self, files: &impl Files, at: Moment) -> Option<Sample> {

@@ -38,7 +38,7 @@ macro_rules! asset {
     };
 }
 
-static ASSETS: [Asset; 13] = [
+static ASSETS: [Asset; 15] = [
     asset!("page.css", "page/page.css", STYLE),
     asset!("main.js", "page/main.js", SCRIPT),
     asset!("connection.js", "page/connection.js", SCRIPT),
@@ -47,6 +47,8 @@ static ASSETS: [Asset; 13] = [
     asset!("plot.js", "page/plot.js", SCRIPT),
     asset!("tables.js", "page/tables.js", SCRIPT),
     asset!("health.js", "page/health.js", SCRIPT),
+    asset!("details.js", "page/details.js", SCRIPT),
+    asset!("text-rows.js", "page/text-rows.js", SCRIPT),
     asset!("scopes.js", "page/scopes.js", SCRIPT),
     asset!("scope-table.js", "page/scope-table.js", SCRIPT),
     asset!("icon.svg", "page/icon.svg", "image/svg+xml"),

@@ -93,7 +93,7 @@ fn state_rows() -> String {
             let word = state_word(state);
             (word.to_owned(), word.to_owned())
         }),
-        &["total", "ipv4", "ipv6", "in", "out"],
+        &["total", "ipv4", "ipv6", "peak", "in", "out"],
     )
 }
 

@@ -1,5 +1,6 @@
 //! The page in a real browser, beside real sockets, in private network namespaces.
 
+mod details;
 mod keyboard;
 mod live;
 mod page;
@@ -13,6 +14,7 @@ use tcpstat_tests::harness::run;
 
 fn main() -> ExitCode {
     let mut tests = live::tests();
+    tests.extend(details::tests());
     tests.extend(samples::tests());
     tests.extend(scopes::tests());
     tests.extend(sight::tests());

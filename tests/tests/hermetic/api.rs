@@ -57,6 +57,8 @@ fn the_status_reports_snapshots_only() -> Result<()> {
     let status = json(&mut exporter, "/api/v1/status")?;
     assert_eq!(status["ready"], true);
     assert_eq!(status["tracer"], Value::Null);
+    let of_tracer = ["closed", "close_wait_ages", "listeners"];
+    assert!(of_tracer.iter().all(|field| status.get(field).is_none()), "{status}");
     assert_eq!(status["snapshot"]["source"], "procfs");
     assert_eq!(status["snapshot"]["interval_ms"], 15_000.0);
     let errors = exporter.scrape()?.value("tcpstat_snapshot_errors_total", &[])?;

@@ -1,18 +1,23 @@
 //! The terminal view, in a real terminal, over real sockets.
 
 use std::fs;
+use std::net::Ipv6Addr;
 
 use anyhow::{Context, Result};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tcpstat_tests::binary::path_from;
-use tcpstat_tests::exporter::Exporter;
+use tcpstat_tests::exporter::{Exporter, FREQUENT_SNAPSHOTS};
 use tcpstat_tests::harness::Test;
+use tcpstat_tests::held::Addressing;
 use tcpstat_tests::kernel_tests;
+use tcpstat_tests::listeners::Stuck;
 use tcpstat_tests::loopback::{Churn, Pairs};
 use tcpstat_tests::netns::Namespace;
+use tcpstat_tests::states;
 use tcpstat_tests::tcp::Family;
 use tcpstat_tests::terminal::Terminal;
+use tcpstat_tests::wire::Wire;
 
 use crate::privileges::ReachableBinary;
 
@@ -25,7 +30,9 @@ pub(crate) fn tests() -> Vec<Test> {
         top_restores_the_terminal_after_every_signal_except_sigkill,
         top_handles_a_paste_of_20_kb,
         top_shows_a_running_exporter_and_reconnects_after_its_restart,
-        top_without_privileges_shows_snapshots_and_says_so
+        top_without_privileges_shows_snapshots_and_says_so,
+        top_shows_causes_ages_and_listeners,
+        top_shows_causes_ages_and_listeners_of_a_running_exporter
     ]
 }
 
@@ -241,4 +248,60 @@ fn top_without_privileges_shows_snapshots_and_says_so(_: &Namespace) -> Result<(
     let _pairs = Pairs::connect(4, Family::Ipv4)?;
     terminal.await_screen("the sockets", |screen| sockets(screen, "established") == Some(8))?;
     Ok(())
+}
+
+/// The words after `start` in the first line that begins with it.
+fn cells<'a>(screen: &'a str, start: &str) -> Vec<&'a str> {
+    let line = screen.lines().find_map(|line| line.strip_prefix(start));
+    line.map(|rest| rest.split_whitespace().collect()).unwrap_or_default()
+}
+
+/// Makes a refused connect, resets in CLOSE_WAIT, a leak, and a full queue, and waits until `terminal` shows them.
+fn assert_details(terminal: &Terminal, namespace: &Namespace) -> Result<()> {
+    terminal.press("d")?;
+    terminal.await_screen("no leak", |screen| screen.contains("CLOSE_WAIT  no socket"))?;
+    let wire = Wire::open(namespace)?;
+    let full = Stuck::start(Ipv6Addr::LOCALHOST.into(), 4, 5)?;
+    for hold in [states::close_wait, states::close_wait, states::syn_sent] {
+        let mut held = hold(&wire, Addressing::Ipv6)?;
+        held.remote()?.rst()?;
+        held.await_row("end of the socket", |row| row.is_none())?;
+    }
+    let _leak = states::close_wait(&wire, Addressing::Ipv4)?;
+    let screen = terminal.await_screen("what happened", |screen| {
+        let refused = cells(screen, "syn_sent    refused");
+        let reset = cells(screen, "close_wait  reset");
+        let happened = |cells: &[&str]| cells.len() == 2 && cells[0] != "-" && cells[0] != "0";
+        happened(&refused)
+            && happened(&reset)
+            && reset[1] == "2"
+            && cells(screen, "CLOSE_WAIT  oldest ").contains(&"1h:")
+            && cells(screen, &full.address.to_string()).starts_with(&["5", "4", "full"])
+    })?;
+    assert!(screen.contains("1m: 0  5m: 0  1h: 0"), "{screen}");
+    terminal.press("d")?;
+    terminal.await_screen("the states", |screen| sockets(screen, "close_wait") == Some(1))?;
+    Ok(())
+}
+
+fn top_shows_causes_ages_and_listeners(namespace: &Namespace) -> Result<()> {
+    let binary = path_from("TCPSTAT_BIN")?;
+    let script =
+        format!("exec {} top --interval 200ms --snapshot-interval 200ms", binary.display());
+    let terminal = Terminal::open(&script, (100, 24))?;
+    terminal.await_screen("its start", |screen| screen.contains("established"))?;
+    assert_details(&terminal, namespace)
+}
+
+fn top_shows_causes_ages_and_listeners_of_a_running_exporter(namespace: &Namespace) -> Result<()> {
+    let exporter = Exporter::start(&FREQUENT_SNAPSHOTS)?;
+    let binary = path_from("TCPSTAT_BIN")?;
+    let script = format!(
+        "exec {} top --connect http://{} --interval 200ms",
+        binary.display(),
+        exporter.address()
+    );
+    let terminal = Terminal::open(&script, (100, 24))?;
+    terminal.await_screen("its start", |screen| screen.contains("established"))?;
+    assert_details(&terminal, namespace)
 }

@@ -1,7 +1,7 @@
 //! A host with sockets of all kinds, its exporter, and a Prometheus that scrapes it.
 
 use std::io::{ErrorKind, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -10,6 +10,7 @@ use anyhow::{Context, Result, ensure};
 use tcpstat_tests::binary::printed;
 use tcpstat_tests::exporter::Exporter;
 use tcpstat_tests::held::{Addressing, Held};
+use tcpstat_tests::listeners::Stuck;
 use tcpstat_tests::loopback::{Churn, Pairs};
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::prometheus::{Prometheus, Series};
@@ -37,6 +38,7 @@ pub(crate) struct Scene {
     _traffic: Traffic,
     _half_open: Held,
     _pairs: [Pairs; 2],
+    _stuck: Stuck,
 }
 
 impl Scene {
@@ -46,6 +48,7 @@ impl Scene {
         let pairs = [Pairs::connect(5, Family::Ipv4)?, Pairs::connect(5, Family::Ipv6)?];
         let (client, _) = pairs[0].streams().first().context("a pair")?;
         fill_queues(client)?;
+        let stuck = Stuck::start(Ipv4Addr::LOCALHOST.into(), 9, 5)?;
         let exporter = Exporter::start(&["--snapshot-interval=1s"])?;
         let config = config(&[exporter.address()], "");
         let rules = scaled(&printed(&["rules"])?, DIVISOR)?;
@@ -55,6 +58,7 @@ impl Scene {
             _traffic: Traffic::start(),
             _half_open: half_open,
             _pairs: pairs,
+            _stuck: stuck,
         })
     }
 }

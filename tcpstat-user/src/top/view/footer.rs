@@ -46,11 +46,13 @@ pub(super) fn keys(frame: &mut Frame<'_>, area: Rect, model: &Model) {
         Sort::Rate => "rate",
     };
     let view = if model.shows_scopes() { "next view" } else { "scopes" };
+    let details = if model.shows_details() { "states" } else { "details" };
     let every = humantime::format_duration(model.interval()).to_string();
     let mut keys = vec![
         Key { name: "q", long: "quit".to_owned(), short: "quit".to_owned() },
-        Key { name: "space", long: "pause".to_owned(), short: String::new() },
+        Key { name: "space", long: "pause".to_owned(), short: "pause".to_owned() },
         Key { name: "v", long: view.to_owned(), short: view.to_owned() },
+        Key { name: "d", long: details.to_owned(), short: details.to_owned() },
         Key { name: "s", long: format!("sort: {sort}"), short: sort.to_owned() },
         Key { name: "f", long: format!("family: {family}"), short: family.to_owned() },
         Key { name: "+-", long: format!("every {every}"), short: every },
@@ -60,16 +62,26 @@ pub(super) fn keys(frame: &mut Frame<'_>, area: Rect, model: &Model) {
         // Their sockets are of both families.
         keys.retain(|key| key.name != "f");
     }
+    if model.shows_details() {
+        keys.retain(|key| key.name != "s");
+    }
+    let line = |left_out: &[&str], text: fn(&Key) -> &String| {
+        let kept = keys.iter().filter(|key| !left_out.contains(&key.name));
+        spans(kept.map(|key| (key.name, text(key))))
+    };
+    // Each is shorter than the one before.
     let lines = [
-        spans(keys.iter().map(|key| (key.name, &key.long))),
-        spans(keys.iter().filter(|key| !key.short.is_empty()).map(|key| (key.name, &key.long))),
-        spans(keys.iter().filter(|key| !key.short.is_empty()).map(|key| (key.name, &key.short))),
+        line(&[], |key| &key.long),
+        line(&["space"], |key| &key.long),
+        line(&["space", "d"], |key| &key.long),
+        line(&["space"], |key| &key.short),
+        line(&["space", "d"], |key| &key.short),
     ];
     let fitting = lines.iter().position(|line| line.width() <= area.width.into());
     frame.render_widget(&lines[fitting.unwrap_or(lines.len() - 1)], area);
 }
 
-/// A key, and what it does. In a narrow view it has the short text, or is left out if that is empty.
+/// A key, and what it does. In a narrow view it has the short text, or is left out.
 struct Key {
     name: &'static str,
     long: String,

@@ -9,10 +9,11 @@ use ratatui::{
 
 use super::theme::{TITLE, Theme};
 
-const KEYS: [(&str, &str); 8] = [
+const KEYS: [(&str, &str); 9] = [
     ("q", "quit; so does Ctrl-C"),
     ("space", "pause and continue; so does p"),
     ("v", "view: states, then scopes: namespaces, cgroups, ports"),
+    ("d", "details: causes, ages in CLOSE_WAIT, listeners"),
     ("s", "sort: states, count, rate; scopes by a column"),
     ("f", "family: all, ipv4, ipv6 sockets"),
     ("+ -", "update less often, more often"),
@@ -20,8 +21,9 @@ const KEYS: [(&str, &str); 8] = [
     ("", ""),
 ];
 
-const COLUMNS: [(&str, &str); 6] = [
+const COLUMNS: [(&str, &str); 7] = [
     ("1 MIN", "sockets more or fewer than a minute ago"),
+    ("PEAK", "highest number of sockets within the last minute"),
     ("IN OUT", "full sockets that enter and leave, per second;"),
     ("", "not those of mini-sockets and requests"),
     ("bar", "longest for the state with the most sockets"),

@@ -123,7 +123,7 @@ fn cells(line: Rect, columns: &[ScopeColumn]) -> (Rect, Vec<Rect>) {
 }
 
 /// `name`, or as much of its end as fits: the ends of pod names and cgroup paths tell them apart.
-fn end_of(name: &str, width: usize, theme: Theme) -> String {
+pub(super) fn end_of(name: &str, width: usize, theme: Theme) -> String {
     if Span::raw(name).width() <= width {
         return name.to_owned();
     }

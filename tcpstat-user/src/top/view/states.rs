@@ -22,6 +22,7 @@ enum Column {
     State,
     Sockets,
     Change,
+    Peak,
     Arrivals,
     Departures,
     Bar,
@@ -29,13 +30,14 @@ enum Column {
 }
 
 /// The columns of the table, each set with the minimum width of the view.
-const COLUMNS: [(u16, &[Column]); 4] = {
-    use Column::{Arrivals, Bar, Change, Departures, Past, Sockets, State};
+const COLUMNS: [(u16, &[Column]); 5] = {
+    use Column::{Arrivals, Bar, Change, Departures, Past, Peak, Sockets, State};
     [
         (0, &[State, Sockets, Arrivals, Departures]),
         (52, &[State, Sockets, Change, Arrivals, Departures]),
         (62, &[State, Sockets, Change, Arrivals, Departures, Bar]),
         (76, &[State, Sockets, Change, Arrivals, Departures, Bar, Past]),
+        (110, &[State, Sockets, Change, Peak, Arrivals, Departures, Bar, Past]),
     ]
 };
 
@@ -92,7 +94,7 @@ impl Column {
         let narrow = whole < 100;
         match self {
             Self::State => Constraint::Length(11),
-            Self::Sockets => Constraint::Length(if narrow { 9 } else { 11 }),
+            Self::Sockets | Self::Peak => Constraint::Length(if narrow { 9 } else { 11 }),
             Self::Change => Constraint::Length(if narrow { 8 } else { 10 }),
             Self::Arrivals | Self::Departures => Constraint::Length(if narrow { 8 } else { 9 }),
             Self::Bar => Constraint::Fill(2),
@@ -112,6 +114,7 @@ impl Column {
             Self::State => "STATE",
             Self::Sockets => "SOCKETS",
             Self::Change => "1 MIN",
+            Self::Peak => "PEAK",
             Self::Arrivals => "IN/s",
             Self::Departures => "OUT/s",
             Self::Bar => "",
@@ -126,6 +129,7 @@ impl Column {
             Self::State => state_word(row.state).to_owned(),
             Self::Sockets => number::count(row.sockets, width),
             Self::Change => number::change(row.change, width),
+            Self::Peak => number::count(row.peak, width),
             Self::Arrivals => rate(row.arrivals),
             Self::Departures => rate(row.departures),
             Self::Bar | Self::Past => String::new(),
@@ -136,7 +140,12 @@ impl Column {
 /// A row with only zeros is faint.
 fn style(row: &StateRow) -> ratatui::style::Style {
     let zero = |rate: Option<f64>| rate.unwrap_or_default() == 0.0;
-    if row.sockets == 0 && row.change == 0 && zero(row.arrivals) && zero(row.departures) {
+    if row.sockets == 0
+        && row.change == 0
+        && row.peak == 0
+        && zero(row.arrivals)
+        && zero(row.departures)
+    {
         FAINT
     } else {
         ratatui::style::Style::new()

@@ -178,7 +178,7 @@ fn wrapped(text: &str, width: usize, lines: usize, theme: Theme) -> Vec<Line<'st
 }
 
 /// In the two largest units.
-fn short_duration(duration: Duration) -> String {
+pub(super) fn short_duration(duration: Duration) -> String {
     let text = humantime::format_duration(Duration::from_secs(duration.as_secs())).to_string();
     let units: Vec<_> = text.split(' ').take(2).collect();
     units.join(" ")

@@ -31,6 +31,9 @@ impl StatusJson {
                 .as_ref()
                 .map(|snapshot| SnapshotJson::of(snapshot, published.snapshot_interval, now)),
             snapshot_errors: published.snapshot_errors,
+            closed: published.detailed().as_ref().map(|detailed| Box::new(detailed.into())),
+            close_wait_ages: published.close_wait_ages.map(Into::into),
+            listeners: published.listeners.as_deref().map(Into::into),
         }
     }
 }

@@ -1,0 +1,124 @@
+//! Why sockets closed, how long they are in CLOSE_WAIT, and the fullest listeners: as many as there is room for.
+
+use ratatui::{
+    Frame,
+    layout::{Alignment, Constraint, Layout, Rect},
+    style::Style,
+    text::{Line, Span, Text},
+    widgets::{Paragraph, Wrap},
+};
+
+use super::{
+    listeners, number,
+    status_line::short_duration,
+    theme::{FAINT, TITLE, Theme},
+};
+use crate::{
+    detailed::cause_word,
+    states::state_word,
+    top::{Model, details::Ages, details::ClosedRow},
+};
+
+/// Minimum height of an area with an empty line between two parts.
+const AIRY_HEIGHT: u16 = 14;
+
+/// Minimum width of an area with all words.
+const WORDY_WIDTH: u16 = 60;
+
+/// A line about the ages, then the causes, then the listeners.
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: Theme) {
+    let status = &model.shown().status;
+    if status.tracer.is_none() {
+        let text =
+            "Causes, ages, and listeners are not known: without a tracer there are only snapshots.";
+        frame.render_widget(Paragraph::new(text).wrap(Wrap { trim: true }), area);
+        return;
+    }
+    let rows = model.shown().closed.rows(model.family());
+    let gap = u16::from(area.height >= AIRY_HEIGHT);
+    let room = area.height.saturating_sub(1 + 2 * gap);
+    let causes = height(rows.as_ref().map_or(0, Vec::len));
+    let most = listeners::height(status.details.listeners.as_ref());
+    let listening = most.min((room / 2).max(room.saturating_sub(causes)));
+    let [ages, _, causes, _, listening] = Layout::vertical([
+        Constraint::Length(1),
+        Constraint::Length(gap),
+        Constraint::Length(causes.min(room - listening)),
+        Constraint::Length(gap),
+        Constraint::Length(listening),
+    ])
+    .areas(area);
+    frame.render_widget(ages_line(status.details.ages.as_ref(), ages.width), ages);
+    draw_causes(frame, causes, rows.as_deref());
+    listeners::draw(frame, listening, status.details.listeners.as_ref(), theme);
+}
+
+/// The lines of a title and of so many rows, or of a text in their place.
+pub(super) fn height(rows: usize) -> u16 {
+    u16::try_from(rows.max(1) + 1).unwrap_or(u16::MAX)
+}
+
+fn ages_line(ages: Option<&Ages>, width: u16) -> Line<'static> {
+    let title = Span::styled("CLOSE_WAIT", TITLE);
+    let Some(Ages { oldest, older_than }) = ages else {
+        return Line::from(vec![title, Span::styled("  the ages are not known", FAINT)]);
+    };
+    if oldest.is_zero() {
+        return Line::from(vec![title, Span::styled("  no socket at the last reading", FAINT)]);
+    }
+    let mut spans = vec![title];
+    let oldest = short_duration(*oldest);
+    if width < WORDY_WIDTH {
+        spans.push(Span::raw(format!(" {oldest}")));
+        for (age, sockets) in older_than {
+            spans.push(Span::raw(format!("  >{age} {}", number::count(*sockets, 6))));
+        }
+        return Line::from(spans);
+    }
+    spans.push(Span::raw(format!("  oldest {oldest};  older than")));
+    for (age, sockets) in older_than {
+        spans.push(Span::raw(format!("  {age}: {}", number::count(*sockets, 9))));
+    }
+    Line::from(spans)
+}
+
+/// `None` if causes are not counted.
+fn draw_causes(frame: &mut Frame<'_>, area: Rect, rows: Option<&[ClosedRow]>) {
+    let lines: Vec<_> = (area.y..area.bottom()).map(|y| Rect { y, height: 1, ..area }).collect();
+    let Some((title, lines)) = lines.split_first() else { return };
+    let titles = ["CLOSED IN", "CAUSE", "PER S", "TOTAL"].map(|text| Text::styled(text, TITLE));
+    draw_cells(frame, *title, titles);
+    let reason = match rows {
+        None => "not counted on this kernel, or by this exporter",
+        Some([]) => "no failed connect, and no end with an error",
+        Some(_) => "",
+    };
+    if let Some(first) = lines.first() {
+        frame.render_widget(Text::styled(reason, FAINT), *first);
+    }
+    for (row, line) in rows.unwrap_or_default().iter().zip(lines) {
+        let ClosedRow { from, cause, per_second, total } = *row;
+        let style = if per_second.unwrap_or_default() > 0.0 { Style::new() } else { FAINT };
+        let rate = per_second.map_or("-".to_owned(), |rate| number::rate(rate, 7));
+        let texts = [
+            state_word(from).to_owned(),
+            cause_word(cause).to_owned(),
+            rate,
+            number::count(total, if area.width < WORDY_WIDTH { 8 } else { 14 }),
+        ];
+        draw_cells(frame, *line, texts.map(|text| Text::styled(text, style)));
+    }
+}
+
+fn draw_cells(frame: &mut Frame<'_>, line: Rect, texts: [Text<'_>; 4]) {
+    let total = if line.width < WORDY_WIDTH { 8 } else { 14 };
+    let widths = [11, 11, 7, total].map(Constraint::Length);
+    let cells = Layout::horizontal(widths).spacing(1).areas::<4>(line);
+    for ((text, cell), place) in texts.into_iter().zip(cells).zip(0..) {
+        let side = if place < 2 { Alignment::Left } else { Alignment::Right };
+        frame.render_widget(text.alignment(side), cell);
+    }
+}
+
+#[cfg(test)]
+mod tests;

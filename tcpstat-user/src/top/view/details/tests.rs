@@ -1,0 +1,163 @@
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::top::{
+    Model, Status,
+    details::tests::{details, troubled},
+    numbers::Update,
+    tests::{model, press},
+    view::tests::{SIZES, lines},
+};
+
+/// The view after two seconds with one refused connect in each.
+fn details_view() -> Model {
+    let mut model = model();
+    press(&mut model, 'd');
+    for second in [0, 1, 2] {
+        set(&mut model, 102_000 + second * 1_000, &troubled(10 + second));
+    }
+    model
+}
+
+fn set(model: &mut Model, uptime_ms: u64, fields: &serde_json::Value) {
+    let status = model.shown().status.clone();
+    let status = Status { details: details(uptime_ms, fields), ..status };
+    model.add(Update { samples: Vec::new(), status });
+}
+
+/// The words of the first line that starts so.
+fn cells<'a>(lines: &'a [String], start: &str) -> Vec<&'a str> {
+    let line = lines.iter().find(|line| line.starts_with(start));
+    line.map(|line| line.split_whitespace().collect()).unwrap_or_default()
+}
+
+#[test]
+fn causes_ages_and_listeners_have_their_numbers() {
+    let lines = lines(&details_view(), (80, 24));
+    assert_eq!(
+        cells(&lines, "CLOSE_WAIT"),
+        [
+            "CLOSE_WAIT",
+            "oldest",
+            "3h",
+            "3m;",
+            "older",
+            "than",
+            "1m:",
+            "40",
+            "5m:",
+            "37",
+            "1h:",
+            "5"
+        ]
+    );
+    assert_eq!(cells(&lines, "CLOSED IN"), ["CLOSED", "IN", "CAUSE", "PER", "S", "TOTAL"]);
+    assert_eq!(cells(&lines, "syn_sent    refused"), ["syn_sent", "refused", "1.0", "13"]);
+    assert_eq!(cells(&lines, "close_wait"), ["close_wait", "reset", "0", "12"]);
+    assert_eq!(cells(&lines, "established"), ["established", "timed_out", "0", "3,000,000"]);
+    let titles = ["LISTENER", "2", "of", "57", "WAITING", "LIMIT", "FILL", "HALF-OPEN", "DROPS"];
+    assert_eq!(cells(&lines, "LISTENER"), titles);
+    let full = cells(&lines, "[::]:443");
+    assert_eq!(full[..4], ["[::]:443", "129", "128", "full"], "{full:?}");
+    assert_eq!(full[5..], ["3", "1,234"], "{full:?}");
+    let half = cells(&lines, "10.0.0.1:8080");
+    assert_eq!(half[..4], ["10.0.0.1:8080", "64", "128", "49%"], "{half:?}");
+    assert!(!lines.join("").contains("TRANSITIONS"), "{lines:#?}");
+}
+
+#[test]
+fn every_size_has_the_oldest_socket_the_first_cause_and_the_fullest_listener() {
+    let model = details_view();
+    for size in SIZES {
+        let lines = lines(&model, size);
+        let has = |start: &str, part: &str| {
+            lines.iter().any(|line| line.starts_with(start) && line.contains(part))
+        };
+        assert!(has("CLOSE_WAIT", "3h 3m") && has("CLOSE_WAIT", "5"), "{size:?}: {lines:#?}");
+        assert!(has("syn_sent", "refused") && has("syn_sent", "13"), "{size:?}: {lines:#?}");
+        assert!(has("[::]:443", "full") && has("[::]:443", "1,234"), "{size:?}: {lines:#?}");
+    }
+    for size in [(1, 0), (1, 1), (3, 40), (200, 1), (39, 9), (20, 4)] {
+        let _ = lines(&model, size);
+    }
+}
+
+#[test]
+fn many_causes_leave_room_for_the_listeners_and_the_other_way_round() {
+    let mut model = details_view();
+    let mut many = troubled(1);
+    for state in ["established", "fin_wait1", "fin_wait2", "last_ack", "closing", "close_wait"] {
+        many["closed"]["ipv4"][state] =
+            json!({ "reset": 1, "timed_out": 2, "unreachable": 3, "destroyed": 4 });
+    }
+    let listener = many["listeners"]["fullest"][1].clone();
+    many["listeners"]["fullest"] = vec![listener; 10].into();
+    set(&mut model, 110_000, &many);
+    let lines = lines(&model, (80, 24));
+    assert_eq!(lines.iter().filter(|line| line.starts_with("10.0.0.1:8080")).count(), 8);
+    assert!(cells(&lines, "LISTENER").contains(&"8"), "{lines:#?}");
+    assert!(!cells(&lines, "close_wait").is_empty(), "{lines:#?}");
+}
+
+#[test]
+fn the_view_says_what_is_not_known_and_what_did_not_happen() {
+    let mut model = details_view();
+    let nothing = json!({ "closed": { "ipv4": {}, "ipv6": {} },
+        "close_wait_ages": { "oldest_ms": 0, "older_than": {} },
+        "listeners": { "count": 0, "fullest": [] } });
+    for (fields, texts) in [
+        (nothing, ["no failed connect", "no socket", "none"]),
+        (json!({}), ["not counted", "the ages are not known", "not read here"]),
+    ] {
+        set(&mut model, 1, &fields);
+        for size in SIZES {
+            let text = lines(&model, size).join("\n");
+            for part in texts {
+                assert!(text.contains(part), "{size:?} {part}: {text}");
+            }
+        }
+    }
+    let status = Status { snapshot_age: Some(Duration::from_secs(1)), ..Status::default() };
+    model.add(Update { samples: Vec::new(), status });
+    let text = lines(&model, (80, 24)).join("\n");
+    assert!(text.contains("without a tracer") && !text.contains("CLOSED IN"), "{text}");
+}
+
+#[test]
+fn d_shows_the_details_and_the_states_again_and_f_chooses_the_family() {
+    let mut model = details_view();
+    let keys = lines(&model, (80, 24)).pop().unwrap();
+    assert!(keys.contains("d states") && keys.contains("v scopes"), "{keys}");
+    assert!(keys.contains("family: all") && !keys.contains("sort"), "{keys}");
+    press(&mut model, 'f');
+    press(&mut model, 'f');
+    let rows = lines(&model, (80, 24));
+    assert_eq!(cells(&rows, "syn_sent"), ["syn_sent", "refused", "0", "1"]);
+    press(&mut model, 'd');
+    let rows = lines(&model, (80, 24));
+    assert!(rows.iter().any(|line| line.starts_with("TRANSITIONS")), "{rows:#?}");
+    assert!(rows.last().unwrap().contains("d details"), "{rows:#?}");
+    // From the scopes to the details, and the other way round.
+    press(&mut model, 'v');
+    press(&mut model, 'd');
+    assert!(lines(&model, (80, 24)).join("").contains("CLOSED IN"));
+    press(&mut model, 'v');
+    assert!(model.shows_scopes());
+}
+
+#[test]
+fn addresses_of_a_remote_exporter_cannot_control_the_terminal() {
+    let evil = "\u{1b}]0;owned\u{7}\u{1b}[2J\u{9b}31m\u{202e}\n\tx";
+    let mut fields = troubled(1);
+    fields["listeners"]["fullest"][0]["address"] = evil.into();
+    fields["listeners"]["fullest"][0]["fullest_ratio"] = json!(-1e300);
+    fields["closed"]["ipv4"][evil] = json!({ evil: 1 });
+    let mut model = details_view();
+    set(&mut model, 110_000, &fields);
+    for size in SIZES {
+        let text = lines(&model, size).join("");
+        assert!(!text.contains(|c: char| c.is_control() || c == '\u{202e}'), "{text:?}");
+    }
+    assert!(lines(&model, (120, 40)).join("").contains("\\u{1b}]0;owned"));
+}
