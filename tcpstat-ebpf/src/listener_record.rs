@@ -18,7 +18,7 @@ pub struct ListenerRecord {
     pub queue_limit: u32,
     /// Half-open connections (`icsk_accept_queue.qlen`).
     pub half_open: u32,
-    /// Connections that the kernel has dropped since the socket was made (`sk_drops`).
+    /// Packets that the kernel has dropped since the socket was made (`sk_drops`).
     pub drops: u32,
     /// Local port, host order.
     pub port: u16,

@@ -92,7 +92,7 @@ pub fn half_open(scrape: &Scrape) -> Result<BTreeMap<Endpoint, u64>> {
     counts(scrape, "tcpstat_listener_half_open")
 }
 
-/// Dropped connections.
+/// Dropped packets.
 ///
 /// # Errors
 /// Fails if a value is not a count.

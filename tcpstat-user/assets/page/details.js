@@ -91,7 +91,7 @@ export class Details {
     this.sections.listeners.hidden = !listeners;
     if (!listeners) return;
     this.listeners.show(listeners.fullest.map(listener));
-    const dropped = `${count(listeners.drops)} ${listeners.drops === 1 ? "connection" : "connections"} dropped since the start`;
+    const dropped = `${count(listeners.drops)} ${listeners.drops === 1 ? "packet" : "packets"} dropped since the start`;
     say(this.sections.listeners.querySelector(".summary"), `${count(listeners.fullest.length)} of ${count(listeners.count)} shown; ${dropped}`);
   }
 }

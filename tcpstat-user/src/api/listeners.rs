@@ -18,7 +18,7 @@ pub(crate) struct ListenersJson {
     /// Addresses and ports that are counted each.
     #[serde(default)]
     pub(crate) count: u64,
-    /// Connections that all listeners dropped since the start, those of closed and unlisted ones included.
+    /// Packets that all listeners dropped since the start, those of closed and unlisted ones included.
     #[serde(default)]
     pub(crate) drops: u64,
     /// The fullest first, at most [`FULLEST`].
@@ -40,7 +40,7 @@ pub(crate) struct ListenerJson {
     /// Half-open connections.
     #[serde(default)]
     pub(crate) half_open: u64,
-    /// Connections that the kernel dropped since the start.
+    /// Packets that the kernel dropped since the start.
     #[serde(default)]
     pub(crate) drops: u64,
 }

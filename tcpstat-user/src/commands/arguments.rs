@@ -12,7 +12,7 @@ use std::{
 };
 
 use clap::{
-    ArgMatches, Command, CommandFactory, FromArgMatches,
+    Arg, ArgMatches, Command, CommandFactory, FromArgMatches,
     builder::Resettable,
     error::{ContextKind, ContextValue, ErrorKind},
     parser::ValueSource,
@@ -34,12 +34,17 @@ struct Variable {
     valid_utf8: bool,
 }
 
-/// All commands. The help does not show the values of variables, which may be passwords.
+/// All commands. The help does not show the values of variables, which may be passwords. A negative number is a value,
+/// so that its error names the flag and the valid range.
 pub(super) fn command() -> Command {
-    fn hide_values(command: Command) -> Command {
-        command.mut_args(|arg| arg.hide_env_values(true)).mut_subcommands(hide_values)
+    fn with_values(command: Command) -> Command {
+        let with_value = |arg: Arg| {
+            let takes_value = arg.get_action().takes_values();
+            arg.hide_env_values(true).allow_negative_numbers(takes_value)
+        };
+        command.mut_args(with_value).mut_subcommands(with_values)
     }
-    hide_values(Cli::command())
+    with_values(Cli::command())
 }
 
 /// The first of `command_line` is the program's name.

@@ -158,8 +158,9 @@ impl RecordIterator {
         })
     }
 
-    /// As [`RecordIterator::each_record`], until `each` breaks. Each read(2) asks for `at_once` records: the kernel
-    /// does not look for more objects than it takes for so many.
+    /// As [`RecordIterator::each_record`], until `each` breaks. The first read(2) asks for `at_once` records: the kernel
+    /// does not look for more objects than it takes for so many. Each next one asks for twice as many: the kernel
+    /// begins at the head of a hash bucket each time.
     ///
     /// # Errors
     /// As [`RecordIterator::each_record`].
@@ -169,7 +170,8 @@ impl RecordIterator {
         mut each: impl FnMut(Record<'_>) -> ControlFlow<()>,
     ) -> Result<(), IterError> {
         let mut file = self.open()?;
-        let mut buffer = vec![0; at_once * self.kind.record_bytes];
+        let most = MOST_BYTES_AT_ONCE / self.kind.record_bytes * self.kind.record_bytes;
+        let mut buffer = vec![0; (at_once * self.kind.record_bytes).min(most)];
         loop {
             let count = match self.read(&mut file, &mut buffer)? {
                 0 => return Ok(()),
@@ -181,6 +183,8 @@ impl RecordIterator {
             if all.any(|record| each(record).is_break()) {
                 return Ok(());
             }
+            let doubled = (2 * buffer.len()).min(most);
+            buffer.resize(doubled, 0);
         }
     }
 

@@ -15,7 +15,7 @@ use super::{
 
 /// The loaded iterator. It lists the listening sockets of this process' network namespace.
 pub(crate) struct ListenerIterator {
-    iterator: RecordIterator,
+    pub(super) iterator: RecordIterator,
     /// How many there were at the last reading.
     last: usize,
 }
@@ -91,7 +91,7 @@ impl ListenerIterator {
 }
 
 /// `None` for a record that is too short.
-fn decode(bytes: &[u8]) -> Option<ListenerRecord> {
+pub(super) fn decode(bytes: &[u8]) -> Option<ListenerRecord> {
     let (skaddr, rest) = bytes.split_first_chunk()?;
     let (cookie, rest) = rest.split_first_chunk()?;
     let (address, rest) = rest.split_first_chunk()?;

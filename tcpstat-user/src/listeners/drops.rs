@@ -1,4 +1,4 @@
-//! How many connections each listening socket dropped from one reading to the next.
+//! What each listening socket dropped from one reading to the next.
 
 use std::collections::{HashMap, hash_map::Entry};
 
@@ -13,10 +13,13 @@ pub(super) struct Drops {
 }
 
 /// The most sockets that are known: those of a reading, and those that were in an earlier one.
-const MAX_KNOWN: usize = 2 * MAX_SOCKETS;
+const MAX_KNOWN: usize = 2 * MAX_SOCKETS + MAX_SILENT;
 
-/// A socket that so many readings do not have is closed. A reading can miss one that is open.
-const CLOSED_AFTER: u64 = 3;
+/// A socket that so many readings do not have is closed, or does not listen now. A reading can miss one that does.
+const SILENT_AFTER: u64 = 3;
+
+/// The most sockets with a cookie that do not listen, and are remembered: they can listen again, and their drops go on.
+pub(super) const MAX_SILENT: usize = 4096;
 
 /// Tells sockets apart. Without a cookie, an address can belong to another socket later; it has another port, or
 /// fewer drops.
@@ -55,9 +58,18 @@ impl Drops {
         }
     }
 
-    /// Forgets sockets that are closed.
-    pub(super) fn forget_closed(&mut self, reading: u64) {
-        self.sockets.retain(|_, known| known.reading + CLOSED_AFTER > reading);
+    /// Forgets sockets that do not listen now: all that cannot be told apart for certain, and the oldest of too many.
+    pub(super) fn forget(&mut self, reading: u64) {
+        let is_silent = |known: &Known| known.reading + SILENT_AFTER <= reading;
+        self.sockets.retain(|socket, known| socket.cookie != 0 || !is_silent(known));
+        let silent = self.sockets.iter().filter(|(_, known)| is_silent(known));
+        let mut silent: Vec<_> = silent.map(|(socket, known)| (known.reading, *socket)).collect();
+        if let Some(excess) = silent.len().checked_sub(MAX_SILENT + 1) {
+            silent.select_nth_unstable_by_key(excess, |(reading, _)| *reading);
+            for (_, socket) in &silent[..=excess] {
+                self.sockets.remove(socket);
+            }
+        }
     }
 
     #[cfg(test)]

@@ -5,7 +5,7 @@
 //! - Sockets that share address and port (`SO_REUSEPORT`) are added up, and the fullest of them is kept.
 //! - The fullest are shown each, up to a maximum, and the others together. One that was shown stays until a fuller one
 //!   needs its place.
-//! - Dropped connections are counted by socket, so that no count falls when a socket is closed and opened again. A
+//! - What is dropped is counted by socket, so that no count falls when a socket is closed and opened again. A
 //!   drop counts where its listener is shown at that reading, so the counts together grow by what was dropped.
 
 mod drops;
@@ -26,8 +26,11 @@ use crate::states::Family;
 /// The most listening sockets that one reading has.
 pub(crate) const MAX_SOCKETS: usize = 16_384;
 
-/// How many counts of listeners that are not shown are kept, for each that can be shown.
-const REMEMBERED: usize = 4;
+/// How many counts are kept, for each that can be shown.
+const COUNTS_FOR_EACH: usize = 5;
+
+/// So many counts are kept at least.
+const MIN_COUNTS: usize = 1000;
 
 /// Local address and port of a listening socket. `::` is also the address of a socket that accepts both families.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -103,7 +106,8 @@ pub struct Listener {
     pub fullest: Fill,
     /// Half-open connections.
     pub half_open: u64,
-    /// Connections that the kernel dropped, as far as readings have seen it.
+    /// Packets that the kernel dropped (`sk_drops`), as far as readings have seen it: those of connections that found a
+    /// queue full, and others.
     pub drops: u64,
 }
 
@@ -190,7 +194,7 @@ impl Listeners {
                 drops,
             });
         }
-        self.drops.forget_closed(self.reading);
+        self.drops.forget(self.reading);
         listeners
     }
 
@@ -207,7 +211,7 @@ impl Listeners {
     fn forget(&mut self) {
         let reading = self.reading;
         self.counts.retain(|_, count| count.shown == reading || count.drops > 0);
-        let most = self.max * (REMEMBERED + 1);
+        let most = (self.max * COUNTS_FOR_EACH).max(MIN_COUNTS);
         if self.counts.len() > most {
             let mut oldest: Vec<_> =
                 self.counts.iter().map(|(endpoint, count)| (count.shown, *endpoint)).collect();

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use proptest::prelude::*;
 
-use super::*;
+use super::{drops::MAX_SILENT, *};
 
 /// The socket with this number, which is its address in the kernel and its cookie.
 fn socket(number: u64, port: u16) -> ListenerRecord {
@@ -157,10 +157,43 @@ fn what_is_kept_has_a_bound() {
             .collect();
         shown = listeners.update(&sockets);
         assert!(shown.each.len() <= 10);
-        assert!(listeners.counts.len() <= 50, "{}", listeners.counts.len());
-        assert!(listeners.drops.known() <= 2 * MAX_SOCKETS);
+        assert!(listeners.counts.len() <= MIN_COUNTS, "{}", listeners.counts.len());
+        assert!(listeners.drops.known() <= 2 * MAX_SOCKETS + MAX_SILENT);
     }
     assert_eq!(shown.each.len(), 10);
+    for _ in 0..3 {
+        listeners.update(&[]);
+    }
+    assert_eq!(listeners.drops.known(), MAX_SILENT);
+}
+
+#[test]
+fn counts_of_many_listeners_in_turn_do_not_fall() {
+    let mut listeners = Listeners::new(1);
+    let ports = 1..=900;
+    for (round, number) in [(1, 0), (2, 10_000)] {
+        for port in ports.clone() {
+            let shown = listeners.update(&[dropped(2, socket(number + u64::from(port), port))]);
+            assert_eq!(drops(&shown), 2 * round, "{port}");
+        }
+    }
+}
+
+#[test]
+fn a_socket_that_listens_again_goes_on_with_its_drops() {
+    let mut listeners = Listeners::new(1);
+    assert_eq!(drops(&listeners.update(&[dropped(5, socket(1, 80))])), 5);
+    for _ in 0..100 {
+        listeners.update(&[]);
+    }
+    assert_eq!(drops(&listeners.update(&[dropped(6, socket(1, 80))])), 6);
+}
+
+#[test]
+fn without_cookies_a_socket_that_does_not_listen_is_forgotten() {
+    let without_cookie = ListenerRecord { cookie: 0, ..dropped(5, socket(1, 80)) };
+    let mut listeners = Listeners::new(1);
+    listeners.update(&[without_cookie]);
     for _ in 0..3 {
         listeners.update(&[]);
     }

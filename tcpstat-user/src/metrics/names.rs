@@ -90,7 +90,7 @@ pub(super) const LISTENER_HALF_OPEN: Metric = gauge(
 pub(super) const LISTENER_DROPS: Metric = counter(
     Group::Listeners,
     "tcpstat_listener_drops",
-    "Connections that the listening sockets dropped, because the accept queue was full or for another reason, by local address and port.",
+    "Packets that the listening sockets dropped, by local address and port: those of connections that found a queue full, and others, for example of port scans or TCP_DEFER_ACCEPT.",
 );
 pub(super) const SNAPSHOT_CONNECTIONS: Metric = gauge(
     Group::Snapshot,

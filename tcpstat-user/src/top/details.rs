@@ -40,7 +40,7 @@ pub(super) struct Ages {
 pub(super) struct Listeners {
     /// Addresses and ports that are counted each.
     pub(super) count: u64,
-    /// Connections that all listeners dropped.
+    /// Packets that all listeners dropped.
     pub(super) drops: u64,
     /// Fullest first.
     pub(super) fullest: Vec<ListenerRow>,

@@ -100,7 +100,7 @@ fn the_fullest_listener_is_first_with_its_queue_and_its_fill(_: &Namespace) -> R
     let summary =
         page.browser.run("return document.querySelector('#listeners .summary').textContent")?;
     let text = summary.as_str().unwrap_or_default();
-    let rest = " shown; 0 connections dropped since the start";
+    let rest = " shown; 0 packets dropped since the start";
     let numbers = text.strip_suffix(rest).and_then(|text| text.split_once(" of "));
     let (shown, all) = numbers.with_context(|| text.to_owned())?;
     ensure!(shown == all && all.parse::<u32>()? >= 4, "{text}");

@@ -22,7 +22,7 @@ pub(crate) fn tests() -> Vec<Test> {
 }
 
 fn an_invalid_flag_is_named_and_prevents_the_start() -> Result<()> {
-    let cases: [(&[&str], &str); 16] = [
+    let cases: [(&[&str], &str); 18] = [
         (&["serve", "--snapshot-interval=often"], "--snapshot-interval"),
         (&["--snapshot-interval=often"], "--snapshot-interval"),
         (&["serve", "--snapshot-interval=1ms"], "at least 100ms"),
@@ -30,6 +30,11 @@ fn an_invalid_flag_is_named_and_prevents_the_start() -> Result<()> {
         (&["serve", "--web.listen-address=10048"], "HOST:PORT"),
         (&["serve", "--web.telemetry-path=metrics"], "must begin with /"),
         (&["serve", "--web.telemetry-path=/-/ready"], "are reserved"),
+        (
+            &["serve", "--listeners-max", "-1"],
+            "'-1' for '--listeners-max <NUMBER>': -1 is not in 0..=4096",
+        ),
+        (&["serve", "--scopes-max", "-1"], "-1 is not in 1..=4096"),
         (&["serve", "--tracer=kprobe"], "auto, btf, tracepoint, off"),
         (&["serve", "--tracer=btf,off"], "--tracer: `off` cannot be combined with a program"),
         (&["top", "--connect=web-1:10048"], "http://web-1:10048"),

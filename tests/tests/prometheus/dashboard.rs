@@ -35,7 +35,7 @@ const ZERO_WHEN_WELL: [&str; 7] = [
     "Resets in CLOSE_WAIT",
     "Connects that sent their SYN again",
     "Sockets in CLOSE_WAIT by age",
-    "Dropped connections per second",
+    "Dropped packets per second",
     "Drift",
     "Missed events and corrections",
     "Failed snapshots and rows",

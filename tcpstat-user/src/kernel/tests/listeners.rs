@@ -1,11 +1,18 @@
 //! Listening sockets on the running kernel.
 
-use std::net::{Ipv4Addr, TcpListener};
+use std::{
+    net::{Ipv4Addr, SocketAddrV4, TcpListener},
+    ops::ControlFlow,
+};
 
 use aya::util::KernelVersion;
+use socket2::{Domain, SockAddr, Socket, Type};
 use tcpstat_ebpf::ListenerRecord;
 
-use super::{super::ListenerIterator, can_run};
+use super::{
+    super::{ListenerIterator, iterator::Record, listeners::decode},
+    can_run,
+};
 use crate::states::Family;
 
 fn listed(iterator: &mut ListenerIterator, max: usize) -> Vec<ListenerRecord> {
@@ -39,4 +46,32 @@ fn the_iterator_shows_listening_sockets_alone_each_with_its_cookie() {
         assert_eq!(ours[0].cookie != 0, have_cookies);
     }
     assert_eq!(listed(&mut iterator, 3).len(), 3);
+}
+
+/// The kernel begins at the head of the hash bucket, in which all sockets of one port are, at each read(2).
+#[test]
+fn the_first_reading_of_many_listening_sockets_takes_few_calls() {
+    let Some(_one_at_a_time) = can_run() else { return };
+    let listen = |port| {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.set_reuse_port(true).unwrap();
+        socket.bind(&SockAddr::from(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))).unwrap();
+        socket.listen(1).unwrap();
+        socket
+    };
+    let first = listen(0);
+    let port = first.local_addr().unwrap().as_socket().unwrap().port();
+    let _others: Vec<_> = (0..2_000).map(|_| listen(port)).collect();
+    let mut listeners = ListenerIterator::load().unwrap();
+    let (mut calls, mut ours) = (0, 0);
+    let reading = listeners.iterator.records_until(1, |record| {
+        match record {
+            Record::Read => calls += 1,
+            Record::Bytes(bytes) => ours += usize::from(decode(bytes).unwrap().port == port),
+        }
+        ControlFlow::Continue(())
+    });
+    reading.unwrap();
+    assert!(ours > 2_000, "{ours}");
+    assert!(calls < 50, "{calls}");
 }
