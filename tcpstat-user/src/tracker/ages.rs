@@ -7,6 +7,7 @@ use tracing::{debug, info, warn};
 use super::attempts::{LastFailure, retry_at};
 use crate::{
     ages::{AgeTable, CloseWaitAges, TickRate},
+    clock,
     kernel::{CloseWaitIterator, IterError},
     procfs::Privileges,
 };
@@ -28,7 +29,7 @@ pub(super) struct AgeReader {
 }
 
 impl AgeReader {
-    /// If there is a `share`, readings take at most this fraction of the time: 1 / `share`. Loads the iterator at the
+    /// If there is a `share`, readings take at most this fraction of one CPU: 1 / `share`. Loads the iterator at the
     /// first reading if there is none.
     pub(super) fn new(
         rate: TickRate,
@@ -78,14 +79,14 @@ impl AgeReader {
             Some(iterator) => iterator,
             None => CloseWaitIterator::load()?,
         };
-        let begin = Instant::now();
+        let (begin, cpu) = (Instant::now(), clock::thread_cpu());
         let mut reading = self.table.begin();
         iterator.each_socket(|socket| reading.see(socket))?;
         let ages = reading.end();
-        let duration = begin.elapsed();
-        debug!(?ages, ?duration, "read the ages of sockets in CLOSE_WAIT");
+        let cpu = clock::thread_cpu().saturating_sub(cpu);
+        debug!(?ages, ?cpu, "read the ages of sockets in CLOSE_WAIT");
         self.iterator = Some(iterator);
-        self.next = Some(begin + duration * self.share.unwrap_or(0));
+        self.next = Some(begin + cpu * self.share.unwrap_or(0));
         Ok(ages)
     }
 

@@ -30,7 +30,7 @@ use crate::{
     kernel::{Program, release_memory},
 };
 
-/// Readings of ages take at most this fraction of the time, unless the user chose a source of snapshots:
+/// Readings of ages take at most this fraction of one CPU, unless the user chose a source of snapshots:
 /// 1 / `READING_SHARE`.
 const READING_SHARE: u32 = 100;
 
