@@ -91,7 +91,7 @@ impl ListenerIterator {
 }
 
 /// `None` for a record that is too short.
-fn decode(bytes: &[u8]) -> Option<ListenerRecord> {
+pub(super) fn decode(bytes: &[u8]) -> Option<ListenerRecord> {
     let (skaddr, rest) = bytes.split_first_chunk()?;
     let (cookie, rest) = rest.split_first_chunk()?;
     let (address, rest) = rest.split_first_chunk()?;

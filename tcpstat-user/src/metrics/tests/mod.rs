@@ -67,6 +67,7 @@ fn namespace(name: &str, labels: NetnsName) -> Scope {
         name: Some(Arc::new(labels)),
         consistent: Some(true),
         snapshot_finished: Some(AT),
+        ..NetnsDetails::default()
     };
     Scope { netns: Some(netns), ..scope(name) }
 }
