@@ -155,15 +155,9 @@ impl HeldReader {
         if self.due.is_none_or(|due| begin < due) {
             return false;
         }
-        let cpu = clock::thread_cpu();
-        let found = if others.is_empty() { Ok(Found::default()) } else { self.read(others) };
-        let took = clock::thread_cpu().saturating_sub(cpu);
-        let now = Instant::now();
-        self.budget.spend(now, took);
-        match found {
+        match self.read_in_budget(others) {
             Ok(found) => {
-                self.due = Some(self.budget.open_at(now).max(begin + self.interval));
-                debug!(cpu = ?took, "read the sockets that processes hold in other network namespaces");
+                self.due = Some(self.budget.open_at(Instant::now()).max(begin + self.interval));
                 if self.last_failure.is_over() {
                     info!(
                         "the sockets that processes hold in other network namespaces are shown again"
@@ -179,11 +173,25 @@ impl HeldReader {
         true
     }
 
-    fn read(&mut self, others: &Others) -> Result<Found, IterError> {
-        let iterator = match &mut self.iterator {
+    /// Spends the CPU time that the reading takes, without that of loading the iterator.
+    fn read_in_budget(&mut self, others: &Others) -> Result<Found, IterError> {
+        if others.is_empty() {
+            return Ok(Found::default());
+        }
+        let mut iterator = match self.iterator.take() {
             Some(iterator) => iterator,
-            iterator => iterator.insert(HeldIterator::load(self.netns_inum)?),
+            None => HeldIterator::load(self.netns_inum)?,
         };
+        let cpu = clock::thread_cpu();
+        let found = self.read(&mut iterator, others)?;
+        let took = clock::thread_cpu().saturating_sub(cpu);
+        debug!(cpu = ?took, "read what processes hold in other network namespaces");
+        self.budget.spend(Instant::now(), took);
+        self.iterator = Some(iterator);
+        Ok(found)
+    }
+
+    fn read(&mut self, iterator: &mut HeldIterator, others: &Others) -> Result<Found, IterError> {
         let ages = self.ages.as_mut().map(|(table, _)| table);
         let mut collection = Collection::new(ages, self.listeners.is_some());
         iterator.each_socket(|key, socket| {
@@ -224,7 +232,6 @@ impl HeldReader {
     }
 
     fn note_failure(&mut self, error: &IterError) {
-        self.iterator = None;
         self.due = retry_at(error.is_temporary());
         if self.last_failure.is_new(&error.to_string()) {
             let until = if self.due.is_some() { "for now" } else { "from now on" };
