@@ -123,7 +123,7 @@ impl PublishedNetns {
     /// Takes what a reading of the sockets that processes hold has shown.
     pub(super) fn set_held(&mut self, held: &Held) {
         self.numbers.close_wait_ages = held.close_wait_ages;
-        self.numbers.listeners = held.listeners.clone();
+        self.numbers.listeners.clone_from(&held.listeners);
     }
 }
 
