@@ -286,11 +286,10 @@ fn a_listener_of_another_namespace_has_its_queue_and_its_drops(_: &Namespace) ->
     })?;
     drop((stuck, waiting, last));
     await_numbers(&mut exporter, &name, |numbers| Ok(scraped(numbers)?.is_empty()))?;
-    let _again = elsewhere.listen(7_000, 4)?;
+    let again = elsewhere.listen(7_000, 4)?;
     let numbers = await_numbers(&mut exporter, &name, |numbers| Ok(!scraped(numbers)?.is_empty()))?;
     ensure!(drops(&numbers)?[&endpoint(7_000)] >= before, "{numbers:?}");
-    drop(_again);
-    drop(elsewhere);
+    drop((again, elsewhere));
     await_gone(&mut exporter, &name)
 }
 

@@ -24,12 +24,8 @@ const BACKLOG: u32 = 117;
 fn elsewhere() -> TcpListener {
     let listen = || {
         // SAFETY: it takes a number, and changes only the calling thread.
-        assert_eq!(
-            unsafe { libc::unshare(libc::CLONE_NEWNET) },
-            0,
-            "{}",
-            io::Error::last_os_error()
-        );
+        let entered = unsafe { libc::unshare(libc::CLONE_NEWNET) };
+        assert_eq!(entered, 0, "{}", io::Error::last_os_error());
         listener()
     };
     thread::spawn(listen).join().unwrap()
@@ -38,7 +34,8 @@ fn elsewhere() -> TcpListener {
 fn listener() -> TcpListener {
     let listener = TcpListener::bind("0.0.0.0:0").unwrap();
     // SAFETY: it takes two numbers.
-    assert_eq!(unsafe { libc::listen(listener.as_raw_fd(), BACKLOG.cast_signed()) }, 0);
+    let listens = unsafe { libc::listen(listener.as_raw_fd(), BACKLOG.cast_signed()) };
+    assert_eq!(listens, 0, "{}", io::Error::last_os_error());
     listener
 }
 
