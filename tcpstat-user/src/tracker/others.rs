@@ -1,5 +1,6 @@
 //! The network namespaces besides the own one: finds them, names them, and forgets them when they are empty.
 
+mod held;
 mod other;
 mod present;
 mod shared_slot;
@@ -18,7 +19,6 @@ use super::{
     SourceChoice,
     active_tracer::ActiveTracer,
     finder::{FindError, Finder, Found, FoundNetns},
-    held::Held,
     namespace::Namespace,
     published::{NetnsLabel, PublishedNamespaces},
     roots::Roots,
@@ -164,30 +164,6 @@ impl Others {
             return self.shared.namespace_mut();
         }
         self.namespaces.get_mut(&id).map(|other| &mut other.namespace)
-    }
-
-    /// That of the namespace with this key; `None` if it is not known.
-    pub(super) fn id(&self, key: NetnsKey) -> Option<NamespaceId> {
-        self.ids.get(&key).copied().or_else(|| self.shared.has(key).then_some(SharedSlot::ID))
-    }
-
-    /// Whether a namespace has this id.
-    pub(super) fn has(&self, id: NamespaceId) -> bool {
-        id == SharedSlot::ID || self.namespaces.contains_key(&id)
-    }
-
-    /// Whether no other namespace is known.
-    pub(super) fn is_empty(&self) -> bool {
-        self.namespaces.is_empty() && self.shared.is_empty()
-    }
-
-    /// Lets a scrape show what processes hold in each namespace.
-    pub(super) fn set_held(&mut self, mut held: impl FnMut(NamespaceId) -> Held) {
-        for (&id, other) in &mut self.namespaces {
-            other.set_held(held(id));
-        }
-        self.shared.set_held(held(SharedSlot::ID));
-        self.changed = true;
     }
 
     /// Finds namespaces that have come and gone, if a search is due or the tracer has seen a new one. Returns whether
