@@ -37,6 +37,8 @@ pub enum Reader {
     CloseWait,
     /// `iter/tcp` for listening sockets.
     Listeners,
+    /// `iter/task_file`, besides what [`Reader::CloseWait`] and [`Reader::Listeners`] read.
+    Held,
 }
 
 /// A member whose offset the programs get from user space.
@@ -75,7 +77,7 @@ pub struct FixedMember {
 macro_rules! members {
     ($with:ident) => {
         $with! {
-            SOCK_NET: *const u8 = "sock", "__sk_common.skc_net.net", [TpBtf, Tracepoint, Timewait, Requests];
+            SOCK_NET: *const u8 = "sock", "__sk_common.skc_net.net", [TpBtf, Tracepoint, Timewait, Requests, Held];
             SOCK_PROTOCOL: u16 = "sock", "sk_protocol", [TpBtf, Timewait, Requests];
             SOCK_FAMILY: u16 = "sock", "__sk_common.skc_family", [TpBtf, Timewait, Requests, Iterator, Listeners];
             SOCK_DPORT: u16 = "sock", "__sk_common.skc_dport", [TpBtf, Timewait, Requests];
@@ -90,7 +92,8 @@ macro_rules! members {
             // Until 5.14.
             SOCK_CGROUP_WORD: u64 = "sock", "sk_cgrp_data.val", [CgroupWord];
             SOCK_ERR: u32 = "sock", "sk_err", [Causes];
-            NET_INUM: u32 = "net", "ns.inum", [TpBtf, Tracepoint, Timewait, Requests, Tasks];
+            SOCKET_SK: *const u8 = "socket", "sk", [Held];
+            NET_INUM: u32 = "net", "ns.inum", [TpBtf, Tracepoint, Timewait, Requests, Tasks, Held];
             // Since 5.12. Before, it is an `atomic64_t`, 0 until a program of another kind asks for it.
             NET_COOKIE: u64 = "net", "net_cookie", [NetnsCookie];
             TCP_SPORT: u16 = "tcp_sock", "inet_conn.icsk_inet.inet_sport", [TpBtf];
@@ -225,6 +228,8 @@ pub const FIXED_MEMBERS: &[FixedMember] = &[
     ),
     pointer("bpf_iter__task", "meta", 0, &[Reader::Tasks]),
     pointer("bpf_iter__task", "task", 8, &[Reader::Tasks]),
+    pointer("bpf_iter__task_file", "meta", 0, &[Reader::Held]),
+    pointer("bpf_iter__task_file", "file", 24, &[Reader::Held]),
     UPID_NR,
     pointer(
         "bpf_iter_meta",

@@ -6,6 +6,7 @@
 
 mod causes;
 mod cells;
+mod held_record;
 mod kernel_layout;
 mod listener_record;
 mod scope_rows;
@@ -22,6 +23,7 @@ pub use cells::{
     BANK_CELLS, Bank, FAMILY_CELLS, FULL_TRANSITIONS, NO_CELL, PAIRS, PLACES, ROW_CELLS, Row,
     TRANSITIONS, cell, pair, place,
 };
+pub use held_record::HeldRecord;
 pub use kernel_layout::{
     FIXED_MEMBERS, FixedMember, MEMBERS, Member, RECORD_FIELDS, Reader, RecordField, record,
 };

@@ -40,7 +40,7 @@ pub(crate) extern "C" fn tcpstat_listeners(context: *const Context) -> i32 {
 }
 
 /// The mark of the end.
-const NONE: ListenerRecord = ListenerRecord {
+pub(crate) const NONE: ListenerRecord = ListenerRecord {
     skaddr: 0,
     cookie: 0,
     address: [0; 16],
@@ -56,9 +56,9 @@ const NONE: ListenerRecord = ListenerRecord {
 /// `None` for a socket of another protocol or family.
 ///
 /// # Safety
-/// `sk` is a `struct sock_common *` that the kernel passed.
+/// `sk` is a `struct sock_common *` that the kernel passed, or that of a file that it passed.
 #[inline(always)]
-unsafe fn record(sk: *const u8) -> Option<ListenerRecord> {
+pub(crate) unsafe fn record(sk: *const u8) -> Option<ListenerRecord> {
     // SAFETY: as the function's; the helper returns null for an object of another type.
     unsafe {
         let family = Family::from_address_family(SOCK_FAMILY.read(sk))?;

@@ -87,6 +87,15 @@ impl Silences {
     }
 }
 
+impl CloseWaitAges {
+    fn add(&mut self, age: u64, rate: TickRate) {
+        self.oldest = self.oldest.max(age);
+        for ((bound, _), older) in OLDER_THAN.iter().zip(&mut self.older_than) {
+            *older += u64::from(age > rate.ticks(*bound));
+        }
+    }
+}
+
 impl AgeTable {
     /// An empty table for at most `max` sockets. While it is full, those that it has stay, and the age of another one
     /// is its silence.
@@ -134,12 +143,16 @@ impl AgeTable {
 impl Reading<'_> {
     /// Takes one socket into account.
     pub fn see(&mut self, socket: &CloseWaitRecord) {
-        let Some(seen) = self.table.since_first_reading(socket) else { return };
-        let rate = self.table.rate;
-        let age = seen.max(silence(socket, rate));
-        self.ages.oldest = self.ages.oldest.max(age);
-        for ((bound, _), older) in OLDER_THAN.iter().zip(&mut self.ages.older_than) {
-            *older += u64::from(age > rate.ticks(*bound));
+        let mut ages = self.ages;
+        self.see_in(socket, &mut ages);
+        self.ages = ages;
+    }
+
+    /// As [`Reading::see`], but adds its age to `ages`, and not to those that [`Reading::end`] gives.
+    pub(crate) fn see_in(&mut self, socket: &CloseWaitRecord, ages: &mut CloseWaitAges) {
+        if let Some(seen) = self.table.since_first_reading(socket) {
+            let rate = self.table.rate;
+            ages.add(seen.max(silence(socket, rate)), rate);
         }
     }
 

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::deadline::{DEADLINE, Progress, poll, wait_until};
 use crate::exporter::{Exporter, Options};
-use crate::exposition::Scrape;
+use crate::exposition::{Sample, Scrape};
 use crate::netns::{Elsewhere, elsewhere};
 use crate::proc_view::{Connections, connections_of};
 use crate::resident::{Order, Resident};
@@ -157,6 +157,20 @@ pub fn transitions(scrape: &Scrape, name: &str) -> Result<BTreeMap<(State, State
         }
     }
     Ok(counted)
+}
+
+/// What the families `tcpstat_netns_*` have of the namespace of that name, under the names and labels that the same
+/// numbers of the exporter's own namespace have.
+#[must_use]
+pub fn numbers_of(scrape: &Scrape, name: &str) -> Scrape {
+    let samples = scrape.samples.iter().filter_map(|sample| {
+        let mut labels = sample.labels.clone();
+        let netns = labels.remove("netns")?;
+        let own_name = sample.name.strip_prefix("tcpstat_netns_")?;
+        let name = (netns == name).then(|| format!("tcpstat_{own_name}"))?;
+        Some(Sample { name, labels, value: sample.value })
+    });
+    Scrape { samples: samples.collect(), ..Scrape::default() }
 }
 
 /// Waits until one namespace with this inode is exported and `wanted` accepts its labels, and returns them.

@@ -174,6 +174,7 @@ fn scope(kind: ScopeKind, name: &str) -> Scope {
         name: Some(Arc::new(NetnsName { name: name.to_owned(), ..NetnsName::host(4_026_532_000) })),
         consistent: Some(true),
         snapshot_finished: Some(Moment { unix_ms: 1_800_000_000_000, uptime_ms: 60_000 }),
+        ..NetnsDetails::default()
     });
     Scope {
         name: name.into(),

@@ -133,6 +133,7 @@ impl CountingArgs {
             sockets: kinds.cgroups.is_some(),
             close_wait: true,
             listeners: listeners_max > 0,
+            held: namespaces != Namespaces::Own,
             tasks: if namespaces == Namespaces::Own { None } else { task_ids(&procfs) },
         };
         let tracer = find_tracer(&programs, &procfs, namespaces, &kinds, iterators);

@@ -47,7 +47,7 @@ impl CloseWaitIterator {
 }
 
 /// `None` for a record that is too short.
-fn decode(bytes: &[u8]) -> Option<CloseWaitRecord> {
+pub(super) fn decode(bytes: &[u8]) -> Option<CloseWaitRecord> {
     let (skaddr, rest) = bytes.split_first_chunk()?;
     let (now, rest) = rest.split_first_chunk()?;
     let (heard, rest) = rest.split_first_chunk()?;

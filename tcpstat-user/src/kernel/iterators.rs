@@ -8,6 +8,7 @@ use super::{
     btf::{BtfError, KernelTypes},
     close_wait::CloseWaitIterator,
     error::LoadError,
+    held::HeldIterator,
     iter::SocketIterator,
     layout::Globals,
     listeners::ListenerIterator,
@@ -16,6 +17,7 @@ use super::{
 
 /// Which iterators to load with a tracer.
 #[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one iterator of many")]
 pub(crate) struct WantedIterators {
     /// That of all sockets, with their cgroups.
     pub(crate) sockets: bool,
@@ -23,6 +25,8 @@ pub(crate) struct WantedIterators {
     pub(crate) close_wait: bool,
     /// That of listening sockets.
     pub(crate) listeners: bool,
+    /// That of sockets in CLOSE_WAIT and listening ones of other namespaces.
+    pub(crate) held: bool,
     /// That of processes, with these ids.
     pub(crate) tasks: Option<ProcessIds>,
 }
@@ -33,6 +37,7 @@ pub(crate) struct Iterators {
     pub(crate) sockets: Option<SocketIterator>,
     pub(crate) close_wait: Option<CloseWaitIterator>,
     pub(crate) listeners: Option<ListenerIterator>,
+    pub(crate) held: Option<HeldIterator>,
     pub(crate) tasks: Option<TaskIterator>,
 }
 
@@ -60,6 +65,8 @@ impl FoundIterators {
             sockets: wanted.sockets && take(SocketIterator::globals(types, true)),
             close_wait: wanted.close_wait && take(CloseWaitIterator::globals(types)),
             listeners: wanted.listeners && take(ListenerIterator::globals(types, true)),
+            // The tracer has the inode number of the own namespace.
+            held: wanted.held && take(HeldIterator::globals(types)),
             tasks: wanted.tasks.filter(|&ids| take(TaskIterator::globals(types, ids))),
         };
         Self { wanted, globals }
@@ -72,11 +79,12 @@ impl FoundIterators {
 
     /// Loads them from an object with these globals.
     pub(super) fn load(&self, ebpf: &mut Ebpf, btf: &Btf) -> Iterators {
-        let WantedIterators { sockets, close_wait, listeners, tasks } = self.wanted;
+        let WantedIterators { sockets, close_wait, listeners, held, tasks } = self.wanted;
         Iterators {
             sockets: sockets.then(|| SocketIterator::load_from(ebpf, btf, true)).and_then(ok),
             close_wait: close_wait.then(|| CloseWaitIterator::load_from(ebpf, btf)).and_then(ok),
             listeners: listeners.then(|| ListenerIterator::load_from(ebpf, btf)).and_then(ok),
+            held: held.then(|| HeldIterator::load_from(ebpf, btf)).and_then(ok),
             tasks: tasks.map(|ids| TaskIterator::load_from(ebpf, btf, ids)).and_then(ok),
         }
     }

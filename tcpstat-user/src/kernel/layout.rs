@@ -137,7 +137,7 @@ mod tests {
 
     use super::{super::btf::sample::Sample, *};
 
-    const READERS: [Reader; 14] = [
+    const READERS: [Reader; 15] = [
         Reader::TpBtf,
         Reader::Tracepoint,
         Reader::Timewait,
@@ -152,6 +152,7 @@ mod tests {
         Reader::Silence,
         Reader::CloseWait,
         Reader::Listeners,
+        Reader::Held,
     ];
 
     #[test]

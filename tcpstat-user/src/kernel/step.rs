@@ -30,7 +30,7 @@ pub(crate) enum Attachment {
     Entry(&'static str),
     /// The exit of the kernel function with this name.
     Exit(&'static str),
-    /// The iterator with this name: `tcp` or `task`.
+    /// The iterator with this name: `tcp`, `task` or `task_file`.
     Iterator(&'static str),
 }
 

@@ -1,4 +1,4 @@
-//! The listening sockets of a network namespace, by local address and port.
+//! The listening sockets of a network namespace, or of many, by local address and port.
 //!
 //! This part is pure: it takes what a reading shows of each socket, and reads nothing.
 //!
@@ -15,6 +15,7 @@ mod tests;
 use std::{
     cmp::{Ordering, Reverse},
     collections::HashMap,
+    hash::Hash,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
@@ -130,16 +131,16 @@ pub struct ShownListeners {
     pub other: Listener,
 }
 
-/// What is known of the listeners of a namespace from reading to reading.
+/// What is known of listeners from reading to reading: those of one namespace, or of all namespaces `N` together.
 #[derive(Debug)]
-pub(crate) struct Listeners {
+pub(crate) struct Listeners<N = ()> {
     /// The most that are shown each.
     max: usize,
     drops: Drops,
     /// The counts of those that are or were shown.
-    counts: HashMap<Endpoint, Count>,
-    /// Drops of all others.
-    other: u64,
+    counts: HashMap<(N, Endpoint), Count>,
+    /// Drops of all others of each namespace.
+    other: HashMap<N, u64>,
     /// The number of the last reading.
     reading: u64,
 }
@@ -152,41 +153,67 @@ struct Count {
 }
 
 impl Listeners {
-    pub(crate) fn new(max: usize) -> Self {
-        Self { max, drops: Drops::default(), counts: HashMap::new(), other: 0, reading: 0 }
-    }
-
     /// Takes a reading of all listening sockets. Gives what is shown until the next one.
     pub(crate) fn update(&mut self, sockets: &[ListenerRecord]) -> ShownListeners {
+        let mut shown = self.update_all(sockets.iter().map(|socket| ((), socket)));
+        shown.remove(&()).unwrap_or_default()
+    }
+}
+
+impl<N: Copy + Ord + Hash> Listeners<N> {
+    pub(crate) fn new(max: usize) -> Self {
+        let (drops, counts, other) = (Drops::default(), HashMap::new(), HashMap::new());
+        Self { max, drops, counts, other, reading: 0 }
+    }
+
+    /// Takes a reading of all listening sockets. Gives what is shown of each namespace until the next one, also of
+    /// those that had listeners earlier.
+    pub(crate) fn update_all<'a>(
+        &mut self,
+        sockets: impl IntoIterator<Item = (N, &'a ListenerRecord)>,
+    ) -> HashMap<N, ShownListeners> {
         self.reading += 1;
         let mut listeners: Vec<_> = self.by_endpoint(sockets).into_iter().collect();
         if listeners.len() > self.max {
-            listeners.sort_by_cached_key(|(endpoint, listener)| self.rank(*endpoint, listener));
+            listeners.sort_by_cached_key(|(key, listener)| self.rank(*key, listener));
         }
         let others = listeners.split_off(self.max.min(listeners.len()));
-        listeners.sort_unstable_by_key(|(endpoint, _)| *endpoint);
-        for (endpoint, listener) in &mut listeners {
-            let count = self.counts.entry(*endpoint).or_insert(Count { drops: 0, shown: 0 });
+        listeners.sort_unstable_by_key(|(key, _)| *key);
+        let mut shown = HashMap::<N, ShownListeners>::new();
+        for ((namespace, endpoint), mut listener) in listeners {
+            let count = self.counts.entry((namespace, endpoint));
+            let count = count.or_insert(Count { drops: 0, shown: 0 });
             count.drops += listener.drops;
             count.shown = self.reading;
             listener.drops = count.drops;
+            shown.entry(namespace).or_default().each.push((endpoint, listener));
         }
-        let mut other = Listener::default();
-        for (_, listener) in &others {
-            other.add(listener);
+        for ((namespace, _), listener) in others {
+            shown.entry(namespace).or_default().other.add(&listener);
+            *self.other.entry(namespace).or_default() += listener.drops;
         }
-        self.other += other.drops;
-        other.drops = self.other;
+        for (namespace, drops) in &self.other {
+            shown.entry(*namespace).or_default().other.drops = *drops;
+        }
         self.forget();
-        ShownListeners { each: listeners, other }
+        shown
+    }
+
+    /// Forgets the counts of all namespaces but these.
+    pub(crate) fn keep(&mut self, is_there: impl Fn(N) -> bool) {
+        self.counts.retain(|(namespace, _), _| is_there(*namespace));
+        self.other.retain(|namespace, _| is_there(*namespace));
     }
 
     /// The listeners of a reading, with the drops since the last one.
-    fn by_endpoint(&mut self, sockets: &[ListenerRecord]) -> HashMap<Endpoint, Listener> {
+    fn by_endpoint<'a>(
+        &mut self,
+        sockets: impl IntoIterator<Item = (N, &'a ListenerRecord)>,
+    ) -> HashMap<(N, Endpoint), Listener> {
         let mut listeners = HashMap::<_, Listener>::new();
-        for socket in sockets {
+        for (namespace, socket) in sockets {
             let Some(drops) = self.drops.since_last(self.reading, socket) else { continue };
-            listeners.entry(Endpoint::of(socket)).or_default().add(&Listener {
+            listeners.entry((namespace, Endpoint::of(socket))).or_default().add(&Listener {
                 queue_length: socket.queue_length.into(),
                 queue_limit: socket.queue_limit.into(),
                 fullest: Fill { length: socket.queue_length, limit: socket.queue_limit },
@@ -200,11 +227,11 @@ impl Listeners {
 
     /// The first in this order are shown: the fullest, then those that were shown before, then those with the most
     /// drops.
-    fn rank(&self, endpoint: Endpoint, listener: &Listener) -> impl Ord + use<> {
-        let count = self.counts.get(&endpoint);
+    fn rank(&self, key: (N, Endpoint), listener: &Listener) -> impl Ord + use<N> {
+        let count = self.counts.get(&key);
         let was_shown = count.is_some_and(|count| count.shown + 1 == self.reading);
         let drops = count.map_or(0, |count| count.drops) + listener.drops;
-        (Reverse((listener.fullest, was_shown, drops)), endpoint)
+        (Reverse((listener.fullest, was_shown, drops)), key)
     }
 
     /// Forgets counts that nobody misses, and the oldest of too many.
@@ -214,10 +241,10 @@ impl Listeners {
         let most = (self.max * COUNTS_FOR_EACH).max(MIN_COUNTS);
         if self.counts.len() > most {
             let mut oldest: Vec<_> =
-                self.counts.iter().map(|(endpoint, count)| (count.shown, *endpoint)).collect();
+                self.counts.iter().map(|(key, count)| (count.shown, *key)).collect();
             oldest.sort_unstable();
-            for (_, endpoint) in &oldest[..oldest.len() - most] {
-                self.counts.remove(endpoint);
+            for (_, key) in &oldest[..oldest.len() - most] {
+                self.counts.remove(key);
             }
         }
     }

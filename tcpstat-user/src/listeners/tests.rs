@@ -256,3 +256,25 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn namespaces_share_the_series_and_each_keeps_the_drops_of_its_rest() {
+    let mut listeners = Listeners::new(2);
+    // The same address and port.
+    let (one, two) = (filled(5, socket(1, 80)), filled(6, socket(2, 80)));
+    let rest = dropped(3, socket(3, 81));
+    let shown = listeners.update_all([('a', &one), ('b', &two), ('a', &rest)]);
+    let numbers = |shown: &HashMap<char, ShownListeners>, namespace| {
+        let shown: &ShownListeners = &shown[&namespace];
+        let lengths: Vec<_> = shown.each.iter().map(|(_, it)| it.queue_length).collect();
+        (lengths, shown.other.queue_limit, shown.other.drops)
+    };
+    assert_eq!(numbers(&shown, 'a'), (vec![5], 9, 3));
+    assert_eq!(numbers(&shown, 'b'), (vec![6], 0, 0));
+    let shown = listeners.update_all([('b', &two)]);
+    assert_eq!(numbers(&shown, 'a'), (vec![], 0, 3));
+    listeners.keep(|namespace| namespace == 'b');
+    let shown = listeners.update_all([('b', &two)]);
+    assert!(!shown.contains_key(&'a'));
+    assert_eq!(listeners.counts.len() + listeners.other.len(), 1);
+}

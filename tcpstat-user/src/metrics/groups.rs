@@ -23,7 +23,7 @@ pub(crate) enum Group {
     Tracer,
     /// Whether the numbers are right.
     Health,
-    /// Sockets by network namespace.
+    /// Sockets by network namespace, how long they are in CLOSE_WAIT, and listening sockets.
     Netns,
     /// Sockets by cgroup.
     Cgroup,

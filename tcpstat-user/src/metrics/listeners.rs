@@ -6,20 +6,28 @@ use super::{
     names::{self, Metric},
     series_writer::SeriesWriter,
 };
-use crate::listeners::{Listener, ShownListeners};
+use crate::{
+    listeners::{Listener, ShownListeners},
+    tracker::Scope,
+};
 
 /// The address and the port of the listeners that are shown together.
 const OTHER: &str = "other";
 
+/// One series of each family.
+struct Series<'a> {
+    /// Empty in a family without this label.
+    netns: &'a str,
+    address: String,
+    port: String,
+    listener: &'a Listener,
+}
+
 impl SeriesWriter<'_> {
     /// Writes the listeners of each address and port, then all others.
     pub(super) fn listeners(&mut self, listeners: Option<&ShownListeners>) -> fmt::Result {
-        let Some(ShownListeners { each, other }) = listeners else { return Ok(()) };
-        let each = each.iter().map(|(endpoint, listener)| {
-            ([endpoint.address.to_string(), endpoint.port.to_string()], listener)
-        });
-        let other = ([OTHER.to_owned(), OTHER.to_owned()], other);
-        let all: Vec<_> = each.chain(std::iter::once(other)).collect();
+        let Some(shown) = listeners else { return Ok(()) };
+        let all: Vec<_> = each("", shown).chain([other("", shown)]).collect();
         self.each(names::LISTENER_ACCEPT_QUEUE_LENGTH, &all, |it| it.queue_length)?;
         self.each(names::LISTENER_ACCEPT_QUEUE_LIMIT, &all, |it| it.queue_limit)?;
         self.each(names::LISTENER_ACCEPT_QUEUE_FULLEST_RATIO, &all, |it| it.fullest.ratio())?;
@@ -27,17 +35,50 @@ impl SeriesWriter<'_> {
         self.each(names::LISTENER_DROPS, &all, |it| it.drops)
     }
 
+    /// Writes the same of each network namespace; the others of one only if there are or were some.
+    pub(super) fn listeners_of_namespaces(&mut self, scopes: &[Scope]) -> fmt::Result {
+        let shown = scopes
+            .iter()
+            .filter_map(|scope| Some((&*scope.name, scope.netns.as_ref()?.listeners.as_deref()?)));
+        let all: Vec<_> = shown
+            .flat_map(|(netns, shown)| {
+                let has_others = shown.other != Listener::default();
+                each(netns, shown).chain(has_others.then(|| other(netns, shown)))
+            })
+            .collect();
+        self.each(names::NETNS_LISTENER_ACCEPT_QUEUE_LENGTH, &all, |it| it.queue_length)?;
+        self.each(names::NETNS_LISTENER_ACCEPT_QUEUE_LIMIT, &all, |it| it.queue_limit)?;
+        self.each(names::NETNS_LISTENER_ACCEPT_QUEUE_FULLEST_RATIO, &all, |it| it.fullest.ratio())?;
+        self.each(names::NETNS_LISTENER_HALF_OPEN, &all, |it| it.half_open)?;
+        self.each(names::NETNS_LISTENER_DROPS, &all, |it| it.drops)
+    }
+
     fn each<V: Display>(
         &mut self,
         metric: Metric,
-        listeners: &[([String; 2], &Listener)],
+        all: &[Series<'_>],
         value: impl Fn(&Listener) -> V,
     ) -> fmt::Result {
         self.family(metric, |samples| {
-            listeners.iter().try_for_each(|([address, port], listener)| {
-                samples.share([("address", address.as_str()), ("port", port)]);
+            all.iter().try_for_each(|Series { netns, address, port, listener }| {
+                let netns = (!netns.is_empty()).then_some(("netns", *netns));
+                let endpoint = [("address", address.as_str()), ("port", port)];
+                samples.share(netns.into_iter().chain(endpoint));
                 samples.sample([], value(listener))
             })
         })
     }
+}
+
+fn each<'a>(netns: &'a str, shown: &'a ShownListeners) -> impl Iterator<Item = Series<'a>> {
+    shown.each.iter().map(move |(endpoint, listener)| Series {
+        netns,
+        address: endpoint.address.to_string(),
+        port: endpoint.port.to_string(),
+        listener,
+    })
+}
+
+fn other<'a>(netns: &'a str, shown: &'a ShownListeners) -> Series<'a> {
+    Series { netns, address: OTHER.to_owned(), port: OTHER.to_owned(), listener: &shown.other }
 }

@@ -209,6 +209,41 @@ pub(super) const NETNS_SNAPSHOT_TIMESTAMP_SECONDS: Metric = gauge(
     "tcpstat_netns_snapshot_timestamp_seconds",
     "Time at which the last snapshot of the network namespace ended, in seconds since the epoch.",
 );
+pub(super) const NETNS_CLOSE_WAIT_OLDEST_SECONDS: Metric = gauge(
+    Group::Netns,
+    "tcpstat_netns_close_wait_oldest_seconds",
+    "How long, at least, the oldest socket in CLOSE_WAIT of the network namespace had been there at the last reading, in seconds.",
+);
+pub(super) const NETNS_CLOSE_WAIT_AGED_CONNECTIONS: Metric = gauge(
+    Group::Netns,
+    "tcpstat_netns_close_wait_aged_connections",
+    "Sockets of the network namespace that had been in CLOSE_WAIT for longer than this time at the last reading.",
+);
+pub(super) const NETNS_LISTENER_ACCEPT_QUEUE_LENGTH: Metric = gauge(
+    Group::Netns,
+    "tcpstat_netns_listener_accept_queue_length",
+    "Connections that wait to be accepted, by network namespace, local address and port of the listening sockets.",
+);
+pub(super) const NETNS_LISTENER_ACCEPT_QUEUE_LIMIT: Metric = gauge(
+    Group::Netns,
+    "tcpstat_netns_listener_accept_queue_limit",
+    "Limit of the accept queue (the backlog of listen(2)), by network namespace, local address and port. Several sockets there are added up.",
+);
+pub(super) const NETNS_LISTENER_ACCEPT_QUEUE_FULLEST_RATIO: Metric = gauge(
+    Group::Netns,
+    "tcpstat_netns_listener_accept_queue_fullest_ratio",
+    "Length of the accept queue divided by one more than its limit, of the fullest socket at this local address and port of the network namespace. At 1 the queue is full and the kernel drops connections.",
+);
+pub(super) const NETNS_LISTENER_HALF_OPEN: Metric = gauge(
+    Group::Netns,
+    "tcpstat_netns_listener_half_open",
+    "Half-open connections of the listening sockets, by network namespace, local address and port.",
+);
+pub(super) const NETNS_LISTENER_DROPS: Metric = counter(
+    Group::Netns,
+    "tcpstat_netns_listener_drops",
+    "Packets that the listening sockets dropped, by network namespace, local address and port: those of connections that found a queue full, and others.",
+);
 pub(super) const SCOPES: Metric = gauge(
     Group::Scopes,
     "tcpstat_scopes",

@@ -8,6 +8,7 @@ use super::{
     series_writer::{Samples, SeriesWriter},
 };
 use crate::{
+    ages::OLDER_THAN,
     scopes::NetnsName,
     states::{Family, PerState, State, state_word},
     tracker::{NetnsDetails, Scope, ScopeKind, Scopes},
@@ -21,6 +22,8 @@ impl SeriesWriter<'_> {
             self.sockets(*kind, scopes)?;
             if *kind == ScopeKind::Netns {
                 self.namespaces(scopes)?;
+                self.ages_of_namespaces(scopes)?;
+                self.listeners_of_namespaces(scopes)?;
             }
         }
         self.family(names::SCOPES, |samples| {
@@ -66,6 +69,26 @@ impl SeriesWriter<'_> {
         })?;
         self.family(names::NETNS_SNAPSHOT_TIMESTAMP_SECONDS, |samples| {
             each_netns(samples, scopes, |netns| netns.snapshot_finished.map(since_epoch))
+        })
+    }
+}
+
+impl SeriesWriter<'_> {
+    fn ages_of_namespaces(&mut self, scopes: &[Scope]) -> fmt::Result {
+        self.family(names::NETNS_CLOSE_WAIT_OLDEST_SECONDS, |samples| {
+            each_netns(samples, scopes, |netns| {
+                netns.close_wait_ages.map(|(ages, rate)| rate.seconds(ages.oldest))
+            })
+        })?;
+        self.family(names::NETNS_CLOSE_WAIT_AGED_CONNECTIONS, |samples| {
+            scopes.iter().try_for_each(|scope| {
+                let ages = scope.netns.as_ref().and_then(|netns| netns.close_wait_ages);
+                let Some((ages, _)) = ages else { return Ok(()) };
+                samples.share([("netns", &*scope.name)]);
+                OLDER_THAN.iter().zip(ages.older_than).try_for_each(|((_, word), sockets)| {
+                    samples.sample([("older_than", *word)], sockets)
+                })
+            })
         })
     }
 }

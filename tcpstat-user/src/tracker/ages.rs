@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The most sockets whose first reading is kept. They take 5 MB.
-const MAX_SOCKETS: usize = 100_000;
+pub(super) const MAX_SOCKETS: usize = 100_000;
 
 /// The readings of ages, in this process's network namespace.
 pub(super) struct AgeReader {

@@ -15,6 +15,7 @@ mod attempts;
 mod budget;
 mod finder;
 mod health;
+mod held;
 mod iterator;
 mod listeners;
 mod namespace;

@@ -1,5 +1,6 @@
 //! The network namespaces besides the own one: finds them, names them, and forgets them when they are empty.
 
+mod held;
 mod other;
 mod present;
 mod shared_slot;

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Health, PublishedScopes};
+use super::{Health, PublishedScopes, held::Held};
 use crate::{
     ages::{CloseWaitAges, TickRate},
     detailed::DetailedTransitions,
@@ -117,6 +117,14 @@ pub(crate) struct LastSnapshot {
     pub(crate) duration: Duration,
     /// The kernel's limits at that time.
     pub(crate) limits: Limits,
+}
+
+impl PublishedNetns {
+    /// Takes what a reading of the sockets that processes hold has shown.
+    pub(super) fn set_held(&mut self, held: &Held) {
+        self.numbers.close_wait_ages = held.close_wait_ages;
+        self.numbers.listeners.clone_from(&held.listeners);
+    }
 }
 
 impl Published {

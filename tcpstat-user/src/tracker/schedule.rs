@@ -37,7 +37,7 @@ const CHECK_SAVINGS: Duration = Duration::from_millis(10);
 const CHECK_EARLY: Duration = Duration::from_millis(100);
 
 /// The number of a namespace in this process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct NamespaceId(u64);
 
 impl NamespaceId {

@@ -3,7 +3,14 @@
 use std::sync::Arc;
 
 use super::{Published, published::PublishedNetns};
-use crate::{history::Moment, scopes::NetnsName, states::PerState, transitions::Transitions};
+use crate::{
+    ages::{CloseWaitAges, TickRate},
+    history::Moment,
+    listeners::ShownListeners,
+    scopes::NetnsName,
+    states::PerState,
+    transitions::Transitions,
+};
 
 /// What tells the scopes of a kind apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +68,7 @@ pub struct Scope {
 }
 
 /// What a scrape shows of a network namespace besides its sockets.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct NetnsDetails {
     /// What it belongs to; `None` for the scope `other`.
     pub name: Option<Arc<NetnsName>>,
@@ -69,6 +76,11 @@ pub struct NetnsDetails {
     pub consistent: Option<bool>,
     /// When its last snapshot ended; `None` before the first.
     pub snapshot_finished: Option<Moment>,
+    /// How long sockets have been in CLOSE_WAIT, at the last reading, and what that is measured in; `None` without a
+    /// reading.
+    pub close_wait_ages: Option<(CloseWaitAges, TickRate)>,
+    /// The listening sockets at the last reading; `None` without one.
+    pub listeners: Option<Arc<ShownListeners>>,
 }
 
 impl Published {
@@ -99,6 +111,8 @@ impl Published {
             name,
             consistent: self.live.as_ref().map(|_| self.health.consistent),
             snapshot_finished: self.snapshot.as_ref().map(|snapshot| snapshot.finished),
+            close_wait_ages: self.close_wait_ages,
+            listeners: self.listeners.clone(),
         }
     }
 }

@@ -18,6 +18,7 @@ use super::{
     active_tracer::ActiveTracer,
     ages::AgeReader,
     finder::Finder,
+    held::HeldReader,
     listeners::ListenerReader,
     namespace::Namespace,
     others::Others,
@@ -46,6 +47,8 @@ pub(super) struct Task {
     others: Option<Others>,
     /// `None` if listening sockets are not read.
     listeners: Option<ListenerReader>,
+    /// `None` if nothing reads the sockets that processes hold in other namespaces.
+    held: Option<HeldReader>,
     schedule: Schedule,
     /// `None` if there are snapshots only.
     tracer: Option<ActiveTracer>,
@@ -67,6 +70,10 @@ impl Task {
         let roots = Roots::new(vec![procfs.clone()]);
         let listeners = ListenerReader::new(tracker.listeners_max as usize, loaded.listeners)
             .filter(|_| traced && roots.list_own_namespace());
+        let held = tracer.as_ref().filter(|_| others.is_some()).and_then(|tracer| {
+            let (max, inum) = (tracker.listeners_max as usize, tracer.netns_inum);
+            HeldReader::new(rate, max, *snapshot_interval, inum, loaded.held)
+        });
         let mut sources = Sources::new(roots, *source, *snapshot_interval, traced);
         if tracer.as_ref().is_some_and(|tracer| tracer.kinds.cgroups.is_some()) {
             sources.need_cgroups(loaded.sockets);
@@ -79,7 +86,7 @@ impl Task {
             .filter(|_| own.is_of_this_process())
             .map(|rate| AgeReader::new(rate, share, loaded.close_wait));
         let schedule = Schedule::new(own.intervals(), Instant::now());
-        Self { own, close_wait, others, listeners, schedule, tracer, publish }
+        Self { own, close_wait, others, listeners, held, schedule, tracer, publish }
     }
 
     /// Seeds the own namespace, then gives turns until it is woken after `stopping` was set.
@@ -94,9 +101,12 @@ impl Task {
         self.seed()?;
         loop {
             self.find_others();
+            self.read_held();
             let now = Instant::now();
             let due = self.schedule.due(now);
-            let due = self.others.as_ref().map_or(due, |others| due.min(others.next_find()));
+            let next_find = self.others.as_ref().map(Others::next_find);
+            let next_held = self.held.as_ref().and_then(HeldReader::due);
+            let due = [next_find, next_held].into_iter().flatten().fold(due, Instant::min);
             let woken = woken.recv_timeout(due.saturating_duration_since(now));
             if stopping.load(Ordering::Acquire) {
                 return Ok(());
@@ -166,6 +176,14 @@ impl Task {
     fn find_others(&mut self) {
         let Some(others) = &mut self.others else { return };
         if others.update(self.tracer.as_mut(), &mut self.schedule) {
+            self.publish();
+        }
+    }
+
+    /// Reads what processes hold in other namespaces, if that is due.
+    fn read_held(&mut self) {
+        let (Some(held), Some(others)) = (&mut self.held, &mut self.others) else { return };
+        if held.update(others) {
             self.publish();
         }
     }

@@ -139,7 +139,7 @@ fn an_inode_number_that_comes_again_is_another_namespace(namespace: &Namespace) 
 
 /// Since Linux 5.12. Before, a namespace is known by its inode number: if that comes again before the next search, the
 /// transitions go on, under the same name.
-fn namespaces_have_cookies() -> Result<bool> {
+pub(crate) fn namespaces_have_cookies() -> Result<bool> {
     let release = nix::sys::utsname::uname()?.release().to_string_lossy().into_owned();
     let mut numbers = release.split(['.', '-']).map(str::parse::<u32>);
     let mut number = || numbers.next().context("a number")?.with_context(|| release.clone());

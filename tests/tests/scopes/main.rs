@@ -10,6 +10,7 @@ mod churn;
 mod containers;
 mod first;
 mod forgotten;
+mod held;
 mod http;
 mod lifetimes;
 mod losses;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
     tests.extend(churn::tests());
     tests.extend(first::tests());
     tests.extend(forgotten::tests());
+    tests.extend(held::tests());
     tests.extend(lifetimes::tests());
     tests.extend(losses::tests());
     tests.extend(other::tests());

@@ -31,6 +31,7 @@ fn pod() -> Scope {
         name: Some(name.into()),
         consistent: Some(true),
         snapshot_finished: Some(Moment { unix_ms: 9, uptime_ms: 98_500 }),
+        ..NetnsDetails::default()
     };
     Scope { netns: Some(netns), ..scope("shop/web", [3, 4]) }
 }

@@ -4,6 +4,7 @@
 mod cgroup;
 mod close_wait;
 mod elsewhere;
+mod held;
 mod listeners;
 mod scopes;
 

@@ -37,5 +37,27 @@ fn what_is_not_known_is_absent() {
     let mut values = everything();
     let tracer = values.tracer.as_mut().unwrap();
     (tracer.silences, tracer.close_wait_ages) = (None, None);
+    values.scopes.clear();
     assert!(!values.encode(Format::Classic).contains("close_wait_"));
+}
+
+#[test]
+fn a_namespace_has_its_ages_once_they_are_read() {
+    let mut read = namespace("read", pod());
+    let ages = CloseWaitAges { oldest: 375, older_than: [3, 2, 0] };
+    let rate = RATE;
+    read.netns.as_mut().unwrap().close_wait_ages = Some((ages, rate));
+    let namespaces = vec![read, namespace("unread", pod())];
+    let values = with_scopes(vec![scopes(ScopeKind::Netns, namespaces)]);
+    assert_eq!(
+        lines(values, "tcpstat_netns_close_wait"),
+        [
+            "# TYPE tcpstat_netns_close_wait_oldest_seconds gauge",
+            "tcpstat_netns_close_wait_oldest_seconds{netns=\"read\"} 1.5",
+            "# TYPE tcpstat_netns_close_wait_aged_connections gauge",
+            "tcpstat_netns_close_wait_aged_connections{netns=\"read\",older_than=\"1m\"} 3",
+            "tcpstat_netns_close_wait_aged_connections{netns=\"read\",older_than=\"5m\"} 2",
+            "tcpstat_netns_close_wait_aged_connections{netns=\"read\",older_than=\"1h\"} 0",
+        ]
+    );
 }

@@ -7,7 +7,7 @@ mod groups;
 mod listeners;
 mod scopes;
 
-use std::{num::NonZeroU32, sync::Arc, time::Duration};
+use std::{net::Ipv4Addr, num::NonZeroU32, sync::Arc, time::Duration};
 
 use super::{Compat, Format, SnapshotValues, TracerValues, Values};
 use crate::{
@@ -67,6 +67,7 @@ fn namespace(name: &str, labels: NetnsName) -> Scope {
         name: Some(Arc::new(labels)),
         consistent: Some(true),
         snapshot_finished: Some(AT),
+        ..NetnsDetails::default()
     };
     Scope { netns: Some(netns), ..scope(name) }
 }
@@ -95,7 +96,13 @@ fn container(cgroup: &str) -> NetnsName {
 
 /// Values with every metric.
 fn everything() -> Values {
-    let host = namespace("host", NetnsName::host(4_026_531_840));
+    let mut host = namespace("host", NetnsName::host(4_026_531_840));
+    if let Some(netns) = &mut host.netns {
+        let endpoint = Endpoint { address: Ipv4Addr::LOCALHOST.into(), port: 80 };
+        let each = vec![(endpoint, Listener::default())];
+        netns.listeners = Some(Arc::new(ShownListeners { each, ..ShownListeners::default() }));
+        netns.close_wait_ages = Some((CloseWaitAges::default(), RATE));
+    }
     let namespaces = vec![host, namespace("shop/web-0", pod())];
     Values {
         connections: Some(connections()),

@@ -121,7 +121,7 @@ fn a_namespace_says_whether_it_agrees_with_its_sockstat_and_when_its_last_snapsh
 
 #[test]
 fn the_scope_of_the_overflow_has_sockets_and_belongs_to_nothing() {
-    let netns = NetnsDetails { name: None, consistent: None, snapshot_finished: None };
+    let netns = NetnsDetails::default();
     let other = Scope { netns: Some(netns), ..scope("other") };
     let lines = of_namespaces(vec![other], "tcpstat_netns_");
     assert!(lines.iter().any(|line| line.starts_with("tcpstat_netns_connections{netns=\"other\"")));

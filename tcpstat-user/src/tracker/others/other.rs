@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     procfs::Procfs,
-    tracker::{published::PublishedNetns, roots::Roots},
+    tracker::{held::Held, published::PublishedNetns, roots::Roots},
 };
 
 /// A namespace with its name, and the process by whose directory it is listed.
@@ -26,6 +26,7 @@ pub(super) struct Other {
     label: NetnsLabel,
     /// The directory of a process in it.
     process: Option<PathBuf>,
+    held: Held,
     /// What was counted when a transition was last noticed after the last process ended, and when that was.
     calm: Option<(u64, Instant)>,
 }
@@ -52,6 +53,7 @@ impl Other {
             id,
             label,
             process,
+            held: Held::default(),
             calm: None,
         };
         other.publish(active);
@@ -131,12 +133,20 @@ impl Other {
         );
     }
 
+    /// Lets a scrape show what processes hold in it.
+    pub(super) fn set_held(&mut self, held: Held) {
+        self.held = held;
+        Arc::make_mut(&mut self.published).set_held(&self.held);
+    }
+
     pub(super) fn publish(&mut self, active: Option<&ActiveTracer>) {
-        self.published = Arc::new(PublishedNetns {
+        let mut published = PublishedNetns {
             label: Some(self.label.clone()),
             tw: self.process.as_ref().and(self.namespace.tw()),
             numbers: self.namespace.publication(active),
-        });
+        };
+        published.set_held(&self.held);
+        self.published = Arc::new(published);
     }
 }
 

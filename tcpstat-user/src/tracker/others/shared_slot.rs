@@ -13,7 +13,9 @@ use super::{
 use crate::{
     kernel::Tracer,
     procfs::Procfs,
-    tracker::{overflow::Overflow, published::PublishedNetns, roots::Roots, scopes::OTHER},
+    tracker::{
+        held::Held, overflow::Overflow, published::PublishedNetns, roots::Roots, scopes::OTHER,
+    },
 };
 
 /// The namespaces in [`Slot::OTHER`].
@@ -23,6 +25,7 @@ pub(super) struct SharedSlot {
     /// `None` until there is a member.
     namespace: Option<Namespace>,
     published: Option<Arc<PublishedNetns>>,
+    held: Held,
     /// Members since the start.
     overflow: Overflow,
     /// Namespaces that were members, and have got a slot of their own since.
@@ -44,6 +47,7 @@ impl SharedSlot {
             members: BTreeMap::new(),
             namespace: None,
             published: None,
+            held: Held::default(),
             overflow: Overflow::new("network namespaces", max),
             left: HashSet::new(),
             changed: false,
@@ -63,6 +67,18 @@ impl SharedSlot {
     /// Whether this namespace was a member and has got a slot of its own, which the caller now knows.
     pub(super) fn left(&mut self, key: NetnsKey) -> bool {
         self.left.remove(&key)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// Lets a scrape show what processes hold in the members.
+    pub(super) fn set_held(&mut self, held: Held) {
+        self.held = held;
+        if let Some(published) = &mut self.published {
+            Arc::make_mut(published).set_held(&self.held);
+        }
     }
 
     pub(super) fn overflow(&self) -> u64 {
@@ -177,11 +193,10 @@ impl SharedSlot {
 
     pub(super) fn publish(&mut self, active: Option<&ActiveTracer>) {
         self.published = self.namespace.as_mut().map(|namespace| {
-            Arc::new(PublishedNetns {
-                label: None,
-                tw: namespace.tw(),
-                numbers: namespace.publication(active),
-            })
+            let numbers = namespace.publication(active);
+            let mut published = PublishedNetns { label: None, tw: namespace.tw(), numbers };
+            published.set_held(&self.held);
+            Arc::new(published)
         });
     }
 }

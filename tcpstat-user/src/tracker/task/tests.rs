@@ -74,6 +74,7 @@ fn seeded(procfs: &TempDir, folders: &Folders, max: u32) -> Task {
             false,
         )),
         listeners: None,
+        held: None,
         others: Some(Others::new(Box::new(folders.clone()), max, INTERVAL, false)),
         schedule: Schedule::new(Intervals { check: None, snapshot: INTERVAL }, Instant::now()),
         tracer: None,

@@ -1,0 +1,95 @@
+//! `iter/task_file`: lists the sockets in CLOSE_WAIT and the listening ones that processes hold in other network
+//! namespaces than the exporter's own.
+//!
+//! It lists the files of the processes of the PID namespace of the process that creates the iterator. The kernel shows
+//! a thread's files only if they are not those of its process (`task_seq_get_next`), and holds the file that it shows,
+//! so the socket is there as long as the program runs.
+
+use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_sock_from_file};
+use tcpstat_ebpf::{CloseWaitRecord, HeldRecord, NetnsKey, State};
+
+use crate::{
+    iter::{Meta, write},
+    listeners,
+    maps::{
+        NET_COOKIE, NET_INUM, NETNS_INUM, NETNS_KEY, SOCK_NET, SOCK_STATE, SOCKET_SK, TCP_LRCVTIME,
+        TCP_RCV_TSTAMP,
+    },
+    typed::tcp_sock,
+};
+
+/// The members of `struct bpf_iter__task_file`.
+#[repr(C)]
+pub(crate) struct Context {
+    meta: *const Meta,
+    task: *const u8,
+    fd: u64,
+    file: *const u8,
+}
+
+/// Writes a [`HeldRecord`] if the file in the context is such a socket.
+#[unsafe(no_mangle)]
+// SAFETY: the section names the kernel's iterator, and the function takes the context of that iterator.
+#[unsafe(link_section = "iter/task_file")]
+pub(crate) extern "C" fn tcpstat_held(context: *const Context) -> i32 {
+    // SAFETY: the kernel passes a valid context, and the offsets are from BTF.
+    unsafe {
+        let file = (*context).file;
+        if file.is_null() {
+            return 0;
+        }
+        let socket = bpf_sock_from_file(file.cast_mut().cast()).cast::<u8>();
+        if socket.is_null() {
+            return 0;
+        }
+        let sk = SOCKET_SK.read(socket);
+        if sk.is_null() {
+            return 0;
+        }
+        if let Some(record) = record(sk) {
+            write((*context).meta, &record, size_of::<HeldRecord>());
+        }
+    }
+    0
+}
+
+/// `None` for a socket in another state, of another protocol, or of the exporter's own namespace.
+///
+/// # Safety
+/// `sk` is the `struct sock *` of a file that the kernel passed.
+#[inline(always)]
+unsafe fn record(sk: *const u8) -> Option<HeldRecord> {
+    // SAFETY: as the function's; the helper returns null for an object of another type.
+    unsafe {
+        let state = SOCK_STATE.read(sk);
+        if state != State::CloseWait as u8 && state != State::Listen as u8 {
+            return None;
+        }
+        let net = SOCK_NET.read(sk);
+        let inum = NET_INUM.read(net);
+        if inum == NETNS_INUM.load() {
+            return None;
+        }
+        let netns_key = if NETNS_KEY.load() == NetnsKey::Cookie as u32 {
+            NET_COOKIE.read(net)
+        } else {
+            u64::from(inum)
+        };
+        let (mut close_wait, mut listener) = (NO_CLOSE_WAIT, listeners::NONE);
+        if state == State::Listen as u8 {
+            listener = listeners::record(sk)?;
+        } else {
+            let tcp_sock = tcp_sock(sk);
+            if tcp_sock.is_null() {
+                return None;
+            }
+            close_wait.skaddr = sk as u64;
+            close_wait.heard = TCP_RCV_TSTAMP.read(tcp_sock);
+            close_wait.received = TCP_LRCVTIME.read(tcp_sock);
+            close_wait.now = bpf_jiffies64();
+        }
+        Some(HeldRecord { netns_key, close_wait, listener })
+    }
+}
+
+const NO_CLOSE_WAIT: CloseWaitRecord = CloseWaitRecord { skaddr: 0, now: 0, heard: 0, received: 0 };

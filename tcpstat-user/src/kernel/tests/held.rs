@@ -1,0 +1,102 @@
+//! What processes hold in another network namespace of the running kernel.
+
+use std::{
+    collections::HashSet,
+    io,
+    net::TcpListener,
+    os::fd::AsRawFd,
+    sync::mpsc::{Sender, channel},
+    thread::{self, JoinHandle},
+};
+
+use aya::util::KernelVersion;
+
+use super::{
+    super::{HeldIterator, HeldSocket},
+    can_run,
+};
+use crate::procfs::Procfs;
+
+/// No other listener has this backlog.
+const BACKLOG: u32 = 117;
+
+/// A listener in a network namespace without a process. This process holds it.
+fn elsewhere() -> TcpListener {
+    let listen = || {
+        // SAFETY: it takes a number, and changes only the calling thread.
+        let entered = unsafe { libc::unshare(libc::CLONE_NEWNET) };
+        assert_eq!(entered, 0, "{}", io::Error::last_os_error());
+        listener()
+    };
+    thread::spawn(listen).join().unwrap()
+}
+
+fn listener() -> TcpListener {
+    let listener = TcpListener::bind("0.0.0.0:0").unwrap();
+    // SAFETY: it takes two numbers.
+    let listens = unsafe { libc::listen(listener.as_raw_fd(), BACKLOG.cast_signed()) };
+    assert_eq!(listens, 0, "{}", io::Error::last_os_error());
+    listener
+}
+
+/// How often the listener with this port is listed. A process that another test starts has all descriptors of this one
+/// for a moment, so the fewest of some readings count.
+fn listed(iterator: &mut HeldIterator, listener: &TcpListener) -> usize {
+    let port = listener.local_addr().unwrap().port();
+    let mut read = || {
+        let (mut times, mut sockets) = (0, HashSet::new());
+        let each = |netns, socket| match socket {
+            HeldSocket::Listener(it) if (it.port, it.queue_limit) == (port, BACKLOG) => {
+                times += 1;
+                sockets.insert((netns, it.skaddr, it.cookie));
+                assert!(netns != 0 && it.cookie != 0);
+            }
+            _ => {}
+        };
+        iterator.each_socket(each).unwrap();
+        assert!(sockets.len() <= 1, "{sockets:?}");
+        times
+    };
+    (0..5).map(|_| read()).min().unwrap()
+}
+
+/// Threads that wait until this is dropped.
+struct Waiting(Vec<(Sender<()>, JoinHandle<()>)>);
+
+impl Waiting {
+    fn start(threads: usize) -> Self {
+        let start = || {
+            let (stop, stopped) = channel();
+            (stop, thread::spawn(move || assert!(stopped.recv().is_err())))
+        };
+        Self((0..threads).map(|_| start()).collect())
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        for (stop, thread) in self.0.drain(..) {
+            drop(stop);
+            thread.join().unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_socket_of_another_namespace_comes_once_for_each_descriptor_with_any_number_of_threads() {
+    let Some(_turn) = can_run() else { return };
+    let inum = Procfs::new(Procfs::DEFAULT_ROOT).netns_inum().unwrap();
+    let loaded = HeldIterator::load(inum);
+    if KernelVersion::current().unwrap() < KernelVersion::new(5, 12, 0) {
+        assert!(loaded.is_err());
+        return;
+    }
+    let mut iterator = loaded.unwrap();
+    let (held, own) = (elsewhere(), listener());
+    let again = held.try_clone().unwrap();
+    let _waiting = Waiting::start(8);
+    assert_eq!(listed(&mut iterator, &held), 2);
+    drop(again);
+    assert_eq!(listed(&mut iterator, &held), 1);
+    assert_eq!(listed(&mut iterator, &own), 0);
+}
