@@ -6,6 +6,7 @@
 
 mod causes;
 mod cells;
+mod dwell;
 mod kernel_layout;
 mod listener_record;
 mod scope_rows;
@@ -21,6 +22,10 @@ pub use causes::{
 pub use cells::{
     BANK_CELLS, Bank, FAMILY_CELLS, FULL_TRANSITIONS, NO_CELL, PAIRS, PLACES, ROW_CELLS, Row,
     TRANSITIONS, cell, pair, place,
+};
+pub use dwell::{
+    DWELL_BOUNDS, DWELL_BUCKETS, DWELL_OVERFLOW_CELL, DWELL_SLOTS, DWELL_STATES, DwellRecord,
+    dwell_bucket, dwell_cell, dwell_entry, dwell_since, dwell_state,
 };
 pub use kernel_layout::{
     FIXED_MEMBERS, FixedMember, MEMBERS, Member, RECORD_FIELDS, Reader, RecordField, record,
@@ -220,7 +225,7 @@ pub struct EventRecord {
     pub daddr: [u8; 16],
 }
 
-/// What the tracer writes instead of an [`EventRecord`] for a full socket while cgroups or ports are counted.
+/// What the tracer writes instead of an [`EventRecord`] for a full socket while cgroups, ports or dwells are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct ScopedEventRecord {

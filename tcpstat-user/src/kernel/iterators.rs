@@ -7,6 +7,7 @@ use tracing::debug;
 use super::{
     btf::{BtfError, KernelTypes},
     close_wait::CloseWaitIterator,
+    dwell::DwellIterator,
     error::LoadError,
     iter::SocketIterator,
     layout::Globals,
@@ -21,6 +22,8 @@ pub(crate) struct WantedIterators {
     pub(crate) sockets: bool,
     /// That of sockets in CLOSE_WAIT.
     pub(crate) close_wait: bool,
+    /// That of sockets in the states whose dwell is measured.
+    pub(crate) dwell: bool,
     /// That of listening sockets.
     pub(crate) listeners: bool,
     /// That of processes, with these ids.
@@ -32,6 +35,7 @@ pub(crate) struct WantedIterators {
 pub(crate) struct Iterators {
     pub(crate) sockets: Option<SocketIterator>,
     pub(crate) close_wait: Option<CloseWaitIterator>,
+    pub(crate) dwell: Option<DwellIterator>,
     pub(crate) listeners: Option<ListenerIterator>,
     pub(crate) tasks: Option<TaskIterator>,
 }
@@ -59,6 +63,7 @@ impl FoundIterators {
         let wanted = WantedIterators {
             sockets: wanted.sockets && take(SocketIterator::globals(types, true)),
             close_wait: wanted.close_wait && take(CloseWaitIterator::globals(types)),
+            dwell: wanted.dwell && take(DwellIterator::globals(types)),
             listeners: wanted.listeners && take(ListenerIterator::globals(types, true)),
             tasks: wanted.tasks.filter(|&ids| take(TaskIterator::globals(types, ids))),
         };
@@ -72,10 +77,11 @@ impl FoundIterators {
 
     /// Loads them from an object with these globals.
     pub(super) fn load(&self, ebpf: &mut Ebpf, btf: &Btf) -> Iterators {
-        let WantedIterators { sockets, close_wait, listeners, tasks } = self.wanted;
+        let WantedIterators { sockets, close_wait, dwell, listeners, tasks } = self.wanted;
         Iterators {
             sockets: sockets.then(|| SocketIterator::load_from(ebpf, btf, true)).and_then(ok),
             close_wait: close_wait.then(|| CloseWaitIterator::load_from(ebpf, btf)).and_then(ok),
+            dwell: dwell.then(|| DwellIterator::load_from(ebpf, btf)).and_then(ok),
             listeners: listeners.then(|| ListenerIterator::load_from(ebpf, btf)).and_then(ok),
             tasks: tasks.map(|ids| TaskIterator::load_from(ebpf, btf, ids)).and_then(ok),
         }
