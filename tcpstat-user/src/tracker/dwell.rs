@@ -95,10 +95,12 @@ impl DwellReader {
         match self.clean_now(map) {
             Ok(removed) => {
                 let duration = begin.elapsed();
-                debug!(removed, ?duration, "removed entries of sockets whose end was missed");
+                if removed > 0 {
+                    debug!(removed, ?duration, "removed dwells of sockets whose end was missed");
+                }
                 self.next = Some(begin + duration * self.share.unwrap_or(0));
                 if self.last_failure.is_over() {
-                    info!("entries of sockets whose end was missed are removed again");
+                    info!("--dwell: sockets whose end was missed are removed again");
                 }
             }
             Err(error) => self.note_failure(&error),
@@ -138,9 +140,7 @@ impl DwellReader {
             error.write_kernel_log();
         }
         if self.last_failure.is_new(&error.to_string()) {
-            warn!(
-                "entries of sockets whose end was missed keep their place in --dwell-max: {error}"
-            );
+            warn!("--dwell: sockets whose end was missed keep their place: {error}");
         }
     }
 }
