@@ -5,7 +5,6 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use socket2::SockRef;
 use tcpstat_tests::ages::Entered;
 use tcpstat_tests::binary::{path_from, tcpstat};
 use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
@@ -151,7 +150,7 @@ fn missed_ends(_: &Namespace, tracer: &str) -> Result<()> {
     let before = Dwells::of(&exporter.scrape()?, "close_wait")?;
     let (entered, held) = close_wait(4)?;
     for wave in 1..=3 {
-        drop(close_wait(11)?);
+        drop(Pairs::connect(11, Family::Ipv4)?.close_clients()?);
         wait_until("removed entries", DEADLINE, || {
             let removed = removed(&exporter.log())?;
             ensure!(removed <= wave * 11, "{removed} entries were removed in wave {wave}");
@@ -166,10 +165,7 @@ fn missed_ends(_: &Namespace, tracer: &str) -> Result<()> {
     let since = Dwells::of(&scrape, "close_wait")?.since(&before)?;
     ensure!(since.count == 0 && overflow(&scrape)? == 0, "{since:?}, {}", exporter.log());
     let closing = Instant::now();
-    // To CLOSE, which is not lost.
-    for (_, accepted) in held.streams() {
-        SockRef::from(accepted).set_linger(Some(Duration::ZERO))?;
-    }
+    // By a reset, so to CLOSE, which is not lost.
     drop(held);
     let since = Dwells::await_since(&mut exporter, "close_wait", &before, 4)?;
     since.ensure_between(4, closing - entered.latest, entered.earliest.elapsed())?;
