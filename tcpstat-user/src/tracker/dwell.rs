@@ -36,7 +36,7 @@ pub(super) struct DwellReader {
     carried: Arc<Dwells>,
     iterator: Option<DwellIterator>,
     share: Option<u32>,
-    /// The addresses with an entry that the last listing did not show.
+    /// The addresses with an entry at which the last cleaning found no socket.
     suspects: HashSet<u64>,
     /// When another cleaning may begin; `None` after a failure that lasts.
     next: Option<Instant>,
@@ -107,8 +107,8 @@ impl DwellReader {
         }
     }
 
-    /// Removes what neither this listing nor the last one shows: before 5.15 a listing can leave out a socket, and a socket
-    /// in SYN_SENT is listed only when it has a port.
+    /// Removes an entry if the iterator shows no socket there, now and at the last cleaning: before 5.15 it can leave out a
+    /// socket, and it shows one in SYN_SENT only when that has a port.
     fn clean_now(&mut self, map: &mut DwellMap) -> Result<usize, CleaningError> {
         let time = clock::kernel_nanoseconds();
         let mut unlisted: HashSet<u64> = map.addresses()?.into_iter().collect();

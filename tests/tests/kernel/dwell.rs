@@ -29,15 +29,28 @@ pub(crate) fn tests() -> Vec<Test> {
         sockets_of_other_namespaces_are_not_measured
     ];
     for tracer in ["btf", "tracepoint"] {
-        let mut add = |name: &str, test: fn(&Namespace, &str) -> Result<()>| {
-            let name = format!("{name}_with_{tracer}");
-            tests.push(kernel_test(name, move |namespace| test(namespace, tracer)));
-        };
-        add("established_and_close_wait_count_with_their_time", two_states);
-        add("a_listener_counts_with_its_time_and_its_children_do_not", listener);
-        add("sockets_from_before_the_start_are_not_measured", before_the_start);
-        add("what_a_missed_end_leaves_is_removed_and_all_else_stays", missed_ends);
-        add("sockets_without_room_are_counted_and_in_the_gauges", without_room);
+        let each: [(String, fn(&Namespace, &str) -> Result<()>); 5] = [
+            (format!("established_and_close_wait_count_with_their_time_with_{tracer}"), two_states),
+            (
+                format!("a_listener_counts_with_its_time_and_its_children_do_not_with_{tracer}"),
+                listener,
+            ),
+            (
+                format!("sockets_from_before_the_start_are_not_measured_with_{tracer}"),
+                before_the_start,
+            ),
+            (
+                format!("what_a_missed_end_leaves_is_removed_and_all_else_stays_with_{tracer}"),
+                missed_ends,
+            ),
+            (
+                format!("sockets_without_room_are_counted_and_in_the_gauges_with_{tracer}"),
+                without_room,
+            ),
+        ];
+        tests.extend(
+            each.map(|(name, test)| kernel_test(name, move |namespace| test(namespace, tracer))),
+        );
     }
     tests
 }
