@@ -21,37 +21,45 @@ use crate::{
 #[inline(always)]
 pub(crate) fn note(address: u64, oldstate: u64, newstate: u64) {
     let states = u64::from(DWELL_STATES.load());
-    // `oldstate` and `newstate` are below 16. One test sends all other transitions on.
-    if (states >> (oldstate & 0xf) | states >> (newstate & 0xf)) & 1 != 0 {
-        change(address, oldstate, newstate, states >> (newstate & 0xf) & 1 != 0);
+    let (leaves, enters) = (states >> (oldstate & 0xf), states >> (newstate & 0xf));
+    // One test sends all other transitions on.
+    if (leaves | enters) & 1 != 0 {
+        change(address, oldstate, newstate, leaves & 1, enters & 1);
     }
 }
 
+/// `leaves` and `enters`: whether each of the states is measured.
+///
 /// A function of its own, as `count_silence` is, so that the paths of other transitions do not get longer.
 #[inline(never)]
-fn change(address: u64, oldstate: u64, newstate: u64, enters: bool) {
+fn change(address: u64, oldstate: u64, newstate: u64, leaves: u64, enters: u64) {
+    // A child of a listener has the listener's state at first, and never was in it.
+    if oldstate == State::Listen as u64 && newstate != State::Close as u64 {
+        return;
+    }
     // SAFETY: the helper has no preconditions.
     let now = unsafe { bpf_ktime_get_ns() };
     let entry = dwell_entry(now, newstate);
-    // A child of a listener has the listener's state at first, and never was in it.
-    let is_birth = oldstate == State::Listen as u64 && newstate != State::Close as u64;
-    if !is_birth && let Some(found) = DWELL_SINCE.get_ptr_mut(address) {
+    if leaves != 0
+        && let Some(found) = DWELL_SINCE.get_ptr_mut(address)
+    {
         // SAFETY: the pointer is to a value of the map, one word. Only the events of this socket change it, one after the
         // other, and user space removes it only when no socket is there.
         let before = unsafe { found.read_volatile() };
         if dwell_state(before) == oldstate {
             count(oldstate, now.wrapping_sub(dwell_since(before)));
         }
-        if enters {
-            // SAFETY: as above.
-            unsafe { found.write_volatile(entry) };
-        } else {
+        if enters == 0 {
             // It fails only if user space has removed it.
             let _ = DWELL_SINCE.remove(address);
+        } else {
+            // SAFETY: as above.
+            unsafe { found.write_volatile(entry) };
         }
         return;
     }
-    if enters && DWELL_SINCE.insert(address, entry, 0).is_err() {
+    // What a missed end left at this address is replaced.
+    if enters != 0 && DWELL_SINCE.insert(address, entry, 0).is_err() {
         add(DWELL_OVERFLOW_CELL, 1);
     }
 }
