@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::deadline::{DEADLINE, Progress, wait_until};
 use crate::exporter::Exporter;
-use crate::exposition::Scrape;
+use crate::exposition::{Sample, Scrape};
 
 /// A dwell is rounded down to microseconds, and the sum is shown with as many digits.
 const ROUNDING: f64 = 2e-6;
@@ -111,7 +111,7 @@ impl Dwells {
 /// Fails if it is missing.
 pub fn overflow(scrape: &Scrape) -> Result<u64> {
     let sample = scrape.family("tcpstat_dwell_overflow_total").first().copied();
-    sample.and_then(|sample| sample.count()).context("no tcpstat_dwell_overflow_total")
+    sample.and_then(Sample::count).context("no tcpstat_dwell_overflow_total")
 }
 
 /// How many entries were removed, by the exporter's log at level debug.

@@ -17,6 +17,7 @@ use super::{
 
 /// Which iterators to load with a tracer.
 #[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each iterator is wanted or not")]
 pub(crate) struct WantedIterators {
     /// That of all sockets, with their cgroups.
     pub(crate) sockets: bool,

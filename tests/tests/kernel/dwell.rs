@@ -21,6 +21,9 @@ use tcpstat_tests::wire::Wire;
 
 use crate::losses::LOSING_BINARY_VARIABLE;
 
+/// A test with the value of `--tracer`.
+type WithTracer = fn(&Namespace, &str) -> Result<()>;
+
 pub(crate) fn tests() -> Vec<Test> {
     let mut tests = kernel_tests![
         without_the_flag_there_is_no_memory_and_no_series_of_dwells,
@@ -29,7 +32,7 @@ pub(crate) fn tests() -> Vec<Test> {
         sockets_of_other_namespaces_are_not_measured
     ];
     for tracer in ["btf", "tracepoint"] {
-        let each: [(String, fn(&Namespace, &str) -> Result<()>); 5] = [
+        let each: [(String, WithTracer); 5] = [
             (format!("established_and_close_wait_count_with_their_time_with_{tracer}"), two_states),
             (
                 format!("a_listener_counts_with_its_time_and_its_children_do_not_with_{tracer}"),
@@ -189,12 +192,12 @@ fn missed_ends(_: &Namespace, tracer: &str) -> Result<()> {
 fn without_room(_: &Namespace, tracer: &str) -> Result<()> {
     let mut exporter = start(tracer, &["--dwell=close_wait", MAX])?;
     let before = Dwells::of(&exporter.scrape()?, "close_wait")?;
-    for (sockets, measured, dropped) in [(40, 16, 24), (10, 26, 24), (17, 42, 25)] {
-        let (_, pairs) = close_wait(sockets)?;
+    for (sockets, measured, dropped) in [(40_u32, 16, 24), (10, 26, 24), (17, 42, 25)] {
+        let (_, pairs) = close_wait(sockets as usize)?;
         let scrape = exporter.scrape()?;
         let labels = [("family", "ipv4"), ("state", "close_wait")];
         let gauge = scrape.value("tcpstat_connections", &labels)?;
-        ensure!(gauge == sockets as f64, "{gauge} of {sockets}");
+        ensure!(gauge == f64::from(sockets), "{gauge} of {sockets}");
         ensure!(overflow(&scrape)? == dropped, "{} of {dropped}", overflow(&scrape)?);
         drop(pairs);
         let since = Dwells::await_since(&mut exporter, "close_wait", &before, measured)?;
