@@ -11,6 +11,9 @@ use crate::count::bounded;
 
 /// What a program reads from a full socket, only where it is needed.
 pub(crate) trait FullSocket: Copy {
+    /// The address in the kernel.
+    fn address(self) -> u64;
+
     /// `sk_err`, a positive number.
     fn error(self) -> u32;
 

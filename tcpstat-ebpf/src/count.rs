@@ -18,6 +18,7 @@ use tcpstat_ebpf::{
 
 use crate::{
     closing::{FullSocket, detail_of},
+    entered,
     maps::{CONTROL, CPU_IDS, DETAIL_SLOT, EVENTS, ROWS, TICKS_PER_SECOND},
     scoped::Scoping,
 };
@@ -27,13 +28,13 @@ use crate::{
 ///
 /// The states are words: BPF needs two more instructions for each comparison of half a register.
 #[inline(always)]
-pub(crate) fn transition<C: EbpfContext>(
+pub(crate) fn transition<C: EbpfContext, S: Scoping>(
     ctx: &C,
     slot: u64,
     family: Family,
     oldstate: u64,
     newstate: u64,
-    scoping: impl Scoping,
+    scoping: S,
     socket: impl FullSocket,
     fill: impl FnOnce(&mut EventRecord),
 ) {
@@ -47,6 +48,9 @@ pub(crate) fn transition<C: EbpfContext>(
         Some(place) => {
             let counted = counted_at(slot, place, family, oldstate, newstate, socket);
             event(counted, family, oldstate as u8, newstate as u8, scoping, fill);
+            if S::COUNTS && slot == OWN_SLOT {
+                entered::note(socket.address(), oldstate, newstate);
+            }
         }
         None if oldstate == newstate => {}
         None => {
@@ -243,7 +247,7 @@ fn add(slot: u64, bank: Bank, cell: usize) {
 
 /// The cells of this slot and this CPU.
 #[inline(always)]
-fn own_row(slot: u64) -> Option<*mut u64> {
+pub(crate) fn own_row(slot: u64) -> Option<*mut u64> {
     ROWS.get_ptr_mut(row(slot, CPU_IDS.load() as usize, cpu()) as u32).map(<*mut Row>::cast)
 }
 

@@ -35,6 +35,8 @@ pub enum Reader {
     Silence,
     /// The `iter/tcp` that lists sockets in CLOSE_WAIT.
     CloseWait,
+    /// The `iter/tcp` that lists sockets in the states whose dwell is measured.
+    Dwell,
     /// `iter/tcp` for listening sockets.
     Listeners,
     /// `iter/task_file`, besides what [`Reader::CloseWait`] and [`Reader::Listeners`] read.
@@ -87,7 +89,7 @@ macro_rules! members {
             SOCK_DADDR: u32 = "sock", "__sk_common.skc_daddr", [TpBtf, Timewait, Requests];
             SOCK_V6_RCV_SADDR: [u32; 4] = "sock", "__sk_common.skc_v6_rcv_saddr", [TpBtf, Timewait, Requests, Listeners];
             SOCK_V6_DADDR: [u32; 4] = "sock", "__sk_common.skc_v6_daddr", [TpBtf, Timewait, Requests];
-            SOCK_STATE: u8 = "sock", "__sk_common.skc_state", [Requests, Iterator, CloseWait, Listeners];
+            SOCK_STATE: u8 = "sock", "__sk_common.skc_state", [Requests, Iterator, CloseWait, Dwell, Listeners];
             SOCK_CGROUP: *const u8 = "sock", "sk_cgrp_data.cgroup", [CgroupPointer];
             // Until 5.14.
             SOCK_CGROUP_WORD: u64 = "sock", "sk_cgrp_data.val", [CgroupWord];
@@ -206,6 +208,7 @@ pub const FIXED_MEMBERS: &[FixedMember] = &[
             Reader::Requests,
             Reader::Iterator,
             Reader::CloseWait,
+            Reader::Dwell,
             Reader::Listeners,
         ],
     ),
@@ -219,13 +222,8 @@ pub const FIXED_MEMBERS: &[FixedMember] = &[
     first("inet_connection_sock", "icsk_inet", FULL_SOCKET_READERS),
     first("inet_sock", "sk", FULL_SOCKET_READERS),
     // The contexts of the iterators.
-    pointer("bpf_iter__tcp", "meta", 0, &[Reader::Iterator, Reader::CloseWait, Reader::Listeners]),
-    pointer(
-        "bpf_iter__tcp",
-        "sk_common",
-        8,
-        &[Reader::Iterator, Reader::CloseWait, Reader::Listeners],
-    ),
+    pointer("bpf_iter__tcp", "meta", 0, TCP_ITERATORS),
+    pointer("bpf_iter__tcp", "sk_common", 8, TCP_ITERATORS),
     pointer("bpf_iter__task", "meta", 0, &[Reader::Tasks]),
     pointer("bpf_iter__task", "task", 8, &[Reader::Tasks]),
     pointer("bpf_iter__task_file", "meta", 0, &[Reader::Held]),
@@ -235,9 +233,12 @@ pub const FIXED_MEMBERS: &[FixedMember] = &[
         "bpf_iter_meta",
         "seq",
         0,
-        &[Reader::Iterator, Reader::CloseWait, Reader::Listeners, Reader::Tasks],
+        &[Reader::Iterator, Reader::CloseWait, Reader::Dwell, Reader::Listeners, Reader::Tasks],
     ),
 ];
+
+const TCP_ITERATORS: &[Reader] =
+    &[Reader::Iterator, Reader::CloseWait, Reader::Dwell, Reader::Listeners];
 
 const UPID_NR: FixedMember = FixedMember {
     structure: "upid",

@@ -6,6 +6,7 @@
 
 mod causes;
 mod cells;
+mod dwell;
 mod held_record;
 mod kernel_layout;
 mod listener_record;
@@ -22,6 +23,10 @@ pub use causes::{
 pub use cells::{
     BANK_CELLS, Bank, FAMILY_CELLS, FULL_TRANSITIONS, NO_CELL, PAIRS, PLACES, ROW_CELLS, Row,
     TRANSITIONS, cell, pair, place,
+};
+pub use dwell::{
+    DWELL_BOUNDS, DWELL_BUCKETS, DWELL_OVERFLOW_CELL, DWELL_SLOTS, DWELL_STATES, DwellRecord,
+    dwell_bucket, dwell_cell, dwell_entry, dwell_since, dwell_state,
 };
 pub use held_record::HeldRecord;
 pub use kernel_layout::{
@@ -222,7 +227,7 @@ pub struct EventRecord {
     pub daddr: [u8; 16],
 }
 
-/// What the tracer writes instead of an [`EventRecord`] for a full socket while cgroups or ports are counted.
+/// What the tracer writes instead of an [`EventRecord`] for a full socket while cgroups, ports or dwells are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct ScopedEventRecord {

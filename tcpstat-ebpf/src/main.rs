@@ -4,7 +4,8 @@
 //! one of them: [`tp_btf`] reads the socket, [`tracepoint`] reads the record of the tracepoint. For each
 //! event they compare protocol and namespace, then do one atomic add. [`hooks`] count mini-sockets and
 //! requests. [`iter`] lists all sockets, [`close_wait`] those in CLOSE_WAIT, [`listeners`] those that listen,
-//! [`tasks`] all processes, [`held`] the sockets in CLOSE_WAIT and those that listen in other network namespaces.
+//! [`tasks`] all processes, [`held`] the sockets in CLOSE_WAIT and those that listen in other network namespaces,
+//! [`dwell_sockets`] those in the states that [`entered`] measures.
 #![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch, core_intrinsics))]
 #![cfg_attr(
     target_arch = "bpf",
@@ -23,6 +24,10 @@ mod close_wait;
 mod closing;
 #[cfg(target_arch = "bpf")]
 mod count;
+#[cfg(target_arch = "bpf")]
+mod dwell_sockets;
+#[cfg(target_arch = "bpf")]
+mod entered;
 #[cfg(target_arch = "bpf")]
 mod held;
 #[cfg(target_arch = "bpf")]

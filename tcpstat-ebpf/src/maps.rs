@@ -70,6 +70,20 @@ pub(crate) static CGROUPS: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 pub(crate) static PORTS: Global<u32> = Global::new(0);
 
+/// Since when a socket is in its state, by its address: a `tcpstat_ebpf::dwell_entry`. User space sets the number of entries.
+///
+/// Its memory is allocated at the start: before 6.1 a program cannot allocate.
+#[map]
+pub(crate) static DWELL_SINCE: HashMap<u64, u64> = HashMap::with_max_entries(1, 0);
+
+/// A bit for the number of each state whose dwell is measured; 0 for none.
+#[unsafe(no_mangle)]
+pub(crate) static DWELL_STATES: Global<u32> = Global::new(0);
+
+/// The slot for the row of dwells.
+#[unsafe(no_mangle)]
+pub(crate) static DWELL_SLOT: Global<u32> = Global::new(0);
+
 /// A `tcpstat_ebpf::NetnsKey`: whether other namespaces are counted, and how they are identified.
 #[unsafe(no_mangle)]
 pub(crate) static NETNS_KEY: Global<u32> = Global::new(0);

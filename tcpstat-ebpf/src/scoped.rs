@@ -23,7 +23,7 @@ use crate::{
 
 /// Which scopes count a socket.
 pub(crate) trait Scoping: Copy {
-    /// Whether a scope can count the socket.
+    /// Whether a scope can count the socket, and its dwells can be measured.
     const COUNTS: bool;
 
     /// Whether the event log has the cgroup.

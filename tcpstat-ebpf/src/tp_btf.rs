@@ -23,7 +23,7 @@ pub(crate) fn tcpstat_tp_btf(ctx: BtfTracePointContext) -> i32 {
     transition(&ctx, ())
 }
 
-/// The same while cgroups or ports are counted.
+/// The same while cgroups, ports or dwells are counted.
 #[btf_tracepoint(function = "inet_sock_set_state")]
 pub(crate) fn tcpstat_tp_btf_scoped(ctx: BtfTracePointContext) -> i32 {
     let sk: *const u8 = ctx.arg(0);
@@ -60,6 +60,11 @@ fn transition(ctx: &BtfTracePointContext, scoping: impl Scoping) -> i32 {
 struct Typed(*const u8);
 
 impl FullSocket for Typed {
+    #[inline(always)]
+    fn address(self) -> u64 {
+        self.0 as u64
+    }
+
     #[inline(always)]
     fn error(self) -> u32 {
         // SAFETY: as the type's; the offset is that of its BTF.

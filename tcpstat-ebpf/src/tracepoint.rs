@@ -22,7 +22,7 @@ pub(crate) fn tcpstat_tracepoint(ctx: TracePointContext) -> u32 {
     transition(&ctx, ())
 }
 
-/// The same while cgroups or ports are counted.
+/// The same while cgroups, ports or dwells are counted.
 #[tracepoint(category = "sock", name = "inet_sock_set_state")]
 pub(crate) fn tcpstat_tracepoint_scoped(ctx: TracePointContext) -> u32 {
     let scoping = Full {
@@ -67,6 +67,11 @@ struct Recorded<'a> {
 }
 
 impl FullSocket for Recorded<'_> {
+    #[inline(always)]
+    fn address(self) -> u64 {
+        self.skaddr
+    }
+
     #[inline(always)]
     fn error(self) -> u32 {
         // SAFETY: the helper fails if an address cannot be read.

@@ -17,6 +17,13 @@ pub fn now() -> Moment {
     Moment { unix_ms: unix_ms(SystemTime::now()), uptime_ms: milliseconds(uptime) }
 }
 
+/// CLOCK_MONOTONIC in nanoseconds: what `bpf_ktime_get_ns` returns.
+pub(crate) fn kernel_nanoseconds() -> u64 {
+    // Every kernel has this clock.
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from);
+    u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// The CPU time that the calling thread has used. Takes a system call.
 pub(crate) fn thread_cpu() -> Duration {
     // Every kernel since 2.6.12 has this clock.

@@ -10,6 +10,7 @@ mod api;
 pub mod clock;
 pub mod commands;
 pub mod detailed;
+pub mod dwell;
 pub mod history;
 pub mod kernel;
 pub mod ledger;

@@ -15,6 +15,7 @@ pub mod cgroups;
 pub mod container;
 pub mod corrections;
 pub mod deadline;
+pub mod dwell;
 pub mod empty_program;
 pub mod end_marks;
 pub mod events;

@@ -131,6 +131,7 @@ pub(crate) fn values() -> Values {
             detailed: Some(DetailedTransitions::default()),
             silences: Some((Silences::default(), TickRate(NonZeroU32::MIN))),
             close_wait_ages: Some((CloseWaitAges::default(), TickRate(NonZeroU32::MIN))),
+            dwells: None,
             drift: PerState::default(),
             corrections: PerState::default(),
             events_missed: 3,

@@ -6,8 +6,9 @@ use anyhow::bail;
 use clap::{Args, CommandFactory, ValueEnum, error::ErrorKind};
 use tracing::{debug, info, warn};
 
-use super::{Cli, ProcfsArgs, netns::NetnsArgs, scopes::ScopeArgs};
+use super::{Cli, ProcfsArgs, dwell::DwellArgs, netns::NetnsArgs, scopes::ScopeArgs};
 use crate::{
+    dwell::DwellChoice,
     kernel::{self, Attempt, Namespaces, Program, ScopeKinds, Tracer, WantedIterators},
     procfs::{ListedNamespace, Privileges, Procfs},
     tracker::{OwnScopes, SourceChoice, Tracker, TrackerError, Tracking, task_ids},
@@ -111,8 +112,8 @@ impl CountingArgs {
         programs(&self.tracer)
     }
 
-    /// Loads the first of `programs` that runs, for the listening sockets of so many addresses and ports each. Logs
-    /// the network namespace, and why a program does not run.
+    /// Loads the first of `programs` that runs, for the listening sockets of so many addresses and ports each, and for
+    /// these dwells. Logs the network namespace, and why a program does not run.
     ///
     /// # Errors
     /// Those of [`NetnsArgs::procfs`].
@@ -120,6 +121,7 @@ impl CountingArgs {
         &self,
         programs: Vec<Program>,
         listeners_max: u32,
+        dwell: &DwellArgs,
     ) -> anyhow::Result<Counting> {
         let procfs = self.netns.procfs(&self.procfs)?;
         // Errors come before the first line of the log.
@@ -127,16 +129,18 @@ impl CountingArgs {
         if let Ok(namespace) = procfs.namespace() {
             info!("counting the sockets of network namespace {}", described(&namespace));
         }
+        let dwell = dwell.choice(&procfs);
         let kinds = own_scopes.as_ref().map(OwnScopes::kinds).unwrap_or_default();
         let namespaces = self.netns.namespaces();
         let iterators = WantedIterators {
             sockets: kinds.cgroups.is_some(),
             close_wait: true,
+            dwell: dwell.any(),
             listeners: listeners_max > 0,
             held: namespaces != Namespaces::Own,
             tasks: if namespaces == Namespaces::Own { None } else { task_ids(&procfs) },
         };
-        let tracer = find_tracer(&programs, &procfs, namespaces, &kinds, iterators);
+        let tracer = find_tracer(&programs, &procfs, namespaces, &kinds, dwell, iterators);
         let tracker = Tracker {
             procfs: procfs.clone(),
             tracer,
@@ -226,11 +230,15 @@ fn find_tracer(
     procfs: &Procfs,
     namespaces: Namespaces,
     kinds: &ScopeKinds,
+    dwell: DwellChoice,
     iterators: WantedIterators,
 ) -> Option<Tracer> {
-    let tracer = first_tracer(programs, procfs, namespaces, kinds, iterators);
+    let tracer = first_tracer(programs, procfs, namespaces, kinds, dwell, iterators);
     if kinds.any() && tracer.as_ref().is_none_or(|tracer| tracer.scopes.is_none()) {
         warn!("{}: no tracer runs that counts them", flags_off(kinds));
+    }
+    if dwell.any() && tracer.as_ref().is_none_or(|tracer| tracer.dwell_map.is_none()) {
+        warn!("--dwell is off: no tracer runs that measures it");
     }
     tracer
 }
@@ -249,6 +257,7 @@ fn first_tracer(
     procfs: &Procfs,
     namespaces: Namespaces,
     kinds: &ScopeKinds,
+    dwell: DwellChoice,
     iterators: WantedIterators,
 ) -> Option<Tracer> {
     if programs.is_empty() {
@@ -262,7 +271,8 @@ fn first_tracer(
             return None;
         }
     };
-    let (tracer, refused) = kernel::load_first(programs, netns_inum, namespaces, kinds, iterators);
+    let (tracer, refused) =
+        kernel::load_first(programs, netns_inum, namespaces, kinds, dwell, iterators);
     for Attempt { program, error } in &refused {
         debug!(program = program.word(), "refused: {error}");
         error.write_kernel_log();

@@ -4,6 +4,7 @@ mod arguments;
 mod check;
 mod completions;
 mod counting;
+mod dwell;
 mod line_queue;
 mod log;
 mod man;

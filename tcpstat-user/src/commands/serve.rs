@@ -7,7 +7,10 @@ use clap::{ArgAction, Args, ValueHint};
 use tokio::{sync::watch, task::spawn_blocking, time::timeout};
 use tracing::{info, warn};
 
-use super::{counting::CountingArgs, resources, signals::ServeSignals, stopping::Parts, values};
+use super::{
+    counting::CountingArgs, dwell::DwellArgs, resources, signals::ServeSignals, stopping::Parts,
+    values,
+};
 use crate::{
     clock, kernel,
     metrics::Compat,
@@ -90,6 +93,9 @@ pub(super) struct ServeArgs {
         help_heading = "Counting"
     )]
     listeners_max: u32,
+
+    #[command(flatten)]
+    dwell: DwellArgs,
 
     /// Do not export node_exporter's metric node_tcp_connection_states
     #[arg(
@@ -174,7 +180,7 @@ async fn serve(
     for address in &args.listen_address {
         listeners.extend(web::bind(address).await?);
     }
-    let counting = args.counting.load(programs, args.listeners_max)?;
+    let counting = args.counting.load(programs, args.listeners_max, &args.dwell)?;
     let procfs = counting.procfs.clone();
     let tracking = counting.start()?;
     let history = Arc::default();

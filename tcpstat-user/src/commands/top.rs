@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use ureq::http::Uri;
 
-use super::{counting::CountingArgs, log::colours_wanted, signals::TopSignals};
+use super::{counting::CountingArgs, dwell::DwellArgs, log::colours_wanted, signals::TopSignals};
 use crate::{
     text::without_password,
     top::{Feed, LastLogLine, Model, OwnTracker, RemoteExporter, screen, view::Theme},
@@ -73,7 +73,10 @@ pub(super) fn run(args: &TopArgs, log: &LastLogLine) -> anyhow::Result<ExitCode>
         return show(args, log, Feed::RemoteExporter(exporter));
     }
     let programs = args.counting.programs()?;
-    let counting = args.counting.load(programs, LISTENERS_MAX)?.with_snapshots_every(args.interval);
+    let counting = args
+        .counting
+        .load(programs, LISTENERS_MAX, &DwellArgs::default())?
+        .with_snapshots_every(args.interval);
     let procfs = counting.procfs.clone();
     let tracking = counting.start()?;
     let tracker = OwnTracker { published: tracking.published.clone(), procfs };

@@ -8,11 +8,12 @@ use std::{
 };
 
 use memmap2::{MmapOptions, MmapRaw};
-use tcpstat_ebpf::{BANK_CELLS, Bank, Control, DETAIL_SLOTS, row};
+use tcpstat_ebpf::{BANK_CELLS, Bank, Control, DETAIL_SLOTS, DWELL_SLOTS, row};
 
 use super::slot::Slot;
 use crate::{
     detailed::{DetailedRows, DetailedTransitions},
+    dwell::Dwells,
     transitions::Transitions,
 };
 
@@ -24,16 +25,36 @@ pub(crate) struct Counters {
     slots: usize,
     cpus: usize,
     bank_cells: usize,
-    /// Whether the slots of details follow the others.
-    details: bool,
+    own: OwnRows,
+}
+
+/// What is counted in the own namespace besides transitions, in slots that follow the others.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct OwnRows {
+    /// Details of transitions.
+    pub(super) details: bool,
+    /// Dwells, after these.
+    pub(super) dwells: bool,
+}
+
+impl OwnRows {
+    /// Number of slots.
+    pub(super) const fn slots(self) -> u32 {
+        let dwells = if self.dwells { DWELL_SLOTS } else { 0 };
+        self.detail_slots() + dwells
+    }
+
+    /// Number of slots before those of dwells.
+    pub(super) const fn detail_slots(self) -> u32 {
+        if self.details { DETAIL_SLOTS } else { 0 }
+    }
 }
 
 const BOTH_BANKS: &[Bank] = &[Bank::Plain, Bank::Logged];
 
 impl Counters {
     /// Maps the rows of the slots below `slots`, each with those of the CPU ids below `cpus`. A row has two banks,
-    /// each of `bank_cells` cells: those of both families, or of IPv4 alone. If there are `details`, the slots of the
-    /// own namespace's details follow.
+    /// each of `bank_cells` cells: those of both families, or of IPv4 alone. The slots of `own` follow.
     ///
     /// # Errors
     /// The error of mmap(2).
@@ -42,12 +63,12 @@ impl Counters {
         slots: usize,
         cpus: usize,
         bank_cells: usize,
-        details: bool,
+        own: OwnRows,
     ) -> io::Result<Self> {
         debug_assert!(bank_cells <= BANK_CELLS);
-        let bytes = bytes(slots, cpus, bank_cells, details);
+        let bytes = bytes(slots, cpus, bank_cells, own);
         let map = MmapOptions::new().len(bytes).map_raw_read_only(&rows.as_fd())?;
-        Ok(Self { map, slots, cpus, bank_cells, details })
+        Ok(Self { map, slots, cpus, bank_cells, own })
     }
 
     /// Rows in memory of this process, which no tracer has; of both families, with details.
@@ -55,11 +76,12 @@ impl Counters {
     /// # Errors
     /// The error of mmap(2).
     pub(super) fn replica(slots: usize, cpus: usize) -> io::Result<Self> {
-        let bytes = bytes(slots, cpus, BANK_CELLS, true);
+        let own = OwnRows { details: true, dwells: false };
+        let bytes = bytes(slots, cpus, BANK_CELLS, own);
         let mut map = MmapOptions::new().len(bytes).map_anon()?;
         // Memory that is not written is one page for all.
         map.fill(1);
-        Ok(Self { map: map.into(), slots, cpus, bank_cells: BANK_CELLS, details: true })
+        Ok(Self { map: map.into(), slots, cpus, bank_cells: BANK_CELLS, own })
     }
 
     /// All transitions that `slot` has counted since the tracer was loaded. The slot must have rows.
@@ -85,7 +107,19 @@ impl Counters {
 
     /// Whether the details of transitions in this slot are counted.
     pub(crate) fn has_details(&self, slot: Slot) -> bool {
-        self.details && slot == Slot::OWN
+        self.own.details && slot == Slot::OWN
+    }
+
+    /// The dwells that have ended since the tracer was loaded; `None` if they are not measured.
+    pub(crate) fn read_dwells(&self) -> Option<Dwells> {
+        let slot = self.slots as u64 + u64::from(self.own.detail_slots());
+        self.own.dwells.then(|| {
+            let (low, high) = (self.sum(slot, &[Bank::Plain]), self.sum(slot, &[Bank::Logged]));
+            let mut dwells = Dwells::default();
+            dwells.cells[..BANK_CELLS].copy_from_slice(&low);
+            dwells.cells[BANK_CELLS..].copy_from_slice(&high);
+            dwells
+        })
     }
 
     /// The transitions that one bank of `slot` has counted.
@@ -134,16 +168,15 @@ impl Counters {
 
     fn cell(&self, index: usize) -> u64 {
         debug_assert!(index < self.map.len() / size_of::<u64>());
-        // SAFETY: the map has `cpus` rows of two banks for each slot, those of details among them, and lives as long
+        // SAFETY: the map has `cpus` rows of two banks for each slot, those of `own` among them, and lives as long
         // as `self`. The kernel changes the cells only by atomic adds.
         unsafe { &*first_word(&self.map).add(index) }.load(Ordering::Relaxed)
     }
 }
 
-/// Bytes of the rows of so many slots, and of those of details.
-fn bytes(slots: usize, cpus: usize, bank_cells: usize, details: bool) -> usize {
-    let slots = if details { slots + DETAIL_SLOTS as usize } else { slots };
-    slots * cpus * 2 * bank_cells * size_of::<u64>()
+/// Bytes of the rows of so many slots, and of those that follow.
+fn bytes(slots: usize, cpus: usize, bank_cells: usize, own: OwnRows) -> usize {
+    (slots + own.slots() as usize) * cpus * 2 * bank_cells * size_of::<u64>()
 }
 
 /// The map `CONTROL` in writable memory: the switch of the event log, and what the programs report.

@@ -7,6 +7,7 @@ use tracing::debug;
 use super::{
     btf::{BtfError, KernelTypes},
     close_wait::CloseWaitIterator,
+    dwell::DwellIterator,
     error::LoadError,
     held::HeldIterator,
     iter::SocketIterator,
@@ -23,6 +24,8 @@ pub(crate) struct WantedIterators {
     pub(crate) sockets: bool,
     /// That of sockets in CLOSE_WAIT.
     pub(crate) close_wait: bool,
+    /// That of sockets in the states whose dwell is measured.
+    pub(crate) dwell: bool,
     /// That of listening sockets.
     pub(crate) listeners: bool,
     /// That of sockets in CLOSE_WAIT and listening ones of other namespaces.
@@ -36,6 +39,7 @@ pub(crate) struct WantedIterators {
 pub(crate) struct Iterators {
     pub(crate) sockets: Option<SocketIterator>,
     pub(crate) close_wait: Option<CloseWaitIterator>,
+    pub(crate) dwell: Option<DwellIterator>,
     pub(crate) listeners: Option<ListenerIterator>,
     pub(crate) held: Option<HeldIterator>,
     pub(crate) tasks: Option<TaskIterator>,
@@ -64,6 +68,7 @@ impl FoundIterators {
         let wanted = WantedIterators {
             sockets: wanted.sockets && take(SocketIterator::globals(types, true)),
             close_wait: wanted.close_wait && take(CloseWaitIterator::globals(types)),
+            dwell: wanted.dwell && take(DwellIterator::globals(types)),
             listeners: wanted.listeners && take(ListenerIterator::globals(types, true)),
             // The tracer has the inode number of the own namespace.
             held: wanted.held && take(HeldIterator::globals(types)),
@@ -79,10 +84,11 @@ impl FoundIterators {
 
     /// Loads them from an object with these globals.
     pub(super) fn load(&self, ebpf: &mut Ebpf, btf: &Btf) -> Iterators {
-        let WantedIterators { sockets, close_wait, listeners, held, tasks } = self.wanted;
+        let WantedIterators { sockets, close_wait, dwell, listeners, held, tasks } = self.wanted;
         Iterators {
             sockets: sockets.then(|| SocketIterator::load_from(ebpf, btf, true)).and_then(ok),
             close_wait: close_wait.then(|| CloseWaitIterator::load_from(ebpf, btf)).and_then(ok),
+            dwell: dwell.then(|| DwellIterator::load_from(ebpf, btf)).and_then(ok),
             listeners: listeners.then(|| ListenerIterator::load_from(ebpf, btf)).and_then(ok),
             held: held.then(|| HeldIterator::load_from(ebpf, btf)).and_then(ok),
             tasks: tasks.map(|ids| TaskIterator::load_from(ebpf, btf, ids)).and_then(ok),

@@ -137,7 +137,7 @@ mod tests {
 
     use super::{super::btf::sample::Sample, *};
 
-    const READERS: [Reader; 15] = [
+    const READERS: [Reader; 16] = [
         Reader::TpBtf,
         Reader::Tracepoint,
         Reader::Timewait,
@@ -151,6 +151,7 @@ mod tests {
         Reader::Causes,
         Reader::Silence,
         Reader::CloseWait,
+        Reader::Dwell,
         Reader::Listeners,
         Reader::Held,
     ];

@@ -12,13 +12,14 @@ use aya::{
     programs::{BtfTracePoint, ProgramError, TracePoint},
 };
 use aya_log::EbpfLogger;
-use tcpstat_ebpf::{BANK_CELLS, DETAIL_SLOTS, Reader};
+use tcpstat_ebpf::{BANK_CELLS, Reader};
 use tracing::warn;
 
 use super::{
     btf::{BtfError, KernelTypes},
-    counters::{Counters, Switch},
+    counters::{Counters, OwnRows, Switch},
     cpus::cpu_ids,
+    dwell::{self, DwellMap},
     error::{LoadError, refusal},
     events::EventLog,
     hooks::{self, HookRefusal},
@@ -30,7 +31,7 @@ use super::{
     scope_maps::{ScopeKinds, ScopeMaps},
     step::{Attachment, Step},
 };
-use crate::{ages::TickRate, clock, states::Hooks};
+use crate::{ages::TickRate, clock, dwell::DwellChoice, states::Hooks};
 
 /// A loaded program that counts, with its counters and its event log. Dropping it stops the count.
 pub(crate) struct Tracer {
@@ -48,6 +49,10 @@ pub(crate) struct Tracer {
     pub(crate) kinds: ScopeKinds,
     /// What is counted of them.
     pub(crate) scopes: Option<ScopeMaps>,
+    /// Which dwells of the own namespace are measured.
+    pub(crate) dwell: DwellChoice,
+    /// Since when its sockets are in these states; `None` for no state.
+    pub(crate) dwell_map: Option<DwellMap>,
     pub(crate) hooks: Hooks,
     pub(crate) hooks_refused: Vec<HookRefusal>,
     /// Why causes are not counted; `None` if they are.
@@ -66,7 +71,9 @@ pub(crate) struct Tracer {
 impl Tracer {
     /// The descriptor of [`Tracer::program`]. Its fdinfo has the number of events that the kernel skipped.
     pub(crate) fn program_fd(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.fds(std::iter::once(self.program.symbol(self.scopes.is_some())))
+        self.fds(std::iter::once(
+            self.program.symbol(self.scopes.is_some() || self.dwell_map.is_some()),
+        ))
     }
 
     /// The descriptors of the attached hooks. Their fdinfo has the number of events that the kernel skipped.
@@ -101,10 +108,10 @@ impl Tracer {
         namespaces: Namespaces,
     ) -> Result<Self, LoadError> {
         let (kinds, iterators) = (ScopeKinds::default(), WantedIterators::default());
-        Self::load_with(program, netns_inum, namespaces, kinds, iterators)
+        Self::load_with(program, netns_inum, namespaces, kinds, DwellChoice::default(), iterators)
     }
 
-    /// As [`Tracer::load`], and counts these kinds of scopes in the namespace of this process. Leaves out cgroups on a
+    /// As [`Tracer::load`], and counts these kinds of scopes and measures these dwells in the namespace of this process. Leaves out cgroups on a
     /// kernel whose sockets have none. Loads these iterators besides.
     ///
     /// # Errors
@@ -114,6 +121,7 @@ impl Tracer {
         netns_inum: u32,
         namespaces: Namespaces,
         mut kinds: ScopeKinds,
+        dwell: DwellChoice,
         mut iterators: WantedIterators,
     ) -> Result<Self, LoadError> {
         if OBJECT.is_empty() {
@@ -144,9 +152,10 @@ impl Tracer {
             }
             Err(error) => Some(error),
         };
-        let details = causes_refused.is_none();
+        let own = OwnRows { details: causes_refused.is_none(), dwells: dwell.any() };
+        globals.extend(dwell::globals(dwell, slots + own.detail_slots()));
         let (mut silence_rate, mut silence_refused) =
-            (clock::tick_rate().filter(|_| details), None);
+            (clock::tick_rate().filter(|_| own.details), None);
         if let Some(rate) = silence_rate {
             match layout::silence(&types, rate) {
                 Ok(members) => globals.extend(members),
@@ -155,6 +164,7 @@ impl Tracer {
         }
         iterators.sockets &= kinds.cgroups.is_some();
         iterators.close_wait &= silence_rate.is_some();
+        iterators.dwell &= dwell.any();
         let iterators = FoundIterators::find(iterators, &types);
         globals.extend_from_slice(iterators.globals());
         drop(types);
@@ -162,16 +172,16 @@ impl Tracer {
         globals.push(("CPU_IDS", cpus));
 
         let mut loader = loader(&globals);
-        let all_slots = if details { slots + DETAIL_SLOTS } else { slots };
-        loader.map_max_entries("ROWS", all_slots * cpus);
-        for (name, entries) in namespaces.map_sizes().into_iter().chain(kinds.map_sizes(cpus)) {
+        loader.map_max_entries("ROWS", (slots + own.slots()) * cpus);
+        let scope_sizes = namespaces.map_sizes().into_iter().chain(kinds.map_sizes(cpus));
+        for (name, entries) in scope_sizes.chain(dwell::map_size(dwell)) {
             loader.map_max_entries(name, entries);
         }
         let mut ebpf =
             loader.load(OBJECT).map_err(|error| refusal(Step::CreateMaps, error.into()))?;
 
         let rows = map(&ebpf, "ROWS")?;
-        let counters = Counters::map(rows, slots as usize, cpus as usize, BANK_CELLS, details)
+        let counters = Counters::map(rows, slots as usize, cpus as usize, BANK_CELLS, own)
             .map_err(|error| refusal(Step::MapMemory("the counters"), error.into()))?;
         let switch = Switch::map(map(&ebpf, "CONTROL")?)
             .map_err(|error| refusal(Step::MapMemory("the control page"), error.into()))?;
@@ -184,10 +194,12 @@ impl Tracer {
         };
         let scopes = ScopeMaps::new(&mut ebpf, &kinds, cpus as usize)?;
 
+        let dwell_map = DwellMap::new(&mut ebpf, dwell)?;
+
         let logger = EbpfLogger::init(&mut ebpf)
             .map_err(|error| refusal(Step::MapMemory("the tracer's log"), error.into()))?;
         let btf = Btf::from_sys_fs().map_err(|error| refusal(Step::ReadTypes, error.into()))?;
-        attach(&mut ebpf, program, kinds.any(), &btf)?;
+        attach(&mut ebpf, program, kinds.any() || dwell.any(), &btf)?;
         let (hooks, hooks_refused) = found_hooks.attach(&mut ebpf, &btf);
         let iterators = iterators.load(&mut ebpf, &btf);
         drop(btf);
@@ -201,6 +213,8 @@ impl Tracer {
             netns_slots,
             kinds,
             scopes,
+            dwell,
+            dwell_map,
             hooks,
             hooks_refused,
             causes_refused,
@@ -225,7 +239,7 @@ pub(crate) struct Attempt {
     pub(crate) error: LoadError,
 }
 
-/// Tries `programs` in their order, at first with these kinds of scopes. Returns the first tracer that runs, and the
+/// Tries `programs` in their order, at first with these kinds of scopes and these dwells. Returns the first tracer that runs, and the
 /// programs that were refused before it.
 #[must_use]
 pub(crate) fn load_first(
@@ -233,17 +247,19 @@ pub(crate) fn load_first(
     netns_inum: u32,
     namespaces: Namespaces,
     kinds: &ScopeKinds,
+    dwell: DwellChoice,
     iterators: WantedIterators,
 ) -> (Option<Tracer>, Vec<Attempt>) {
     let mut refused = Vec::new();
     for &program in programs {
-        match Tracer::load_with(program, netns_inum, namespaces, kinds.clone(), iterators) {
+        match Tracer::load_with(program, netns_inum, namespaces, kinds.clone(), dwell, iterators) {
             Ok(tracer) => return (Some(tracer), refused),
             Err(error) => refused.push(Attempt { program, error }),
         }
     }
-    if kinds.any() {
-        return load_first(programs, netns_inum, namespaces, &ScopeKinds::default(), iterators);
+    if kinds.any() || dwell.any() {
+        let (kinds, dwell) = (ScopeKinds::default(), DwellChoice::default());
+        return load_first(programs, netns_inum, namespaces, &kinds, dwell, iterators);
     }
     (None, refused)
 }

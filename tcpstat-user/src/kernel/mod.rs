@@ -10,6 +10,7 @@ mod btf;
 mod close_wait;
 mod counters;
 mod cpus;
+mod dwell;
 mod enter;
 mod error;
 mod events;
@@ -42,6 +43,7 @@ mod tests;
 
 pub(crate) use close_wait::CloseWaitIterator;
 pub(crate) use counters::Counters;
+pub(crate) use dwell::{DwellIterator, DwellMap, DwellMapError};
 pub(crate) use enter::enter;
 pub(crate) use error::LoadError;
 pub(crate) use events::{EventLog, LogError};

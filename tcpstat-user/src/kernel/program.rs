@@ -36,7 +36,7 @@ impl Program {
         }
     }
 
-    /// Its name in the BPF object; `scoped`: while cgroups or ports are counted.
+    /// Its name in the BPF object; `scoped`: while cgroups, ports or dwells are counted.
     pub(super) fn symbol(self, scoped: bool) -> &'static str {
         match (self, scoped) {
             (Self::TpBtf, false) => "tcpstat_tp_btf",

@@ -11,7 +11,7 @@ use tcpstat_ebpf::{
 };
 
 use super::{
-    counters::Counters,
+    counters::{Counters, OwnRows},
     error::{LoadError, refusal},
     load::map,
     netns_slots::{CGROUP_MAPS, KeyedSlots},
@@ -96,8 +96,10 @@ impl ScopeMaps {
             return Ok(None);
         }
         let rows = map(ebpf, "SCOPE_ROWS")?;
-        let counters = Counters::map(rows, kinds.slots(), cpus, FAMILY_CELLS, false)
-            .map_err(|error| refusal(Step::MapMemory("the counters of scopes"), error.into()))?;
+        let counters = Counters::map(rows, kinds.slots(), cpus, FAMILY_CELLS, OwnRows::default())
+            .map_err(|error| {
+            refusal(Step::MapMemory("the counters of scopes"), error.into())
+        })?;
         let cgroups = match kinds.cgroups {
             Some(slots) => Some(KeyedSlots::new(ebpf, &CGROUP_MAPS, slots)?),
             None => None,

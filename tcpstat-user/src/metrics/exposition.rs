@@ -98,6 +98,12 @@ impl FamilyWriter<'_> {
             let older = older.map(|((_, word), sockets)| ([("older_than", *word)], sockets));
             self.gauges(names::CLOSE_WAIT_AGED_CONNECTIONS, older)?;
         }
+        if let Some((states, dwells)) = &tracer.dwells {
+            let of =
+                |state| ([("state", state_word(state))], dwells.sum(state), dwells.bounded(state));
+            self.histograms(names::DWELL_SECONDS, states.iter().map(of))?;
+            self.single_counter(names::DWELL_OVERFLOW, dwells.overflow())?;
+        }
         self.by_state(names::DRIFT_CONNECTIONS, &tracer.drift)?;
         let corrections = State::ALL.into_iter().map(|state| {
             let sockets: u64 =

@@ -80,6 +80,21 @@ impl FamilyWriter<'_> {
         family.encode_histogram::<NoLabelSet>(sum, count, buckets, None)
     }
 
+    /// Writes a histogram with labels: for each sum and buckets, as [`FamilyWriter::histogram`] has them.
+    pub(super) fn histograms<L: EncodeLabelSet, const N: usize>(
+        &mut self,
+        metric: Metric,
+        samples: impl IntoIterator<Item = (L, f64, [(f64, u64); N])>,
+    ) -> fmt::Result {
+        let Some(mut family) = self.describe(metric)? else { return Ok(()) };
+        for (labels, sum, buckets) in samples {
+            let count = buckets.iter().map(|(_, count)| count).sum();
+            let mut encoder = family.encode_family(&labels)?;
+            encoder.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
+        }
+        Ok(())
+    }
+
     /// Writes name, help and type; the samples of the family must follow. `None` if it is not asked for.
     fn describe(&mut self, metric: Metric) -> Result<Option<MetricEncoder<'_>>, fmt::Error> {
         let Metric { group, name, help, kind } = metric;

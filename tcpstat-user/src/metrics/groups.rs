@@ -9,7 +9,7 @@ pub(crate) enum Group {
     Transitions,
     /// Why sockets closed, and retried connects.
     Causes,
-    /// How long sockets are in CLOSE_WAIT.
+    /// How long sockets are in CLOSE_WAIT, and in the states that the user chooses.
     Ages,
     /// Listening sockets.
     Listeners,

@@ -97,6 +97,16 @@ pub(super) const SNAPSHOT_CONNECTIONS: Metric = gauge(
     "tcpstat_snapshot_connections",
     "TCP sockets in the last snapshot, by family (of the socket, not of the packets) and state.",
 );
+pub(super) const DWELL_SECONDS: Metric = histogram(
+    Group::Ages,
+    "tcpstat_dwell_seconds",
+    "How long sockets of this network namespace were in a state, for those that entered it since the start and have left it.",
+);
+pub(super) const DWELL_OVERFLOW: Metric = counter(
+    Group::Ages,
+    "tcpstat_dwell_overflow",
+    "Sockets whose dwell is not measured, because as many as --dwell-max were in one of the states.",
+);
 pub(super) const DRIFT_CONNECTIONS: Metric = gauge(
     Group::Health,
     "tcpstat_drift_connections",

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     ages::{CloseWaitAges, Silences, TickRate},
     detailed::DetailedTransitions,
+    dwell::{DwellStates, Dwells},
     history::{Moment, Peak},
     listeners::ShownListeners,
     procfs::{Limits, ProcessStatus, Sockstat},
@@ -64,6 +65,8 @@ pub struct TracerValues {
     pub silences: Option<(Silences, TickRate)>,
     /// How long sockets have been in CLOSE_WAIT, at the last reading, and what that is measured in; `None` without a reading.
     pub close_wait_ages: Option<(CloseWaitAges, TickRate)>,
+    /// How long sockets were in the chosen states, since the start; `None` if that is not measured.
+    pub dwells: Option<(DwellStates, Dwells)>,
     /// Ledger minus snapshot, at the last exact snapshot, before the correction.
     pub drift: PerState<i64>,
     /// Sockets that corrections added to a gauge or removed from it.
@@ -97,15 +100,23 @@ impl Values {
     /// The values of `scrape`, which was read with `published`.
     /// Its peak is that of the scrape alone.
     pub(crate) fn new(published: &Published, scrape: Scrape, compat: Compat) -> Self {
-        let Scrape { connections, transitions, detailed, sockstat, process, scopes, suspicious: _ } =
-            scrape;
+        let Scrape {
+            connections,
+            transitions,
+            detailed,
+            dwells,
+            sockstat,
+            process,
+            scopes,
+            suspicious: _,
+        } = scrape;
         let tracer = published.live.as_ref().zip(transitions);
         let interval = published.snapshot_interval;
         Self {
             peak: connections.as_ref().map(Peak::of),
             connections,
             tracer: tracer.map(|(live, transitions)| {
-                TracerValues::new(published, live, transitions, detailed)
+                TracerValues::new(published, live, transitions, detailed, dwells)
             }),
             snapshot: published.snapshot.as_ref().map(|last| SnapshotValues::new(last, interval)),
             snapshot_errors: published.snapshot_errors,
@@ -124,6 +135,7 @@ impl TracerValues {
         live: &Live,
         transitions: Transitions,
         detailed: Option<DetailedTransitions>,
+        dwells: Option<(DwellStates, Dwells)>,
     ) -> Self {
         let silences = detailed.as_ref().map(DetailedTransitions::silences);
         Self {
@@ -133,6 +145,7 @@ impl TracerValues {
             detailed,
             silences: silences.zip(live.silence_rate),
             close_wait_ages: published.close_wait_ages,
+            dwells,
             drift: published.drift.merged(),
             corrections: published.corrections.merged(),
             events_missed: published.events_missed,

@@ -153,12 +153,13 @@ impl ActiveTracer {
     /// Loads `program`, which counts the same namespaces from now on, beside the current tracer. Logs a failure, and
     /// gives `None` then.
     pub(super) fn load(&mut self, program: Program) -> Option<Tracer> {
-        let Tracer { netns_inum, namespaces, ref kinds, .. } = self.tracer;
+        let Tracer { netns_inum, namespaces, ref kinds, dwell, .. } = self.tracer;
         Tracer::load_with(
             program,
             netns_inum,
             namespaces,
             kinds.clone(),
+            dwell,
             WantedIterators::default(),
         )
         .inspect_err(|error| {

@@ -13,6 +13,7 @@ mod active_tracer;
 mod ages;
 mod attempts;
 mod budget;
+mod dwell;
 mod finder;
 mod health;
 mod held;

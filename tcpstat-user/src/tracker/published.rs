@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Health, PublishedScopes, held::Held};
+use super::{Health, PublishedScopes, dwell::PublishedDwells, held::Held};
 use crate::{
     ages::{CloseWaitAges, TickRate},
     detailed::DetailedTransitions,
@@ -40,6 +40,8 @@ pub(crate) struct Published {
     pub(crate) health: Health,
     /// How long sockets have been in CLOSE_WAIT, at the last reading, and what that is measured in; `None` without a reading.
     pub(crate) close_wait_ages: Option<(CloseWaitAges, TickRate)>,
+    /// The dwells that are measured; `None` if there are none.
+    pub(crate) dwells: Option<PublishedDwells>,
     /// The network namespaces; `None` if only this one is counted.
     pub(crate) namespaces: Option<Arc<PublishedNamespaces>>,
     /// The listening sockets at the last reading; `None` if nothing reads them.

@@ -1,12 +1,13 @@
 //! Reads the numbers of one scrape or one sample of the history: counters and a few files, no socket.
 
 use super::{
-    Published, Scopes,
+    Live, Published, Scopes,
     own_scopes::Totals,
     reader::{Sampled, sample},
 };
 use crate::{
     detailed::DetailedTransitions,
+    dwell::{DwellStates, Dwells},
     history::{Moment, Sample},
     procfs::{ProcessStatus, Procfs, Sockstat},
     states::PerState,
@@ -40,6 +41,8 @@ pub(crate) struct Scrape {
     pub(crate) transitions: Option<Transitions>,
     /// The same with their details; `None` if these are not counted.
     pub(crate) detailed: Option<DetailedTransitions>,
+    /// How long sockets were in the chosen states, since the start; `None` if that is not measured.
+    pub(crate) dwells: Option<(DwellStates, Dwells)>,
     /// The kernel's own socket counts.
     pub(crate) sockstat: Option<Sockstat>,
     /// Memory, CPU time and descriptors of this process.
@@ -62,6 +65,7 @@ impl Published {
                 connections,
                 transitions: None,
                 detailed: None,
+                dwells: None,
                 sockstat: files.sockstat(),
                 process,
                 suspicious: false,
@@ -87,6 +91,7 @@ impl Published {
             connections: Some(connections),
             transitions: Some(transitions),
             detailed: detailed.map(|detailed| live.carried_details.plus(&detailed)),
+            dwells: self.dwells(live),
             sockstat,
             process,
             suspicious: !live.checks.agrees(&readings),
@@ -98,6 +103,11 @@ impl Published {
         let live = self.live.as_ref()?;
         let (_, detailed) = live.counters.read_detailed(live.slot);
         Some(live.carried_details.plus(&detailed?))
+    }
+
+    fn dwells(&self, live: &Live) -> Option<(DwellStates, Dwells)> {
+        let dwells = self.dwells.as_ref()?;
+        Some((dwells.states, dwells.read(&live.counters)?))
     }
 
     /// Reads the counters, and sockstat only if no hook counts mini-sockets. `at` is the current time. Gives

@@ -17,6 +17,7 @@ use super::{
     NetnsChoice, Published, SourceChoice, Tracker, TrackerError,
     active_tracer::ActiveTracer,
     ages::AgeReader,
+    dwell::DwellReader,
     finder::Finder,
     held::HeldReader,
     listeners::ListenerReader,
@@ -43,6 +44,8 @@ pub(super) struct Task {
     own: Namespace,
     /// `None` if there are snapshots only, or if no iterator of this process lists the own namespace.
     close_wait: Option<AgeReader>,
+    /// `None` if no dwells are measured.
+    dwells: Option<DwellReader>,
     /// `None` if only the own namespace is counted.
     others: Option<Others>,
     /// `None` if listening sockets are not read.
@@ -62,6 +65,7 @@ impl Task {
         let Tracker { procfs, tracer, source, snapshot_interval, netns, .. } = &tracker;
         let traced = tracer.is_some();
         let rate = tracer.as_ref().and_then(|tracer| tracer.silence_rate);
+        let dwell = tracer.as_ref().map(|tracer| tracer.dwell).filter(|dwell| dwell.any());
         let others = (*netns == NetnsChoice::All).then(|| {
             let finder = Finder::new(procfs, tracker.pods.clone(), traced);
             let finder = finder.with_tasks(loaded.tasks);
@@ -85,8 +89,9 @@ impl Task {
         let close_wait = rate
             .filter(|_| own.is_of_this_process())
             .map(|rate| AgeReader::new(rate, share, loaded.close_wait));
+        let dwells = dwell.map(|dwell| DwellReader::new(dwell.states, share, loaded.dwell));
         let schedule = Schedule::new(own.intervals(), Instant::now());
-        Self { own, close_wait, others, listeners, held, schedule, tracer, publish }
+        Self { own, close_wait, dwells, others, listeners, held, schedule, tracer, publish }
     }
 
     /// Seeds the own namespace, then gives turns until it is woken after `stopping` was set.
@@ -139,6 +144,7 @@ impl Task {
             .map_err(TrackerError::Seed)?;
         self.read_ages();
         self.read_listeners();
+        self.clean_dwells();
         self.publish();
         if let Some(snapshot) = self.own.last_snapshot() {
             let (sockets, source) = (snapshot.tally.rows, snapshot.source.word());
@@ -226,6 +232,7 @@ impl Task {
         };
         if id == NamespaceId::OWN {
             self.read_ages();
+            self.clean_dwells();
         }
         // Where snapshots are more frequent than checks, a check is never due.
         self.read_listeners();
@@ -244,6 +251,14 @@ impl Task {
         }
     }
 
+    /// Follows a snapshot of the own namespace.
+    fn clean_dwells(&mut self) {
+        let map = self.tracer.as_mut().and_then(|active| active.tracer.dwell_map.as_mut());
+        if let Some((dwells, map)) = self.dwells.as_mut().zip(map) {
+            dwells.clean(map);
+        }
+    }
+
     /// Lets `program` count from now on, after a seed of its own. If it cannot be loaded or seeded, the
     /// current program continues.
     fn switch_program(&mut self, program: Program) {
@@ -256,6 +271,9 @@ impl Task {
         let old = active.replace(tracer);
         self.own.carry_over(&old, active);
         self.own.rebind_scopes(&old, active);
+        if let Some(dwells) = &mut self.dwells {
+            dwells.carry_over(&old.counters, &active.tracer.counters);
+        }
         if let Some(others) = &mut self.others {
             others.carry_over(&old, active, &mut self.schedule);
         }
@@ -266,6 +284,7 @@ impl Task {
     fn publish(&mut self) {
         let mut published = self.own.publication(self.tracer.as_ref());
         published.close_wait_ages = self.close_wait.as_ref().and_then(AgeReader::ages);
+        published.dwells = self.dwells.as_ref().map(DwellReader::published);
         published.namespaces = self.others.as_mut().map(Others::publish);
         published.listeners = self.listeners.as_ref().and_then(ListenerReader::published);
         self.publish.send_replace(Arc::new(published));

@@ -18,7 +18,7 @@ use tcpstat_tests::tcp::Family;
 use tcpstat_tests::wire::Wire;
 
 /// The binary whose tracer loses the transitions that `TCPSTAT_LOSE` names.
-const LOSING_BINARY_VARIABLE: &str = "TCPSTAT_LOSING_BIN";
+pub(crate) const LOSING_BINARY_VARIABLE: &str = "TCPSTAT_LOSING_BIN";
 
 /// From, to, and the number of such transitions of which one is lost.
 const TRANSITIONS: [(&str, &str, u32); 19] = [

@@ -8,6 +8,7 @@ mod api;
 mod causes;
 mod cgroups;
 mod churn;
+mod dwell;
 mod fallback;
 mod families;
 mod healing;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
     tests.extend(causes::tests());
     tests.extend(cgroups::tests());
     tests.extend(churn::tests());
+    tests.extend(dwell::tests());
     tests.extend(families::tests());
     tests.extend(healing::tests());
     tests.extend(hooks::tests());

@@ -11,6 +11,7 @@ use super::{
     full,
 };
 use crate::{
+    dwell::DwellChoice,
     kernel::{
         Namespaces, Program, ScopeKinds, ScopeMaps, Slot, SocketIterator, Tracer, WantedIterators,
     },
@@ -23,11 +24,18 @@ use crate::{
 fn load(program: Program, elsewhere: &Elsewhere, port: u16) -> Tracer {
     let kinds = ScopeKinds { cgroups: Some(8), ports: vec![port] };
     let inum = elsewhere.inum();
-    Tracer::load_with(program, inum, Namespaces::Own, kinds, WantedIterators::default())
-        .unwrap_or_else(|error| {
-            error.write_kernel_log();
-            panic!("{error}: {:?}", std::error::Error::source(&error))
-        })
+    Tracer::load_with(
+        program,
+        inum,
+        Namespaces::Own,
+        kinds,
+        DwellChoice::default(),
+        WantedIterators::default(),
+    )
+    .unwrap_or_else(|error| {
+        error.write_kernel_log();
+        panic!("{error}: {:?}", std::error::Error::source(&error))
+    })
 }
 
 fn scopes(tracer: &mut Tracer) -> &mut ScopeMaps {
@@ -106,6 +114,7 @@ fn a_cgroup_without_a_free_slot_and_one_that_is_moved_are_counted_with_the_other
         elsewhere.inum(),
         Namespaces::Own,
         kinds,
+        DwellChoice::default(),
         WantedIterators::default(),
     )
     .unwrap();

@@ -3,16 +3,20 @@
 mod ages;
 mod cadvisor;
 mod causes;
+mod dwell;
 mod groups;
 mod listeners;
 mod scopes;
 
 use std::{net::Ipv4Addr, num::NonZeroU32, sync::Arc, time::Duration};
 
+use tcpstat_ebpf::{DWELL_BUCKETS, DWELL_OVERFLOW_CELL, dwell_cell};
+
 use super::{Compat, Format, SnapshotValues, TracerValues, Values};
 use crate::{
     ages::{CloseWaitAges, Silences, TickRate},
     detailed::DetailedTransitions,
+    dwell::{DwellStates, Dwells, MeasuredState},
     history::{Moment, Peak},
     listeners::{Endpoint, Fill, Listener, ShownListeners},
     procfs::{Limits, ProcessStatus, Sockstat},
@@ -39,6 +43,20 @@ const RATE: TickRate = TickRate(NonZeroU32::new(250).unwrap());
 /// Eight sockets that left CLOSE_WAIT at once, and one after two minutes.
 fn silences() -> Silences {
     Silences { buckets: [8, 0, 0, 1, 0, 0, 0], ticks: 30_001 }
+}
+
+/// Two connections that ended after half a second and after two minutes.
+fn dwells() -> (DwellStates, Dwells) {
+    let states: DwellStates = ["established", "close_wait"]
+        .into_iter()
+        .map(|word| word.parse::<MeasuredState>().unwrap())
+        .collect();
+    let mut dwells = Dwells::default();
+    for (bucket, value) in [(3, 1), (6, 1), (DWELL_BUCKETS, 120_500_000)] {
+        dwells.cells[dwell_cell(State::Established.number().into(), bucket)] = value;
+    }
+    dwells.cells[DWELL_OVERFLOW_CELL] = 7;
+    (states, dwells)
 }
 
 /// Four accepted connections, three of them over IPv6.
@@ -117,6 +135,7 @@ fn everything() -> Values {
                 CloseWaitAges { oldest: 900_375, older_than: [12, 3, 1] },
                 RATE,
             )),
+            dwells: Some(dwells()),
             drift: PerState::default(),
             corrections: PerState::default(),
             events_missed: 0,

@@ -23,6 +23,7 @@ impl Namespace {
             tracer_changes: active.map_or(0, ActiveTracer::changes),
             health: self.health,
             close_wait_ages: None,
+            dwells: None,
             namespaces: None,
             listeners: None,
         };

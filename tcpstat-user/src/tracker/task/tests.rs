@@ -67,6 +67,7 @@ impl Find for Folders {
 fn seeded(procfs: &TempDir, folders: &Folders, max: u32) -> Task {
     let mut task = Task {
         close_wait: None,
+        dwells: None,
         own: Namespace::own(Sources::new(
             Roots::new(vec![Procfs::new(procfs.path())]),
             SourceChoice::Procfs,

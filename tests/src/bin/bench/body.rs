@@ -65,7 +65,7 @@ const CLASSIC_FLAG: &str = "--tracer=tracepoint";
 const NETNS: &[&str] = &["--netns=all"];
 const ALL_KINDS: &[&str] = &["--netns=all", "--cgroups=*", "--ports=80,443"];
 
-pub(crate) const CASES: [Measured; 10] = [
+pub(crate) const CASES: [Measured; 14] = [
     measured(DEFAULT, "the default", None, BTF_FLAG, &[], Events::Own),
     measured(
         "program_body_netns",
@@ -97,6 +97,15 @@ pub(crate) const CASES: [Measured; 10] = [
         Some((DEFAULT, 40.0)),
         BTF_FLAG,
         ALL_KINDS,
+        Events::Own,
+    ),
+    measured("program_body_dwell", "--dwell established", None, BTF_FLAG, DWELL, Events::Own),
+    measured(
+        "program_body_dwell_others",
+        "--dwell closing, events of other states",
+        None,
+        BTF_FLAG,
+        DWELL_OTHER,
         Events::Own,
     ),
     measured(CLASSIC, "tracepoint: the default", None, CLASSIC_FLAG, &[], Events::Own),
@@ -132,7 +141,27 @@ pub(crate) const CASES: [Measured; 10] = [
         ALL_KINDS,
         Events::Own,
     ),
+    measured(
+        "tracepoint_body_dwell",
+        "tracepoint: --dwell established",
+        None,
+        CLASSIC_FLAG,
+        DWELL,
+        Events::Own,
+    ),
+    measured(
+        "tracepoint_body_dwell_others",
+        "tracepoint: --dwell closing, events of other states",
+        None,
+        CLASSIC_FLAG,
+        DWELL_OTHER,
+        Events::Own,
+    ),
 ];
+
+/// The benchmark's connections enter ESTABLISHED and leave it, and are never in CLOSING.
+const DWELL: &[&str] = &["--dwell=established"];
+const DWELL_OTHER: &[&str] = &["--dwell=closing"];
 
 /// The path of another version's binary. The bodies of its default runs are measured beside the others.
 const BEFORE_VARIABLE: &str = "TCPSTAT_BIN_BEFORE";

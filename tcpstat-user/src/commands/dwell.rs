@@ -1,0 +1,55 @@
+//! The flags of dwells: how long sockets are in the states that the user chooses.
+
+use clap::Args;
+use tracing::warn;
+
+use super::values;
+use crate::{
+    dwell::{DwellChoice, MeasuredState},
+    procfs::Procfs,
+};
+
+/// Flags of dwells.
+#[derive(Args, Clone, Debug, Default)]
+pub(super) struct DwellArgs {
+    /// Also measure how long sockets of tcpstat's own namespace are in these states, with --netns all too: established,
+    /// syn_sent, fin_wait1, fin_wait2, close_wait, last_ack, listen or closing, with commas between. `established` gives
+    /// the lifetimes of connections. Needs a tracer
+    #[arg(
+        long = "dwell",
+        value_name = "STATE",
+        env = "TCPSTAT_DWELL",
+        value_delimiter = ',',
+        value_parser = values::parsed::<MeasuredState>,
+        help_heading = "Counting"
+    )]
+    dwell: Vec<MeasuredState>,
+
+    /// Most sockets in the states of --dwell at a time whose time is measured. Each takes 100 bytes of kernel memory from
+    /// the start
+    #[arg(
+        long = "dwell-max",
+        default_value = "65536",
+        value_name = "NUMBER",
+        env = "TCPSTAT_DWELL_MAX",
+        value_parser = clap::value_parser!(u32).range(1..=1_048_576),
+        help_heading = "Counting"
+    )]
+    dwell_max: u32,
+}
+
+impl DwellArgs {
+    /// What the tracer has to measure in the namespace that `procfs` lists. What is impossible here is off, with one line in
+    /// the log.
+    pub(super) fn choice(&self, procfs: &Procfs) -> DwellChoice {
+        let states = self.dwell.iter().copied().collect();
+        let choice = DwellChoice { states, max: self.dwell_max };
+        if choice.any() && !procfs.lists_own_namespace() {
+            warn!(
+                "--dwell is off: the iterator does not list the network namespace that is counted, because it is not that of this process"
+            );
+            return DwellChoice::default();
+        }
+        choice
+    }
+}
