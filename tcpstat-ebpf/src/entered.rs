@@ -47,10 +47,11 @@ fn change(address: u64, oldstate: u64, newstate: u64, leaves: u64, enters: u64) 
         // other, and user space removes it only when no socket is there.
         let before = unsafe { found.read_volatile() };
         if dwell_state(before) == oldstate {
-            count(oldstate, now.wrapping_sub(dwell_since(before)));
+            count(oldstate, now.saturating_sub(dwell_since(before)));
         }
         if enters == 0 {
-            // It fails only if user space has removed it.
+            // It fails if user space has removed it, or if the program interrupts another one that changes the map: then
+            // the entry stays until user space finds no socket there.
             let _ = DWELL_SINCE.remove(address);
         } else {
             // SAFETY: as above.

@@ -25,7 +25,7 @@ pub(super) struct DwellArgs {
     )]
     dwell: Vec<MeasuredState>,
 
-    /// Most sockets in the states of --dwell at a time whose time is measured. Each takes 80 bytes of kernel memory from
+    /// Most sockets in the states of --dwell at a time whose time is measured. Each takes 80 to 96 bytes of kernel memory from
     /// the start
     #[arg(
         long = "dwell-max",

@@ -14,6 +14,7 @@ use super::{
     error::{LoadError, refusal},
     iterator::{IterError, Kind, RecordIterator},
     layout::{self, Globals},
+    remedy::is_temporary,
     step::Step,
 };
 use crate::dwell::{DwellChoice, DwellStates};
@@ -30,6 +31,14 @@ pub(crate) struct DwellMap {
 pub(crate) struct DwellMapError {
     operation: &'static str,
     cause: MapError,
+}
+
+impl DwellMapError {
+    /// Whether the same can succeed later: the kernel lacked memory or descriptors, or the map was busy.
+    pub(crate) fn is_temporary(&self) -> bool {
+        let errno = errno(&self.cause);
+        errno.is_some_and(|errno| errno == Errno::EBUSY || is_temporary(errno))
+    }
 }
 
 impl DwellMap {
@@ -83,13 +92,13 @@ impl DwellMap {
 }
 
 fn is_absent(error: &MapError) -> bool {
-    match error {
-        MapError::KeyNotFound | MapError::ElementNotFound => true,
-        MapError::SyscallError(error) => {
-            error.io_error.raw_os_error() == Some(Errno::ENOENT as i32)
-        }
-        _ => false,
-    }
+    matches!(error, MapError::KeyNotFound | MapError::ElementNotFound)
+        || errno(error) == Some(Errno::ENOENT)
+}
+
+fn errno(error: &MapError) -> Option<Errno> {
+    let MapError::SyscallError(error) = error else { return None };
+    error.io_error.raw_os_error().map(Errno::from_raw)
 }
 
 const NAME: &str = "DWELL_SINCE";

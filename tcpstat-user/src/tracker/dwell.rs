@@ -128,12 +128,16 @@ impl DwellReader {
             removed += usize::from(map.remove_older(address, time)?);
         }
         unlisted.retain(|address| !self.suspects.contains(address));
+        unlisted.shrink_to_fit();
         self.suspects = unlisted;
         Ok(removed)
     }
 
     fn note_failure(&mut self, error: &CleaningError) {
-        let temporary = matches!(error, CleaningError::Iterator(error) if error.is_temporary());
+        let temporary = match error {
+            CleaningError::Map(error) => error.is_temporary(),
+            CleaningError::Iterator(error) => error.is_temporary(),
+        };
         self.iterator = None;
         self.next = retry_at(temporary);
         if let CleaningError::Iterator(IterError::Open(error)) = error {

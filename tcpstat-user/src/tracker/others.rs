@@ -245,6 +245,8 @@ impl Others {
         }
         self.shared.carry_over(old, active);
         schedule.hurry(SharedSlot::ID, Instant::now());
+        // Namespaces that have left the shared slot have no place until a search finds them.
+        self.next_find = Instant::now();
         self.changed = true;
     }
 

@@ -1,5 +1,6 @@
 //! If one source of snapshots fails, the other one takes over, at the start and later.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -235,15 +236,13 @@ fn limit(user: &str, pid: u32, limit: &str) -> Result<()> {
 
 const ROOT: &str = "0";
 
-/// The soft limit that leaves room for one more descriptor: the iterator needs two, procfs one.
-fn room_for_one(pid: u32) -> Result<u64> {
-    let mut open = Vec::new();
+/// The soft limit that leaves no room for another descriptor: the lowest number that is not used.
+fn no_room(pid: u32) -> Result<u64> {
+    let mut open = BTreeSet::new();
     for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
-        open.push(entry?.file_name().to_str().context("a number")?.parse::<u64>()?);
+        open.insert(entry?.file_name().to_str().context("a number")?.parse::<u64>()?);
     }
-    (1..1024)
-        .find(|limit| limit - open.iter().filter(|fd| *fd < limit).count() as u64 == 1)
-        .context("no such limit")
+    (1..1024).find(|number| !open.contains(number)).context("no such limit")
 }
 
 /// Whether the log has `part`.
@@ -258,9 +257,14 @@ fn without_descriptors_for_the_iterator_procfs_takes_over_until_it_works_again(
     let mut exporter =
         Exporter::start(&["--tracer=off", "--snapshot=iter", "--snapshot-interval=200ms"])?;
     let pid = exporter.pid();
-    wait_until("snapshot from procfs", DEADLINE, || {
+    let cause = "opening iter/tcp: Too many open files";
+    wait_until("the cause in the log", DEADLINE, || {
         // A snapshot in progress may hold descriptors.
-        limit(ROOT, pid, &format!("--nofile={}:", room_for_one(pid)?))?;
+        limit(ROOT, pid, &format!("--nofile={}:", no_room(pid)?))?;
+        Ok(logged(&exporter, cause))
+    })?;
+    limit(ROOT, pid, "--nofile=1024:")?;
+    wait_until("snapshot from procfs", DEADLINE, || {
         let source = source(&exporter.scrape()?);
         Ok(if source.as_deref() == Some("procfs") {
             Progress::Done(())
@@ -268,9 +272,6 @@ fn without_descriptors_for_the_iterator_procfs_takes_over_until_it_works_again(
             Progress::NotYet(format!("{source:?}"))
         })
     })?;
-    let cause = "opening iter/tcp: Too many open files";
-    wait_until("the cause in the log", DEADLINE, || Ok(logged(&exporter, cause)))?;
-    limit(ROOT, pid, "--nofile=1024:")?;
     // The exporter retries it after ten seconds.
     wait_until("snapshot from the iterator", 3 * DEADLINE, || {
         let source = source(&exporter.scrape()?);

@@ -38,7 +38,29 @@ pub(crate) fn tests() -> Vec<Test> {
 /// The end of the interval is far away. The first change of family is corrected at once. The next is reported,
 /// and corrected at the end of the interval: otherwise any user could make the exporter take snapshots endlessly.
 fn families_that_differ_are_corrected_once_between_two_intervals(_: &Namespace) -> Result<()> {
-    let mut exporter = Exporter::start(&[tracer()?, "--snapshot-interval=1h"])?;
+    for _ in 1..ATTEMPTS {
+        let mut exporter = start_with_long_interval()?;
+        let corrected = corrected_once(&mut exporter);
+        if missed_events(&exporter.scrape()?)? == 0.0 {
+            return corrected;
+        }
+    }
+    corrected_once(&mut start_with_long_interval()?)
+}
+
+/// The kernel counts missed events of all network namespaces together, and other tests make it miss some: then a
+/// snapshot comes before the end of the interval.
+const ATTEMPTS: u32 = 3;
+
+fn missed_events(scrape: &Scrape) -> Result<f64> {
+    scrape.value("tcpstat_reconciles_total", &[("reason", "missed_events")])
+}
+
+fn start_with_long_interval() -> Result<Exporter> {
+    Exporter::start(&[tracer()?, "--snapshot-interval=1h"])
+}
+
+fn corrected_once(exporter: &mut Exporter) -> Result<()> {
     let _ipv4 = Pairs::connect(20, Family::Ipv4)?;
     let listener = TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0))?;
     let connect = || -> Result<TcpStream> {
@@ -46,20 +68,20 @@ fn families_that_differ_are_corrected_once_between_two_intervals(_: &Namespace) 
         Ok(TcpStream::connect(("::ffff:127.0.0.1", port))?)
     };
     let (first, second) = (connect()?, connect()?);
-    await_agreement(&mut exporter)?;
+    await_agreement(exporter)?;
 
     become_ipv4(&first)?;
-    assert_agreement(&mut exporter)?;
+    assert_agreement(exporter)?;
     wait_until("snapshot", DEADLINE, || {
         let taken = reconciles(&exporter.scrape()?)?;
         Ok(if taken == 1.0 { Progress::Done(()) } else { Progress::NotYet(taken.to_string()) })
     })?;
-    await_consistent(&mut exporter, 1.0)?;
+    await_consistent(exporter, 1.0)?;
 
     become_ipv4(&second)?;
-    assert_agreement(&mut exporter)?;
-    await_consistent(&mut exporter, 0.0)?;
-    assert_agreement(&mut exporter)?;
+    assert_agreement(exporter)?;
+    await_consistent(exporter, 0.0)?;
+    assert_agreement(exporter)?;
     assert_eq!(reconciles(&exporter.scrape()?)?, 1.0);
     Ok(())
 }

@@ -1,0 +1,118 @@
+//! What a reading lists: each socket once, up to a bound.
+
+use std::collections::HashSet;
+
+use tcpstat_ebpf::{CloseWaitRecord, ListenerRecord};
+
+use crate::{
+    kernel::{HeldSocket, NetnsKey},
+    listeners::MAX_SOCKETS as MAX_LISTENERS,
+    tracker::ages::MAX_SOCKETS,
+};
+
+/// The most sockets that one reading lists. They take 9 MB.
+pub(super) const MAX_HELD: usize = 2 * MAX_SOCKETS;
+
+/// The sockets of a reading, with the keys of their namespaces.
+#[derive(Debug, Default)]
+pub(super) struct Listed {
+    seen: HashSet<u64>,
+    pub(super) close_wait: Vec<(NetnsKey, CloseWaitRecord)>,
+    pub(super) listeners: Vec<(NetnsKey, ListenerRecord)>,
+    /// Whether some had no room.
+    pub(super) too_many: bool,
+}
+
+/// Which sockets a reading lists.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Parts {
+    /// Those in CLOSE_WAIT.
+    pub(super) ages: bool,
+    /// Those that listen.
+    pub(super) listeners: bool,
+}
+
+impl Listed {
+    pub(super) fn add(&mut self, key: NetnsKey, socket: &HeldSocket, parts: Parts) {
+        match socket {
+            HeldSocket::CloseWait(socket) => {
+                if parts.ages && self.is_new(socket.skaddr) {
+                    self.close_wait.push((key, *socket));
+                }
+            }
+            HeldSocket::Listener(socket) => {
+                if parts.listeners && self.is_new(socket.skaddr) {
+                    if self.listeners.len() < MAX_LISTENERS {
+                        self.listeners.push((key, *socket));
+                    } else {
+                        self.too_many = true;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether the socket at this address is a new one, and there is room for it.
+    fn is_new(&mut self, skaddr: u64) -> bool {
+        if self.seen.len() < MAX_HELD {
+            return self.seen.insert(skaddr);
+        }
+        self.too_many |= !self.seen.contains(&skaddr);
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: Parts = Parts { ages: true, listeners: true };
+
+    fn close_wait(skaddr: u64) -> HeldSocket {
+        HeldSocket::CloseWait(CloseWaitRecord { skaddr, now: 100_000, heard: 1, received: 1 })
+    }
+
+    fn listener(skaddr: u64) -> HeldSocket {
+        HeldSocket::Listener(ListenerRecord { skaddr, ..ListenerRecord::default() })
+    }
+
+    #[test]
+    fn a_socket_is_listed_once_however_often_it_comes() {
+        let mut listed = Listed::default();
+        for _ in 0..3 {
+            (1..=20).for_each(|skaddr| listed.add(7, &close_wait(skaddr), ALL));
+            listed.add(8, &close_wait(21), ALL);
+            listed.add(8, &listener(22), ALL);
+        }
+        assert_eq!(listed.close_wait.iter().filter(|(key, _)| *key == 7).count(), 20);
+        assert_eq!(listed.close_wait.iter().filter(|(key, _)| *key == 8).count(), 1);
+        assert_eq!(listed.listeners.len(), 1);
+        assert!(!listed.too_many);
+    }
+
+    #[test]
+    fn sockets_beyond_the_most_are_left_out_and_those_before_them_stay() {
+        let mut listed = Listed::default();
+        let most = MAX_HELD as u64;
+        (1..=most).for_each(|skaddr| listed.add(7, &close_wait(skaddr), ALL));
+        listed.add(7, &close_wait(1), ALL);
+        assert!(!listed.too_many);
+        listed.add(7, &close_wait(most + 1), ALL);
+        assert!(listed.too_many);
+        assert_eq!(listed.close_wait.len(), MAX_HELD);
+
+        let mut listed = Listed::default();
+        (0..=MAX_LISTENERS as u64).for_each(|skaddr| listed.add(7, &listener(skaddr), ALL));
+        assert!(listed.too_many);
+        assert_eq!(listed.listeners.len(), MAX_LISTENERS);
+    }
+
+    #[test]
+    fn what_is_off_is_not_listed() {
+        let mut listed = Listed::default();
+        let none = Parts { ages: false, listeners: false };
+        listed.add(7, &close_wait(1), none);
+        listed.add(7, &listener(2), none);
+        assert!(listed.close_wait.is_empty() && listed.listeners.is_empty());
+    }
+}

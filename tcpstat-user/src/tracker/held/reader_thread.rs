@@ -1,0 +1,179 @@
+//! The thread that lists what processes hold.
+//!
+//! The kernel holds the file that the iterator shows. If its owner closes it meanwhile, the reader has the last reference,
+//! and closes it when read(2) returns: a socket with `SO_LINGER` waits for its peer then, and a file of a network
+//! file system for its server. So it is not the tracker that reads, and the tracker does not wait.
+
+use std::{
+    io,
+    sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel},
+    thread,
+    time::Duration,
+};
+
+use thiserror::Error;
+
+use super::listed::{Listed, Parts};
+use crate::{
+    clock,
+    kernel::{HeldIterator, IterError},
+    procfs::Privileges,
+};
+
+/// Why a reading has failed.
+#[derive(Debug, Error)]
+pub(super) enum ListError {
+    #[error(transparent)]
+    Iterator(#[from] IterError),
+    /// The thread cannot be started.
+    #[error("starting a thread: {0}: raise the limit on tasks (RLIMIT_NPROC, TasksMax=, pids.max)")]
+    Thread(#[from] io::Error),
+    /// A defect in this program.
+    #[error("the thread that reads panicked")]
+    Panicked,
+}
+
+impl ListError {
+    /// Whether the next reading can succeed.
+    pub(super) fn is_temporary(&self) -> bool {
+        match self {
+            Self::Iterator(error) => error.is_temporary(),
+            Self::Thread(_) => true,
+            Self::Panicked => false,
+        }
+    }
+
+    /// Cause and remedy in one line. Writes the kernel's log to that of this process.
+    pub(super) fn explain(&self) -> String {
+        match self {
+            Self::Iterator(error) => {
+                if let IterError::Open(error) = error {
+                    error.write_kernel_log();
+                }
+                error.with_remedy(&Privileges::read())
+            }
+            _ => self.to_string(),
+        }
+    }
+}
+
+/// What a reading has listed, and its CPU time without that of loading the iterator.
+pub(super) struct Reading {
+    pub(super) listed: Listed,
+    pub(super) cpu: Duration,
+}
+
+/// The running thread. It ends when this is dropped, after the reading that it is at.
+pub(super) struct ReaderThread {
+    requests: SyncSender<()>,
+    readings: Receiver<Result<Reading, ListError>>,
+}
+
+/// What a reading needs.
+pub(super) struct Source {
+    /// Loaded at the first reading if it is `None`.
+    pub(super) iterator: Option<HeldIterator>,
+    pub(super) netns_inum: u32,
+    pub(super) parts: Parts,
+}
+
+impl ReaderThread {
+    /// Starts the thread, which calls `read` for each request.
+    ///
+    /// # Errors
+    /// [`ListError::Thread`].
+    pub(super) fn start(
+        mut read: impl FnMut() -> Result<Reading, ListError> + Send + 'static,
+    ) -> Result<Self, ListError> {
+        let (requests, requested) = sync_channel::<()>(1);
+        let (report, readings) = sync_channel(1);
+        thread::Builder::new().name("held".into()).spawn(move || {
+            while requested.recv().is_ok() {
+                if report.send(read()).is_err() {
+                    break;
+                }
+            }
+        })?;
+        Ok(Self { requests, readings })
+    }
+
+    /// Asks for a reading.
+    pub(super) fn request(&self) {
+        // An error means that one is asked for already, or that the thread has ended: then there is no result.
+        let _ = self.requests.try_send(());
+    }
+
+    /// The reading that was asked for; `None` while it goes on.
+    pub(super) fn take(&self) -> Option<Result<Reading, ListError>> {
+        match self.readings.try_recv() {
+            Ok(reading) => Some(reading),
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Disconnected) => Some(Err(ListError::Panicked)),
+        }
+    }
+}
+
+impl Source {
+    /// Lists the sockets.
+    ///
+    /// # Errors
+    /// [`ListError::Iterator`].
+    pub(super) fn read(&mut self) -> Result<Reading, ListError> {
+        let mut iterator = match self.iterator.take() {
+            Some(iterator) => iterator,
+            None => HeldIterator::load(self.netns_inum).map_err(IterError::from)?,
+        };
+        let cpu = clock::thread_cpu();
+        let mut listed = Listed::default();
+        iterator.each_socket(|key, socket| listed.add(key, &socket, self.parts))?;
+        self.iterator = Some(iterator);
+        Ok(Reading { listed, cpu: clock::thread_cpu().saturating_sub(cpu) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    #[test]
+    fn nobody_waits_for_a_reading_that_hangs() {
+        let (release, released) = channel::<()>();
+        let (began, begun) = channel();
+        let thread = ReaderThread::start(move || {
+            began.send(()).unwrap();
+            released.recv().unwrap();
+            Ok(Reading { listed: Listed::default(), cpu: Duration::ZERO })
+        })
+        .unwrap();
+        thread.request();
+        begun.recv().unwrap();
+        assert!(thread.take().is_none());
+        thread.request();
+        thread.request();
+        assert!(thread.take().is_none());
+        release.send(()).unwrap();
+        begun.recv().unwrap();
+        assert!(thread.take().is_some_and(|reading| reading.is_ok()), "the first one has ended");
+        assert!(thread.take().is_none(), "the second one goes on");
+        drop(thread);
+        release.send(()).unwrap();
+        // The thread has ended, without a third one.
+        assert!(begun.recv().is_err());
+    }
+
+    #[test]
+    fn a_thread_that_has_panicked_is_a_failure_that_lasts() {
+        let thread = ReaderThread::start(|| panic!("a defect")).unwrap();
+        thread.request();
+        let error = loop {
+            match thread.take() {
+                Some(Err(error)) => break error,
+                Some(Ok(_)) => panic!("a reading"),
+                None => thread::yield_now(),
+            }
+        };
+        assert!(!error.is_temporary(), "{error}");
+    }
+}
