@@ -8,7 +8,10 @@ type LeftOut = (&'static str, &'static str, fn(Series) -> bool);
 const SAME_ERRORS: &str =
     "the error of a socket does not depend on the program, and a guest runs the same with tp_btf";
 
-const LEFT_OUT: [LeftOut; 10] = [
+const SAME_DWELLS: &str =
+    "both programs measure dwells by the same function, and a guest runs the same with tp_btf";
+
+const LEFT_OUT: [LeftOut; 15] = [
     (
         "mptcp_is_counted_by_its_subflows_with_",
         "on 5.10, which Debian built without MPTCP",
@@ -39,6 +42,15 @@ const LEFT_OUT: [LeftOut; 10] = [
     ("counts_as_timed_out_with_tracepoint", SAME_ERRORS, |_| true),
     ("counts_as_destroyed_with_tracepoint", SAME_ERRORS, |_| true),
     ("counts_as_none_with_tracepoint", SAME_ERRORS, |_| true),
+    ("its_children_do_not_with_tracepoint", SAME_DWELLS, |_| true),
+    ("before_the_start_are_not_measured_with_tracepoint", SAME_DWELLS, |_| true),
+    ("is_removed_and_all_else_stays_with_tracepoint", SAME_DWELLS, |_| true),
+    ("counted_and_in_the_gauges_with_tracepoint", SAME_DWELLS, |_| true),
+    (
+        "a_state_that_cannot_be_measured_",
+        "which states --dwell refuses does not depend on the kernel",
+        |_| true,
+    ),
 ];
 
 /// Prints what is left out, and why. `kernel_of_host`: whether a kernel is.
