@@ -204,7 +204,9 @@ fn both_families_of_time_wait_are_right_after_churn(_: &Namespace) -> Result<()>
     }
     let counts = await_right(&mut exporter)?;
     let [ipv4, ipv6] = both(&counts, State::TimeWait);
-    assert!(ipv4 >= 4 * 25 && ipv6 >= 4 * 40, "{counts:?}");
+    // Half of the connections end in order. On loopback a connect can take a port in TIME_WAIT after a second
+    // (`net.ipv4.tcp_tw_reuse` at 2), so some of their mini-sockets may have ended.
+    assert!(ipv4 >= 2 * 25 && ipv6 >= 2 * 40, "{counts:?}");
     Ok(())
 }
 
