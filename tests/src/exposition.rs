@@ -27,7 +27,7 @@ impl Sample {
         count(self.value)
     }
 
-    fn has(&self, labels: &[(&str, &str)]) -> bool {
+    pub(crate) fn has(&self, labels: &[(&str, &str)]) -> bool {
         labels.iter().all(|(name, value)| self.labels.get(*name).is_some_and(|is| is == value))
     }
 }
@@ -76,6 +76,15 @@ impl Scrape {
             [] => bail!("no {name} with {labels:?}, but {family:#?}"),
             _ => bail!("more than one {name} with {labels:?}: {found:#?}"),
         }
+    }
+
+    /// As [`Scrape::value`], where it is a count.
+    ///
+    /// # Errors
+    /// As [`Scrape::value`], and if it is not a count.
+    pub fn count(&self, name: &str, labels: &[(&str, &str)]) -> Result<u64> {
+        let value = self.value(name, labels)?;
+        count(value).with_context(|| format!("{name} with {labels:?} is not a count: {value}"))
     }
 
     /// All samples of that name.

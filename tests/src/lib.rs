@@ -26,6 +26,7 @@ pub mod frozen;
 pub mod guest;
 pub mod harness;
 pub mod held;
+pub mod histogram;
 pub mod hostile_clients;
 pub mod hostile_exporter;
 mod kernel_gate;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -68,15 +68,23 @@ impl Pairs {
     /// Fails when the end of a connection is not seen within [`DEADLINE`].
     pub fn close_clients(mut self) -> Result<Vec<TcpStream>> {
         self.listeners.clear();
-        let close_one = |(client, mut accepted): (TcpStream, TcpStream)| {
+        let close_one = |(client, accepted): (TcpStream, TcpStream)| {
             drop(client);
-            accepted.set_read_timeout(Some(DEADLINE))?;
-            match accepted.read(&mut [0]) {
-                Ok(0) => Ok(accepted),
-                other => bail!("the accepted side read {other:?} at the end of a connection"),
-            }
+            await_end(&accepted)?;
+            Ok(accepted)
         };
         self.pairs.drain(..).map(close_one).collect()
+    }
+
+    /// Shuts down the sending side of each client: the other end is in CLOSE_WAIT then.
+    ///
+    /// # Errors
+    /// Fails when the end of a connection is not seen within [`DEADLINE`].
+    pub fn half_close_clients(&self) -> Result<()> {
+        self.pairs.iter().try_for_each(|(client, accepted)| {
+            client.shutdown(Shutdown::Write)?;
+            await_end(accepted)
+        })
     }
 
     /// Closes them in order, the client first: leaves one `TIME_WAIT` each, and returns when every
@@ -228,6 +236,15 @@ pub fn mptcp_pair() -> Result<Mptcp> {
     client.connect(&listener.local_addr()?).context("connect over MPTCP")?;
     let (accepted, _) = listener.accept().context("accept over MPTCP")?;
     Ok(Mptcp { _listener: listener, _client: client, _accepted: accepted })
+}
+
+/// Waits until the peer has closed its sending side.
+fn await_end(mut accepted: &TcpStream) -> Result<()> {
+    accepted.set_read_timeout(Some(DEADLINE))?;
+    match accepted.read(&mut [0]) {
+        Ok(0) => Ok(()),
+        other => bail!("the accepted side read {other:?} at the end of a connection"),
+    }
 }
 
 #[derive(Clone, Copy)]

@@ -69,6 +69,13 @@ impl IterError {
         }
     }
 
+    /// As [`LoadError::write_kernel_log`].
+    pub(crate) fn write_kernel_log(&self) {
+        if let Self::Open(error) = self {
+            error.write_kernel_log();
+        }
+    }
+
     /// Whether the next reading can succeed: the kernel lacked memory or descriptors.
     #[must_use]
     pub(crate) fn is_temporary(&self) -> bool {
@@ -134,7 +141,7 @@ impl RecordIterator {
         &mut self,
         mut each: impl FnMut(Record<'_>),
     ) -> Result<(), IterError> {
-        self.records_until(MOST_BYTES_AT_ONCE / self.kind.record_bytes, |record| {
+        self.records_until(usize::MAX, |record| {
             each(record);
             ControlFlow::Continue(())
         })
@@ -158,7 +165,7 @@ impl RecordIterator {
         })
     }
 
-    /// As [`RecordIterator::each_record`], until `each` breaks. The first read(2) asks for `at_once` records: the kernel
+    /// As [`RecordIterator::each_record`], until `each` breaks. The first read(2) asks for `at_once` records at most: the kernel
     /// does not look for more objects than it takes for so many. Each next one asks for twice as many: the kernel
     /// begins at the head of a hash bucket each time.
     ///
@@ -170,21 +177,21 @@ impl RecordIterator {
         mut each: impl FnMut(Record<'_>) -> ControlFlow<()>,
     ) -> Result<(), IterError> {
         let mut file = self.open()?;
-        let most = MOST_BYTES_AT_ONCE / self.kind.record_bytes * self.kind.record_bytes;
-        let mut buffer = vec![0; (at_once * self.kind.record_bytes).min(most)];
+        let record_bytes = self.kind.record_bytes;
+        let most = MOST_BYTES_AT_ONCE / record_bytes;
+        let mut buffer = vec![0; at_once.min(most) * record_bytes];
         loop {
             let count = match self.read(&mut file, &mut buffer)? {
                 0 => return Ok(()),
                 count => count,
             };
             // The kernel writes whole records, so it returns whole records.
-            let records = buffer[..count].chunks_exact(self.kind.record_bytes);
+            let records = buffer[..count].chunks_exact(record_bytes);
             let mut all = iter::once(Record::Read).chain(records.map(Record::Bytes));
             if all.any(|record| each(record).is_break()) {
                 return Ok(());
             }
-            let doubled = (2 * buffer.len()).min(most);
-            buffer.resize(doubled, 0);
+            buffer.resize((2 * buffer.len()).min(most * record_bytes), 0);
         }
     }
 

@@ -23,9 +23,6 @@ pub(crate) struct ListenerIterator {
 const KIND: Kind =
     Kind { name: "tcp", symbol: "tcpstat_listeners", record_bytes: size_of::<ListenerRecord>() };
 
-/// The most records that a read(2) asks for. The kernel returns at most eight pages at once.
-const MOST_AT_ONCE: usize = 512;
-
 impl ListenerIterator {
     /// Loads the program. [`ListenerRecord::cookie`] is 0 where the kernel refuses to give it.
     ///
@@ -73,8 +70,7 @@ impl ListenerIterator {
         mut each: impl FnMut(&ListenerRecord),
     ) -> Result<(), IterError> {
         let mut listed = 0;
-        let at_once = (self.last + 1).min(MOST_AT_ONCE);
-        let read = self.iterator.records_until(at_once, |record| {
+        let read = self.iterator.records_until(self.last + 1, |record| {
             let Record::Bytes(bytes) = record else { return ControlFlow::Continue(()) };
             match decode(bytes) {
                 Some(listener) if listener.skaddr != 0 && listed < max => {

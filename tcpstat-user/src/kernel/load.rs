@@ -71,9 +71,7 @@ pub(crate) struct Tracer {
 impl Tracer {
     /// The descriptor of [`Tracer::program`]. Its fdinfo has the number of events that the kernel skipped.
     pub(crate) fn program_fd(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.fds(std::iter::once(
-            self.program.symbol(self.scopes.is_some() || self.dwell_map.is_some()),
-        ))
+        self.fds(std::iter::once(self.program.symbol(has_more(&self.kinds, self.dwell))))
     }
 
     /// The descriptors of the attached hooks. Their fdinfo has the number of events that the kernel skipped.
@@ -111,8 +109,8 @@ impl Tracer {
         Self::load_with(program, netns_inum, namespaces, kinds, DwellChoice::default(), iterators)
     }
 
-    /// As [`Tracer::load`], and counts these kinds of scopes and measures these dwells in the namespace of this process. Leaves out cgroups on a
-    /// kernel whose sockets have none. Loads these iterators besides.
+    /// As [`Tracer::load`], and counts these kinds of scopes and measures these dwells in the namespace of this process.
+    /// Leaves out cgroups on a kernel whose sockets have none. Loads these iterators besides.
     ///
     /// # Errors
     /// As [`Tracer::load`].
@@ -199,7 +197,7 @@ impl Tracer {
         let logger = EbpfLogger::init(&mut ebpf)
             .map_err(|error| refusal(Step::MapMemory("the tracer's log"), error.into()))?;
         let btf = Btf::from_sys_fs().map_err(|error| refusal(Step::ReadTypes, error.into()))?;
-        attach(&mut ebpf, program, kinds.any() || dwell.any(), &btf)?;
+        attach(&mut ebpf, program, has_more(&kinds, dwell), &btf)?;
         let (hooks, hooks_refused) = found_hooks.attach(&mut ebpf, &btf);
         let iterators = iterators.load(&mut ebpf, &btf);
         drop(btf);
@@ -239,8 +237,8 @@ pub(crate) struct Attempt {
     pub(crate) error: LoadError,
 }
 
-/// Tries `programs` in their order, at first with these kinds of scopes and these dwells. Returns the first tracer that runs, and the
-/// programs that were refused before it.
+/// Tries `programs` in their order, at first with these kinds of scopes and these dwells. Returns the first tracer that
+/// runs, and the programs that were refused before it.
 #[must_use]
 pub(crate) fn load_first(
     programs: &[Program],
@@ -257,11 +255,16 @@ pub(crate) fn load_first(
             Err(error) => refused.push(Attempt { program, error }),
         }
     }
-    if kinds.any() || dwell.any() {
+    if has_more(kinds, dwell) {
         let (kinds, dwell) = (ScopeKinds::default(), DwellChoice::default());
         return load_first(programs, netns_inum, namespaces, &kinds, dwell, iterators);
     }
     (None, refused)
+}
+
+/// Whether more is counted of the own namespace than the default program counts.
+fn has_more(kinds: &ScopeKinds, dwell: DwellChoice) -> bool {
+    kinds.any() || dwell.any()
 }
 
 /// The read-only globals that `program` needs.

@@ -14,6 +14,31 @@ use crate::{
 /// The address and the port of the listeners that are shown together.
 const OTHER: &str = "other";
 
+/// What is written of each listener.
+struct Families {
+    length: Metric,
+    limit: Metric,
+    fullest_ratio: Metric,
+    half_open: Metric,
+    drops: Metric,
+}
+
+const OWN: Families = Families {
+    length: names::LISTENER_ACCEPT_QUEUE_LENGTH,
+    limit: names::LISTENER_ACCEPT_QUEUE_LIMIT,
+    fullest_ratio: names::LISTENER_ACCEPT_QUEUE_FULLEST_RATIO,
+    half_open: names::LISTENER_HALF_OPEN,
+    drops: names::LISTENER_DROPS,
+};
+
+const OF_NAMESPACES: Families = Families {
+    length: names::NETNS_LISTENER_ACCEPT_QUEUE_LENGTH,
+    limit: names::NETNS_LISTENER_ACCEPT_QUEUE_LIMIT,
+    fullest_ratio: names::NETNS_LISTENER_ACCEPT_QUEUE_FULLEST_RATIO,
+    half_open: names::NETNS_LISTENER_HALF_OPEN,
+    drops: names::NETNS_LISTENER_DROPS,
+};
+
 /// One series of each family.
 struct Series<'a> {
     /// Empty in a family without this label.
@@ -28,11 +53,7 @@ impl SeriesWriter<'_> {
     pub(super) fn listeners(&mut self, listeners: Option<&ShownListeners>) -> fmt::Result {
         let Some(shown) = listeners else { return Ok(()) };
         let all: Vec<_> = each("", shown).chain([other("", shown)]).collect();
-        self.each(names::LISTENER_ACCEPT_QUEUE_LENGTH, &all, |it| it.queue_length)?;
-        self.each(names::LISTENER_ACCEPT_QUEUE_LIMIT, &all, |it| it.queue_limit)?;
-        self.each(names::LISTENER_ACCEPT_QUEUE_FULLEST_RATIO, &all, |it| it.fullest.ratio())?;
-        self.each(names::LISTENER_HALF_OPEN, &all, |it| it.half_open)?;
-        self.each(names::LISTENER_DROPS, &all, |it| it.drops)
+        self.families(&OWN, &all)
     }
 
     /// Writes the same of each network namespace; the others of one only if there are or were some.
@@ -46,11 +67,15 @@ impl SeriesWriter<'_> {
                 each(netns, shown).chain(has_others.then(|| other(netns, shown)))
             })
             .collect();
-        self.each(names::NETNS_LISTENER_ACCEPT_QUEUE_LENGTH, &all, |it| it.queue_length)?;
-        self.each(names::NETNS_LISTENER_ACCEPT_QUEUE_LIMIT, &all, |it| it.queue_limit)?;
-        self.each(names::NETNS_LISTENER_ACCEPT_QUEUE_FULLEST_RATIO, &all, |it| it.fullest.ratio())?;
-        self.each(names::NETNS_LISTENER_HALF_OPEN, &all, |it| it.half_open)?;
-        self.each(names::NETNS_LISTENER_DROPS, &all, |it| it.drops)
+        self.families(&OF_NAMESPACES, &all)
+    }
+
+    fn families(&mut self, families: &Families, all: &[Series<'_>]) -> fmt::Result {
+        self.each(families.length, all, |it| it.queue_length)?;
+        self.each(families.limit, all, |it| it.queue_limit)?;
+        self.each(families.fullest_ratio, all, |it| it.fullest.ratio())?;
+        self.each(families.half_open, all, |it| it.half_open)?;
+        self.each(families.drops, all, |it| it.drops)
     }
 
     fn each<V: Display>(

@@ -71,9 +71,7 @@ impl SeriesWriter<'_> {
             each_netns(samples, scopes, |netns| netns.snapshot_finished.map(since_epoch))
         })
     }
-}
 
-impl SeriesWriter<'_> {
     fn ages_of_namespaces(&mut self, scopes: &[Scope]) -> fmt::Result {
         self.family(names::NETNS_CLOSE_WAIT_OLDEST_SECONDS, |samples| {
             each_netns(samples, scopes, |netns| {

@@ -96,9 +96,7 @@ impl AgeReader {
         if !self.last_failure.is_new(&error.to_string()) {
             return;
         }
-        if let IterError::Open(error) = error {
-            error.write_kernel_log();
-        }
+        error.write_kernel_log();
         let error = error.with_remedy(&Privileges::read());
         warn!("the ages of sockets in CLOSE_WAIT are not known: {error}");
     }

@@ -140,7 +140,7 @@ impl DwellReader {
         };
         self.iterator = None;
         self.next = retry_at(temporary);
-        if let CleaningError::Iterator(IterError::Open(error)) = error {
+        if let CleaningError::Iterator(error) = error {
             error.write_kernel_log();
         }
         if self.last_failure.is_new(&error.to_string()) {

@@ -55,7 +55,6 @@ pub(super) struct HeldReader {
     /// That of the thread, until it is started.
     iterator: Option<HeldIterator>,
     netns_inum: u32,
-    parts: Parts,
     /// When the reading began that goes on; `None` if there is none.
     begun: Option<Instant>,
     /// Of all namespaces together; `None` if ages are not read.
@@ -88,15 +87,13 @@ impl HeldReader {
         iterator: Option<HeldIterator>,
     ) -> Option<Self> {
         let now = Instant::now();
-        let parts = Parts { ages: rate.is_some(), listeners: listeners_max > 0 };
-        (parts.ages || parts.listeners).then(|| Self {
+        (rate.is_some() || listeners_max > 0).then(|| Self {
             reader_thread: None,
             iterator,
             netns_inum,
-            parts,
             begun: None,
             ages: rate.map(|rate| (AgeTable::new(rate, MAX_SOCKETS), rate)),
-            listeners: parts.listeners.then(|| Listeners::new(listeners_max)),
+            listeners: (listeners_max > 0).then(|| Listeners::new(listeners_max)),
             interval,
             budget: Budget::new(SHARE, Duration::ZERO, now),
             due: Some(now),
@@ -166,7 +163,8 @@ impl HeldReader {
             reader_thread
         } else {
             let (iterator, netns_inum) = (self.iterator.take(), self.netns_inum);
-            let mut source = Source { iterator, netns_inum, parts: self.parts };
+            let parts = Parts { ages: self.ages.is_some(), listeners: self.listeners.is_some() };
+            let mut source = Source { iterator, netns_inum, parts };
             ReaderThread::start(move || source.read())?
         };
         Ok(self.reader_thread.insert(reader_thread))

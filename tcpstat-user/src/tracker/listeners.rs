@@ -100,9 +100,7 @@ impl ListenerReader {
         self.due = retry_at(error.is_temporary());
         if self.last_failure.is_new(&error.to_string()) {
             let until = if self.due.is_some() { "for now" } else { "from now on" };
-            if let IterError::Open(error) = error {
-                error.write_kernel_log();
-            }
+            error.write_kernel_log();
             let cause = error.with_remedy(&Privileges::read());
             warn!("listening sockets are not shown {until}: iter/tcp: {cause}");
         }

@@ -1,19 +1,18 @@
 //! How long sockets are in CLOSE_WAIT, against the test's own clock.
 
-use std::net::{Shutdown, TcpStream};
 use std::thread::sleep;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
 use socket2::{SockRef, TcpKeepalive};
-use tcpstat_tests::ages::{Ages, Entered, Silences, is_at_least};
+use tcpstat_tests::ages::{Ages, Entered, TICKS, half_closed, is_at_least, silences};
 use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
 use tcpstat_tests::exporter::{Exporter, FREQUENT_SNAPSHOTS};
 use tcpstat_tests::exposition::Scrape;
 use tcpstat_tests::harness::{Test, kernel_test};
 use tcpstat_tests::held::{Addressing, Held};
+use tcpstat_tests::histogram::Histogram;
 use tcpstat_tests::kernel_tests;
-use tcpstat_tests::loopback::Pairs;
 use tcpstat_tests::mounts::PrivateMounts;
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::segment::Flags;
@@ -87,15 +86,8 @@ fn close_wait(wire: &Wire, of_each: usize) -> Result<(Entered, Vec<Held>)> {
 }
 
 /// Reads the silences when so many sockets have left CLOSE_WAIT since `earlier`.
-fn await_left(exporter: &mut Exporter, earlier: &Silences, sockets: u64) -> Result<Silences> {
-    wait_until("end of CLOSE_WAIT", DEADLINE, || {
-        let since = Silences::of(&exporter.scrape()?)?.since(earlier)?;
-        Ok(if since.count >= sockets {
-            Progress::Done(since)
-        } else {
-            Progress::NotYet(format!("{since:?}"))
-        })
-    })
+fn await_left(exporter: &mut Exporter, earlier: &Histogram, sockets: u64) -> Result<Histogram> {
+    Histogram::await_since(exporter, silences, earlier, sockets)
 }
 
 /// Ways out of CLOSE_WAIT: to LAST_ACK, and to CLOSE by this end or by the other.
@@ -116,7 +108,7 @@ fn silence(namespace: &Namespace, tracer: &str) -> Result<()> {
     let wire = Wire::open(namespace)?;
     let mut exporter = start(tracer)?;
     for age in [Duration::ZERO, AGE] {
-        let before = Silences::of(&exporter.scrape()?)?;
+        let before = silences(&exporter.scrape()?)?;
         let (entered, mut all) = close_wait(&wire, WAYS_OUT.len())?;
         sleep(age.saturating_sub(entered.latest.elapsed()));
         let least = entered.latest.elapsed();
@@ -124,7 +116,7 @@ fn silence(namespace: &Namespace, tracer: &str) -> Result<()> {
             three.iter_mut().try_for_each(leave)?;
         }
         let since = await_left(&mut exporter, &before, 9)?;
-        since.ensure_between(9, least, entered.earliest.elapsed())?;
+        since.ensure_between(9, least, entered.earliest.elapsed(), TICKS)?;
     }
     Ok(())
 }
@@ -133,7 +125,7 @@ fn silence(namespace: &Namespace, tracer: &str) -> Result<()> {
 fn answered(namespace: &Namespace, tracer: &str) -> Result<()> {
     let wire = Wire::open(namespace)?;
     let mut exporter = start(tracer)?;
-    let before = Silences::of(&exporter.scrape()?)?;
+    let before = silences(&exporter.scrape()?)?;
     let (entered, mut all) = close_wait(&wire, 1)?;
     sleep(AGE);
     let (answered, ()) = Entered::during(|| {
@@ -149,7 +141,7 @@ fn answered(namespace: &Namespace, tracer: &str) -> Result<()> {
     let least = answered.latest.elapsed();
     all.iter_mut().for_each(Held::close);
     let since = await_left(&mut exporter, &before, 3)?;
-    since.ensure_between(3, least, answered.earliest.elapsed())?;
+    since.ensure_between(3, least, answered.earliest.elapsed(), TICKS)?;
     ensure!(answered.earliest.duration_since(entered.latest) >= AGE);
     Ok(())
 }
@@ -180,30 +172,10 @@ fn a_socket_in_close_wait_at_the_start_is_as_old_as_it_is(namespace: &Namespace)
     })
 }
 
-/// Sockets in CLOSE_WAIT over loopback, and their peers, which have a descriptor and acknowledge.
-fn half_closed(sockets: usize, family: Family) -> Result<(Entered, Pairs)> {
-    let pairs = Pairs::connect(sockets, family)?;
-    let (entered, ()) = Entered::during(|| {
-        for (client, accepted) in pairs.streams() {
-            client.shutdown(Shutdown::Write)?;
-            await_end(accepted)?;
-        }
-        Ok(())
-    })?;
-    Ok((entered, pairs))
-}
-
-fn await_end(mut accepted: &TcpStream) -> Result<()> {
-    accepted.set_read_timeout(Some(DEADLINE))?;
-    let read = std::io::Read::read(&mut accepted, &mut [0])?;
-    ensure!(read == 0, "{read} bytes at the end of a connection");
-    Ok(())
-}
-
 /// The peer answers each probe, a second apart: the silence alone would never be longer than that.
 fn keepalive_makes_no_leak_younger(_: &Namespace) -> Result<()> {
     let mut exporter = Exporter::start(&FREQUENT_SNAPSHOTS)?;
-    let before = Silences::of(&exporter.scrape()?)?;
+    let before = silences(&exporter.scrape()?)?;
     let (entered, pairs) = half_closed(4, Family::Ipv6)?;
     let second = Duration::from_secs(1);
     let probes = TcpKeepalive::new().with_time(second).with_interval(second);
@@ -212,8 +184,8 @@ fn keepalive_makes_no_leak_younger(_: &Namespace) -> Result<()> {
     }
     await_oldest(&mut exporter, &entered, 3.0)?;
     drop(pairs);
-    let silences = await_left(&mut exporter, &before, 4)?;
-    ensure!(silences.sum < 4.0 * 2.9, "a probe was not answered: {silences:?}");
+    let left = await_left(&mut exporter, &before, 4)?;
+    ensure!(left.sum < 4.0 * 2.9, "a probe was not answered: {left:?}");
     Ok(())
 }
 
@@ -281,7 +253,7 @@ fn without_lrcvtime_one_line_says_that_ages_are_not_known(_: &Namespace) -> Resu
     let scrape = exporter.scrape()?;
     ensure!(Ages::of(&scrape).is_err(), "{scrape:?}");
     drop(pairs);
-    await_left(&mut exporter, &Silences::of(&scrape)?, 2)?;
+    await_left(&mut exporter, &silences(&scrape)?, 2)?;
     let log = exporter.log();
     let warnings: Vec<_> = log.lines().filter(|line| line.contains(" WARN ")).collect();
     let words =

@@ -1,14 +1,13 @@
 //! How long sockets are in the states of `--dwell`, against the test's own clock.
 
-use std::net::{Shutdown, TcpStream};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use tcpstat_tests::ages::Entered;
+use tcpstat_tests::ages::{Entered, half_closed};
 use tcpstat_tests::binary::{path_from, tcpstat};
 use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
-use tcpstat_tests::dwell::{Dwells, hash_map_entries, overflow, removed};
+use tcpstat_tests::dwell::{ROUNDING, await_dwells, dwells, hash_map_entries, overflow, removed};
 use tcpstat_tests::exporter::{Exporter, FREQUENT_SNAPSHOTS, Options};
 use tcpstat_tests::harness::{Test, kernel_test};
 use tcpstat_tests::held::{Addressing, Held};
@@ -70,30 +69,15 @@ fn start(tracer: &str, more: &[&str]) -> Result<Exporter> {
     options(tracer, more).start()
 }
 
-/// Sockets in CLOSE_WAIT over loopback: the second one of each pair.
+/// Sockets in CLOSE_WAIT.
 fn close_wait(sockets: usize) -> Result<(Entered, Pairs)> {
-    let pairs = Pairs::connect(sockets, Family::Ipv4)?;
-    let (entered, ()) = Entered::during(|| {
-        for (client, accepted) in pairs.streams() {
-            client.shutdown(Shutdown::Write)?;
-            await_end(accepted)?;
-        }
-        Ok(())
-    })?;
-    Ok((entered, pairs))
-}
-
-fn await_end(mut accepted: &TcpStream) -> Result<()> {
-    accepted.set_read_timeout(Some(DEADLINE))?;
-    let read = std::io::Read::read(&mut accepted, &mut [0])?;
-    ensure!(read == 0, "{read} bytes at the end of a connection");
-    Ok(())
+    half_closed(sockets, Family::Ipv4)
 }
 
 fn two_states(namespace: &Namespace, tracer: &str) -> Result<()> {
     let wire = Wire::open(namespace)?;
     let mut exporter = start(tracer, &["--dwell=close_wait,established"])?;
-    let of = |exporter: &mut Exporter, state| Dwells::of(&exporter.scrape()?, state);
+    let of = |exporter: &mut Exporter, state| dwells(&exporter.scrape()?, state);
     for age in [Duration::ZERO, AGE] {
         let before = ["established", "close_wait"].map(|state| of(&mut exporter, state));
         let [established_before, close_wait_before] = before;
@@ -115,12 +99,12 @@ fn two_states(namespace: &Namespace, tracer: &str) -> Result<()> {
         let between = |enter: &Entered, leave: &Entered| {
             (leave.earliest - enter.latest, leave.latest - enter.earliest)
         };
-        let since = Dwells::await_since(&mut exporter, "established", &established_before?, 3)?;
+        let since = await_dwells(&mut exporter, "established", &established_before?, 3)?;
         let (least, most) = between(&established, &half_closed);
-        since.ensure_between(3, least, most)?;
-        let since = Dwells::await_since(&mut exporter, "close_wait", &close_wait_before?, 3)?;
+        since.ensure_between(3, least, most, ROUNDING)?;
+        let since = await_dwells(&mut exporter, "close_wait", &close_wait_before?, 3)?;
         let (least, most) = between(&half_closed, &left);
-        since.ensure_between(3, least, most)?;
+        since.ensure_between(3, least, most, ROUNDING)?;
     }
     ensure!(overflow(&exporter.scrape()?)? == 0);
     Ok(())
@@ -129,28 +113,28 @@ fn two_states(namespace: &Namespace, tracer: &str) -> Result<()> {
 /// A child begins with the state of its listener.
 fn listener(_: &Namespace, tracer: &str) -> Result<()> {
     let mut exporter = start(tracer, &["--dwell=listen"])?;
-    let before = Dwells::of(&exporter.scrape()?, "listen")?;
+    let before = dwells(&exporter.scrape()?, "listen")?;
     let (listening, pairs) = Entered::during(|| Pairs::connect(5, Family::Ipv6))?;
     sleep(AGE);
     let closing = Instant::now();
     pairs.close()?;
     let least = closing - listening.latest;
-    let since = Dwells::await_since(&mut exporter, "listen", &before, 1)?;
-    since.ensure_between(1, least, listening.earliest.elapsed())
+    let since = await_dwells(&mut exporter, "listen", &before, 1)?;
+    since.ensure_between(1, least, listening.earliest.elapsed(), ROUNDING)
 }
 
 fn before_the_start(_: &Namespace, tracer: &str) -> Result<()> {
     let (_, old) = close_wait(6)?;
     let mut exporter = start(tracer, &["--dwell=close_wait"])?;
-    let before = Dwells::of(&exporter.scrape()?, "close_wait")?;
+    let before = dwells(&exporter.scrape()?, "close_wait")?;
     ensure!(before.count == 0, "{before:?}");
     drop(old);
     let (entered, new) = close_wait(2)?;
     let closing = Instant::now();
     drop(new);
     let least = closing - entered.latest;
-    let since = Dwells::await_since(&mut exporter, "close_wait", &before, 2)?;
-    since.ensure_between(2, least, entered.earliest.elapsed())
+    let since = await_dwells(&mut exporter, "close_wait", &before, 2)?;
+    since.ensure_between(2, least, entered.earliest.elapsed(), ROUNDING)
 }
 
 /// How many sockets fit in the tests of a full map.
@@ -163,7 +147,7 @@ fn missed_ends(_: &Namespace, tracer: &str) -> Result<()> {
         .binary(path_from(LOSING_BINARY_VARIABLE)?)
         .env("TCPSTAT_LOSE", "close_wait:last_ack:1")
         .start()?;
-    let before = Dwells::of(&exporter.scrape()?, "close_wait")?;
+    let before = dwells(&exporter.scrape()?, "close_wait")?;
     let (entered, held) = close_wait(4)?;
     for wave in 1..=3 {
         drop(Pairs::connect(11, Family::Ipv4)?.close_clients()?);
@@ -178,20 +162,20 @@ fn missed_ends(_: &Namespace, tracer: &str) -> Result<()> {
         })?;
     }
     let scrape = exporter.scrape()?;
-    let since = Dwells::of(&scrape, "close_wait")?.since(&before)?;
+    let since = dwells(&scrape, "close_wait")?.since(&before)?;
     ensure!(since.count == 0 && overflow(&scrape)? == 0, "{since:?}, {}", exporter.log());
     let closing = Instant::now();
     // By a reset, so to CLOSE, which is not lost.
     drop(held);
-    let since = Dwells::await_since(&mut exporter, "close_wait", &before, 4)?;
-    since.ensure_between(4, closing - entered.latest, entered.earliest.elapsed())?;
+    let since = await_dwells(&mut exporter, "close_wait", &before, 4)?;
+    since.ensure_between(4, closing - entered.latest, entered.earliest.elapsed(), ROUNDING)?;
     ensure!(removed(&exporter.log())? == 33);
     Ok(())
 }
 
 fn without_room(_: &Namespace, tracer: &str) -> Result<()> {
     let mut exporter = start(tracer, &["--dwell=close_wait", MAX])?;
-    let before = Dwells::of(&exporter.scrape()?, "close_wait")?;
+    let before = dwells(&exporter.scrape()?, "close_wait")?;
     for (sockets, measured, dropped) in [(40_u32, 16, 24), (10, 26, 24), (17, 42, 25)] {
         let (_, pairs) = close_wait(sockets as usize)?;
         let scrape = exporter.scrape()?;
@@ -200,7 +184,7 @@ fn without_room(_: &Namespace, tracer: &str) -> Result<()> {
         ensure!(gauge == f64::from(sockets), "{gauge} of {sockets}");
         ensure!(overflow(&scrape)? == dropped, "{} of {dropped}", overflow(&scrape)?);
         drop(pairs);
-        let since = Dwells::await_since(&mut exporter, "close_wait", &before, measured)?;
+        let since = await_dwells(&mut exporter, "close_wait", &before, measured)?;
         ensure!(since.count == measured, "{measured}: {since:?}");
         let scrape = exporter.scrape()?;
         ensure!(scrape.value("tcpstat_connections", &labels)? == 0.0);
@@ -210,11 +194,11 @@ fn without_room(_: &Namespace, tracer: &str) -> Result<()> {
 
 fn sockets_of_other_namespaces_are_not_measured(_: &Namespace) -> Result<()> {
     let mut exporter = start("auto", &["--dwell=close_wait", "--netns=all"])?;
-    let before = Dwells::of(&exporter.scrape()?, "close_wait")?;
+    let before = dwells(&exporter.scrape()?, "close_wait")?;
     let other = elsewhere(|_| Ok(()))?;
     other.run(|| close_wait(3).map(drop))?;
     drop(close_wait(1)?);
-    let since = Dwells::await_since(&mut exporter, "close_wait", &before, 1)?;
+    let since = await_dwells(&mut exporter, "close_wait", &before, 1)?;
     ensure!(since.count == 1, "{since:?}");
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::net::{Ipv6Addr, TcpListener, TcpStream};
 
 use anyhow::Result;
 use tcpstat_tests::addrform::become_ipv4;
-use tcpstat_tests::ages::Silences;
+use tcpstat_tests::ages::silences;
 use tcpstat_tests::agreement::{
     assert_agreement, await_agreement, await_agreement_between_snapshots,
 };
@@ -58,7 +58,7 @@ fn missed_events_switch_the_program_and_the_counts_continue(namespace: &Namespac
     let causes = Causes::of(&after)?.since(&Causes::of(&before)?)?;
     let reset = (Family::Ipv4, State::Established, "reset".to_owned());
     assert_eq!(causes.closed.get(&reset), Some(&done.reset), "{causes:?}");
-    let left_close_wait = Silences::of(&after)?.since(&Silences::of(&before)?)?;
+    let left_close_wait = silences(&after)?.since(&silences(&before)?)?;
     assert_eq!(left_close_wait.count, done.orderly, "{left_close_wait:?}");
     await_agreement_between_snapshots(&mut exporter)?;
     Ok(())

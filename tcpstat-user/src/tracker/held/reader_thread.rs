@@ -47,9 +47,7 @@ impl ListError {
     pub(super) fn explain(&self) -> String {
         match self {
             Self::Iterator(error) => {
-                if let IterError::Open(error) = error {
-                    error.write_kernel_log();
-                }
+                error.write_kernel_log();
                 error.with_remedy(&Privileges::read())
             }
             _ => self.to_string(),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use nix::unistd::gettid;
 use socket2::SockRef;
-use tcpstat_tests::ages::Silences;
+use tcpstat_tests::ages::ensure_a_silence_for_each_exit;
 use tcpstat_tests::causes::{Causes, assert_counted};
 use tcpstat_tests::deadline::DEADLINE;
 use tcpstat_tests::exporter::{Exporter, FREQUENT_SNAPSHOTS};
@@ -207,7 +207,7 @@ fn churn(_: &Namespace, exporter: &mut Exporter) -> Result<()> {
             assert_eq!((done.orderly, done.reset), (orderly, reset));
             proc_view::await_quiet(DEADLINE)
         })?;
-        Silences::ensure_one_for_each_exit(&exporter.scrape()?)?;
+        ensure_a_silence_for_each_exit(&exporter.scrape()?)?;
     }
     Ok(())
 }
