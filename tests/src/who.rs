@@ -88,8 +88,8 @@ pub struct LocalPort {
 pub struct Peer {
     /// The address.
     pub address: String,
-    /// The port.
-    pub port: u16,
+    /// The port; `None` for all ports of the address, where a socket of the namespace listens on the local port.
+    pub port: Option<u16>,
     /// Sockets with this peer.
     pub sockets: u64,
 }

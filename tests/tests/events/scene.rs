@@ -131,7 +131,12 @@ impl Expected {
 
     /// It is cloned from a listener, so its first transition is from LISTEN.
     pub(crate) fn born_of_listener(self) -> Self {
-        Self { first: State::Listen, ..self }
+        self.without_steps(State::Listen)
+    }
+
+    /// Nothing is shown of it until it is in this state.
+    pub(crate) fn without_steps(self, first: State) -> Self {
+        Self { first, steps: Vec::new(), ..self }
     }
 
     /// Then a system call of the owner brings it to this state.

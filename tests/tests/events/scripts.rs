@@ -32,6 +32,7 @@ const SCRIPTS: [(&str, Script); 6] = [
 
 pub(crate) fn tests() -> Vec<Test> {
     let mut tests = kernel_tests![
+        a_connection_that_is_older_than_the_stream_shows_its_other_transitions,
         a_connection_that_times_out_is_shown_with_its_cause,
         a_socket_that_ss_destroys_is_shown_with_its_cause
     ];
@@ -111,6 +112,25 @@ fn queued(scene: &mut Scene) -> Result<Vec<Expected>> {
     let client = scene.connected()?.closed("reset");
     let server = scene.accepted()?.other(State::Close);
     Ok(vec![scene.listener()?, client, server])
+}
+
+fn a_connection_that_is_older_than_the_stream_shows_its_other_transitions(
+    _: &Namespace,
+) -> Result<()> {
+    use State::{Close, CloseWait, Established, FinWait1, FinWait2, LastAck, Listen};
+    let mut scene = Scene::new(Family::Ipv4, 0)?;
+    scene.connect()?;
+    let stream = Stream::start(&[])?;
+    scene.client.call(Call::Close)?;
+    scene.server.call(Call::AwaitEnd)?;
+    scene.server.call(Call::Close)?;
+    scene.server.call(Call::CloseListener)?;
+    let client = scene.connected()?.without_steps(Established);
+    let server = scene.accepted()?.without_steps(Established);
+    let listener = scene.listener()?.without_steps(Listen).own(Close);
+    let client = client.own(FinWait1).other(FinWait2).other(Close);
+    let server = server.other(CloseWait).own(LastAck).other(Close);
+    assert_exact(stream, &[listener, client, server])
 }
 
 /// The addresses of a socket whose other end is a remote of the wire.

@@ -5,13 +5,14 @@ use std::net::Ipv4Addr;
 use std::process;
 
 use anyhow::{Context, Result, ensure};
+use socket2::{Domain, Protocol, Socket, Type};
 use tcpstat_tests::harness::Test;
 use tcpstat_tests::holder::Holder;
 use tcpstat_tests::kernel_tests;
 use tcpstat_tests::netns::{Namespace, within};
 use tcpstat_tests::resident::{Order, Resident};
 use tcpstat_tests::tcp::State;
-use tcpstat_tests::who::{LocalPort, Peer, who};
+use tcpstat_tests::who::{LocalPort, Peer, kernel_has_iterator, who};
 
 use crate::links::{accepted, connect, half_close, links};
 
@@ -21,7 +22,9 @@ pub(crate) fn tests() -> Vec<Test> {
         processes_of_other_namespaces_have_rows_with_their_namespace,
         a_socket_of_another_namespace_than_its_process_is_counted_in_its_own,
         one_process_has_a_row_for_each_namespace,
-        the_most_frequent_ports_and_peers_come_first
+        the_most_frequent_ports_and_peers_come_first,
+        clients_of_a_server_are_one_peer_for_each_address,
+        a_socket_without_a_connection_is_in_state_close
     ]
 }
 
@@ -130,10 +133,44 @@ fn the_most_frequent_ports_and_peers_come_first(_: &Namespace) -> Result<()> {
     assert_eq!(row.sockets, 11);
     let most = row.local_ports.first().context("no port")?;
     assert_eq!(*most, LocalPort { port: 7_000, sockets: 6 });
-    let peer = |address: &str, port, sockets| Peer { address: address.to_owned(), port, sockets };
-    assert_eq!(row.peers.first(), Some(&peer("127.0.1.2", 8_443, 4)), "{row:?}");
+    let most = Peer { address: "127.0.1.2".to_owned(), port: Some(8_443), sockets: 4 };
+    assert_eq!(row.peers.first(), Some(&most), "{row:?}");
     ensure!(row.peers.is_sorted_by_key(|peer| u64::MAX - peer.sockets), "{row:?}");
     ensure!(row.local_ports.is_sorted_by_key(|port| u64::MAX - port.sockets), "{row:?}");
     drop((kept, served.1));
+    Ok(())
+}
+
+/// Each connection of a client has another port.
+fn clients_of_a_server_are_one_peer_for_each_address(_: &Namespace) -> Result<()> {
+    let mut holder = Holder::start("server")?;
+    let (listener, links) = connect((Ipv4Addr::LOCALHOST, 7_000), 4)?;
+    let (served, clients) = accepted(links);
+    holder.take(&served)?;
+    holder.take([&listener])?;
+    drop((served, listener));
+    let who = who(&["established"])?;
+    let row = who.row_of(&[holder.pid()])?;
+    assert_eq!(row.peers, [Peer { address: "127.0.0.1".to_owned(), port: None, sockets: 4 }]);
+    drop(clients);
+    Ok(())
+}
+
+/// The kernel has not hashed it, so /proc/net/tcp and sockstat do not show it.
+fn a_socket_without_a_connection_is_in_state_close(own: &Namespace) -> Result<()> {
+    let mut holder = Holder::start("unused")?;
+    let socket = || Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP));
+    let sockets = [socket()?, socket()?];
+    holder.take(&sockets)?;
+    drop(sockets);
+    let all = who(&["--netns=self"])?;
+    if kernel_has_iterator()? {
+        let row = all.row_of(&[holder.pid()])?;
+        row.ensure_states(&[(State::Close, 2)])?;
+        ensure!(row.netns.inode == Some(own.inum()) && row.oldest_seconds.is_none(), "{row:?}");
+        who(&["close"])?.row_of(&[holder.pid()])?.ensure_states(&[(State::Close, 2)])?;
+    }
+    ensure!(!who(&["close_wait"])?.shows(holder.pid()));
+    assert_eq!(all.not_held.other, Some(0), "{all:#?}");
     Ok(())
 }

@@ -20,6 +20,7 @@ pub(crate) fn tests() -> Vec<Test> {
     kernel_tests![
         the_queue_of_a_stuck_acceptor_is_under_its_listener_and_its_process,
         a_queue_whose_clients_are_gone_is_still_there,
+        listeners_that_share_a_port_have_a_queue_each,
         orphans_are_counted,
         what_every_process_holds_leaves_no_rest
     ]
@@ -91,6 +92,33 @@ fn a_queue_whose_clients_are_gone_is_still_there(own: &Namespace) -> Result<()> 
     let queue = queue(&all, own.inum(), 7_000)?;
     assert_eq!((queue.length, queue.limit, queue.address.as_str()), (4, 16, "0.0.0.0"));
     assert_eq!(all.not_held.other, Some(0), "{all:#?}");
+    Ok(())
+}
+
+/// The kernel chooses the listener for each connection.
+fn listeners_that_share_a_port_have_a_queue_each(_: &Namespace) -> Result<()> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 7_000));
+    let mut holders = [Holder::start("one")?, Holder::start("two")?];
+    for holder in &mut holders {
+        let listener = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
+        listener.set_reuse_port(true)?;
+        listener.bind(&address.into())?;
+        listener.listen(64)?;
+        holder.take([&listener])?;
+    }
+    let connect = |_| Ok(TcpStream::connect(address)?);
+    let clients = (0..40).map(connect).collect::<Result<Vec<_>>>()?;
+    let all = who(&["--netns=self"])?;
+    let queues = &all.not_held.accept_queues;
+    let mut pids: Vec<_> =
+        queues.iter().flat_map(|queue| &queue.processes).map(|process| process.pid).collect();
+    pids.sort_unstable();
+    let mut wanted = holders.each_ref().map(Holder::pid);
+    wanted.sort_unstable();
+    assert_eq!(pids, wanted, "{queues:?}");
+    ensure!(queues.iter().all(|queue| queue.port == 7_000 && queue.limit == 64), "{queues:?}");
+    assert_eq!(queues.iter().map(|queue| queue.length).sum::<u64>(), 40, "{queues:?}");
+    drop(clients);
     Ok(())
 }
 

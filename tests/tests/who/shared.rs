@@ -1,19 +1,23 @@
 //! Sockets with several descriptors are counted once.
 
 use std::io::IoSlice;
-use std::mem::MaybeUninit;
+use std::mem::{ManuallyDrop, MaybeUninit};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::sync::mpsc::channel;
+use std::{process, thread};
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, anyhow, ensure};
+use nix::sched::{CloneFlags, unshare};
 use rustix::cmsg_space;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use tcpstat_tests::guest::is_guest;
 use tcpstat_tests::harness::Test;
 use tcpstat_tests::holder::Holder;
 use tcpstat_tests::kernel_tests;
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::tcp::State;
-use tcpstat_tests::who::who;
+use tcpstat_tests::who::{kernel_has_iterator, who};
 
 use crate::links::{accepted, links};
 
@@ -23,7 +27,8 @@ pub(crate) fn tests() -> Vec<Test> {
         a_socket_that_was_sent_to_another_process_is_in_one_row_with_both,
         a_socket_with_two_descriptors_of_one_process_counts_once,
         a_socket_that_many_processes_share_has_one_row,
-        a_socket_that_is_being_sent_is_held_by_nobody
+        a_socket_that_is_being_sent_is_held_by_nobody,
+        a_socket_of_a_thread_with_descriptors_of_its_own_is_counted
     ]
 }
 
@@ -90,13 +95,13 @@ fn a_socket_with_two_descriptors_of_one_process_counts_once(_: &Namespace) -> Re
 
 /// The row need not show all of them: it says how many it does not show.
 fn a_socket_that_many_processes_share_has_one_row(_: &Namespace) -> Result<()> {
-    const CHILDREN: usize = 30;
+    let children = if is_guest() { 8 } else { 30 };
     let mut parent = Holder::start("prefork")?;
     let (served, _clients) = accepted(links(7_000, 2)?);
     parent.take(&served)?;
     drop(served);
     let mut pids = vec![parent.pid()];
-    for _ in 0..CHILDREN {
+    for _ in 0..children {
         pids.push(parent.fork()?);
     }
     let all = who(&["established", "--netns=self"])?;
@@ -125,4 +130,29 @@ fn a_socket_that_is_being_sent_is_held_by_nobody(_: &Namespace) -> Result<()> {
     assert_eq!((after.sockets, after.not_held.other), (1, Some(1)), "{after:#?}");
     drop(clients);
     Ok(())
+}
+
+/// /proc/PID/fd shows the descriptors of the first thread only.
+fn a_socket_of_a_thread_with_descriptors_of_its_own_is_counted(_: &Namespace) -> Result<()> {
+    let (made, ready) = channel();
+    let (end, ended) = channel::<()>();
+    let thread = thread::spawn(move || -> Result<()> {
+        unshare(CloneFlags::CLONE_FILES)?;
+        made.send(links(7_000, 3)?)?;
+        // It ends with its sender.
+        ended.recv().unwrap_or_default();
+        Ok(())
+    });
+    // The descriptors are numbers of the other thread.
+    let kept = ready.recv()?.into_iter().map(ManuallyDrop::new).collect::<Vec<_>>();
+    let all = who(&["--netns=self"])?;
+    let found = (all.sockets, all.not_held.other);
+    if kernel_has_iterator()? {
+        all.row_of(&[process::id()])?.ensure_states(&[(State::Established, 6)])?;
+        assert_eq!(found, (6, Some(0)), "{all:#?}");
+    } else {
+        assert_eq!(found.0 + found.1.unwrap_or_default(), 6, "{all:#?}");
+    }
+    drop((end, kept));
+    thread.join().map_err(|_| anyhow!("the thread panicked"))?
 }
