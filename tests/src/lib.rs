@@ -60,6 +60,7 @@ pub mod tcp;
 pub mod terminal;
 pub mod transition_stream;
 pub mod tun;
+pub mod unprivileged;
 pub mod webhook;
 pub mod who;
 pub mod wire;

@@ -115,7 +115,14 @@ impl Stream {
     /// # Errors
     /// As [`Stream::start`].
     pub fn start_unread(args: &[&str]) -> Result<Self> {
-        let mut command = Command::new(path_from("TCPSTAT_BIN")?);
+        Self::run(Command::new(path_from("TCPSTAT_BIN")?), args)
+    }
+
+    /// As [`Stream::start_unread`], by a command that runs the binary with its arguments.
+    ///
+    /// # Errors
+    /// As [`Stream::start`].
+    pub fn run(mut command: Command, args: &[&str]) -> Result<Self> {
         command.args(["events", "--json"]).args(args).stdin(Stdio::null());
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let log = Arc::<Mutex<String>>::default();

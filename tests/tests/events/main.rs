@@ -6,6 +6,7 @@ mod ends;
 mod filters;
 mod losses;
 mod output;
+mod privileges;
 mod processes;
 mod scene;
 mod scripts;
@@ -19,6 +20,7 @@ use tcpstat_tests::harness::run;
 fn main() -> ExitCode {
     let mut tests = scripts::tests();
     tests.extend(filters::tests());
+    tests.extend(privileges::tests());
     tests.extend(processes::tests());
     tests.extend(silence::tests());
     if !is_guest() {

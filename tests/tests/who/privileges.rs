@@ -3,24 +3,25 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::process::{Child, Command};
+use std::os::unix::fs::MetadataExt;
+use std::process::Child;
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
-use tcpstat_tests::binary::{output, path_from};
+use tcpstat_tests::binary::output;
+use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
 use tcpstat_tests::harness::Test;
 use tcpstat_tests::holder::Holder;
 use tcpstat_tests::kernel_tests;
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::resident::{Order, Resident};
 use tcpstat_tests::tcp::State;
+use tcpstat_tests::unprivileged::{
+    BPF_CAPABILITIES, NO_CAPABILITIES, NOBODY, ReachableBinary, as_nobody,
+};
 use tcpstat_tests::who::{DESCRIPTORS, ITERATOR, Who, kernel_has_iterator};
 
 use crate::links::{accepted, links};
-
-/// The user and group "nobody".
-const NOBODY: u32 = 65_534;
 
 pub(crate) fn tests() -> Vec<Test> {
     kernel_tests![
@@ -29,25 +30,10 @@ pub(crate) fn tests() -> Vec<Test> {
     ]
 }
 
-/// The words of a command that runs another one as nobody, with these capabilities.
-fn as_nobody(capabilities: &str) -> Vec<String> {
-    let mut words: Vec<_> =
-        ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"].map(str::to_owned).into();
-    words.extend(["inh", "ambient", "bounding"].map(|set| format!("--{set}-caps={capabilities}")));
-    words.push("--".to_owned());
-    words
-}
-
-/// Runs `tcpstat who --json` as nobody, from a folder that every user can read.
+/// Runs `tcpstat who --json` as nobody.
 fn who_as_nobody(capabilities: &str, args: &[&str]) -> Result<Who> {
-    let folder = tempfile::tempdir()?;
-    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
-    let binary = folder.path().join("tcpstat");
-    fs::copy(path_from("TCPSTAT_BIN")?, &binary)?;
-    let words = as_nobody(capabilities);
-    let mut command = Command::new(&words[0]);
-    command.args(&words[1..]).arg(&binary).args(["who", "--json"]).args(args);
-    Who::of(&output(&mut command)?)
+    let binary = ReachableBinary::copy()?;
+    Who::of(&output(binary.command(capabilities).args(["who", "--json"]).args(args))?)
 }
 
 /// A process of nobody with a socket as its standard input. Dropping it ends it.
@@ -55,19 +41,15 @@ struct OfNobody(Child);
 
 impl OfNobody {
     fn start(socket: OwnedFd) -> Result<Self> {
-        let words = as_nobody("-all");
-        let mut command = Command::new(&words[0]);
-        command.args(&words[1..]).args(["sleep", "1000"]).stdin(socket);
+        let mut command = as_nobody(NO_CAPABILITIES);
+        command.args(["sleep", "1000"]).stdin(socket);
         let process = Self(command.spawn().context("start setpriv (util-linux)")?);
         let name = format!("/proc/{}/comm", process.0.id());
         // Until then setpriv runs.
-        tcpstat_tests::deadline::wait_until("sleep", tcpstat_tests::deadline::DEADLINE, || {
+        wait_until("sleep", DEADLINE, || {
             let name = fs::read_to_string(&name)?;
-            Ok(if name == "sleep\n" {
-                tcpstat_tests::deadline::Progress::Done(())
-            } else {
-                tcpstat_tests::deadline::Progress::NotYet(name)
-            })
+            let runs = name == "sleep\n";
+            Ok(if runs { Progress::Done(()) } else { Progress::NotYet(name) })
         })?;
         Ok(process)
     }
@@ -109,7 +91,7 @@ fn without_capabilities_a_user_sees_the_own_processes_and_how_many_are_hidden(
     let shown = OfNobody::start(served.next().context("a socket")?.into())?;
     drop(served);
     let before = processes_of_others()?;
-    let who = who_as_nobody("-all", &["established"])?;
+    let who = who_as_nobody(NO_CAPABILITIES, &["established"])?;
     let after = processes_of_others()?;
     assert_eq!(who.source, DESCRIPTORS);
     let row = who.row_of(&[shown.0.id()])?;
@@ -135,8 +117,7 @@ fn with_two_capabilities_an_unprivileged_user_sees_the_sockets_of_all_processes(
     drop(served);
     let mut resident = Resident::in_new_namespace()?;
     resident.order(&Order::Leak(2))?;
-    // CAP_PERFMON and CAP_BPF by number: an older setpriv does not know their names.
-    let who = who_as_nobody("-all,+cap_38,+cap_39", &["established", "close_wait"])?;
+    let who = who_as_nobody(BPF_CAPABILITIES, &["established", "close_wait"])?;
     if !kernel_has_iterator()? {
         assert_eq!(who.source, DESCRIPTORS);
         ensure!(who.processes_not_visible > 0 && !who.shows(holder.pid()), "{who:#?}");
