@@ -17,7 +17,7 @@ use crate::tcp::State;
 use crate::who::{Netns, Process};
 
 /// What the command says on its standard error as soon as no transition escapes it.
-const ATTACHED: &str = "streaming";
+const ATTACHED: &str = "showing transitions";
 
 /// One line. A member that is not here is a failure: the schema is a promise.
 #[derive(Clone, Debug, PartialEq, Deserialize)]

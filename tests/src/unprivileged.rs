@@ -49,7 +49,8 @@ pub fn as_nobody(capabilities: &str) -> Command {
     let mut command = Command::new("setpriv");
     command.arg(format!("--reuid={NOBODY}")).arg(format!("--regid={NOBODY}"));
     command.args(["--clear-groups", "--no-new-privs"]);
-    command.args(["inh", "ambient", "bounding"].map(|set| format!("--{set}-caps={capabilities}")));
+    let sets = ["inh-caps", "ambient-caps", "bounding-set"];
+    command.args(sets.map(|set| format!("--{set}={capabilities}")));
     command.arg("--");
     command
 }

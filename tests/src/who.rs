@@ -48,6 +48,8 @@ pub struct Row {
     pub oldest_seconds: Option<f64>,
     /// The most frequent local ports.
     pub local_ports: Vec<LocalPort>,
+    /// Local ports that are not shown.
+    pub more_local_ports: u64,
     /// The most frequent peers.
     pub peers: Vec<Peer>,
 }
@@ -58,8 +60,16 @@ pub struct Row {
 pub struct Process {
     /// Its id.
     pub pid: u32,
-    /// Its name.
-    pub command: String,
+    /// Its name; `None` if it has ended.
+    pub command: Option<String>,
+}
+
+impl Process {
+    /// Its name, or none.
+    #[must_use]
+    pub fn command(&self) -> &str {
+        self.command.as_deref().unwrap_or_default()
+    }
 }
 
 /// A network namespace.
@@ -100,6 +110,8 @@ pub struct Peer {
 pub struct NotHeld {
     /// Connections that wait for an accept(2).
     pub accept_queues: Vec<AcceptQueue>,
+    /// Queues that are not shown.
+    pub more_accept_queues: u64,
     /// Closed by their process, and not finished.
     pub orphans: Option<u64>,
     /// All others.
@@ -118,8 +130,8 @@ pub struct AcceptQueue {
     pub port: u16,
     /// Connections in it.
     pub length: u64,
-    /// The limit.
-    pub limit: u64,
+    /// The limit, which /proc does not show.
+    pub limit: Option<u64>,
     /// The processes that hold the listener.
     pub processes: Vec<Process>,
     /// Processes that are not shown.

@@ -7,7 +7,7 @@ use tcpstat_tests::calls::Call;
 use tcpstat_tests::cgroups::Cgroup;
 use tcpstat_tests::harness::Test;
 use tcpstat_tests::kernel_tests;
-use tcpstat_tests::netns::Namespace;
+use tcpstat_tests::netns::{Namespace, current_inum};
 use tcpstat_tests::resident::{Order, Resident};
 use tcpstat_tests::tcp::Family;
 use tcpstat_tests::transition_stream::{Stream, Transition, summary, transitions};
@@ -23,6 +23,8 @@ pub(crate) fn tests() -> Vec<Test> {
     ]
 }
 
+const ALL_NAMESPACES: &str = "--netns=all";
+
 /// Whether a transition matches the filter of these arguments.
 struct Filter {
     args: Vec<String>,
@@ -30,7 +32,10 @@ struct Filter {
 }
 
 fn filter(args: &[&str], matches: impl Fn(&Transition) -> bool + 'static) -> Filter {
-    let args = args.iter().map(|&arg| arg.to_owned()).collect();
+    let mut args: Vec<_> = args.iter().map(|&arg| arg.to_owned()).collect();
+    if !args.iter().any(|arg| arg.starts_with("--netns")) {
+        args.push(ALL_NAMESPACES.to_owned());
+    }
     Filter { args, matches: Box::new(matches) }
 }
 
@@ -71,39 +76,38 @@ impl Stage {
     }
 }
 
-/// Plays with one stream for each filter, and one without, whose transitions of the processes here are the reference.
+/// Plays with one stream for each filter, and one without, which is the reference. Other tests make transitions in
+/// other namespaces meanwhile: a stream may show those that match.
 fn assert_filtered(stage: &mut Stage, filters: &[Filter]) -> Result<()> {
-    let all = Stream::start(&[])?;
+    let mut all = Stream::start(&[ALL_NAMESPACES])?;
     let start = |filter: &Filter| {
         let args: Vec<_> = filter.args.iter().map(String::as_str).collect();
         Stream::start(&args).with_context(|| format!("{args:?}"))
     };
     let mut streams = filters.iter().map(start).collect::<Result<Vec<_>>>()?;
     stage.play()?;
-    // Something that comes after it, which most filters do not let through.
+    // Its last transition comes after all others.
     let mut last = Scene::new(Family::Ipv4, 9)?;
     last.orderly()?;
-    let mut all = all;
+    let port = last.server_address.port();
     all.await_transitions("the last transition", |shown| {
-        shown
-            .iter()
-            .any(|one| one.from == "last_ack" && one.local.port == last.server_address.port())
+        shown.iter().any(|one| one.from == "last_ack" && one.local.port == port)
     })?;
-    let reference = transitions(all.stop()?.0);
+    let inums = [current_inum()?, stage.other.inum()?];
+    let is_here = |one: &Transition| one.netns.inode.is_some_and(|inode| inums.contains(&inode));
+    let mut reference = transitions(all.stop()?.0);
+    reference.retain(is_here);
     for (filter, stream) in filters.iter().zip(&mut streams) {
         let wanted = keys(reference.iter().filter(|one| (filter.matches)(one)));
         ensure!(!wanted.is_empty() && wanted.len() < reference.len(), "{:?}", filter.args);
-        // What it lets through of other processes, too, may come later than the reference ends.
         stream.await_transitions("the filtered transitions", |shown| {
-            wanted.iter().all(|one| keys(shown.iter()).contains(one))
+            shown.iter().filter(|one| is_here(one)).count() >= wanted.len()
         })?;
         let shown = transitions(stream.stop()?.0);
         let others: Vec<_> = shown.iter().filter(|one| !(filter.matches)(one)).collect();
         ensure!(others.is_empty(), "{:?} lets through {others:#?}", filter.args);
-        let of_stage = |all: Vec<String>| {
-            all.into_iter().filter(|one| wanted.contains(one)).collect::<Vec<_>>()
-        };
-        assert_eq!(of_stage(keys(shown.iter())), wanted, "{:?}", filter.args);
+        let found = keys(shown.iter().filter(|one| is_here(one)));
+        assert_eq!(found, wanted, "{:?}", filter.args);
     }
     Ok(())
 }

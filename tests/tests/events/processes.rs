@@ -90,7 +90,7 @@ fn the_process_that_closes_a_socket_is_named_even_if_another_made_it(_: &Namespa
     let shown = of_namespace(&shown)?;
     let close = shown.iter().find(|one| one.to == "fin_wait1").context("no close")?;
     let process = close.process.as_ref().with_context(|| summaries(&shown))?;
-    ensure!((process.pid, process.command.as_str()) == (holder.pid(), "closer"), "{process:?}");
+    ensure!((process.pid, process.command()) == (holder.pid(), "closer"), "{process:?}");
     drop(accepted);
     Ok(())
 }

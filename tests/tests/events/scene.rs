@@ -141,12 +141,12 @@ impl Expected {
 
     /// Then a system call of the owner brings it to this state.
     pub(crate) fn own(self, to: State) -> Self {
-        self.step(Step { to, cause: None, own: true })
+        self.step(Step { to, cause: without_error(to), own: true })
     }
 
     /// Then a segment of the other end, or a timer, brings it to this state.
     pub(crate) fn other(self, to: State) -> Self {
-        self.step(Step { to, cause: None, own: false })
+        self.step(Step { to, cause: without_error(to), own: false })
     }
 
     /// Then it closes for this cause.
@@ -176,7 +176,7 @@ impl Expected {
             match &transition.process {
                 None => ensure!(!step.own, "{}: no process", what()),
                 Some(process) => ensure!(
-                    process.pid == self.owner && process.command == self.command,
+                    process.pid == self.owner && process.command() == self.command,
                     "{}: the process is not {} {}",
                     what(),
                     self.owner,
@@ -192,6 +192,11 @@ impl Expected {
         }
         Ok(())
     }
+}
+
+/// The cause of a transition that no error makes: only a close has one.
+fn without_error(to: State) -> Option<&'static str> {
+    (to == State::Close).then_some("none")
 }
 
 fn endpoint(address: SocketAddr) -> Endpoint {

@@ -181,7 +181,7 @@ fn a_socket_that_ss_destroys_is_shown_with_its_cause(namespace: &Namespace) -> R
     assert_eq!(last.states()?, (State::Established, State::Close), "{}", summaries(&shown));
     ensure!(shown.len() == 3, "{}", summaries(&shown));
     assert_eq!(last.cause.as_deref(), Some("destroyed"));
-    let command = last.process.as_ref().map(|process| process.command.as_str());
+    let command = last.process.as_ref().map(|process| process.command());
     ensure!(matches!(command, None | Some("ss")), "{last:?}");
     Ok(())
 }

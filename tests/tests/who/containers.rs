@@ -1,6 +1,8 @@
 //! Processes in real containers: the row names the container.
 
-use anyhow::{Result, ensure};
+use std::fs;
+
+use anyhow::{Context, Result, ensure};
 use tcpstat_tests::container::{Container, Maker, random_uid};
 use tcpstat_tests::harness::Test;
 use tcpstat_tests::kernel_tests;
@@ -36,7 +38,7 @@ fn a_leak_in_a_container_is_under_its_process_and_its_name(_: &Namespace) -> Res
         row.ensure_states(&[(State::CloseWait, leaked)])?;
         ensure!(row.netns.inode == Some(container.resident.inum()?), "{row:?}");
         let cgroup = row.cgroup.as_deref().unwrap_or_default();
-        ensure!(cgroup.starts_with(&container.scope_path()), "{row:?}");
+        ensure!(cgroup == own_cgroup(container.resident.pid())?, "{row:?}");
         let (name, scope) = (row.name.as_deref().unwrap_or_default(), &row.netns.name);
         let short_id = &container.id()[..12];
         ensure!(name.contains(short_id), "{short_id}: {row:?}");
@@ -44,6 +46,13 @@ fn a_leak_in_a_container_is_under_its_process_and_its_name(_: &Namespace) -> Res
         ensure!(scope == known, "{known}: {row:?}");
     }
     Ok(())
+}
+
+/// The cgroup of a process, which is the same in every hierarchy.
+fn own_cgroup(pid: u32) -> Result<String> {
+    let text = fs::read_to_string(format!("/proc/{pid}/cgroup"))?;
+    let path = text.lines().next().and_then(|line| line.splitn(3, ':').nth(2));
+    Ok(path.context("no cgroup")?.to_owned())
 }
 
 fn two_containers_of_a_pod_have_a_row_each(_: &Namespace) -> Result<()> {

@@ -42,7 +42,7 @@ fn each_process_has_a_row_with_its_sockets_by_state(own: &Namespace) -> Result<(
     ensure!(all.in_namespace(own.inum()).len() == 2, "{all:#?}");
     let row = all.row_of(&[leaker.pid()])?;
     row.ensure_states(&[(State::CloseWait, 3), (State::Established, 2), (State::Listen, 1)])?;
-    ensure!(row.processes[0].command == "leaker" && row.more_processes == 0, "{row:?}");
+    ensure!(row.processes[0].command() == "leaker" && row.more_processes == 0, "{row:?}");
     let row = all.row_of(&[talker.pid()])?;
     row.ensure_states(&[(State::FinWait2, 3), (State::Established, 2)])?;
 

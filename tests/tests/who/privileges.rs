@@ -96,7 +96,7 @@ fn without_capabilities_a_user_sees_the_own_processes_and_how_many_are_hidden(
     assert_eq!(who.source, DESCRIPTORS);
     let row = who.row_of(&[shown.0.id()])?;
     row.ensure_states(&[(State::Established, 1)])?;
-    ensure!(row.processes[0].command == "sleep", "{row:?}");
+    ensure!(row.processes[0].command() == "sleep", "{row:?}");
     ensure!(row.local_ports.iter().all(|port| port.port == 7_000), "{row:?}");
     ensure!(!who.shows(hidden.pid()), "{who:#?}");
     let least = before.intersection(&after).count() as u64;
@@ -126,7 +126,7 @@ fn with_two_capabilities_an_unprivileged_user_sees_the_sockets_of_all_processes(
     assert_eq!((who.source.as_str(), who.processes_not_visible), (ITERATOR, 0));
     let row = who.row_of(&[holder.pid()])?;
     row.ensure_states(&[(State::Established, 3)])?;
-    ensure!(row.processes[0].command == "of-root", "{row:?}");
+    ensure!(row.processes[0].command() == "of-root", "{row:?}");
     who.row_of(&[resident.pid()])?.ensure_states(&[(State::CloseWait, 2)])?;
     ensure!(row.netns.inode.is_none_or(|inode| inode == own.inum()), "{row:?}");
     drop(clients);

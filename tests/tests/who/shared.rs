@@ -43,7 +43,7 @@ fn a_socket_that_a_child_inherited_is_in_one_row_with_both(own: &Namespace) -> R
     let all = who(&["established", "--netns=self"])?;
     let shared = all.row_of(&[parent.pid(), child])?;
     shared.ensure_states(&[(State::Established, 3)])?;
-    ensure!(shared.processes.iter().all(|one| one.command == "parent"), "{shared:?}");
+    ensure!(shared.processes.iter().all(|one| one.command() == "parent"), "{shared:?}");
     all.row_of(&[parent.pid()])?.ensure_states(&[(State::Established, 2)])?;
     // These and the clients of this process.
     assert_eq!((all.in_namespace(own.inum()).len(), all.sockets), (3, 10));
@@ -70,7 +70,7 @@ fn a_socket_that_was_sent_to_another_process_is_in_one_row_with_both(_: &Namespa
     let all = who(&["established", "--netns=self"])?;
     let shared = all.row_of(&[one.pid(), two.pid()])?;
     shared.ensure_states(&[(State::Established, 2)])?;
-    let mut commands: Vec<_> = shared.processes.iter().map(|one| one.command.as_str()).collect();
+    let mut commands: Vec<_> = shared.processes.iter().map(|one| one.command()).collect();
     commands.sort_unstable();
     assert_eq!(commands, ["one", "two"]);
     for holder in [&one, &two] {

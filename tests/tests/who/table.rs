@@ -66,7 +66,7 @@ fn a_process_name_with_control_characters_does_not_break_the_table(_: &Namespace
         let pid = holder.pid().to_string();
         ensure!(text.lines().any(|line| line.contains(&pid)), "{name:?}: {text}");
         let json = who(&args)?;
-        let command = &json.row_of(&[holder.pid()])?.processes[0].command;
+        let command = json.row_of(&[holder.pid()])?.processes[0].command();
         ensure!(!command.is_empty(), "{json:?}");
     }
     Ok(())
