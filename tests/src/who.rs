@@ -1,6 +1,8 @@
 //! `tcpstat who --json`: which processes hold sockets.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::{fs, io};
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
@@ -162,9 +164,28 @@ pub fn kernel_has_iterator() -> Result<bool> {
 pub fn who(args: &[&str]) -> Result<Who> {
     let run = tcpstat([&["who", "--json"], args].concat())?;
     let who = Who::of(&run).with_context(|| format!("who {args:?}"))?;
-    let source = if kernel_has_iterator()? { ITERATOR } else { DESCRIPTORS };
-    ensure!(who.source == source && who.processes_not_visible == 0, "{run:?}");
+    let (source, hidden) =
+        if kernel_has_iterator()? { (ITERATOR, 0) } else { (DESCRIPTORS, unreadable_processes()?) };
+    ensure!(who.source == source && who.processes_not_visible == hidden, "{who:#?}");
     Ok(who)
+}
+
+/// Processes whose descriptors even this user, root, may not read, such as process 1 of some hosts of containers.
+///
+/// # Errors
+/// Fails if there is no /proc.
+pub fn unreadable_processes() -> Result<u64> {
+    let mut unreadable = 0;
+    for entry in fs::read_dir("/proc").context("/proc")? {
+        // What is not a process has no such folder, and a process may have ended.
+        let Ok(descriptors) = fs::read_dir(entry?.path().join("fd")) else { continue };
+        let links = descriptors.flatten().map(|entry| fs::read_link(entry.path()));
+        let is_denied = |link: io::Result<PathBuf>| {
+            link.is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+        };
+        unreadable += u64::from(links.into_iter().any(is_denied));
+    }
+    Ok(unreadable)
 }
 
 impl Who {
@@ -203,6 +224,13 @@ impl Who {
         let row = found.next().with_context(|| format!("no row of {pids:?}: {self:#?}"))?;
         ensure!(found.next().is_none(), "two rows of {pids:?}: {self:#?}");
         Ok(row)
+    }
+
+    /// Whether so many sockets are held by nobody else, which is not known if a process is not visible.
+    #[must_use]
+    pub fn other_is(&self, number: u64) -> bool {
+        let known = self.processes_not_visible == 0;
+        self.not_held.other == known.then_some(number)
     }
 
     /// Whether the process is in any row.

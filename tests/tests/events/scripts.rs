@@ -14,9 +14,12 @@ use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::states;
 use tcpstat_tests::tcp::{Family, State};
 use tcpstat_tests::transition_stream::Stream;
+use tcpstat_tests::who::Process;
 use tcpstat_tests::wire::Wire;
 
 use crate::scene::{Expected, Scene, assert_exact, of_namespace, summaries};
+
+const TRACERS: [&str; 2] = ["btf", "tracepoint"];
 
 /// Lets the two processes make their calls, and says what that makes of each socket.
 type Script = fn(&mut Scene) -> Result<Vec<Expected>>;
@@ -37,18 +40,20 @@ pub(crate) fn tests() -> Vec<Test> {
         a_socket_that_ss_destroys_is_shown_with_its_cause
     ];
     for (name, script) in SCRIPTS {
-        tests.push(kernel_test(
-            format!("{name}_shows_every_transition_once_in_order_with_its_process"),
-            move |_: &Namespace| run(script),
-        ));
+        for tracer in TRACERS {
+            tests.push(kernel_test(
+                format!("{name}_shows_every_transition_once_in_order_with_{tracer}"),
+                move |_: &Namespace| run(script, tracer),
+            ));
+        }
     }
     tests
 }
 
-fn run(script: Script) -> Result<()> {
+fn run(script: Script, tracer: &str) -> Result<()> {
     for (family, number) in [(Family::Ipv4, 0), (Family::Ipv6, 1)] {
         let mut scene = Scene::new(family, number)?;
-        let stream = Stream::start(&[])?;
+        let stream = Stream::start(&["--tracer", tracer])?;
         let expected = script(&mut scene)?;
         assert_exact(stream, &expected).with_context(|| format!("{family:?}"))?;
     }
@@ -181,7 +186,7 @@ fn a_socket_that_ss_destroys_is_shown_with_its_cause(namespace: &Namespace) -> R
     assert_eq!(last.states()?, (State::Established, State::Close), "{}", summaries(&shown));
     ensure!(shown.len() == 3, "{}", summaries(&shown));
     assert_eq!(last.cause.as_deref(), Some("destroyed"));
-    let command = last.process.as_ref().map(|process| process.command());
+    let command = last.process.as_ref().map(Process::command);
     ensure!(matches!(command, None | Some("ss")), "{last:?}");
     Ok(())
 }

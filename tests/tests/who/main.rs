@@ -4,11 +4,13 @@ mod ages;
 mod choice;
 mod containers;
 mod counts;
+mod fallback;
 mod links;
 mod not_held;
 mod privileges;
 mod shared;
 mod table;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -25,7 +27,9 @@ fn main() -> ExitCode {
         // What these test does not depend on the kernel, and a guest has no runc.
         tests.extend(choice::tests());
         tests.extend(containers::tests());
+        tests.extend(fallback::tests());
         tests.extend(table::tests());
+        tests.extend(watch::tests());
     }
     run(tests)
 }

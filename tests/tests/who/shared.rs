@@ -17,7 +17,7 @@ use tcpstat_tests::holder::Holder;
 use tcpstat_tests::kernel_tests;
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::tcp::State;
-use tcpstat_tests::who::{kernel_has_iterator, who};
+use tcpstat_tests::who::{Process, kernel_has_iterator, who};
 
 use crate::links::{accepted, links};
 
@@ -70,7 +70,7 @@ fn a_socket_that_was_sent_to_another_process_is_in_one_row_with_both(_: &Namespa
     let all = who(&["established", "--netns=self"])?;
     let shared = all.row_of(&[one.pid(), two.pid()])?;
     shared.ensure_states(&[(State::Established, 2)])?;
-    let mut commands: Vec<_> = shared.processes.iter().map(|one| one.command()).collect();
+    let mut commands: Vec<_> = shared.processes.iter().map(Process::command).collect();
     commands.sort_unstable();
     assert_eq!(commands, ["one", "two"]);
     for holder in [&one, &two] {
