@@ -40,7 +40,7 @@ pub struct Transition {
     pub netns: Netns,
     pub family: String,
     pub local: Endpoint,
-    pub remote: Endpoint,
+    pub remote: Option<Endpoint>,
     pub from: String,
     pub to: String,
     pub cause: Option<String>,
@@ -297,8 +297,8 @@ pub fn by_socket(transitions: &[Transition]) -> BTreeMap<&str, Vec<&Transition>>
 pub fn summary(transition: &Transition) -> String {
     let Transition { local, remote, from, to, cause, process, socket, .. } = transition;
     format!(
-        "{socket} {}:{} {}:{} {from} > {to} cause {cause:?} process {process:?}",
-        local.address, local.port, remote.address, remote.port
+        "{socket} {}:{} {remote:?} {from} > {to} cause {cause:?} process {process:?}",
+        local.address, local.port
     )
 }
 

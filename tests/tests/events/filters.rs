@@ -10,7 +10,7 @@ use tcpstat_tests::kernel_tests;
 use tcpstat_tests::netns::{Namespace, current_inum};
 use tcpstat_tests::resident::{Order, Resident};
 use tcpstat_tests::tcp::Family;
-use tcpstat_tests::transition_stream::{Stream, Transition, summary, transitions};
+use tcpstat_tests::transition_stream::{Endpoint, Stream, Transition, summary, transitions};
 
 use crate::scene::Scene;
 
@@ -112,6 +112,10 @@ fn assert_filtered(stage: &mut Stage, filters: &[Filter]) -> Result<()> {
     Ok(())
 }
 
+fn ends(transition: &Transition) -> impl Iterator<Item = &Endpoint> {
+    [&transition.local].into_iter().chain(&transition.remote)
+}
+
 /// What two streams show alike of a transition.
 fn keys<'a>(transitions: impl Iterator<Item = &'a Transition>) -> Vec<String> {
     let key = |one: &Transition| {
@@ -145,11 +149,9 @@ fn filters_by_port_and_address_let_through_what_matches(_: &Namespace) -> Result
     let mut stage = Stage::new()?;
     let client = stage.orderly.client_address.port();
     let server = stage.reset.server_address.port();
-    let has_port = |port| move |one: &Transition| one.local.port == port || one.remote.port == port;
+    let has_port = |port| move |one: &Transition| ends(one).any(|end| end.port == port);
     let has_address = |wanted: fn(IpAddr) -> bool| {
-        move |one: &Transition| {
-            [&one.local, &one.remote].iter().any(|end| end.address.parse().is_ok_and(wanted))
-        }
+        move |one: &Transition| ends(one).any(|end| end.address.parse().is_ok_and(wanted))
     };
     assert_filtered(
         &mut stage,
@@ -192,7 +194,7 @@ fn several_filters_let_through_what_matches_all(_: &Namespace) -> Result<()> {
     assert_filtered(
         &mut stage,
         &[filter(&args, move |one| {
-            (one.local.port == port || one.remote.port == port)
+            ends(one).any(|end| end.port == port)
                 && (one.from == "established" || one.to == "established")
         })],
     )

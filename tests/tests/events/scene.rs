@@ -64,11 +64,7 @@ impl Scene {
 
     /// The listener's transitions.
     pub(crate) fn listener(&self) -> Result<Expected> {
-        let any: IpAddr = match self.server_address.ip() {
-            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-        };
-        let expected = Expected::new(&self.server, self.server_address, (any, 0).into())?;
+        let expected = Expected::of_process(self.server.pid(), self.server_address, None)?;
         Ok(expected.own(State::Listen).own(State::Close))
     }
 
@@ -104,7 +100,7 @@ pub(crate) struct Expected {
     owner: u32,
     command: String,
     local: Endpoint,
-    remote: Endpoint,
+    remote: Option<Endpoint>,
     first: State,
     steps: Vec<Step>,
 }
@@ -118,14 +114,19 @@ struct Step {
 }
 
 impl Expected {
-    pub(crate) fn new(owner: &Resident, local: SocketAddr, remote: SocketAddr) -> Result<Self> {
-        Self::of_process(owner.pid(), local, remote)
+    fn new(owner: &Resident, local: SocketAddr, remote: SocketAddr) -> Result<Self> {
+        Self::of_process(owner.pid(), local, Some(remote))
     }
 
-    pub(crate) fn of_process(owner: u32, local: SocketAddr, remote: SocketAddr) -> Result<Self> {
+    /// `remote`: a listener has none.
+    pub(crate) fn of_process(
+        owner: u32,
+        local: SocketAddr,
+        remote: Option<SocketAddr>,
+    ) -> Result<Self> {
         let file = format!("/proc/{owner}/comm");
         let command = fs::read_to_string(&file).context(file)?.trim_end().to_owned();
-        let (local, remote) = (endpoint(local), endpoint(remote));
+        let (local, remote) = (endpoint(local), remote.map(endpoint));
         Ok(Self { owner, command, local, remote, first: State::Close, steps: Vec::new() })
     }
 

@@ -154,15 +154,14 @@ fn a_connection_that_times_out_is_shown_with_its_cause(namespace: &Namespace) ->
         held.socket()?.set_tcp_user_timeout(Some(Duration::from_millis(1)))?;
         held.socket()?.send(b"unanswered")?;
         held.await_row("end of the socket", |row| row.is_none())?;
-        let child = Expected::of_process(process::id(), local, remote)?;
+        let child = Expected::of_process(process::id(), local, Some(remote))?;
         let child = child.born_of_listener().other(State::SynRecv).other(State::Established);
         let mut any = match addressing.family() {
             Family::Ipv4 => SocketAddr::from(([0; 4], 0)),
             Family::Ipv6 => SocketAddr::from(([0_u16; 8], 0)),
         };
-        let nothing = any;
         any.set_port(local.port());
-        let listener = Expected::of_process(process::id(), any, nothing)?;
+        let listener = Expected::of_process(process::id(), any, None)?;
         let listener = listener.own(State::Listen).own(State::Close);
         assert_exact(stream, &[listener, child.closed("timed_out")])?;
     }
