@@ -71,6 +71,11 @@ impl TickRate {
         ticks / f64::from(self.0.get())
     }
 
+    /// As many ticks as fit into half of the clock.
+    pub(crate) fn ticks_u32(self, seconds: u32) -> u32 {
+        seconds.saturating_mul(self.0.get())
+    }
+
     fn ticks(self, seconds: u32) -> u64 {
         u64::from(seconds) * u64::from(self.0.get())
     }
