@@ -51,7 +51,7 @@ use std::{
 use thiserror::Error;
 use tokio::sync::watch;
 
-pub(crate) use finder::{NetnsCount, count_netns, task_ids};
+pub(crate) use finder::{Finder, NetnsCount, count_netns, task_ids};
 pub use health::{Health, Reason};
 pub(crate) use netns_choice::NetnsChoice;
 pub(crate) use own_scopes::{OwnScopes, PublishedScopes};
