@@ -66,12 +66,16 @@ pub type StreamTransitions = [u16; 16];
 /// The cause that is shown for [`shown_cause`].
 pub const SHOWN_CAUSES: [u8; SHOWN] = {
     let mut shown = [Cause::Other as u8; SHOWN];
-    let mut index = 0;
-    while index < SHOWN {
-        if let Some(old) = State::from_number((index / Cause::ALL.len()) as u8) {
-            shown[index] = Cause::ALL[index % Cause::ALL.len()].shown_in(old) as u8;
+    let mut state = 0;
+    while state < State::EVERY.len() {
+        let mut cause = 0;
+        while cause < Cause::ALL.len() {
+            let (old, cause_of_error) = (State::EVERY[state], Cause::ALL[cause]);
+            shown[shown_cause(old.number(), cause_of_error as u8)] =
+                cause_of_error.shown_in(old) as u8;
+            cause += 1;
         }
-        index += 1;
+        state += 1;
     }
     shown
 };

@@ -18,8 +18,14 @@ use tcpstat_ebpf::Cause;
 
 use super::NetnsNames;
 use crate::{
-    commands::{Cli, ProcfsArgs, scopes::PortRange, values},
+    commands::{
+        Cli, ProcfsArgs,
+        counting::{TracerChoice, programs},
+        scopes::PortRange,
+        values,
+    },
     detailed::cause_word,
+    kernel::Program,
     procfs::Procfs,
     scopes::CgroupPattern,
     states::{State, state_word},
@@ -157,6 +163,18 @@ pub(crate) struct EventsArgs {
     #[command(flatten)]
     procfs: ProcfsArgs,
 
+    /// The BPF program that writes the transitions; or several with commas between, to try in this order
+    #[arg(
+        long = "tracer",
+        default_value = "auto",
+        value_name = "PROGRAM",
+        env = "TCPSTAT_TRACER",
+        value_delimiter = ',',
+        value_enum,
+        help_heading = "Output"
+    )]
+    tracer: Vec<TracerChoice>,
+
     /// Print an object of JSON on each line
     #[arg(
         long,
@@ -216,6 +234,19 @@ enum WhichNetns {
 impl EventsArgs {
     pub(super) fn procfs(&self) -> anyhow::Result<Procfs> {
         self.procfs.procfs()
+    }
+
+    /// The programs to try, in order.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub(super) fn programs(&self) -> Result<Vec<Program>, clap::Error> {
+        let programs = programs(&self.tracer)?;
+        if programs.is_empty() {
+            let remedy = "--tracer: transitions need a program: use auto, btf, or tracepoint";
+            return Err(Cli::command().error(ErrorKind::ArgumentConflict, remedy));
+        }
+        Ok(programs)
     }
 
     pub(super) fn names(&self, procfs: &Procfs) -> NetnsNames {

@@ -29,17 +29,19 @@ use super::signals::EventsSignals;
 use crate::{
     kernel::{Attempt, Program, TransitionStream},
     procfs::{Privileges, Procfs},
+    stream::Filter,
 };
 
 /// Shows transitions until a limit, a signal, or the end of the reader of standard output.
 pub(super) fn run(args: &EventsArgs) -> anyhow::Result<ExitCode> {
     // Before any thread starts.
     let signals = EventsSignals::new()?;
+    let programs = args.programs()?;
     let procfs = args.procfs()?;
     let (filter, cgroup_patterns) = args.filter(&procfs)?;
     let (mut names, own_namespace) = (args.names(&procfs), filter.netns.is_some());
     names.find();
-    let mut stream = load(args, &filter)?;
+    let mut stream = load(&programs, &filter, args.buffer)?;
     let mut cgroups = Cgroups::new(cgroup_patterns, stream.has_cgroups)?;
     cgroups.find(&mut stream);
     if !stream.has_processes && Procfs::in_initial_pid_namespace() == Some(false) {
@@ -58,8 +60,8 @@ pub(super) fn run(args: &EventsArgs) -> anyhow::Result<ExitCode> {
 
 /// # Errors
 /// Which program needs what.
-fn load(args: &EventsArgs, filter: &crate::stream::Filter) -> anyhow::Result<TransitionStream> {
-    let loaded = TransitionStream::load_first(&Program::in_order(), filter, args.buffer);
+fn load(programs: &[Program], filter: &Filter, buffer: u32) -> anyhow::Result<TransitionStream> {
+    let loaded = TransitionStream::load_first(programs, filter, buffer);
     loaded.map_err(|refused| {
         let privileges = Privileges::read();
         for Attempt { program, error } in &refused {

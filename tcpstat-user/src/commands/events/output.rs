@@ -82,11 +82,7 @@ impl Output {
 
     /// Waits until all is written, at most until `deadline`. Returns the number of transitions that were written, and why
     /// writing failed.
-    pub(super) fn finish(
-        self,
-        mut batch: Batch,
-        deadline: Instant,
-    ) -> (u64, Option<io::ErrorKind>) {
+    pub(super) fn finish(self, mut batch: Batch, deadline: Instant) -> (u64, Option<io::Error>) {
         loop {
             self.offer(&mut batch);
             if batch.bytes.is_empty() || self.error().is_some() || Instant::now() >= deadline {
@@ -94,12 +90,14 @@ impl Output {
             }
             thread::sleep(Duration::from_millis(1));
         }
-        drop(self.batches);
+        let Self { batches, shared, ended } = self;
+        drop(batches);
         let rest = deadline.saturating_duration_since(Instant::now());
-        match self.ended.recv_timeout(rest) {
+        match ended.recv_timeout(rest) {
             Ok(()) | Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
         }
-        let kind = self.shared.error.get().map(io::Error::kind);
-        (self.shared.written.load(Ordering::Relaxed), kind)
+        let number = shared.error.get().and_then(io::Error::raw_os_error);
+        let error = number.map(io::Error::from_raw_os_error);
+        (shared.written.load(Ordering::Relaxed), error)
     }
 }

@@ -107,9 +107,8 @@ impl Session {
             } else {
                 POLL
             };
-            match self.wait(wait)? {
-                Some(end) => break end,
-                None => {}
+            if let Some(end) = self.wait(wait)? {
+                break end;
             }
         };
         self.finish(run, end, start)
@@ -232,16 +231,14 @@ impl Session {
         self.lines.end(&mut run.batch.bytes, totals);
         let Self { lines, output, .. } = self;
         let (written, error) = output.finish(run.batch, deadline);
-        match error {
-            Some(kind) if kind != ErrorKind::BrokenPipe => {
-                return Err(io::Error::from(kind)).context("writing to standard output");
-            }
-            _ => {}
+        let is_closed = error.as_ref().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe);
+        if let Some(error) = error.filter(|_| !is_closed) {
+            return Err(error).context("writing to standard output");
         }
         let summary =
             format!("{} transitions in {seconds:.1} s, {} lost", totals.events, totals.lost);
         let unwritten = totals.events - written.min(totals.events);
-        if error.is_some() || end == End::Output {
+        if is_closed || end == End::Output {
             log::write_notice(&format!("the reader of standard output has closed it: {summary}"));
         } else if unwritten > 0 {
             log::write_notice(&format!(
