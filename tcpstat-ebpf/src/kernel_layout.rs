@@ -45,6 +45,10 @@ pub enum Reader {
     Holders,
     /// The same in a PID namespace that is not the initial one, besides what [`Reader::NestedTasks`] reads.
     NestedHolders,
+    /// The programs of `tcpstat events`, besides what those of the tracepoint, causes and silences read.
+    Stream,
+    /// What finds the name of a process by one of its threads.
+    ProcessName,
 }
 
 /// A member whose offset the programs get from user space.
@@ -98,6 +102,8 @@ macro_rules! members {
             // Until 5.14.
             SOCK_CGROUP_WORD: u64 = "sock", "sk_cgrp_data.val", [CgroupWord];
             SOCK_ERR: u32 = "sock", "sk_err", [Causes];
+            // 1 while a task owns the lock, in a system call for example.
+            SOCK_OWNED: u32 = "sock", "sk_lock.owned", [Stream];
             SOCKET_SK: *const u8 = "socket", "sk", [Held, Holders];
             NET_INUM: u32 = "net", "ns.inum", [TpBtf, Tracepoint, Timewait, Requests, Tasks, Held, Holders];
             // Since 5.12. Before, it is an `atomic64_t`, 0 until a program of another kind asks for it.
@@ -119,14 +125,15 @@ macro_rules! members {
             TCP_SND_UNA: u32 = "tcp_sock", "snd_una", [Iterator];
             // The lower half of `jiffies`, as in the next one.
             TCP_RCV_TSTAMP: u32 = "tcp_sock", "rcv_tstamp", [Silence, CloseWait, Holders];
-            TCP_LRCVTIME: u32 = "tcp_sock", "inet_conn.icsk_ack.lrcvtime", [CloseWait];
+            TCP_LRCVTIME: u32 = "tcp_sock", "inet_conn.icsk_ack.lrcvtime", [CloseWait, Stream];
             TASK_PID: u32 = "task_struct", "pid", [Tasks];
             TASK_TGID: u32 = "task_struct", "tgid", [Tasks, Holders];
             // The first thread of the process.
-            TASK_GROUP_LEADER: *const u8 = "task_struct", "group_leader", [NestedHolders];
+            TASK_GROUP_LEADER: *const u8 = "task_struct", "group_leader", [NestedHolders, ProcessName];
             TASK_THREAD_PID: *const u8 = "task_struct", "thread_pid", [NestedTasks];
             TASK_NSPROXY: *const u8 = "task_struct", "nsproxy", [Tasks];
             TASK_CGROUPS: *const u8 = "task_struct", "cgroups", [Tasks];
+            TASK_COMM: [u32; 4] = "task_struct", "comm", [ProcessName];
             PID_LEVEL: u32 = "pid", "level", [NestedTasks];
             // The id in the initial PID namespace; those in the nested ones follow.
             PID_NUMBERS: u32 = "pid", "numbers.nr", [NestedTasks];
@@ -266,7 +273,7 @@ const UPID_NR: FixedMember = FixedMember {
 };
 
 const FULL_SOCKET_READERS: &[Reader] =
-    &[Reader::CgroupPointer, Reader::CgroupWord, Reader::Causes, Reader::Silence];
+    &[Reader::CgroupPointer, Reader::CgroupWord, Reader::Causes, Reader::Silence, Reader::Stream];
 
 const fn first(
     structure: &'static str,

@@ -14,6 +14,7 @@ mod listener_record;
 mod scope_rows;
 mod silence;
 mod slots;
+mod stream_record;
 
 use core::mem::{offset_of, size_of};
 
@@ -46,6 +47,10 @@ pub use silence::{
 pub use slots::{
     FIRST_FREE_SLOT, NetnsKey, OTHER_SLOT, OWN_SLOT, TAGS, TaskRecord, row, tag, tag_index,
     tagged_slot,
+};
+pub use stream_record::{
+    HEARD_STATES, NO_CAUSE, NO_SILENCE, PORT_WORDS, PREFIX_BYTES, PortFilter, SHOWN, SHOWN_CAUSES,
+    StreamProcess, StreamRecord, StreamTransitions, V4_MAPPED, port_word, shown_cause,
 };
 
 /// A TCP state by the kernel's number (`include/net/tcp_states.h`).

@@ -21,6 +21,7 @@ pub mod procfs;
 pub mod scopes;
 pub mod snapshot;
 pub mod states;
+mod stream;
 mod text;
 mod textfile;
 mod top;

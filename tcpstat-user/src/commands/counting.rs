@@ -16,7 +16,7 @@ use crate::{
 
 /// The values of `--tracer`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum TracerChoice {
+pub(super) enum TracerChoice {
     /// btf or tracepoint: the one that misses fewer events on this kernel; the other one if that does not run
     Auto,
     /// The BTF tracepoint (tp_btf)
@@ -104,10 +104,10 @@ pub(super) struct Counting {
 }
 
 impl CountingArgs {
-    /// The programs to try, in order, each once; none for `off`.
+    /// As the function [`programs`].
     ///
     /// # Errors
-    /// If `off` is combined with a program.
+    /// As above.
     pub(super) fn programs(&self) -> Result<Vec<Program>, clap::Error> {
         programs(&self.tracer)
     }
@@ -201,7 +201,11 @@ pub(super) fn described(namespace: &ListedNamespace) -> String {
     format!("{number}, {whose}")
 }
 
-fn programs(choices: &[TracerChoice]) -> Result<Vec<Program>, clap::Error> {
+/// The programs to try, in order, each once; none for `off`.
+///
+/// # Errors
+/// If `off` is combined with a program.
+pub(super) fn programs(choices: &[TracerChoice]) -> Result<Vec<Program>, clap::Error> {
     if choices.contains(&TracerChoice::Off) && choices.len() > 1 {
         let remedy =
             "--tracer: `off` cannot be combined with a program; use it alone, or leave it out";

@@ -5,6 +5,7 @@ mod check;
 mod completions;
 mod counting;
 mod dwell;
+mod events;
 mod line_queue;
 mod log;
 mod man;
@@ -120,6 +121,14 @@ enum Command {
     /// trace, and ages are not known.
     #[command(after_long_help = who::EXAMPLES)]
     Who(who::WhoArgs),
+    /// Print every transition live, one line each: of full sockets, not of those in TIME_WAIT
+    ///
+    /// A BPF program of its own, beside that of a running exporter, writes the transitions of full sockets to a ring buffer. Times
+    /// are in UTC. A transition has a process only if a system call of that process made it. Filters of different kinds all have
+    /// to fit; of several values of one filter, one has to. What does not fit in the buffer is lost, and reported where it is
+    /// missing. It needs CAP_BPF and CAP_PERFMON.
+    #[command(after_long_help = events::EXAMPLES)]
+    Events(events::EventsArgs),
     /// Check whether a program can count in the kernel, and show which privileges are missing
     #[command(after_long_help = check::EXAMPLES)]
     Check(check::CheckArgs),
@@ -174,6 +183,7 @@ impl Cli {
             Some(Command::Top(args)) => top::run(&args, &last_log_line),
             Some(Command::Show(args)) => show::run(&args),
             Some(Command::Who(args)) => who::run(&args),
+            Some(Command::Events(args)) => events::run(&args),
             Some(Command::Check(args)) => check::run(&args),
             Some(Command::Print(args)) => print::run(&args),
             Some(Command::Completions(args)) => completions::run(&args),

@@ -137,7 +137,7 @@ mod tests {
 
     use super::{super::btf::sample::Sample, *};
 
-    const READERS: [Reader; 18] = [
+    const READERS: [Reader; 20] = [
         Reader::TpBtf,
         Reader::Tracepoint,
         Reader::Timewait,
@@ -156,6 +156,8 @@ mod tests {
         Reader::Held,
         Reader::Holders,
         Reader::NestedHolders,
+        Reader::Stream,
+        Reader::ProcessName,
     ];
 
     #[test]

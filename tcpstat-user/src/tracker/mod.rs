@@ -52,7 +52,7 @@ use std::{
 use thiserror::Error;
 use tokio::sync::watch;
 
-pub(crate) use finder::{NetnsCount, count_netns, task_ids};
+pub(crate) use finder::{Finder, NetnsCount, count_netns, task_ids};
 pub use health::{Health, Reason};
 pub(crate) use holders::{
     HolderReader, HolderView, Holders, NamedNetns, NamedProcess, NetnsSelector, QueueView, WhoQuery,
