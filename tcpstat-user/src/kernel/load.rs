@@ -242,8 +242,18 @@ pub(crate) struct Attempt {
     pub(crate) error: LoadError,
 }
 
-/// Tries `programs` in their order, at first with these kinds of scopes and these dwells. Returns the first tracer that
-/// runs, and the programs that were refused before it.
+/// What [`load_first`] has found.
+#[derive(Default)]
+pub(crate) struct FirstTracer {
+    /// The first tracer that runs.
+    pub(crate) tracer: Option<Tracer>,
+    /// The programs that were refused before it.
+    pub(crate) refused: Vec<Attempt>,
+    /// The programs that were refused with the kinds of scopes and the dwells, if it runs without them.
+    pub(crate) refused_with_more: Vec<Attempt>,
+}
+
+/// Tries `programs` in their order, at first with these kinds of scopes and these dwells.
 #[must_use]
 pub(crate) fn load_first(
     programs: &[Program],
@@ -252,19 +262,23 @@ pub(crate) fn load_first(
     kinds: &ScopeKinds,
     dwell: DwellChoice,
     iterators: WantedIterators,
-) -> (Option<Tracer>, Vec<Attempt>) {
-    let mut refused = Vec::new();
+) -> FirstTracer {
+    let mut first = FirstTracer::default();
     for &program in programs {
         match Tracer::load_with(program, netns_inum, namespaces, kinds.clone(), dwell, iterators) {
-            Ok(tracer) => return (Some(tracer), refused),
-            Err(error) => refused.push(Attempt { program, error }),
+            Ok(tracer) => return FirstTracer { tracer: Some(tracer), ..first },
+            Err(error) => first.refused.push(Attempt { program, error }),
         }
     }
     if has_more(kinds, dwell) {
         let (kinds, dwell) = (ScopeKinds::default(), DwellChoice::default());
-        return load_first(programs, netns_inum, namespaces, &kinds, dwell, iterators);
+        let mut without = load_first(programs, netns_inum, namespaces, &kinds, dwell, iterators);
+        if without.tracer.is_some() {
+            without.refused_with_more = first.refused;
+        }
+        return without;
     }
-    (None, refused)
+    first
 }
 
 /// Whether more is counted of the own namespace than the default program counts.
