@@ -54,7 +54,7 @@ fn cells(view: &HolderView) -> [String; 9] {
         cell(states.collect(), 0),
         view.oldest_seconds.map_or_else(unknown, duration),
         cell(ports.collect(), row.more_local_ports),
-        cell(row.peers.iter().map(peer).collect(), 0),
+        peers(&row.peers),
         unit.cloned().unwrap_or_else(unknown),
     ]
 }
@@ -83,6 +83,16 @@ fn cell(mut values: Vec<String>, more: usize) -> String {
         let _ = write!(cell, " (+{more})");
     }
     cell
+}
+
+/// The first peers. How many others there are is not known.
+fn peers(peers: &[Peer]) -> String {
+    let shown: Vec<_> = peers.iter().take(MOST_IN_CELL).map(peer).collect();
+    match shown.len() {
+        0 => unknown(),
+        count if count < peers.len() => format!("{}, ...", shown.join(", ")),
+        _ => shown.join(", "),
+    }
 }
 
 fn peer(peer: &Peer) -> String {
@@ -139,13 +149,10 @@ fn write_not_held(text: &mut String, holders: &Holders) {
     }
     more(&mut lines, holders.more_accept_queues, "accept queue");
     if let Some(orphans @ 1..) = holders.orphans {
-        let _ = writeln!(lines, "{orphans} orphans: closed by their owners, and still ending");
+        let _ = writeln!(lines, "orphans, which their owners have closed: {orphans}");
     }
     if let Some(other @ 1..) = holders.other {
-        let _ = writeln!(
-            lines,
-            "{other} others: of the kernel, of MPTCP, in flight between processes, or of processes that are not listed"
-        );
+        let _ = writeln!(lines, "others, of the kernel or on their way between processes: {other}");
     }
     if !lines.is_empty() {
         let _ = write!(text, "\nsockets that no process holds:\n{lines}");
@@ -158,11 +165,11 @@ fn queue(view: &QueueView) -> String {
         IpAddr::V4(address) => format!("{address}:{}", queue.port),
         IpAddr::V6(address) => format!("[{address}]:{}", queue.port),
     };
-    let limit = queue.queue.limit.map_or_else(String::new, |limit| format!(" (limit {limit})"));
+    let limit = queue.queue.limit.map_or_else(String::new, |limit| format!(" of {limit}"));
     let holder = match view.processes.first() {
         Some(first) => {
             let command = first.command.as_deref().unwrap_or("-");
-            format!("{command}, pid {}", pid(first, queue.pids.len() - 1))
+            format!("{command} {}", pid(first, queue.pids.len() - 1))
         }
         None => "a process that is not visible".to_owned(),
     };
