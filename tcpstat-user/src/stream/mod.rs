@@ -25,3 +25,6 @@ pub(crate) const STATES: [State; 10] = [
     State::Listen,
     State::Closing,
 ];
+
+#[cfg(test)]
+pub(crate) use transition::tests::RECORD;
