@@ -5,6 +5,7 @@
 
 mod details;
 mod feed;
+mod holders;
 mod keys;
 mod last_log_line;
 mod model;
