@@ -5,7 +5,7 @@
 //! event they compare protocol and namespace, then do one atomic add. [`hooks`] count mini-sockets and
 //! requests. [`iter`] lists all sockets, [`close_wait`] those in CLOSE_WAIT, [`listeners`] those that listen,
 //! [`tasks`] all processes, [`held`] the sockets in CLOSE_WAIT and those that listen in other network namespaces,
-//! [`dwell_sockets`] those in the states that [`entered`] measures.
+//! [`holders`] the descriptors of all TCP sockets, [`dwell_sockets`] those in the states that [`entered`] measures.
 #![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch, core_intrinsics))]
 #![cfg_attr(
     target_arch = "bpf",
@@ -30,6 +30,8 @@ mod dwell_sockets;
 mod entered;
 #[cfg(target_arch = "bpf")]
 mod held;
+#[cfg(target_arch = "bpf")]
+mod holders;
 #[cfg(target_arch = "bpf")]
 mod hooks;
 #[cfg(target_arch = "bpf")]

@@ -12,6 +12,7 @@ pub mod commands;
 pub mod detailed;
 pub mod dwell;
 pub mod history;
+pub mod holders;
 pub mod kernel;
 pub mod ledger;
 pub mod listeners;

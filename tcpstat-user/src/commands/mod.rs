@@ -19,6 +19,7 @@ mod stderr;
 mod stopping;
 mod top;
 mod values;
+mod who;
 
 use std::{
     ffi::OsString,
@@ -111,6 +112,14 @@ enum Command {
     /// a dual-stack listener is an IPv6 socket, as in /proc/net/tcp6.
     #[command(after_long_help = show::EXAMPLES)]
     Show(show::ShowArgs),
+    /// Print which processes hold sockets: their number, oldest, ports and peers
+    ///
+    /// A row is a set of processes that hold the same sockets in one network namespace. A socket that several
+    /// processes share is in one row with all of them, and counts once. With CAP_BPF and CAP_PERFMON the kernel
+    /// lists the descriptors of all processes. Without them tcpstat reads those of the processes that it may
+    /// trace, and ages are not known.
+    #[command(after_long_help = who::EXAMPLES)]
+    Who(who::WhoArgs),
     /// Check whether a program can count in the kernel, and show which privileges are missing
     #[command(after_long_help = check::EXAMPLES)]
     Check(check::CheckArgs),
@@ -164,6 +173,7 @@ impl Cli {
             Some(Command::Serve(args)) => serve::run(&args),
             Some(Command::Top(args)) => top::run(&args, &last_log_line),
             Some(Command::Show(args)) => show::run(&args),
+            Some(Command::Who(args)) => who::run(&args),
             Some(Command::Check(args)) => check::run(&args),
             Some(Command::Print(args)) => print::run(&args),
             Some(Command::Completions(args)) => completions::run(&args),

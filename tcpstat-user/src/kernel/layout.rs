@@ -137,7 +137,7 @@ mod tests {
 
     use super::{super::btf::sample::Sample, *};
 
-    const READERS: [Reader; 16] = [
+    const READERS: [Reader; 18] = [
         Reader::TpBtf,
         Reader::Tracepoint,
         Reader::Timewait,
@@ -154,6 +154,8 @@ mod tests {
         Reader::Dwell,
         Reader::Listeners,
         Reader::Held,
+        Reader::Holders,
+        Reader::NestedHolders,
     ];
 
     #[test]

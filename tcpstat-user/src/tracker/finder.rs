@@ -18,6 +18,7 @@ mod walk;
 use std::{path::PathBuf, sync::Arc};
 
 use names::Names;
+pub(super) use names::namespace_inode;
 use tasks::Tasks;
 use thiserror::Error;
 use tracing::warn;
@@ -196,6 +197,16 @@ impl Finder {
             hidden: groups.hidden,
             by_tasks: matches!(self.method, Method::Tasks(_)),
         })
+    }
+
+    /// The name of a namespace that no process is in, as far as the last find says.
+    pub(super) fn name_of_inode(&self, inode: u64) -> NetnsName {
+        self.names.of_inode(inode)
+    }
+
+    /// The name of the pod, container, machine or unit that a process in this cgroup belongs to.
+    pub(super) fn name_of_cgroup(&self, cgroup: &CgroupName) -> Option<String> {
+        self.names.of_cgroup(cgroup)
     }
 
     fn groups(&mut self, processes: &Processes) -> Result<Groups, FindError> {
