@@ -6,7 +6,7 @@ use nix::sys::utsname::uname;
 use tokio::sync::watch;
 
 use super::{
-    RemoteExporter,
+    LocalHolders, RemoteExporter,
     details::Details,
     holders::{Answer, Question},
     numbers::{Status, TracerStatus, Update},
@@ -37,6 +37,8 @@ pub(crate) struct OwnTracker {
     pub(crate) published: watch::Receiver<Arc<Published>>,
     /// Contains sockstat.
     pub(crate) procfs: Procfs,
+    /// Who holds the sockets.
+    pub(crate) holders: LocalHolders,
 }
 
 impl Feed {
@@ -59,7 +61,7 @@ impl Feed {
     /// The newest answer; `None` if nothing is `wanted`, and before it has arrived.
     pub(super) fn holders(&self, wanted: Option<Question>) -> Option<Answer> {
         match self {
-            Self::OwnTracker(_) => None,
+            Self::OwnTracker(tracker) => tracker.holders.newest(wanted),
             Self::RemoteExporter(_) => {
                 wanted.map(|question| Answer { question, holders: Err(NOT_OVER_HTTP.to_owned()) })
             }

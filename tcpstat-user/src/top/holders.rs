@@ -1,12 +1,17 @@
 //! The processes that hold sockets: what the view asks for, and the answer. All texts are safe to show on a terminal.
 
-use std::time::Duration;
+mod reading;
+
+use std::{borrow::Cow, time::Duration};
 
 use super::scopes::ScopeRow;
 use crate::{
     states::State,
     text::{self, plain},
 };
+
+/// Most rows of processes, and most accept queues, that an answer has.
+pub(super) const MAX_ROWS: usize = 200;
 
 /// Which sockets the view asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,11 +46,11 @@ pub(super) struct Answer {
 pub(super) struct Holders {
     /// Sockets that processes hold.
     pub(super) sockets: u64,
-    /// Those with the most sockets first.
+    /// Those with the most sockets first, at most [`MAX_ROWS`].
     pub(super) rows: Vec<HolderRow>,
     /// Rows beyond those.
     pub(super) more_rows: usize,
-    /// Connections that no process has accepted, in any state; the longest queue first.
+    /// Connections that no process has accepted, in any state; the longest queue first, at most [`MAX_ROWS`].
     pub(super) queues: Vec<QueueRow>,
     /// Processes whose sockets are not visible.
     pub(super) hidden: u64,
@@ -103,6 +108,17 @@ impl Place {
             // Those of no cgroup and of those without room have other names.
             ("cgroup", ..) if name.starts_with('/') => Self::Cgroup(name),
             _ => Self::Unknown(name),
+        }
+    }
+
+    /// The name of the scope; `None` for the own network namespace.
+    pub(super) fn scope(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Own => None,
+            Self::Netns { name, .. } | Self::Cgroup(name) | Self::Unknown(name) => {
+                Some(name.into())
+            }
+            Self::Port(port) => Some(port.to_string().into()),
         }
     }
 }

@@ -35,6 +35,11 @@ impl ScopeColumn {
         self.state().map_or("total", state_word)
     }
 
+    /// `None` if a table has no column for the state.
+    pub(super) fn of(state: State) -> Option<Self> {
+        Self::ALL.into_iter().find(|column| column.state() == Some(state))
+    }
+
     fn state(self) -> Option<State> {
         match self {
             Self::Established => Some(State::Established),

@@ -5,7 +5,7 @@ use crate::{
     states::State,
     top::{
         holders::{Answer, HoldersView, Place, Question},
-        scopes::ScopeRow,
+        scopes::{ScopeColumn, ScopeRow},
     },
 };
 
@@ -108,6 +108,17 @@ impl Model {
     pub(in crate::top) fn question(&self) -> Option<Question> {
         let view = self.holders_view.as_ref()?;
         Some(Question { state: self.marked_state, place: view.place.clone() })
+    }
+
+    /// The sockets that the question is about, as they are counted: held or not. `None` if they are not known.
+    pub(in crate::top) fn counted(&self) -> Option<u64> {
+        let question = self.question()?;
+        let Some(name) = question.place.scope() else {
+            let rows = self.shown().rows(None);
+            return rows.iter().find(|row| row.state == question.state).map(|row| row.sockets);
+        };
+        let table = self.scope_table().ok()??;
+        table.rows.iter().find(|row| row.name == name)?.sockets(ScopeColumn::of(question.state)?)
     }
 
     /// What has to be read; `None` if nothing has: a paused view keeps the answer that it shows.

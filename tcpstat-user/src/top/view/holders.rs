@@ -56,13 +56,19 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: Them
                 (_, Place::Unknown(name)) => (unknown(name), theme.alert()),
                 _ => ("reading what processes hold ...".to_owned(), FAINT),
             };
-            frame.render_widget(summary_line(&question, None, summary.width, theme), summary);
+            frame.render_widget(
+                summary_line(&question, String::new(), summary.width, theme),
+                summary,
+            );
             let text = Text::styled(text, style);
             frame.render_widget(Paragraph::new(text).wrap(Wrap { trim: true }), rest);
             return;
         }
     };
-    frame.render_widget(summary_line(&question, Some(holders), summary.width, theme), summary);
+    frame.render_widget(
+        summary_line(&question, held(holders, model.counted()), summary.width, theme),
+        summary,
+    );
     let note = note(holders);
     let [title, list, last] = Layout::vertical([
         Constraint::Length(1),
@@ -81,16 +87,8 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: Them
     draw_list(frame, list, holders, view.scrolled, theme);
 }
 
-/// The state, the number of its sockets that are held, and where.
-fn summary_line(
-    question: &Question,
-    holders: Option<&Holders>,
-    width: u16,
-    theme: Theme,
-) -> Line<'static> {
-    let held = holders.map_or_else(String::new, |holders| {
-        format!("  {} held", number::count(holders.sockets, 9))
-    });
+/// The state, how many of its sockets are held, and where.
+fn summary_line(question: &Question, held: String, width: u16, theme: Theme) -> Line<'static> {
     let place = match &question.place {
         Place::Own => "the own network namespace".to_owned(),
         Place::Netns { name, .. } => format!("netns {name}"),
@@ -106,6 +104,15 @@ fn summary_line(
         Span::raw(held),
         Span::styled(format!("  in {place}"), FAINT),
     ])
+}
+
+/// The number of sockets that are held, and of all if there are more.
+fn held(holders: &Holders, counted: Option<u64>) -> String {
+    let held = number::count(holders.sockets, 9);
+    match counted.filter(|counted| *counted > holders.sockets) {
+        Some(all) => format!("  {held} held of {}", number::count(all, 9)),
+        None => format!("  {held} held"),
+    }
 }
 
 /// What the list lacks; `None` if it lacks nothing.
