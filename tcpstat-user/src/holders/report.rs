@@ -224,57 +224,62 @@ impl HolderTable {
         (sums.collect(), more)
     }
 
+    /// One row after the other: only the counts of one are in memory.
     fn rows(&self, sums: &[(Vec<u32>, Sums)], query: &Query) -> Vec<HolderRow> {
-        let mut place_of = vec![NONE; self.sets.count()];
-        for (place, (_, sums)) in (0..).zip(sums) {
-            place_of[sums.set.index()] = place;
+        let (places, listening) = (self.places(sums, query), self.listening());
+        let mut rest = &places[..];
+        let rows = sums.iter().map(|(pids, sums)| {
+            let count = usize::try_from(sums.sockets).unwrap_or(usize::MAX).min(rest.len());
+            let (own, others) = rest.split_at(count);
+            rest = others;
+            self.row(pids, sums, own, &listening)
+        });
+        rows.collect()
+    }
+
+    /// The places of the sockets of each row, one row after the other.
+    fn places(&self, sums: &[(Vec<u32>, Sums)], query: &Query) -> Vec<u32> {
+        // The next free element of each row's part, by its set.
+        let (mut next, mut end) = (vec![NONE; self.sets.count()], 0);
+        for (_, sums) in sums {
+            next[sums.set.index()] = end;
+            end += u32::try_from(sums.sockets).unwrap_or(0);
         }
-        let shown = || {
-            let fitting = self.entries().filter(|(_, entry)| query.fits(entry));
-            fitting.filter_map(|(_, entry)| {
-                let place = place_of[entry.set.index()];
-                (place != NONE).then_some((place as usize, entry))
-            })
-        };
-        let listening = self.listening();
-        let mut ports = vec![Frequent::new(usize::from(u16::MAX) + 1); sums.len()];
-        let mut peers = vec![Frequent::new(MOST_PEERS); sums.len()];
-        for (place, entry) in shown() {
-            ports[place].add(entry.local_port);
-            if let Some(peer) = self.peer(entry, &listening) {
-                peers[place].add(peer);
+        let mut places = vec![0; end as usize];
+        for (place, entry) in self.entries() {
+            let next = &mut next[entry.set.index()];
+            if *next != NONE && query.fits(entry) {
+                places[*next as usize] = place;
+                *next += 1;
             }
         }
-        if peers.iter().any(|peers| !peers.is_exact()) {
-            peers.iter_mut().filter(|peers| !peers.is_exact()).for_each(Frequent::recount);
-            for (place, entry) in shown() {
-                if !peers[place].is_exact()
-                    && let Some(peer) = self.peer(entry, &listening)
-                {
-                    peers[place].count(peer);
-                }
-            }
-        }
-        let counted = ports.iter().zip(&peers);
-        sums.iter()
-            .zip(counted)
-            .map(|(sums, (ports, peers))| self.row(sums, ports, peers))
-            .collect()
+        places
     }
 
     fn row(
         &self,
-        (pids, sums): &(Vec<u32>, Sums),
-        ports: &Frequent<u16>,
-        peers: &Frequent<(IpAddr, Option<u16>)>,
+        pids: &[u32],
+        sums: &Sums,
+        places: &[u32],
+        listening: &HashSet<(u64, u16)>,
     ) -> HolderRow {
+        let entries = || places.iter().map(|&place| self.entry(place));
+        let mut ports = Frequent::new(usize::from(u16::MAX) + 1);
+        entries().for_each(|entry| ports.add(entry.local_port));
+        let mut peers = Frequent::new(MOST_PEERS);
+        let of_row = || entries().filter_map(|entry| self.peer(entry, listening));
+        of_row().for_each(|peer| peers.add(peer));
+        if !peers.is_exact() {
+            peers.recount();
+            of_row().for_each(|peer| peers.count(peer));
+        }
         let states = State::ALL.map(|state| (state, sums.states[usize::from(state.number())]));
         let (local_ports, more_local_ports) = ports.top(MOST_SHOWN);
         let (peers, _) = peers.top(MOST_SHOWN);
         let peer = |((address, port), sockets)| Peer { address, port, sockets };
         HolderRow {
             netns: self.sets.netns(sums.set),
-            pids: pids.clone(),
+            pids: pids.to_vec(),
             sockets: sums.sockets,
             states: states.into_iter().filter(|&(_, sockets)| sockets > 0).collect(),
             oldest: sums.oldest,

@@ -60,6 +60,12 @@ impl HolderTable {
         Self::default()
     }
 
+    /// An empty table that has room for so many sockets before it grows.
+    #[must_use]
+    pub fn with_capacity(sockets: usize) -> Self {
+        Self { index: Index::with_capacity(sockets), ..Self::default() }
+    }
+
     /// Adds a socket, if it is not there. Nobody holds it yet.
     ///
     /// If the table has another socket with this key, that one has been closed meanwhile: the new one replaces it.
@@ -109,7 +115,7 @@ impl HolderTable {
                 let new = self.new_entry(socket);
                 let place = push(&mut self.chunks, new);
                 let Self { chunks, index, .. } = self;
-                index.insert(slot, place, |place| entry(chunks, place).key());
+                index.insert(slot, place, chunks.iter().flatten().map(Entry::key));
                 self.set_queue(place, socket);
                 place
             }
@@ -211,7 +217,17 @@ struct Index {
     used: usize,
 }
 
+const MIN_SLOTS: usize = 1024;
+
+/// Most slots at the start. They take 64 MiB of memory only as far as they are used.
+const MAX_SLOTS_AT_START: usize = 1 << 24;
+
 impl Index {
+    fn with_capacity(sockets: usize) -> Self {
+        let slots = (sockets.saturating_mul(4) / 3 + 1).next_power_of_two();
+        Self { slots: vec![0; slots.clamp(MIN_SLOTS, MAX_SLOTS_AT_START)], used: 0 }
+    }
+
     /// The place of the socket with this key, else the slot for it.
     fn find(&self, key: u64, key_of: impl Fn(u32) -> u64) -> Result<u32, usize> {
         if self.slots.is_empty() {
@@ -227,17 +243,20 @@ impl Index {
         }
     }
 
-    /// Puts a place into the slot that [`Index::find`] gave for its key.
-    fn insert(&mut self, slot: usize, place: u32, key_of: impl Fn(u32) -> u64) {
+    /// Puts a place into the slot that [`Index::find`] gave for its key. `keys` are all keys by their places, with this
+    /// one.
+    fn insert(&mut self, slot: usize, place: u32, keys: impl Iterator<Item = u64>) {
         self.used += 1;
         if self.used * 4 <= self.slots.len() * 3 {
             self.slots[slot] = place + 1;
             return;
         }
-        let size = (self.slots.len() * 2).max(1024);
-        let before = std::mem::replace(&mut self.slots, vec![0; size]);
-        for place in before.into_iter().filter(|&place| place != 0).chain([place + 1]) {
-            let slot = self.find(key_of(place - 1), &key_of).err().unwrap_or(0);
+        self.slots = vec![0; (self.slots.len() * 2).max(MIN_SLOTS)];
+        for (place, key) in (1..).zip(keys) {
+            let mut slot = self.first_slot(key);
+            while self.slots[slot] != 0 {
+                slot = (slot + 1) % self.slots.len();
+            }
             self.slots[slot] = place;
         }
     }

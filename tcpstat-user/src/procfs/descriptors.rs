@@ -41,6 +41,18 @@ impl Processes {
         Ok(())
     }
 
+    /// Whether this is a thread of the kernel, which has no descriptors. False if that is not known.
+    #[must_use]
+    pub(crate) fn is_kernel_thread(&self, pid: u32) -> bool {
+        let Ok(text) = read_all(&self.directory(pid).join("stat")) else { return false };
+        // The name, which comes before, may have any characters.
+        let rest = memchr::memrchr(b')', &text).map_or(&[][..], |at| &text[at..]);
+        let rest = String::from_utf8_lossy(rest);
+        let flags =
+            rest.split_ascii_whitespace().nth(7).and_then(|flags| flags.parse::<u32>().ok());
+        flags.is_some_and(|flags| flags & PF_KTHREAD != 0)
+    }
+
     /// The name of a process, as it is in /proc/PID/comm: at most 15 bytes, which the process chooses.
     ///
     /// # Errors
@@ -62,6 +74,9 @@ impl Procfs {
         sockstat::field(&path, &read_to_string(&path)?, "TCP:", "orphan")
     }
 }
+
+/// include/linux/sched.h
+const PF_KTHREAD: u32 = 0x0020_0000;
 
 /// The number in `socket:[NUMBER]`.
 fn socket_inode(target: &Path) -> Option<u64> {
@@ -88,6 +103,14 @@ mod tests {
         assert_eq!(found, 2);
         let error = processes.each_socket_of(0, |_| {}).unwrap_err();
         assert!(error.is_of_ended_process(), "{error}");
+    }
+
+    #[test]
+    fn this_process_is_no_kernel_thread() {
+        let processes = Procfs::new(Procfs::DEFAULT_ROOT).processes().unwrap();
+        assert!(!processes.is_kernel_thread(std::process::id()));
+        let kthreadd = processes.command(2).is_ok_and(|name| name == b"kthreadd");
+        assert!(!kthreadd || processes.is_kernel_thread(2));
     }
 
     #[test]

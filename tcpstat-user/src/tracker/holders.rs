@@ -165,7 +165,8 @@ impl HolderReader {
         let Some(loaded) = &mut self.iterator else {
             return Ok(descriptors::list(&self.processes, namespaces)?);
         };
-        let (mut table, rate) = (HolderTable::new(), self.rate);
+        let mut table = HolderTable::with_capacity(namespaces.sockets());
+        let rate = self.rate;
         loaded.iterator.each_descriptor(|record| {
             if let Some((socket, pid)) = Socket::of_record(&record, rate) {
                 table.add_held(&socket, pid);

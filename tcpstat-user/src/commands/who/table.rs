@@ -54,7 +54,7 @@ fn cells(view: &HolderView) -> [String; 9] {
         cell(states.collect(), 0),
         view.oldest_seconds.map_or_else(unknown, duration),
         cell(ports.collect(), row.more_local_ports),
-        cell(row.peers.iter().map(peer).collect(), 0),
+        peers(&row.peers),
         unit.cloned().unwrap_or_else(unknown),
     ]
 }
@@ -83,6 +83,16 @@ fn cell(mut values: Vec<String>, more: usize) -> String {
         let _ = write!(cell, " (+{more})");
     }
     cell
+}
+
+/// The first peers. How many others there are is not known.
+fn peers(peers: &[Peer]) -> String {
+    let shown: Vec<_> = peers.iter().take(MOST_IN_CELL).map(peer).collect();
+    match shown.len() {
+        0 => unknown(),
+        count if count < peers.len() => format!("{}, ...", shown.join(", ")),
+        _ => shown.join(", "),
+    }
 }
 
 fn peer(peer: &Peer) -> String {

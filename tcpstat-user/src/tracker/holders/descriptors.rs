@@ -37,7 +37,9 @@ pub(super) fn list(processes: &Processes, namespaces: &Namespaces) -> Result<Lis
             listed.table.hold(inode, process.pid);
         };
         match processes.each_socket_of(process.pid, each) {
-            Err(error) if error.is_denied() => listed.not_visible += 1,
+            Err(error) if error.is_denied() && !processes.is_kernel_thread(process.pid) => {
+                listed.not_visible += 1;
+            }
             _ => {}
         }
     }

@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 
 use super::{super::finder::Found, HolderSource};
-use crate::{holders::NetnsTotals, procfs::Procfs};
+use crate::{
+    holders::NetnsTotals,
+    procfs::{Procfs, Sockstat},
+};
 
 /// The namespaces that have a process in them.
 #[derive(Debug)]
@@ -54,6 +57,12 @@ impl Namespaces {
         self.source == HolderSource::Iterator
     }
 
+    /// About how many sockets there are.
+    pub(super) fn sockets(&self) -> usize {
+        let inuse = self.all.iter().filter_map(Namespace::sockstat).map(|it| it.inuse.total());
+        usize::try_from(inuse.sum::<u64>()).unwrap_or(0)
+    }
+
     /// Hashed sockets of these namespaces that no process holds and that are in no accept queue, without `orphans`, which
     /// the kernel counts for the whole host: `inuse` of sockstat minus the others. All namespaces for `None`. `None` if
     /// sockstat cannot be read.
@@ -69,9 +78,7 @@ impl Namespaces {
             let totals = totals.iter().find(|totals| totals.netns == namespace.key);
             let seen = totals.map_or(0, |totals| totals.held + totals.queued);
             // Its last process can have ended: then its sockets have been closed.
-            let Some(inuse) = namespace.procfs().find_map(|procfs| procfs.sockstat().ok()) else {
-                continue;
-            };
+            let Some(inuse) = namespace.sockstat() else { continue };
             other += inuse.inuse.total().cast_signed() - seen.cast_signed();
         }
         let orphans = if netns.is_none() { procfs.orphans().ok()? } else { 0 };
@@ -80,6 +87,10 @@ impl Namespaces {
 }
 
 impl Namespace {
+    fn sockstat(&self) -> Option<Sockstat> {
+        self.procfs().find_map(|procfs| procfs.sockstat().ok())
+    }
+
     /// Procfs that list the namespace.
     pub(super) fn procfs(&self) -> impl Iterator<Item = Procfs> {
         self.files.iter().map(Procfs::new)
