@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     holders::{AcceptQueue, Queue},
-    tracker::{HolderSource, NamedNetns},
+    tracker::NamedNetns,
 };
 
 fn netns() -> NamedNetns {
@@ -48,7 +48,11 @@ fn queue(waiting: u32) -> QueueView {
 }
 
 fn read(rows: Vec<HolderView>, queues: usize) -> tracker::Holders {
-    tracker::Holders::new_for_test(HolderSource::Iterator, rows, vec![queue(5); queues])
+    let mut read = tracker::Holders::default();
+    read.sockets = rows.iter().map(|view| view.row.sockets).sum();
+    read.rows = rows;
+    read.accept_queues = vec![queue(5); queues];
+    read
 }
 
 fn question(state: State, place: Place) -> Question {
