@@ -47,8 +47,9 @@ pub(crate) struct WhoQuery {
 }
 
 /// Where a reading comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum HolderSource {
+    #[default]
     Iterator,
     Descriptors,
 }

@@ -17,7 +17,7 @@ const MOST_PROCESSES: usize = 20;
 const LONGEST_COMMAND: usize = 80;
 
 /// Who holds which sockets. All texts are safe to show.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Holders {
     pub(crate) source: HolderSource,
     /// Processes whose descriptors cannot be read.
