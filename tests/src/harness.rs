@@ -14,6 +14,7 @@ use std::process::{Command, ExitCode, Stdio};
 use anyhow::{Error, Result, anyhow};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
+use crate::holder;
 use crate::kernel_gate::{is_required, kernel_gate};
 use crate::netns::Namespace;
 use crate::resident;
@@ -86,6 +87,9 @@ pub fn run_in_turn(tests: Vec<Test>) -> ExitCode {
 fn run_as(tests: Vec<Test>, arguments: impl FnOnce() -> Arguments) -> ExitCode {
     if resident::is_asked_for() {
         return resident::obey();
+    }
+    if holder::is_asked_for() {
+        return holder::obey();
     }
     if let Ok(name) = env::var(TEST_VARIABLE) {
         return run_here(&name, tests);

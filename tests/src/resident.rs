@@ -17,6 +17,7 @@ use nix::sched::{CloneFlags, setns};
 use serde::{Deserialize, Serialize};
 use socket2::SockRef;
 
+use crate::calls::{Call, Sockets};
 use crate::deadline::{DEADLINE, Progress, wait_until};
 use crate::loopback::{Churn, Pairs, connected_pair};
 use crate::netns::Namespace;
@@ -43,7 +44,9 @@ pub enum Order {
     Orphan,
     /// Makes and closes connections in that many threads of each family, for a time.
     Churn(usize, Duration),
-    /// Closes all that it holds. Connections are reset.
+    /// Makes a system call on its one listener or its one connection.
+    Call(Call),
+    /// Closes all that it holds, except what [`Order::Call`] made. Connections are reset.
     Close,
 }
 
@@ -113,6 +116,14 @@ impl Resident {
     pub fn inum(&self) -> Result<u64> {
         let file = self.namespace_file();
         Ok(fs::metadata(&file).with_context(|| file.display().to_string())?.ino())
+    }
+
+    /// Lets it make a system call, and waits until the call is done.
+    ///
+    /// # Errors
+    /// Fails with what prevented it.
+    pub fn call(&mut self, call: Call) -> Result<()> {
+        self.order(&Order::Call(call))
     }
 
     /// Gives it an order, and waits until it is done.
@@ -205,6 +216,7 @@ pub fn obey() -> ExitCode {
 #[derive(Default)]
 struct Held {
     sockets: Vec<Box<dyn Any>>,
+    calls: Sockets,
     namespace: Option<Namespace>,
 }
 
@@ -223,6 +235,7 @@ impl Held {
             }
             Order::Orphan => self.leave_orphan()?,
             Order::Churn(threads, length) => churn(threads, length)?,
+            Order::Call(call) => self.calls.make(call)?,
             Order::Close => self.sockets.clear(),
         }
         Ok(())

@@ -2,6 +2,7 @@
 
 mod containers;
 mod exporting;
+mod holders;
 mod namespaces;
 mod peers;
 mod residents;
@@ -17,6 +18,7 @@ fn main() -> ExitCode {
     }
     let tests = [
         containers::tests(),
+        holders::tests(),
         namespaces::tests(),
         peers::tests(),
         residents::tests(),

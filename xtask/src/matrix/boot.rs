@@ -36,7 +36,7 @@ pub(crate) struct Variant {
 
 const USUAL: Variant = Variant {
     suffix: "",
-    programs: "tests scopes storm",
+    programs: "tests scopes storm who events",
     arguments: "",
     processors: "2,maxcpus=4",
     has_monitor: false,
@@ -46,7 +46,7 @@ const USUAL: Variant = Variant {
 /// Two halves, so that the processors of the host share them evenly; the longer one is the first.
 const HALVES: [Variant; 2] = [
     Variant { programs: "tests", ..USUAL },
-    Variant { programs: "scopes storm", suffix: " scopes and storm", ..USUAL },
+    Variant { programs: "scopes storm who events", suffix: " other tests", ..USUAL },
 ];
 
 /// With no IPv6 at all, which no network namespace can be made to look like: no address family, no

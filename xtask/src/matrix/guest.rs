@@ -13,7 +13,13 @@ use crate::target::Workspace;
 const DEADLINE_SECONDS: &str = "60";
 
 /// The targets of the tests, and what a guest calls them.
-const TESTS: [(&str, &str); 3] = [("kernel", "tests"), ("scopes", "scopes"), ("storm", "storm")];
+const TESTS: [(&str, &str); 5] = [
+    ("kernel", "tests"),
+    ("scopes", "scopes"),
+    ("storm", "storm"),
+    ("who", "who"),
+    ("events", "events"),
+];
 
 /// The names of the programs in a guest, and where each is. `tcpstat-losing` is the one whose tracer loses
 /// events on purpose.

@@ -1,0 +1,321 @@
+//! `tcpstat events --json`: every transition, live.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde::Deserialize;
+
+use crate::binary::path_from;
+use crate::deadline::{DEADLINE, Progress, wait_until};
+use crate::tcp::State;
+use crate::who::{Netns, Process};
+
+/// What the command says on its standard error as soon as no transition escapes it.
+const ATTACHED: &str = "showing transitions";
+
+/// One line. A member that is not here is a failure: the schema is a promise.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Record {
+    /// A transition.
+    Transition(Box<Transition>),
+    /// Transitions that are not shown, since the line before.
+    Lost(Lost),
+    /// The last line.
+    End(End),
+}
+
+/// A transition of a socket.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "named as in the schema")]
+pub struct Transition {
+    pub time: String,
+    pub netns: Netns,
+    pub family: String,
+    pub local: Endpoint,
+    pub remote: Endpoint,
+    pub from: String,
+    pub to: String,
+    pub cause: Option<String>,
+    pub cgroup: Option<String>,
+    pub silence_seconds: Option<f64>,
+    pub process: Option<Process>,
+    pub socket: String,
+}
+
+/// An end of a connection.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "named as in the schema")]
+pub struct Endpoint {
+    pub address: String,
+    pub port: u16,
+}
+
+/// See [`Record::Lost`].
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "named as in the schema")]
+pub struct Lost {
+    pub events: u64,
+}
+
+/// See [`Record::End`].
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "named as in the schema")]
+pub struct End {
+    pub events: u64,
+    pub lost: u64,
+    pub seconds: f64,
+}
+
+impl Transition {
+    /// From which state, and to which.
+    ///
+    /// # Errors
+    /// Fails if a word is not a state.
+    pub fn states(&self) -> Result<(State, State)> {
+        let state = |word| State::from_word(word).with_context(|| format!("state {word}"));
+        Ok((state(&self.from)?, state(&self.to)?))
+    }
+}
+
+/// A running `tcpstat events --json`. Dropping it kills it.
+#[derive(Debug)]
+pub struct Stream {
+    child: Child,
+    /// Until somebody reads it.
+    unread: Option<ChildStdout>,
+    lines: Arc<Mutex<Vec<String>>>,
+    log: Arc<Mutex<String>>,
+    readers: Vec<JoinHandle<()>>,
+}
+
+impl Stream {
+    /// Starts it in the network namespace of the calling thread, and waits until it is attached.
+    ///
+    /// # Errors
+    /// Fails, with its log, when that takes longer than [`DEADLINE`].
+    pub fn start(args: &[&str]) -> Result<Self> {
+        let mut stream = Self::start_unread(args)?;
+        stream.read()?;
+        Ok(stream)
+    }
+
+    /// As [`Stream::start`], without a reader at its standard output.
+    ///
+    /// # Errors
+    /// As [`Stream::start`].
+    pub fn start_unread(args: &[&str]) -> Result<Self> {
+        Self::run(Command::new(path_from("TCPSTAT_BIN")?), args)
+    }
+
+    /// As [`Stream::start_unread`], by a command that runs the binary with its arguments.
+    ///
+    /// # Errors
+    /// As [`Stream::start`].
+    pub fn run(mut command: Command, args: &[&str]) -> Result<Self> {
+        command.args(["events", "--json"]).args(args).stdin(Stdio::null());
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        let log = Arc::<Mutex<String>>::default();
+        let output = child.stderr.take().context("no standard error")?;
+        let drain = collect(output, &log, |log, line| *log += &line);
+        let unread = child.stdout.take();
+        let mut stream = Self { child, unread, lines: Arc::default(), log, readers: vec![drain] };
+        stream.await_attached()?;
+        Ok(stream)
+    }
+
+    /// Begins to read.
+    ///
+    /// # Errors
+    /// Fails if it is being read.
+    pub fn read(&mut self) -> Result<()> {
+        let output = self.unread.take().context("it is being read")?;
+        self.readers.push(collect(output, &self.lines, Vec::push));
+        Ok(())
+    }
+
+    /// Closes the reading end.
+    pub fn close(&mut self) {
+        self.unread = None;
+    }
+
+    /// The lines so far.
+    ///
+    /// # Errors
+    /// Fails if a line has another form.
+    pub fn records(&self) -> Result<Vec<Record>> {
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let parse = |line: &String| serde_json::from_str(line).with_context(|| line.clone());
+        lines.iter().map(parse).collect()
+    }
+
+    /// The transitions so far.
+    ///
+    /// # Errors
+    /// As [`Stream::records`].
+    pub fn transitions(&self) -> Result<Vec<Transition>> {
+        Ok(transitions(self.records()?))
+    }
+
+    /// What it has written to its standard error.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits until `wanted` accepts the transitions, and returns them.
+    ///
+    /// # Errors
+    /// Fails with the transitions after [`DEADLINE`].
+    pub fn await_transitions(
+        &self,
+        what: &str,
+        wanted: impl Fn(&[Transition]) -> bool,
+    ) -> Result<Vec<Transition>> {
+        wait_until(what, DEADLINE, || {
+            let shown = self.transitions()?;
+            if wanted(&shown) {
+                return Ok(Progress::Done(shown));
+            }
+            let lines: Vec<_> = shown.iter().map(summary).collect();
+            Ok(Progress::NotYet(format!("{}\n{}", lines.join("\n"), self.log())))
+        })
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// Fails when it has been waited for.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        Ok(kill(Pid::from_raw(self.child.id().try_into()?), signal)?)
+    }
+
+    /// Waits until it ends. What it has written is complete then.
+    ///
+    /// # Errors
+    /// Fails, with its log, after [`DEADLINE`].
+    pub fn wait_end(&mut self) -> Result<ExitStatus> {
+        let ended = wait_until("end of the stream", DEADLINE, || {
+            let ended = self.child.try_wait()?;
+            Ok(ended.map_or_else(|| Progress::NotYet(self.log()), Progress::Done))
+        })?;
+        for reader in self.readers.drain(..) {
+            reader.join().map_err(|_| anyhow!("a reader panicked"))?;
+        }
+        Ok(ended)
+    }
+
+    /// Ends it by SIGTERM, and returns everything that it has shown, with the last line apart.
+    ///
+    /// # Errors
+    /// Fails if it does not end with status 0 and a last line that agrees with the others.
+    pub fn stop(&mut self) -> Result<(Vec<Record>, End)> {
+        self.signal(Signal::SIGTERM)?;
+        self.ended()
+    }
+
+    /// As [`Stream::stop`], for one that ends by itself.
+    ///
+    /// # Errors
+    /// As [`Stream::stop`].
+    pub fn ended(&mut self) -> Result<(Vec<Record>, End)> {
+        let status = self.wait_end()?;
+        ensure!(status.success(), "{status}: {}", self.log());
+        let mut records = self.records()?;
+        let last = records.pop();
+        let Some(Record::End(end)) = last else { anyhow::bail!("the last line: {last:?}") };
+        let (mut events, mut lost) = (0, 0);
+        for record in &records {
+            match record {
+                Record::Transition(_) => events += 1,
+                Record::Lost(more) => lost += more.events,
+                Record::End(end) => anyhow::bail!("two last lines: {end:?}"),
+            }
+        }
+        ensure!((events, lost) == (end.events, end.lost), "{events} shown, {lost} lost: {end:?}");
+        Ok((records, end))
+    }
+
+    fn await_attached(&mut self) -> Result<()> {
+        wait_until("attached stream", DEADLINE, || {
+            let log = self.log();
+            if log.contains(ATTACHED) {
+                return Ok(Progress::Done(()));
+            }
+            ensure!(self.child.try_wait()?.is_none(), "it has ended: {}", self.log());
+            Ok(Progress::NotYet(log))
+        })
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        // Both fail only for a process that has ended and been waited for.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Only the transitions.
+#[must_use]
+pub fn transitions(records: Vec<Record>) -> Vec<Transition> {
+    let transition = |record| match record {
+        Record::Transition(transition) => Some(*transition),
+        _ => None,
+    };
+    records.into_iter().filter_map(transition).collect()
+}
+
+/// The transitions of each socket, in their order.
+#[must_use]
+pub fn by_socket(transitions: &[Transition]) -> BTreeMap<&str, Vec<&Transition>> {
+    let mut sockets = BTreeMap::<_, Vec<_>>::new();
+    for transition in transitions {
+        sockets.entry(transition.socket.as_str()).or_default().push(transition);
+    }
+    sockets
+}
+
+/// One line about a transition, for a failure.
+#[must_use]
+pub fn summary(transition: &Transition) -> String {
+    let Transition { local, remote, from, to, cause, process, socket, .. } = transition;
+    format!(
+        "{socket} {}:{} {}:{} {from} > {to} cause {cause:?} process {process:?}",
+        local.address, local.port, remote.address, remote.port
+    )
+}
+
+/// Reads lines on a thread of its own.
+fn collect<T: Send + 'static>(
+    output: impl Read + Send + 'static,
+    into: &Arc<Mutex<T>>,
+    add: fn(&mut T, String),
+) -> JoinHandle<()> {
+    let into = Arc::clone(into);
+    thread::spawn(move || {
+        let mut output = BufReader::new(output);
+        let mut line = Vec::new();
+        while output.read_until(b'\n', &mut line).is_ok_and(|bytes| bytes > 0) {
+            let text = String::from_utf8_lossy(&line).into_owned();
+            add(&mut into.lock().unwrap_or_else(PoisonError::into_inner), text);
+            line.clear();
+        }
+    })
+}

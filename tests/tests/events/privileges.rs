@@ -1,0 +1,43 @@
+//! What a stream needs: two capabilities.
+
+use std::process::Stdio;
+
+use anyhow::{Result, ensure};
+use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
+use tcpstat_tests::binary::output;
+use tcpstat_tests::harness::Test;
+use tcpstat_tests::kernel_tests;
+use tcpstat_tests::netns::Namespace;
+use tcpstat_tests::tcp::Family;
+use tcpstat_tests::transition_stream::Stream;
+use tcpstat_tests::unprivileged::{BPF_CAPABILITIES, NO_CAPABILITIES, ReachableBinary};
+
+use crate::scene::{Scene, assert_exact};
+
+pub(crate) fn tests() -> Vec<Test> {
+    kernel_tests![
+        with_two_capabilities_an_unprivileged_user_sees_every_transition,
+        without_capabilities_one_line_says_what_to_grant
+    ]
+}
+
+fn with_two_capabilities_an_unprivileged_user_sees_every_transition(_: &Namespace) -> Result<()> {
+    // Before 5.11 the kernel charges maps to this limit, and the two capabilities may not raise it.
+    let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
+    let binary = ReachableBinary::copy()?;
+    let mut scene = Scene::new(Family::Ipv4, 0)?;
+    let mut stream = Stream::run(binary.command(BPF_CAPABILITIES), &[])?;
+    stream.read()?;
+    scene.orderly()?;
+    assert_exact(stream, &scene.orderly_expected()?)
+}
+
+fn without_capabilities_one_line_says_what_to_grant(_: &Namespace) -> Result<()> {
+    let binary = ReachableBinary::copy()?;
+    let mut command = binary.command(NO_CAPABILITIES);
+    let run = output(command.args(["events", "--duration=1s"]).stderr(Stdio::piped()))?;
+    ensure!(run.status == Some(1) && run.stdout.is_empty(), "{run:?}");
+    ensure!(run.stderr.lines().count() == 1, "{run:?}");
+    ensure!(run.stderr.contains("CAP_BPF and CAP_PERFMON"), "{run:?}");
+    Ok(())
+}

@@ -1,0 +1,96 @@
+//! The process of a transition is the one whose system call makes it, and never one that a softirq interrupts.
+
+use std::fs;
+use std::process::{Child, Command};
+
+use anyhow::{Context, Result, ensure};
+use tcpstat_tests::harness::Test;
+use tcpstat_tests::holder::Holder;
+use tcpstat_tests::kernel_tests;
+use tcpstat_tests::loopback::Pairs;
+use tcpstat_tests::netns::Namespace;
+use tcpstat_tests::receive_processor::{receive_on, run_on};
+use tcpstat_tests::tcp::Family;
+use tcpstat_tests::transition_stream::Stream;
+
+use crate::scene::{Expected, Scene, assert_exact, of_namespace, summaries};
+
+/// Connections during which the busy process is interrupted.
+const ROUNDS: u16 = 20;
+
+pub(crate) fn tests() -> Vec<Test> {
+    kernel_tests![
+        a_process_that_softirqs_interrupt_is_never_named,
+        the_process_that_closes_a_socket_is_named_even_if_another_made_it
+    ]
+}
+
+/// A process that computes on one processor. Dropping it ends it.
+struct Busy(Child);
+
+impl Busy {
+    fn start() -> Result<Self> {
+        let process = Command::new("sh").args(["-c", "while :; do :; done"]).spawn();
+        Ok(Self(process.context("start sh")?))
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        // Both fail only for a process that has ended.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Every segment is received on processor 0, where another process runs; both ends run on processor 1.
+fn a_process_that_softirqs_interrupt_is_never_named(namespace: &Namespace) -> Result<()> {
+    receive_on(namespace, 0)?;
+    run_on(0)?;
+    let _busy = Busy::start()?;
+    run_on(1)?;
+    let mut scene = Scene::new(Family::Ipv4, 0)?;
+    let stream = Stream::start(&[])?;
+    let before = received_on_0()?;
+    let mut expected = Vec::<Expected>::new();
+    for _ in 0..ROUNDS {
+        scene.orderly()?;
+        expected.extend(scene.orderly_expected()?);
+        scene.next_ports();
+    }
+    let softirqs = received_on_0()? - before;
+    ensure!(softirqs >= u64::from(ROUNDS), "{softirqs} softirqs on processor 0");
+    assert_exact(stream, &expected)
+}
+
+/// Softirqs of received packets on processor 0.
+fn received_on_0() -> Result<u64> {
+    let text = fs::read_to_string("/proc/softirqs").context("/proc/softirqs")?;
+    let line = text.lines().find_map(|line| line.trim().strip_prefix("NET_RX:"));
+    Ok(line.and_then(|line| line.split_whitespace().next()).context("no NET_RX")?.parse()?)
+}
+
+fn the_process_that_closes_a_socket_is_named_even_if_another_made_it(_: &Namespace) -> Result<()> {
+    let stream = Stream::start(&[])?;
+    let pairs = Pairs::connect(1, Family::Ipv4)?;
+    let mut holder = Holder::start("closer")?;
+    holder.take(pairs.streams().iter().map(|(client, _)| client))?;
+    let accepted = pairs.streams()[0].1.try_clone()?;
+    // It does not reset the connection.
+    let client = pairs.streams()[0].0.try_clone()?;
+    drop(pairs);
+    socket2::SockRef::from(&client).set_linger(None)?;
+    drop(client);
+    holder.close()?;
+    let shown = stream.await_transitions("the close", |shown| {
+        of_namespace(shown).is_ok_and(|shown| {
+            shown.iter().any(|one| one.from == "established" && one.to == "fin_wait1")
+        })
+    })?;
+    let shown = of_namespace(&shown)?;
+    let close = shown.iter().find(|one| one.to == "fin_wait1").context("no close")?;
+    let process = close.process.as_ref().with_context(|| summaries(&shown))?;
+    ensure!((process.pid, process.command()) == (holder.pid(), "closer"), "{process:?}");
+    drop(accepted);
+    Ok(())
+}

@@ -1,0 +1,31 @@
+//! `tcpstat who` against processes of known ids that hold known sockets: the real binary on the running kernel.
+
+mod ages;
+mod choice;
+mod containers;
+mod counts;
+mod links;
+mod not_held;
+mod privileges;
+mod shared;
+mod table;
+
+use std::process::ExitCode;
+
+use tcpstat_tests::guest::is_guest;
+use tcpstat_tests::harness::run;
+
+fn main() -> ExitCode {
+    let mut tests = ages::tests();
+    tests.extend(counts::tests());
+    tests.extend(not_held::tests());
+    tests.extend(privileges::tests());
+    tests.extend(shared::tests());
+    if !is_guest() {
+        // What these test does not depend on the kernel, and a guest has no runc.
+        tests.extend(choice::tests());
+        tests.extend(containers::tests());
+        tests.extend(table::tests());
+    }
+    run(tests)
+}
