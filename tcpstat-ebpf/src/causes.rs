@@ -65,7 +65,7 @@ impl Cause {
 
     /// The cause as it is shown for a socket that closes in state `old`. ECONNREFUSED is a refusal in SYN_SENT only;
     /// later it is that of an ICMP message. What cannot occur in a state is `Other`.
-    const fn shown_in(self, old: State) -> Self {
+    pub(crate) const fn shown_in(self, old: State) -> Self {
         match (old, self) {
             (State::Listen, _) => Self::None,
             (State::SynSent, Self::Reset) => Self::Other,

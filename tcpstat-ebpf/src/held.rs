@@ -21,8 +21,8 @@ use crate::{
 /// The members of `struct bpf_iter__task_file`.
 #[repr(C)]
 pub(crate) struct Context {
-    meta: *const Meta,
-    task: *const u8,
+    pub(crate) meta: *const Meta,
+    pub(crate) task: *const u8,
     fd: u64,
     file: *const u8,
 }
@@ -34,15 +34,7 @@ pub(crate) struct Context {
 pub(crate) extern "C" fn tcpstat_held(context: *const Context) -> i32 {
     // SAFETY: the kernel passes a valid context, and the offsets are from BTF.
     unsafe {
-        let file = (*context).file;
-        if file.is_null() {
-            return 0;
-        }
-        let socket = bpf_sock_from_file(file.cast_mut().cast()).cast::<u8>();
-        if socket.is_null() {
-            return 0;
-        }
-        let sk = SOCKET_SK.read(socket);
+        let sk = socket(context);
         if sk.is_null() {
             return 0;
         }
@@ -51,6 +43,26 @@ pub(crate) extern "C" fn tcpstat_held(context: *const Context) -> i32 {
         }
     }
     0
+}
+
+/// The `struct sock *` of the file in the context; null if it is no socket.
+///
+/// # Safety
+/// The kernel passed `context`.
+#[inline(always)]
+pub(crate) unsafe fn socket(context: *const Context) -> *const u8 {
+    // SAFETY: as the function's; the offsets are from BTF.
+    unsafe {
+        let file = (*context).file;
+        if file.is_null() {
+            return file;
+        }
+        let socket = bpf_sock_from_file(file.cast_mut().cast()).cast::<u8>();
+        if socket.is_null() {
+            return socket;
+        }
+        SOCKET_SK.read(socket)
+    }
 }
 
 /// `None` for a socket in another state, of another protocol, or of the exporter's own namespace.

@@ -41,6 +41,14 @@ pub enum Reader {
     Listeners,
     /// `iter/task_file`, besides what [`Reader::CloseWait`] and [`Reader::Listeners`] read.
     Held,
+    /// The `iter/task_file` that lists all TCP sockets with the processes that hold them.
+    Holders,
+    /// The same in a PID namespace that is not the initial one, besides what [`Reader::NestedTasks`] reads.
+    NestedHolders,
+    /// The programs of `tcpstat events`, besides what those of the tracepoint, causes and silences read.
+    Stream,
+    /// What finds the name of a process by one of its threads.
+    ProcessName,
 }
 
 /// A member whose offset the programs get from user space.
@@ -79,32 +87,34 @@ pub struct FixedMember {
 macro_rules! members {
     ($with:ident) => {
         $with! {
-            SOCK_NET: *const u8 = "sock", "__sk_common.skc_net.net", [TpBtf, Tracepoint, Timewait, Requests, Held];
+            SOCK_NET: *const u8 = "sock", "__sk_common.skc_net.net", [TpBtf, Tracepoint, Timewait, Requests, Held, Holders];
             SOCK_PROTOCOL: u16 = "sock", "sk_protocol", [TpBtf, Timewait, Requests];
-            SOCK_FAMILY: u16 = "sock", "__sk_common.skc_family", [TpBtf, Timewait, Requests, Iterator, Listeners];
-            SOCK_DPORT: u16 = "sock", "__sk_common.skc_dport", [TpBtf, Timewait, Requests];
+            SOCK_FAMILY: u16 = "sock", "__sk_common.skc_family", [TpBtf, Timewait, Requests, Iterator, Listeners, Holders];
+            SOCK_DPORT: u16 = "sock", "__sk_common.skc_dport", [TpBtf, Timewait, Requests, Holders];
             // Host order.
-            SOCK_NUM: u16 = "sock", "__sk_common.skc_num", [Timewait, Requests, Iterator, Listeners];
-            SOCK_RCV_SADDR: u32 = "sock", "__sk_common.skc_rcv_saddr", [TpBtf, Timewait, Requests, Listeners];
-            SOCK_DADDR: u32 = "sock", "__sk_common.skc_daddr", [TpBtf, Timewait, Requests];
-            SOCK_V6_RCV_SADDR: [u32; 4] = "sock", "__sk_common.skc_v6_rcv_saddr", [TpBtf, Timewait, Requests, Listeners];
-            SOCK_V6_DADDR: [u32; 4] = "sock", "__sk_common.skc_v6_daddr", [TpBtf, Timewait, Requests];
-            SOCK_STATE: u8 = "sock", "__sk_common.skc_state", [Requests, Iterator, CloseWait, Dwell, Listeners];
+            SOCK_NUM: u16 = "sock", "__sk_common.skc_num", [Timewait, Requests, Iterator, Listeners, Holders];
+            SOCK_RCV_SADDR: u32 = "sock", "__sk_common.skc_rcv_saddr", [TpBtf, Timewait, Requests, Listeners, Holders];
+            SOCK_DADDR: u32 = "sock", "__sk_common.skc_daddr", [TpBtf, Timewait, Requests, Holders];
+            SOCK_V6_RCV_SADDR: [u32; 4] = "sock", "__sk_common.skc_v6_rcv_saddr", [TpBtf, Timewait, Requests, Listeners, Holders];
+            SOCK_V6_DADDR: [u32; 4] = "sock", "__sk_common.skc_v6_daddr", [TpBtf, Timewait, Requests, Holders];
+            SOCK_STATE: u8 = "sock", "__sk_common.skc_state", [Requests, Iterator, CloseWait, Dwell, Listeners, Holders];
             SOCK_CGROUP: *const u8 = "sock", "sk_cgrp_data.cgroup", [CgroupPointer];
             // Until 5.14.
             SOCK_CGROUP_WORD: u64 = "sock", "sk_cgrp_data.val", [CgroupWord];
             SOCK_ERR: u32 = "sock", "sk_err", [Causes];
-            SOCKET_SK: *const u8 = "socket", "sk", [Held];
-            NET_INUM: u32 = "net", "ns.inum", [TpBtf, Tracepoint, Timewait, Requests, Tasks, Held];
+            // 1 while a task owns the lock, in a system call for example.
+            SOCK_OWNED: u32 = "sock", "sk_lock.owned", [Stream];
+            SOCKET_SK: *const u8 = "socket", "sk", [Held, Holders];
+            NET_INUM: u32 = "net", "ns.inum", [TpBtf, Tracepoint, Timewait, Requests, Tasks, Held, Holders];
             // Since 5.12. Before, it is an `atomic64_t`, 0 until a program of another kind asks for it.
             NET_COOKIE: u64 = "net", "net_cookie", [NetnsCookie];
             TCP_SPORT: u16 = "tcp_sock", "inet_conn.icsk_inet.inet_sport", [TpBtf];
             // How many segments were sent again, SYNs among them.
             TCP_TOTAL_RETRANS: u32 = "tcp_sock", "total_retrans", [Causes];
             // The length of a listener's accept queue.
-            TCP_ACK_BACKLOG: u32 = "tcp_sock", "inet_conn.icsk_inet.sk.sk_ack_backlog", [Iterator, Listeners];
+            TCP_ACK_BACKLOG: u32 = "tcp_sock", "inet_conn.icsk_inet.sk.sk_ack_backlog", [Iterator, Listeners, Holders];
             // The queue is full when it is longer than this.
-            TCP_MAX_ACK_BACKLOG: u32 = "tcp_sock", "inet_conn.icsk_inet.sk.sk_max_ack_backlog", [Listeners];
+            TCP_MAX_ACK_BACKLOG: u32 = "tcp_sock", "inet_conn.icsk_inet.sk.sk_max_ack_backlog", [Listeners, Holders];
             // An `atomic_t`: connections that the listener dropped.
             TCP_DROPS: u32 = "tcp_sock", "inet_conn.icsk_inet.sk.sk_drops", [Listeners];
             // An `atomic_t`: the requests of a listener.
@@ -114,13 +124,16 @@ macro_rules! members {
             TCP_WRITE_SEQ: u32 = "tcp_sock", "write_seq", [Iterator];
             TCP_SND_UNA: u32 = "tcp_sock", "snd_una", [Iterator];
             // The lower half of `jiffies`, as in the next one.
-            TCP_RCV_TSTAMP: u32 = "tcp_sock", "rcv_tstamp", [Silence, CloseWait];
-            TCP_LRCVTIME: u32 = "tcp_sock", "inet_conn.icsk_ack.lrcvtime", [CloseWait];
+            TCP_RCV_TSTAMP: u32 = "tcp_sock", "rcv_tstamp", [Silence, CloseWait, Holders];
+            TCP_LRCVTIME: u32 = "tcp_sock", "inet_conn.icsk_ack.lrcvtime", [CloseWait, Stream];
             TASK_PID: u32 = "task_struct", "pid", [Tasks];
-            TASK_TGID: u32 = "task_struct", "tgid", [Tasks];
+            TASK_TGID: u32 = "task_struct", "tgid", [Tasks, Holders];
+            // The first thread of the process.
+            TASK_GROUP_LEADER: *const u8 = "task_struct", "group_leader", [NestedHolders, ProcessName];
             TASK_THREAD_PID: *const u8 = "task_struct", "thread_pid", [NestedTasks];
             TASK_NSPROXY: *const u8 = "task_struct", "nsproxy", [Tasks];
             TASK_CGROUPS: *const u8 = "task_struct", "cgroups", [Tasks];
+            TASK_COMM: [u32; 4] = "task_struct", "comm", [ProcessName];
             PID_LEVEL: u32 = "pid", "level", [NestedTasks];
             // The id in the initial PID namespace; those in the nested ones follow.
             PID_NUMBERS: u32 = "pid", "numbers.nr", [NestedTasks];
@@ -210,6 +223,7 @@ pub const FIXED_MEMBERS: &[FixedMember] = &[
             Reader::CloseWait,
             Reader::Dwell,
             Reader::Listeners,
+            Reader::Holders,
         ],
     ),
     first("inet_timewait_sock", "__tw_common", &[Reader::Timewait, Reader::Requests]),
@@ -226,19 +240,29 @@ pub const FIXED_MEMBERS: &[FixedMember] = &[
     pointer("bpf_iter__tcp", "sk_common", 8, TCP_ITERATORS),
     pointer("bpf_iter__task", "meta", 0, &[Reader::Tasks]),
     pointer("bpf_iter__task", "task", 8, &[Reader::Tasks]),
-    pointer("bpf_iter__task_file", "meta", 0, &[Reader::Held]),
-    pointer("bpf_iter__task_file", "file", 24, &[Reader::Held]),
+    pointer("bpf_iter__task_file", "meta", 0, FILE_ITERATORS),
+    pointer("bpf_iter__task_file", "task", 8, &[Reader::Holders]),
+    pointer("bpf_iter__task_file", "file", 24, FILE_ITERATORS),
     UPID_NR,
     pointer(
         "bpf_iter_meta",
         "seq",
         0,
-        &[Reader::Iterator, Reader::CloseWait, Reader::Dwell, Reader::Listeners, Reader::Tasks],
+        &[
+            Reader::Iterator,
+            Reader::CloseWait,
+            Reader::Dwell,
+            Reader::Listeners,
+            Reader::Tasks,
+            Reader::Holders,
+        ],
     ),
 ];
 
 const TCP_ITERATORS: &[Reader] =
     &[Reader::Iterator, Reader::CloseWait, Reader::Dwell, Reader::Listeners];
+
+const FILE_ITERATORS: &[Reader] = &[Reader::Held, Reader::Holders];
 
 const UPID_NR: FixedMember = FixedMember {
     structure: "upid",
@@ -249,7 +273,7 @@ const UPID_NR: FixedMember = FixedMember {
 };
 
 const FULL_SOCKET_READERS: &[Reader] =
-    &[Reader::CgroupPointer, Reader::CgroupWord, Reader::Causes, Reader::Silence];
+    &[Reader::CgroupPointer, Reader::CgroupWord, Reader::Causes, Reader::Silence, Reader::Stream];
 
 const fn first(
     structure: &'static str,

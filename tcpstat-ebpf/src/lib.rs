@@ -8,11 +8,13 @@ mod causes;
 mod cells;
 mod dwell;
 mod held_record;
+mod holder_record;
 mod kernel_layout;
 mod listener_record;
 mod scope_rows;
 mod silence;
 mod slots;
+mod stream_record;
 
 use core::mem::{offset_of, size_of};
 
@@ -29,6 +31,7 @@ pub use dwell::{
     dwell_bucket, dwell_cell, dwell_entry, dwell_since, dwell_state,
 };
 pub use held_record::HeldRecord;
+pub use holder_record::HolderRecord;
 pub use kernel_layout::{
     FIXED_MEMBERS, FixedMember, MEMBERS, Member, RECORD_FIELDS, Reader, RecordField, record,
 };
@@ -44,6 +47,10 @@ pub use silence::{
 pub use slots::{
     FIRST_FREE_SLOT, NetnsKey, OTHER_SLOT, OWN_SLOT, TAGS, TaskRecord, row, tag, tag_index,
     tagged_slot,
+};
+pub use stream_record::{
+    HEARD_STATES, NO_CAUSE, NO_SILENCE, PORT_WORDS, PREFIX_BYTES, PortFilter, SHOWN, SHOWN_CAUSES,
+    StreamProcess, StreamRecord, StreamTransitions, V4_MAPPED, port_word, shown_cause,
 };
 
 /// A TCP state by the kernel's number (`include/net/tcp_states.h`).

@@ -87,8 +87,9 @@ pub(crate) unsafe fn record(sk: *const u8) -> Option<ListenerRecord> {
     }
 }
 
+/// An address in network order, as a record has it.
 #[inline(always)]
-fn bytes([a, b, c, d]: [u32; 4]) -> [u8; 16] {
+pub(crate) fn bytes([a, b, c, d]: [u32; 4]) -> [u8; 16] {
     let mut bytes = [0; 16];
     let words = [a.to_ne_bytes(), b.to_ne_bytes(), c.to_ne_bytes(), d.to_ne_bytes()];
     bytes.copy_from_slice(words.as_flattened());

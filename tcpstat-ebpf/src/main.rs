@@ -5,7 +5,9 @@
 //! event they compare protocol and namespace, then do one atomic add. [`hooks`] count mini-sockets and
 //! requests. [`iter`] lists all sockets, [`close_wait`] those in CLOSE_WAIT, [`listeners`] those that listen,
 //! [`tasks`] all processes, [`held`] the sockets in CLOSE_WAIT and those that listen in other network namespaces,
-//! [`dwell_sockets`] those in the states that [`entered`] measures.
+//! [`holders`] the descriptors of all TCP sockets, [`dwell_sockets`] those in the states that [`entered`] measures.
+//! [`stream`] has the programs of `tcpstat events`, on the
+//! same tracepoint.
 #![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch, core_intrinsics))]
 #![cfg_attr(
     target_arch = "bpf",
@@ -31,6 +33,8 @@ mod entered;
 #[cfg(target_arch = "bpf")]
 mod held;
 #[cfg(target_arch = "bpf")]
+mod holders;
+#[cfg(target_arch = "bpf")]
 mod hooks;
 #[cfg(target_arch = "bpf")]
 mod iter;
@@ -46,6 +50,8 @@ mod netns;
 mod probe;
 #[cfg(target_arch = "bpf")]
 mod scoped;
+#[cfg(target_arch = "bpf")]
+mod stream;
 #[cfg(target_arch = "bpf")]
 mod tasks;
 #[cfg(target_arch = "bpf")]

@@ -4,9 +4,11 @@ use aya_ebpf::{
     Global,
     bindings::BPF_F_MMAPABLE,
     macros::map,
-    maps::{Array, HashMap, PerCpuArray, Queue, RingBuf},
+    maps::{Array, HashMap, LpmTrie, PerCpuArray, Queue, RingBuf},
 };
-use tcpstat_ebpf::{Control, EVENT_LOG_BYTES, PORTS_OF_ENTRY, Row, ScopeRow};
+use tcpstat_ebpf::{
+    Control, EVENT_LOG_BYTES, PORTS_OF_ENTRY, PREFIX_BYTES, Row, ScopeRow, StreamTransitions,
+};
 
 use crate::typed::Offset;
 
@@ -119,6 +121,56 @@ pub(crate) static LISTENER_COOKIES: Global<u32> = Global::new(0);
 /// How many parameters `inet_csk_reqsk_queue_hash_add` has; 0 where it returns nothing.
 #[unsafe(no_mangle)]
 pub(crate) static HASH_ADD_PARAMETERS: Global<u32> = Global::new(0);
+
+/// The transitions that `tcpstat events` shows. User space sets the size of this and of the next maps, which are as small as
+/// possible for everything else.
+#[map]
+pub(crate) static STREAM: RingBuf = RingBuf::with_byte_size(4096, 0);
+
+/// How many records did not fit in `STREAM`. User space maps it into its memory.
+#[map]
+pub(crate) static STREAM_LOST: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// A bitmap of ports for each `tcpstat_ebpf::PortFilter`.
+#[map]
+pub(crate) static STREAM_PORTS: Array<u64> = Array::with_max_entries(1, 0);
+
+/// The prefixes of addresses that are written.
+#[map]
+pub(crate) static STREAM_ADDRESSES: LpmTrie<[u8; PREFIX_BYTES], u32> =
+    LpmTrie::with_max_entries(1, 0);
+
+/// For the id of a cgroup, whether its transitions are written. Those of others are written: user space decides then.
+#[map]
+pub(crate) static STREAM_CGROUPS: HashMap<u64, u32> = HashMap::with_max_entries(1, 0);
+
+/// Which transitions are written to `STREAM`.
+#[unsafe(no_mangle)]
+pub(crate) static STREAM_TRANSITIONS: StreamTransitions = [0; 16];
+
+/// The inode number of the network namespace whose transitions are written; 0 for all.
+#[unsafe(no_mangle)]
+pub(crate) static STREAM_NETNS: Global<u32> = Global::new(0);
+
+/// A bit for the number of each `tcpstat_ebpf::Cause` that is written; 0 for all, and for transitions to other states than CLOSE.
+#[unsafe(no_mangle)]
+pub(crate) static STREAM_CAUSES: Global<u32> = Global::new(0);
+
+/// A bit for each `tcpstat_ebpf::PortFilter` that has a bitmap.
+#[unsafe(no_mangle)]
+pub(crate) static STREAM_PORT_FILTERS: Global<u32> = Global::new(0);
+
+/// 1 if an address has to have one of the prefixes.
+#[unsafe(no_mangle)]
+pub(crate) static STREAM_BY_ADDRESS: Global<u32> = Global::new(0);
+
+/// 1 if `STREAM_CGROUPS` has verdicts.
+#[unsafe(no_mangle)]
+pub(crate) static STREAM_BY_CGROUP: Global<u32> = Global::new(0);
+
+/// A `tcpstat_ebpf::StreamProcess`.
+#[unsafe(no_mangle)]
+pub(crate) static STREAM_PROCESS: Global<u32> = Global::new(0);
 
 macro_rules! offsets {
     ($($global:ident: $type:ty = $structure:literal, $member:literal, $readers:tt;)*) => {

@@ -56,7 +56,7 @@ pub(crate) extern "C" fn tcpstat_tasks(context: *const Context) -> i32 {
 /// `struct pid` has one number for each level, from the initial namespace down. Until 6.5 its type has one alone,
 /// and the verifier refuses to read another through a pointer of BTF type.
 #[inline(always)]
-fn nested_pid(task: *const u8) -> u32 {
+pub(crate) fn nested_pid(task: *const u8) -> u32 {
     // SAFETY: the helper takes no arguments.
     let reader = unsafe { bpf_get_current_task() };
     let level = probe_u32(probe(reader, TASK_THREAD_PID.bytes()), PID_LEVEL.bytes());

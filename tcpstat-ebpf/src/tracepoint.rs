@@ -116,7 +116,7 @@ fn slot(skaddr: u64) -> Option<u64> {
 
 /// Reads a field of the record by direct loads from the context.
 #[inline(always)]
-fn field<T: Copy>(ctx: &TracePointContext, field: RecordField<T>) -> T {
+pub(crate) fn field<T: Copy>(ctx: &TracePointContext, field: RecordField<T>) -> T {
     // SAFETY: user space loads this program only if BTF has the field at this offset, with this size.
     unsafe { ctx.as_ptr().cast::<u8>().add(field.offset).cast::<T>().read_volatile() }
 }

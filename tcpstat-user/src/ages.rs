@@ -71,6 +71,11 @@ impl TickRate {
         ticks / f64::from(self.0.get())
     }
 
+    /// As many ticks as fit into half of the clock.
+    pub(crate) fn ticks_u32(self, seconds: u32) -> u32 {
+        seconds.saturating_mul(self.0.get())
+    }
+
     fn ticks(self, seconds: u32) -> u64 {
         u64::from(seconds) * u64::from(self.0.get())
     }
@@ -168,12 +173,18 @@ impl Reading<'_> {
     }
 }
 
-/// Ticks since the peer was last heard; 0 if that is not known. The lower half of the clock is read at almost the same
-/// time on another CPU, so it can be slightly behind.
+/// Ticks since the peer was last heard; 0 if that is not known.
 fn silence(socket: &CloseWaitRecord, rate: TickRate) -> u64 {
     #[expect(clippy::cast_possible_truncation, reason = "the lower half")]
-    let ticks = (socket.now as u32).wrapping_sub(socket.heard);
-    if socket.heard == 0 || ticks > u32::MAX - rate.0.get() { 0 } else { ticks.into() }
+    let now = socket.now as u32;
+    since_heard(now, socket.heard, rate).unwrap_or(0).into()
+}
+
+/// Ticks from `heard`, when a peer was last heard, until `now`, both the lower half of the clock; `None` if the peer has
+/// not been heard. `now` is read at almost the same time on another CPU, so it can be slightly behind.
+pub(crate) fn since_heard(now: u32, heard: u32, rate: TickRate) -> Option<u32> {
+    let ticks = now.wrapping_sub(heard);
+    (heard != 0).then(|| if ticks > u32::MAX - rate.0.get() { 0 } else { ticks })
 }
 
 #[cfg(test)]

@@ -24,6 +24,12 @@ pub(crate) fn kernel_nanoseconds() -> u64 {
     u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// How many nanoseconds the Unix time is ahead of [`kernel_nanoseconds`] now.
+pub(crate) fn unix_ahead_of_kernel() -> u64 {
+    let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(unix.as_nanos()).unwrap_or(u64::MAX).saturating_sub(kernel_nanoseconds())
+}
+
 /// The CPU time that the calling thread has used. Takes a system call.
 pub(crate) fn thread_cpu() -> Duration {
     // Every kernel since 2.6.12 has this clock.

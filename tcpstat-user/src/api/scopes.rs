@@ -142,6 +142,11 @@ impl ScopeJson {
             history: None,
         }
     }
+
+    /// The inode number of the network namespace; `None` if it is not known, or if this is no namespace.
+    pub(crate) fn inode(&self) -> Option<u64> {
+        self.netns.as_ref().and_then(|netns| netns.inode)
+    }
 }
 
 impl NetnsJson {

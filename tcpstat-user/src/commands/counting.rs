@@ -9,14 +9,16 @@ use tracing::{debug, info, warn};
 use super::{Cli, ProcfsArgs, dwell::DwellArgs, netns::NetnsArgs, scopes::ScopeArgs};
 use crate::{
     dwell::DwellChoice,
-    kernel::{self, Attempt, Namespaces, Program, ScopeKinds, Tracer, WantedIterators},
+    kernel::{
+        self, Attempt, FirstTracer, Namespaces, Program, ScopeKinds, Tracer, WantedIterators,
+    },
     procfs::{ListedNamespace, Privileges, Procfs},
     tracker::{OwnScopes, SourceChoice, Tracker, TrackerError, Tracking, task_ids},
 };
 
 /// The values of `--tracer`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum TracerChoice {
+pub(super) enum TracerChoice {
     /// btf or tracepoint: the one that misses fewer events on this kernel; the other one if that does not run
     Auto,
     /// The BTF tracepoint (tp_btf)
@@ -104,10 +106,10 @@ pub(super) struct Counting {
 }
 
 impl CountingArgs {
-    /// The programs to try, in order, each once; none for `off`.
+    /// As the function [`programs`].
     ///
     /// # Errors
-    /// If `off` is combined with a program.
+    /// As above.
     pub(super) fn programs(&self) -> Result<Vec<Program>, clap::Error> {
         programs(&self.tracer)
     }
@@ -201,7 +203,11 @@ pub(super) fn described(namespace: &ListedNamespace) -> String {
     format!("{number}, {whose}")
 }
 
-fn programs(choices: &[TracerChoice]) -> Result<Vec<Program>, clap::Error> {
+/// The programs to try, in order, each once; none for `off`.
+///
+/// # Errors
+/// If `off` is combined with a program.
+pub(super) fn programs(choices: &[TracerChoice]) -> Result<Vec<Program>, clap::Error> {
     if choices.contains(&TracerChoice::Off) && choices.len() > 1 {
         let remedy =
             "--tracer: `off` cannot be combined with a program; use it alone, or leave it out";
@@ -233,12 +239,19 @@ fn find_tracer(
     dwell: DwellChoice,
     iterators: WantedIterators,
 ) -> Option<Tracer> {
-    let tracer = first_tracer(programs, procfs, namespaces, kinds, dwell, iterators);
+    let first = first_tracer(programs, procfs, namespaces, kinds, dwell, iterators);
+    let FirstTracer { tracer, refused_with_more, .. } = first;
+    // Without a tracer another line has the causes.
+    let cause = if refused_with_more.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", with_remedies(&refused_with_more))
+    };
     if kinds.any() && tracer.as_ref().is_none_or(|tracer| tracer.scopes.is_none()) {
-        warn!("{}: no tracer runs that counts them", flags_off(kinds));
+        warn!("{}: no tracer runs that counts them{cause}", flags_off(kinds));
     }
     if dwell.any() && tracer.as_ref().is_none_or(|tracer| tracer.dwell_map.is_none()) {
-        warn!("--dwell is off: no tracer runs that measures it");
+        warn!("--dwell is off: no tracer runs that measures it{cause}");
     }
     tracer
 }
@@ -259,32 +272,27 @@ fn first_tracer(
     kinds: &ScopeKinds,
     dwell: DwellChoice,
     iterators: WantedIterators,
-) -> Option<Tracer> {
+) -> FirstTracer {
     if programs.is_empty() {
         info!("the tracer is off: using snapshots only");
-        return None;
+        return FirstTracer::default();
     }
     let netns_inum = match procfs.netns_inum() {
         Ok(inum) => inum,
         Err(error) => {
             warn!("using snapshots only: {error}");
-            return None;
+            return FirstTracer::default();
         }
     };
-    let (tracer, refused) =
-        kernel::load_first(programs, netns_inum, namespaces, kinds, dwell, iterators);
-    for Attempt { program, error } in &refused {
+    let first = kernel::load_first(programs, netns_inum, namespaces, kinds, dwell, iterators);
+    let FirstTracer { tracer, refused, refused_with_more } = &first;
+    for Attempt { program, error } in refused_with_more.iter().chain(refused) {
         debug!(program = program.word(), "refused: {error}");
         error.write_kernel_log();
     }
-    let privileges = Privileges::read();
-    let with_remedy = |Attempt { program, error }: &Attempt| {
-        format!("{}: {}", program.word(), error.with_remedy(&privileges))
-    };
-    let refused: Vec<_> = refused.iter().map(with_remedy).collect();
-    if let Some(tracer) = &tracer {
+    if let Some(tracer) = tracer {
         if !refused.is_empty() {
-            info!("the preferred program does not run: {}", refused.join("; "));
+            info!("the preferred program does not run: {}", with_remedies(refused));
         }
         for refusal in &tracer.hooks_refused {
             debug!(hooks = refusal.group, "refused: {refusal}");
@@ -299,9 +307,18 @@ fn first_tracer(
         let hooks = tracer.hooks.word();
         info!(program = tracer.program.word(), hooks, "counting in the kernel");
     } else {
-        warn!("no tracer runs, using snapshots only: {}", refused.join("; "));
+        warn!("no tracer runs, using snapshots only: {}", with_remedies(refused));
     }
-    tracer
+    first
+}
+
+/// Why programs do not run, and what to do.
+fn with_remedies(refused: &[Attempt]) -> String {
+    let privileges = Privileges::read();
+    let with_remedy = |Attempt { program, error }: &Attempt| {
+        format!("{}: {}", program.word(), error.with_remedy(&privileges))
+    };
+    refused.iter().map(with_remedy).collect::<Vec<_>>().join("; ")
 }
 
 fn snapshot_interval(text: &str) -> Result<Duration, String> {

@@ -118,6 +118,11 @@ pub(super) fn write_failure(failure: &str) {
     let _ = Stderr.write_all(format!("tcpstat: {failure}\n").as_bytes());
 }
 
+/// Writes how a command ended to standard error, in one line.
+pub(super) fn write_notice(notice: &str) {
+    write_failure(notice);
+}
+
 /// Waits at most a second until all lines are written; called before the process ends.
 pub(super) fn flush() {
     QUEUE.flush(FLUSH_TIMEOUT);

@@ -5,6 +5,7 @@ mod check;
 mod completions;
 mod counting;
 mod dwell;
+mod events;
 mod line_queue;
 mod log;
 mod man;
@@ -19,6 +20,7 @@ mod stderr;
 mod stopping;
 mod top;
 mod values;
+mod who;
 
 use std::{
     ffi::OsString,
@@ -111,6 +113,22 @@ enum Command {
     /// a dual-stack listener is an IPv6 socket, as in /proc/net/tcp6.
     #[command(after_long_help = show::EXAMPLES)]
     Show(show::ShowArgs),
+    /// Print which processes hold sockets: their number, oldest, ports and peers
+    ///
+    /// A row is a set of processes that hold the same sockets in one network namespace. A socket that several
+    /// processes share is in one row with all of them, and counts once. With CAP_BPF and CAP_PERFMON the kernel
+    /// lists the descriptors of all processes. Without them tcpstat reads those of the processes that it may
+    /// trace, and ages are not known.
+    #[command(after_long_help = who::EXAMPLES)]
+    Who(who::WhoArgs),
+    /// Print every transition live, one line each: of full sockets, not of those in TIME_WAIT
+    ///
+    /// A BPF program of its own, beside that of a running exporter, writes the transitions of full sockets to a ring buffer. Times
+    /// are in UTC. A transition has a process only if a system call of that process made it. Filters of different kinds all have
+    /// to fit; of several values of one filter, one has to. What does not fit in the buffer is lost, and reported where it is
+    /// missing. It needs CAP_BPF and CAP_PERFMON.
+    #[command(after_long_help = events::EXAMPLES)]
+    Events(events::EventsArgs),
     /// Check whether a program can count in the kernel, and show which privileges are missing
     #[command(after_long_help = check::EXAMPLES)]
     Check(check::CheckArgs),
@@ -164,6 +182,8 @@ impl Cli {
             Some(Command::Serve(args)) => serve::run(&args),
             Some(Command::Top(args)) => top::run(&args, &last_log_line),
             Some(Command::Show(args)) => show::run(&args),
+            Some(Command::Who(args)) => who::run(&args),
+            Some(Command::Events(args)) => events::run(&args),
             Some(Command::Check(args)) => check::run(&args),
             Some(Command::Print(args)) => print::run(&args),
             Some(Command::Completions(args)) => completions::run(&args),

@@ -44,11 +44,11 @@ pub(super) struct ScopeArgs {
 
 /// A port, or a range of ports.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct PortRange(RangeInclusive<u16>);
+pub(super) struct PortRange(pub(super) RangeInclusive<u16>);
 
 /// Why a text is no port and no range of ports.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-enum PortRangeError {
+pub(super) enum PortRangeError {
     #[error("write a port from 1 to 65535, or a range such as 8000-8010")]
     NotAPort,
     #[error("the first port of a range is above the last one")]

@@ -1,7 +1,7 @@
 //! The signals that end a command, and those that it ignores.
 
 use std::{
-    os::fd::AsFd,
+    os::fd::{AsFd, BorrowedFd},
     process, thread,
     time::{Duration, Instant},
 };
@@ -216,5 +216,63 @@ impl TopSignals {
             _ = self.interrupt.recv() => "SIGINT",
             _ = self.hangup.recv() => "SIGHUP",
         }
+    }
+}
+
+/// The signals that end `events`: those of [`TopSignals`], and SIGQUIT.
+const END_EVENTS: [Number; 4] = [Number::SIGTERM, Number::SIGINT, Number::SIGHUP, Number::SIGQUIT];
+
+/// Waits for the signals that end `events`.
+pub(super) struct EventsSignals(SignalFd);
+
+/// What ended a wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Woken {
+    /// The time has passed.
+    No,
+    Signal,
+    /// The other end of the output is closed.
+    Closed,
+}
+
+impl EventsSignals {
+    /// Must be called before any other thread starts, because threads inherit the signal mask.
+    ///
+    /// # Errors
+    /// With the name of the system call that failed.
+    pub(super) fn new() -> anyhow::Result<Self> {
+        let signals: SigSet = END_EVENTS.into_iter().collect();
+        signals.thread_block().context("blocking the signals that are handled (sigprocmask)")?;
+        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+        let descriptor = SignalFd::with_flags(&signals, flags);
+        Ok(Self(descriptor.context("waiting for signals (signalfd)")?))
+    }
+
+    /// Waits for a signal, or until the other end of `output` is closed, at most so long.
+    ///
+    /// # Errors
+    /// With the name of the system call that failed.
+    pub(super) fn wait(&self, output: BorrowedFd<'_>, time: Duration) -> anyhow::Result<Woken> {
+        // An error of the output is reported without asking for it.
+        let mut descriptors = [
+            PollFd::new(self.0.as_fd(), PollFlags::POLLIN),
+            PollFd::new(output, PollFlags::empty()),
+        ];
+        // Rounded up, so that the end is not missed by less than a millisecond.
+        let rounded = if time.is_zero() { time } else { time + Duration::from_micros(999) };
+        let time = PollTimeout::try_from(rounded).unwrap_or(PollTimeout::MAX);
+        match poll(&mut descriptors, time) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(error) => return Err(error).context("waiting for signals (poll)"),
+        }
+        let [signal, output] = descriptors.map(|descriptor| descriptor.revents());
+        let is_closed = PollFlags::POLLERR | PollFlags::POLLHUP;
+        Ok(if signal.is_some_and(|events| !events.is_empty()) {
+            Woken::Signal
+        } else if output.is_some_and(|events| events.intersects(is_closed)) {
+            Woken::Closed
+        } else {
+            Woken::No
+        })
     }
 }

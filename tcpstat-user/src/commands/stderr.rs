@@ -36,7 +36,7 @@ impl Write for Stderr {
         if start && spawn().is_err() {
             STARTED.store(false, Ordering::Relaxed);
             // The failure is one of standard error, so there is nowhere to report it.
-            let _ = write_all(line);
+            let _ = write_all(io::stderr(), line);
             return Ok(line.len());
         }
         QUEUE.push(line);
@@ -54,23 +54,22 @@ fn spawn() -> io::Result<()> {
         .spawn(|| {
             // Other threads handle signals. This fails only for an invalid argument.
             let _ = SigSet::all().thread_block();
-            QUEUE.drain(write_all)
+            QUEUE.drain(|line| write_all(io::stderr(), line))
         })
         .map(drop)
 }
 
-/// Does not take the lock of [`io::stderr`], so that other writers do not wait.
-fn write_all(mut bytes: &[u8]) -> io::Result<()> {
-    let stderr = io::stderr();
+/// Writes to standard output or error. Does not take the lock of these, so that other writers do not wait.
+pub(super) fn write_all(output: impl AsFd, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
-        match unistd::write(&stderr, bytes) {
+        match unistd::write(&output, bytes) {
             Ok(written) => bytes = &bytes[written..],
             Err(Errno::EINTR) => {}
             // Another process has made the open file description, which it shares, non-blocking.
             Err(Errno::EAGAIN) => {
-                let stderr = PollFd::new(stderr.as_fd(), PollFlags::POLLOUT);
+                let writable = PollFd::new(output.as_fd(), PollFlags::POLLOUT);
                 // After an error, the next write fails too.
-                let _ = poll(&mut [stderr], PollTimeout::from(1000_u16));
+                let _ = poll(&mut [writable], PollTimeout::from(1000_u16));
             }
             Err(error) => return Err(error.into()),
         }

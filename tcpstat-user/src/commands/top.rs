@@ -14,7 +14,9 @@ use ureq::http::Uri;
 use super::{counting::CountingArgs, dwell::DwellArgs, log::colours_wanted, signals::TopSignals};
 use crate::{
     text::without_password,
-    top::{Feed, LastLogLine, Model, OwnTracker, RemoteExporter, screen, view::Theme},
+    top::{
+        Feed, LastLogLine, LocalHolders, Model, OwnTracker, RemoteExporter, screen, view::Theme,
+    },
 };
 
 pub(super) const EXAMPLES: &str = "Examples:
@@ -78,8 +80,10 @@ pub(super) fn run(args: &TopArgs, log: &LastLogLine) -> anyhow::Result<ExitCode>
         .load(programs, LISTENERS_MAX, &DwellArgs::default())?
         .with_snapshots_every(args.interval);
     let procfs = counting.procfs.clone();
+    let holders = LocalHolders::start(&procfs, &args.counting.netns.pods)
+        .context("starting the thread that reads what processes hold")?;
     let tracking = counting.start()?;
-    let tracker = OwnTracker { published: tracking.published.clone(), procfs };
+    let tracker = OwnTracker { published: tracking.published.clone(), procfs, holders };
     let shown = show(args, log, Feed::OwnTracker(tracker));
     tracking.stop(STOP_TIMEOUT)?;
     shown

@@ -137,7 +137,7 @@ mod tests {
 
     use super::{super::btf::sample::Sample, *};
 
-    const READERS: [Reader; 16] = [
+    const READERS: [Reader; 20] = [
         Reader::TpBtf,
         Reader::Tracepoint,
         Reader::Timewait,
@@ -154,6 +154,10 @@ mod tests {
         Reader::Dwell,
         Reader::Listeners,
         Reader::Held,
+        Reader::Holders,
+        Reader::NestedHolders,
+        Reader::Stream,
+        Reader::ProcessName,
     ];
 
     #[test]

@@ -30,6 +30,7 @@ use super::{
     program::Program,
     scope_maps::{ScopeKinds, ScopeMaps},
     step::{Attachment, Step},
+    stream::STREAM_MAPS,
 };
 use crate::{ages::TickRate, clock, dwell::DwellChoice, states::Hooks};
 
@@ -181,6 +182,10 @@ impl Tracer {
         let rows = map(&ebpf, "ROWS")?;
         let counters = Counters::map(rows, slots as usize, cpus as usize, BANK_CELLS, own)
             .map_err(|error| refusal(Step::MapMemory("the counters"), error.into()))?;
+        // Nothing that is loaded here uses these, so their memory is freed.
+        for name in STREAM_MAPS {
+            drop(ebpf.take_map(name));
+        }
         let switch = Switch::map(map(&ebpf, "CONTROL")?)
             .map_err(|error| refusal(Step::MapMemory("the control page"), error.into()))?;
         let ring = ebpf.take_map("EVENTS").ok_or(LoadError::WrongObject("EVENTS"))?;
@@ -197,7 +202,7 @@ impl Tracer {
         let logger = EbpfLogger::init(&mut ebpf)
             .map_err(|error| refusal(Step::MapMemory("the tracer's log"), error.into()))?;
         let btf = Btf::from_sys_fs().map_err(|error| refusal(Step::ReadTypes, error.into()))?;
-        attach(&mut ebpf, program, has_more(&kinds, dwell), &btf)?;
+        attach(&mut ebpf, program, program.symbol(has_more(&kinds, dwell)), &btf)?;
         let (hooks, hooks_refused) = found_hooks.attach(&mut ebpf, &btf);
         let iterators = iterators.load(&mut ebpf, &btf);
         drop(btf);
@@ -237,8 +242,18 @@ pub(crate) struct Attempt {
     pub(crate) error: LoadError,
 }
 
-/// Tries `programs` in their order, at first with these kinds of scopes and these dwells. Returns the first tracer that
-/// runs, and the programs that were refused before it.
+/// What [`load_first`] has found.
+#[derive(Default)]
+pub(crate) struct FirstTracer {
+    /// The first tracer that runs.
+    pub(crate) tracer: Option<Tracer>,
+    /// The programs that were refused before it.
+    pub(crate) refused: Vec<Attempt>,
+    /// The programs that were refused with the kinds of scopes and the dwells, if it runs without them.
+    pub(crate) refused_with_more: Vec<Attempt>,
+}
+
+/// Tries `programs` in their order, at first with these kinds of scopes and these dwells.
 #[must_use]
 pub(crate) fn load_first(
     programs: &[Program],
@@ -247,19 +262,23 @@ pub(crate) fn load_first(
     kinds: &ScopeKinds,
     dwell: DwellChoice,
     iterators: WantedIterators,
-) -> (Option<Tracer>, Vec<Attempt>) {
-    let mut refused = Vec::new();
+) -> FirstTracer {
+    let mut first = FirstTracer::default();
     for &program in programs {
         match Tracer::load_with(program, netns_inum, namespaces, kinds.clone(), dwell, iterators) {
-            Ok(tracer) => return (Some(tracer), refused),
-            Err(error) => refused.push(Attempt { program, error }),
+            Ok(tracer) => return FirstTracer { tracer: Some(tracer), ..first },
+            Err(error) => first.refused.push(Attempt { program, error }),
         }
     }
     if has_more(kinds, dwell) {
         let (kinds, dwell) = (ScopeKinds::default(), DwellChoice::default());
-        return load_first(programs, netns_inum, namespaces, &kinds, dwell, iterators);
+        let mut without = load_first(programs, netns_inum, namespaces, &kinds, dwell, iterators);
+        if without.tracer.is_some() {
+            without.refused_with_more = first.refused;
+        }
+        return without;
     }
-    (None, refused)
+    first
 }
 
 /// Whether more is counted of the own namespace than the default program counts.
@@ -307,14 +326,19 @@ pub(super) fn map<'a>(
     }
 }
 
-fn attach(ebpf: &mut Ebpf, program: Program, scoped: bool, btf: &Btf) -> Result<(), LoadError> {
+/// Loads and attaches the program with this name in the object, which is of the kind of `program`.
+pub(super) fn attach(
+    ebpf: &mut Ebpf,
+    program: Program,
+    symbol: &'static str,
+    btf: &Btf,
+) -> Result<(), LoadError> {
     let attachment = match program {
         Program::TpBtf => Attachment::TpBtf,
         Program::Tracepoint => Attachment::Tracepoint,
     };
     let at_load = |error: ProgramError| refusal(Step::Load(attachment), error.into());
     let at_attach = |error: ProgramError| refusal(Step::Attach(attachment), error.into());
-    let symbol = program.symbol(scoped);
     let handle = ebpf.program_mut(symbol).ok_or(LoadError::WrongObject(symbol))?;
     match program {
         Program::TpBtf => {

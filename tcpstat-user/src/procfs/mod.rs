@@ -1,6 +1,7 @@
 //! Reads and parses files of /proc. Only this module does.
 
 mod cgroups;
+mod descriptors;
 mod file;
 mod limits;
 mod privileges;

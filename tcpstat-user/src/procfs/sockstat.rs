@@ -39,7 +39,12 @@ pub(super) fn read(ipv4: &Path, ipv6: &Path) -> Result<Sockstat, ProcfsError> {
 }
 
 /// The number after `name` on the line that begins with `protocol`.
-fn field(path: &Path, text: &str, protocol: &str, name: &'static str) -> Result<u64, ProcfsError> {
+pub(super) fn field(
+    path: &Path,
+    text: &str,
+    protocol: &str,
+    name: &'static str,
+) -> Result<u64, ProcfsError> {
     let value = text
         .lines()
         .find_map(|line| line.strip_prefix(protocol))

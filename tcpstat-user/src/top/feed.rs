@@ -6,8 +6,9 @@ use nix::sys::utsname::uname;
 use tokio::sync::watch;
 
 use super::{
-    RemoteExporter,
+    LocalHolders, RemoteExporter,
     details::Details,
+    holders::{Answer, Question},
     numbers::{Status, TracerStatus, Update},
     scopes::{ScopeTable, ScopesAnswer},
 };
@@ -18,6 +19,10 @@ use crate::{
     procfs::Procfs,
     tracker::Published,
 };
+
+/// Shown with `--connect`.
+const NOT_OVER_HTTP: &str = "An exporter does not show processes over HTTP: run `tcpstat who` or `tcpstat top` \
+     on its host.";
 
 #[derive(Debug)]
 pub(crate) enum Feed {
@@ -32,6 +37,8 @@ pub(crate) struct OwnTracker {
     pub(crate) published: watch::Receiver<Arc<Published>>,
     /// Contains sockstat.
     pub(crate) procfs: Procfs,
+    /// Who holds the sockets.
+    pub(crate) holders: LocalHolders,
 }
 
 impl Feed {
@@ -48,6 +55,16 @@ impl Feed {
         match self {
             Self::OwnTracker(tracker) => wanted.then(|| Ok(tracker.scopes())),
             Self::RemoteExporter(exporter) => exporter.scopes(wanted),
+        }
+    }
+
+    /// The newest answer; `None` if nothing is `wanted`, and before it has arrived.
+    pub(super) fn holders(&self, wanted: Option<Question>) -> Option<Answer> {
+        match self {
+            Self::OwnTracker(tracker) => tracker.holders.newest(wanted),
+            Self::RemoteExporter(_) => {
+                wanted.map(|question| Answer { question, holders: Err(NOT_OVER_HTTP.to_owned()) })
+            }
         }
     }
 

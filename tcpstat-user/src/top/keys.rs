@@ -76,12 +76,13 @@ enum Parser {
         reported: bool,
         pasting: bool,
     },
-    /// In a control sequence; with its number so far.
+    /// In a control sequence; with its number so far. `empty` means that there is nothing after `ESC [` yet.
     Sequence {
         number: u16,
+        empty: bool,
         pasting: bool,
     },
-    /// The letter that a function key sends after `ESC O`.
+    /// The letter that a function key sends after `ESC O`, and an arrow key in some modes of the terminal.
     Letter,
     Paste,
 }
@@ -110,19 +111,22 @@ impl Parser {
             }
             (Self::Sequence { pasting, .. }, ESCAPE) => Self::Escape { reported: false, pasting },
             (Self::Escape { pasting: false, .. }, b'O') => Self::Letter,
-            (Self::Sequence { number, pasting }, b'0'..=b'9') => Self::Sequence {
+            (Self::Sequence { number, pasting, .. }, b'0'..=b'9') => Self::Sequence {
                 number: number.saturating_mul(10).saturating_add(u16::from(byte - b'0')),
+                empty: false,
                 pasting,
             },
-            (Self::Sequence { number, pasting }, 0x40..=0x7e) => match (number, byte) {
+            (Self::Sequence { number, pasting, .. }, 0x40..=0x7e) => match (number, byte) {
                 (PASTE_START, b'~') => Self::Paste,
                 (PASTE_END, b'~') => Self::Key,
                 _ if pasting => Self::Paste,
                 _ => Self::Key,
             },
-            (Self::Escape { pasting, .. }, b'[')
-            | (Self::Sequence { pasting, .. }, 0x20..=0x3f) => {
-                Self::Sequence { number: 0, pasting }
+            (Self::Escape { pasting, .. }, b'[') => {
+                Self::Sequence { number: 0, empty: true, pasting }
+            }
+            (Self::Sequence { pasting, .. }, 0x20..=0x3f) => {
+                Self::Sequence { number: 0, empty: false, pasting }
             }
             (
                 Self::Sequence { pasting: true, .. }
@@ -134,9 +138,22 @@ impl Parser {
         };
         match (state, byte) {
             (Self::Key | Self::Escape { reported: true, .. }, _) if *self == Self::Key => key(byte),
+            (Self::Sequence { empty: true, pasting: false, .. } | Self::Letter, _) => arrow(byte),
             _ => None,
         }
     }
+}
+
+/// The arrow key that sends this letter at the end of its sequence; `None` for any other key.
+fn arrow(letter: u8) -> Option<KeyEvent> {
+    let code = match letter {
+        b'A' => KeyCode::Up,
+        b'B' => KeyCode::Down,
+        b'C' => KeyCode::Right,
+        b'D' => KeyCode::Left,
+        _ => return None,
+    };
+    Some(KeyEvent::new(code, KeyModifiers::NONE))
 }
 
 /// The key of a single byte; `None` for a key that does nothing.
@@ -172,14 +189,18 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_reported_and_a_control_sequence_is_not() {
+    fn keys_and_arrows_are_reported_and_other_control_sequences_are_not() {
         for (sent, keys) in [
             ("q", "q"),
             ("? +-", "? +-"),
             ("\u{3}", "^c"),
             ("\u{1b}", "<"),
-            ("\u{1b}[Aq", "q"),
+            ("\u{1b}[Aq", "Upq"),
+            ("\u{1b}[B\u{1b}[C\u{1b}[Dj", "DownRightLeftj"),
+            ("\u{1b}OA\u{1b}OB\u{1b}OC\u{1b}ODk", "UpDownRightLeftk"),
             ("\u{1b}[1;5Cq", "q"),
+            ("\u{1b}[;A\u{1b}[?A\u{1b}[1Aq", "q"),
+            ("\u{1b}[Eq\u{1b}[[Aq", "qAq"),
             ("\u{1b}OPq", "q"),
             ("\u{1b}qs", "s"),
             ("ésé", "s"),
@@ -188,12 +209,13 @@ mod tests {
             assert_eq!(typed(&[sent]), keys, "{sent:?}");
         }
         assert_eq!(typed(&["\u{1b}", "s"]), "<s", "Escape and then a key");
-        assert_eq!(typed(&["\u{1b}", "[A", "s"]), "<s");
+        assert_eq!(typed(&["\u{1b}", "[A", "s"]), "<Ups");
+        assert_eq!(typed(&["\u{1b}[", "Bs"]), "Downs");
     }
 
     #[test]
     fn a_paste_is_skipped_wherever_it_is_divided() {
-        let text = "s\u{1b}[200~q\u{3}\u{1b}\u{1b}[Aq\u{1b}[201q\u{1b}q\nq\u{1b}[201~f";
+        let text = "s\u{1b}[200~q\u{3}\u{1b}\u{1b}[A\u{1b}OBq\u{1b}[201q\u{1b}q\nq\u{1b}[201~f";
         for first in (0..=text.len()).filter(|&at| text.is_char_boundary(at)) {
             let (before, after) = text.split_at(first);
             let keys = typed(&[before, after]);

@@ -5,8 +5,10 @@
 
 mod details;
 mod feed;
+mod holders;
 mod keys;
 mod last_log_line;
+mod local_holders;
 mod model;
 mod numbers;
 mod remote_exporter;
@@ -17,6 +19,7 @@ pub(crate) mod view;
 
 pub(crate) use feed::{Feed, OwnTracker};
 pub(crate) use last_log_line::LastLogLine;
+pub(crate) use local_holders::LocalHolders;
 pub(crate) use model::Model;
 use model::{Flow, Sort};
 use numbers::{StateRow, Status, TracerStatus, TransitionRate};

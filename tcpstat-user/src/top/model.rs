@@ -4,14 +4,18 @@ use std::time::Duration;
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
+mod marker;
+
 use super::{
+    holders::HoldersView,
     numbers::{Numbers, StateRow, Update},
     scopes::{ScopeSort, ScopeTable, ScopesAnswer},
 };
 use crate::{
-    states::Family,
+    states::{Family, State},
     text::{self, plain},
 };
+use marker::{ScopeId, Step};
 
 /// The order of the states.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,6 +54,11 @@ pub(crate) struct Model {
     sort: Sort,
     view: View,
     scope_sort: ScopeSort,
+    marked_state: State,
+    /// `None` for the first one.
+    marked_scope: Option<ScopeId>,
+    /// Shown in place of `view`; `None` if it is closed.
+    holders_view: Option<HoldersView>,
     interval: Duration,
     help: bool,
     message: Option<String>,
@@ -77,6 +86,10 @@ impl Model {
             sort: Sort::default(),
             view: View::default(),
             scope_sort: ScopeSort::default(),
+            // What a leak looks like.
+            marked_state: State::CloseWait,
+            marked_scope: None,
+            holders_view: None,
             interval,
             help: false,
             message: None,
@@ -119,16 +132,22 @@ impl Model {
             KeyCode::Char('c') if control => return Flow::Quit,
             _ if control => {}
             KeyCode::Char('q') => return Flow::Quit,
-            KeyCode::Esc => self.help = false,
+            KeyCode::Esc if self.help => self.help = false,
+            KeyCode::Esc => self.holders_view = None,
             KeyCode::Char('?' | 'h') => self.help = !self.help,
             KeyCode::Char(' ' | 'p') => {
                 self.frozen = if self.paused() { None } else { Some(self.live.clone()) };
             }
-            KeyCode::Char('v') => self.view = self.next_kind(),
+            KeyCode::Char('w') => self.toggle_holders(),
+            KeyCode::Up | KeyCode::Char('k') => self.step(Step::Back),
+            KeyCode::Down | KeyCode::Char('j') => self.step(Step::Forward),
+            KeyCode::Left | KeyCode::Char('[') => self.change_state(Step::Back),
+            KeyCode::Right | KeyCode::Char(']') => self.change_state(Step::Forward),
+            KeyCode::Char('v') => self.show(self.next_kind()),
             KeyCode::Char('d') if self.shows_details() => self.view = View::States,
-            KeyCode::Char('d') => self.view = View::Details,
+            KeyCode::Char('d') => self.show(View::Details),
             KeyCode::Char('s') if self.shows_scopes() => self.scope_sort = self.scope_sort.next(),
-            KeyCode::Char('s') if self.shows_details() => {}
+            KeyCode::Char('s') if self.shows_details() || self.holders_view.is_some() => {}
             KeyCode::Char('s') => {
                 self.sort = match self.sort {
                     Sort::States => Sort::Count,
@@ -157,9 +176,17 @@ impl Model {
         Flow::Continue
     }
 
-    /// After the last kind, the states.
+    fn show(&mut self, view: View) {
+        self.view = view;
+        self.holders_view = None;
+    }
+
+    /// After the last kind, the states; after the holders, the kind before them.
     fn next_kind(&self) -> View {
         let View::Scopes(shown) = self.view else { return View::Scopes(0) };
+        if self.holders_view.is_some() {
+            return self.view;
+        }
         let kinds = match &self.shown().scopes {
             Some(Ok(tables)) => tables.len(),
             _ => 0,
@@ -185,12 +212,17 @@ impl Model {
 
     /// Whether the view shows scopes instead of the states.
     pub(super) fn shows_scopes(&self) -> bool {
+        self.wants_scopes() && self.holders_view.is_none()
+    }
+
+    /// Whether scopes have to be read: the view shows them, or returns to them.
+    pub(super) fn wants_scopes(&self) -> bool {
         matches!(self.view, View::Scopes(_))
     }
 
     /// Whether the view shows causes, ages, and listeners instead of the states.
     pub(super) fn shows_details(&self) -> bool {
-        self.view == View::Details
+        self.view == View::Details && self.holders_view.is_none()
     }
 
     /// The scopes of the kind that is shown; `None` if none are counted.
@@ -213,7 +245,9 @@ impl Model {
 
     /// Whether something that the view shows has not been read yet.
     pub(super) fn waits(&self) -> bool {
-        self.is_empty() || (self.shows_scopes() && self.live.scopes.is_none())
+        self.is_empty()
+            || (self.shows_scopes() && self.live.scopes.is_none())
+            || (self.wanted_holders().is_some() && self.answer().is_none())
     }
 
     /// Whether no sample has been added yet.

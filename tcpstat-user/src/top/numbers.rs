@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{
     details::{Details, RecentCounts},
+    holders::Answer,
     scopes::ScopesAnswer,
 };
 use crate::{
@@ -80,6 +81,8 @@ pub(super) struct Numbers {
     pub(super) closed: RecentCounts,
     /// `None` until they have been read, and while the view does not show them.
     pub(super) scopes: Option<ScopesAnswer>,
+    /// `None` until they have been read, and while the view does not show them.
+    pub(super) holders: Option<Answer>,
 }
 
 /// The numbers of one state.

@@ -35,6 +35,11 @@ impl ScopeColumn {
         self.state().map_or("total", state_word)
     }
 
+    /// `None` if a table has no column for the state.
+    pub(super) fn of(state: State) -> Option<Self> {
+        Self::ALL.into_iter().find(|column| column.state() == Some(state))
+    }
+
     fn state(self) -> Option<State> {
         match self {
             Self::Established => Some(State::Established),
@@ -101,6 +106,8 @@ pub(super) struct ScopeTable {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ScopeRow {
     pub(super) name: String,
+    /// The inode number of the network namespace; `None` if it is not known, or if this is no namespace.
+    pub(super) inode: Option<u64>,
     /// By [`ScopeColumn::ALL`]; `None` before the sockets are known.
     sockets: Option<[u64; ScopeColumn::ALL.len()]>,
 }
@@ -141,7 +148,7 @@ impl ScopeRow {
             let of = |state| connections.get(state);
             ScopeColumn::ALL.map(|column| column.state().map_or(total, of))
         });
-        Self { name: plain(&json.name, text::VALUE).into_owned(), sockets }
+        Self { name: plain(&json.name, text::VALUE).into_owned(), inode: json.inode(), sockets }
     }
 
     /// `None` before the sockets are known.

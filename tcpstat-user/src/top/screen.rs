@@ -135,7 +135,7 @@ pub(crate) async fn run(
                 if keys.into_iter().any(|key| model.press(key) == Flow::Quit) {
                     return Ok(());
                 }
-                model.set_scopes(feed.scopes(model.shows_scopes()));
+                show(&mut model, &feed);
                 frame = frame.or(Some(last_frame + FRAME_INTERVAL));
             }
             _ = resized.recv() => frame = frame.or(Some(last_frame + FRAME_INTERVAL)),
@@ -156,5 +156,11 @@ pub(crate) async fn run(
 
 fn update(model: &mut Model, feed: &mut Feed) {
     model.add(feed.update());
-    model.set_scopes(feed.scopes(model.shows_scopes()));
+    show(model, feed);
+}
+
+/// Gives `model` what its view asks for.
+fn show(model: &mut Model, feed: &Feed) {
+    model.set_scopes(feed.scopes(model.wants_scopes()));
+    model.set_holders(feed.holders(model.wanted_holders()));
 }

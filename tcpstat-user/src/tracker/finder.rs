@@ -18,6 +18,7 @@ mod walk;
 use std::{path::PathBuf, sync::Arc};
 
 use names::Names;
+pub(super) use names::namespace_inode;
 use tasks::Tasks;
 use thiserror::Error;
 use tracing::warn;
@@ -43,26 +44,26 @@ fn is_due(finds: u32, pid: u32) -> bool {
 
 /// A network namespace with a process in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct FoundNetns {
+pub(crate) struct FoundNetns {
     /// The tracer's key, if [`Found::by_tasks`]; else the inode number of net/tcp in [`Self::processes`]. Both
     /// are the same as long as the namespace lives.
-    pub(super) key: NetnsKey,
-    pub(super) name: NetnsName,
+    pub(crate) key: NetnsKey,
+    pub(crate) name: NetnsName,
     /// The directories PATH/PID of one to four processes in it. They exist, and list this namespace.
-    pub(super) processes: Vec<PathBuf>,
+    pub(crate) processes: Vec<PathBuf>,
 }
 
 /// All network namespaces with a process in them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Found {
+pub(crate) struct Found {
     /// The name of the exporter's own namespace.
-    pub(super) own: NetnsName,
+    pub(crate) own: NetnsName,
     /// The others, by key.
-    pub(super) others: Vec<FoundNetns>,
+    pub(crate) others: Vec<FoundNetns>,
     /// Namespaces and processes that exist and whose files cannot be read.
-    pub(super) hidden: u64,
+    pub(crate) hidden: u64,
     /// Whether the keys are those of the tracer.
-    pub(super) by_tasks: bool,
+    pub(crate) by_tasks: bool,
 }
 
 /// The numbers of [`Found`].
@@ -103,7 +104,7 @@ pub(crate) enum FindError {
 }
 
 /// Finds the namespaces again and again, and remembers what does not change.
-pub(super) struct Finder {
+pub(crate) struct Finder {
     procfs: Procfs,
     method: Method,
     names: Names,
@@ -162,7 +163,7 @@ struct Groups {
 impl Finder {
     /// `procfs` is a mount. Names of pods are those of the directories in `pods`. `by_tasks`: whether to use
     /// `iter/task`, which has the tracer's keys.
-    pub(super) fn new(procfs: &Procfs, pods: PathBuf, by_tasks: bool) -> Self {
+    pub(crate) fn new(procfs: &Procfs, pods: PathBuf, by_tasks: bool) -> Self {
         let (method, names) = (Method::new(by_tasks), Names::new(pods));
         Self { procfs: procfs.clone(), method, names, warned: Warned::default() }
     }
@@ -180,7 +181,7 @@ impl Finder {
     ///
     /// # Errors
     /// [`FindError`]. The next call can succeed.
-    pub(super) fn find(&mut self) -> Result<Found, FindError> {
+    pub(crate) fn find(&mut self) -> Result<Found, FindError> {
         let processes = self.procfs.processes()?;
         let groups = self.groups(&processes)?;
         self.warn(&processes, groups.hidden);
@@ -196,6 +197,16 @@ impl Finder {
             hidden: groups.hidden,
             by_tasks: matches!(self.method, Method::Tasks(_)),
         })
+    }
+
+    /// The name of a namespace that no process is in, as far as the last find says.
+    pub(super) fn name_of_inode(&self, inode: u64) -> NetnsName {
+        self.names.of_inode(inode)
+    }
+
+    /// The name of the pod, container, machine or unit that a process in this cgroup belongs to.
+    pub(super) fn name_of_cgroup(&self, cgroup: &CgroupName) -> Option<String> {
+        self.names.of_cgroup(cgroup)
     }
 
     fn groups(&mut self, processes: &Processes) -> Result<Groups, FindError> {

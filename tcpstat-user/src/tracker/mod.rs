@@ -17,6 +17,7 @@ mod dwell;
 mod finder;
 mod health;
 mod held;
+mod holders;
 mod iterator;
 mod listeners;
 mod namespace;
@@ -51,8 +52,11 @@ use std::{
 use thiserror::Error;
 use tokio::sync::watch;
 
-pub(crate) use finder::{NetnsCount, count_netns, task_ids};
+pub(crate) use finder::{Finder, NetnsCount, count_netns, task_ids};
 pub use health::{Health, Reason};
+pub(crate) use holders::{
+    HolderReader, HolderView, Holders, NamedNetns, NamedProcess, NetnsSelector, QueueView, WhoQuery,
+};
 pub(crate) use netns_choice::NetnsChoice;
 pub(crate) use own_scopes::{OwnScopes, PublishedScopes};
 pub(crate) use pace::SourceChoice;

@@ -12,7 +12,7 @@ use super::{
     theme::{KEY, Theme},
 };
 use crate::{
-    states::family_word,
+    states::{family_word, state_word},
     top::{Model, Sort},
 };
 
@@ -48,34 +48,43 @@ pub(super) fn keys(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     let view = if model.shows_scopes() { "next view" } else { "scopes" };
     let details = if model.shows_details() { "states" } else { "details" };
     let every = humantime::format_duration(model.interval()).to_string();
+    let holders = model.holders_view().is_some();
+    let state = state_word(model.marked_state());
     let mut keys = vec![
-        Key { name: "q", long: "quit".to_owned(), short: "quit".to_owned() },
-        Key { name: "space", long: "pause".to_owned(), short: "pause".to_owned() },
-        Key { name: "v", long: view.to_owned(), short: view.to_owned() },
-        Key { name: "d", long: details.to_owned(), short: details.to_owned() },
+        Key::new("q", "quit"),
+        Key::new("space", "pause"),
+        Key::new("v", view),
+        Key::new("w", if holders { "back" } else { "who" }),
+        Key { name: "[]", long: format!("state: {state}"), short: "state".to_owned() },
+        Key::new("jk", if holders { "scroll" } else { "mark" }),
+        Key::new("d", details),
         Key { name: "s", long: format!("sort: {sort}"), short: sort.to_owned() },
         Key { name: "f", long: format!("family: {family}"), short: family.to_owned() },
         Key { name: "+-", long: format!("every {every}"), short: every },
-        Key { name: "?", long: "help".to_owned(), short: "help".to_owned() },
+        Key::new("?", "help"),
     ];
-    if model.shows_scopes() {
+    let without: &[_] = match () {
+        () if holders => &["s", "f"],
+        () if model.shows_details() => &["s", "jk", "[]"],
         // Their sockets are of both families.
-        keys.retain(|key| key.name != "f");
-    }
-    if model.shows_details() {
-        keys.retain(|key| key.name != "s");
-    }
-    let line = |left_out: &[&str], text: fn(&Key) -> &String| {
+        () if model.shows_scopes() => &["f", "[]"],
+        () => &["[]"],
+    };
+    keys.retain(|key| !without.contains(&key.name));
+    let line = |left_out: &[&str], gap: &'static str, text: fn(&Key) -> &String| {
         let kept = keys.iter().filter(|key| !left_out.contains(&key.name));
-        spans(kept.map(|key| (key.name, text(key))))
+        spans(gap, kept.map(|key| (key.name, text(key))))
     };
     // Each is shorter than the one before.
     let lines = [
-        line(&[], |key| &key.long),
-        line(&["space"], |key| &key.long),
-        line(&["space", "d"], |key| &key.long),
-        line(&["space"], |key| &key.short),
-        line(&["space", "d"], |key| &key.short),
+        line(&[], "  ", |key| &key.long),
+        line(&["jk"], "  ", |key| &key.long),
+        line(&["jk", "space"], "  ", |key| &key.long),
+        line(&["jk", "space"], " ", |key| &key.long),
+        line(&["jk", "space", "d"], " ", |key| &key.long),
+        line(&["jk", "space"], "  ", |key| &key.short),
+        line(&["jk", "space", "d"], "  ", |key| &key.short),
+        line(&["jk", "space", "d"], " ", |key| &key.short),
     ];
     let fitting = lines.iter().position(|line| line.width() <= area.width.into());
     frame.render_widget(&lines[fitting.unwrap_or(lines.len() - 1)], area);
@@ -88,11 +97,20 @@ struct Key {
     short: String,
 }
 
-fn spans<'a>(keys: impl Iterator<Item = (&'static str, &'a String)>) -> Line<'static> {
+impl Key {
+    fn new(name: &'static str, what: &str) -> Self {
+        Self { name, long: what.to_owned(), short: what.to_owned() }
+    }
+}
+
+fn spans<'a>(
+    gap: &'static str,
+    keys: impl Iterator<Item = (&'static str, &'a String)>,
+) -> Line<'static> {
     let mut line = Vec::new();
     for (key, what) in keys {
         if !line.is_empty() {
-            line.push(Span::raw("  "));
+            line.push(Span::raw(gap));
         }
         line.push(Span::styled(key, KEY));
         line.push(Span::raw(format!(" {what}")));

@@ -1,11 +1,12 @@
 //! The frame: a header, the states and the most frequent transitions, or causes, ages, and listeners, or
-//! the scopes of a kind, and the keys. In 40 columns by 10 rows and more, it has every state.
+//! the scopes of a kind, or the holders of sockets, and the keys. In 40 columns by 10 rows and more, it has every state.
 
 mod bar;
 mod details;
 mod footer;
 mod header;
 mod help;
+mod holders;
 mod listeners;
 mod number;
 mod scopes;
@@ -62,6 +63,10 @@ pub(super) fn draw(frame: &mut Frame<'_>, model: &Model, theme: Theme) {
 fn draw_body(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: Theme) {
     if model.shown().history.newest().is_none() {
         footer::waiting(frame, area, model);
+        return;
+    }
+    if model.holders_view().is_some() {
+        holders::draw(frame, area, model, theme);
         return;
     }
     if model.shows_details() {

@@ -1,4 +1,4 @@
-//! The scopes of one kind: as many as there is room for.
+//! The scopes of one kind: as many as there is room for, with the marked one.
 
 use ratatui::{
     Frame,
@@ -56,8 +56,10 @@ fn draw_table(frame: &mut Frame<'_>, area: Rect, model: &Model, table: &ScopeTab
     let fitting = COLUMNS.iter().rfind(|(width, _)| *width <= area.width);
     let columns = fitting.map_or(COLUMNS[0].1, |(_, columns)| *columns);
     draw_titles(frame, title, columns, model.scope_sort());
-    for (row, y) in rows.into_iter().zip(list.y..list.bottom()) {
-        draw_row(frame, Rect { y, height: 1, ..list }, columns, row, theme);
+    let marked = model.marked_scope().map_or(0, |(place, _)| place);
+    let skipped = (marked + 1).saturating_sub(list.height.into());
+    for ((place, row), y) in rows.into_iter().enumerate().skip(skipped).zip(list.y..list.bottom()) {
+        draw_row(frame, Rect { y, height: 1, ..list }, columns, row, place == marked, theme);
     }
 }
 
@@ -95,10 +97,12 @@ fn draw_row(
     line: Rect,
     columns: &[ScopeColumn],
     row: &ScopeRow,
+    marked: bool,
     theme: Theme,
 ) {
     let (name, cells) = cells(line, columns);
     let style = if row.sockets(ScopeColumn::Total) == Some(0) { FAINT } else { Style::new() };
+    let style = if marked { style.patch(KEY) } else { style };
     let text = end_of(&row.name, name.width.into(), theme);
     frame.render_widget(Text::styled(text, style), name);
     for (column, cell) in columns.iter().zip(cells) {

@@ -10,7 +10,7 @@ use ratatui::{
 use super::{
     bar,
     number::{self, to_f64},
-    theme::{FAINT, TITLE, Theme},
+    theme::{FAINT, KEY, TITLE, Theme},
 };
 use crate::{
     states::{State, state_word},
@@ -62,7 +62,8 @@ pub(super) fn table(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: The
                 Column::Bar => bar::draw(frame, *cell, to_f64(row.sockets), to_f64(max), theme),
                 Column::Past => draw_past(frame, *cell, model, row.state, theme),
                 column => {
-                    let style = style(row);
+                    let marked = *column == Column::State && row.state == model.marked_state();
+                    let style = if marked { style(row).patch(KEY) } else { style(row) };
                     let text = column.text(row, cell.width.into());
                     let text = Text::styled(text, style).alignment(column.alignment());
                     frame.render_widget(text, *cell);
@@ -82,7 +83,9 @@ pub(super) fn side_by_side(frame: &mut Frame<'_>, area: Rect, model: &Model) {
             let widths = [Column::State.width(area.width), Constraint::Fill(1)];
             let [name, sockets] = Layout::horizontal(widths).areas(line);
             let style = style(row);
-            frame.render_widget(Text::styled(state_word(row.state), style), name);
+            let marked = row.state == model.marked_state();
+            let name_style = if marked { style.patch(KEY) } else { style };
+            frame.render_widget(Text::styled(state_word(row.state), name_style), name);
             let count = number::count(row.sockets, sockets.width.into());
             frame.render_widget(Text::styled(count, style).alignment(Alignment::Right), sockets);
         }

@@ -87,7 +87,7 @@ pub(super) fn min_width(status: &Status) -> usize {
 }
 
 /// Ends in an ellipsis if `text` does not fit.
-fn cut(text: &str, width: usize, theme: Theme) -> String {
+pub(super) fn cut(text: &str, width: usize, theme: Theme) -> String {
     if Line::raw(text).width() <= width {
         return text.to_owned();
     }

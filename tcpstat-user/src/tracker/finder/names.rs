@@ -10,7 +10,7 @@ use std::{
 use nix::sys::statfs::{NSFS_MAGIC, statfs};
 
 use super::Group;
-use crate::scopes::{NamedNetns, NetnsName, PodNames};
+use crate::scopes::{CgroupName, NamedNetns, NetnsKind, NetnsName, PodNames};
 
 /// The directory of `ip netns`.
 const NAMED: &str = "/run/netns";
@@ -62,6 +62,21 @@ impl Names {
     }
 }
 
+impl Names {
+    /// The name of a namespace of which no process is known.
+    pub(super) fn of_inode(&self, inode: u64) -> NetnsName {
+        NetnsName::new(inode, [], &self.named, &self.pods)
+    }
+
+    /// The name of what a process belongs to, by what its cgroup says: pod, container, machine, or unit; `None` for
+    /// nothing that is known.
+    pub(super) fn of_cgroup(&self, cgroup: &CgroupName) -> Option<String> {
+        let owner = NetnsName::new(0, [cgroup], &NamedNetns::default(), &self.pods);
+        let unit = || cgroup.unit.as_ref().map(|unit| unit.as_str().to_owned());
+        if owner.kind == NetnsKind::Unnamed { unit() } else { Some(owner.name) }
+    }
+}
+
 /// A directory, and when it was last read.
 struct Directory {
     path: PathBuf,
@@ -88,16 +103,19 @@ impl Directory {
     }
 }
 
+/// The inode number of the namespace at a path; `None` if there is none.
+pub(crate) fn namespace_inode(path: &Path) -> Option<u64> {
+    let is_namespace = statfs(path).is_ok_and(|fs| fs.filesystem_type() == NSFS_MAGIC);
+    is_namespace.then(|| fs::metadata(path).ok()).flatten().map(|file| file.ino())
+}
+
 /// The inode numbers and the names of the namespaces in a directory. A file that is no namespace is left out:
 /// what was mounted on it is gone.
 fn named(directory: &Path) -> Vec<(u64, Vec<u8>)> {
-    let is_namespace =
-        |path: &Path| statfs(path).is_ok_and(|fs| fs.filesystem_type() == NSFS_MAGIC);
     let names = entries(directory).into_iter();
     names
         .filter_map(|name| {
-            let path = directory.join(&name);
-            let inode = is_namespace(&path).then(|| fs::metadata(&path).ok())??.ino();
+            let inode = namespace_inode(&directory.join(&name))?;
             Some((inode, name.as_bytes().to_vec()))
         })
         .collect()

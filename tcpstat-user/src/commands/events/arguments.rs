@@ -1,0 +1,379 @@
+//! The flags of `tcpstat events`.
+
+use std::{
+    fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, anyhow, bail};
+use clap::{
+    ArgAction, Args, CommandFactory, ValueHint,
+    builder::{PossibleValuesParser, TypedValueParser},
+    error::ErrorKind,
+};
+use nix::sys::statfs::{NSFS_MAGIC, statfs};
+use tcpstat_ebpf::Cause;
+
+use super::NetnsNames;
+use crate::{
+    commands::{
+        Cli, ProcfsArgs,
+        counting::{TracerChoice, programs},
+        scopes::PortRange,
+        values,
+    },
+    detailed::cause_word,
+    kernel::Program,
+    procfs::Procfs,
+    scopes::CgroupPattern,
+    states::{State, state_word},
+    stream::{Filter, Prefix, STATES, StatePair},
+};
+
+pub(crate) const EXAMPLES: &str = "Examples:
+  tcpstat events
+  tcpstat events --state close_wait --port 8080
+  tcpstat events --transition syn_sent:close --netns all        connects that fail, on the whole host
+  tcpstat events --cause reset,timed_out --address 10.0.0.0/8 --duration 30s
+  tcpstat events --json --count 1000 | jq -r .remote.address | sort | uniq -c";
+
+/// Most prefixes of `--address`.
+const MAX_ADDRESSES: usize = 1_024;
+
+/// Flags of `tcpstat events`.
+#[derive(Args, Debug)]
+pub(crate) struct EventsArgs {
+    /// Show transitions from or to these states, with commas between
+    #[arg(
+        long = "state",
+        value_name = "STATE",
+        env = "TCPSTAT_STATE",
+        value_delimiter = ',',
+        value_parser = state(),
+        help_heading = "Filters"
+    )]
+    states: Vec<State>,
+
+    /// Show these transitions, with commas between; * stands for any state
+    #[arg(
+        long = "transition",
+        value_name = "FROM:TO",
+        env = "TCPSTAT_TRANSITION",
+        value_delimiter = ',',
+        value_parser = StatePair::parse,
+        help_heading = "Filters"
+    )]
+    transitions: Vec<StatePair>,
+
+    /// Show sockets that close for these causes, with commas between, and no other transitions
+    #[arg(
+        long = "cause",
+        value_name = "CAUSE",
+        env = "TCPSTAT_CAUSE",
+        value_delimiter = ',',
+        value_parser = cause(),
+        help_heading = "Filters"
+    )]
+    causes: Vec<Cause>,
+
+    /// Local or remote ports: a list such as 443,8000-8010
+    #[arg(
+        long = "port",
+        value_name = "LIST",
+        env = "TCPSTAT_PORT",
+        value_delimiter = ',',
+        value_parser = values::parsed::<PortRange>,
+        help_heading = "Filters"
+    )]
+    ports: Vec<PortRange>,
+
+    /// Local ports
+    #[arg(
+        long = "local-port",
+        value_name = "LIST",
+        env = "TCPSTAT_LOCAL_PORT",
+        value_delimiter = ',',
+        value_parser = values::parsed::<PortRange>,
+        help_heading = "Filters"
+    )]
+    local_ports: Vec<PortRange>,
+
+    /// Remote ports
+    #[arg(
+        long = "remote-port",
+        value_name = "LIST",
+        env = "TCPSTAT_REMOTE_PORT",
+        value_delimiter = ',',
+        value_parser = values::parsed::<PortRange>,
+        help_heading = "Filters"
+    )]
+    remote_ports: Vec<PortRange>,
+
+    /// Local or remote addresses, or prefixes such as 10.0.0.0/8, with commas between; an IPv4 address is also that of
+    /// v4-mapped sockets
+    #[arg(
+        long = "address",
+        value_name = "ADDRESS",
+        env = "TCPSTAT_ADDRESS",
+        value_delimiter = ',',
+        value_parser = values::parsed::<Prefix>,
+        help_heading = "Filters"
+    )]
+    addresses: Vec<Prefix>,
+
+    /// Cgroups (v2) of the sockets, with those below them: a unit such as *.service, or a path such as /system.slice/*, with
+    /// commas between
+    #[arg(
+        long = "cgroup",
+        value_name = "GLOB",
+        env = "TCPSTAT_CGROUP",
+        value_delimiter = ',',
+        value_parser = values::parsed::<CgroupPattern>,
+        help_heading = "Filters"
+    )]
+    cgroups: Vec<CgroupPattern>,
+
+    /// Network namespaces: self, the one that tcpstat runs in; all; the path of one, such as /run/netns/NAME; or the number of
+    /// its inode
+    #[arg(
+        long = "netns",
+        default_value = "self",
+        value_name = "WHICH",
+        env = "TCPSTAT_NETNS",
+        value_parser = netns(),
+        value_hint = ValueHint::FilePath,
+        help_heading = "Filters"
+    )]
+    netns: WhichNetns,
+
+    /// Directory whose entries name the Kubernetes pods of this host, NAMESPACE_NAME_UID; need not exist
+    #[arg(
+        long = "path.pods",
+        default_value = "/var/log/pods",
+        value_name = "DIR",
+        env = "TCPSTAT_PATH_PODS",
+        value_parser = values::path(),
+        value_hint = ValueHint::DirPath,
+        help_heading = "Names"
+    )]
+    pods: PathBuf,
+
+    #[command(flatten)]
+    procfs: ProcfsArgs,
+
+    /// The BPF program that writes the transitions; or several with commas between, to try in this order
+    #[arg(
+        long = "tracer",
+        default_value = "auto",
+        value_name = "PROGRAM",
+        env = "TCPSTAT_TRACER",
+        value_delimiter = ',',
+        value_enum,
+        help_heading = "Output"
+    )]
+    tracer: Vec<TracerChoice>,
+
+    /// Print an object of JSON on each line
+    #[arg(
+        long,
+        value_name = "YES|NO",
+        num_args = 0..=1,
+        require_equals = true,
+        action = ArgAction::Set,
+        default_value = "no",
+        default_missing_value = "yes",
+        value_parser = values::switch,
+        help_heading = "Output"
+    )]
+    pub(super) json: bool,
+
+    /// End after this time
+    #[arg(
+        long = "duration",
+        value_name = "TIME",
+        env = "TCPSTAT_DURATION",
+        value_parser = duration,
+        help_heading = "Output"
+    )]
+    pub(super) duration: Option<Duration>,
+
+    /// End after so many transitions
+    #[arg(
+        long = "count",
+        value_name = "NUMBER",
+        env = "TCPSTAT_COUNT",
+        value_parser = clap::value_parser!(u64).range(1..),
+        help_heading = "Output"
+    )]
+    pub(super) count: Option<u64>,
+
+    /// Kernel memory for transitions that are not written yet, 64KiB to 256MiB, rounded up to a power of two; what does not fit
+    /// is lost, and counted
+    #[arg(
+        long = "buffer",
+        value_name = "SIZE",
+        default_value = "8MiB",
+        env = "TCPSTAT_BUFFER",
+        value_parser = buffer,
+        help_heading = "Output"
+    )]
+    pub(super) buffer: u32,
+}
+
+/// The network namespaces whose transitions are shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum WhichNetns {
+    Own,
+    All,
+    Path(PathBuf),
+    Inode(u32),
+}
+
+impl EventsArgs {
+    pub(super) fn procfs(&self) -> anyhow::Result<Procfs> {
+        self.procfs.procfs()
+    }
+
+    /// The programs to try, in order.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub(super) fn programs(&self) -> Result<Vec<Program>, clap::Error> {
+        let programs = programs(&self.tracer)?;
+        if programs.is_empty() {
+            let remedy = "--tracer: transitions need a program: use auto, btf, or tracepoint";
+            return Err(Cli::command().error(ErrorKind::ArgumentConflict, remedy));
+        }
+        Ok(programs)
+    }
+
+    pub(super) fn names(&self, procfs: &Procfs) -> NetnsNames {
+        NetnsNames::new(procfs, self.pods.clone())
+    }
+
+    /// What the programs evaluate, and the patterns of cgroups.
+    ///
+    /// # Errors
+    /// If the filters contradict each other, or the network namespace is unknown.
+    pub(super) fn filter(&self, procfs: &Procfs) -> anyhow::Result<(Filter, Vec<CgroupPattern>)> {
+        // It must be readable for the names too.
+        let own = procfs.netns_inum()?;
+        let netns = match &self.netns {
+            WhichNetns::Own => Some(own),
+            WhichNetns::All => None,
+            WhichNetns::Path(path) => {
+                Some(inode(path).with_context(|| format!("--netns {}", path.display()))?)
+            }
+            WhichNetns::Inode(inode) => Some(*inode),
+        };
+        if self.addresses.len() > MAX_ADDRESSES {
+            bail!(
+                "--address: {} prefixes, and at most {MAX_ADDRESSES} are compared",
+                self.addresses.len()
+            );
+        }
+        let ports = |ranges: &[PortRange]| ranges.iter().map(|range| range.0.clone()).collect();
+        let mut filter = Filter {
+            netns,
+            causes: self.causes.clone(),
+            ports: ports(&self.ports),
+            local_ports: ports(&self.local_ports),
+            remote_ports: ports(&self.remote_ports),
+            addresses: self.addresses.clone(),
+            by_cgroup: !self.cgroups.is_empty(),
+            ..Filter::default()
+        };
+        filter.keep(&self.states, &self.transitions);
+        if filter.is_contradiction() {
+            let remedy =
+                "--state, --transition, and --cause: no transition fits all of them; leave one out";
+            return Err(Cli::command().error(ErrorKind::ArgumentConflict, remedy).into());
+        }
+        Ok((filter, self.cgroups.clone()))
+    }
+}
+
+/// The number of the network namespace at `path`. It need not be entered.
+fn inode(path: &Path) -> anyhow::Result<u32> {
+    let is_namespace = statfs(path).map(|fs| fs.filesystem_type() == NSFS_MAGIC);
+    let number = fs::metadata(path).map(|file| file.ino());
+    match (is_namespace, number.map(u32::try_from)) {
+        (Ok(true), Ok(Ok(number))) => Ok(number),
+        (_, Err(cause)) => Err(cause.into()),
+        (Err(cause), _) => Err(cause.into()),
+        _ => Err(anyhow!(
+            "this is not a network namespace: use a file that `ip netns add` made, or PATH/PID/ns/net of a process"
+        )),
+    }
+}
+
+fn netns() -> impl TypedValueParser<Value = WhichNetns> {
+    values::path().try_map(|path| match path.to_str() {
+        Some("self") => Ok(WhichNetns::Own),
+        Some("all") => Ok(WhichNetns::All),
+        Some(text) if text.parse::<u32>().is_ok_and(|number| number != 0) => {
+            text.parse().map(WhichNetns::Inode).map_err(|_| WRITE_NETNS)
+        }
+        _ if path.as_os_str().as_encoded_bytes().contains(&b'/') => Ok(WhichNetns::Path(path)),
+        _ => Err(WRITE_NETNS),
+    })
+}
+
+const WRITE_NETNS: &str =
+    "write self, all, a path such as /run/netns/NAME, or the number of an inode";
+
+fn state() -> impl TypedValueParser<Value = State> {
+    PossibleValuesParser::new(STATES.map(state_word)).map(|word| {
+        let state = STATES.into_iter().find(|&state| state_word(state) == word);
+        // It is one of the possible values.
+        state.unwrap_or(State::Close)
+    })
+}
+
+fn cause() -> impl TypedValueParser<Value = Cause> {
+    PossibleValuesParser::new(Cause::ALL.map(cause_word)).map(|word| {
+        let cause = Cause::ALL.into_iter().find(|&cause| cause_word(cause) == word);
+        cause.unwrap_or(Cause::Other)
+    })
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    values::duration(text, Duration::from_millis(1), Duration::from_hours(24 * 365))
+}
+
+fn buffer(text: &str) -> Result<u32, String> {
+    let text = text.trim();
+    let units = [("KiB", 1 << 10), ("MiB", 1 << 20)];
+    let bytes = units.into_iter().find_map(|(unit, bytes)| {
+        let number: u32 = text.strip_suffix(unit)?.trim_end().parse().ok()?;
+        number.checked_mul(bytes)
+    });
+    match bytes {
+        Some(bytes @ 65_536..=268_435_456) => Ok(bytes),
+        _ => Err("write it like 512KiB or 64MiB; at least 64KiB, at most 256MiB".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buffer_has_a_unit_and_bounds() {
+        assert_eq!(buffer("64KiB"), Ok(1 << 16));
+        assert_eq!(buffer(" 256 MiB"), Ok(1 << 28));
+        for text in ["", "8", "8MB", "63KiB", "257MiB", "-1MiB", "9999999999MiB", "KiB", "1.5MiB"] {
+            assert!(buffer(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_file_of_a_namespace_gives_its_number_and_another_file_does_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let refused = inode(folder.path()).unwrap_err().to_string();
+        assert!(refused.starts_with("this is not a network namespace"), "{refused}");
+        assert!(inode(&folder.path().join("missing")).is_err());
+    }
+}

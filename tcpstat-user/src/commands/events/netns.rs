@@ -1,0 +1,128 @@
+//! Names of network namespaces, as the metrics have them.
+
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use tracing::debug;
+
+use super::{lines::Text, pace::Pace};
+use crate::{
+    procfs::Procfs,
+    scopes::{NetnsKind, NetnsName, UniqueNames},
+    tracker::Finder,
+};
+
+/// Most namespaces whose names are kept.
+const MAX_NAMES: usize = 16_384;
+
+/// A namespace without a name can get one: a container starts in it.
+const NAMED_LATER: Duration = Duration::from_secs(2);
+
+/// The names of network namespaces. It lists the processes when it meets an unknown one.
+pub(super) struct NetnsNames {
+    /// `None` if the procfs is not a mount.
+    finder: Option<Finder>,
+    found: Found,
+    found_at: Option<Instant>,
+    pace: Pace,
+    known: HashMap<u64, Known>,
+    unique: UniqueNames,
+}
+
+/// The namespaces with a process in them.
+#[derive(Default)]
+struct Found {
+    /// By what the programs identify them by.
+    by_key: HashMap<u64, NetnsName>,
+    by_inode: HashMap<u64, NetnsName>,
+}
+
+struct Known {
+    text: Text,
+    named: bool,
+}
+
+impl NetnsNames {
+    /// Names of pods are those of the directories in `pods`.
+    pub(super) fn new(procfs: &Procfs, pods: PathBuf) -> Self {
+        let finder = procfs.is_mount().then(|| Finder::new(procfs, pods, true));
+        Self {
+            finder,
+            found: Found::default(),
+            found_at: None,
+            pace: Pace::default(),
+            known: HashMap::new(),
+            unique: UniqueNames::default(),
+        }
+    }
+
+    /// Lists the namespaces now.
+    pub(super) fn find(&mut self) {
+        let Some(finder) = &mut self.finder else { return };
+        let start = Instant::now();
+        match finder.find() {
+            Ok(found) => {
+                let mut names = Found::default();
+                for other in found.others {
+                    if found.by_tasks {
+                        names.by_key.insert(other.key, other.name);
+                    } else if let Some(inode) = other.name.known_inode() {
+                        names.by_inode.insert(inode, other.name);
+                    }
+                }
+                if let Some(inode) = found.own.known_inode() {
+                    names.by_inode.insert(inode, found.own);
+                }
+                self.found = names;
+                self.known.retain(|_, known| known.named);
+            }
+            Err(error) => debug!(%error, "names of network namespaces are not read"),
+        }
+        self.found_at = Some(start);
+        self.pace.ended(start);
+    }
+
+    /// The name of the namespace with this key and this inode number: the number, if nothing names it.
+    pub(super) fn name(&mut self, key: u64, inum: u32) -> &Text {
+        let is_due = match self.known.get(&key) {
+            None => true,
+            Some(known) => {
+                !known.named && self.found_at.is_none_or(|at| at.elapsed() >= NAMED_LATER)
+            }
+        };
+        if is_due {
+            let is_found = self.found.get(key, inum).is_some();
+            if !is_found && self.pace.allows() {
+                self.find();
+            }
+            if self.known.len() >= MAX_NAMES {
+                self.known.clear();
+                self.unique = UniqueNames::default();
+            }
+            let known = self.resolve(key, inum);
+            self.known.insert(key, known);
+        }
+        let Self { known, .. } = self;
+        &known
+            .entry(key)
+            .or_insert_with(|| Known { text: Text::new(inum.to_string()), named: false })
+            .text
+    }
+
+    fn resolve(&mut self, key: u64, inum: u32) -> Known {
+        let name = self.found.get(key, inum);
+        let named = name.is_some_and(|name| name.kind != NetnsKind::Unnamed);
+        let wanted = name.map_or_else(|| inum.to_string(), |name| name.name.clone());
+        let unique = self.unique.name(key, &wanted, inum.into());
+        Known { text: Text::new(unique.as_ref().to_owned()), named }
+    }
+}
+
+impl Found {
+    fn get(&self, key: u64, inum: u32) -> Option<&NetnsName> {
+        self.by_key.get(&key).or_else(|| self.by_inode.get(&inum.into()))
+    }
+}

@@ -1,0 +1,241 @@
+//! `tcpstat who`: which processes hold which sockets, as a table or as JSON.
+
+mod json;
+mod table;
+
+use std::{
+    io::{self, IsTerminal, Write},
+    path::PathBuf,
+    process::ExitCode,
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+use clap::{
+    ArgAction, Args, ValueEnum, ValueHint,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
+use tracing::warn;
+
+use super::{ProcfsArgs, values};
+use crate::{
+    holders::SortBy,
+    states::{State, state_word},
+    tracker::{HolderReader, Holders, NetnsSelector, WhoQuery},
+};
+
+pub(super) const EXAMPLES: &str = "Examples:
+  tcpstat who close_wait                         the processes with most sockets in CLOSE_WAIT
+  tcpstat who close_wait --older-than 5m         only sockets whose peer has been silent for longer
+  tcpstat who --netns shop/web-0 --sort oldest   the network namespace of a pod
+  tcpstat who --port 8080 --watch 5              again every five seconds
+  tcpstat who --json | jq '.holders[0].processes'";
+
+/// Rows of a table, if `--limit` is not there.
+const TABLE_ROWS: usize = 20;
+
+/// Clears the screen and what scrolled out of it, and goes to its first place.
+const CLEAR: &str = "\x1b[H\x1b[2J\x1b[3J";
+
+/// Silences are known for the half of the kernel's clock: 49 days at 1000 ticks per second.
+const MAX_AGE: Duration = Duration::from_hours(24 * 49);
+
+/// Flags of `tcpstat who`.
+#[derive(Args, Debug)]
+pub(super) struct WhoArgs {
+    /// Only sockets in these states; all states if there is none
+    #[arg(value_name = "STATE", value_parser = state(), ignore_case = true)]
+    states: Vec<State>,
+
+    /// Only sockets of one network namespace: its name as tcpstat shows it, its inode number, or its path; self for
+    /// that of tcpstat, all for all
+    #[arg(
+        long = "netns",
+        default_value = "all",
+        value_name = "WHICH",
+        value_parser = selector(),
+        value_hint = ValueHint::FilePath,
+        help_heading = "Sockets"
+    )]
+    netns: NetnsSelector,
+
+    /// Only sockets that this process holds
+    #[arg(
+        long,
+        value_name = "PID",
+        value_parser = clap::value_parser!(u32).range(1..),
+        help_heading = "Sockets"
+    )]
+    pid: Option<u32>,
+
+    /// Only sockets with this local port
+    #[arg(long, value_name = "PORT", help_heading = "Sockets")]
+    port: Option<u16>,
+
+    /// Only sockets whose peer has been silent for longer, such as 5m
+    #[arg(
+        long = "older-than",
+        value_name = "DURATION",
+        value_parser = age,
+        help_heading = "Sockets"
+    )]
+    older_than: Option<Duration>,
+
+    /// Order of the rows
+    #[arg(long, default_value = "sockets", value_name = "BY", value_enum, help_heading = "Output")]
+    sort: Sort,
+
+    /// Most rows, and most accept queues [default: 20 in a table, no limit in JSON]
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        value_parser = clap::value_parser!(u32).range(1..),
+        help_heading = "Output"
+    )]
+    limit: Option<u32>,
+
+    /// Print JSON instead of a table; with --watch one line each time
+    #[arg(
+        long,
+        value_name = "YES|NO",
+        num_args = 0..=1,
+        require_equals = true,
+        action = ArgAction::Set,
+        default_value = "no",
+        default_missing_value = "yes",
+        value_parser = values::switch,
+        help_heading = "Output"
+    )]
+    json: bool,
+
+    /// Print again after so many seconds, 2 if there is no number, until Ctrl-C; clears the screen of a terminal
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        num_args = 0..=1,
+        default_missing_value = "2",
+        value_parser = clap::value_parser!(u32).range(1..=86_400),
+        help_heading = "Output"
+    )]
+    watch: Option<u32>,
+
+    #[command(flatten)]
+    procfs: ProcfsArgs,
+
+    /// Directory whose entries name the Kubernetes pods of this host, NAMESPACE_NAME_UID; need not exist
+    #[arg(
+        long = "path.pods",
+        default_value = "/var/log/pods",
+        value_name = "DIR",
+        env = "TCPSTAT_PATH_PODS",
+        value_parser = values::path(),
+        value_hint = ValueHint::DirPath,
+        help_heading = "Snapshots"
+    )]
+    pods: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Sort {
+    /// Most sockets first
+    Sockets,
+    /// Longest silence first
+    Oldest,
+    /// By process id
+    Pid,
+}
+
+/// Prints to standard output, once or until it is closed.
+pub(super) fn run(args: &WhoArgs) -> anyhow::Result<ExitCode> {
+    let procfs = args.procfs.procfs()?;
+    if !procfs.is_mount() {
+        bail!(
+            "--path.procfs {} is not the mount point of a procfs, which has the processes",
+            procfs.root().display()
+        );
+    }
+    let mut reader = HolderReader::new(&procfs, args.pods.clone())?;
+    let query = args.query();
+    let clears = !args.json && io::stdout().is_terminal();
+    let mut not_visible = 0;
+    loop {
+        let holders = reader.read(&query)?;
+        if holders.not_visible != std::mem::replace(&mut not_visible, holders.not_visible) {
+            say_not_visible(&holders);
+        }
+        let text = match args.watch {
+            Some(_) if args.json => json::line(&holders)?,
+            _ if args.json => json::pretty(&holders)?,
+            Some(_) if clears => format!("{CLEAR}{}", table::text(&holders, &query)),
+            Some(_) => format!("{}\n", table::text(&holders, &query)),
+            None => table::text(&holders, &query),
+        };
+        let is_open = write_part(text.as_bytes())?;
+        match args.watch.filter(|_| is_open) {
+            Some(seconds) => thread::sleep(Duration::from_secs(seconds.into())),
+            None => return Ok(ExitCode::SUCCESS),
+        }
+    }
+}
+
+fn say_not_visible(holders: &Holders) {
+    if holders.not_visible > 0 {
+        warn!(
+            processes = holders.not_visible,
+            "not shown: what these processes hold is not visible; run tcpstat as root, or with CAP_BPF and CAP_PERFMON"
+        );
+    }
+}
+
+impl WhoArgs {
+    fn query(&self) -> WhoQuery {
+        let table_rows = (!self.json).then_some(TABLE_ROWS);
+        WhoQuery {
+            states: self.states.clone(),
+            netns: self.netns.clone(),
+            pid: self.pid,
+            port: self.port,
+            older_than: self.older_than.map(|age| u32::try_from(age.as_secs()).unwrap_or(u32::MAX)),
+            sort: match self.sort {
+                Sort::Sockets => SortBy::Sockets,
+                Sort::Oldest => SortBy::Oldest,
+                Sort::Pid => SortBy::Pid,
+            },
+            limit: self.limit.map(|limit| limit as usize).or(table_rows),
+        }
+    }
+}
+
+/// Whether a reader is there: one that closes the pipe (`| head`) ends the command.
+fn write_part(text: &[u8]) -> anyhow::Result<bool> {
+    let mut out = io::stdout();
+    match out.write_all(text).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        written => written.map(|()| true).context("writing to standard output"),
+    }
+}
+
+fn state() -> impl TypedValueParser<Value = State> {
+    let word_of = |word: String| {
+        let is_named = |state: &State| state_word(*state).eq_ignore_ascii_case(&word);
+        State::ALL.into_iter().find(is_named).ok_or("no such state")
+    };
+    PossibleValuesParser::new(State::ALL.map(state_word)).try_map(word_of)
+}
+
+fn selector() -> impl TypedValueParser<Value = NetnsSelector> {
+    values::path().map(|path| match path.to_str() {
+        Some("all") => NetnsSelector::All,
+        Some("self") => NetnsSelector::Own,
+        Some(text) => match text.parse() {
+            Ok(inode) => NetnsSelector::Inode(inode),
+            Err(_) => NetnsSelector::Named(path),
+        },
+        None => NetnsSelector::Named(path),
+    })
+}
+
+fn age(text: &str) -> Result<Duration, String> {
+    values::duration(text, Duration::from_secs(1), MAX_AGE)
+}

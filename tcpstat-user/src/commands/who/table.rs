@@ -1,0 +1,178 @@
+//! The table of `tcpstat who`, and the lines below it.
+
+use std::fmt::Write as _;
+use std::net::{IpAddr, SocketAddr};
+
+use crate::{
+    holders::Peer,
+    states::state_word,
+    tracker::{HolderView, Holders, NamedProcess, QueueView, WhoQuery},
+};
+
+const HEAD: [&str; 9] =
+    ["PID", "COMMAND", "NETNS", "SOCKETS", "STATES", "OLDEST", "PORTS", "PEERS", "UNIT"];
+
+/// Values that a cell names.
+const MOST_IN_CELL: usize = 3;
+
+/// What is known and not known, as text.
+pub(super) fn text(holders: &Holders, query: &WhoQuery) -> String {
+    let mut text = String::new();
+    if holders.rows.is_empty() {
+        text.push_str(&nothing(query));
+    } else {
+        let rows = std::iter::once(HEAD.map(str::to_owned)).chain(holders.rows.iter().map(cells));
+        write_columns(&mut text, &rows.collect::<Vec<_>>());
+        more(&mut text, holders.more_rows, "row");
+    }
+    write_not_held(&mut text, holders);
+    text
+}
+
+/// One line for a query without a row.
+fn nothing(query: &WhoQuery) -> String {
+    let states: Vec<_> = query.states.iter().map(|&state| state_word(state)).collect();
+    match &states[..] {
+        [] => "no process holds such a socket\n".to_owned(),
+        states => format!("no process holds such a socket in {}\n", states.join(", ")),
+    }
+}
+
+fn cells(view: &HolderView) -> [String; 9] {
+    let row = &view.row;
+    let states = row.states.iter().map(|&(state, count)| match row.states.len() {
+        1 => state_word(state).to_owned(),
+        _ => format!("{} {count}", state_word(state)),
+    });
+    let ports = row.local_ports.iter().map(|&(port, _)| port.to_string());
+    let unit = view.name.as_ref().or(view.cgroup.as_ref());
+    [
+        view.processes.first().map_or_else(String::new, |it| pid(it, row.pids.len() - 1)),
+        view.processes.first().and_then(|it| it.command.clone()).unwrap_or_else(unknown),
+        view.netns.name.clone(),
+        row.sockets.to_string(),
+        cell(states.collect(), 0),
+        view.oldest_seconds.map_or_else(unknown, duration),
+        cell(ports.collect(), row.more_local_ports),
+        peers(&row.peers),
+        unit.cloned().unwrap_or_else(unknown),
+    ]
+}
+
+fn unknown() -> String {
+    "-".to_owned()
+}
+
+fn pid(process: &NamedProcess, others: usize) -> String {
+    match others {
+        0 => process.pid.to_string(),
+        others => format!("{} (+{others})", process.pid),
+    }
+}
+
+/// The first values, and how many others there are.
+fn cell(mut values: Vec<String>, more: usize) -> String {
+    if values.is_empty() {
+        return unknown();
+    }
+    let more = more + values.len().saturating_sub(MOST_IN_CELL);
+    values.truncate(MOST_IN_CELL);
+    let mut cell = values.join(", ");
+    if more > 0 {
+        // Writing to a String cannot fail.
+        let _ = write!(cell, " (+{more})");
+    }
+    cell
+}
+
+/// The first peers. How many others there are is not known.
+fn peers(peers: &[Peer]) -> String {
+    let shown: Vec<_> = peers.iter().take(MOST_IN_CELL).map(peer).collect();
+    match shown.len() {
+        0 => unknown(),
+        count if count < peers.len() => format!("{}, ...", shown.join(", ")),
+        _ => shown.join(", "),
+    }
+}
+
+fn peer(peer: &Peer) -> String {
+    let Peer { address, port, sockets } = *peer;
+    match port {
+        Some(port) => format!("{} {sockets}", SocketAddr::new(address, port)),
+        None => format!("{address} {sockets}"),
+    }
+}
+
+/// Its two highest units.
+fn duration(seconds: f64) -> String {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a silence")]
+    let seconds = seconds as u64;
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds}s"),
+        (0, 0, minutes) => format!("{minutes}m{:02}s", seconds % 60),
+        (0, hours, minutes) => format!("{hours}h{:02}m", minutes % 60),
+        (days, hours, _) => format!("{days}d{:02}h", hours % 24),
+    }
+}
+
+fn write_columns(text: &mut String, rows: &[[String; 9]]) {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
+    let widths: [usize; 9] = std::array::from_fn(|column| width(column).unwrap_or_default());
+    for row in rows {
+        let mut line = String::new();
+        for (column, (value, width)) in row.iter().zip(widths).enumerate() {
+            let separator = if column == 0 { "" } else { "  " };
+            // Numbers are at the right.
+            let _ = if matches!(HEAD[column], "SOCKETS" | "OLDEST") {
+                write!(line, "{separator}{value:>width$}")
+            } else {
+                write!(line, "{separator}{value:<width$}")
+            };
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+}
+
+fn more(text: &mut String, more: usize, what: &str) {
+    if more > 0 {
+        let plural = if more == 1 { "" } else { "s" };
+        let _ = writeln!(text, "{more} more {what}{plural}: see --limit");
+    }
+}
+
+fn write_not_held(text: &mut String, holders: &Holders) {
+    let mut lines = String::new();
+    for view in &holders.accept_queues {
+        lines.push_str(&queue(view));
+    }
+    more(&mut lines, holders.more_accept_queues, "accept queue");
+    if let Some(orphans @ 1..) = holders.orphans {
+        let _ = writeln!(lines, "orphans, which their owners have closed: {orphans}");
+    }
+    if let Some(other @ 1..) = holders.other {
+        let _ = writeln!(lines, "others, of the kernel or on their way between processes: {other}");
+    }
+    if !lines.is_empty() {
+        let _ = write!(text, "\nsockets that no process holds:\n{lines}");
+    }
+}
+
+fn queue(view: &QueueView) -> String {
+    let queue = &view.queue;
+    let place = match queue.queue.address {
+        IpAddr::V4(address) => format!("{address}:{}", queue.port),
+        IpAddr::V6(address) => format!("[{address}]:{}", queue.port),
+    };
+    let limit = queue.queue.limit.map_or_else(String::new, |limit| format!(" of {limit}"));
+    let holder = match view.processes.first() {
+        Some(first) => {
+            let command = first.command.as_deref().unwrap_or("-");
+            format!("{command} {}", pid(first, queue.pids.len() - 1))
+        }
+        None => "a process that is not visible".to_owned(),
+    };
+    let length = queue.queue.length;
+    format!("{length} in the accept queue of {place} in {}{limit}: {holder}\n", view.netns.name)
+}

@@ -1,0 +1,88 @@
+//! The most frequent of many keys, in bounded memory (Misra and Gries, 1982).
+
+use std::{collections::HashMap, hash::Hash};
+
+/// Counts keys, at most so many at once.
+///
+/// A key that is more than one in `most` of all is certainly in it. Counts are exact as long as there were no more keys
+/// than that; afterwards they are too low, and [`Frequent::recount`] begins to count those that are left.
+#[derive(Clone, Debug)]
+pub(super) struct Frequent<K> {
+    counts: HashMap<K, u64, foldhash::fast::RandomState>,
+    most: usize,
+    is_exact: bool,
+}
+
+impl<K: Copy + Eq + Hash + Ord> Frequent<K> {
+    pub(super) fn new(most: usize) -> Self {
+        Self { counts: HashMap::default(), most, is_exact: true }
+    }
+
+    pub(super) fn add(&mut self, key: K) {
+        if let Some(count) = self.counts.get_mut(&key) {
+            *count += 1;
+        } else if self.counts.len() < self.most {
+            self.counts.insert(key, 1);
+        } else {
+            self.is_exact = false;
+            self.counts.retain(|_, count| {
+                *count -= 1;
+                *count > 0
+            });
+        }
+    }
+
+    /// Whether every key has been counted.
+    pub(super) fn is_exact(&self) -> bool {
+        self.is_exact
+    }
+
+    /// Sets all counts to 0. Only the keys that are in it now are counted by [`Frequent::count`].
+    pub(super) fn recount(&mut self) {
+        self.counts.values_mut().for_each(|count| *count = 0);
+    }
+
+    /// Counts a key, if it is in it.
+    pub(super) fn count(&mut self, key: K) {
+        if let Some(count) = self.counts.get_mut(&key) {
+            *count += 1;
+        }
+    }
+
+    /// The `first` most frequent keys, and how many others there are.
+    pub(super) fn top(&self, first: usize) -> (Vec<(K, u64)>, usize) {
+        let mut all: Vec<_> = self.counts.iter().map(|(&key, &count)| (key, count)).collect();
+        all.sort_unstable_by(|(one, count), (other, others)| {
+            others.cmp(count).then(one.cmp(other))
+        });
+        let more = all.len().saturating_sub(first);
+        all.truncate(first);
+        (all, more)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_of_few_keys_are_exact() {
+        let mut frequent = Frequent::new(3);
+        [5, 7, 5, 6, 5, 6].into_iter().for_each(|key| frequent.add(key));
+        assert!(frequent.is_exact());
+        assert_eq!(frequent.top(2), (vec![(5, 3), (6, 2)], 1));
+        assert_eq!(frequent.top(9), (vec![(5, 3), (6, 2), (7, 1)], 0));
+    }
+
+    #[test]
+    fn a_frequent_key_is_found_among_many_and_counted_exactly() {
+        let keys = || (0..10_000_u32).map(|at| if at % 50 == 0 { 7 } else { 1000 + at });
+        let mut frequent = Frequent::new(100);
+        keys().for_each(|key| frequent.add(key));
+        assert!(!frequent.is_exact());
+        assert!(frequent.counts.len() <= 100);
+        frequent.recount();
+        keys().for_each(|key| frequent.count(key));
+        assert_eq!(frequent.top(1).0, [(7, 200)]);
+    }
+}

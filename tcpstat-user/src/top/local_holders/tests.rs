@@ -1,0 +1,83 @@
+use std::sync::mpsc::{Sender, channel};
+
+use super::*;
+use crate::{procfs::Procfs, states::State as TcpState};
+
+fn question(state: TcpState) -> Option<Question> {
+    Some(Question { state, place: Place::Own })
+}
+
+/// A thread that answers each question with so many sockets, and sends the question.
+fn answering(asked: Sender<Question>) -> LocalHolders {
+    let shared = Arc::new(Shared::default());
+    let thread = Arc::clone(&shared);
+    thread::spawn(move || {
+        thread.run(|question| {
+            // The test may have ended.
+            let _ = asked.send(question.clone());
+            Ok(Holders { sockets: u64::from(question.state.number()), ..Holders::default() })
+        })
+    });
+    LocalHolders(shared)
+}
+
+fn await_answer(holders: &LocalHolders, wanted: &Option<Question>) -> Answer {
+    loop {
+        if let Some(answer) = holders.newest(wanted.clone()) {
+            return answer;
+        }
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn a_pause_is_a_second_or_twenty_times_as_long_as_the_reading() {
+    let pause = |ms| pause(Duration::from_millis(ms)).as_millis();
+    assert_eq!([0, 1, 50, 51, 1_500].map(pause), [1_000, 1_000, 1_000, 1_020, 30_000]);
+}
+
+#[test]
+fn nothing_is_read_before_it_is_wanted_and_each_question_gets_its_own_answer() {
+    let (sender, asked) = channel();
+    let holders = answering(sender);
+    assert_eq!(holders.newest(None), None);
+    assert!(asked.try_recv().is_err());
+    for state in [TcpState::CloseWait, TcpState::Established] {
+        let wanted = question(state);
+        assert_eq!(holders.newest(wanted.clone()), None, "not the answer to another question");
+        let answer = await_answer(&holders, &wanted);
+        assert_eq!(answer.holders.unwrap().sockets, u64::from(state.number()));
+        assert_eq!(Some(answer.question), wanted);
+        assert_eq!(asked.recv().ok(), wanted);
+    }
+    assert_eq!(holders.newest(None), None);
+}
+
+#[test]
+fn a_question_asks_for_the_state_and_the_scope() {
+    let own = NetnsSelector::Inode(7);
+    let ask = |place| query(&Question { state: TcpState::CloseWait, place }, &own);
+    let asked = ask(Place::Own);
+    assert_eq!((asked.states, asked.netns), (vec![TcpState::CloseWait], own.clone()));
+    assert_eq!((asked.port, asked.limit), (None, Some(MAX_ROWS)));
+    let netns = Place::Netns { name: "a".to_owned(), inode: 9 };
+    assert_eq!(ask(netns).netns, NetnsSelector::Inode(9));
+    let port = ask(Place::Port(443));
+    assert_eq!((port.port, port.netns), (Some(443), own.clone()));
+    let cgroup = ask(Place::Cgroup("/a".to_owned()));
+    assert_eq!((cgroup.limit, cgroup.netns), (None, own.clone()));
+}
+
+#[test]
+fn the_processes_are_those_of_the_mount() {
+    let source = Source::new(&Procfs::new("/proc"), PathBuf::new());
+    assert_eq!(source.own, NetnsSelector::Own);
+    let process = format!("/proc/{}", std::process::id());
+    let source = Source::new(&Procfs::new(process), PathBuf::new());
+    assert_eq!(source.mount.root(), Path::new("/proc"));
+    assert!(matches!(source.own, NetnsSelector::Inode(_)), "{:?}", source.own);
+    let mut none = Source::new(&Procfs::new("/nowhere"), PathBuf::new());
+    let question = question(TcpState::CloseWait).unwrap();
+    let problem = none.read(&question).unwrap_err();
+    assert!(problem.contains("/nowhere"), "{problem}");
+}

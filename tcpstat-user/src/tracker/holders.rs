@@ -1,0 +1,205 @@
+//! Reads which processes hold TCP sockets, and names what it finds.
+//!
+//! With BPF, `iter/task_file` lists the descriptors of all processes in all network namespaces. Without it, sockets are
+//! those of net/tcp and net/tcp6 in each namespace, and /proc/PID/fd shows who holds them by their inode numbers: of
+//! processes that this one may trace, and without ages.
+//!
+//! It never runs for a scrape: a reading costs as much as there are descriptors.
+
+mod descriptors;
+mod namespaces;
+mod selector;
+mod view;
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+use tracing::warn;
+
+pub(crate) use selector::NetnsSelector;
+pub(crate) use view::{HolderView, Holders, NamedNetns, NamedProcess, QueueView};
+
+use self::{namespaces::Namespaces, selector::SelectorError};
+use super::finder::{FindError, Finder, task_ids};
+use crate::{
+    ages::TickRate,
+    clock,
+    holders::{HolderTable, Query, Socket, SortBy},
+    kernel::{HolderIterator, IterError},
+    procfs::{Privileges, Processes, Procfs, ProcfsError},
+    states::State,
+};
+
+/// Which sockets and rows to show.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct WhoQuery {
+    /// As [`Query::states`].
+    pub(crate) states: Vec<State>,
+    pub(crate) netns: NetnsSelector,
+    pub(crate) pid: Option<u32>,
+    /// A local port.
+    pub(crate) port: Option<u16>,
+    /// Only sockets whose peer has been silent for more seconds than this.
+    pub(crate) older_than: Option<u32>,
+    pub(crate) sort: SortBy,
+    /// Most rows; also most accept queues.
+    pub(crate) limit: Option<usize>,
+}
+
+/// Where a reading comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum HolderSource {
+    #[default]
+    Iterator,
+    Descriptors,
+}
+
+impl HolderSource {
+    /// Its name in reports.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Iterator => "iter/task_file",
+            Self::Descriptors => "/proc/PID/fd",
+        }
+    }
+}
+
+/// Reading failed.
+#[derive(Debug, Error)]
+pub(crate) enum WhoError {
+    #[error("{0}")]
+    Procfs(ProcfsError),
+    #[error("{0}")]
+    Namespaces(FindError),
+    #[error("{}", .0.with_remedy(&Privileges::read()))]
+    Iterator(IterError),
+    #[error("--netns {0}")]
+    Selector(SelectorError),
+    /// The reason was logged at the start.
+    #[error(
+        "--older-than: iter/task_file does not run here, and nothing else knows ages: leave the flag out, or see the \
+         warning before this line"
+    )]
+    NoAges,
+}
+
+/// Reads again and again.
+pub(crate) struct HolderReader {
+    procfs: Procfs,
+    processes: Processes,
+    finder: Finder,
+    /// `None` for reading descriptors.
+    iterator: Option<Loaded>,
+    /// `None` if the kernel does not say it.
+    rate: Option<TickRate>,
+}
+
+struct Loaded {
+    iterator: HolderIterator,
+    /// Whether its process ids are those of the procfs.
+    same_ids: bool,
+}
+
+/// What a reading lists.
+#[derive(Debug, Default)]
+struct Listed {
+    table: HolderTable,
+    /// Processes whose descriptors cannot be read.
+    not_visible: u64,
+}
+
+impl HolderReader {
+    /// `procfs` is a mount. Names of pods are those of the directories in `pods`. Logs why `iter/task_file` does not run,
+    /// if it does not.
+    ///
+    /// # Errors
+    /// [`WhoError::Procfs`] if `procfs` shows no processes.
+    pub(crate) fn new(procfs: &Procfs, pods: PathBuf) -> Result<Self, WhoError> {
+        let processes = procfs.processes().map_err(WhoError::Procfs)?;
+        let iterator = load(procfs);
+        let finder = Finder::new(procfs, pods, iterator.is_some());
+        let rate = clock::tick_rate();
+        Ok(Self { procfs: procfs.clone(), processes, finder, iterator, rate })
+    }
+
+    /// Reads who holds which sockets now.
+    ///
+    /// # Errors
+    /// [`WhoError`].
+    pub(crate) fn read(&mut self, query: &WhoQuery) -> Result<Holders, WhoError> {
+        let found = self.finder.find().map_err(WhoError::Namespaces)?;
+        let namespaces = Namespaces::new(found, &self.procfs, self.source());
+        let netns = query.netns.keys(&namespaces).map_err(WhoError::Selector)?;
+        let older_than = match (query.older_than, self.rate.filter(|_| self.iterator.is_some())) {
+            (None, _) => None,
+            (Some(seconds), Some(rate)) => Some(rate.ticks_u32(seconds)),
+            (Some(_), None) => return Err(WhoError::NoAges),
+        };
+        let Listed { table, not_visible } = self.list(&namespaces)?;
+        let report = table.report(&Query {
+            states: query.states.clone(),
+            netns: netns.clone(),
+            pid: query.pid,
+            port: query.port,
+            older_than,
+            sort: query.sort,
+            limit: query.limit,
+        });
+        drop(table);
+        let view = view::Describe {
+            processes: self.names_processes().then_some(&self.processes),
+            finder: &self.finder,
+            namespaces: &namespaces,
+            rate: self.rate,
+        };
+        let mut holders = view.holders(report, self.source(), not_visible);
+        let is_whole = query.pid.is_none() && query.port.is_none();
+        if is_whole && not_visible == 0 {
+            holders.other = namespaces.other(&holders.totals, netns.as_deref(), &self.procfs);
+        }
+        if is_whole && netns.is_none() {
+            holders.orphans = self.procfs.orphans().ok();
+        }
+        Ok(holders)
+    }
+
+    fn list(&mut self, namespaces: &Namespaces) -> Result<Listed, WhoError> {
+        let Some(loaded) = &mut self.iterator else {
+            return descriptors::list(&self.processes, namespaces).map_err(WhoError::Procfs);
+        };
+        let mut table = HolderTable::with_capacity(namespaces.sockets());
+        let rate = self.rate;
+        let read = loaded.iterator.each_descriptor(|record| {
+            if let Some((socket, pid)) = Socket::of_record(&record, rate) {
+                table.add_held(&socket, pid);
+            }
+        });
+        read.map_err(WhoError::Iterator)?;
+        Ok(Listed { table, not_visible: 0 })
+    }
+
+    fn source(&self) -> HolderSource {
+        if self.iterator.is_some() { HolderSource::Iterator } else { HolderSource::Descriptors }
+    }
+
+    /// Whether the files of the procfs are those of the processes in a reading.
+    fn names_processes(&self) -> bool {
+        self.iterator.as_ref().is_none_or(|loaded| loaded.same_ids)
+    }
+}
+
+fn load(procfs: &Procfs) -> Option<Loaded> {
+    let ids = task_ids(procfs)?;
+    match HolderIterator::load(ids) {
+        Ok(iterator) => {
+            let same_ids = iterator.ids == ids;
+            Some(Loaded { iterator, same_ids })
+        }
+        Err(error) => {
+            error.write_kernel_log();
+            let error = error.with_remedy(&Privileges::read());
+            warn!("reading /proc/PID/fd instead of iter/task_file, without ages: {error}");
+            None
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! The network namespaces of a reading: their names, and what sockstat says of them.
+
+use std::path::PathBuf;
+
+use super::{super::finder::Found, HolderSource};
+use crate::{
+    holders::NetnsTotals,
+    procfs::{Procfs, Sockstat},
+};
+
+/// The namespaces that have a process in them.
+#[derive(Debug)]
+pub(super) struct Namespaces {
+    all: Vec<Namespace>,
+    source: HolderSource,
+}
+
+/// A namespace with a process in it.
+#[derive(Debug)]
+pub(super) struct Namespace {
+    /// What [`Socket::netns`](crate::holders::Socket::netns) is: the inode number, or a place in the list for a reading
+    /// without BPF, where the number may not be known.
+    pub(super) key: u64,
+    pub(super) inode: Option<u64>,
+    pub(super) name: String,
+    /// Procfs that list it; the first that does is as good as another.
+    files: Vec<PathBuf>,
+}
+
+impl Namespaces {
+    pub(super) fn new(found: Found, procfs: &Procfs, source: HolderSource) -> Self {
+        let own = (found.own, vec![procfs.root().to_owned()]);
+        let others = found.others.into_iter().map(|other| (other.name, other.processes));
+        let all = (0..).zip(std::iter::once(own).chain(others));
+        let all = all.map(|(place, (name, files))| {
+            let inode = name.known_inode();
+            let key = match source {
+                HolderSource::Iterator => inode.unwrap_or(0),
+                HolderSource::Descriptors => place,
+            };
+            Namespace { key, inode, name: name.name, files }
+        });
+        Self { all: all.collect(), source }
+    }
+
+    /// The first is that of this process.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Namespace> {
+        self.all.iter()
+    }
+
+    pub(super) fn get(&self, key: u64) -> Option<&Namespace> {
+        self.all.iter().find(|namespace| namespace.key == key)
+    }
+
+    /// Whether a key is an inode number.
+    pub(super) fn keys_are_inodes(&self) -> bool {
+        self.source == HolderSource::Iterator
+    }
+
+    /// About how many sockets there are.
+    pub(super) fn sockets(&self) -> usize {
+        let inuse = self.all.iter().filter_map(Namespace::sockstat).map(|it| it.inuse.total());
+        usize::try_from(inuse.sum::<u64>()).unwrap_or(0)
+    }
+
+    /// Hashed sockets of these namespaces that no process holds and that are in no accept queue, without `orphans`, which
+    /// the kernel counts for the whole host: `inuse` of sockstat minus the others. All namespaces for `None`. `None` if
+    /// sockstat cannot be read.
+    pub(super) fn other(
+        &self,
+        totals: &[NetnsTotals],
+        netns: Option<&[u64]>,
+        procfs: &Procfs,
+    ) -> Option<u64> {
+        let mut other = 0_i64;
+        for namespace in self.all.iter().filter(|it| netns.is_none_or(|all| all.contains(&it.key)))
+        {
+            let totals = totals.iter().find(|totals| totals.netns == namespace.key);
+            let seen = totals.map_or(0, |totals| totals.held + totals.queued);
+            // Its last process can have ended: then its sockets have been closed.
+            let Some(inuse) = namespace.sockstat() else { continue };
+            other += inuse.inuse.total().cast_signed() - seen.cast_signed();
+        }
+        let orphans = if netns.is_none() { procfs.orphans().ok()? } else { 0 };
+        Some(u64::try_from(other - orphans.cast_signed()).unwrap_or(0))
+    }
+}
+
+impl Namespace {
+    fn sockstat(&self) -> Option<Sockstat> {
+        self.procfs().find_map(|procfs| procfs.sockstat().ok())
+    }
+
+    /// Procfs that list the namespace.
+    pub(super) fn procfs(&self) -> impl Iterator<Item = Procfs> {
+        self.files.iter().map(Procfs::new)
+    }
+}

@@ -1,0 +1,68 @@
+//! Which network namespaces `--netns` means.
+
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use super::{super::finder::namespace_inode, namespaces::Namespaces};
+
+/// The directory of `ip netns`.
+const NAMED: &str = "/run/netns";
+
+/// A choice of network namespaces.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum NetnsSelector {
+    #[default]
+    All,
+    /// That of this process.
+    Own,
+    Inode(u64),
+    /// A name, or a path.
+    Named(PathBuf),
+}
+
+/// A choice that means no namespace.
+#[derive(Debug, Error)]
+pub(crate) enum SelectorError {
+    #[error("{}: no network namespace has this name or path: `tcpstat who` shows the names", .0.display())]
+    Unknown(PathBuf),
+    #[error(
+        "{0}: no process that is visible is in this network namespace: without iter/task_file no other is read"
+    )]
+    WithoutProcess(String),
+}
+
+impl NetnsSelector {
+    /// The keys of the chosen namespaces; `None` for all.
+    ///
+    /// # Errors
+    /// [`SelectorError`].
+    pub(super) fn keys(&self, namespaces: &Namespaces) -> Result<Option<Vec<u64>>, SelectorError> {
+        let keys = match self {
+            Self::All => return Ok(None),
+            Self::Own => namespaces.iter().take(1).map(|namespace| namespace.key).collect(),
+            Self::Inode(inode) => vec![key(*inode, namespaces)?],
+            Self::Named(name) => {
+                let named = namespaces.iter().filter(|it| Path::new(&it.name) == name);
+                let mut keys: Vec<_> = named.map(|namespace| namespace.key).collect();
+                if keys.is_empty() {
+                    let is_path = name.as_os_str().as_encoded_bytes().contains(&b'/');
+                    let path = if is_path { name.clone() } else { Path::new(NAMED).join(name) };
+                    let inode = namespace_inode(&path);
+                    let inode = inode.ok_or_else(|| SelectorError::Unknown(name.clone()))?;
+                    keys.push(key(inode, namespaces)?);
+                }
+                keys
+            }
+        };
+        Ok(Some(keys))
+    }
+}
+
+fn key(inode: u64, namespaces: &Namespaces) -> Result<u64, SelectorError> {
+    if namespaces.keys_are_inodes() {
+        return Ok(inode);
+    }
+    let found = namespaces.iter().find(|namespace| namespace.inode == Some(inode));
+    found.map(|it| it.key).ok_or_else(|| SelectorError::WithoutProcess(inode.to_string()))
+}
