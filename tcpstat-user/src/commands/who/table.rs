@@ -104,7 +104,7 @@ fn peer(peer: &Peer) -> String {
 }
 
 /// Its two highest units.
-fn duration(seconds: f64) -> String {
+pub(super) fn duration(seconds: f64) -> String {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a silence")]
     let seconds = seconds as u64;
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
@@ -173,6 +173,6 @@ fn queue(view: &QueueView) -> String {
         }
         None => "a process that is not visible".to_owned(),
     };
-    let length = queue.queue.length;
-    format!("{length} in the accept queue of {place} in {}{limit}: {holder}\n", view.netns.name)
+    let (netns, length) = (&view.netns.name, queue.queue.length);
+    format!("in the accept queue of {place} in {netns}: {length}{limit}, {holder}\n")
 }
