@@ -28,6 +28,7 @@ fn main() -> ExitCode {
         tests.extend(choice::tests());
         tests.extend(containers::tests());
         tests.extend(fallback::tests());
+        tests.extend(not_held::host_tests());
         tests.extend(table::tests());
         tests.extend(watch::tests());
     }

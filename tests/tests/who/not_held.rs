@@ -8,6 +8,7 @@ use tcpstat_tests::harness::Test;
 use tcpstat_tests::held::Addressing;
 use tcpstat_tests::holder::Holder;
 use tcpstat_tests::kernel_tests;
+use tcpstat_tests::loopback::mptcp_pair;
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::states;
 use tcpstat_tests::tcp::State;
@@ -24,6 +25,11 @@ pub(crate) fn tests() -> Vec<Test> {
         orphans_are_counted,
         what_every_process_holds_leaves_no_rest
     ]
+}
+
+/// A guest need not have MPTCP.
+pub(crate) fn host_tests() -> Vec<Test> {
+    kernel_tests![subflows_of_mptcp_are_among_the_rest]
 }
 
 fn listen(address: IpAddr, port: u16, backlog: i32) -> Result<Socket> {
@@ -164,5 +170,13 @@ fn what_every_process_holds_leaves_no_rest(_: &Namespace) -> Result<()> {
     let rest = &all.not_held;
     ensure!(rest.accept_queues.iter().all(|queue| queue.length == 0), "{rest:?}");
     assert_eq!(rest.other, Some(0), "{rest:?}");
+    Ok(())
+}
+
+/// A process has no descriptor of a subflow: one for each end of the connection, and the listening one.
+fn subflows_of_mptcp_are_among_the_rest(_: &Namespace) -> Result<()> {
+    let _connection = mptcp_pair()?;
+    let all = who(&["--netns=self"])?;
+    assert_eq!((all.sockets, all.not_held.other), (0, Some(3)), "{all:#?}");
     Ok(())
 }
