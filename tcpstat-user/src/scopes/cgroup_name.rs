@@ -70,15 +70,28 @@ impl CgroupName {
     /// With cgroup v1 the hierarchies differ: containerd's service may be in one, the container in others.
     #[must_use]
     pub fn of_process(text: &[u8]) -> Self {
-        let mut best = Self::default();
+        Self::chosen(text).map(|(name, _)| name).unwrap_or_default()
+    }
+
+    /// The whole path that [`CgroupName::of_process`] takes, as a label value; empty if there is none.
+    #[must_use]
+    pub(crate) fn whole_path(text: &[u8]) -> String {
+        let path = Self::chosen(text).map_or(&[][..], |(_, path)| path.bytes());
+        label_value(path, LONGEST_PATH)
+    }
+
+    fn chosen(text: &[u8]) -> Option<(Self, CgroupPath<'_>)> {
+        let mut best: Option<(Self, CgroupPath<'_>)> = None;
         let mut last = None;
         for path in cgroup_path::paths_of_process(text) {
             if last.replace(path) == Some(path) {
                 continue;
             }
             let name = Self::of(path);
-            if best.path.is_empty() || name.says() > best.says() {
-                best = name;
+            let is_better =
+                |(best, _): &(Self, _)| best.path.is_empty() || name.says() > best.says();
+            if best.as_ref().is_none_or(is_better) {
+                best = Some((name, path));
             }
         }
         best

@@ -204,7 +204,7 @@ impl Finder {
         self.names.of_inode(inode)
     }
 
-    /// The name of the pod, container, machine or unit that a process in this cgroup belongs to.
+    /// The name of the container, machine or unit that a process in this cgroup belongs to.
     pub(super) fn name_of_cgroup(&self, cgroup: &CgroupName) -> Option<String> {
         self.names.of_cgroup(cgroup)
     }

@@ -67,17 +67,18 @@ impl HolderSource {
 /// Reading failed.
 #[derive(Debug, Error)]
 pub(crate) enum WhoError {
-    #[error(transparent)]
-    Procfs(#[from] ProcfsError),
     #[error("{0}")]
-    Namespaces(#[from] FindError),
+    Procfs(ProcfsError),
+    #[error("{0}")]
+    Namespaces(FindError),
     #[error("{}", .0.with_remedy(&Privileges::read()))]
-    Iterator(#[from] IterError),
+    Iterator(IterError),
     #[error("--netns {0}")]
-    Selector(#[from] SelectorError),
+    Selector(SelectorError),
     /// The reason was logged at the start.
     #[error(
-        "--older-than: ages are known from iter/task_file only, which does not run here: leave the flag out"
+        "--older-than: iter/task_file does not run here, and nothing else knows ages: leave the flag out, or see the \
+         warning before this line"
     )]
     NoAges,
 }
@@ -114,7 +115,7 @@ impl HolderReader {
     /// # Errors
     /// [`WhoError::Procfs`] if `procfs` shows no processes.
     pub(crate) fn new(procfs: &Procfs, pods: PathBuf) -> Result<Self, WhoError> {
-        let processes = procfs.processes()?;
+        let processes = procfs.processes().map_err(WhoError::Procfs)?;
         let iterator = load(procfs);
         let finder = Finder::new(procfs, pods, iterator.is_some());
         let rate = clock::tick_rate();
@@ -126,9 +127,9 @@ impl HolderReader {
     /// # Errors
     /// [`WhoError`].
     pub(crate) fn read(&mut self, query: &WhoQuery) -> Result<Holders, WhoError> {
-        let found = self.finder.find()?;
+        let found = self.finder.find().map_err(WhoError::Namespaces)?;
         let namespaces = Namespaces::new(found, &self.procfs, self.source());
-        let netns = query.netns.keys(&namespaces)?;
+        let netns = query.netns.keys(&namespaces).map_err(WhoError::Selector)?;
         let older_than = match (query.older_than, self.rate.filter(|_| self.iterator.is_some())) {
             (None, _) => None,
             (Some(seconds), Some(rate)) => Some(rate.ticks_u32(seconds)),
@@ -164,15 +165,16 @@ impl HolderReader {
 
     fn list(&mut self, namespaces: &Namespaces) -> Result<Listed, WhoError> {
         let Some(loaded) = &mut self.iterator else {
-            return Ok(descriptors::list(&self.processes, namespaces)?);
+            return descriptors::list(&self.processes, namespaces).map_err(WhoError::Procfs);
         };
         let mut table = HolderTable::with_capacity(namespaces.sockets());
         let rate = self.rate;
-        loaded.iterator.each_descriptor(|record| {
+        let read = loaded.iterator.each_descriptor(|record| {
             if let Some((socket, pid)) = Socket::of_record(&record, rate) {
                 table.add_held(&socket, pid);
             }
-        })?;
+        });
+        read.map_err(WhoError::Iterator)?;
         Ok(Listed { table, not_visible: 0 })
     }
 

@@ -54,6 +54,8 @@ use tokio::sync::watch;
 
 pub(crate) use finder::{NetnsCount, count_netns, task_ids};
 pub use health::{Health, Reason};
+#[cfg(test)]
+pub(crate) use holders::HolderSource;
 pub(crate) use holders::{
     HolderReader, HolderView, Holders, NamedNetns, NamedProcess, NetnsSelector, QueueView, WhoQuery,
 };

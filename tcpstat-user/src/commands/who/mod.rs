@@ -2,6 +2,8 @@
 
 mod json;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -28,7 +30,7 @@ use crate::{
 pub(super) const EXAMPLES: &str = "Examples:
   tcpstat who close_wait                         the processes with most sockets in CLOSE_WAIT
   tcpstat who close_wait --older-than 5m         only sockets whose peer has been silent for longer
-  tcpstat who --netns shop/web-0 --sort oldest   one network namespace, by the names of its pod
+  tcpstat who --netns shop/web-0 --sort oldest   the network namespace of a pod
   tcpstat who --port 8080 --watch 5              again every five seconds
   tcpstat who --json | jq '.holders[0].processes'";
 
@@ -109,7 +111,7 @@ pub(super) struct WhoArgs {
     )]
     json: bool,
 
-    /// Print again after so many seconds, until Ctrl-C; clears the screen of a terminal
+    /// Print again after so many seconds, 2 if there is no number, until Ctrl-C; clears the screen of a terminal
     #[arg(
         long,
         value_name = "SECONDS",
@@ -183,7 +185,7 @@ fn say_not_visible(holders: &Holders) {
     if holders.not_visible > 0 {
         warn!(
             processes = holders.not_visible,
-            "what these processes hold is not visible and not shown: run tcpstat as root, or with CAP_BPF and CAP_PERFMON"
+            "not shown: what these processes hold is not visible; run tcpstat as root, or with CAP_BPF and CAP_PERFMON"
         );
     }
 }

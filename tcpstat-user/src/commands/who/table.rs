@@ -104,7 +104,7 @@ fn peer(peer: &Peer) -> String {
 }
 
 /// Its two highest units.
-fn duration(seconds: f64) -> String {
+pub(super) fn duration(seconds: f64) -> String {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a silence")]
     let seconds = seconds as u64;
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
@@ -149,13 +149,10 @@ fn write_not_held(text: &mut String, holders: &Holders) {
     }
     more(&mut lines, holders.more_accept_queues, "accept queue");
     if let Some(orphans @ 1..) = holders.orphans {
-        let _ = writeln!(lines, "{orphans} orphans: closed by their owners, and still ending");
+        let _ = writeln!(lines, "orphans, which their owners have closed: {orphans}");
     }
     if let Some(other @ 1..) = holders.other {
-        let _ = writeln!(
-            lines,
-            "{other} others: of the kernel, of MPTCP, in flight between processes, or of processes that are not listed"
-        );
+        let _ = writeln!(lines, "others, of the kernel or on their way between processes: {other}");
     }
     if !lines.is_empty() {
         let _ = write!(text, "\nsockets that no process holds:\n{lines}");
@@ -168,14 +165,14 @@ fn queue(view: &QueueView) -> String {
         IpAddr::V4(address) => format!("{address}:{}", queue.port),
         IpAddr::V6(address) => format!("[{address}]:{}", queue.port),
     };
-    let limit = queue.queue.limit.map_or_else(String::new, |limit| format!(" (limit {limit})"));
+    let limit = queue.queue.limit.map_or_else(String::new, |limit| format!(" of {limit}"));
     let holder = match view.processes.first() {
         Some(first) => {
             let command = first.command.as_deref().unwrap_or("-");
-            format!("{command}, pid {}", pid(first, queue.pids.len() - 1))
+            format!("{command} {}", pid(first, queue.pids.len() - 1))
         }
         None => "a process that is not visible".to_owned(),
     };
-    let length = queue.queue.length;
-    format!("{length} in the accept queue of {place} in {}{limit}: {holder}\n", view.netns.name)
+    let (netns, length) = (&view.netns.name, queue.queue.length);
+    format!("in the accept queue of {place} in {netns}: {length}{limit}, {holder}\n")
 }

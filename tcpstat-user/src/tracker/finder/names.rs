@@ -10,7 +10,7 @@ use std::{
 use nix::sys::statfs::{NSFS_MAGIC, statfs};
 
 use super::Group;
-use crate::scopes::{CgroupName, NamedNetns, NetnsKind, NetnsName, PodNames};
+use crate::scopes::{CgroupName, Identity, NamedNetns, NetnsKind, NetnsName, PodNames};
 
 /// The directory of `ip netns`.
 const NAMED: &str = "/run/netns";
@@ -68,12 +68,17 @@ impl Names {
         NetnsName::new(inode, [], &self.named, &self.pods)
     }
 
-    /// The name of what a process belongs to, by what its cgroup says: pod, container, machine, or unit; `None` for
-    /// nothing that is known.
+    /// The name of what a process belongs to, by what its cgroup says: container, with its pod before it, machine, or
+    /// unit; `None` for nothing that is known.
     pub(super) fn of_cgroup(&self, cgroup: &CgroupName) -> Option<String> {
         let owner = NetnsName::new(0, [cgroup], &NamedNetns::default(), &self.pods);
-        let unit = || cgroup.unit.as_ref().map(|unit| unit.as_str().to_owned());
-        if owner.kind == NetnsKind::Unnamed { unit() } else { Some(owner.name) }
+        match (owner.kind, cgroup.identity()) {
+            (NetnsKind::Unnamed, _) => Some(cgroup.unit.as_ref()?.as_str().to_owned()),
+            (NetnsKind::Pod, Some(Identity::Pod { container: Some(id), .. })) => {
+                Some(format!("{}/{}", owner.name, id.short()))
+            }
+            _ => Some(owner.name),
+        }
     }
 }
 

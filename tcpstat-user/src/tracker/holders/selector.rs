@@ -24,10 +24,10 @@ pub(crate) enum NetnsSelector {
 /// A choice that means no namespace.
 #[derive(Debug, Error)]
 pub(crate) enum SelectorError {
-    #[error("{}: no network namespace has this name, inode number or path: `tcpstat who` shows the names", .0.display())]
+    #[error("{}: no network namespace has this name or path: `tcpstat who` shows the names", .0.display())]
     Unknown(PathBuf),
     #[error(
-        "{0}: no visible process is in this network namespace, and without iter/task_file only such are read"
+        "{0}: no process that is visible is in this network namespace: without iter/task_file no other is read"
     )]
     WithoutProcess(String),
 }

@@ -32,7 +32,7 @@ pub(crate) struct Holders {
     pub(crate) orphans: Option<u64>,
     /// Sockets that nobody holds, besides those in accept queues and the orphans; `None` if that is not known.
     pub(crate) other: Option<u64>,
-    pub(super) totals: Vec<NetnsTotals>,
+    pub(crate) totals: Vec<NetnsTotals>,
 }
 
 /// A row.
@@ -42,9 +42,9 @@ pub(crate) struct HolderView {
     pub(crate) processes: Vec<NamedProcess>,
     pub(crate) more_processes: usize,
     pub(crate) netns: NamedNetns,
-    /// The cgroup path of the first process that has one; up to the container, if it is in one.
+    /// The cgroup path of the first process that has one.
     pub(crate) cgroup: Option<String>,
-    /// The pod, container, machine or unit of that process.
+    /// The container of that process, with its pod before it, or its machine or unit.
     pub(crate) name: Option<String>,
     /// The longest silence of a peer.
     pub(crate) oldest_seconds: Option<f64>,
@@ -116,8 +116,10 @@ impl Describe<'_> {
             processes,
             more_processes,
             netns: self.netns(row.netns),
-            name: cgroup.as_ref().and_then(|cgroup| self.finder.name_of_cgroup(cgroup)),
-            cgroup: cgroup.map(|cgroup| cgroup.path),
+            name: cgroup
+                .as_deref()
+                .and_then(|text| self.finder.name_of_cgroup(&CgroupName::of_process(text))),
+            cgroup: cgroup.as_deref().map(CgroupName::whole_path),
             oldest_seconds: self.rate.zip(row.oldest).map(|(rate, it)| rate.seconds(it.into())),
             row,
         }
@@ -139,9 +141,9 @@ impl Describe<'_> {
         Some(label_value(&name, LONGEST_COMMAND))
     }
 
-    fn cgroup(&self, pid: u32) -> Option<CgroupName> {
-        let text = known(self.processes?.cgroups(pid))?;
-        Some(CgroupName::of_process(&text)).filter(|cgroup| !cgroup.path.is_empty())
+    /// The text of its file.
+    fn cgroup(&self, pid: u32) -> Option<Vec<u8>> {
+        known(self.processes?.cgroups(pid)).filter(|text| !text.is_empty())
     }
 
     fn netns(&self, key: u64) -> NamedNetns {
