@@ -13,7 +13,7 @@ use super::holders::{Answer, Holders, MAX_ROWS, Place, Question};
 use crate::{
     holders::SortBy,
     procfs::Procfs,
-    tracker::{HolderReader, NetnsSelector, WhoQuery},
+    tracker::{HolderReader, NetnsSelector, Reading, WhoQuery},
 };
 
 /// Shortest time from a reading to the next one.
@@ -40,8 +40,22 @@ struct State {
     newest: Option<Answer>,
 }
 
-/// Reads for one question after the other.
-struct Source {
+/// Where readings come from.
+trait Source {
+    /// What answers any question.
+    type Reading;
+
+    /// # Errors
+    /// What failed, and what to do.
+    fn read(&mut self) -> Result<Self::Reading, String>;
+
+    /// # Errors
+    /// What failed, and what to do.
+    fn answer(&self, reading: &Self::Reading, question: &Question) -> Result<Holders, String>;
+}
+
+/// The processes of this host.
+struct Host {
     /// Shows the processes.
     mount: Procfs,
     own: NetnsSelector,
@@ -59,10 +73,9 @@ impl LocalHolders {
         let shared = Arc::new(Shared::default());
         let (thread, procfs, pods) = (Arc::clone(&shared), procfs.clone(), pods.to_owned());
         // The thread ends with the process.
-        thread::Builder::new().name("holders".into()).spawn(move || {
-            let mut source = Source::new(&procfs, pods);
-            thread.run(|question| source.read(question))
-        })?;
+        thread::Builder::new()
+            .name("holders".into())
+            .spawn(move || thread.run(Host::new(&procfs, pods)))?;
         Ok(Self(shared))
     }
 
@@ -78,13 +91,31 @@ impl LocalHolders {
 }
 
 impl Shared {
-    fn run(&self, mut read: impl FnMut(&Question) -> Result<Holders, String>) -> Infallible {
+    /// Reads again after each pause, and keeps the reading: another question is answered from it at once.
+    fn run<S: Source>(&self, mut source: S) -> Infallible {
         let mut next = Instant::now();
+        let mut kept = None;
+        let mut answered = None;
         loop {
-            let question = self.await_question(next);
+            let Some(question) = self.await_question(next, answered.as_ref()) else {
+                (kept, answered) = (None, None);
+                continue;
+            };
             let start = Instant::now();
-            let holders = read(&question);
-            next = Instant::now() + pause(start.elapsed());
+            let is_due = start >= next;
+            if is_due {
+                // First the memory of the one before.
+                drop(kept.take());
+                kept = Some(source.read());
+            }
+            let holders = match &kept {
+                Some(Ok(reading)) => source.answer(reading, &question),
+                Some(Err(problem)) => Err(problem.clone()),
+                None => continue,
+            };
+            let took = start.elapsed();
+            next = if is_due { Instant::now() + pause(took) } else { next + took * PAUSE_FACTOR };
+            answered = Some(question.clone());
             let mut state = self.locked();
             if state.wanted.as_ref() == Some(&question) {
                 state.newest = Some(Answer { question, holders });
@@ -92,13 +123,19 @@ impl Shared {
         }
     }
 
-    /// Returns what is wanted, not before `next`.
-    fn await_question(&self, next: Instant) -> Question {
+    /// Returns what is wanted at `next`, and before that only if it has not been answered since the last reading.
+    /// `None` if nothing is wanted any more.
+    fn await_question(&self, next: Instant, answered: Option<&Question>) -> Option<Question> {
         let mut state = self.locked();
         loop {
             let rest = next.saturating_duration_since(Instant::now());
             let waited = match &state.wanted {
-                Some(question) if rest.is_zero() => return question.clone(),
+                Some(question)
+                    if rest.is_zero() || answered.is_some_and(|answered| answered != question) =>
+                {
+                    return Some(question.clone());
+                }
+                None if answered.is_some() => return None,
                 Some(_) => self.changed.wait_timeout(state, rest).map(|(state, _)| state).ok(),
                 None => self.changed.wait(state).ok(),
             };
@@ -117,7 +154,7 @@ fn pause(took: Duration) -> Duration {
     took.saturating_mul(PAUSE_FACTOR).max(MIN_PAUSE)
 }
 
-impl Source {
+impl Host {
     fn new(procfs: &Procfs, pods: PathBuf) -> Self {
         // The directory of a process or thread lists another namespace; the mount that it is in shows the processes.
         let mut above = procfs.root().ancestors().map(Procfs::new);
@@ -129,8 +166,12 @@ impl Source {
         };
         Self { mount, own, pods, reader: None }
     }
+}
 
-    fn read(&mut self, question: &Question) -> Result<Holders, String> {
+impl Source for Host {
+    type Reading = Reading;
+
+    fn read(&mut self) -> Result<Reading, String> {
         let reader = match &mut self.reader {
             Some(reader) => reader,
             none => {
@@ -138,9 +179,13 @@ impl Source {
                 none.insert(reader.map_err(|error| error.to_string())?)
             }
         };
-        let query = query(question, &self.own);
-        let read = reader.read(&query).map_err(|error| error.to_string())?;
-        Ok(Holders::new(&read, question))
+        reader.read_all().map_err(|error| error.to_string())
+    }
+
+    fn answer(&self, reading: &Reading, question: &Question) -> Result<Holders, String> {
+        let reader = self.reader.as_ref().ok_or("nothing has been read yet")?;
+        let read = reader.answer(reading, &query(question, &self.own));
+        Ok(Holders::new(&read.map_err(|error| error.to_string())?, question))
     }
 }
 
