@@ -8,6 +8,7 @@ mod held;
 mod holders;
 mod listeners;
 mod scopes;
+mod stream;
 
 use std::{
     collections::{HashMap, HashSet},
