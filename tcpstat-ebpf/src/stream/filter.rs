@@ -93,8 +93,12 @@ pub(super) fn cgroup(id: u64) -> bool {
 }
 
 #[inline(always)]
-pub(super) fn addresses(family: Family, saddr: [u32; 4], daddr: [u32; 4]) -> bool {
-    STREAM_BY_ADDRESS.load() == 0 || has_address(family, daddr) || has_address(family, saddr)
+pub(super) fn addresses(family: Family, addresses: impl FnOnce() -> ([u32; 4], [u32; 4])) -> bool {
+    if STREAM_BY_ADDRESS.load() == 0 {
+        return true;
+    }
+    let (saddr, daddr) = addresses();
+    has_address(family, daddr) || has_address(family, saddr)
 }
 
 #[inline(always)]

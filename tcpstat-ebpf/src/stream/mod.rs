@@ -13,7 +13,7 @@ use aya_ebpf::{
     bindings::BPF_RB_NO_WAKEUP,
     helpers::{
         bpf_get_current_comm, bpf_get_current_pid_tgid,
-        generated::{bpf_get_current_task_btf, bpf_ktime_get_ns},
+        generated::{bpf_get_current_task_btf, bpf_jiffies64, bpf_ktime_get_ns},
     },
 };
 use tcpstat_ebpf::{
@@ -21,12 +21,9 @@ use tcpstat_ebpf::{
     StreamRecord,
 };
 
-use crate::{
-    closing::ticks_since,
-    maps::{
-        CGROUPS, NETNS_KEY, STREAM, STREAM_LOST, STREAM_PROCESS, TASK_COMM, TASK_GROUP_LEADER,
-        TICKS_PER_SECOND,
-    },
+use crate::maps::{
+    CGROUPS, NETNS_KEY, STREAM, STREAM_LOST, STREAM_PROCESS, TASK_COMM, TASK_GROUP_LEADER,
+    TICKS_PER_SECOND,
 };
 
 /// What the programs read from a full socket, only where it is needed.
@@ -89,18 +86,9 @@ fn transition(socket: impl Socket, family: Family, oldstate: u64, newstate: u64)
     if !filter::cgroup(cgroup) {
         return;
     }
-    let (saddr, daddr) = socket.addresses(family);
-    if !filter::addresses(family, saddr, daddr) {
+    if !filter::addresses(family, || socket.addresses(family)) {
         return;
     }
-    let key = if NETNS_KEY.load() == NetnsKey::Cookie as u32 {
-        socket.cookie(netns)
-    } else {
-        u64::from(inum)
-    };
-    let silence = silence(socket, oldstate);
-    let (pid, command) = owner(socket);
-
     let Some(lost) = STREAM_LOST.get_ptr_mut(0) else { return };
     let Some(mut entry) = STREAM.reserve::<StreamRecord>(0) else {
         // SAFETY: the pointer is to the map's only entry.
@@ -108,19 +96,13 @@ fn transition(socket: impl Socket, family: Family, oldstate: u64, newstate: u64)
         return;
     };
     let record = entry.as_mut_ptr();
-    // Written in place, field by field: the compiler would copy a record from the stack word by word.
+    // Read and written part by part: the compiler keeps more on the stack otherwise, and would copy a whole record from it.
     // SAFETY: the pointer is to a record that this program has reserved; `lost` is as above.
     unsafe {
         (&raw mut (*record).time).write(bpf_ktime_get_ns());
         socket.write_address(&raw mut (*record).skaddr);
-        (&raw mut (*record).netns_key).write(key);
-        (&raw mut (*record).cgroup).write(cgroup);
-        (&raw mut (*record).saddr).write(saddr);
-        (&raw mut (*record).daddr).write(daddr);
-        (&raw mut (*record).command).write(command);
-        (&raw mut (*record).pid).write(pid);
         (&raw mut (*record).netns_inum).write(inum);
-        (&raw mut (*record).silence).write(silence);
+        (&raw mut (*record).cgroup).write(cgroup);
         (&raw mut (*record).lost).write(lost.read_volatile() as u32);
         (&raw mut (*record).sport).write(sport);
         (&raw mut (*record).dport).write(dport);
@@ -128,6 +110,19 @@ fn transition(socket: impl Socket, family: Family, oldstate: u64, newstate: u64)
         (&raw mut (*record).oldstate).write(oldstate as u8);
         (&raw mut (*record).newstate).write(newstate as u8);
         (&raw mut (*record).cause).write(cause);
+        let (saddr, daddr) = socket.addresses(family);
+        (&raw mut (*record).saddr).write(saddr);
+        (&raw mut (*record).daddr).write(daddr);
+        (&raw mut (*record).silence).write(silence(socket, oldstate));
+        let (pid, command) = owner(socket);
+        (&raw mut (*record).pid).write(pid);
+        (&raw mut (*record).command).write(command);
+        let key = if NETNS_KEY.load() == NetnsKey::Cookie as u32 {
+            socket.cookie(netns)
+        } else {
+            u64::from(inum)
+        };
+        (&raw mut (*record).netns_key).write(key);
     }
     // The reader polls. A wake-up would cost an interrupt for each event.
     entry.submit(u64::from(BPF_RB_NO_WAKEUP));
@@ -141,11 +136,14 @@ fn silence(socket: impl Socket, oldstate: u64) -> u32 {
         return NO_SILENCE;
     }
     let (acknowledged, received) = socket.heard();
-    match (ticks_since(acknowledged), ticks_since(received)) {
-        (Some(acknowledged), Some(received)) if received < acknowledged => received,
-        (Some(acknowledged), _) => acknowledged,
-        _ => NO_SILENCE,
+    // As in `ticks_since`.
+    if acknowledged == 0 {
+        return NO_SILENCE;
     }
+    // SAFETY: the helper has no preconditions.
+    let now = unsafe { bpf_jiffies64() } as u32;
+    let (acknowledged, received) = (now.wrapping_sub(acknowledged), now.wrapping_sub(received));
+    if received < acknowledged { received } else { acknowledged }
 }
 
 /// Id and name of the process that owns the lock of the socket; 0 for none. Where a softirq makes the transition, `owned`

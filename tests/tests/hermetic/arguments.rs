@@ -70,7 +70,7 @@ fn run(command: &str, flag: &str) -> Result<Command> {
     if command == "print" {
         run.arg("unit");
     }
-    if ["", "serve", "show", "check"].contains(&command) && flag != "--path.procfs" {
+    if ["", "serve", "show", "check", "events"].contains(&command) && flag != "--path.procfs" {
         run.arg("--path.procfs=/nonexistent");
     }
     Ok(run)

@@ -7,6 +7,7 @@ mod elsewhere;
 mod held;
 mod listeners;
 mod scopes;
+mod stream;
 
 use std::{
     collections::{HashMap, HashSet},
