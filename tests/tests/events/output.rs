@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use tcpstat_tests::binary::{path_from, tcpstat};
+use tcpstat_tests::binary::{output, path_from, tcpstat};
 use tcpstat_tests::harness::Test;
 use tcpstat_tests::kernel_tests;
 use tcpstat_tests::netns::Namespace;
@@ -15,7 +15,8 @@ use crate::scene::{OWN_NETNS, Scene};
 pub(crate) fn tests() -> Vec<Test> {
     kernel_tests![
         a_line_has_the_states_the_addresses_and_the_process,
-        a_filter_that_makes_no_sense_is_wrong_usage
+        a_filter_that_makes_no_sense_is_wrong_usage,
+        variables_that_kubernetes_sets_are_ignored
     ]
 }
 
@@ -61,5 +62,16 @@ fn a_filter_that_makes_no_sense_is_wrong_usage(_: &Namespace) -> Result<()> {
         ensure!(run.status == Some(2) && run.stdout.is_empty(), "{arg}: {run:?}");
         ensure!(run.stderr.contains(flag) && run.stderr.contains(value), "{arg}: {run:?}");
     }
+    Ok(())
+}
+
+/// It sets them in each pod beside a Service of the name `tcpstat`.
+fn variables_that_kubernetes_sets_are_ignored(_: &Namespace) -> Result<()> {
+    let mut command = Command::new(path_from("TCPSTAT_BIN")?);
+    command.args(["events", OWN_NETNS, "--duration=1ms"]);
+    command.env("TCPSTAT_PORT", "tcp://10.1.2.3:10048");
+    command.env("TCPSTAT_SERVICE_PORT", "10048").env("TCPSTAT_SERVICE_HOST", "10.1.2.3");
+    let run = output(&mut command)?;
+    ensure!(run.status == Some(0), "{run:?}");
     Ok(())
 }

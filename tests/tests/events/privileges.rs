@@ -1,8 +1,9 @@
 //! What a stream needs: two capabilities.
 
-use std::process::Stdio;
+use std::env;
+use std::process::{self, Command, Stdio};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 use tcpstat_tests::binary::output;
 use tcpstat_tests::harness::Test;
@@ -12,12 +13,13 @@ use tcpstat_tests::tcp::Family;
 use tcpstat_tests::transition_stream::Stream;
 use tcpstat_tests::unprivileged::{BPF_CAPABILITIES, NO_CAPABILITIES, ReachableBinary};
 
-use crate::scene::{Scene, assert_exact};
+use crate::scene::{Scene, assert_exact, of_namespace, summaries};
 
 pub(crate) fn tests() -> Vec<Test> {
     kernel_tests![
         with_two_capabilities_an_unprivileged_user_sees_every_transition,
-        without_capabilities_one_line_says_what_to_grant
+        without_capabilities_one_line_says_what_to_grant,
+        in_a_pid_namespace_one_line_says_that_no_process_is_shown
     ]
 }
 
@@ -39,5 +41,27 @@ fn without_capabilities_one_line_says_what_to_grant(_: &Namespace) -> Result<()>
     ensure!(run.status == Some(1) && run.stdout.is_empty(), "{run:?}");
     ensure!(run.stderr.lines().count() == 1, "{run:?}");
     ensure!(run.stderr.contains("CAP_BPF and CAP_PERFMON"), "{run:?}");
+    Ok(())
+}
+
+/// The test runs again as process 1 of a PID namespace with its own /proc. The kernel gives the ids of the host alone.
+fn in_a_pid_namespace_one_line_says_that_no_process_is_shown(_: &Namespace) -> Result<()> {
+    if process::id() != 1 {
+        let mut command = Command::new("unshare");
+        command.args(["--pid", "--fork", "--kill-child", "--mount-proc"]).arg(env::current_exe()?);
+        let status = command.status().context("start unshare (util-linux)")?;
+        ensure!(status.success(), "the test in a PID namespace: {status}");
+        return Ok(());
+    }
+    let mut scene = Scene::new(Family::Ipv4, 0)?;
+    let stream = Stream::start(&[])?;
+    scene.orderly()?;
+    let shown = stream.await_transitions("all transitions", |shown| {
+        of_namespace(shown).is_ok_and(|shown| shown.iter().any(|one| one.from == "last_ack"))
+    })?;
+    ensure!(shown.iter().all(|one| one.process.is_none()), "{}", summaries(&shown));
+    let log = stream.log();
+    let lines = log.lines().filter(|line| line.contains("processes are not shown"));
+    assert_eq!(lines.count(), 1, "{log}");
     Ok(())
 }

@@ -8,6 +8,7 @@ mod fallback;
 mod links;
 mod not_held;
 mod privileges;
+mod process_ids;
 mod shared;
 mod table;
 mod watch;
@@ -22,6 +23,7 @@ fn main() -> ExitCode {
     tests.extend(counts::tests());
     tests.extend(not_held::tests());
     tests.extend(privileges::tests());
+    tests.extend(process_ids::tests());
     tests.extend(shared::tests());
     if !is_guest() {
         // What these test does not depend on the kernel, and a guest has no runc.
