@@ -16,6 +16,10 @@ struct Counted {
 impl Source for Counted {
     type Reading = u64;
 
+    fn prepare(&mut self) -> Result<(), String> {
+        Ok(())
+    }
+
     fn read(&mut self) -> Result<u64, String> {
         self.readings += 1;
         Ok(self.readings)
@@ -102,6 +106,6 @@ fn the_processes_are_those_of_the_mount() {
     assert_eq!(source.mount.root(), Path::new("/proc"));
     assert!(matches!(source.own, NetnsSelector::Inode(_)), "{:?}", source.own);
     let mut none = Host::new(&Procfs::new("/nowhere"), PathBuf::new());
-    let problem = none.read().err().unwrap();
+    let problem = none.prepare().unwrap_err();
     assert!(problem.contains("/nowhere"), "{problem}");
 }
