@@ -68,7 +68,9 @@ mod tests {
     #[test]
     fn counts_of_few_keys_are_exact() {
         let mut frequent = Frequent::new(3);
-        [5, 7, 5, 6, 5, 6].into_iter().for_each(|key| frequent.add(key));
+        for key in [5, 7, 5, 6, 5, 6] {
+            frequent.add(key);
+        }
         assert!(frequent.is_exact());
         assert_eq!(frequent.top(2), (vec![(5, 3), (6, 2)], 1));
         assert_eq!(frequent.top(9), (vec![(5, 3), (6, 2), (7, 1)], 0));

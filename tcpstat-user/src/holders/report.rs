@@ -197,7 +197,9 @@ impl HolderTable {
             totals.held += held;
             totals.queued += queued;
         };
-        sums.iter().for_each(|sums| add(self.sets.netns(sums.set), sums.held, 0));
+        for sums in sums {
+            add(self.sets.netns(sums.set), sums.held, 0);
+        }
         for (entry, queue) in self.listeners() {
             add(self.sets.netns(entry.set), 0, queue.length.into());
         }
