@@ -11,6 +11,7 @@ use std::{
 
 use super::holders::{Answer, Holders, MAX_ROWS, Place, Question};
 use crate::{
+    clock,
     holders::SortBy,
     procfs::Procfs,
     tracker::{HolderReader, NetnsSelector, Reading, WhoQuery},
@@ -19,8 +20,12 @@ use crate::{
 /// Shortest time from a reading to the next one.
 const MIN_PAUSE: Duration = Duration::from_secs(1);
 
-/// A pause is at least so many times as long as the reading before it, so that readings take at most 5 % of a core.
+/// A pause is at least so many times as long as the CPU time of the reading before it, so that readings take at most 5 %
+/// of a core.
 const PAUSE_FACTOR: u32 = 20;
+
+/// A defect in this program.
+const NOT_PREPARED: &str = "the holders are read before the reader is prepared";
 
 /// A thread that reads while there is a question.
 #[derive(Debug)]
@@ -44,6 +49,12 @@ struct State {
 trait Source {
     /// What answers any question.
     type Reading;
+
+    /// Prepares the first reading. That takes longer than a reading, and happens once.
+    ///
+    /// # Errors
+    /// What failed, and what to do.
+    fn prepare(&mut self) -> Result<(), String>;
 
     /// # Errors
     /// What failed, and what to do.
@@ -101,19 +112,20 @@ impl Shared {
                 (kept, answered) = (None, None);
                 continue;
             };
-            let start = Instant::now();
-            let is_due = start >= next;
+            let is_due = Instant::now() >= next;
+            let prepared = source.prepare();
+            let start = clock::thread_cpu();
             if is_due {
                 // First the memory of the one before.
                 drop(kept.take());
-                kept = Some(source.read());
+                kept = Some(prepared.and_then(|()| source.read()));
             }
             let holders = match &kept {
                 Some(Ok(reading)) => source.answer(reading, &question),
                 Some(Err(problem)) => Err(problem.clone()),
                 None => continue,
             };
-            let took = start.elapsed();
+            let took = clock::thread_cpu().saturating_sub(start);
             next = if is_due { Instant::now() + pause(took) } else { next + took * PAUSE_FACTOR };
             answered = Some(question.clone());
             let mut state = self.locked();
@@ -149,7 +161,7 @@ impl Shared {
     }
 }
 
-/// The time between a reading that took so long and the next one.
+/// The time between a reading that took so much CPU time and the next one.
 fn pause(took: Duration) -> Duration {
     took.saturating_mul(PAUSE_FACTOR).max(MIN_PAUSE)
 }
@@ -171,19 +183,21 @@ impl Host {
 impl Source for Host {
     type Reading = Reading;
 
+    fn prepare(&mut self) -> Result<(), String> {
+        if self.reader.is_none() {
+            let reader = HolderReader::new(&self.mount, self.pods.clone());
+            self.reader = Some(reader.map_err(|error| error.to_string())?);
+        }
+        Ok(())
+    }
+
     fn read(&mut self) -> Result<Reading, String> {
-        let reader = match &mut self.reader {
-            Some(reader) => reader,
-            none => {
-                let reader = HolderReader::new(&self.mount, self.pods.clone());
-                none.insert(reader.map_err(|error| error.to_string())?)
-            }
-        };
+        let reader = self.reader.as_mut().ok_or(NOT_PREPARED)?;
         reader.read_all().map_err(|error| error.to_string())
     }
 
     fn answer(&self, reading: &Reading, question: &Question) -> Result<Holders, String> {
-        let reader = self.reader.as_ref().ok_or("nothing has been read yet")?;
+        let reader = self.reader.as_ref().ok_or(NOT_PREPARED)?;
         let read = reader.answer(reading, &query(question, &self.own));
         Ok(Holders::new(&read.map_err(|error| error.to_string())?, question))
     }

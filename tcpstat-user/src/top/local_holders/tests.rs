@@ -3,8 +3,8 @@ use std::sync::mpsc::{Sender, channel};
 use super::*;
 use crate::{procfs::Procfs, states::State as TcpState};
 
-fn question(state: TcpState) -> Option<Question> {
-    Some(Question { state, place: Place::Own })
+fn question(state: TcpState) -> Question {
+    Question { state, place: Place::Own }
 }
 
 /// Sends each question. The answer is the number of the reading, and of the state.
@@ -15,6 +15,10 @@ struct Counted {
 
 impl Source for Counted {
     type Reading = u64;
+
+    fn prepare(&mut self) -> Result<(), String> {
+        Ok(())
+    }
 
     fn read(&mut self) -> Result<u64, String> {
         self.readings += 1;
@@ -36,9 +40,9 @@ fn answering(asked: Sender<Question>) -> LocalHolders {
     LocalHolders(shared)
 }
 
-fn await_answer(holders: &LocalHolders, wanted: &Option<Question>) -> Answer {
+fn await_answer(holders: &LocalHolders, wanted: &Question) -> Answer {
     loop {
-        if let Some(answer) = holders.newest(wanted.clone()) {
+        if let Some(answer) = holders.newest(Some(wanted.clone())) {
             return answer;
         }
         thread::yield_now();
@@ -59,11 +63,15 @@ fn nothing_is_read_before_it_is_wanted_and_each_question_gets_its_own_answer() {
     assert!(asked.try_recv().is_err());
     for state in [TcpState::CloseWait, TcpState::Established] {
         let wanted = question(state);
-        assert_eq!(holders.newest(wanted.clone()), None, "not the answer to another question");
+        assert_eq!(
+            holders.newest(Some(wanted.clone())),
+            None,
+            "not the answer to another question"
+        );
         let answer = await_answer(&holders, &wanted);
         assert_eq!(answer.holders.unwrap().sockets % 100, u64::from(state.number()));
-        assert_eq!(Some(answer.question), wanted);
-        assert_eq!(asked.recv().ok(), wanted);
+        assert_eq!(answer.question, wanted);
+        assert_eq!(asked.recv().ok(), Some(wanted));
     }
     assert_eq!(holders.newest(None), None);
 }
@@ -102,6 +110,6 @@ fn the_processes_are_those_of_the_mount() {
     assert_eq!(source.mount.root(), Path::new("/proc"));
     assert!(matches!(source.own, NetnsSelector::Inode(_)), "{:?}", source.own);
     let mut none = Host::new(&Procfs::new("/nowhere"), PathBuf::new());
-    let problem = none.read().err().unwrap();
+    let problem = none.prepare().unwrap_err();
     assert!(problem.contains("/nowhere"), "{problem}");
 }
