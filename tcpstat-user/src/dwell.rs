@@ -31,6 +31,11 @@ impl DwellChoice {
 pub struct DwellStates(u32);
 
 impl DwellStates {
+    /// All states whose dwell can be measured.
+    pub(crate) fn all() -> Self {
+        DWELL_STATES.into_iter().map(MeasuredState).collect()
+    }
+
     /// The states, in the kernel's order.
     pub fn iter(self) -> impl Iterator<Item = State> {
         State::ALL.into_iter().filter(move |state| self.0 >> state.number() & 1 != 0)

@@ -127,6 +127,50 @@ impl Drop for Cgroup {
     }
 }
 
+/// A cgroup whose processes have a limit on their memory, which includes that of BPF maps since Linux 5.11.
+#[derive(Debug)]
+pub struct MemoryLimit {
+    folder: PathBuf,
+}
+
+impl MemoryLimit {
+    /// Makes one with a limit of so many bytes.
+    ///
+    /// # Errors
+    /// A [`Skip`] where no hierarchy has a controller of memory.
+    pub fn new(bytes: u64) -> Result<Self> {
+        let name = format!("tcpstat-{}-memory", std::process::id());
+        for mount in mounts()? {
+            let folder = mount.join(&name);
+            if fs::create_dir(&folder).is_err() {
+                continue;
+            }
+            let limit = Self { folder };
+            let files = ["memory.max", "memory.limit_in_bytes"];
+            let mut files = files.into_iter().map(|file| limit.folder.join(file));
+            if let Some(file) = files.find(|file| file.exists()) {
+                fs::write(&file, bytes.to_string()).with_context(|| file.display().to_string())?;
+                return Ok(limit);
+            }
+        }
+        Err(Skip::because("no cgroup limits memory: mount one with the controller memory").into())
+    }
+
+    /// The words of a command that runs the command after them in this cgroup.
+    #[must_use]
+    pub fn within(&self) -> Vec<String> {
+        let procs = self.folder.join("cgroup.procs");
+        let script = r#"echo $$ > "$0" && exec "$@""#;
+        ["sh", "-c", script, &procs.to_string_lossy()].map(str::to_owned).to_vec()
+    }
+}
+
+impl Drop for MemoryLimit {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(&self.folder);
+    }
+}
+
 fn join(folder: &Path) -> Result<()> {
     let file = folder.join("cgroup.procs");
     fs::write(&file, std::process::id().to_string()).with_context(|| file.display().to_string())

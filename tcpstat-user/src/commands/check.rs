@@ -1,5 +1,6 @@
 //! `tcpstat check`: tries everything that the tracer needs, and prints which privileges are missing.
 
+mod features;
 mod scopes;
 
 use std::{fmt::Write as _, process::ExitCode};
@@ -9,7 +10,7 @@ use nix::sys::utsname::uname;
 
 use super::{ProcfsArgs, counting::described, write_out};
 use crate::{
-    kernel::{ListenerIterator, Namespaces, Program, SocketIterator, Tracer},
+    kernel::{Namespaces, Program, SocketIterator, Tracer},
     procfs::{Lockdown, Privileges, Procfs, ProcfsError},
     tracker::{self, Snapshot},
 };
@@ -88,6 +89,9 @@ impl Report {
         let by_iterator = iterator(procfs, &privileges);
         self.add("iter/tcp", by_iterator.as_ref().unwrap_or_else(|refusal| refusal));
         let program = self.programs(procfs, &privileges);
+        if program.is_none() {
+            self.no_features();
+        }
         self.scopes(procfs, program, &privileges);
         match program {
             _ if by_procfs.is_err() && by_iterator.is_err() => {
@@ -134,13 +138,7 @@ impl Report {
                     self.add(program.word(), "runs");
                     if found.is_none() {
                         self.hooks(&tracer);
-                        if let Some(error) = &tracer.causes_refused {
-                            self.add("causes", &format!("not counted: {error}"));
-                        }
-                        if let Some(error) = &tracer.silence_refused {
-                            self.add("ages", &format!("not measured: {error}"));
-                        }
-                        self.listeners(procfs);
+                        self.features(procfs, &tracer);
                     }
                     found.get_or_insert(program);
                 }
@@ -152,16 +150,6 @@ impl Report {
             }
         }
         found
-    }
-
-    /// Only what is missing. Where the iterator itself is refused, another line has the remedy.
-    fn listeners(&mut self, procfs: &Procfs) {
-        if !procfs.lists_own_namespace() {
-            self.add("listeners", "not shown: the iterator does not list this network namespace");
-        } else if let Err(error) = ListenerIterator::load() {
-            error.write_kernel_log();
-            self.add("listeners", &format!("not shown: {error}"));
-        }
     }
 
     /// A tracer runs without hooks, so there is no remedy.

@@ -9,7 +9,9 @@ use tracing::{debug, info, warn};
 use super::{Cli, ProcfsArgs, dwell::DwellArgs, netns::NetnsArgs, scopes::ScopeArgs};
 use crate::{
     dwell::DwellChoice,
-    kernel::{self, Attempt, Namespaces, Program, ScopeKinds, Tracer, WantedIterators},
+    kernel::{
+        self, Attempt, FirstTracer, Namespaces, Program, ScopeKinds, Tracer, WantedIterators,
+    },
     procfs::{ListedNamespace, Privileges, Procfs},
     tracker::{OwnScopes, SourceChoice, Tracker, TrackerError, Tracking, task_ids},
 };
@@ -233,12 +235,23 @@ fn find_tracer(
     dwell: DwellChoice,
     iterators: WantedIterators,
 ) -> Option<Tracer> {
-    let tracer = first_tracer(programs, procfs, namespaces, kinds, dwell, iterators);
+    let first = first_tracer(programs, procfs, namespaces, kinds, dwell, iterators);
+    let FirstTracer { tracer, refused_with_dwells, refused_with_kinds, .. } = first;
+    // Without a tracer another line has the causes.
+    let cause = |refused: &[Attempt]| {
+        if refused.is_empty() || tracer.is_none() {
+            String::new()
+        } else {
+            format!(": {}", with_remedies(refused))
+        }
+    };
     if kinds.any() && tracer.as_ref().is_none_or(|tracer| tracer.scopes.is_none()) {
-        warn!("{}: no tracer runs that counts them", flags_off(kinds));
+        let cause = cause(&refused_with_kinds);
+        warn!("{}: no tracer runs that counts them{cause}", flags_off(kinds));
     }
     if dwell.any() && tracer.as_ref().is_none_or(|tracer| tracer.dwell_map.is_none()) {
-        warn!("--dwell is off: no tracer runs that measures it");
+        let cause = cause(&refused_with_dwells);
+        warn!("--dwell is off: no tracer runs that measures it{cause}");
     }
     tracer
 }
@@ -259,32 +272,29 @@ fn first_tracer(
     kinds: &ScopeKinds,
     dwell: DwellChoice,
     iterators: WantedIterators,
-) -> Option<Tracer> {
+) -> FirstTracer {
     if programs.is_empty() {
         info!("the tracer is off: using snapshots only");
-        return None;
+        return FirstTracer::default();
     }
     let netns_inum = match procfs.netns_inum() {
         Ok(inum) => inum,
         Err(error) => {
             warn!("using snapshots only: {error}");
-            return None;
+            return FirstTracer::default();
         }
     };
-    let (tracer, refused) =
-        kernel::load_first(programs, netns_inum, namespaces, kinds, dwell, iterators);
-    for Attempt { program, error } in &refused {
+    let first = kernel::load_first(programs, netns_inum, namespaces, kinds, dwell, iterators);
+    let FirstTracer { tracer, refused, refused_with_dwells, refused_with_kinds } = &first;
+    for Attempt { program, error } in
+        refused_with_dwells.iter().chain(refused_with_kinds).chain(refused)
+    {
         debug!(program = program.word(), "refused: {error}");
         error.write_kernel_log();
     }
-    let privileges = Privileges::read();
-    let with_remedy = |Attempt { program, error }: &Attempt| {
-        format!("{}: {}", program.word(), error.with_remedy(&privileges))
-    };
-    let refused: Vec<_> = refused.iter().map(with_remedy).collect();
-    if let Some(tracer) = &tracer {
+    if let Some(tracer) = tracer {
         if !refused.is_empty() {
-            info!("the preferred program does not run: {}", refused.join("; "));
+            info!("the preferred program does not run: {}", with_remedies(refused));
         }
         for refusal in &tracer.hooks_refused {
             debug!(hooks = refusal.group, "refused: {refusal}");
@@ -299,9 +309,18 @@ fn first_tracer(
         let hooks = tracer.hooks.word();
         info!(program = tracer.program.word(), hooks, "counting in the kernel");
     } else {
-        warn!("no tracer runs, using snapshots only: {}", refused.join("; "));
+        warn!("no tracer runs, using snapshots only: {}", with_remedies(refused));
     }
-    tracer
+    first
+}
+
+/// Why programs do not run, and what to do.
+fn with_remedies(refused: &[Attempt]) -> String {
+    let privileges = Privileges::read();
+    let with_remedy = |Attempt { program, error }: &Attempt| {
+        format!("{}: {}", program.word(), error.with_remedy(&privileges))
+    };
+    refused.iter().map(with_remedy).collect::<Vec<_>>().join("; ")
 }
 
 fn snapshot_interval(text: &str) -> Result<Duration, String> {

@@ -173,6 +173,7 @@ async fn serve(
         );
     }
     let programs = args.counting.programs()?;
+    args.dwell.check()?;
     if let Some(textfile) = &args.textfile {
         check(textfile).await?;
     }

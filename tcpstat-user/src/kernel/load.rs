@@ -237,8 +237,20 @@ pub(crate) struct Attempt {
     pub(crate) error: LoadError,
 }
 
-/// Tries `programs` in their order, at first with these kinds of scopes and these dwells. Returns the first tracer that
-/// runs, and the programs that were refused before it.
+/// What [`load_first`] has found.
+#[derive(Default)]
+pub(crate) struct FirstTracer {
+    /// The first tracer that runs.
+    pub(crate) tracer: Option<Tracer>,
+    /// The programs that were refused before it.
+    pub(crate) refused: Vec<Attempt>,
+    /// The programs that were refused with the dwells, if it runs without them.
+    pub(crate) refused_with_dwells: Vec<Attempt>,
+    /// Those that were refused with the kinds of scopes, if it runs without them.
+    pub(crate) refused_with_kinds: Vec<Attempt>,
+}
+
+/// Tries `programs` in their order: with these kinds of scopes and these dwells, then with the kinds alone, then without both.
 #[must_use]
 pub(crate) fn load_first(
     programs: &[Program],
@@ -247,19 +259,27 @@ pub(crate) fn load_first(
     kinds: &ScopeKinds,
     dwell: DwellChoice,
     iterators: WantedIterators,
-) -> (Option<Tracer>, Vec<Attempt>) {
-    let mut refused = Vec::new();
+) -> FirstTracer {
+    let mut first = FirstTracer::default();
     for &program in programs {
         match Tracer::load_with(program, netns_inum, namespaces, kinds.clone(), dwell, iterators) {
-            Ok(tracer) => return (Some(tracer), refused),
-            Err(error) => refused.push(Attempt { program, error }),
+            Ok(tracer) => return FirstTracer { tracer: Some(tracer), ..first },
+            Err(error) => first.refused.push(Attempt { program, error }),
         }
     }
-    if has_more(kinds, dwell) {
-        let (kinds, dwell) = (ScopeKinds::default(), DwellChoice::default());
-        return load_first(programs, netns_inum, namespaces, &kinds, dwell, iterators);
+    let refused = std::mem::take(&mut first.refused);
+    if dwell.any() {
+        let without = DwellChoice::default();
+        first = load_first(programs, netns_inum, namespaces, kinds, without, iterators);
+        first.refused_with_dwells = refused;
+    } else if kinds.any() {
+        let without = ScopeKinds::default();
+        first = load_first(programs, netns_inum, namespaces, &without, dwell, iterators);
+        first.refused_with_kinds = refused;
+    } else {
+        first.refused = refused;
     }
-    (None, refused)
+    first
 }
 
 /// Whether more is counted of the own namespace than the default program counts.

@@ -53,7 +53,7 @@ pub(crate) use iterator::IterError;
 pub(crate) use iterators::WantedIterators;
 pub(crate) use layout::netns_has_cookie;
 pub(crate) use listeners::ListenerIterator;
-pub(crate) use load::{Attempt, Tracer, load_first};
+pub(crate) use load::{Attempt, FirstTracer, Tracer, load_first};
 pub use memory::one_arena;
 pub(crate) use memory::release_memory;
 pub(crate) use netns_slots::{Namespaces, NetnsKey, SlotError};

@@ -5,6 +5,8 @@
 
 mod listed;
 mod reader_thread;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::HashMap,
@@ -38,6 +40,10 @@ const SHARE: u32 = 100;
 
 /// Time between two checks of whether a reading has ended.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
+
+/// A reading that takes so long waits for a peer or a server ([`reader_thread`]). It can wait for hours, and what the last
+/// one has shown is too old then.
+const MAX_WAIT: Duration = Duration::from_mins(1);
 
 /// What the last reading has shown of one namespace.
 #[derive(Clone, Debug, Default)]
@@ -118,6 +124,10 @@ impl HeldReader {
             return false;
         };
         let Some(reading) = self.reader_thread.as_ref().and_then(ReaderThread::take) else {
+            if now.saturating_duration_since(begun) >= MAX_WAIT {
+                self.fail(&ListError::Waits(MAX_WAIT), others);
+                return true;
+            }
             self.due = Some(now + POLL_INTERVAL);
             return false;
         };

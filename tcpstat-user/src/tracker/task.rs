@@ -271,14 +271,16 @@ impl Task {
         let old = active.replace(tracer);
         self.own.carry_over(&old, active);
         self.own.rebind_scopes(&old, active);
-        if let Some(dwells) = &mut self.dwells {
-            dwells.carry_over(&old.counters, &active.tracer.counters);
-        }
         if let Some(others) = &mut self.others {
             others.carry_over(&old, active, &mut self.schedule);
         }
-        drop(old);
+        // The last one: a socket that the old tracer alone has seen enter a state does not count from here on, and until the
+        // publication a scrape shows the old tracer.
+        if let (Some(dwells), Some(active)) = (&mut self.dwells, &self.tracer) {
+            dwells.carry_over(&old.counters, &active.tracer.counters);
+        }
         self.publish();
+        drop(old);
     }
 
     fn publish(&mut self) {

@@ -23,6 +23,7 @@ pub(crate) fn tests() -> Vec<Test> {
         an_error_names_the_variable_that_the_value_came_from,
         variables_of_other_commands_are_ignored,
         the_metrics_of_cadvisor_need_all_network_namespaces,
+        a_maximum_of_dwells_without_a_state_is_wrong_usage,
         a_choice_of_namespaces_that_makes_no_sense_is_refused_with_a_remedy,
         no_error_and_no_help_shows_a_password,
         every_accepted_path_for_the_metrics_is_served,
@@ -178,6 +179,18 @@ fn the_metrics_of_cadvisor_need_all_network_namespaces() -> Result<()> {
     for part in ["--compat.cadvisor", "--netns all", "TCPSTAT_COMPAT_CADVISOR"] {
         assert!(run.stderr.contains(part), "{part}: {run:?}");
     }
+    Ok(())
+}
+
+fn a_maximum_of_dwells_without_a_state_is_wrong_usage() -> Result<()> {
+    let words = ": nothing is measured without --dwell: add --dwell with the states to measure";
+    let run = tcpstat(["serve", "--dwell-max=1000"])?;
+    assert_eq!(run.status, Some(2), "{run:?}");
+    assert!(run.stderr.starts_with(&format!("error: --dwell-max{words}")), "{run:?}");
+    let mut command = Command::new(path_from("TCPSTAT_BIN")?);
+    let run = output(command.env("TCPSTAT_DWELL_MAX", "1000"))?;
+    assert_eq!(run.status, Some(2), "{run:?}");
+    assert!(run.stderr.starts_with(&format!("error: TCPSTAT_DWELL_MAX{words}")), "{run:?}");
     Ok(())
 }
 

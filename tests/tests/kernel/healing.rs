@@ -1,16 +1,20 @@
 //! Changes that no transition shows, and events that the kernel misses: they are noticed, reported and corrected.
 
+use std::cell::RefCell;
 use std::net::{Ipv6Addr, TcpListener, TcpStream};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
 use tcpstat_tests::addrform::become_ipv4;
-use tcpstat_tests::ages::silences;
+use tcpstat_tests::ages::{half_closed, silences};
 use tcpstat_tests::agreement::{
     assert_agreement, await_agreement, await_agreement_between_snapshots,
 };
 use tcpstat_tests::causes::Causes;
 use tcpstat_tests::corrections::await_no_drift;
 use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
+use tcpstat_tests::dwell::{ROUNDING, await_dwells, dwells, hash_map_entries};
 use tcpstat_tests::exporter::{Exporter, FREQUENT_SNAPSHOTS};
 use tcpstat_tests::exposition::Scrape;
 use tcpstat_tests::harness::Test;
@@ -25,6 +29,7 @@ pub(crate) fn tests() -> Vec<Test> {
     kernel_tests![
         a_socket_that_changes_its_family_is_a_drift_and_is_corrected,
         missed_events_switch_the_program_and_the_counts_continue,
+        missed_events_switch_the_program_and_dwells_continue,
         missed_events_do_not_switch_a_program_that_was_named
     ]
 }
@@ -64,6 +69,40 @@ fn missed_events_switch_the_program_and_the_counts_continue(namespace: &Namespac
     Ok(())
 }
 
+fn missed_events_switch_the_program_and_dwells_continue(namespace: &Namespace) -> Result<()> {
+    let mut exporter = Exporter::start(&[
+        "--tracer=tracepoint,btf",
+        "--snapshot-interval=1h",
+        "--dwell=close_wait",
+        "--dwell-max=1000",
+    ])?;
+    let (_, there_at_the_change) = half_closed(5, Family::Ipv4)?;
+    let seen = RefCell::new(vec![dwells(&exporter.scrape()?, "close_wait")?]);
+    churn_under_misses(namespace, &mut exporter, |scrape| {
+        seen.borrow_mut().extend(dwells(scrape, "close_wait"));
+        program(scrape) == "tp_btf"
+    })?;
+    let seen = seen.into_inner();
+    for two in seen.windows(2) {
+        two[1].since(&two[0])?;
+    }
+    let last = seen.last().context("no scrape")?;
+    // Nothing counts twice. Those of missed events do not count.
+    let left = (seen.len() as u64 - 1) * CHURN.threads as u64 * CHURN.connections as u64 / 2;
+    ensure!((1..=left).contains(&last.count), "{left}: {last:?}");
+    let maps = hash_map_entries(exporter.pid())?;
+    assert_eq!(maps.iter().filter(|&&entries| entries == 1000).count(), 1, "{maps:?}");
+
+    // The new program has not seen these enter the state, and sees the next ones.
+    drop(there_at_the_change);
+    let (entered, pairs) = half_closed(3, Family::Ipv4)?;
+    sleep(Duration::from_millis(1_200));
+    let closing = Instant::now();
+    drop(pairs);
+    let since = await_dwells(&mut exporter, "close_wait", last, 3)?;
+    since.ensure_between(3, closing - entered.latest, entered.earliest.elapsed(), ROUNDING)
+}
+
 fn missed_events_do_not_switch_a_program_that_was_named(namespace: &Namespace) -> Result<()> {
     let mut exporter = Exporter::start(&["--tracer=tracepoint", "--snapshot-interval=1h"])?;
     let missed = |scrape: &Scrape| scrape.value("tcpstat_events_missed_total", &[]);
@@ -77,6 +116,9 @@ fn missed_events_do_not_switch_a_program_that_was_named(namespace: &Namespace) -
     Ok(())
 }
 
+/// Half of its connections end in order.
+const CHURN: Churn = Churn { threads: 4, connections: 100, family: Family::Ipv4, resets: true };
+
 /// Makes connections whose packets interrupt the reading of a BPF map, until a scrape satisfies `enough`.
 fn churn_under_misses(
     namespace: &Namespace,
@@ -86,7 +128,7 @@ fn churn_under_misses(
     receive_on(namespace, 0)?;
     let _reader = MapReader::start(0)?;
     wait_until("missed events", DEADLINE, || {
-        Churn { threads: 4, connections: 100, family: Family::Ipv4, resets: true }.run()?;
+        CHURN.run()?;
         let scrape = exporter.scrape()?;
         let missed = scrape.value("tcpstat_events_missed_total", &[])?;
         Ok(if enough(&scrape) {

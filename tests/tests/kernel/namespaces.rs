@@ -36,7 +36,8 @@ pub(crate) fn tests() -> Vec<Test> {
         two_exporters_at_once_are_both_right,
         the_namespace_at_a_path_is_listed_without_a_tracer,
         ports_of_the_namespace_at_a_path_are_counted_and_their_range_is_unknown,
-        check_reports_each_kind_of_scopes
+        check_reports_each_kind_of_scopes,
+        check_reports_that_causes_ages_dwells_and_listeners_work
     ]);
     tests
 }
@@ -45,6 +46,7 @@ pub(crate) fn tests() -> Vec<Test> {
 pub(crate) fn surrounding_tests() -> Vec<Test> {
     kernel_tests![
         check_reports_what_the_kinds_of_scopes_lack,
+        check_reports_that_without_a_tracer_no_causes_ages_dwells_and_listeners_work,
         check_reports_namespaces_that_procfs_hides,
         check_reports_that_it_is_in_a_pid_namespace_of_its_own,
         entering_a_namespace_without_the_capability_is_refused_with_the_remedy
@@ -190,6 +192,38 @@ fn check_reports_each_kind_of_scopes(_: &Namespace) -> Result<()> {
     ensure!(about(&report, "port ")?[0].contains(" works: "), "{report}");
     process.kill()?;
     process.wait()?;
+    Ok(())
+}
+
+/// The subjects of `check` that are about single sockets.
+const FEATURES: [&str; 4] = ["causes ", "ages ", "dwells ", "listeners "];
+
+fn check_reports_that_causes_ages_dwells_and_listeners_work(_: &Namespace) -> Result<()> {
+    let report = tcpstat(["check"])?.stdout;
+    for subject in FEATURES {
+        let lines = about(&report, subject)?;
+        ensure!(lines.len() == 1 && lines[0].contains(" works: "), "{subject}: {report}");
+    }
+    let netns = about(&report, "netns ")?;
+    let held = netns.iter().find_map(|line| line.split_once("their ages and listening sockets: "));
+    let (_, held) = held.with_context(|| report.clone())?;
+    // Since Linux 5.12, as the cookie of a namespace.
+    let has_cookie = netns.iter().any(|line| line.contains("each has a cookie"));
+    let expected = if has_cookie { "works" } else { "not shown: " };
+    ensure!(held.starts_with(expected), "{report}");
+    Ok(())
+}
+
+fn check_reports_that_without_a_tracer_no_causes_ages_dwells_and_listeners_work(
+    _: &Namespace,
+) -> Result<()> {
+    let report = ReachableBinary::copy()?.run(&["check"])?.stdout;
+    for subject in FEATURES {
+        let lines = about(&report, subject)?;
+        let is_off = lines.len() == 1 && lines[0].ends_with(" does not work without a tracer");
+        ensure!(is_off, "{subject}: {report}");
+    }
+    ensure!(!report.contains("their ages and listening sockets"), "{report}");
     Ok(())
 }
 

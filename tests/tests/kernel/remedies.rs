@@ -5,6 +5,7 @@ use std::process::Command;
 use anyhow::{Result, ensure};
 use nix::errno::Errno;
 use tcpstat_tests::binary::{Run, output, tcpstat};
+use tcpstat_tests::cgroups::MemoryLimit;
 use tcpstat_tests::exporter::Options;
 use tcpstat_tests::harness::Test;
 use tcpstat_tests::kernel_tests;
@@ -22,7 +23,8 @@ pub(crate) fn tests() -> Vec<Test> {
         a_seccomp_filter_is_named_and_no_capability,
         an_unreadable_tracefs_is_named,
         the_verifiers_log_is_complete_at_debug,
-        a_refusal_without_a_reason_names_what_was_requested
+        a_refusal_without_a_reason_names_what_was_requested,
+        dwells_that_find_no_memory_are_off_with_cause_and_remedy
     ]
 }
 
@@ -132,5 +134,29 @@ fn the_verifiers_log_is_complete_at_debug(_: &Namespace) -> Result<()> {
     let log = exporter.log();
     assert_eq!(log.matches(" WARN ").count(), 1, "{log}");
     ensure!(log.contains("run with `--log.level debug`") && !log.contains("sk_shutdown"), "{log}");
+    Ok(())
+}
+
+/// Everything else works, scopes too: they need little memory.
+fn dwells_that_find_no_memory_are_off_with_cause_and_remedy(_: &Namespace) -> Result<()> {
+    let limit = MemoryLimit::new(60 << 20)?;
+    let mut exporter = Options::default()
+        .within(limit.within())
+        .args(["--tracer=btf", "--dwell=established", "--dwell-max=1048576", "--ports=443"])
+        .start()?;
+    let scrape = exporter.scrape()?;
+    assert_eq!(scrape.value("tcpstat_tracer_up", &[])?, 1.0);
+    ensure!(!scrape.family("tcpstat_port_connections").is_empty(), "{}", exporter.log());
+    let log = exporter.log();
+    let lines: Vec<_> = log.lines().filter(|line| line.contains(" WARN ")).collect();
+    ensure!(lines.len() == 1, "{log}");
+    for words in [
+        "--dwell is off: no tracer runs that measures it: tp_btf: ",
+        "Cannot allocate memory",
+        "raise the memory limit of the service or container",
+    ] {
+        ensure!(lines[0].contains(words), "{words}: {log}");
+    }
+    exporter.stop()?;
     Ok(())
 }

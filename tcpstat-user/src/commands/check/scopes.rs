@@ -61,6 +61,9 @@ impl Report {
             );
         }
         self.add("", &slots(procfs, program, privileges));
+        if let Ok(inum) = procfs.netns_inum() {
+            self.held(program, inum);
+        }
     }
 }
 

@@ -28,6 +28,12 @@ pub(super) enum ListError {
     /// The thread cannot be started.
     #[error("starting a thread: {0}: raise the limit on tasks (RLIMIT_NPROC, TasksMax=, pids.max)")]
     Thread(#[from] io::Error),
+    /// A reading has not ended.
+    #[error(
+        "a reading has not ended after {0:?}: it closes a file that its owner has closed meanwhile, and waits for the peer \
+         of a socket with SO_LINGER, or for a file server"
+    )]
+    Waits(Duration),
     /// A defect in this program.
     #[error("the thread that reads panicked")]
     Panicked,
@@ -38,7 +44,7 @@ impl ListError {
     pub(super) fn is_temporary(&self) -> bool {
         match self {
             Self::Iterator(error) => error.is_temporary(),
-            Self::Thread(_) => true,
+            Self::Thread(_) | Self::Waits(_) => true,
             Self::Panicked => false,
         }
     }
