@@ -11,6 +11,7 @@ use clap::{Parser, Subcommand};
 
 use crate::target::Workspace;
 
+mod alerts;
 mod apt;
 mod bench;
 mod cargo;
@@ -85,6 +86,15 @@ enum Command {
         #[arg(long, value_name = "PART")]
         part: Vec<String>,
     },
+    /// Evaluate the alerting rules over simulated hosts: how soon faults are reported, and what is reported on healthy days
+    Alerts {
+        /// Write the tables into docs/alerts.md
+        #[arg(long)]
+        write: bool,
+        /// Only scenarios whose name contains one of these
+        #[arg(value_name = "FILTER")]
+        filter: Vec<String>,
+    },
     /// Run the end-to-end tests, and rewrite the golden files from what they see
     Bless,
 }
@@ -120,6 +130,7 @@ fn run(command: Command) -> Result<bool> {
             return test_steps::matrix(&workspace, &filter, &kernel);
         }
         Command::Bench { sockets, part } => bench::run(&workspace, sockets, &part)?,
+        Command::Alerts { write, filter } => alerts::run(&workspace, &filter, write)?,
         Command::Bless => return test_steps::bless(&workspace),
     }
     Ok(true)
