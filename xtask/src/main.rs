@@ -87,14 +87,7 @@ enum Command {
         part: Vec<String>,
     },
     /// Evaluate the alerting rules over simulated hosts: how soon faults are reported, and what is reported on healthy days
-    Alerts {
-        /// Write the tables into docs/alerts.md
-        #[arg(long)]
-        write: bool,
-        /// Only scenarios whose name contains one of these
-        #[arg(value_name = "FILTER")]
-        filter: Vec<String>,
-    },
+    Alerts(alerts::Options),
     /// Run the end-to-end tests, and rewrite the golden files from what they see
     Bless,
 }
@@ -130,7 +123,7 @@ fn run(command: Command) -> Result<bool> {
             return test_steps::matrix(&workspace, &filter, &kernel);
         }
         Command::Bench { sockets, part } => bench::run(&workspace, sockets, &part)?,
-        Command::Alerts { write, filter } => alerts::run(&workspace, &filter, write)?,
+        Command::Alerts(options) => alerts::run(&workspace, &options)?,
         Command::Bless => return test_steps::bless(&workspace),
     }
     Ok(true)

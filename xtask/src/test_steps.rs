@@ -82,7 +82,7 @@ fn hermetic_steps(workspace: &Workspace, filter: &[String], report: &mut Report)
     report.step("conventions", || check_conventions(workspace.root()));
     cargo(report, "unit tests", unit_tests, &after_dashes(filter));
     if filter.is_empty() {
-        report.step("alerts", || alerts::run(workspace, &[], false));
+        report.step("alerts", || alerts::run(workspace, &alerts::Options::default()));
     }
 }
 

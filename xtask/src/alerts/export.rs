@@ -261,3 +261,60 @@ impl Exporter<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::host::{Life, NEVER};
+    use super::super::socket::HOST;
+    use super::super::time::span;
+    use super::*;
+
+    /// A host with a socket in CLOSE_WAIT from the first minute on, and with a restart of tcpstat.
+    fn host(keepalive: bool) -> Host {
+        let mut host = Host::new(HOUR, 15 * SECOND, true);
+        host.restarts.push(span(20 * MINUTE, 21 * MINUTE));
+        let steps = [(0, State::SynRecv), (0, State::Established), (MINUTE, State::CloseWait)];
+        let (place, family) = (HOST, Family::Ipv4);
+        host.live(&Life { place, family, keepalive, steps: &steps, end: NEVER });
+        host
+    }
+
+    /// The sample of the series at a minute.
+    fn sample(all: &[Series], name: &str, minute: usize) -> Sample {
+        let is_it = |series: &&Series| {
+            series.name.starts_with(name.split('{').next().unwrap_or(name))
+                && name.split('{').skip(1).all(|labels| series.name.contains(labels))
+        };
+        all.iter().find(is_it).expect("a series").samples[4 * minute]
+    }
+
+    #[test]
+    fn gauges_ages_and_counters_are_those_of_the_same_socket() {
+        let all = export(&host(false));
+        let at = |name, minute| sample(&all, name, minute);
+        let aged = "tcpstat_close_wait_aged_connections{older_than=\"5m\"";
+        let entered =
+            "tcpstat_transitions_total{family=\"ipv4\",from=\"established\",to=\"close_wait\"";
+        let gauge = "tcpstat_connections{family=\"ipv4\",state=\"close_wait\"";
+        assert_eq!([0, 1].map(|minute| at(gauge, minute)), [Sample::Value(0), Sample::Value(1)]);
+        assert_eq!([6, 7].map(|minute| at(aged, minute)), [Sample::Value(0), Sample::Value(1)]);
+        assert_eq!(at("tcpstat_close_wait_oldest_seconds", 10), Sample::Value(9 * 60 - 8));
+        // After a restart the counters begin again; the silence of a socket is its age at once.
+        assert_eq!(
+            [19, 22].map(|minute| at(entered, minute)),
+            [Sample::Value(1), Sample::Value(0)]
+        );
+        assert_eq!(at(entered, 20), Sample::Stale);
+        assert_eq!(at("up", 20), Sample::Value(0));
+        assert_eq!(at(aged, 22), Sample::Value(1));
+    }
+
+    #[test]
+    fn with_keepalive_ages_begin_again_with_a_restart() {
+        let all = export(&host(true));
+        let aged = "tcpstat_close_wait_aged_connections{older_than=\"5m\"";
+        let minutes = [10, 22, 25, 27];
+        let expected = [1, 0, 0, 1].map(Sample::Value);
+        assert_eq!(minutes.map(|minute| sample(&all, aged, minute)), expected);
+    }
+}

@@ -81,7 +81,7 @@ impl Host {
             duration,
             scrape,
             tracer,
-            random: Random::new(),
+            random: Random::new(0),
             restarts: Vec::new(),
             reboots: Vec::new(),
             gaps: Vec::new(),

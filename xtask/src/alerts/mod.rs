@@ -42,9 +42,24 @@ pub(crate) struct Outcome {
     fired: [Vec<Fired>; 3],
 }
 
+/// What of the corpus is evaluated.
+#[derive(clap::Args, Debug, Default)]
+pub(crate) struct Options {
+    /// Write the tables into docs/alerts.md
+    #[arg(long, conflicts_with_all = ["seed", "filter"])]
+    write: bool,
+    /// Other random numbers than those of the tables
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Only scenarios whose name contains one of these
+    #[arg(value_name = "FILTER")]
+    filter: Vec<String>,
+}
+
 /// Evaluates all scenarios whose name contains one of `filter`, prints the table, and fails if a fault is not
-/// reported in time, or anything else is. The page must have the table; with `write` it gets it.
-pub(crate) fn run(workspace: &Workspace, filter: &[String], write: bool) -> Result<()> {
+/// reported in time, or anything else is. The page must have the tables.
+pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
+    let Options { write, seed, filter } = options;
     let promtool = promtool(workspace)?;
     let rules = fs::read_to_string(workspace.root().join(RULES))?;
     let folder = workspace.target().join("xtask/alerts");
@@ -55,7 +70,7 @@ pub(crate) fn run(workspace: &Workspace, filter: &[String], write: bool) -> Resu
     let chosen: Vec<_> = scenarios::all().into_iter().filter(is_chosen).collect();
     let outcomes = in_parallel(chosen.len(), |at| {
         let scenario = chosen[at];
-        let host = scenario.simulate();
+        let host = scenario.simulate(*seed);
         let folder = folder.join(at.to_string());
         let fired = |rules: &str, name| {
             let fired = evaluate::evaluate(&promtool, rules, &host, &folder.join(name));
@@ -79,11 +94,11 @@ pub(crate) fn run(workspace: &Workspace, filter: &[String], write: bool) -> Resu
     let table = table::table(&outcomes);
     println!("{table}");
     let mut problems: Vec<_> = outcomes.iter().flat_map(problems).collect();
-    if filter.is_empty() {
+    if filter.is_empty() && *seed == 0 {
         let page = workspace.root().join(PAGE);
         let text = fs::read_to_string(&page)?;
         let updated = table::replaced(&text, &table).context(PAGE)?;
-        if write {
+        if *write {
             fs::write(&page, updated)?;
         } else if updated != text {
             problems.push(format!("{PAGE} has another table: run `cargo xtask alerts --write`"));

@@ -6,7 +6,7 @@ mod faults;
 
 use super::host::Host;
 use super::socket::{Family, HOST};
-use super::time::{HOUR, SECOND, span};
+use super::time::{HOUR, Random, SECOND, span};
 use super::workload::{Closes, Rate, Side, Traffic};
 
 /// One course of events on one host.
@@ -32,10 +32,11 @@ pub(super) enum Expected {
 }
 
 impl Scenario {
-    pub(super) fn simulate(&self) -> Host {
+    pub(super) fn simulate(&self, seed: u64) -> Host {
         // Days are long: a scrape each 30 seconds there, one each 15 seconds for faults.
         let scrape = if matches!(self.expected, Expected::Quiet) { 30 } else { 15 };
         let mut host = Host::new(self.hours * HOUR, scrape * SECOND, self.tracer);
+        host.random = Random::new(seed);
         (self.run)(&mut host);
         host
     }

@@ -15,13 +15,13 @@ pub(super) const fn span(from: u64, to: u64) -> Span {
     Span { from, to }
 }
 
-/// Pseudo-random numbers (xorshift), from a fixed seed.
+/// Pseudo-random numbers (xorshift).
 #[derive(Debug)]
 pub(super) struct Random(u64);
 
 impl Random {
-    pub(super) fn new() -> Self {
-        Self(0x9e37_79b9_7f4a_7c15)
+    pub(super) fn new(seed: u64) -> Self {
+        Self(seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
     }
 
     /// A number from `span.from` to `span.to`, the latter only if both are equal.
@@ -44,13 +44,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_within_their_span_and_the_same_in_every_run() {
-        let numbers = || {
-            let mut random = Random::new();
+    fn numbers_are_within_their_span_and_the_same_for_a_seed() {
+        let numbers = |seed| {
+            let mut random = Random::new(seed);
             (0..1000).map(move |_| random.within(span(10, 20))).collect::<Vec<_>>()
         };
-        assert!(numbers().iter().all(|number| (10..20).contains(number)));
-        assert_eq!(numbers(), numbers());
-        assert_eq!(Random::new().within(span(7, 7)), 7);
+        assert!(numbers(0).iter().all(|number| (10..20).contains(number)));
+        assert_eq!(numbers(0), numbers(0));
+        assert_ne!(numbers(0), numbers(1));
+        assert_eq!(Random::new(0).within(span(7, 7)), 7);
     }
 }
