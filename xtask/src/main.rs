@@ -11,6 +11,7 @@ use clap::{Parser, Subcommand};
 
 use crate::target::Workspace;
 
+mod alerts;
 mod apt;
 mod bench;
 mod cargo;
@@ -85,6 +86,8 @@ enum Command {
         #[arg(long, value_name = "PART")]
         part: Vec<String>,
     },
+    /// Evaluate the alerting rules over simulated hosts: how soon faults are reported, and what is reported on healthy days
+    Alerts(alerts::Options),
     /// Run the end-to-end tests, and rewrite the golden files from what they see
     Bless,
 }
@@ -120,6 +123,7 @@ fn run(command: Command) -> Result<bool> {
             return test_steps::matrix(&workspace, &filter, &kernel);
         }
         Command::Bench { sockets, part } => bench::run(&workspace, sockets, &part)?,
+        Command::Alerts(options) => alerts::run(&workspace, &options)?,
         Command::Bless => return test_steps::bless(&workspace),
     }
     Ok(true)

@@ -12,7 +12,7 @@ use crate::process::{self, Step};
 use crate::report::Report;
 use crate::target::Workspace;
 use crate::tools::{self, Tools};
-use crate::{apt, bench, cargo, conventions, files, matrix, object};
+use crate::{alerts, apt, bench, cargo, conventions, files, matrix, object};
 
 const TRACEFS: &str = "/sys/kernel/tracing";
 
@@ -81,6 +81,9 @@ fn hermetic_steps(workspace: &Workspace, filter: &[String], report: &mut Report)
     cargo(report, "clippy", lints, &[]);
     report.step("conventions", || check_conventions(workspace.root()));
     cargo(report, "unit tests", unit_tests, &after_dashes(filter));
+    if filter.is_empty() {
+        report.step("alerts", || alerts::run(workspace, &alerts::Options::default()));
+    }
 }
 
 fn step<'a>(workspace: &Workspace, title: &'a str) -> Step<'a> {
