@@ -1,5 +1,6 @@
 //! `tcpstat events --json`: every transition, live.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
@@ -89,16 +90,15 @@ impl Transition {
     }
 }
 
-/// A line, or what is wrong with it.
-type Parsed = Result<Record, String>;
-
 /// A running `tcpstat events --json`. Dropping it kills it.
 #[derive(Debug)]
 pub struct Stream {
     child: Child,
     /// Until somebody reads it.
     unread: Option<ChildStdout>,
-    records: Arc<Mutex<Vec<Parsed>>>,
+    lines: Arc<Mutex<Vec<String>>>,
+    /// The lines that have been parsed.
+    parsed: RefCell<Vec<Record>>,
     log: Arc<Mutex<String>>,
     readers: Vec<JoinHandle<()>>,
 }
@@ -133,7 +133,14 @@ impl Stream {
         let output = child.stderr.take().context("no standard error")?;
         let drain = collect(output, &log, |log, line| *log += &line);
         let unread = child.stdout.take();
-        let mut stream = Self { child, unread, records: Arc::default(), log, readers: vec![drain] };
+        let mut stream = Self {
+            child,
+            unread,
+            lines: Arc::default(),
+            parsed: RefCell::default(),
+            log,
+            readers: vec![drain],
+        };
         stream.await_attached()?;
         Ok(stream)
     }
@@ -144,9 +151,7 @@ impl Stream {
     /// Fails if it is being read.
     pub fn read(&mut self) -> Result<()> {
         let output = self.unread.take().context("it is being read")?;
-        let parse =
-            |line: String| serde_json::from_str(&line).map_err(|error| format!("{line}{error}"));
-        self.readers.push(collect(output, &self.records, move |all, line| all.push(parse(line))));
+        self.readers.push(collect(output, &self.lines, Vec::push));
         Ok(())
     }
 
@@ -186,16 +191,33 @@ impl Stream {
         Ok(lost?.into_iter().sum())
     }
 
+    /// Waits until it has reported so many transitions, shown or lost.
+    ///
+    /// # Errors
+    /// Fails with the number after [`DEADLINE`].
+    pub fn await_reported(&self, number: u64) -> Result<()> {
+        wait_until("number of reported transitions", DEADLINE, || {
+            let shown =
+                self.pick(|record| matches!(record, Record::Transition(_)).then_some(()))?;
+            let (shown, lost) = (shown.len() as u64, self.lost()?);
+            let is_enough = shown + lost >= number;
+            Ok(if is_enough {
+                Progress::Done(())
+            } else {
+                Progress::NotYet(format!("{shown} shown, {lost} lost, of {number}"))
+            })
+        })
+    }
+
     fn pick<T>(&self, pick: impl Fn(&Record) -> Option<T>) -> Result<Vec<T>> {
-        let records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut picked = Vec::new();
-        for record in records.iter() {
-            match record {
-                Ok(record) => picked.extend(pick(record)),
-                Err(line) => bail!("{line}"),
-            }
+        let mut parsed = self.parsed.borrow_mut();
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = lines[parsed.len()..].to_vec();
+        drop(lines);
+        for line in new {
+            parsed.push(serde_json::from_str(&line).with_context(|| line.clone())?);
         }
-        Ok(picked)
+        Ok(parsed.iter().filter_map(pick).collect())
     }
 
     /// What it has written to its standard error.
@@ -344,7 +366,7 @@ pub fn summaries(transitions: &[Transition]) -> String {
 fn collect<T: Send + 'static>(
     output: impl Read + Send + 'static,
     into: &Arc<Mutex<T>>,
-    add: impl Fn(&mut T, String) + Send + 'static,
+    add: fn(&mut T, String),
 ) -> JoinHandle<()> {
     let into = Arc::clone(into);
     thread::spawn(move || {

@@ -73,6 +73,8 @@ impl Stage {
         self.reset.connect()?;
         self.reset.client.call(Call::Reset)?;
         self.reset.server.call(Call::AwaitReset)?;
+        self.reset.server.call(Call::Close)?;
+        self.reset.server.call(Call::CloseListener)?;
         let Scene { client, client_address, server_address, .. } = &mut self.refused;
         client.call(Call::ConnectRefused(*client_address, *server_address))?;
         self.other.order(&Order::Leak(2))?;
