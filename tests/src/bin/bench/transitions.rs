@@ -32,7 +32,7 @@ pub(crate) fn measure(effort: Effort, samples: &mut Samples) -> Result<()> {
 }
 
 /// Seconds for each transition.
-fn per_transition(connections: usize) -> Result<f64> {
+pub(crate) fn per_transition(connections: usize) -> Result<f64> {
     let this = Pid::from_raw(0);
     let all = sched_getaffinity(this)?;
     let mut one = CpuSet::new();
