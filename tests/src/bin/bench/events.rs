@@ -35,10 +35,10 @@ pub(crate) fn measure(effort: Effort, samples: &mut Samples) -> Result<()> {
     eprintln!("events ...");
     let (rounds, connections) = if effort.short { (1, 200) } else { (20, 4_000) };
     for _ in 0..rounds {
-        samples.add(WITHOUT, 0, per_transition(connections)?);
+        samples.add(WITHOUT, 0, per_transition(connections)?.processor);
         for (name, flags) in CASES {
             let events = Events::start(flags)?;
-            samples.add(name, 0, per_transition(connections)?);
+            samples.add(name, 0, per_transition(connections)?.processor);
             events.end()?;
         }
     }
