@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::ErrorKind,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     time::Duration,
@@ -11,7 +12,7 @@ use anyhow::{Context, anyhow, bail};
 use clap::{
     ArgAction, Args, CommandFactory, ValueHint,
     builder::{PossibleValuesParser, TypedValueParser},
-    error::ErrorKind,
+    error::ErrorKind as UsageKind,
 };
 use nix::sys::statfs::{NSFS_MAGIC, statfs};
 use tcpstat_ebpf::Cause;
@@ -35,7 +36,7 @@ use crate::{
 pub(crate) const EXAMPLES: &str = "Examples:
   tcpstat events
   tcpstat events --state close_wait --port 8080
-  tcpstat events --transition syn_sent:close --netns all        connects that fail, on the whole host
+  tcpstat events --transition syn_sent:close --netns all    connects that fail, on this host
   tcpstat events --cause reset,timed_out --address 10.0.0.0/8 --duration 30s
   tcpstat events --json --count 1000 | jq -r .remote.address | sort | uniq -c";
 
@@ -244,7 +245,7 @@ impl EventsArgs {
         let programs = programs(&self.tracer)?;
         if programs.is_empty() {
             let remedy = "--tracer: transitions need a program: use auto, btf, or tracepoint";
-            return Err(Cli::command().error(ErrorKind::ArgumentConflict, remedy));
+            return Err(Cli::command().error(UsageKind::ArgumentConflict, remedy));
         }
         Ok(programs)
     }
@@ -289,7 +290,7 @@ impl EventsArgs {
         if filter.is_contradiction() {
             let remedy =
                 "--state, --transition, and --cause: no transition fits all of them; leave one out";
-            return Err(Cli::command().error(ErrorKind::ArgumentConflict, remedy).into());
+            return Err(Cli::command().error(UsageKind::ArgumentConflict, remedy).into());
         }
         Ok((filter, self.cgroups.clone()))
     }
@@ -301,6 +302,9 @@ fn inode(path: &Path) -> anyhow::Result<u32> {
     let number = fs::metadata(path).map(|file| file.ino());
     match (is_namespace, number.map(u32::try_from)) {
         (Ok(true), Ok(Ok(number))) => Ok(number),
+        (_, Err(cause)) if cause.kind() == ErrorKind::PermissionDenied => Err(anyhow!(
+            "{cause}: run as root, grant CAP_SYS_PTRACE for PATH/PID/ns/net of another user's process, or give the number of its inode"
+        )),
         (_, Err(cause)) => Err(cause.into()),
         (Err(cause), _) => Err(cause.into()),
         _ => Err(anyhow!(

@@ -40,8 +40,9 @@ pub(super) fn run(args: &EventsArgs) -> anyhow::Result<ExitCode> {
     let procfs = args.procfs()?;
     let (filter, cgroup_patterns) = args.filter(&procfs)?;
     let (mut names, own_namespace) = (args.names(&procfs), filter.netns.is_some());
-    names.find();
     let mut stream = load(&programs, &filter, args.buffer)?;
+    // After the programs were accepted: without privileges one line says what to grant.
+    names.find();
     let mut cgroups = Cgroups::new(cgroup_patterns, stream.has_cgroups)?;
     cgroups.find(&mut stream);
     if !stream.has_processes && Procfs::in_initial_pid_namespace() == Some(false) {
