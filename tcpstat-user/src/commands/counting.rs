@@ -240,17 +240,21 @@ fn find_tracer(
     iterators: WantedIterators,
 ) -> Option<Tracer> {
     let first = first_tracer(programs, procfs, namespaces, kinds, dwell, iterators);
-    let FirstTracer { tracer, refused_with_more, .. } = first;
+    let FirstTracer { tracer, refused_with_dwells, refused_with_kinds, .. } = first;
     // Without a tracer another line has the causes.
-    let cause = if refused_with_more.is_empty() {
-        String::new()
-    } else {
-        format!(": {}", with_remedies(&refused_with_more))
+    let cause = |refused: &[Attempt]| {
+        if refused.is_empty() || tracer.is_none() {
+            String::new()
+        } else {
+            format!(": {}", with_remedies(refused))
+        }
     };
     if kinds.any() && tracer.as_ref().is_none_or(|tracer| tracer.scopes.is_none()) {
+        let cause = cause(&refused_with_kinds);
         warn!("{}: no tracer runs that counts them{cause}", flags_off(kinds));
     }
     if dwell.any() && tracer.as_ref().is_none_or(|tracer| tracer.dwell_map.is_none()) {
+        let cause = cause(&refused_with_dwells);
         warn!("--dwell is off: no tracer runs that measures it{cause}");
     }
     tracer
@@ -285,8 +289,10 @@ fn first_tracer(
         }
     };
     let first = kernel::load_first(programs, netns_inum, namespaces, kinds, dwell, iterators);
-    let FirstTracer { tracer, refused, refused_with_more } = &first;
-    for Attempt { program, error } in refused_with_more.iter().chain(refused) {
+    let FirstTracer { tracer, refused, refused_with_dwells, refused_with_kinds } = &first;
+    for Attempt { program, error } in
+        refused_with_dwells.iter().chain(refused_with_kinds).chain(refused)
+    {
         debug!(program = program.word(), "refused: {error}");
         error.write_kernel_log();
     }

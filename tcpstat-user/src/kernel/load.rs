@@ -249,11 +249,13 @@ pub(crate) struct FirstTracer {
     pub(crate) tracer: Option<Tracer>,
     /// The programs that were refused before it.
     pub(crate) refused: Vec<Attempt>,
-    /// The programs that were refused with the kinds of scopes and the dwells, if it runs without them.
-    pub(crate) refused_with_more: Vec<Attempt>,
+    /// The programs that were refused with the dwells, if it runs without them.
+    pub(crate) refused_with_dwells: Vec<Attempt>,
+    /// Those that were refused with the kinds of scopes, if it runs without them.
+    pub(crate) refused_with_kinds: Vec<Attempt>,
 }
 
-/// Tries `programs` in their order, at first with these kinds of scopes and these dwells.
+/// Tries `programs` in their order: with these kinds of scopes and these dwells, then with the kinds alone, then without both.
 #[must_use]
 pub(crate) fn load_first(
     programs: &[Program],
@@ -270,13 +272,17 @@ pub(crate) fn load_first(
             Err(error) => first.refused.push(Attempt { program, error }),
         }
     }
-    if has_more(kinds, dwell) {
-        let (kinds, dwell) = (ScopeKinds::default(), DwellChoice::default());
-        let mut without = load_first(programs, netns_inum, namespaces, &kinds, dwell, iterators);
-        if without.tracer.is_some() {
-            without.refused_with_more = first.refused;
-        }
-        return without;
+    let refused = std::mem::take(&mut first.refused);
+    if dwell.any() {
+        let without = DwellChoice::default();
+        first = load_first(programs, netns_inum, namespaces, kinds, without, iterators);
+        first.refused_with_dwells = refused;
+    } else if kinds.any() {
+        let without = ScopeKinds::default();
+        first = load_first(programs, netns_inum, namespaces, &without, dwell, iterators);
+        first.refused_with_kinds = refused;
+    } else {
+        first.refused = refused;
     }
     first
 }

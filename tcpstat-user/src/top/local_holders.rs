@@ -11,16 +11,21 @@ use std::{
 
 use super::holders::{Answer, Holders, MAX_ROWS, Place, Question};
 use crate::{
+    clock,
     holders::SortBy,
     procfs::Procfs,
-    tracker::{HolderReader, NetnsSelector, WhoQuery},
+    tracker::{HolderReader, NetnsSelector, Reading, WhoQuery},
 };
 
 /// Shortest time from a reading to the next one.
 const MIN_PAUSE: Duration = Duration::from_secs(1);
 
-/// A pause is at least so many times as long as the reading before it, so that readings take at most 5 % of a core.
+/// A pause is at least so many times as long as the CPU time of the reading before it, so that readings take at most 5 %
+/// of a core.
 const PAUSE_FACTOR: u32 = 20;
+
+/// A defect in this program.
+const NOT_PREPARED: &str = "the holders are read before the reader is prepared";
 
 /// A thread that reads while there is a question.
 #[derive(Debug)]
@@ -40,8 +45,28 @@ struct State {
     newest: Option<Answer>,
 }
 
-/// Reads for one question after the other.
-struct Source {
+/// Where readings come from.
+trait Source {
+    /// What answers any question.
+    type Reading;
+
+    /// Prepares the first reading. That takes longer than a reading, and happens once.
+    ///
+    /// # Errors
+    /// What failed, and what to do.
+    fn prepare(&mut self) -> Result<(), String>;
+
+    /// # Errors
+    /// What failed, and what to do.
+    fn read(&mut self) -> Result<Self::Reading, String>;
+
+    /// # Errors
+    /// What failed, and what to do.
+    fn answer(&self, reading: &Self::Reading, question: &Question) -> Result<Holders, String>;
+}
+
+/// The processes of this host.
+struct Host {
     /// Shows the processes.
     mount: Procfs,
     own: NetnsSelector,
@@ -59,10 +84,9 @@ impl LocalHolders {
         let shared = Arc::new(Shared::default());
         let (thread, procfs, pods) = (Arc::clone(&shared), procfs.clone(), pods.to_owned());
         // The thread ends with the process.
-        thread::Builder::new().name("holders".into()).spawn(move || {
-            let mut source = Source::new(&procfs, pods);
-            thread.run(|question| source.read(question))
-        })?;
+        thread::Builder::new()
+            .name("holders".into())
+            .spawn(move || thread.run(Host::new(&procfs, pods)))?;
         Ok(Self(shared))
     }
 
@@ -78,13 +102,32 @@ impl LocalHolders {
 }
 
 impl Shared {
-    fn run(&self, mut read: impl FnMut(&Question) -> Result<Holders, String>) -> Infallible {
+    /// Reads again after each pause, and keeps the reading: another question is answered from it at once.
+    fn run<S: Source>(&self, mut source: S) -> Infallible {
         let mut next = Instant::now();
+        let mut kept = None;
+        let mut answered = None;
         loop {
-            let question = self.await_question(next);
-            let start = Instant::now();
-            let holders = read(&question);
-            next = Instant::now() + pause(start.elapsed());
+            let Some(question) = self.await_question(next, answered.as_ref()) else {
+                (kept, answered) = (None, None);
+                continue;
+            };
+            let is_due = Instant::now() >= next;
+            let prepared = source.prepare();
+            let start = clock::thread_cpu();
+            if is_due {
+                // First the memory of the one before.
+                drop(kept.take());
+                kept = Some(prepared.and_then(|()| source.read()));
+            }
+            let holders = match &kept {
+                Some(Ok(reading)) => source.answer(reading, &question),
+                Some(Err(problem)) => Err(problem.clone()),
+                None => continue,
+            };
+            let took = clock::thread_cpu().saturating_sub(start);
+            next = if is_due { Instant::now() + pause(took) } else { next + took * PAUSE_FACTOR };
+            answered = Some(question.clone());
             let mut state = self.locked();
             if state.wanted.as_ref() == Some(&question) {
                 state.newest = Some(Answer { question, holders });
@@ -92,13 +135,19 @@ impl Shared {
         }
     }
 
-    /// Returns what is wanted, not before `next`.
-    fn await_question(&self, next: Instant) -> Question {
+    /// Returns what is wanted at `next`, and before that only if it has not been answered since the last reading.
+    /// `None` if nothing is wanted any more.
+    fn await_question(&self, next: Instant, answered: Option<&Question>) -> Option<Question> {
         let mut state = self.locked();
         loop {
             let rest = next.saturating_duration_since(Instant::now());
             let waited = match &state.wanted {
-                Some(question) if rest.is_zero() => return question.clone(),
+                Some(question)
+                    if rest.is_zero() || answered.is_some_and(|answered| answered != question) =>
+                {
+                    return Some(question.clone());
+                }
+                None if answered.is_some() => return None,
                 Some(_) => self.changed.wait_timeout(state, rest).map(|(state, _)| state).ok(),
                 None => self.changed.wait(state).ok(),
             };
@@ -112,12 +161,12 @@ impl Shared {
     }
 }
 
-/// The time between a reading that took so long and the next one.
+/// The time between a reading that took so much CPU time and the next one.
 fn pause(took: Duration) -> Duration {
     took.saturating_mul(PAUSE_FACTOR).max(MIN_PAUSE)
 }
 
-impl Source {
+impl Host {
     fn new(procfs: &Procfs, pods: PathBuf) -> Self {
         // The directory of a process or thread lists another namespace; the mount that it is in shows the processes.
         let mut above = procfs.root().ancestors().map(Procfs::new);
@@ -129,18 +178,28 @@ impl Source {
         };
         Self { mount, own, pods, reader: None }
     }
+}
 
-    fn read(&mut self, question: &Question) -> Result<Holders, String> {
-        let reader = match &mut self.reader {
-            Some(reader) => reader,
-            none => {
-                let reader = HolderReader::new(&self.mount, self.pods.clone());
-                none.insert(reader.map_err(|error| error.to_string())?)
-            }
-        };
-        let query = query(question, &self.own);
-        let read = reader.read(&query).map_err(|error| error.to_string())?;
-        Ok(Holders::new(&read, question))
+impl Source for Host {
+    type Reading = Reading;
+
+    fn prepare(&mut self) -> Result<(), String> {
+        if self.reader.is_none() {
+            let reader = HolderReader::new(&self.mount, self.pods.clone());
+            self.reader = Some(reader.map_err(|error| error.to_string())?);
+        }
+        Ok(())
+    }
+
+    fn read(&mut self) -> Result<Reading, String> {
+        let reader = self.reader.as_mut().ok_or(NOT_PREPARED)?;
+        reader.read_all().map_err(|error| error.to_string())
+    }
+
+    fn answer(&self, reading: &Reading, question: &Question) -> Result<Holders, String> {
+        let reader = self.reader.as_ref().ok_or(NOT_PREPARED)?;
+        let read = reader.answer(reading, &query(question, &self.own));
+        Ok(Holders::new(&read.map_err(|error| error.to_string())?, question))
     }
 }
 

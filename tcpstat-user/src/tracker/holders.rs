@@ -25,7 +25,7 @@ use super::finder::{FindError, Finder, task_ids};
 use crate::{
     ages::TickRate,
     clock,
-    holders::{HolderTable, Query, Socket, SortBy},
+    holders::{HolderReport, HolderTable, Query, Socket, SortBy},
     kernel::{HolderIterator, IterError},
     procfs::{Privileges, Processes, Procfs, ProcfsError},
     states::State,
@@ -120,6 +120,12 @@ struct Listed {
     not_visible: u64,
 }
 
+/// What was read at one time, for any number of queries.
+pub(crate) struct Reading {
+    namespaces: Namespaces,
+    listed: Listed,
+}
+
 impl HolderReader {
     /// `procfs` is a mount. Names of pods are those of the directories in `pods`. Logs why `iter/task_file` does not run,
     /// if it does not.
@@ -139,40 +145,80 @@ impl HolderReader {
     /// # Errors
     /// [`WhoError`].
     pub(crate) fn read(&mut self, query: &WhoQuery) -> Result<Holders, WhoError> {
-        let found = self.finder.find().map_err(WhoError::Namespaces)?;
-        let namespaces = Namespaces::new(found, &self.procfs, self.source());
-        let netns = query.netns.keys(&namespaces).map_err(WhoError::Selector)?;
-        let older_than = match (query.older_than, self.rate.filter(|_| self.iterator.is_some())) {
-            (None, _) => None,
-            (Some(seconds), Some(rate)) => Some(rate.ticks_u32(seconds)),
-            (Some(_), None) => return Err(WhoError::NoAges),
-        };
+        let namespaces = self.namespaces()?;
+        let wanted = self.wanted(query, &namespaces)?;
         let Listed { table, not_visible } = self.list(&namespaces)?;
-        let report = table.report(&Query {
+        let report = table.report(&wanted);
+        drop(table);
+        Ok(self.named(report, &wanted, &namespaces, not_visible))
+    }
+
+    /// Reads what answers any query.
+    ///
+    /// # Errors
+    /// [`WhoError`].
+    pub(crate) fn read_all(&mut self) -> Result<Reading, WhoError> {
+        let namespaces = self.namespaces()?;
+        let listed = self.list(&namespaces)?;
+        Ok(Reading { namespaces, listed })
+    }
+
+    /// Who held which sockets at that reading.
+    ///
+    /// # Errors
+    /// [`WhoError`].
+    pub(crate) fn answer(&self, reading: &Reading, query: &WhoQuery) -> Result<Holders, WhoError> {
+        let Reading { namespaces, listed } = reading;
+        let wanted = self.wanted(query, namespaces)?;
+        let report = listed.table.report(&wanted);
+        Ok(self.named(report, &wanted, namespaces, listed.not_visible))
+    }
+
+    fn namespaces(&mut self) -> Result<Namespaces, WhoError> {
+        let found = self.finder.find().map_err(WhoError::Namespaces)?;
+        Ok(Namespaces::new(found, &self.procfs, self.source()))
+    }
+
+    fn wanted(&self, query: &WhoQuery, namespaces: &Namespaces) -> Result<Query, WhoError> {
+        let rate = self.rate.filter(|_| self.iterator.is_some());
+        Ok(Query {
             states: query.states.clone(),
-            netns: netns.clone(),
+            netns: query.netns.keys(namespaces).map_err(WhoError::Selector)?,
             pid: query.pid,
             port: query.port,
-            older_than,
+            older_than: match (query.older_than, rate) {
+                (None, _) => None,
+                (Some(seconds), Some(rate)) => Some(rate.ticks_u32(seconds)),
+                (Some(_), None) => return Err(WhoError::NoAges),
+            },
             sort: query.sort,
             limit: query.limit,
-        });
-        drop(table);
+        })
+    }
+
+    fn named(
+        &self,
+        report: HolderReport,
+        wanted: &Query,
+        namespaces: &Namespaces,
+        not_visible: u64,
+    ) -> Holders {
         let view = view::Describe {
             processes: self.names_processes().then_some(&self.processes),
             finder: &self.finder,
-            namespaces: &namespaces,
+            namespaces,
             rate: self.rate,
         };
         let mut holders = view.holders(report, self.source(), not_visible);
-        let is_whole = query.pid.is_none() && query.port.is_none();
+        let is_whole = wanted.pid.is_none() && wanted.port.is_none();
         if is_whole && not_visible == 0 {
-            holders.other = namespaces.other(&holders.totals, netns.as_deref(), &self.procfs);
+            let netns = wanted.netns.as_deref();
+            holders.other = namespaces.other(&holders.totals, netns, &self.procfs);
         }
-        if is_whole && netns.is_none() {
+        if is_whole && wanted.netns.is_none() {
             holders.orphans = self.procfs.orphans().ok();
         }
-        Ok(holders)
+        holders
     }
 
     fn list(&mut self, namespaces: &Namespaces) -> Result<Listed, WhoError> {

@@ -137,14 +137,16 @@ fn the_verifiers_log_is_complete_at_debug(_: &Namespace) -> Result<()> {
     Ok(())
 }
 
-/// Everything else works: the default programs need little memory.
+/// Everything else works, scopes too: they need little memory.
 fn dwells_that_find_no_memory_are_off_with_cause_and_remedy(_: &Namespace) -> Result<()> {
     let limit = MemoryLimit::new(60 << 20)?;
     let mut exporter = Options::default()
         .within(limit.within())
-        .args(["--tracer=btf", "--dwell=established", "--dwell-max=1048576"])
+        .args(["--tracer=btf", "--dwell=established", "--dwell-max=1048576", "--ports=443"])
         .start()?;
-    assert_eq!(exporter.scrape()?.value("tcpstat_tracer_up", &[])?, 1.0);
+    let scrape = exporter.scrape()?;
+    assert_eq!(scrape.value("tcpstat_tracer_up", &[])?, 1.0);
+    ensure!(!scrape.family("tcpstat_port_connections").is_empty(), "{}", exporter.log());
     let log = exporter.log();
     let lines: Vec<_> = log.lines().filter(|line| line.contains(" WARN ")).collect();
     ensure!(lines.len() == 1, "{log}");

@@ -12,6 +12,7 @@ use tcpstat_tests::terminal::Terminal;
 pub(crate) fn tests() -> Vec<Test> {
     kernel_tests![
         top_shows_the_worst_namespace_first,
+        top_shows_the_process_that_leaks_in_the_marked_namespace,
         top_shows_the_namespaces_of_a_running_exporter,
         top_without_scopes_says_so
     ]
@@ -50,6 +51,31 @@ fn top_shows_the_worst_namespace_first(_: &Namespace) -> Result<()> {
     })?;
     terminal.press("v")?;
     terminal.await_screen("the states again", |screen| screen.contains("close_wait "))?;
+    Ok(())
+}
+
+fn top_shows_the_process_that_leaks_in_the_marked_namespace(_: &Namespace) -> Result<()> {
+    let resident = leaking()?;
+    let mut other = Resident::in_new_namespace()?;
+    other.order(&Order::Leak(29))?;
+    let terminal = top("--netns all")?;
+    terminal.await_screen("the leaks", |screen| {
+        screen.contains(&resident.inum().map_or(String::new(), |inum| inum.to_string()))
+            && first_row(screen).get(2) == Some(&"31")
+    })?;
+    for (keys, sockets, shown, not) in
+        [(&["w"][..], 31, &resident, &other), (&["w", "Down", "w"], 29, &other, &resident)]
+    {
+        for key in keys {
+            terminal.press(key)?;
+        }
+        let (shown, not) = (format!(" {} ", shown.pid()), format!(" {} ", not.pid()));
+        let held = format!("CLOSE_WAIT  {sockets} held");
+        let screen = terminal.await_screen("the process", |screen| {
+            screen.contains(&held) && screen.contains(&shown)
+        })?;
+        assert!(!screen.contains(&not), "{screen}");
+    }
     Ok(())
 }
 

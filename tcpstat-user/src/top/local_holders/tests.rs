@@ -3,27 +3,46 @@ use std::sync::mpsc::{Sender, channel};
 use super::*;
 use crate::{procfs::Procfs, states::State as TcpState};
 
-fn question(state: TcpState) -> Option<Question> {
-    Some(Question { state, place: Place::Own })
+fn question(state: TcpState) -> Question {
+    Question { state, place: Place::Own }
 }
 
-/// A thread that answers each question with so many sockets, and sends the question.
+/// Sends each question. The answer is the number of the reading, and of the state.
+struct Counted {
+    readings: u64,
+    asked: Sender<Question>,
+}
+
+impl Source for Counted {
+    type Reading = u64;
+
+    fn prepare(&mut self) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn read(&mut self) -> Result<u64, String> {
+        self.readings += 1;
+        Ok(self.readings)
+    }
+
+    fn answer(&self, reading: &u64, question: &Question) -> Result<Holders, String> {
+        // The test may have ended.
+        let _ = self.asked.send(question.clone());
+        let sockets = reading * 100 + u64::from(question.state.number());
+        Ok(Holders { sockets, ..Holders::default() })
+    }
+}
+
 fn answering(asked: Sender<Question>) -> LocalHolders {
     let shared = Arc::new(Shared::default());
     let thread = Arc::clone(&shared);
-    thread::spawn(move || {
-        thread.run(|question| {
-            // The test may have ended.
-            let _ = asked.send(question.clone());
-            Ok(Holders { sockets: u64::from(question.state.number()), ..Holders::default() })
-        })
-    });
+    thread::spawn(move || thread.run(Counted { readings: 0, asked }));
     LocalHolders(shared)
 }
 
-fn await_answer(holders: &LocalHolders, wanted: &Option<Question>) -> Answer {
+fn await_answer(holders: &LocalHolders, wanted: &Question) -> Answer {
     loop {
-        if let Some(answer) = holders.newest(wanted.clone()) {
+        if let Some(answer) = holders.newest(Some(wanted.clone())) {
             return answer;
         }
         thread::yield_now();
@@ -44,13 +63,27 @@ fn nothing_is_read_before_it_is_wanted_and_each_question_gets_its_own_answer() {
     assert!(asked.try_recv().is_err());
     for state in [TcpState::CloseWait, TcpState::Established] {
         let wanted = question(state);
-        assert_eq!(holders.newest(wanted.clone()), None, "not the answer to another question");
+        assert_eq!(
+            holders.newest(Some(wanted.clone())),
+            None,
+            "not the answer to another question"
+        );
         let answer = await_answer(&holders, &wanted);
-        assert_eq!(answer.holders.unwrap().sockets, u64::from(state.number()));
-        assert_eq!(Some(answer.question), wanted);
-        assert_eq!(asked.recv().ok(), wanted);
+        assert_eq!(answer.holders.unwrap().sockets % 100, u64::from(state.number()));
+        assert_eq!(answer.question, wanted);
+        assert_eq!(asked.recv().ok(), Some(wanted));
     }
     assert_eq!(holders.newest(None), None);
+}
+
+#[test]
+fn a_reading_is_forgotten_when_nothing_is_wanted_and_the_next_one_is_a_new_one() {
+    let holders = answering(channel().0);
+    let wanted = question(TcpState::CloseWait);
+    let reading = |answer: Answer| answer.holders.unwrap().sockets / 100;
+    assert_eq!(reading(await_answer(&holders, &wanted)), 1);
+    holders.newest(None);
+    assert_eq!(reading(await_answer(&holders, &wanted)), 2);
 }
 
 #[test]
@@ -70,14 +103,13 @@ fn a_question_asks_for_the_state_and_the_scope() {
 
 #[test]
 fn the_processes_are_those_of_the_mount() {
-    let source = Source::new(&Procfs::new("/proc"), PathBuf::new());
+    let source = Host::new(&Procfs::new("/proc"), PathBuf::new());
     assert_eq!(source.own, NetnsSelector::Own);
     let process = format!("/proc/{}", std::process::id());
-    let source = Source::new(&Procfs::new(process), PathBuf::new());
+    let source = Host::new(&Procfs::new(process), PathBuf::new());
     assert_eq!(source.mount.root(), Path::new("/proc"));
     assert!(matches!(source.own, NetnsSelector::Inode(_)), "{:?}", source.own);
-    let mut none = Source::new(&Procfs::new("/nowhere"), PathBuf::new());
-    let question = question(TcpState::CloseWait).unwrap();
-    let problem = none.read(&question).unwrap_err();
+    let mut none = Host::new(&Procfs::new("/nowhere"), PathBuf::new());
+    let problem = none.prepare().unwrap_err();
     assert!(problem.contains("/nowhere"), "{problem}");
 }

@@ -4,7 +4,7 @@ use super::{Model, View};
 use crate::{
     states::State,
     top::{
-        holders::{Answer, HoldersView, Place, Question},
+        holders::{Answer, Holders, HoldersView, Place, Question},
         scopes::{ScopeColumn, ScopeRow},
     },
 };
@@ -69,7 +69,7 @@ impl Model {
 
     fn scroll(&mut self, step: Step) {
         let lines = self.answer().and_then(|answer| answer.holders.as_ref().ok());
-        let lines = lines.map_or(0, |holders| holders.lines());
+        let lines = lines.map_or(0, Holders::lines);
         if let Some(view) = &mut self.holders_view {
             view.scrolled = moved(view.scrolled, step, lines);
         }

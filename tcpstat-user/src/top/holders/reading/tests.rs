@@ -49,9 +49,9 @@ fn queue(waiting: u32) -> QueueView {
 
 fn read(rows: Vec<HolderView>, queues: usize) -> tracker::Holders {
     let mut read = tracker::Holders::default();
-    read.sockets = rows.iter().map(|view| view.row.sockets).sum();
-    read.rows = rows;
-    read.accept_queues = vec![queue(5); queues];
+    read.accept_queues.extend(vec![queue(5); queues]);
+    read.rows.extend(rows);
+    read.sockets = read.rows.iter().map(|view| view.row.sockets).sum();
     read
 }
 
