@@ -1,18 +1,20 @@
 //! `tcpstat events --json`: every transition, live.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde::Deserialize;
 
 use crate::binary::path_from;
 use crate::deadline::{DEADLINE, Progress, wait_until};
+use crate::netns::current_inum;
 use crate::tcp::State;
 use crate::who::{Netns, Process};
 
@@ -95,6 +97,8 @@ pub struct Stream {
     /// Until somebody reads it.
     unread: Option<ChildStdout>,
     lines: Arc<Mutex<Vec<String>>>,
+    /// The lines that have been parsed.
+    parsed: RefCell<Vec<Record>>,
     log: Arc<Mutex<String>>,
     readers: Vec<JoinHandle<()>>,
 }
@@ -129,7 +133,14 @@ impl Stream {
         let output = child.stderr.take().context("no standard error")?;
         let drain = collect(output, &log, |log, line| *log += &line);
         let unread = child.stdout.take();
-        let mut stream = Self { child, unread, lines: Arc::default(), log, readers: vec![drain] };
+        let mut stream = Self {
+            child,
+            unread,
+            lines: Arc::default(),
+            parsed: RefCell::default(),
+            log,
+            readers: vec![drain],
+        };
         stream.await_attached()?;
         Ok(stream)
     }
@@ -154,17 +165,59 @@ impl Stream {
     /// # Errors
     /// Fails if a line has another form.
     pub fn records(&self) -> Result<Vec<Record>> {
-        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        let parse = |line: &String| serde_json::from_str(line).with_context(|| line.clone());
-        lines.iter().map(parse).collect()
+        self.pick(|record| Some(record.clone()))
     }
 
-    /// The transitions so far.
+    /// The transitions so far that `wanted` accepts.
     ///
     /// # Errors
     /// As [`Stream::records`].
-    pub fn transitions(&self) -> Result<Vec<Transition>> {
-        Ok(transitions(self.records()?))
+    pub fn transitions(&self, wanted: impl Fn(&Transition) -> bool) -> Result<Vec<Transition>> {
+        self.pick(|record| match record {
+            Record::Transition(transition) if wanted(transition) => Some((**transition).clone()),
+            _ => None,
+        })
+    }
+
+    /// How many transitions are lost so far.
+    ///
+    /// # Errors
+    /// As [`Stream::records`].
+    pub fn lost(&self) -> Result<u64> {
+        let lost = self.pick(|record| match record {
+            Record::Lost(lost) => Some(lost.events),
+            _ => None,
+        });
+        Ok(lost?.into_iter().sum())
+    }
+
+    /// Waits until it has reported so many transitions, shown or lost.
+    ///
+    /// # Errors
+    /// Fails with the number after [`DEADLINE`].
+    pub fn await_reported(&self, number: u64) -> Result<()> {
+        wait_until("number of reported transitions", DEADLINE, || {
+            let shown =
+                self.pick(|record| matches!(record, Record::Transition(_)).then_some(()))?;
+            let (shown, lost) = (shown.len() as u64, self.lost()?);
+            let is_enough = shown + lost >= number;
+            Ok(if is_enough {
+                Progress::Done(())
+            } else {
+                Progress::NotYet(format!("{shown} shown, {lost} lost, of {number}"))
+            })
+        })
+    }
+
+    fn pick<T>(&self, pick: impl Fn(&Record) -> Option<T>) -> Result<Vec<T>> {
+        let mut parsed = self.parsed.borrow_mut();
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = lines[parsed.len()..].to_vec();
+        drop(lines);
+        for line in new {
+            parsed.push(serde_json::from_str(&line).with_context(|| line.clone())?);
+        }
+        Ok(parsed.iter().filter_map(pick).collect())
     }
 
     /// What it has written to its standard error.
@@ -179,22 +232,23 @@ impl Stream {
         self.child.id()
     }
 
-    /// Waits until `wanted` accepts the transitions, and returns them.
+    /// Waits until the transitions of the network namespace of the calling thread are such as `enough` accepts, or
+    /// something is lost, and returns them.
     ///
     /// # Errors
     /// Fails with the transitions after [`DEADLINE`].
-    pub fn await_transitions(
+    pub fn await_own(
         &self,
         what: &str,
-        wanted: impl Fn(&[Transition]) -> bool,
+        enough: impl Fn(&[Transition]) -> bool,
     ) -> Result<Vec<Transition>> {
+        let inum = current_inum()?;
         wait_until(what, DEADLINE, || {
-            let shown = self.transitions()?;
-            if wanted(&shown) {
+            let shown = self.transitions(|one| one.netns.inode == Some(inum))?;
+            if enough(&shown) || self.lost()? > 0 {
                 return Ok(Progress::Done(shown));
             }
-            let lines: Vec<_> = shown.iter().map(summary).collect();
-            Ok(Progress::NotYet(format!("{}\n{}", lines.join("\n"), self.log())))
+            Ok(Progress::NotYet(format!("{}\n{}", summaries(&shown), self.log())))
         })
     }
 
@@ -239,13 +293,13 @@ impl Stream {
         ensure!(status.success(), "{status}: {}", self.log());
         let mut records = self.records()?;
         let last = records.pop();
-        let Some(Record::End(end)) = last else { anyhow::bail!("the last line: {last:?}") };
+        let Some(Record::End(end)) = last else { bail!("the last line: {last:?}") };
         let (mut events, mut lost) = (0, 0);
         for record in &records {
             match record {
                 Record::Transition(_) => events += 1,
                 Record::Lost(more) => lost += more.events,
-                Record::End(end) => anyhow::bail!("two last lines: {end:?}"),
+                Record::End(end) => bail!("two last lines: {end:?}"),
             }
         }
         ensure!((events, lost) == (end.events, end.lost), "{events} shown, {lost} lost: {end:?}");
@@ -300,6 +354,12 @@ pub fn summary(transition: &Transition) -> String {
         "{socket} {}:{} {remote:?} {from} > {to} cause {cause:?} process {process:?}",
         local.address, local.port
     )
+}
+
+/// One line for each, for a failure.
+#[must_use]
+pub fn summaries(transitions: &[Transition]) -> String {
+    transitions.iter().map(summary).collect::<Vec<_>>().join("\n")
 }
 
 /// Reads lines on a thread of its own.

@@ -1,5 +1,5 @@
-//! The filters of `tcpstat events`. Each is one or two comparisons if it is on, and nothing if it is off; only addresses and
-//! cgroups take a look-up in a map.
+//! The filters of `tcpstat events`. Each is one or two comparisons if it is on, and nothing if it is off; only ports, addresses
+//! and cgroups are searched for in a map.
 
 use aya_ebpf::maps::lpm_trie::Key;
 use tcpstat_ebpf::{

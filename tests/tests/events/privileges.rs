@@ -10,10 +10,10 @@ use tcpstat_tests::harness::Test;
 use tcpstat_tests::kernel_tests;
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::tcp::Family;
-use tcpstat_tests::transition_stream::Stream;
+use tcpstat_tests::transition_stream::{Stream, summaries};
 use tcpstat_tests::unprivileged::{BPF_CAPABILITIES, NO_CAPABILITIES, ReachableBinary};
 
-use crate::scene::{Scene, assert_exact, of_namespace, summaries};
+use crate::scene::{Scene, assert_exact_by};
 
 pub(crate) fn tests() -> Vec<Test> {
     kernel_tests![
@@ -28,10 +28,12 @@ fn with_two_capabilities_an_unprivileged_user_sees_every_transition(_: &Namespac
     let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
     let binary = ReachableBinary::copy()?;
     let mut scene = Scene::new(Family::Ipv4, 0)?;
-    let mut stream = Stream::run(binary.command(BPF_CAPABILITIES), &[])?;
-    stream.read()?;
-    scene.orderly()?;
-    assert_exact(stream, &scene.orderly_expected()?)
+    let start = || Stream::run(binary.command(BPF_CAPABILITIES), &[]);
+    assert_exact_by(start, || {
+        scene.next_ports();
+        scene.orderly()?;
+        scene.orderly_expected()
+    })
 }
 
 fn without_capabilities_one_line_says_what_to_grant(_: &Namespace) -> Result<()> {
@@ -56,10 +58,13 @@ fn in_a_pid_namespace_one_line_says_that_no_process_is_shown(_: &Namespace) -> R
     let mut scene = Scene::new(Family::Ipv4, 0)?;
     let stream = Stream::start(&[])?;
     scene.orderly()?;
-    let shown = stream.await_transitions("all transitions", |shown| {
-        of_namespace(shown).is_ok_and(|shown| shown.iter().any(|one| one.from == "last_ack"))
-    })?;
-    ensure!(shown.iter().all(|one| one.process.is_none()), "{}", summaries(&shown));
+    let shown = stream
+        .await_own("all transitions", |shown| shown.iter().any(|one| one.from == "last_ack"))?;
+    ensure!(
+        !shown.is_empty() && shown.iter().all(|one| one.process.is_none()),
+        "{}",
+        summaries(&shown)
+    );
     let log = stream.log();
     let lines = log.lines().filter(|line| line.contains("processes are not shown"));
     assert_eq!(lines.count(), 1, "{log}");

@@ -11,9 +11,9 @@ use tcpstat_tests::loopback::Pairs;
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::receive_processor::{receive_on, run_on};
 use tcpstat_tests::tcp::Family;
-use tcpstat_tests::transition_stream::Stream;
+use tcpstat_tests::transition_stream::{Stream, summaries};
 
-use crate::scene::{Expected, Scene, assert_exact, of_namespace, summaries};
+use crate::scene::{Expected, Scene, assert_exact};
 
 /// Connections during which the busy process is interrupted.
 const ROUNDS: u16 = 20;
@@ -50,17 +50,18 @@ fn a_process_that_softirqs_interrupt_is_never_named(namespace: &Namespace) -> Re
     let _busy = Busy::start()?;
     run_on(1)?;
     let mut scene = Scene::new(Family::Ipv4, 0)?;
-    let stream = Stream::start(&[])?;
-    let before = received_on_0()?;
-    let mut expected = Vec::<Expected>::new();
-    for _ in 0..ROUNDS {
-        scene.orderly()?;
-        expected.extend(scene.orderly_expected()?);
-        scene.next_ports();
-    }
-    let softirqs = received_on_0()? - before;
-    ensure!(softirqs >= u64::from(ROUNDS), "{softirqs} softirqs on processor 0");
-    assert_exact(stream, &expected)
+    assert_exact(&[], || {
+        let before = received_on_0()?;
+        let mut expected = Vec::<Expected>::new();
+        for _ in 0..ROUNDS {
+            scene.next_ports();
+            scene.orderly()?;
+            expected.extend(scene.orderly_expected()?);
+        }
+        let softirqs = received_on_0()? - before;
+        ensure!(softirqs >= u64::from(ROUNDS), "{softirqs} softirqs on processor 0");
+        Ok(expected)
+    })
 }
 
 /// Softirqs of received packets on processor 0.
@@ -82,12 +83,8 @@ fn the_process_that_closes_a_socket_is_named_even_if_another_made_it(_: &Namespa
     socket2::SockRef::from(&client).set_linger(None)?;
     drop(client);
     holder.close()?;
-    let shown = stream.await_transitions("the close", |shown| {
-        of_namespace(shown).is_ok_and(|shown| {
-            shown.iter().any(|one| one.from == "established" && one.to == "fin_wait1")
-        })
-    })?;
-    let shown = of_namespace(&shown)?;
+    let shown =
+        stream.await_own("the close", |shown| shown.iter().any(|one| one.to == "fin_wait1"))?;
     let close = shown.iter().find(|one| one.to == "fin_wait1").context("no close")?;
     let process = close.process.as_ref().with_context(|| summaries(&shown))?;
     ensure!((process.pid, process.command()) == (holder.pid(), "closer"), "{process:?}");

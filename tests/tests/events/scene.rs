@@ -1,15 +1,18 @@
 //! Two processes at the two ends of a connection, and what a stream must show of their sockets.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use anyhow::{Context, Result, bail, ensure};
 use tcpstat_tests::calls::Call;
+use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
 use tcpstat_tests::netns::current_inum;
+use tcpstat_tests::proc_view::rows;
 use tcpstat_tests::resident::Resident;
 use tcpstat_tests::tcp::{Family, State};
-use tcpstat_tests::transition_stream::{Endpoint, Stream, Transition, by_socket, summary};
+use tcpstat_tests::transition_stream::{
+    Endpoint, Stream, Transition, by_socket, summaries, transitions,
+};
 
 /// Not an ephemeral port.
 pub(crate) const PORT: u16 = 7_000;
@@ -204,37 +207,71 @@ fn endpoint(address: SocketAddr) -> Endpoint {
     Endpoint { address: address.ip().to_string(), port: address.port() }
 }
 
-/// Those of the namespace of the calling thread.
-pub(crate) fn of_namespace(transitions: &[Transition]) -> Result<Vec<Transition>> {
-    let inum = current_inum()?;
-    let own = transitions.iter().filter(|transition| transition.netns.inode == Some(inum));
-    Ok(own.cloned().collect())
+/// Attempts while the kernel skips the program for some events, which can be those of other tests: the stream reports
+/// them as lost.
+pub(crate) const ATTEMPTS: usize = 5;
+
+/// Lets `act` make transitions beside a new stream, and fails unless these are exactly the transitions of the sockets
+/// that `act` returns, each in its order. If something is lost, it does that again.
+pub(crate) fn assert_exact(
+    args: &[&str],
+    act: impl FnMut() -> Result<Vec<Expected>>,
+) -> Result<()> {
+    assert_exact_by(|| Stream::start_unread(args), act)
 }
 
-/// Waits until the stream has shown so many transitions of the namespace, ends it, and fails unless these are exactly
-/// the transitions of these sockets, each in its order.
-pub(crate) fn assert_exact(mut stream: Stream, expected: &[Expected]) -> Result<()> {
-    let number: usize = expected.iter().map(|socket| socket.steps.len()).sum();
-    stream.await_transitions(&format!("{number} transitions"), |shown| {
-        of_namespace(shown).is_ok_and(|shown| shown.len() >= number)
-    })?;
-    let (records, _) = stream.stop()?;
-    let shown = of_namespace(&tcpstat_tests::transition_stream::transitions(records))?;
-    let mut sockets = by_socket(&shown);
+/// As [`assert_exact`], with a stream that nobody reads yet.
+pub(crate) fn assert_exact_by(
+    start: impl FnMut() -> Result<Stream>,
+    mut act: impl FnMut() -> Result<Vec<Expected>>,
+) -> Result<()> {
+    assert_exact_after(|| Ok(()), start, |()| act())
+}
+
+/// As [`assert_exact_by`], with something that is there before the stream.
+pub(crate) fn assert_exact_after<T>(
+    mut prepare: impl FnMut() -> Result<T>,
+    mut start: impl FnMut() -> Result<Stream>,
+    mut act: impl FnMut(T) -> Result<Vec<Expected>>,
+) -> Result<()> {
+    for _ in 0..ATTEMPTS {
+        let prepared = prepare()?;
+        let mut stream = start()?;
+        stream.read()?;
+        let expected = act(prepared)?;
+        let number: usize = expected.iter().map(|socket| socket.steps.len()).sum();
+        stream.await_own(&format!("{number} transitions"), |shown| shown.len() >= number)?;
+        await_no_full_socket()?;
+        let (records, end) = stream.stop()?;
+        let inum = current_inum()?;
+        let mut shown = transitions(records);
+        shown.retain(|one| one.netns.inode == Some(inum));
+        let checked = check_all(&shown, &expected).with_context(|| summaries(&shown));
+        if checked.is_ok() || end.lost == 0 {
+            return checked;
+        }
+    }
+    bail!("events were lost in each of {ATTEMPTS} attempts")
+}
+
+/// Waits until no socket of the namespace can make another transition.
+pub(crate) fn await_no_full_socket() -> Result<()> {
+    wait_until("end of all full sockets", DEADLINE, || {
+        let full: Vec<_> = rows()?.into_iter().filter(|row| row.full).collect();
+        Ok(if full.is_empty() { Progress::Done(()) } else { Progress::NotYet(format!("{full:?}")) })
+    })
+}
+
+fn check_all(shown: &[Transition], expected: &[Expected]) -> Result<()> {
+    let mut sockets = by_socket(shown);
     for socket in expected {
-        let found: BTreeSet<_> =
-            sockets.iter().filter(|(_, all)| socket.is_of(all)).map(|(id, _)| *id).collect();
-        let Some(id) = found.first().filter(|_| found.len() == 1) else {
-            bail!("{} sockets are {socket:?}: {}", found.len(), summaries(&shown));
+        let mut found = sockets.iter().filter(|(_, all)| socket.is_of(all)).map(|(id, _)| *id);
+        let (Some(id), None) = (found.next(), found.next()) else {
+            bail!("not one socket: {socket:?}");
         };
         let transitions = sockets.remove(id).context("it was found")?;
-        socket.check(&transitions).with_context(|| format!("{socket:?}: {}", summaries(&shown)))?;
+        socket.check(&transitions).with_context(|| format!("{socket:?}"))?;
     }
-    ensure!(sockets.is_empty(), "more sockets than {expected:?}: {}", summaries(&shown));
+    ensure!(sockets.is_empty(), "other sockets: {sockets:?}");
     Ok(())
-}
-
-/// For a failure.
-pub(crate) fn summaries(transitions: &[Transition]) -> String {
-    transitions.iter().map(summary).collect::<Vec<_>>().join("\n")
 }

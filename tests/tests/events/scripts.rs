@@ -1,10 +1,10 @@
 //! Every transition of a script is shown exactly once and in order, with its cause and its process.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use tcpstat_tests::binary::output;
 use tcpstat_tests::calls::Call;
 use tcpstat_tests::harness::{Test, kernel_test};
@@ -13,11 +13,11 @@ use tcpstat_tests::kernel_tests;
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::states;
 use tcpstat_tests::tcp::{Family, State};
-use tcpstat_tests::transition_stream::Stream;
+use tcpstat_tests::transition_stream::{Stream, summaries};
 use tcpstat_tests::who::Process;
 use tcpstat_tests::wire::Wire;
 
-use crate::scene::{Expected, Scene, assert_exact, of_namespace, summaries};
+use crate::scene::{ATTEMPTS, Expected, Scene, assert_exact, assert_exact_after};
 
 const TRACERS: [&str; 2] = ["btf", "tracepoint"];
 
@@ -53,9 +53,11 @@ pub(crate) fn tests() -> Vec<Test> {
 fn run(script: Script, tracer: &str) -> Result<()> {
     for (family, number) in [(Family::Ipv4, 0), (Family::Ipv6, 1)] {
         let mut scene = Scene::new(family, number)?;
-        let stream = Stream::start(&["--tracer", tracer])?;
-        let expected = script(&mut scene)?;
-        assert_exact(stream, &expected).with_context(|| format!("{family:?}"))?;
+        let exact = assert_exact(&["--tracer", tracer], || {
+            scene.next_ports();
+            script(&mut scene)
+        });
+        exact.with_context(|| format!("{family:?}"))?;
     }
     Ok(())
 }
@@ -123,19 +125,27 @@ fn a_connection_that_is_older_than_the_stream_shows_its_other_transitions(
     _: &Namespace,
 ) -> Result<()> {
     use State::{Close, CloseWait, Established, FinWait1, FinWait2, LastAck, Listen};
-    let mut scene = Scene::new(Family::Ipv4, 0)?;
-    scene.connect()?;
-    let stream = Stream::start(&[])?;
-    scene.client.call(Call::Close)?;
-    scene.server.call(Call::AwaitEnd)?;
-    scene.server.call(Call::Close)?;
-    scene.server.call(Call::CloseListener)?;
-    let client = scene.connected()?.without_steps(Established);
-    let server = scene.accepted()?.without_steps(Established);
-    let listener = scene.listener()?.without_steps(Listen).own(Close);
-    let client = client.own(FinWait1).other(FinWait2).other(Close);
-    let server = server.other(CloseWait).own(LastAck).other(Close);
-    assert_exact(stream, &[listener, client, server])
+    let connected = || {
+        let mut scene = Scene::new(Family::Ipv4, 0)?;
+        scene.connect()?;
+        Ok(scene)
+    };
+    assert_exact_after(
+        connected,
+        || Stream::start_unread(&[]),
+        |mut scene| {
+            scene.client.call(Call::Close)?;
+            scene.server.call(Call::AwaitEnd)?;
+            scene.server.call(Call::Close)?;
+            scene.server.call(Call::CloseListener)?;
+            let client = scene.connected()?.without_steps(Established);
+            let server = scene.accepted()?.without_steps(Established);
+            let listener = scene.listener()?.without_steps(Listen).own(Close);
+            let client = client.own(FinWait1).other(FinWait2).other(Close);
+            let server = server.other(CloseWait).own(LastAck).other(Close);
+            Ok(vec![listener, client, server])
+        },
+    )
 }
 
 /// The addresses of a socket whose other end is a remote of the wire.
@@ -148,44 +158,49 @@ fn addresses(held: &mut Held) -> Result<(SocketAddr, SocketAddr)> {
 fn a_connection_that_times_out_is_shown_with_its_cause(namespace: &Namespace) -> Result<()> {
     let wire = Wire::open(namespace)?;
     for addressing in [Addressing::Ipv4, Addressing::Ipv6] {
-        let stream = Stream::start(&[])?;
-        let mut held = states::accepted(&wire, addressing)?;
-        let (local, remote) = addresses(&mut held)?;
-        held.socket()?.set_tcp_user_timeout(Some(Duration::from_millis(1)))?;
-        held.socket()?.send(b"unanswered")?;
-        held.await_row("end of the socket", |row| row.is_none())?;
-        let child = Expected::of_process(process::id(), local, Some(remote))?;
-        let child = child.born_of_listener().other(State::SynRecv).other(State::Established);
-        let mut any = match addressing.family() {
-            Family::Ipv4 => SocketAddr::from(([0; 4], 0)),
-            Family::Ipv6 => SocketAddr::from(([0_u16; 8], 0)),
-        };
-        any.set_port(local.port());
-        let listener = Expected::of_process(process::id(), any, None)?;
-        let listener = listener.own(State::Listen).own(State::Close);
-        assert_exact(stream, &[listener, child.closed("timed_out")])?;
+        assert_exact(&[], || {
+            let mut held = states::accepted(&wire, addressing)?;
+            let (local, remote) = addresses(&mut held)?;
+            held.socket()?.set_tcp_user_timeout(Some(Duration::from_millis(1)))?;
+            held.socket()?.send(b"unanswered")?;
+            held.await_row("end of the socket", |row| row.is_none())?;
+            let child = Expected::of_process(process::id(), local, Some(remote))?;
+            let child = child.born_of_listener().other(State::SynRecv).other(State::Established);
+            let any: IpAddr = match addressing.family() {
+                Family::Ipv4 => Ipv4Addr::UNSPECIFIED.into(),
+                Family::Ipv6 => Ipv6Addr::UNSPECIFIED.into(),
+            };
+            let listener = Expected::of_process(process::id(), (any, local.port()).into(), None)?;
+            let listener = listener.own(State::Listen).own(State::Close);
+            Ok(vec![listener, child.closed("timed_out")])
+        })?;
     }
     Ok(())
 }
 
-/// It is the system call of `ss` that closes the socket, so no other process may be named.
+/// The system call of `ss` closes the socket, so no other process may be named.
 fn a_socket_that_ss_destroys_is_shown_with_its_cause(namespace: &Namespace) -> Result<()> {
     let wire = Wire::open(namespace)?;
-    let stream = Stream::start(&[])?;
-    let mut held = states::established(&wire, Addressing::Ipv4)?;
-    let (local, _) = addresses(&mut held)?;
-    let filter = format!("sport = :{}", local.port());
-    let run = output(process::Command::new("ss").args(["-K", "-a", "-t", "-n", "-H", &filter]))?;
-    ensure!(run.status == Some(0) && !run.stdout.is_empty(), "ss -K: {run:?}");
-    let shown = stream.await_transitions("end of the socket", |shown| {
-        of_namespace(shown).is_ok_and(|shown| shown.iter().any(|one| one.to == "close"))
-    })?;
-    let shown = of_namespace(&shown)?;
-    let last = shown.last().context("nothing")?;
-    assert_eq!(last.states()?, (State::Established, State::Close), "{}", summaries(&shown));
-    ensure!(shown.len() == 3, "{}", summaries(&shown));
-    assert_eq!(last.cause.as_deref(), Some("destroyed"));
-    let command = last.process.as_ref().map(Process::command);
-    ensure!(matches!(command, None | Some("ss")), "{last:?}");
-    Ok(())
+    for _ in 0..ATTEMPTS {
+        let stream = Stream::start(&[])?;
+        let mut held = states::established(&wire, Addressing::Ipv4)?;
+        let (local, _) = addresses(&mut held)?;
+        let filter = format!("sport = :{}", local.port());
+        let mut ss = process::Command::new("ss");
+        let run = output(ss.args(["-K", "-a", "-t", "-n", "-H", &filter]))?;
+        ensure!(run.status == Some(0) && !run.stdout.is_empty(), "ss -K: {run:?}");
+        let shown = stream
+            .await_own("end of the socket", |shown| shown.iter().any(|one| one.to == "close"))?;
+        if stream.lost()? > 0 {
+            continue;
+        }
+        let last = shown.last().context("nothing")?;
+        assert_eq!(last.states()?, (State::Established, State::Close), "{}", summaries(&shown));
+        ensure!(shown.len() == 3, "{}", summaries(&shown));
+        assert_eq!(last.cause.as_deref(), Some("destroyed"));
+        let command = last.process.as_ref().map(Process::command);
+        ensure!(matches!(command, None | Some("ss")), "{last:?}");
+        return Ok(());
+    }
+    bail!("events were lost in each of {ATTEMPTS} attempts")
 }

@@ -9,9 +9,7 @@ use tcpstat_tests::harness::Test;
 use tcpstat_tests::kernel_tests;
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::tcp::Family;
-use tcpstat_tests::transition_stream::Stream;
-
-use crate::scene::{of_namespace, summaries};
+use tcpstat_tests::transition_stream::{Stream, summaries};
 
 /// A silence that can be told from none.
 const SILENCE: Duration = Duration::from_millis(600);
@@ -32,10 +30,9 @@ fn the_silence_of_the_peer_is_shown_when_a_socket_leaves_close_wait(_: &Namespac
         accepted.shutdown(std::net::Shutdown::Write)?;
         let closed = Instant::now();
         let most = closed - entered.earliest;
-        let shown = stream.await_transitions("the end of CLOSE_WAIT", |shown| {
-            of_namespace(shown).is_ok_and(|shown| shown.iter().any(|one| one.from == "close_wait"))
+        let shown = stream.await_own("the end of CLOSE_WAIT", |shown| {
+            shown.iter().any(|one| one.from == "close_wait")
         })?;
-        let shown = of_namespace(&shown)?;
         let exit = shown.iter().find(|one| one.from == "close_wait").context("no exit")?;
         let silence = exit.silence_seconds.with_context(|| summaries(&shown))?;
         ensure!(is_at_least(silence, least), "{silence} s after {least:?}");

@@ -36,7 +36,7 @@ use crate::{
 pub(crate) const EXAMPLES: &str = "Examples:
   tcpstat events
   tcpstat events --state close_wait --port 8080
-  tcpstat events --transition syn_sent:close --netns all        connects that fail, on the whole host
+  tcpstat events --transition syn_sent:close --netns all    connects that fail, on this host
   tcpstat events --cause reset,timed_out --address 10.0.0.0/8 --duration 30s
   tcpstat events --json --count 1000 | jq -r .remote.address | sort | uniq -c";
 

@@ -77,7 +77,7 @@ impl Cgroups {
         }
     }
 
-    /// Lists the hierarchy, if the cgroup with this id is unknown and the last listing was long enough ago.
+    /// Lists the hierarchy, if the cgroup with this id is unknown and the last reading of it was long enough ago.
     pub(super) fn meet(&mut self, id: Option<u64>, stream: &mut TransitionStream) {
         let Some(id) = id.filter(|id| self.hierarchy.is_some() && !self.known.contains_key(id))
         else {

@@ -130,7 +130,7 @@ fn connections_per_second(duration: Duration) -> Result<f64> {
 }
 
 /// User and system time of a process so far.
-fn cpu_seconds(pid: u32) -> Result<f64> {
+pub(crate) fn cpu_seconds(pid: u32) -> Result<f64> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     let (_, fields) = text.rsplit_once(')').context("no stat")?;
     let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<u64>);

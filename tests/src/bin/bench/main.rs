@@ -6,6 +6,7 @@
 
 mod attack;
 mod body;
+mod events;
 mod load;
 mod many;
 mod plot;
@@ -41,9 +42,10 @@ struct Effort {
 
 type Part = fn(Effort, &mut Samples) -> Result<()>;
 
-const PARTS: [(&str, Part); 8] = [
+const PARTS: [(&str, Part); 9] = [
     ("sizes", sizes::measure),
     ("transitions", transitions::measure),
+    ("events", events::measure),
     ("body", body::measure),
     ("starts", scopes::starts),
     ("scopes", scopes::measure),

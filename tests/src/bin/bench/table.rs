@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use tcpstat_tests::binary::path_from;
 
 use crate::attack;
+use crate::events;
 use crate::load::{IDLE_IN_CLOSE_WAIT, IDLE_SOCKETS};
 use crate::samples::Samples;
 use crate::scope_rows;
@@ -31,6 +32,7 @@ pub(crate) fn table(samples: &Samples, sockets: usize) -> Result<String> {
     );
     let mut rows = sizes(samples, sockets).unwrap_or_default();
     rows.extend(per_transition(samples));
+    rows.extend(events::rows(samples).unwrap_or_default());
     rows.extend(scope_rows::bodies(samples));
     rows.extend(scope_rows::starts(samples).unwrap_or_default());
     rows.extend(scope_rows::scopes(samples).unwrap_or_default());
