@@ -122,9 +122,9 @@ macro_rules! members {
             TCP_LRCVTIME: u32 = "tcp_sock", "inet_conn.icsk_ack.lrcvtime", [CloseWait];
             TASK_PID: u32 = "task_struct", "pid", [Tasks];
             TASK_TGID: u32 = "task_struct", "tgid", [Tasks, Holders];
+            TASK_THREAD_PID: *const u8 = "task_struct", "thread_pid", [NestedTasks];
             // The first thread of the process.
             TASK_GROUP_LEADER: *const u8 = "task_struct", "group_leader", [NestedHolders];
-            TASK_THREAD_PID: *const u8 = "task_struct", "thread_pid", [NestedTasks];
             TASK_NSPROXY: *const u8 = "task_struct", "nsproxy", [Tasks];
             TASK_CGROUPS: *const u8 = "task_struct", "cgroups", [Tasks];
             PID_LEVEL: u32 = "pid", "level", [NestedTasks];

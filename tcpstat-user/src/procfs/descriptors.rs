@@ -13,6 +13,9 @@ use super::{
 };
 
 impl Processes {
+    /// Where the descriptors of processes are, for reports.
+    pub(crate) const DESCRIPTORS: &str = "/proc/PID/fd";
+
     /// Passes the inode number of each socket that a process has a descriptor of to `each`: once for each descriptor.
     /// Those that it closes meanwhile are left out.
     ///

@@ -59,7 +59,7 @@ impl HolderSource {
     pub(crate) const fn word(self) -> &'static str {
         match self {
             Self::Iterator => "iter/task_file",
-            Self::Descriptors => "/proc/PID/fd",
+            Self::Descriptors => Processes::DESCRIPTORS,
         }
     }
 }

@@ -5,6 +5,7 @@ mod cgroup;
 mod close_wait;
 mod elsewhere;
 mod held;
+mod holders;
 mod listeners;
 mod scopes;
 
