@@ -1,6 +1,6 @@
 //! The rows of a snapshot and their sums, the same for both sources.
 
-use std::path::Path;
+use std::{fmt, path::Path};
 
 use crate::states::{Family, PerFamily, PerState, State};
 
@@ -133,6 +133,13 @@ pub struct BrokenRow<'a> {
     pub field: &'static str,
     /// The text of the field.
     pub value: String,
+}
+
+impl fmt::Display for BrokenRow<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { path, line, field, value } = self;
+        write!(f, "{} line {line}: invalid {field}: {value:?}", path.display())
+    }
 }
 
 /// Where the rows of a snapshot come from.

@@ -11,8 +11,9 @@ mod namespaces;
 mod selector;
 mod view;
 
-use std::path::PathBuf;
+use std::{io, mem, path::PathBuf, sync::mpsc::sync_channel, thread};
 
+use tcpstat_ebpf::HolderRecord;
 use thiserror::Error;
 use tracing::warn;
 
@@ -29,6 +30,12 @@ use crate::{
     procfs::{Privileges, Processes, Procfs, ProcfsError},
     states::State,
 };
+
+/// Records that go from one thread to the other together.
+const BATCH: usize = 512;
+
+/// Batches that wait for the slower thread.
+const BATCHES: usize = 8;
 
 /// Which sockets and rows to show.
 #[derive(Clone, Debug, Default)]
@@ -75,6 +82,11 @@ pub(crate) enum WhoError {
     Iterator(IterError),
     #[error("--netns {0}")]
     Selector(SelectorError),
+    #[error("starting a thread: {0}: raise the limit on tasks (RLIMIT_NPROC, TasksMax=, pids.max)")]
+    Thread(io::Error),
+    /// A defect in this program.
+    #[error("the thread that reads panicked")]
+    Panicked,
     /// The reason was logged at the start.
     #[error(
         "--older-than: iter/task_file does not run here, and nothing else knows ages: leave the flag out, or see the \
@@ -214,13 +226,11 @@ impl HolderReader {
             return descriptors::list(&self.processes, namespaces).map_err(WhoError::Procfs);
         };
         let mut table = HolderTable::with_capacity(namespaces.sockets());
-        let rate = self.rate;
-        let read = loaded.iterator.each_descriptor(|record| {
-            if let Some((socket, pid)) = Socket::of_record(&record, rate) {
+        for_each_record(&mut loaded.iterator, |record| {
+            if let Some((socket, pid)) = Socket::of_record(record, self.rate) {
                 table.add_held(&socket, pid);
             }
-        });
-        read.map_err(WhoError::Iterator)?;
+        })?;
         Ok(Listed { table, not_visible: 0 })
     }
 
@@ -232,6 +242,32 @@ impl HolderReader {
     fn names_processes(&self) -> bool {
         self.iterator.as_ref().is_none_or(|loaded| loaded.same_ids)
     }
+}
+
+/// Passes every record to `each`, while another thread waits for the kernel, which takes more than half of the time.
+fn for_each_record(
+    iterator: &mut HolderIterator,
+    mut each: impl FnMut(&HolderRecord),
+) -> Result<(), WhoError> {
+    let (sender, batches) = sync_channel::<Vec<HolderRecord>>(BATCHES);
+    thread::scope(|scope| {
+        let read = move || {
+            let mut batch = Vec::with_capacity(BATCH);
+            let read = iterator.each_descriptor(|record| {
+                batch.push(record);
+                if batch.len() == BATCH {
+                    // The other side ends after this one.
+                    let _ = sender.send(mem::replace(&mut batch, Vec::with_capacity(BATCH)));
+                }
+            });
+            let _ = sender.send(batch);
+            read
+        };
+        let reader = thread::Builder::new().name("who".into()).spawn_scoped(scope, read);
+        let reader = reader.map_err(WhoError::Thread)?;
+        batches.iter().flatten().for_each(|record| each(&record));
+        reader.join().map_err(|_| WhoError::Panicked)?.map_err(WhoError::Iterator)
+    })
 }
 
 fn load(procfs: &Procfs) -> Option<Loaded> {

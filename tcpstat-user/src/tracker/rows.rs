@@ -45,10 +45,7 @@ impl RowSink for Rows {
 
     fn broken(&mut self, row: BrokenRow<'_>) {
         self.broken += 1;
-        self.first_broken.get_or_insert_with(|| {
-            let BrokenRow { path, line, field, value } = row;
-            format!("{} line {line}: invalid {field}: {value:?}", path.display())
-        });
+        self.first_broken.get_or_insert_with(|| row.to_string());
     }
 }
 

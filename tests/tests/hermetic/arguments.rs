@@ -22,6 +22,7 @@ pub(crate) fn tests() -> Vec<Test> {
         a_switch_accepts_every_word_for_yes_and_no,
         an_error_names_the_variable_that_the_value_came_from,
         variables_of_other_commands_are_ignored,
+        a_state_that_does_not_exist_is_refused_with_those_that_do,
         the_metrics_of_cadvisor_need_all_network_namespaces,
         a_choice_of_namespaces_that_makes_no_sense_is_refused_with_a_remedy,
         no_error_and_no_help_shows_a_password,
@@ -167,6 +168,19 @@ fn a_switch_accepts_every_word_for_yes_and_no() -> Result<()> {
         let run = tcpstat(["show", &procfs, flag])?;
         assert_eq!(run.stdout.starts_with('{'), json, "{flag}: {run:?}");
     }
+    Ok(())
+}
+
+fn a_state_that_does_not_exist_is_refused_with_those_that_do() -> Result<()> {
+    let run = tcpstat(["who", "closewait"])?;
+    assert_eq!(run.status, Some(2), "{run:?}");
+    for part in ["invalid value 'closewait'", "[STATE]", "close_wait", "listen", "time_wait"] {
+        assert!(run.stderr.contains(part), "{part}: {run:?}");
+    }
+    let procfs = format!("--path.procfs={}", fixture("proc/debian-7.2")?.display());
+    let run = tcpstat(["who", "close_wait", &procfs])?;
+    assert_eq!(run.status, Some(1), "{run:?}");
+    assert!(run.stderr.contains("is not the mount point of a procfs"), "{run:?}");
     Ok(())
 }
 

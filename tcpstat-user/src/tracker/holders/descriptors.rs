@@ -31,6 +31,9 @@ pub(super) fn list(processes: &Processes, namespaces: &Namespaces) -> Result<Lis
             warn!("sockets of the network namespace {} are left out: {error}", namespace.name);
         }
     }
+    if let Some(broken) = &tables.first_broken {
+        warn!(rows = tables.broken_rows, "{broken}: rows like this are left out");
+    }
     let mut listed = Listed { table: tables.table, not_visible: 0 };
     for process in processes.list()? {
         let each = |inode| {
@@ -51,6 +54,8 @@ pub(super) fn list(processes: &Processes, namespaces: &Namespaces) -> Result<Lis
 struct Tables {
     table: HolderTable,
     netns: u64,
+    broken_rows: u64,
+    first_broken: Option<String>,
 }
 
 impl RowSink for Tables {
@@ -79,5 +84,8 @@ impl RowSink for Tables {
         });
     }
 
-    fn broken(&mut self, _: BrokenRow<'_>) {}
+    fn broken(&mut self, row: BrokenRow<'_>) {
+        self.broken_rows += 1;
+        self.first_broken.get_or_insert_with(|| row.to_string());
+    }
 }
