@@ -60,6 +60,9 @@ trait Source {
     /// What failed, and what to do.
     fn read(&mut self) -> Result<Self::Reading, String>;
 
+    /// The CPU time that the reading took in other threads.
+    fn other_cpu(reading: &Self::Reading) -> Duration;
+
     /// # Errors
     /// What failed, and what to do.
     fn answer(&self, reading: &Self::Reading, question: &Question) -> Result<Holders, String>;
@@ -125,7 +128,10 @@ impl Shared {
                 Some(Err(problem)) => Err(problem.clone()),
                 None => continue,
             };
-            let took = clock::thread_cpu().saturating_sub(start);
+            let mut took = clock::thread_cpu().saturating_sub(start);
+            if let (true, Some(Ok(reading))) = (is_due, &kept) {
+                took += S::other_cpu(reading);
+            }
             next = if is_due { Instant::now() + pause(took) } else { next + took * PAUSE_FACTOR };
             answered = Some(question.clone());
             let mut state = self.locked();
@@ -194,6 +200,10 @@ impl Source for Host {
     fn read(&mut self) -> Result<Reading, String> {
         let reader = self.reader.as_mut().ok_or(NOT_PREPARED)?;
         reader.read_all().map_err(|error| error.to_string())
+    }
+
+    fn other_cpu(reading: &Reading) -> Duration {
+        reading.other_cpu
     }
 
     fn answer(&self, reading: &Reading, question: &Question) -> Result<Holders, String> {

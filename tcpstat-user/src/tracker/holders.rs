@@ -11,7 +11,7 @@ mod namespaces;
 mod selector;
 mod view;
 
-use std::{io, mem, path::PathBuf, sync::mpsc::sync_channel, thread};
+use std::{io, mem, path::PathBuf, sync::mpsc::sync_channel, thread, time::Duration};
 
 use tcpstat_ebpf::HolderRecord;
 use thiserror::Error;
@@ -124,6 +124,8 @@ struct Listed {
 pub(crate) struct Reading {
     namespaces: Namespaces,
     listed: Listed,
+    /// The CPU time that the reading took in other threads than the one that called for it.
+    pub(crate) other_cpu: Duration,
 }
 
 impl HolderReader {
@@ -147,7 +149,7 @@ impl HolderReader {
     pub(crate) fn read(&mut self, query: &WhoQuery) -> Result<Holders, WhoError> {
         let namespaces = self.namespaces()?;
         let wanted = self.wanted(query, &namespaces)?;
-        let Listed { table, not_visible } = self.list(&namespaces)?;
+        let (Listed { table, not_visible }, _) = self.list(&namespaces)?;
         let report = table.report(&wanted);
         drop(table);
         Ok(self.named(report, &wanted, &namespaces, not_visible))
@@ -159,8 +161,8 @@ impl HolderReader {
     /// [`WhoError`].
     pub(crate) fn read_all(&mut self) -> Result<Reading, WhoError> {
         let namespaces = self.namespaces()?;
-        let listed = self.list(&namespaces)?;
-        Ok(Reading { namespaces, listed })
+        let (listed, other_cpu) = self.list(&namespaces)?;
+        Ok(Reading { namespaces, listed, other_cpu })
     }
 
     /// Who held which sockets at that reading.
@@ -168,7 +170,7 @@ impl HolderReader {
     /// # Errors
     /// [`WhoError`].
     pub(crate) fn answer(&self, reading: &Reading, query: &WhoQuery) -> Result<Holders, WhoError> {
-        let Reading { namespaces, listed } = reading;
+        let Reading { namespaces, listed, .. } = reading;
         let wanted = self.wanted(query, namespaces)?;
         let report = listed.table.report(&wanted);
         Ok(self.named(report, &wanted, namespaces, listed.not_visible))
@@ -221,17 +223,19 @@ impl HolderReader {
         holders
     }
 
-    fn list(&mut self, namespaces: &Namespaces) -> Result<Listed, WhoError> {
+    /// With the CPU time of other threads.
+    fn list(&mut self, namespaces: &Namespaces) -> Result<(Listed, Duration), WhoError> {
         let Some(loaded) = &mut self.iterator else {
-            return descriptors::list(&self.processes, namespaces).map_err(WhoError::Procfs);
+            let listed = descriptors::list(&self.processes, namespaces);
+            return Ok((listed.map_err(WhoError::Procfs)?, Duration::ZERO));
         };
         let mut table = HolderTable::with_capacity(namespaces.sockets());
-        for_each_record(&mut loaded.iterator, |record| {
+        let other_cpu = for_each_record(&mut loaded.iterator, |record| {
             if let Some((socket, pid)) = Socket::of_record(record, self.rate) {
                 table.add_held(&socket, pid);
             }
         })?;
-        Ok(Listed { table, not_visible: 0 })
+        Ok((Listed { table, not_visible: 0 }, other_cpu))
     }
 
     fn source(&self) -> HolderSource {
@@ -245,10 +249,11 @@ impl HolderReader {
 }
 
 /// Passes every record to `each`, while another thread waits for the kernel, which takes more than half of the time.
+/// Returns the CPU time of that thread.
 fn for_each_record(
     iterator: &mut HolderIterator,
     mut each: impl FnMut(&HolderRecord),
-) -> Result<(), WhoError> {
+) -> Result<Duration, WhoError> {
     let (sender, batches) = sync_channel::<Vec<HolderRecord>>(BATCHES);
     thread::scope(|scope| {
         let read = move || {
@@ -261,7 +266,8 @@ fn for_each_record(
                 }
             });
             let _ = sender.send(batch);
-            read
+            // This thread has done nothing else.
+            read.map(|()| clock::thread_cpu())
         };
         let reader = thread::Builder::new().name("who".into()).spawn_scoped(scope, read);
         let reader = reader.map_err(WhoError::Thread)?;

@@ -29,6 +29,7 @@ mod snapshots;
 mod states;
 mod surroundings;
 mod terminal;
+mod terminal_holders;
 mod verdicts;
 
 use std::process::ExitCode;
@@ -58,6 +59,7 @@ fn main() -> ExitCode {
     tests.extend(surroundings::tests());
     tests.extend(snapshots::tests());
     tests.extend(terminal::tests());
+    tests.extend(terminal_holders::tests());
     if !is_guest() {
         tests.extend(surrounding_tests());
     }

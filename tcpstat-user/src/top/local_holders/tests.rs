@@ -25,6 +25,10 @@ impl Source for Counted {
         Ok(self.readings)
     }
 
+    fn other_cpu(_: &u64) -> Duration {
+        Duration::ZERO
+    }
+
     fn answer(&self, reading: &u64, question: &Question) -> Result<Holders, String> {
         // The test may have ended.
         let _ = self.asked.send(question.clone());
@@ -103,11 +107,12 @@ fn a_question_asks_for_the_state_and_the_scope() {
 
 #[test]
 fn the_processes_are_those_of_the_mount() {
-    let source = Host::new(&Procfs::new("/proc"), PathBuf::new());
+    let source = Host::new(&Procfs::new(Procfs::DEFAULT_ROOT), PathBuf::new());
     assert_eq!(source.own, NetnsSelector::Own);
-    let process = format!("/proc/{}", std::process::id());
+    let mount = Path::new(Procfs::DEFAULT_ROOT);
+    let process = mount.join(std::process::id().to_string());
     let source = Host::new(&Procfs::new(process), PathBuf::new());
-    assert_eq!(source.mount.root(), Path::new("/proc"));
+    assert_eq!(source.mount.root(), mount);
     assert!(matches!(source.own, NetnsSelector::Inode(_)), "{:?}", source.own);
     let mut none = Host::new(&Procfs::new("/nowhere"), PathBuf::new());
     let problem = none.prepare().unwrap_err();
