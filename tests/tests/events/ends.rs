@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use nix::sys::signal::Signal;
+use tcpstat_tests::event_record::Record;
 use tcpstat_tests::harness::Test;
 use tcpstat_tests::kernel_tests;
 use tcpstat_tests::loopback::Churn;
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::tcp::Family;
-use tcpstat_tests::transition_stream::{Record, Stream};
+use tcpstat_tests::transition_stream::Stream;
 
 use crate::scene::{OWN_NETNS, Scene};
 
