@@ -20,6 +20,7 @@ pub(crate) fn tests() -> Vec<Test> {
         with_a_duration_it_ends_by_itself,
         a_signal_ends_it_with_a_last_line,
         a_signal_ends_it_while_nobody_reads,
+        what_is_written_when_nobody_reads_are_whole_lines,
         a_closed_reader_ends_it_with_one_line
     ]
 }
@@ -68,6 +69,18 @@ fn a_signal_ends_it_while_nobody_reads(_: &Namespace) -> Result<()> {
         stream.signal(signal)?;
         stream.wait_end()?;
     }
+    Ok(())
+}
+
+/// The pipe is full, and the process ends during a write.
+fn what_is_written_when_nobody_reads_are_whole_lines(_: &Namespace) -> Result<()> {
+    let mut stream = Stream::start_unread(&[OWN_NETNS])?;
+    churn(400)?;
+    stream.signal(Signal::SIGTERM)?;
+    stream.wait_end()?;
+    stream.read()?;
+    stream.wait_end()?;
+    ensure!(stream.records()?.len() > 10, "{}", stream.log());
     Ok(())
 }
 
