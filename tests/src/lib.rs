@@ -19,6 +19,7 @@ pub mod deadline;
 pub mod dwell;
 pub mod empty_program;
 pub mod end_marks;
+pub mod event_record;
 pub mod events;
 pub mod exporter;
 pub mod exposition;

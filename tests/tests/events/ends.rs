@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use nix::sys::signal::Signal;
+use tcpstat_tests::event_record::Record;
 use tcpstat_tests::harness::Test;
 use tcpstat_tests::kernel_tests;
 use tcpstat_tests::loopback::Churn;
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::tcp::Family;
-use tcpstat_tests::transition_stream::{Record, Stream};
+use tcpstat_tests::transition_stream::Stream;
 
 use crate::scene::{OWN_NETNS, Scene};
 
@@ -19,6 +20,7 @@ pub(crate) fn tests() -> Vec<Test> {
         with_a_duration_it_ends_by_itself,
         a_signal_ends_it_with_a_last_line,
         a_signal_ends_it_while_nobody_reads,
+        what_is_written_when_nobody_reads_are_whole_lines,
         a_closed_reader_ends_it_with_one_line
     ]
 }
@@ -67,6 +69,18 @@ fn a_signal_ends_it_while_nobody_reads(_: &Namespace) -> Result<()> {
         stream.signal(signal)?;
         stream.wait_end()?;
     }
+    Ok(())
+}
+
+/// The pipe is full, and the process ends during a write.
+fn what_is_written_when_nobody_reads_are_whole_lines(_: &Namespace) -> Result<()> {
+    let mut stream = Stream::start_unread(&[OWN_NETNS])?;
+    churn(400)?;
+    stream.signal(Signal::SIGTERM)?;
+    stream.wait_end()?;
+    stream.read()?;
+    stream.wait_end()?;
+    ensure!(stream.records()?.len() > 10, "{}", stream.log());
     Ok(())
 }
 

@@ -6,13 +6,14 @@ use anyhow::{Context, Result, bail, ensure};
 use tcpstat_tests::calls::Call;
 use tcpstat_tests::cgroups::Cgroup;
 use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
+use tcpstat_tests::event_record::{Endpoint, Transition, summary, transitions};
 use tcpstat_tests::harness::Test;
 use tcpstat_tests::kernel_tests;
 use tcpstat_tests::netns::{Namespace, current_inum};
 use tcpstat_tests::resident::{Order, Resident};
 use tcpstat_tests::scopes::counts_of;
 use tcpstat_tests::tcp::{Family, State};
-use tcpstat_tests::transition_stream::{Endpoint, Stream, Transition, summary, transitions};
+use tcpstat_tests::transition_stream::Stream;
 
 use crate::scene::{ATTEMPTS, Scene, await_no_full_socket};
 

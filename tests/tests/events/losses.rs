@@ -1,13 +1,14 @@
 //! A reader that is too slow loses transitions, never the count of them; and the kernel never waits for it.
 
 use anyhow::{Result, bail, ensure};
+use tcpstat_tests::event_record::{End, transitions};
 use tcpstat_tests::harness::Test;
 use tcpstat_tests::kernel_tests;
 use tcpstat_tests::loopback::Churn;
 use tcpstat_tests::memory::resident_bytes;
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::tcp::Family;
-use tcpstat_tests::transition_stream::{End, Stream, transitions};
+use tcpstat_tests::transition_stream::Stream;
 
 use crate::scene::{ATTEMPTS, OWN_NETNS, await_no_full_socket};
 

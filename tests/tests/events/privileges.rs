@@ -6,11 +6,12 @@ use std::process::{self, Command, Stdio};
 use anyhow::{Context, Result, ensure};
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 use tcpstat_tests::binary::output;
+use tcpstat_tests::event_record::summaries;
 use tcpstat_tests::harness::Test;
 use tcpstat_tests::kernel_tests;
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::tcp::Family;
-use tcpstat_tests::transition_stream::{Stream, summaries};
+use tcpstat_tests::transition_stream::Stream;
 use tcpstat_tests::unprivileged::{BPF_CAPABILITIES, NO_CAPABILITIES, ReachableBinary};
 
 use crate::scene::{Scene, assert_exact_by};

@@ -4,6 +4,7 @@ use std::fs;
 use std::process::{Child, Command};
 
 use anyhow::{Context, Result, ensure};
+use tcpstat_tests::event_record::summaries;
 use tcpstat_tests::harness::Test;
 use tcpstat_tests::holder::Holder;
 use tcpstat_tests::kernel_tests;
@@ -11,7 +12,7 @@ use tcpstat_tests::loopback::Pairs;
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::receive_processor::{receive_on, run_on};
 use tcpstat_tests::tcp::Family;
-use tcpstat_tests::transition_stream::{Stream, summaries};
+use tcpstat_tests::transition_stream::Stream;
 
 use crate::scene::{Expected, Scene, assert_exact};
 

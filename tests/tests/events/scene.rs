@@ -6,13 +6,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use anyhow::{Context, Result, bail, ensure};
 use tcpstat_tests::calls::Call;
 use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
+use tcpstat_tests::event_record::{Endpoint, Transition, by_socket, summaries, transitions};
 use tcpstat_tests::netns::current_inum;
 use tcpstat_tests::proc_view::rows;
 use tcpstat_tests::resident::Resident;
 use tcpstat_tests::tcp::{Family, State};
-use tcpstat_tests::transition_stream::{
-    Endpoint, Stream, Transition, by_socket, summaries, transitions,
-};
+use tcpstat_tests::transition_stream::Stream;
 
 /// Not an ephemeral port.
 pub(crate) const PORT: u16 = 7_000;

@@ -7,13 +7,14 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use tcpstat_tests::binary::output;
 use tcpstat_tests::calls::Call;
+use tcpstat_tests::event_record::summaries;
 use tcpstat_tests::harness::{Test, kernel_test};
 use tcpstat_tests::held::{Addressing, Held};
 use tcpstat_tests::kernel_tests;
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::states;
 use tcpstat_tests::tcp::{Family, State};
-use tcpstat_tests::transition_stream::{Stream, summaries};
+use tcpstat_tests::transition_stream::Stream;
 use tcpstat_tests::who::Process;
 use tcpstat_tests::wire::Wire;
 

@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use tcpstat_tests::ages::{half_closed, is_at_least};
+use tcpstat_tests::event_record::summaries;
 use tcpstat_tests::harness::Test;
 use tcpstat_tests::kernel_tests;
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::tcp::Family;
-use tcpstat_tests::transition_stream::{Stream, summaries};
+use tcpstat_tests::transition_stream::Stream;
 
 /// A silence that can be told from none.
 const SILENCE: Duration = Duration::from_millis(600);

@@ -32,9 +32,9 @@ fn a_leak_in_a_container_is_under_its_process_and_its_name(_: &Namespace) -> Res
     for (container, leaked) in containers.iter_mut().zip(3..) {
         container.resident.order(&Order::Leak(leaked))?;
     }
-    let who = who(&["close_wait"])?;
+    let all = who(&["close_wait"])?;
     for (container, leaked) in containers.iter().zip(3..) {
-        let row = who.row_of(&[container.resident.pid()])?;
+        let row = all.row_of(&[container.resident.pid()])?;
         row.ensure_states(&[(State::CloseWait, leaked)])?;
         ensure!(row.netns.inode == Some(container.resident.inum()?), "{row:?}");
         let cgroup = row.cgroup.as_deref().unwrap_or_default();
@@ -44,6 +44,8 @@ fn a_leak_in_a_container_is_under_its_process_and_its_name(_: &Namespace) -> Res
         ensure!(name.contains(short_id), "{short_id}: {row:?}");
         let known = container.maker().pod_uid().unwrap_or(short_id);
         ensure!(scope == known, "{known}: {row:?}");
+        let alone = who(&["close_wait", "--netns", known])?;
+        assert_eq!((alone.holders.len(), alone.sockets), (1, leaked), "{known}");
     }
     Ok(())
 }
