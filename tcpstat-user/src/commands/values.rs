@@ -4,7 +4,10 @@ use std::{fmt::Display, path::PathBuf, str::FromStr, time::Duration};
 
 use clap::builder::{PathBufValueParser, TypedValueParser};
 
-use crate::text::{self, plain};
+use crate::{
+    text::{self, plain},
+    tracker::NetnsSelector,
+};
 
 /// PATH_MAX of Linux, without the zero at the end.
 const MAX_PATH_BYTES: usize = 4_095;
@@ -48,6 +51,19 @@ pub(super) fn path() -> impl TypedValueParser<Value = PathBuf> {
             return Err(format!("{length} bytes: a path has at most {MAX_PATH_BYTES}"));
         }
         Ok(path)
+    })
+}
+
+/// A network namespace: self, all, the number of an inode, a name, or a path.
+pub(super) fn netns() -> impl TypedValueParser<Value = NetnsSelector> {
+    path().map(|path| match path.to_str() {
+        Some("all") => NetnsSelector::All,
+        Some("self") => NetnsSelector::Own,
+        Some(text) => match text.parse() {
+            Ok(inode) => NetnsSelector::Inode(inode),
+            Err(_) => NetnsSelector::Named(path),
+        },
+        None => NetnsSelector::Named(path),
     })
 }
 

@@ -57,8 +57,8 @@ pub use health::{Health, Reason};
 #[cfg(test)]
 pub(crate) use holders::HolderSource;
 pub(crate) use holders::{
-    HolderReader, HolderView, Holders, NamedNetns, NamedProcess, NetnsSelector, QueueView, Reading,
-    WhoQuery,
+    HolderReader, HolderView, Holders, NAMED, NamedNetns, NamedProcess, NetnsSelector, QueueView,
+    Reading, WhoQuery,
 };
 pub(crate) use netns_choice::NetnsChoice;
 pub(crate) use own_scopes::{OwnScopes, PublishedScopes};

@@ -31,6 +31,7 @@ use crate::{
     scopes::CgroupPattern,
     states::{State, state_word},
     stream::{Filter, Prefix, STATES, StatePair},
+    tracker::{NAMED, NetnsSelector},
 };
 
 pub(crate) const EXAMPLES: &str = "Examples:
@@ -129,18 +130,18 @@ pub(crate) struct EventsArgs {
     )]
     cgroups: Vec<CgroupPattern>,
 
-    /// Network namespaces: self, the one that tcpstat runs in; all; the path of one, such as /run/netns/NAME; or the number of
-    /// its inode
+    /// Network namespaces: self, the one that tcpstat runs in; all; the name of one as tcpstat shows it; its path, such as
+    /// /run/netns/NAME; or the number of its inode
     #[arg(
         long = "netns",
         default_value = "self",
         value_name = "WHICH",
         env = "TCPSTAT_NETNS",
-        value_parser = netns(),
+        value_parser = values::netns(),
         value_hint = ValueHint::FilePath,
         help_heading = "Filters"
     )]
-    netns: WhichNetns,
+    netns: NetnsSelector,
 
     /// Directory whose entries name the Kubernetes pods of this host, NAMESPACE_NAME_UID; need not exist
     #[arg(
@@ -213,15 +214,6 @@ pub(crate) struct EventsArgs {
     pub(super) buffer: u32,
 }
 
-/// The network namespaces whose transitions are shown.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum WhichNetns {
-    Own,
-    All,
-    Path(PathBuf),
-    Inode(u32),
-}
-
 impl EventsArgs {
     pub(super) fn procfs(&self) -> anyhow::Result<Procfs> {
         self.procfs.procfs()
@@ -248,16 +240,24 @@ impl EventsArgs {
     ///
     /// # Errors
     /// If the filters contradict each other, or the network namespace is unknown.
-    pub(super) fn filter(&self, procfs: &Procfs) -> anyhow::Result<(Filter, Vec<CgroupPattern>)> {
+    pub(super) fn filter(
+        &self,
+        procfs: &Procfs,
+        names: &mut NetnsNames,
+    ) -> anyhow::Result<(Filter, Vec<CgroupPattern>)> {
         // It must be readable for the names too.
         let own = procfs.netns_inum()?;
         let netns = match &self.netns {
-            WhichNetns::Own => Some(own),
-            WhichNetns::All => None,
-            WhichNetns::Path(path) => {
-                Some(inode(path).with_context(|| format!("--netns {}", path.display()))?)
+            NetnsSelector::Own => Some(own),
+            NetnsSelector::All => None,
+            // 0 is that of none; the programs take it for all.
+            NetnsSelector::Inode(inode) => match u32::try_from(*inode) {
+                Ok(number @ 1..) => Some(number),
+                _ => bail!("--netns {inode}: no network namespace has this inode number"),
+            },
+            NetnsSelector::Named(name) => {
+                Some(named(name, names).with_context(|| format!("--netns {}", name.display()))?)
             }
-            WhichNetns::Inode(inode) => Some(*inode),
         };
         if self.addresses.len() > MAX_ADDRESSES {
             bail!(
@@ -286,6 +286,18 @@ impl EventsArgs {
     }
 }
 
+/// The number of the network namespace with this name or path.
+fn named(name: &Path, names: &mut NetnsNames) -> anyhow::Result<u32> {
+    if name.is_absolute() {
+        return inode(name);
+    }
+    names.find();
+    let found = name.to_str().and_then(|name| names.inode_of(name));
+    found.map_or_else(|| inode(&Path::new(NAMED).join(name)), Ok).map_err(|cause| {
+        cause.context("no network namespace has this name: `tcpstat who` shows the names")
+    })
+}
+
 /// The number of the network namespace at `path`. It need not be entered.
 fn inode(path: &Path) -> anyhow::Result<u32> {
     let is_namespace = statfs(path).map(|fs| fs.filesystem_type() == NSFS_MAGIC);
@@ -302,21 +314,6 @@ fn inode(path: &Path) -> anyhow::Result<u32> {
         )),
     }
 }
-
-fn netns() -> impl TypedValueParser<Value = WhichNetns> {
-    values::path().try_map(|path| match path.to_str() {
-        Some("self") => Ok(WhichNetns::Own),
-        Some("all") => Ok(WhichNetns::All),
-        Some(text) if text.parse::<u32>().is_ok_and(|number| number != 0) => {
-            text.parse().map(WhichNetns::Inode).map_err(|_| WRITE_NETNS)
-        }
-        _ if path.as_os_str().as_encoded_bytes().contains(&b'/') => Ok(WhichNetns::Path(path)),
-        _ => Err(WRITE_NETNS),
-    })
-}
-
-const WRITE_NETNS: &str =
-    "write self, all, a path such as /run/netns/NAME, or the number of an inode";
 
 fn state() -> impl TypedValueParser<Value = State> {
     PossibleValuesParser::new(STATES.map(state_word)).map(|word| {

@@ -38,8 +38,9 @@ pub(super) fn run(args: &EventsArgs) -> anyhow::Result<ExitCode> {
     let signals = EventsSignals::new()?;
     let programs = args.programs()?;
     let procfs = args.procfs()?;
-    let (filter, cgroup_patterns) = args.filter(&procfs)?;
-    let (mut names, own_namespace) = (args.names(&procfs), filter.netns.is_some());
+    let mut names = args.names(&procfs);
+    let (filter, cgroup_patterns) = args.filter(&procfs, &mut names)?;
+    let own_namespace = filter.netns.is_some();
     let mut stream = load(&programs, &filter, args.buffer)?;
     // After the programs were accepted: without privileges one line says what to grant.
     names.find();

@@ -112,6 +112,13 @@ impl NetnsNames {
             .text
     }
 
+    /// The inode number of the namespace with this name, if one was found.
+    pub(super) fn inode_of(&self, name: &str) -> Option<u32> {
+        let Found { by_key, by_inode } = &self.found;
+        let named = by_key.values().chain(by_inode.values()).find(|found| found.name == name)?;
+        named.known_inode().and_then(|inode| u32::try_from(inode).ok())
+    }
+
     fn resolve(&mut self, key: u64, inum: u32) -> Known {
         let name = self.found.get(key, inum);
         let named = name.is_some_and(|name| name.kind != NetnsKind::Unnamed);

@@ -56,7 +56,7 @@ pub(super) struct WhoArgs {
         long = "netns",
         default_value = "all",
         value_name = "WHICH",
-        value_parser = selector(),
+        value_parser = values::netns(),
         value_hint = ValueHint::FilePath,
         help_heading = "Sockets"
     )]
@@ -224,18 +224,6 @@ fn state() -> impl TypedValueParser<Value = State> {
         State::ALL.into_iter().find(is_named).ok_or("no such state")
     };
     PossibleValuesParser::new(State::ALL.map(state_word)).try_map(word_of)
-}
-
-fn selector() -> impl TypedValueParser<Value = NetnsSelector> {
-    values::path().map(|path| match path.to_str() {
-        Some("all") => NetnsSelector::All,
-        Some("self") => NetnsSelector::Own,
-        Some(text) => match text.parse() {
-            Ok(inode) => NetnsSelector::Inode(inode),
-            Err(_) => NetnsSelector::Named(path),
-        },
-        None => NetnsSelector::Named(path),
-    })
 }
 
 fn age(text: &str) -> Result<Duration, String> {

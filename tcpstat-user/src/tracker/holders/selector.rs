@@ -7,7 +7,7 @@ use thiserror::Error;
 use super::{super::finder::namespace_inode, namespaces::Namespaces};
 
 /// The directory of `ip netns`.
-const NAMED: &str = "/run/netns";
+pub(crate) const NAMED: &str = "/run/netns";
 
 /// A choice of network namespaces.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
