@@ -33,7 +33,7 @@ const WITHOUT_VARIABLE: [(&str, &str); 4] = [
 
 /// Commands that answer a question: their flags are the question, which no unit or shell asks for all of them. Those of
 /// this host and of the log have variables.
-const QUESTIONS: [&str; 1] = ["who"];
+const QUESTIONS: [&str; 2] = ["who", "events"];
 
 /// Every command with its help, first the help without a command.
 pub(crate) fn helps() -> Result<Vec<(String, String)>> {

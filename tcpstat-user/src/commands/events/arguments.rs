@@ -43,14 +43,14 @@ pub(crate) const EXAMPLES: &str = "Examples:
 /// Most prefixes of `--address`.
 const MAX_ADDRESSES: usize = 1_024;
 
-/// Flags of `tcpstat events`.
+/// Flags of `tcpstat events`. The filters and the limits are the question that is asked, so they have no variables; and Kubernetes sets
+/// `TCPSTAT_PORT` beside a service with the name tcpstat.
 #[derive(Args, Debug)]
 pub(crate) struct EventsArgs {
     /// Show transitions from or to these states, with commas between
     #[arg(
         long = "state",
         value_name = "STATE",
-        env = "TCPSTAT_STATE",
         value_delimiter = ',',
         value_parser = state(),
         help_heading = "Filters"
@@ -61,7 +61,6 @@ pub(crate) struct EventsArgs {
     #[arg(
         long = "transition",
         value_name = "FROM:TO",
-        env = "TCPSTAT_TRANSITION",
         value_delimiter = ',',
         value_parser = StatePair::parse,
         help_heading = "Filters"
@@ -72,7 +71,6 @@ pub(crate) struct EventsArgs {
     #[arg(
         long = "cause",
         value_name = "CAUSE",
-        env = "TCPSTAT_CAUSE",
         value_delimiter = ',',
         value_parser = cause(),
         help_heading = "Filters"
@@ -83,7 +81,6 @@ pub(crate) struct EventsArgs {
     #[arg(
         long = "port",
         value_name = "LIST",
-        env = "TCPSTAT_PORT",
         value_delimiter = ',',
         value_parser = values::parsed::<PortRange>,
         help_heading = "Filters"
@@ -94,7 +91,6 @@ pub(crate) struct EventsArgs {
     #[arg(
         long = "local-port",
         value_name = "LIST",
-        env = "TCPSTAT_LOCAL_PORT",
         value_delimiter = ',',
         value_parser = values::parsed::<PortRange>,
         help_heading = "Filters"
@@ -105,7 +101,6 @@ pub(crate) struct EventsArgs {
     #[arg(
         long = "remote-port",
         value_name = "LIST",
-        env = "TCPSTAT_REMOTE_PORT",
         value_delimiter = ',',
         value_parser = values::parsed::<PortRange>,
         help_heading = "Filters"
@@ -117,7 +112,6 @@ pub(crate) struct EventsArgs {
     #[arg(
         long = "address",
         value_name = "ADDRESS",
-        env = "TCPSTAT_ADDRESS",
         value_delimiter = ',',
         value_parser = values::parsed::<Prefix>,
         help_heading = "Filters"
@@ -129,7 +123,6 @@ pub(crate) struct EventsArgs {
     #[arg(
         long = "cgroup",
         value_name = "GLOB",
-        env = "TCPSTAT_CGROUP",
         value_delimiter = ',',
         value_parser = values::parsed::<CgroupPattern>,
         help_heading = "Filters"
@@ -194,7 +187,6 @@ pub(crate) struct EventsArgs {
     #[arg(
         long = "duration",
         value_name = "TIME",
-        env = "TCPSTAT_DURATION",
         value_parser = duration,
         help_heading = "Output"
     )]
@@ -204,7 +196,6 @@ pub(crate) struct EventsArgs {
     #[arg(
         long = "count",
         value_name = "NUMBER",
-        env = "TCPSTAT_COUNT",
         value_parser = clap::value_parser!(u64).range(1..),
         help_heading = "Output"
     )]
@@ -216,7 +207,6 @@ pub(crate) struct EventsArgs {
         long = "buffer",
         value_name = "SIZE",
         default_value = "8MiB",
-        env = "TCPSTAT_BUFFER",
         value_parser = buffer,
         help_heading = "Output"
     )]
