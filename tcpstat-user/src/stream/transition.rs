@@ -20,7 +20,8 @@ pub(crate) struct Transition {
     pub(crate) cgroup: Option<u64>,
     pub(crate) family: Family,
     pub(crate) local: (IpAddr, u16),
-    pub(crate) remote: (IpAddr, u16),
+    /// `None` for a socket without a peer, which a listening one is.
+    pub(crate) remote: Option<(IpAddr, u16)>,
     pub(crate) old: State,
     pub(crate) new: State,
     /// Why it closed; `None` for a transition to another state.
@@ -62,7 +63,8 @@ impl Transition {
             cgroup: (record.cgroup != 0).then_some(record.cgroup),
             family,
             local: (address(family, record.saddr), record.sport),
-            remote: (address(family, record.daddr), record.dport),
+            remote: (record.dport != 0 || record.daddr != [0; 4])
+                .then(|| (address(family, record.daddr), record.dport)),
             old: State::from_number(record.oldstate)?,
             new: State::from_number(record.newstate)?,
             cause: match record.cause {
@@ -119,7 +121,7 @@ pub(crate) mod tests {
         let transition = Transition::of(&RECORD).unwrap();
         assert_eq!((transition.old, transition.new), (State::Established, State::Close));
         assert_eq!(transition.local, ("10.0.0.1".parse().unwrap(), 80));
-        assert_eq!(transition.remote, ("10.0.0.2".parse().unwrap(), 40_000));
+        assert_eq!(transition.remote, Some(("10.0.0.2".parse().unwrap(), 40_000)));
         assert_eq!((transition.cause, transition.silence), (Some(Cause::Reset), Some(300)));
         assert_eq!(transition.process.unwrap().command(), b"curl");
         let words = [0x2001_0db8_u32.to_be(), 0, 0, 1_u32.to_be()];

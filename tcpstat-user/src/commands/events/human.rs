@@ -26,7 +26,8 @@ pub(super) fn transition(
         std::net::IpAddr::V4(address) => format!("{address}:{port}"),
         std::net::IpAddr::V6(address) => format!("[{address}]:{port}"),
     };
-    let (local, remote) = (end(transition.local), end(transition.remote));
+    let local = end(transition.local);
+    let remote = transition.remote.map_or_else(|| "-".to_owned(), end);
     // Writing to a Vec cannot fail.
     let _ = write!(
         line,

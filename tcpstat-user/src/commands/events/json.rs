@@ -1,6 +1,6 @@
 //! The lines of `--json`. docs/events.md describes them for other programs.
 
-use std::io::Write;
+use std::{io::Write, net::IpAddr};
 
 use super::{
     human::COMMAND,
@@ -21,14 +21,23 @@ pub(super) fn transition(
     socket: u64,
 ) {
     let Context { netns, cgroup, silence, .. } = context;
-    let ((local, local_port), (remote, remote_port)) = (transition.local, transition.remote);
     // Writing to a Vec cannot fail.
     let _ = write!(
         line,
-        r#"","netns":{{"inode":{},"name":{}}},"family":"{}","local":{{"address":"{local}","port":{local_port}}},"remote":{{"address":"{remote}","port":{remote_port}}},"from":"{}","to":"{}","cause":"#,
+        r#"","netns":{{"inode":{},"name":{}}},"family":"{}","local":"#,
         transition.netns_inum,
         netns.json,
         family_word(transition.family),
+    );
+    endpoint(line, transition.local);
+    line.extend_from_slice(br#","remote":"#);
+    match transition.remote {
+        Some(remote) => endpoint(line, remote),
+        None => null(line),
+    }
+    let _ = write!(
+        line,
+        r#","from":"{}","to":"{}","cause":"#,
         state_word(transition.old),
         state_word(transition.new),
     );
@@ -85,6 +94,10 @@ fn quoted(line: &mut Vec<u8>, bytes: &[u8]) {
     line.push(b'"');
     line.extend_from_slice(bytes);
     line.push(b'"');
+}
+
+fn endpoint(line: &mut Vec<u8>, (address, port): (IpAddr, u16)) {
+    let _ = write!(line, r#"{{"address":"{address}","port":{port}}}"#);
 }
 
 fn null(line: &mut Vec<u8>) {

@@ -180,6 +180,7 @@ mod tests {
         for name in ["cause", "cgroup", "silence_seconds", "process"] {
             assert_eq!(value[name], Value::Null, "{name}");
         }
+        assert_eq!(value["remote"], Value::Null);
         assert_eq!((&value["family"], &value["local"]["address"]), (&json!("ipv6"), &json!("::")));
     }
 
@@ -214,10 +215,7 @@ mod tests {
              cause=reset silence=1.200s netns=shop/web-0 cgroup=/x pid=7 command=curl\n"
         );
         let human = line(Lines::human(false), &LITTLE, "shop/web-0", None);
-        assert_eq!(
-            human,
-            "19:20:00.123456Z close       → syn_sent    [::]:0                → [::]:0\n"
-        );
+        assert_eq!(human, "19:20:00.123456Z close       → syn_sent    [::]:0                → -\n");
     }
 
     #[test]

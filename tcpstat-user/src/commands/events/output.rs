@@ -18,12 +18,49 @@ use crate::commands::{resources::not_started, stderr};
 /// Batches that wait for the thread. While they do, nothing is read from the ring buffer.
 const BATCHES: usize = 4;
 
-/// Lines that are written together.
+/// What is written at once: a pipe takes so many bytes as a whole or not at all (`PIPE_BUF` of pipe(7)), so that the output
+/// ends with a whole line wherever the process ends.
+const PIECE_BYTES: usize = 4_096;
+
+/// Lines that are passed on together.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     pub(super) bytes: Vec<u8>,
-    /// Number of transitions in `bytes`.
-    pub(super) transitions: u64,
+    pieces: Vec<Piece>,
+}
+
+/// Whole lines of a batch.
+#[derive(Debug, PartialEq, Eq)]
+struct Piece {
+    /// Where in the bytes of the batch it ends.
+    end: usize,
+    transitions: u64,
+}
+
+impl Batch {
+    /// Ends a line that was added to the bytes, and has so many transitions.
+    pub(super) fn end_line(&mut self, transitions: u64) {
+        let end = self.bytes.len();
+        let start = self.pieces.iter().rev().nth(1).map_or(0, |piece| piece.end);
+        match self.pieces.last_mut() {
+            Some(piece) if end - start <= PIECE_BYTES => {
+                piece.end = end;
+                piece.transitions += transitions;
+            }
+            _ => self.pieces.push(Piece { end, transitions }),
+        }
+    }
+
+    /// Writes its pieces, and adds the transitions of each to `written`.
+    fn write(&self, written: &AtomicU64) -> io::Result<()> {
+        let mut start = 0;
+        for piece in &self.pieces {
+            stderr::write_all(io::stdout(), &self.bytes[start..piece.end])?;
+            written.fetch_add(piece.transitions, Ordering::Relaxed);
+            start = piece.end;
+        }
+        Ok(())
+    }
 }
 
 /// The thread that writes batches.
@@ -51,11 +88,10 @@ impl Output {
             // The main thread handles signals. This fails only for an invalid argument.
             let _ = SigSet::all().thread_block();
             for batch in received {
-                if let Err(error) = stderr::write_all(io::stdout(), &batch.bytes) {
+                if let Err(error) = batch.write(&of_thread.written) {
                     let _ = of_thread.error.set(error);
                     break;
                 }
-                of_thread.written.fetch_add(batch.transitions, Ordering::Relaxed);
             }
             // The main thread may not wait for it any more.
             let _ = end.send(());
@@ -99,5 +135,23 @@ impl Output {
         let number = shared.error.get().and_then(io::Error::raw_os_error);
         let error = number.map(io::Error::from_raw_os_error);
         (shared.written.load(Ordering::Relaxed), error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_are_whole_lines_that_a_pipe_takes_as_a_whole() {
+        let mut batch = Batch::default();
+        // One is longer than a piece.
+        let lines = [1_000, 3_096, 1, 4_000, 90, 6_000, 5];
+        for length in lines {
+            batch.bytes.resize(batch.bytes.len() + length, b'x');
+            batch.end_line(u64::from(length > 4));
+        }
+        let pieces: Vec<_> = batch.pieces.iter().map(|it| (it.end, it.transitions)).collect();
+        assert_eq!(pieces, [(4_096, 2), (8_187, 2), (14_187, 1), (14_192, 1)]);
     }
 }

@@ -150,6 +150,7 @@ impl Session {
         let missing = self.losses.before_record(transition.lost);
         if missing > 0 {
             self.lines.lost(&mut run.batch.bytes, missing);
+            run.batch.end_line(0);
         }
         self.cgroups.meet(transition.cgroup, &mut self.stream);
         if !self.cgroups.shows(transition.cgroup) {
@@ -164,7 +165,7 @@ impl Session {
                 .map(|(ticks, rate)| u64::from(ticks) * 1_000 / u64::from(rate.0.get())),
         };
         self.lines.transition(&mut run.batch.bytes, transition, context);
-        run.batch.transitions += 1;
+        run.batch.end_line(1);
         run.shown += 1;
         run.last = Instant::now();
     }
@@ -178,6 +179,7 @@ impl Session {
         let missing = self.losses.at_rest(self.stream.lost(), run.skipped);
         if missing > 0 {
             self.lines.lost(&mut run.batch.bytes, missing);
+            run.batch.end_line(0);
         }
     }
 
@@ -229,6 +231,7 @@ impl Session {
         }
         let totals = Totals { events: run.shown, lost: self.losses.total(), seconds };
         self.lines.end(&mut run.batch.bytes, totals);
+        run.batch.end_line(0);
         let Self { lines, output, .. } = self;
         let (written, error) = output.finish(run.batch, deadline);
         let is_closed = error.as_ref().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe);
