@@ -11,6 +11,7 @@ mod fixtures;
 mod help;
 mod procfs;
 mod signals;
+mod telemetry_path;
 mod textfile;
 mod web;
 
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
     tests.extend(help::tests());
     tests.extend(procfs::tests());
     tests.extend(signals::tests());
+    tests.extend(telemetry_path::tests());
     tests.extend(textfile::tests());
     tests.extend(web::tests());
     run(tests)
