@@ -27,6 +27,7 @@ fn main() -> ExitCode {
         // What these test does not depend on the kernel, or takes too long in a guest.
         tests.extend(beside::tests());
         tests.extend(ends::tests());
+        tests.extend(filters::host_tests());
         tests.extend(losses::tests());
         tests.extend(output::tests());
     }

@@ -24,11 +24,16 @@ pub(crate) fn tests() -> Vec<Test> {
     if !kernel_has_iterator().unwrap_or(true) {
         return kernel_tests![without_the_iterator_no_age_is_known];
     }
-    kernel_tests![
-        a_leak_is_as_old_as_it_is,
-        the_oldest_socket_of_a_row_counts,
-        older_than_shows_only_sockets_that_are_older
-    ]
+    kernel_tests![a_leak_is_as_old_as_it_is, the_oldest_socket_of_a_row_counts]
+}
+
+/// It needs an answer within two seconds, for which a guest is too slow.
+pub(crate) fn host_tests() -> Vec<Test> {
+    if kernel_has_iterator().unwrap_or(true) {
+        kernel_tests![older_than_shows_only_sockets_that_are_older]
+    } else {
+        Vec::new()
+    }
 }
 
 fn oldest(who: &Who, holder: &Holder) -> Result<f64> {

@@ -27,6 +27,7 @@ fn main() -> ExitCode {
     tests.extend(shared::tests());
     if !is_guest() {
         // What these test does not depend on the kernel, and a guest has no runc.
+        tests.extend(ages::host_tests());
         tests.extend(choice::tests());
         tests.extend(containers::tests());
         tests.extend(fallback::tests());
