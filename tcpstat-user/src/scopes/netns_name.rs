@@ -77,6 +77,13 @@ impl NetnsName {
         (self.inode != 0).then_some(self.inode)
     }
 
+    /// Whether `name` is its name, or its name and inode number as [`UniqueNames`](super::UniqueNames) joins them.
+    #[must_use]
+    pub fn is_called(&self, name: &str) -> bool {
+        let inode = name.strip_prefix(&self.name).and_then(|rest| rest.strip_prefix('@'));
+        name == self.name || inode.is_some_and(|inode| inode.parse() == Ok(self.inode))
+    }
+
     /// The network namespace with this inode, given what the cgroups of the processes in it say, in any
     /// order.
     ///

@@ -39,7 +39,7 @@ pub(crate) const EXAMPLES: &str = "Examples:
   tcpstat events --state close_wait --port 8080
   tcpstat events --transition syn_sent:close --netns all    connects that fail, on this host
   tcpstat events --cause reset,timed_out --address 10.0.0.0/8 --duration 30s
-  tcpstat events --json --count 1000 | jq -r .remote.address | sort | uniq -c";
+  tcpstat events --json --count 1000 | jq -r '.remote.address // empty' | sort | uniq -c";
 
 /// Most prefixes of `--address`.
 const MAX_ADDRESSES: usize = 1_024;
@@ -292,10 +292,14 @@ fn named(name: &Path, names: &mut NetnsNames) -> anyhow::Result<u32> {
         return inode(name);
     }
     names.find();
-    let found = name.to_str().and_then(|name| names.inode_of(name));
-    found.map_or_else(|| inode(&Path::new(NAMED).join(name)), Ok).map_err(|cause| {
-        cause.context("no network namespace has this name: `tcpstat who` shows the names")
-    })
+    let found = name.to_str().map(|name| names.inodes_of(name)).unwrap_or_default();
+    match found[..] {
+        [inode] => Ok(inode),
+        [] => inode(&Path::new(NAMED).join(name)).map_err(|cause| {
+            cause.context("no network namespace has this name: `tcpstat who` shows the names")
+        }),
+        _ => Err(anyhow!("{} network namespaces have this name: use NAME@INODE", found.len())),
+    }
 }
 
 /// The number of the network namespace at `path`. It need not be entered.

@@ -23,11 +23,21 @@ pub(super) struct Cgroups {
     /// By id; `None` for a cgroup that is not in the hierarchy: it was removed.
     known: HashMap<u64, Option<Known>>,
     pace: Pace,
+    has_listed: bool,
 }
 
 struct Known {
     path: Text,
     wanted: bool,
+}
+
+/// Whether transitions of a cgroup are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Shown,
+    LeftOut,
+    /// There are patterns, and its path is not known.
+    Unknown,
 }
 
 impl Cgroups {
@@ -47,7 +57,13 @@ impl Cgroups {
             }
             Err(error) => return Err(anyhow!("--cgroup: {error}")),
         };
-        Ok(Self { patterns, hierarchy, known: HashMap::new(), pace: Pace::default() })
+        Ok(Self {
+            patterns,
+            hierarchy,
+            known: HashMap::new(),
+            pace: Pace::default(),
+            has_listed: false,
+        })
     }
 
     /// Lists the hierarchy now, and passes the verdicts to the programs.
@@ -70,38 +86,41 @@ impl Cgroups {
         }
         self.pace.ended(start);
         let none = || !self.known.values().flatten().any(|known| known.wanted);
-        if self.known.len() > 1 && none() {
+        if !std::mem::replace(&mut self.has_listed, true) && self.known.len() > 1 && none() {
             warn!(
                 "--cgroup: no cgroup fits now; tcpstat shows those that fit as soon as they are made"
             );
         }
     }
 
-    /// Lists the hierarchy, if the cgroup with this id is unknown and the last reading of it was long enough ago.
-    pub(super) fn meet(&mut self, id: Option<u64>, stream: &mut TransitionStream) {
-        let Some(id) = id.filter(|id| self.hierarchy.is_some() && !self.known.contains_key(id))
-        else {
-            return;
-        };
-        if self.pace.allows() {
+    /// Whether the transitions of its sockets are shown. Lists the hierarchy, if the cgroup is unknown and the last reading
+    /// was long enough ago.
+    pub(super) fn verdict(&mut self, id: Option<u64>, stream: &mut TransitionStream) -> Verdict {
+        if let Some(id) = id
+            && self.hierarchy.is_some()
+            && !self.known.contains_key(&id)
+        {
+            if !self.pace.allows() {
+                return if self.patterns.is_empty() { Verdict::Shown } else { Verdict::Unknown };
+            }
             self.find(stream);
             if self.known.len() < MAX_PATHS {
                 self.known.entry(id).or_insert(None);
             }
         }
+        if self.patterns.is_empty() {
+            return Verdict::Shown;
+        }
+        match id.map(|id| self.known.get(&id)) {
+            Some(Some(Some(Known { wanted: true, .. }))) => Verdict::Shown,
+            // It was removed before its path was read.
+            Some(Some(None) | None) => Verdict::Unknown,
+            Some(Some(Some(_))) | None => Verdict::LeftOut,
+        }
     }
 
     /// The path of a cgroup; `None` for one that is unknown.
     pub(super) fn path(&self, id: Option<u64>) -> Option<&Text> {
-        self.get(id).map(|known| &known.path)
-    }
-
-    /// Whether the transitions of its sockets are shown.
-    pub(super) fn shows(&self, id: Option<u64>) -> bool {
-        self.patterns.is_empty() || self.get(id).is_some_and(|known| known.wanted)
-    }
-
-    fn get(&self, id: Option<u64>) -> Option<&Known> {
-        self.known.get(&id?)?.as_ref()
+        self.known.get(&id?)?.as_ref().map(|known| &known.path)
     }
 }

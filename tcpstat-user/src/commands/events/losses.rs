@@ -7,6 +7,10 @@ pub(super) struct Losses {
     no_room: u64,
     /// Events that the kernel skipped.
     skipped: u64,
+    /// Events of cgroups whose paths are not known, so that no filter can keep them.
+    unknown: u64,
+    /// Those of them that have not been reported.
+    unknown_unreported: u64,
 }
 
 impl Losses {
@@ -16,10 +20,16 @@ impl Losses {
         let more = lost.wrapping_sub(self.no_room as u32);
         // Records of two processors can be in another order than the numbers that their programs found.
         if more > u32::MAX / 2 {
-            return 0;
+            return std::mem::take(&mut self.unknown_unreported);
         }
         self.no_room += u64::from(more);
-        more.into()
+        u64::from(more) + std::mem::take(&mut self.unknown_unreported)
+    }
+
+    /// Counts an event of a cgroup whose path is not known.
+    pub(super) fn leave_out_unknown(&mut self) {
+        self.unknown += 1;
+        self.unknown_unreported += 1;
     }
 
     /// The events that are missing after the last record.
@@ -27,11 +37,11 @@ impl Losses {
         let more = no_room.saturating_sub(self.no_room) + skipped.saturating_sub(self.skipped);
         self.no_room = self.no_room.max(no_room);
         self.skipped = self.skipped.max(skipped);
-        more
+        more + std::mem::take(&mut self.unknown_unreported)
     }
 
     pub(super) fn total(&self) -> u64 {
-        self.no_room + self.skipped
+        self.no_room + self.skipped + self.unknown
     }
 }
 
@@ -46,6 +56,17 @@ mod tests {
         assert_eq!(losses.at_rest(15, 2), 4);
         assert_eq!(losses.at_rest(15, 2), 0);
         assert_eq!(losses.total(), 17);
+    }
+
+    #[test]
+    fn events_of_unknown_cgroups_are_reported_once() {
+        let mut losses = Losses::default();
+        losses.leave_out_unknown();
+        losses.leave_out_unknown();
+        assert_eq!([2, 2].map(|lost| losses.before_record(lost)), [4, 0]);
+        losses.leave_out_unknown();
+        assert_eq!([losses.at_rest(2, 0), losses.at_rest(2, 0)], [1, 0]);
+        assert_eq!(losses.total(), 5);
     }
 
     #[test]

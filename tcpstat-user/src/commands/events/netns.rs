@@ -42,6 +42,7 @@ struct Found {
 
 struct Known {
     text: Text,
+    inum: u32,
     named: bool,
 }
 
@@ -77,7 +78,14 @@ impl NetnsNames {
                     names.by_inode.insert(inode, found.own);
                 }
                 self.found = names;
-                self.known.retain(|_, known| known.named);
+                let Self { known, unique, found, .. } = self;
+                known.retain(|&key, known| {
+                    let stays = known.named && found.has(key, known.inum);
+                    if !stays {
+                        unique.release(key);
+                    }
+                    stays
+                });
             }
             Err(error) => debug!(%error, "names of network namespaces are not read"),
         }
@@ -94,7 +102,8 @@ impl NetnsNames {
             }
         };
         if is_due {
-            let is_found = self.found.get(key, inum).is_some();
+            // One that was found without a name is looked for again.
+            let is_found = self.found.get(key, inum).is_some() && !self.known.contains_key(&key);
             if !is_found && self.pace.allows() {
                 self.find();
             }
@@ -108,15 +117,19 @@ impl NetnsNames {
         let Self { known, .. } = self;
         &known
             .entry(key)
-            .or_insert_with(|| Known { text: Text::new(inum.to_string()), named: false })
+            .or_insert_with(|| Known { text: Text::new(inum.to_string()), inum, named: false })
             .text
     }
 
-    /// The inode number of the namespace with this name, if one was found.
-    pub(super) fn inode_of(&self, name: &str) -> Option<u32> {
+    /// The inode numbers of the namespaces with this name. The metrics add `@INODE` to a name that is there twice.
+    pub(super) fn inodes_of(&self, name: &str) -> Vec<u32> {
         let Found { by_key, by_inode } = &self.found;
-        let named = by_key.values().chain(by_inode.values()).find(|found| found.name == name)?;
-        named.known_inode().and_then(|inode| u32::try_from(inode).ok())
+        let named = by_key.values().chain(by_inode.values()).filter(|found| found.is_called(name));
+        let inodes = named.filter_map(|found| u32::try_from(found.known_inode()?).ok());
+        let mut inodes: Vec<_> = inodes.collect();
+        inodes.sort_unstable();
+        inodes.dedup();
+        inodes
     }
 
     fn resolve(&mut self, key: u64, inum: u32) -> Known {
@@ -124,11 +137,15 @@ impl NetnsNames {
         let named = name.is_some_and(|name| name.kind != NetnsKind::Unnamed);
         let wanted = name.map_or_else(|| inum.to_string(), |name| name.name.clone());
         let unique = self.unique.name(key, &wanted, inum.into());
-        Known { text: Text::new(unique.as_ref().to_owned()), named }
+        Known { text: Text::new(unique.as_ref().to_owned()), inum, named }
     }
 }
 
 impl Found {
+    fn has(&self, key: u64, inum: u32) -> bool {
+        self.get(key, inum).is_some()
+    }
+
     fn get(&self, key: u64, inum: u32) -> Option<&NetnsName> {
         self.by_key.get(&key).or_else(|| self.by_inode.get(&inum.into()))
     }

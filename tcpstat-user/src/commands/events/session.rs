@@ -12,7 +12,7 @@ use anyhow::Context as _;
 use tracing::debug;
 
 use super::{
-    cgroups::Cgroups,
+    cgroups::{Cgroups, Verdict},
     lines::{Context, Lines, Totals},
     losses::Losses,
     netns::NetnsNames,
@@ -147,14 +147,18 @@ impl Session {
     }
 
     fn show(&mut self, run: &mut Run, transition: &Transition, ahead: u64) {
+        match self.cgroups.verdict(transition.cgroup, &mut self.stream) {
+            Verdict::Shown => {}
+            Verdict::LeftOut => return,
+            Verdict::Unknown => {
+                self.losses.leave_out_unknown();
+                return;
+            }
+        }
         let missing = self.losses.before_record(transition.lost);
         if missing > 0 {
             self.lines.lost(&mut run.batch.bytes, missing);
             run.batch.end_line(0);
-        }
-        self.cgroups.meet(transition.cgroup, &mut self.stream);
-        if !self.cgroups.shows(transition.cgroup) {
-            return;
         }
         let silence = transition.silence.zip(self.stream.silence_rate);
         let context = Context {
@@ -226,9 +230,11 @@ impl Session {
                 left += 1;
                 ControlFlow::Continue(())
             }) {}
-            run.shown += left;
-            self.report_losses(&mut run);
+            if !self.is_complete(&run) {
+                run.shown += left;
+            }
         }
+        self.report_losses(&mut run);
         let totals = Totals { events: run.shown, lost: self.losses.total(), seconds };
         self.lines.end(&mut run.batch.bytes, totals);
         run.batch.end_line(0);

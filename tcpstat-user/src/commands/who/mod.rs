@@ -37,8 +37,8 @@ pub(super) const EXAMPLES: &str = "Examples:
 /// Rows of a table, if `--limit` is not there.
 const TABLE_ROWS: usize = 20;
 
-/// Clears the screen and what scrolled out of it, and goes to its first place.
-const CLEAR: &str = "\x1b[H\x1b[2J\x1b[3J";
+/// Clears the screen, and goes to its first place.
+const CLEAR: &str = "\x1b[H\x1b[2J";
 
 /// Silences are known for the half of the kernel's clock: 49 days at 1000 ticks per second.
 const MAX_AGE: Duration = Duration::from_hours(24 * 49);
@@ -160,18 +160,22 @@ pub(super) fn run(args: &WhoArgs) -> anyhow::Result<ExitCode> {
     let mut reader = HolderReader::new(&procfs, args.pods.clone())?;
     let query = args.query();
     let clears = !args.json && io::stdout().is_terminal();
-    let mut not_visible = 0;
+    let mut is_first = true;
     loop {
         let holders = reader.read(&query)?;
-        if holders.not_visible != std::mem::replace(&mut not_visible, holders.not_visible) {
-            say_not_visible(&holders);
+        let is_cleared = clears && args.watch.is_some();
+        if is_cleared && !write_part(CLEAR.as_bytes())? {
+            return Ok(ExitCode::SUCCESS);
+        }
+        // On a cleared screen each time, so that it stays beside what it is about.
+        if std::mem::replace(&mut is_first, false) || is_cleared {
+            warn_not_visible(&holders);
         }
         let text = match args.watch {
             Some(_) if args.json => json::line(&holders)?,
             _ if args.json => json::pretty(&holders)?,
-            Some(_) if clears => format!("{CLEAR}{}", table::text(&holders, &query)),
-            Some(_) => format!("{}\n", table::text(&holders, &query)),
-            None => table::text(&holders, &query),
+            Some(_) if !clears => format!("{}\n", table::text(&holders, &query)),
+            _ => table::text(&holders, &query),
         };
         let is_open = write_part(text.as_bytes())?;
         match args.watch.filter(|_| is_open) {
@@ -181,7 +185,7 @@ pub(super) fn run(args: &WhoArgs) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn say_not_visible(holders: &Holders) {
+fn warn_not_visible(holders: &Holders) {
     if holders.not_visible > 0 {
         warn!(
             processes = holders.not_visible,

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::{
     holders::Peer,
-    states::state_word,
+    states::{State, state_word},
     tracker::{HolderView, Holders, NamedProcess, QueueView, WhoQuery},
 };
 
@@ -32,9 +32,14 @@ pub(super) fn text(holders: &Holders, query: &WhoQuery) -> String {
 /// One line for a query without a row.
 fn nothing(query: &WhoQuery) -> String {
     let states: Vec<_> = query.states.iter().map(|&state| state_word(state)).collect();
+    let counted = if query.states.contains(&State::TimeWait) {
+        ": no process holds one in TIME_WAIT, and `tcpstat show` counts them"
+    } else {
+        ""
+    };
     match &states[..] {
         [] => "no process holds such a socket\n".to_owned(),
-        states => format!("no process holds such a socket in {}\n", states.join(", ")),
+        states => format!("no process holds such a socket in {}{counted}\n", states.join(", ")),
     }
 }
 

@@ -127,6 +127,9 @@ fn a_query_without_a_row_is_answered_in_one_line() {
         "no process holds such a socket in close_wait, last_ack\n"
     );
     assert_eq!(table::text(&empty, &WhoQuery::default()), "no process holds such a socket\n");
+    let query = WhoQuery { states: vec![State::TimeWait], ..WhoQuery::default() };
+    let text = table::text(&empty, &query);
+    assert!(text.ends_with("and `tcpstat show` counts them\n"), "{text}");
 }
 
 #[test]

@@ -28,7 +28,7 @@ pub(super) fn list(processes: &Processes, namespaces: &Namespaces) -> Result<Lis
             }
         }
         if let Some(error) = failed.filter(|error| !error.is_of_ended_process()) {
-            warn!("sockets of the network namespace {} are left out: {error}", namespace.name);
+            warn!("sockets of the network namespace {} are left out: {error}", namespace.name.name);
         }
     }
     if let Some(broken) = &tables.first_broken {

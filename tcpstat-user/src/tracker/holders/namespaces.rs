@@ -6,6 +6,7 @@ use super::{super::finder::Found, HolderSource};
 use crate::{
     holders::NetnsTotals,
     procfs::{Procfs, Sockstat},
+    scopes::NetnsName,
 };
 
 /// The namespaces that have a process in them.
@@ -13,6 +14,8 @@ use crate::{
 pub(super) struct Namespaces {
     all: Vec<Namespace>,
     source: HolderSource,
+    /// Whether there are processes that the procfs does not list, or whose files cannot be read (`hidepid`).
+    has_hidden: bool,
 }
 
 /// A namespace with a process in it.
@@ -22,13 +25,14 @@ pub(super) struct Namespace {
     /// without BPF, where the number may not be known.
     pub(super) key: u64,
     pub(super) inode: Option<u64>,
-    pub(super) name: String,
+    pub(super) name: NetnsName,
     /// Procfs that list it; the first that does is as good as another.
     files: Vec<PathBuf>,
 }
 
 impl Namespaces {
     pub(super) fn new(found: Found, procfs: &Procfs, source: HolderSource) -> Self {
+        let has_hidden = source == HolderSource::Descriptors && found.hidden > 0;
         let own = (found.own, vec![procfs.root().to_owned()]);
         let others = found.others.into_iter().map(|other| (other.name, other.processes));
         let all = (0..).zip(std::iter::once(own).chain(others));
@@ -38,9 +42,9 @@ impl Namespaces {
                 HolderSource::Iterator => inode.unwrap_or(0),
                 HolderSource::Descriptors => place,
             };
-            Namespace { key, inode, name: name.name, files }
+            Namespace { key, inode, name, files }
         });
-        Self { all: all.collect(), source }
+        Self { all: all.collect(), source, has_hidden }
     }
 
     /// The first is that of this process.
@@ -65,16 +69,20 @@ impl Namespaces {
 
     /// Hashed sockets of these namespaces that no process holds and that are in no accept queue, without `orphans`, which
     /// the kernel counts for the whole host: `inuse` of sockstat minus the others. All namespaces for `None`. `None` if
-    /// sockstat cannot be read.
+    /// sockstat cannot be read, or processes are hidden.
     pub(super) fn other(
         &self,
         totals: &[NetnsTotals],
         netns: Option<&[u64]>,
         procfs: &Procfs,
     ) -> Option<u64> {
+        let chosen: Vec<_> =
+            self.all.iter().filter(|it| netns.is_none_or(|all| all.contains(&it.key))).collect();
+        if self.has_hidden || chosen.is_empty() {
+            return None;
+        }
         let mut other = 0_i64;
-        for namespace in self.all.iter().filter(|it| netns.is_none_or(|all| all.contains(&it.key)))
-        {
+        for namespace in chosen {
             let totals = totals.iter().find(|totals| totals.netns == namespace.key);
             let seen = totals.map_or(0, |totals| totals.held + totals.queued);
             // Its last process can have ended: then its sockets have been closed.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use super::{super::finder::namespace_inode, namespaces::Namespaces};
+use crate::scopes::NetnsName;
 
 /// The directory of `ip netns`.
 pub(crate) const NAMED: &str = "/run/netns";
@@ -43,7 +44,9 @@ impl NetnsSelector {
             Self::Own => namespaces.iter().take(1).map(|namespace| namespace.key).collect(),
             Self::Inode(inode) => vec![key(*inode, namespaces)?],
             Self::Named(name) => {
-                let named = namespaces.iter().filter(|it| Path::new(&it.name) == name);
+                let text = name.to_str();
+                let is_meant = |name: &NetnsName| text.is_some_and(|text| name.is_called(text));
+                let named = namespaces.iter().filter(|it| is_meant(&it.name));
                 let mut keys: Vec<_> = named.map(|namespace| namespace.key).collect();
                 if keys.is_empty() {
                     let is_path = name.as_os_str().as_encoded_bytes().contains(&b'/');
