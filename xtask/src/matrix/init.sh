@@ -38,6 +38,8 @@ echo "matrix: tests"
 export TCPSTAT_BIN=/bin/tcpstat TCPSTAT_LOSING_BIN=/bin/tcpstat-losing
 export TCPSTAT_NODE_EXPORTER=/bin/node_exporter TCPSTAT_REQUIRE_KERNEL=1
 # The tests may change this guest: nothing else runs in it.
+# The host has a storm of a minute.
+export TCPSTAT_STORM_SECONDS=30
 export TCPSTAT_OWN_MACHINE=1 TCPSTAT_LOSSES=/tmp/losses TCPSTAT_REQUIRE_HOOKS=1
 set --
 while read -r argument; do
