@@ -33,7 +33,7 @@ mod report;
 /// Minimum number of kernels, if none is named.
 const FEWEST: usize = 4;
 
-/// The most kernels that are emulated at once.
+/// Kernels are emulated one per processor, though not more than this. Three on two processors take as long in all.
 const AT_ONCE: usize = 4;
 
 /// All that the boots need.
@@ -142,11 +142,9 @@ fn obtain(
     Ok((kernels, missing))
 }
 
-/// Boots all, three per two processors at a time: a guest waits a third of its time. The rows are in the order of the
-/// boots.
+/// Boots all, one per processor at a time; the rows are in the order of the boots.
 fn boot_all(workspace: &Workspace, qemu: &Qemu, boots: Vec<Boot>) -> Vec<Row> {
-    let processors = thread::available_parallelism().map_or(1, usize::from);
-    let at_once = (processors + processors / 2).min(AT_ONCE);
+    let at_once = thread::available_parallelism().map_or(1, usize::from).min(AT_ONCE);
     let queue = Mutex::new(boots.into_iter().enumerate());
     let work = || {
         let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
