@@ -66,9 +66,9 @@ pub(crate) fn ticks_since(heard: u32) -> Option<u32> {
     Some((unsafe { bpf_jiffies64() } as u32).wrapping_sub(heard))
 }
 
-/// The number of the [`Cause`].
+/// The number of the [`Cause`] for a value of `sk_err`.
 #[inline(always)]
-fn cause(error: u32) -> u8 {
+pub(crate) fn cause(error: u32) -> u8 {
     /// In the object's read-only data.
     static TABLE: [u8; ERRORS] = CAUSES;
     if error as usize >= ERRORS {

@@ -1,8 +1,21 @@
 //! The rows of a snapshot and their sums, the same for both sources.
 
-use std::{fmt, path::Path};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    path::Path,
+};
 
 use crate::states::{Family, PerFamily, PerState, State};
+
+/// An address in network order, as [`Tuple`] has it: IPv4 in the first four bytes.
+pub(crate) fn ip_address(family: Family, bytes: [u8; 16]) -> IpAddr {
+    let [a, b, c, d, ..] = bytes;
+    match family {
+        Family::Ipv4 => Ipv4Addr::new(a, b, c, d).into(),
+        Family::Ipv6 => Ipv6Addr::from(bytes).into(),
+    }
+}
 
 /// Addresses and ports of a socket. The remote ones of a listener are zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

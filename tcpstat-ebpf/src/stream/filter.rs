@@ -3,11 +3,12 @@
 
 use aya_ebpf::maps::lpm_trie::Key;
 use tcpstat_ebpf::{
-    CAUSES, Cause, ERRORS, Family, PREFIX_BYTES, PortFilter, SHOWN, SHOWN_CAUSES, State, V4_MAPPED,
-    port_word, shown_cause,
+    Cause, Family, PREFIX_BYTES, PortFilter, SHOWN, SHOWN_CAUSES, State, V4_MAPPED, port_word,
+    shown_cause,
 };
 
 use crate::{
+    closing,
     count::bounded,
     maps::{
         STREAM_ADDRESSES, STREAM_BY_ADDRESS, STREAM_BY_CGROUP, STREAM_CAUSES, STREAM_CGROUPS,
@@ -36,22 +37,15 @@ pub(super) fn netns(inum: u32) -> bool {
 #[inline(always)]
 pub(super) fn cause(oldstate: u64, sport: u16, error: impl FnOnce() -> u32) -> u8 {
     /// In the object's read-only data.
-    static TABLE: [u8; ERRORS] = CAUSES;
-    static SHOWN_TABLE: [u8; SHOWN] = SHOWN_CAUSES;
+    static TABLE: [u8; SHOWN] = SHOWN_CAUSES;
     let cause = if oldstate == State::SynSent as u64 && sport == 0 {
         Cause::NoPort as u8
     } else {
-        let error = error() as usize;
-        if error >= ERRORS {
-            Cause::Other as u8
-        } else {
-            // SAFETY: the index is below ERRORS.
-            unsafe { TABLE.as_ptr().add(bounded::<ERRORS>(error)).read_volatile() }
-        }
+        closing::cause(error())
     };
     let index = bounded::<SHOWN>(shown_cause(oldstate as u8, cause));
     // SAFETY: the index is below SHOWN.
-    unsafe { SHOWN_TABLE.as_ptr().add(index).read_volatile() }
+    unsafe { TABLE.as_ptr().add(index).read_volatile() }
 }
 
 /// Whether transitions with this number of a cause are written.

@@ -13,14 +13,17 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use tcpstat_ebpf::{Family, HolderRecord, State};
 
 pub use report::{AcceptQueue, HolderReport, HolderRow, NetnsTotals, Peer, Query, SortBy};
 pub use table::HolderTable;
 
-use crate::ages::{TickRate, since_heard};
+use crate::{
+    ages::{TickRate, since_heard},
+    snapshot::ip_address,
+};
 
 /// A socket, as a reading shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +69,7 @@ impl Socket {
         let silence = silence.and_then(|rate| since_heard(record.now, record.heard, rate));
         let remote = has_peer.then(|| (peer_address(family, record.address), record.remote_port));
         let queue = (state == State::Listen).then(|| Queue {
-            address: address(family, record.address),
+            address: ip_address(family, record.address),
             length: record.queue_length,
             limit: Some(record.queue_limit),
         });
@@ -83,16 +86,7 @@ impl Socket {
     }
 }
 
-/// The address in network order, where IPv4 is in the first four bytes.
-pub(crate) fn address(family: Family, bytes: [u8; 16]) -> IpAddr {
-    let [a, b, c, d, ..] = bytes;
-    match family {
-        Family::Ipv4 => Ipv4Addr::new(a, b, c, d).into(),
-        Family::Ipv6 => Ipv6Addr::from(bytes).into(),
-    }
-}
-
-/// The same, with IPv4 instead of a v4-mapped address: a peer has one address for both families.
+/// As [`ip_address`], with IPv4 instead of a v4-mapped address: a peer has one address for both families.
 pub(crate) fn peer_address(family: Family, bytes: [u8; 16]) -> IpAddr {
-    address(family, bytes).to_canonical()
+    ip_address(family, bytes).to_canonical()
 }

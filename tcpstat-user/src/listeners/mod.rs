@@ -16,13 +16,13 @@ use std::{
     cmp::{Ordering, Reverse},
     collections::HashMap,
     hash::Hash,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::IpAddr,
 };
 
 use tcpstat_ebpf::ListenerRecord;
 
 use self::drops::Drops;
-use crate::states::Family;
+use crate::{snapshot::ip_address, states::Family};
 
 /// The most listening sockets that one reading has.
 pub(crate) const MAX_SOCKETS: usize = 16_384;
@@ -44,12 +44,8 @@ pub struct Endpoint {
 
 impl Endpoint {
     fn of(socket: &ListenerRecord) -> Self {
-        let [a, b, c, d, ..] = socket.address;
-        let address = match Family::from_index(socket.family) {
-            Some(Family::Ipv6) => Ipv6Addr::from(socket.address).into(),
-            _ => Ipv4Addr::new(a, b, c, d).into(),
-        };
-        Self { address, port: socket.port }
+        let family = Family::from_index(socket.family).unwrap_or(Family::Ipv4);
+        Self { address: ip_address(family, socket.address), port: socket.port }
     }
 }
 

@@ -1,10 +1,13 @@
 //! A transition as the programs write it, in the terms of user space.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::SocketAddr;
 
 use tcpstat_ebpf::{Cause, NO_CAUSE, NO_SILENCE, StreamRecord};
 
-use crate::states::{Family, State};
+use crate::{
+    snapshot::ip_address,
+    states::{Family, State},
+};
 
 /// A transition of a full socket.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -19,9 +22,9 @@ pub(crate) struct Transition {
     /// The id of its cgroup, if that was read.
     pub(crate) cgroup: Option<u64>,
     pub(crate) family: Family,
-    pub(crate) local: (IpAddr, u16),
+    pub(crate) local: SocketAddr,
     /// `None` for a socket without a peer, which a listening one is.
-    pub(crate) remote: Option<(IpAddr, u16)>,
+    pub(crate) remote: Option<SocketAddr>,
     pub(crate) old: State,
     pub(crate) new: State,
     /// Why it closed; `None` for a transition to another state.
@@ -53,6 +56,7 @@ impl Transition {
     /// `None` for a record with an unknown family, state or cause.
     pub(crate) fn of(record: &StreamRecord) -> Option<Self> {
         let family = Family::from_index(record.family)?;
+        let end = |words, port| SocketAddr::new(ip_address(family, bytes(words)), port);
         let process =
             (record.pid != 0).then(|| Process { pid: record.pid, command: bytes(record.command) });
         Some(Self {
@@ -62,9 +66,9 @@ impl Transition {
             netns_inum: record.netns_inum,
             cgroup: (record.cgroup != 0).then_some(record.cgroup),
             family,
-            local: (address(family, record.saddr), record.sport),
+            local: end(record.saddr, record.sport),
             remote: (record.dport != 0 || record.daddr != [0; 4])
-                .then(|| (address(family, record.daddr), record.dport)),
+                .then(|| end(record.daddr, record.dport)),
             old: State::from_number(record.oldstate)?,
             new: State::from_number(record.newstate)?,
             cause: match record.cause {
@@ -75,13 +79,6 @@ impl Transition {
             process,
             lost: record.lost,
         })
-    }
-}
-
-fn address(family: Family, words: [u32; 4]) -> IpAddr {
-    match family {
-        Family::Ipv4 => Ipv4Addr::from(words[0].to_ne_bytes()).into(),
-        Family::Ipv6 => Ipv6Addr::from(bytes(words)).into(),
     }
 }
 
@@ -120,14 +117,14 @@ pub(crate) mod tests {
     fn a_record_is_the_transition_that_the_program_wrote() {
         let transition = Transition::of(&RECORD).unwrap();
         assert_eq!((transition.old, transition.new), (State::Established, State::Close));
-        assert_eq!(transition.local, ("10.0.0.1".parse().unwrap(), 80));
-        assert_eq!(transition.remote, Some(("10.0.0.2".parse().unwrap(), 40_000)));
+        assert_eq!(transition.local, "10.0.0.1:80".parse().unwrap());
+        assert_eq!(transition.remote, Some("10.0.0.2:40000".parse().unwrap()));
         assert_eq!((transition.cause, transition.silence), (Some(Cause::Reset), Some(300)));
         assert_eq!(transition.process.unwrap().command(), b"curl");
         let words = [0x2001_0db8_u32.to_be(), 0, 0, 1_u32.to_be()];
         let record = StreamRecord { family: 1, saddr: words, ..RECORD };
         let transition = Transition::of(&record).unwrap();
-        assert_eq!(transition.local.0, "2001:db8::1".parse::<IpAddr>().unwrap());
+        assert_eq!(transition.local.ip().to_string(), "2001:db8::1");
     }
 
     #[test]

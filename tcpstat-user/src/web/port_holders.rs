@@ -1,11 +1,11 @@
 //! The sockets that listen on a port, for the error that names them.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 
 use crate::{
     procfs::Procfs,
-    snapshot::{BrokenRow, Identity, Kind, Row, RowSink},
-    states::{Family, State},
+    snapshot::{BrokenRow, Identity, Kind, Row, RowSink, ip_address},
+    states::State,
 };
 
 /// The addresses with `port` that sockets of this network namespace listen on; empty if they cannot be read.
@@ -30,14 +30,7 @@ impl RowSink for Listeners {
         if row.kind != Kind::Full(State::Listen) || tuple.sport != self.port {
             return;
         }
-        let ip: IpAddr = match tuple.family {
-            Family::Ipv4 => {
-                let [a, b, c, d, ..] = tuple.saddr;
-                Ipv4Addr::new(a, b, c, d).into()
-            }
-            Family::Ipv6 => Ipv6Addr::from(tuple.saddr).into(),
-        };
-        self.found.push((ip, self.port).into());
+        self.found.push((ip_address(tuple.family, tuple.saddr), self.port).into());
     }
 
     fn broken(&mut self, _: BrokenRow<'_>) {}

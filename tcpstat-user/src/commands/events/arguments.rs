@@ -1,9 +1,7 @@
 //! The flags of `tcpstat events`.
 
 use std::{
-    fs,
     io::ErrorKind,
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -14,7 +12,6 @@ use clap::{
     builder::{PossibleValuesParser, TypedValueParser},
     error::ErrorKind as UsageKind,
 };
-use nix::sys::statfs::{NSFS_MAGIC, statfs};
 use tcpstat_ebpf::Cause;
 
 use super::NetnsNames;
@@ -31,7 +28,7 @@ use crate::{
     scopes::CgroupPattern,
     states::{State, state_word},
     stream::{Filter, Prefix, STATES, StatePair},
-    tracker::{NAMED, NetnsSelector},
+    tracker::{NAMED, NetnsSelector, namespace_inode},
 };
 
 pub(crate) const EXAMPLES: &str = "Examples:
@@ -291,7 +288,7 @@ fn named(name: &Path, names: &mut NetnsNames) -> anyhow::Result<u32> {
     if name.is_absolute() {
         return inode(name);
     }
-    names.find();
+    names.find_once();
     let found = name.to_str().map(|name| names.inodes_of(name)).unwrap_or_default();
     match found[..] {
         [inode] => Ok(inode),
@@ -304,18 +301,16 @@ fn named(name: &Path, names: &mut NetnsNames) -> anyhow::Result<u32> {
 
 /// The number of the network namespace at `path`. It need not be entered.
 fn inode(path: &Path) -> anyhow::Result<u32> {
-    let is_namespace = statfs(path).map(|fs| fs.filesystem_type() == NSFS_MAGIC);
-    let number = fs::metadata(path).map(|file| file.ino());
-    match (is_namespace, number.map(u32::try_from)) {
-        (Ok(true), Ok(Ok(number))) => Ok(number),
-        (_, Err(cause)) if cause.kind() == ErrorKind::PermissionDenied => Err(anyhow!(
-            "{cause}: run as root, grant CAP_SYS_PTRACE for PATH/PID/ns/net of another user's process, or give the number of its inode"
-        )),
-        (_, Err(cause)) => Err(cause.into()),
-        (Err(cause), _) => Err(cause.into()),
-        _ => Err(anyhow!(
+    let number = namespace_inode(path);
+    match number.map(|number| number.and_then(|number| u32::try_from(number).ok())) {
+        Ok(Some(number)) => Ok(number),
+        Ok(None) => Err(anyhow!(
             "this is not a network namespace: use a file that `ip netns add` made, or PATH/PID/ns/net of a process"
         )),
+        Err(cause) if cause.kind() == ErrorKind::PermissionDenied => Err(anyhow!(
+            "{cause}: run as root, grant CAP_SYS_PTRACE for PATH/PID/ns/net of another user's process, or give the number of its inode"
+        )),
+        Err(cause) => Err(cause.into()),
     }
 }
 

@@ -22,17 +22,13 @@ pub(super) fn transition(
     netns: bool,
 ) {
     let (old, new) = (state_word(transition.old), state_word(transition.new));
-    let end = |(address, port)| match address {
-        std::net::IpAddr::V4(address) => format!("{address}:{port}"),
-        std::net::IpAddr::V6(address) => format!("[{address}]:{port}"),
-    };
-    let local = end(transition.local);
-    let remote = transition.remote.map_or_else(|| "-".to_owned(), end);
+    let local = transition.local;
     // Writing to a Vec cannot fail.
-    let _ = write!(
-        line,
-        " {old:<STATE_WIDTH$} → {new:<STATE_WIDTH$} {local:<END_WIDTH$} → {remote:<END_WIDTH$}"
-    );
+    let _ = write!(line, " {old:<STATE_WIDTH$} → {new:<STATE_WIDTH$} {local:<END_WIDTH$} → ");
+    let _ = match transition.remote {
+        Some(remote) => write!(line, "{remote:<END_WIDTH$}"),
+        None => write!(line, "{:<END_WIDTH$}", "-"),
+    };
     if let Some(cause) = transition.cause {
         let _ = write!(line, " cause={}", cause_word(cause));
     }

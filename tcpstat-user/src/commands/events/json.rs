@@ -1,6 +1,6 @@
 //! The lines of `--json`. docs/events.md describes them for other programs.
 
-use std::{io::Write, net::IpAddr};
+use std::{io::Write, net::SocketAddr};
 
 use super::{
     human::COMMAND,
@@ -96,8 +96,8 @@ fn quoted(line: &mut Vec<u8>, bytes: &[u8]) {
     line.push(b'"');
 }
 
-fn endpoint(line: &mut Vec<u8>, (address, port): (IpAddr, u16)) {
-    let _ = write!(line, r#"{{"address":"{address}","port":{port}}}"#);
+fn endpoint(line: &mut Vec<u8>, end: SocketAddr) {
+    let _ = write!(line, r#"{{"address":"{}","port":{}}}"#, end.ip(), end.port());
 }
 
 fn null(line: &mut Vec<u8>) {

@@ -43,7 +43,7 @@ pub(super) fn run(args: &EventsArgs) -> anyhow::Result<ExitCode> {
     let own_namespace = filter.netns.is_some();
     let mut stream = load(&programs, &filter, args.buffer)?;
     // After the programs were accepted: without privileges one line says what to grant.
-    names.find();
+    names.find_once();
     let mut cgroups = Cgroups::new(cgroup_patterns, stream.has_cgroups)?;
     cgroups.find(&mut stream);
     if !stream.has_processes && Procfs::in_initial_pid_namespace() == Some(false) {

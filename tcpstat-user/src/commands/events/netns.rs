@@ -60,8 +60,14 @@ impl NetnsNames {
         }
     }
 
-    /// Lists the namespaces now.
-    pub(super) fn find(&mut self) {
+    /// Lists the namespaces, if that has not been done.
+    pub(super) fn find_once(&mut self) {
+        if self.found_at.is_none() {
+            self.find();
+        }
+    }
+
+    fn find(&mut self) {
         let Some(finder) = &mut self.finder else { return };
         let start = Instant::now();
         match finder.find() {

@@ -1,7 +1,7 @@
 //! The table of `tcpstat who`, and the lines below it.
 
 use std::fmt::Write as _;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use crate::{
     holders::Peer,
@@ -166,10 +166,7 @@ fn write_not_held(text: &mut String, holders: &Holders) {
 
 fn queue(view: &QueueView) -> String {
     let queue = &view.queue;
-    let place = match queue.queue.address {
-        IpAddr::V4(address) => format!("{address}:{}", queue.port),
-        IpAddr::V6(address) => format!("[{address}]:{}", queue.port),
-    };
+    let place = SocketAddr::new(queue.queue.address, queue.port);
     let limit = queue.queue.limit.map_or_else(String::new, |limit| format!(" of {limit}"));
     let holder = match view.processes.first() {
         Some(first) => {

@@ -55,7 +55,7 @@ fn each_program_writes_every_transition_of_a_namespace_with_the_process_that_mak
         assert_eq!(sum(&all), expected(1, 3), "{program:?}");
         assert_eq!(stream.lost(), 0);
         assert!(all.iter().all(|it| it.netns_inum == elsewhere.inum()), "{all:?}");
-        assert!(all.iter().all(|it| it.local.0 == IpAddr::from([127, 0, 0, 1])), "{all:?}");
+        assert!(all.iter().all(|it| it.local.ip() == IpAddr::from([127, 0, 0, 1])), "{all:?}");
         assert!(all.iter().all(|it| it.time != 0 && it.skaddr != 0), "{all:?}");
         let own = Procfs::in_initial_pid_namespace().unwrap().then(std::process::id);
         for it in &all {

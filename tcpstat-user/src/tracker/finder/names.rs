@@ -2,7 +2,7 @@
 
 use std::{
     ffi::OsString,
-    fs,
+    fs, io,
     os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::{Path, PathBuf},
 };
@@ -13,7 +13,7 @@ use super::Group;
 use crate::scopes::{CgroupName, Identity, NamedNetns, NetnsKind, NetnsName, PodNames};
 
 /// The directory of `ip netns`.
-const NAMED: &str = "/run/netns";
+pub(crate) const NAMED: &str = "/run/netns";
 
 /// A directory is read again after so many finds, even if nothing seems to have changed.
 const MOST_FINDS: u32 = 16;
@@ -108,10 +108,14 @@ impl Directory {
     }
 }
 
-/// The inode number of the namespace at a path; `None` if there is none.
-pub(crate) fn namespace_inode(path: &Path) -> Option<u64> {
-    let is_namespace = statfs(path).is_ok_and(|fs| fs.filesystem_type() == NSFS_MAGIC);
-    is_namespace.then(|| fs::metadata(path).ok()).flatten().map(|file| file.ino())
+/// The inode number of the namespace at a path; `None` for another file.
+///
+/// # Errors
+/// If there is no file, or it cannot be read.
+pub(crate) fn namespace_inode(path: &Path) -> io::Result<Option<u64>> {
+    let file = fs::metadata(path)?;
+    let is_namespace = statfs(path)?.filesystem_type() == NSFS_MAGIC;
+    Ok(is_namespace.then(|| file.ino()))
 }
 
 /// The inode numbers and the names of the namespaces in a directory. A file that is no namespace is left out:
@@ -120,7 +124,7 @@ fn named(directory: &Path) -> Vec<(u64, Vec<u8>)> {
     let names = entries(directory).into_iter();
     names
         .filter_map(|name| {
-            let inode = namespace_inode(&directory.join(&name))?;
+            let inode = namespace_inode(&directory.join(&name)).ok().flatten()?;
             Some((inode, name.as_bytes().to_vec()))
         })
         .collect()

@@ -5,9 +5,9 @@ use tracing::warn;
 
 use super::{Listed, namespaces::Namespaces};
 use crate::{
-    holders::{HolderTable, Queue, Socket, address, peer_address},
+    holders::{HolderTable, Queue, Socket, peer_address},
     procfs::{Processes, ProcfsError},
-    snapshot::{BrokenRow, Identity, Kind, Row, RowSink},
+    snapshot::{BrokenRow, Identity, Kind, Row, RowSink, ip_address},
     states::State,
 };
 
@@ -77,7 +77,7 @@ impl RowSink for Tables {
             remote: (!listens).then_some(remote),
             silence: None,
             queue: listens.then(|| Queue {
-                address: address(tuple.family, tuple.saddr),
+                address: ip_address(tuple.family, tuple.saddr),
                 length: row.receive_queue,
                 limit: None,
             }),

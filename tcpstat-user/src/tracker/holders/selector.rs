@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use super::{super::finder::namespace_inode, namespaces::Namespaces};
+use super::{
+    super::finder::{NAMED, namespace_inode},
+    namespaces::Namespaces,
+};
 use crate::scopes::NetnsName;
-
-/// The directory of `ip netns`.
-pub(crate) const NAMED: &str = "/run/netns";
 
 /// A choice of network namespaces.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,7 +51,7 @@ impl NetnsSelector {
                 if keys.is_empty() {
                     let is_path = name.as_os_str().as_encoded_bytes().contains(&b'/');
                     let path = if is_path { name.clone() } else { Path::new(NAMED).join(name) };
-                    let inode = namespace_inode(&path);
+                    let inode = namespace_inode(&path).ok().flatten();
                     let inode = inode.ok_or_else(|| SelectorError::Unknown(name.clone()))?;
                     keys.push(key(inode, namespaces)?);
                 }
