@@ -1,6 +1,8 @@
 //! The corrections that an exporter reports, and whether all of them can have been right.
 
-use anyhow::{Context, Result, ensure};
+use std::fs;
+
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::deadline::{DEADLINE, Progress, wait_until};
 use crate::exporter::Exporter;
@@ -15,6 +17,41 @@ use crate::tcp::{Family, State};
 pub fn corrections(scrape: &Scrape) -> Result<f64> {
     let of = |state: State| scrape.value("tcpstat_corrections_total", &[("state", state.word())]);
     State::ALL.into_iter().map(of).sum()
+}
+
+/// Runs `attempt`, which returns how many corrections lost events do not explain, and fails if there are any.
+///
+/// Before 6.7 the kernel does not count the events that the classic tracepoint misses ([`counts_misses`]), so that a
+/// correction there may be right. It then has three attempts: an event is lost rarely, a wrong count comes each time.
+///
+/// # Errors
+/// Fails if no attempt ends without a correction, and with the first error of an attempt.
+pub fn without_corrections(tracer: &str, attempt: impl Fn() -> Result<f64>) -> Result<()> {
+    let attempts = if counts_misses(
+        tracer,
+        &fs::read_to_string("/proc/sys/kernel/osrelease").context("osrelease")?,
+    )? {
+        1
+    } else {
+        3
+    };
+    let mut unexplained = Vec::new();
+    for _ in 0..attempts {
+        unexplained.push(attempt()?);
+        if unexplained.ends_with(&[0.0]) {
+            return Ok(());
+        }
+    }
+    bail!("corrections that no missed event explains, in each attempt: {unexplained:?}")
+}
+
+/// Whether the kernel of that release counts the events that the program misses.
+fn counts_misses(tracer: &str, release: &str) -> Result<bool> {
+    let mut numbers = release.split(|character: char| !character.is_ascii_digit()).map(str::parse);
+    let mut number =
+        || numbers.next().with_context(|| release.to_owned())?.context(release.to_owned());
+    let version: (u32, u32) = (number()?, number()?);
+    Ok(tracer != "tracepoint" || version >= (6, 7))
 }
 
 /// Waits for a snapshot that finds no drift in any gauge.
@@ -131,6 +168,16 @@ mod tests {
 
     fn key(state: State) -> (Family, State) {
         (Family::Ipv4, state)
+    }
+
+    #[test]
+    fn only_the_classic_tracepoint_before_6_7_misses_events_that_nothing_counts() {
+        let counts = |tracer, release| counts_misses(tracer, release).unwrap();
+        assert!(!counts("tracepoint", "5.10.0-46-cloud-amd64"));
+        assert!(!counts("tracepoint", "6.6.1"));
+        assert!(counts("tracepoint", "6.7-rc1") && counts("tracepoint", "7.3.4+deb13"));
+        assert!(counts("btf", "5.10.0-46-cloud-amd64"));
+        assert!(counts_misses("btf", "linux").is_err());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use rustix::net::connect_unspec;
 use socket2::{Domain, Protocol, Socket, Type};
 use tcpstat_tests::agreement::await_agreement_between_snapshots;
-use tcpstat_tests::corrections::corrections;
+use tcpstat_tests::corrections::{corrections, without_corrections};
 use tcpstat_tests::exporter::Exporter;
 use tcpstat_tests::harness::{Test, kernel_test};
 use tcpstat_tests::loopback::Pairs;
@@ -37,13 +37,14 @@ pub(crate) fn tests() -> Vec<Test> {
     for tracer in ["btf", "tracepoint"] {
         tests.push(kernel_test(
             format!("every_gauge_is_right_after_unusual_socket_calls_with_{tracer}"),
-            move |_: &Namespace| every_gauge_is_right(tracer),
+            move |_: &Namespace| without_corrections(tracer, || every_gauge_is_right(tracer)),
         ));
     }
     tests
 }
 
-fn every_gauge_is_right(tracer: &str) -> Result<()> {
+/// The corrections that no missed event explains.
+fn every_gauge_is_right(tracer: &str) -> Result<f64> {
     let mut exporter = Exporter::start(&["--tracer", tracer, "--snapshot-interval=1h"])?;
     let _pairs = Pairs::connect(3, Family::Ipv4)?;
     for (name, act) in USES {
@@ -56,8 +57,11 @@ fn every_gauge_is_right(tracer: &str) -> Result<()> {
     // Only missed events may cause corrections: each leaves one gauge too high and one too low.
     let missed = scrape.value("tcpstat_events_missed_total", &[])?;
     let corrected = corrections(&scrape)?;
-    assert!(corrected <= 2.0 * missed, "{corrected} for {missed} missed: {}", exporter.log());
-    Ok(())
+    let unexplained = (corrected - 2.0 * missed).max(0.0);
+    if unexplained > 0.0 {
+        println!("{corrected} corrections for {missed} missed events: {}", exporter.log());
+    }
+    Ok(unexplained)
 }
 
 fn listen() -> Result<(TcpListener, SocketAddr)> {
