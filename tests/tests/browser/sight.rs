@@ -13,6 +13,7 @@ pub(crate) fn tests() -> Vec<Test> {
         the_page_fits_a_phone_of_360_pixels,
         both_themes_have_contrast_and_differ,
         the_layout_does_not_shift_when_the_numbers_arrive,
+        a_header_cell_does_not_move_when_the_next_one_is_parsed,
         nothing_pulses_with_reduced_motion
     ]
 }
@@ -94,6 +95,28 @@ fn the_layout_does_not_shift_when_the_numbers_arrive(_: &Namespace) -> Result<()
          })",
     )?;
     assert_eq!(shifts, json!([]));
+    Ok(())
+}
+
+/// A browser may draw a table of which only some header cells have been parsed.
+fn a_header_cell_does_not_move_when_the_next_one_is_parsed(_: &Namespace) -> Result<()> {
+    let page = Page::open(&[])?;
+    let moved = page.browser.run(
+        "const place = (cell) => [cell.textContent, cell.getBoundingClientRect().left, cell.getBoundingClientRect().right];
+         const moved = [];
+         const rows = [...document.querySelectorAll('thead tr')].filter((row) => row.checkVisibility());
+         for (const row of rows) {
+           while (row.cells.length > 1) {
+             const kept = [...row.cells].slice(0, -1);
+             const before = JSON.stringify(kept.map(place));
+             row.lastElementChild.remove();
+             const after = JSON.stringify(kept.map(place));
+             if (after !== before) moved.push([before, after]);
+           }
+         }
+         return [rows.length, moved]",
+    )?;
+    assert_eq!(moved, json!([4, []]));
     Ok(())
 }
 
