@@ -30,25 +30,26 @@ const BPF_PROFILE: &str = "profile.release.lto='thin'";
 
 /// Builds the object and the release binary, and says where they are.
 pub(crate) fn build(workspace: &Workspace) -> Result<()> {
-    let bpf = setup::bpf(workspace)?;
-    build_object(workspace, &bpf, &[])?;
+    build_object(workspace, &setup::bpf(workspace)?, &[])?;
     build_binary(workspace, &[])?;
-    for file in [workspace.bpf_object(), workspace.binary()] {
-        let kib = fs::metadata(&file)?.len().div_ceil(1024);
-        println!("{} ({kib} KiB)", workspace.shown(&file));
-    }
-    Ok(())
+    announce(workspace)
 }
 
-/// Builds the binary whose tracer loses events on purpose. To be called before [`build`]: cargo puts
-/// both in the same place.
-pub(crate) fn build_losing(workspace: &Workspace) -> Result<()> {
+/// Builds the objects that the tests need: that of the tracer that loses events on purpose, and the usual one.
+pub(crate) fn build_for_tests(workspace: &Workspace) -> Result<()> {
     let bpf = setup::bpf(workspace)?;
     build_object(workspace, &bpf, &LOSING_FEATURE)?;
+    // Cargo puts both in the same place.
     fs::copy(workspace.bpf_object(), workspace.losing_bpf_object())?;
+    build_object(workspace, &bpf, &[])
+}
+
+/// Builds the release binaries of the objects that [`build_for_tests`] has built, and says where the usual one is.
+pub(crate) fn build_binaries(workspace: &Workspace) -> Result<()> {
     build_binary(workspace, &LOSING_FEATURE)?;
     fs::copy(workspace.binary(), workspace.losing_binary())?;
-    Ok(())
+    build_binary(workspace, &[])?;
+    announce(workspace)
 }
 
 /// Builds, then becomes `tcpstat serve`. Returns only what went wrong.
@@ -79,6 +80,14 @@ pub(crate) fn host_cargo(workspace: &Workspace) -> Command {
         .env(OBJECT_VARIABLE, workspace.bpf_object())
         .env(LOSING_OBJECT_VARIABLE, workspace.losing_bpf_object());
     command
+}
+
+fn announce(workspace: &Workspace) -> Result<()> {
+    for file in [workspace.bpf_object(), workspace.binary()] {
+        let kib = fs::metadata(&file)?.len().div_ceil(1024);
+        println!("{} ({kib} KiB)", workspace.shown(&file));
+    }
+    Ok(())
 }
 
 fn build_object(workspace: &Workspace, bpf: &Bpf, features: &[&str]) -> Result<()> {

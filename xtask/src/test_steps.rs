@@ -14,6 +14,9 @@ use crate::target::Workspace;
 use crate::tools::{self, Tools};
 use crate::{alerts, apt, bench, cargo, conventions, files, matrix, object};
 
+/// Why a thread of a step can be joined.
+const JOINED: &str = "a step returns its error";
+
 const TRACEFS: &str = "/sys/kernel/tracing";
 
 /// Builds, then runs all steps; whether all passed. `filter` goes to the test binaries. With `kernels`
@@ -23,20 +26,23 @@ pub(crate) fn run(
     filter: &[String],
     kernels: Option<&[String]>,
 ) -> Result<bool> {
-    let (tools, mut report) = build(workspace)?;
-    // No time is measured in the first steps, so the guests are prepared beside them.
+    let (tools, mut report) = prepare(workspace)?;
+    // No time is measured in the first steps. Beside them the binaries are built, mostly by one processor and under
+    // a lock of the release profile's own, and kernels are downloaded.
     let guests = thread::scope(|scope| {
-        let prepare = |names| matrix::prepare(workspace, &tools, names, matrix::series_of_host());
-        let guests = kernels.map(|names| scope.spawn(move || prepare(names)));
+        let binaries = scope.spawn(|| object::build_binaries(workspace));
+        let fetch = |names| matrix::fetch(workspace, names, matrix::series_of_host());
+        let guests = kernels.map(|names| scope.spawn(move || fetch(names)));
         hermetic_steps(workspace, filter, &mut report);
-        guests.map(|guests| guests.join().expect("it does not panic"))
-    });
+        report.need("rest of the build", || binaries.join().expect(JOINED))?;
+        anyhow::Ok(guests.map(|guests| guests.join().expect(JOINED)))
+    })?;
     report.step("end-to-end tests", || end_to_end(workspace, &tools, filter, false));
     if filter.is_empty() {
         report.step("benchmark, short", || bench::smoke(workspace, &tools));
     }
     if let Some((names, guests)) = kernels.zip(guests) {
-        report.step("kernel matrix", || matrix::run(workspace, guests?, names, filter));
+        report.step("kernel matrix", || matrix::run(workspace, &tools, guests?, names, filter));
     }
     Ok(report.finish(workspace))
 }
@@ -45,8 +51,8 @@ pub(crate) fn run(
 pub(crate) fn matrix(workspace: &Workspace, filter: &[String], kernels: &[String]) -> Result<bool> {
     let (tools, mut report) = build(workspace)?;
     report.step("kernel matrix", || {
-        let guests = matrix::prepare(workspace, &tools, kernels, None)?;
-        matrix::run(workspace, guests, kernels, filter)
+        let guests = matrix::fetch(workspace, kernels, None)?;
+        matrix::run(workspace, &tools, guests, kernels, filter)
     });
     Ok(report.finish(workspace))
 }
@@ -60,12 +66,16 @@ pub(crate) fn bless(workspace: &Workspace) -> Result<bool> {
 
 /// What the steps run with, and a report that begins with the build of it.
 fn build(workspace: &Workspace) -> Result<(Tools, Report)> {
+    let (tools, mut report) = prepare(workspace)?;
+    report.need("build", || object::build_binaries(workspace))?;
+    Ok((tools, report))
+}
+
+/// As [`build`], without the binaries.
+fn prepare(workspace: &Workspace) -> Result<(Tools, Report)> {
     let tools = tools::provide(workspace)?;
     let mut report = Report::default();
-    report.need("build", || {
-        object::build_losing(workspace)?;
-        object::build(workspace)
-    })?;
+    report.need("BPF objects", || object::build_for_tests(workspace))?;
     Ok((tools, report))
 }
 

@@ -11,7 +11,6 @@ use anyhow::{Context, Result, ensure};
 use fs_err::{self as fs, File};
 
 use crate::files;
-use crate::matrix::archive::Archive;
 use crate::matrix::boot::Variant;
 use crate::matrix::guest::Programs;
 use crate::matrix::kernel::Kernel;
@@ -36,12 +35,12 @@ impl Base {
     /// libraries.
     pub(crate) fn assemble(
         workspace: &Workspace,
-        archive: &Archive,
+        busybox: PathBuf,
         programs: &Programs,
         tools: &Tools,
     ) -> Result<Self> {
         let folder = workspace.matrix().join("initramfs");
-        let base = Self { folder, busybox: archive.busybox()? };
+        let base = Self { folder, busybox };
         files::remove(&base.folder)?;
         let root = base.folder.join("base");
         copy(&base.busybox, &root.join("bin/busybox"))?;

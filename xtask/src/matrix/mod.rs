@@ -4,6 +4,7 @@
 //! own, and unpacked under the target directory. Each kernel boots into an initramfs that holds
 //! tcpstat, the tests, and a few programs of this machine, with their libraries.
 
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 use std::{io, iter, thread};
@@ -36,10 +37,10 @@ const FEWEST: usize = 4;
 /// Kernels are emulated one per processor, though not more than this. Three on two processors take as long in all.
 const AT_ONCE: usize = 4;
 
-/// All that the boots need.
-pub(crate) struct Prepared {
+/// What is downloaded or installed for the boots.
+pub(crate) struct Fetched {
     qemu: Qemu,
-    base: Base,
+    busybox: PathBuf,
     kernels: Vec<Kernel>,
     /// The kernels that are not available, in words.
     missing: Vec<String>,
@@ -47,15 +48,13 @@ pub(crate) struct Prepared {
     left_to_host: usize,
 }
 
-/// Finds or installs the emulator, builds the programs of the guests, and downloads the kernels of `names` (such
-/// as `5.10`), or those of the matrix if there are none. Of these, none of the series `on_host`, which runs all tests
-/// by itself. The BPF objects must have been built.
-pub(crate) fn prepare(
+/// Finds or installs the emulator, and downloads the kernels of `names` (such as `5.10`), or those of the matrix if
+/// there are none. Of these, none of the series `on_host`, which runs all tests by itself.
+pub(crate) fn fetch(
     workspace: &Workspace,
-    tools: &Tools,
     names: &[String],
     on_host: Option<Series>,
-) -> Result<Prepared> {
+) -> Result<Fetched> {
     ensure!(
         cfg!(target_arch = "x86_64"),
         "the kernels of the matrix are for x86_64, which this machine is not"
@@ -69,11 +68,9 @@ pub(crate) fn prepare(
         names.iter().map(|name| Wanted::parse(name)).collect::<Result<_>>()?
     };
     let qemu = Qemu::provide(workspace)?;
-    let programs = guest::build(workspace)?;
     let archive = Archive::open(workspace)?;
-    let base = Base::assemble(workspace, &archive, &programs, tools)?;
     let (kernels, missing) = obtain(workspace, &archive, &wanted)?;
-    Ok(Prepared { qemu, base, kernels, missing, left_to_host })
+    Ok(Fetched { qemu, busybox: archive.busybox()?, kernels, missing, left_to_host })
 }
 
 /// The series of the kernel that this machine runs; `None` if it is not known.
@@ -81,17 +78,19 @@ pub(crate) fn series_of_host() -> Option<Series> {
     choice::series(&fs_err::read_to_string("/proc/sys/kernel/osrelease").ok()?)
 }
 
-/// Runs the tests on every kernel; `filter` goes to the test binaries.
+/// Builds the tests, and runs them on every kernel; `filter` goes to the test binaries. tcpstat must have been built.
 ///
 /// Succeeds if the tests passed on all of them, and enough kernels were available: all of `names`, or
 /// [`FEWEST`] of the matrix, one that this machine runs among them.
 pub(crate) fn run(
     workspace: &Workspace,
-    prepared: Prepared,
+    tools: &Tools,
+    fetched: Fetched,
     names: &[String],
     filter: &[String],
 ) -> Result<()> {
-    let Prepared { qemu, base, kernels, missing, left_to_host } = prepared;
+    let Fetched { qemu, busybox, kernels, missing, left_to_host } = fetched;
+    let base = Base::assemble(workspace, busybox, &guest::build(workspace)?, tools)?;
     let boots = boot::variants(&kernels, filter).into_iter().map(|(kernel, variant)| {
         let initramfs = base.for_kernel(kernel, &variant, filter)?;
         Ok(Boot { name: variant.name_of(kernel), kernel: kernel.clone(), variant, initramfs })
