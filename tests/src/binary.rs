@@ -45,11 +45,18 @@ pub fn tcpstat<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Result<Run
     output(Command::new(path_from(BINARY_VARIABLE)?).args(args))
 }
 
-/// Runs `command` to its end.
+/// Chooses the format of tcpstat's log. What the tests look for is written as for people.
+pub const LOG_FORMAT: (&str, &str) = ("TCPSTAT_LOG_FORMAT", "pretty");
+
+/// Runs `command` to its end, with [`LOG_FORMAT`] unless it sets that variable itself.
 ///
 /// # Errors
 /// Fails if it cannot be started, or if its output is not UTF-8.
 pub fn output(command: &mut Command) -> Result<Run> {
+    let (name, value) = LOG_FORMAT;
+    if command.get_envs().all(|(set, _)| set != name) {
+        command.env(name, value);
+    }
     let output =
         command.stdin(Stdio::null()).output().with_context(|| format!("start {command:?}"))?;
     Ok(Run {

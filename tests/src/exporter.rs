@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::binary::{BINARY_VARIABLE, path_from};
+use crate::binary::{BINARY_VARIABLE, LOG_FORMAT, path_from};
 use crate::deadline::{DEADLINE, Progress, wait_until};
 use crate::exposition::Scrape;
 use crate::scraper::{Response, Scraper};
@@ -151,6 +151,7 @@ impl Options {
             .arg("serve")
             .arg(format!("--web.listen-address={}", self.listen_address))
             .args(&self.args)
+            .env(LOG_FORMAT.0, LOG_FORMAT.1)
             .envs(self.variables.iter().map(|(name, value)| (name, value)));
         Ok(command)
     }

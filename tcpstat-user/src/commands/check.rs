@@ -156,11 +156,7 @@ impl Report {
     fn hooks(&mut self, tracer: &Tracer) {
         self.add("hooks", tracer.hooks.word());
         for refusal in &tracer.hooks_refused {
-            let lost = match refusal.group {
-                "timewait" => "which mini-sockets are in TIME_WAIT, and which in FIN_WAIT2",
-                _ => "half-open connections (SYN_RECV)",
-            };
-            let group = refusal.group;
+            let (group, lost) = (refusal.group, refusal.lost());
             self.add("", &format!("without {group} only snapshots show {lost} ({refusal})"));
         }
         if !tracer.hooks_refused.is_empty() {

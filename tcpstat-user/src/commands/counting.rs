@@ -1,6 +1,6 @@
 //! The flags of the commands that count, and the start of the tracker with them.
 
-use std::time::Duration;
+use std::{fmt::Write as _, time::Duration};
 
 use anyhow::bail;
 use clap::{Args, CommandFactory, ValueEnum, error::ErrorKind};
@@ -310,8 +310,13 @@ fn first_tracer(
         if let Some(error) = &tracer.silence_refused {
             warn!("how long sockets are in CLOSE_WAIT is not measured: {error}");
         }
+        let mut lost = String::new();
+        for refusal in &tracer.hooks_refused {
+            // Writing to a String cannot fail.
+            let _ = write!(lost, "; only snapshots show {}: {refusal}", refusal.lost());
+        }
         let hooks = tracer.hooks.word();
-        info!(program = tracer.program.word(), hooks, "counting in the kernel");
+        info!(program = tracer.program.word(), hooks, "counting in the kernel{lost}");
     } else {
         warn!("no tracer runs, using snapshots only: {}", with_remedies(refused));
     }

@@ -4,7 +4,7 @@
 //! in their place.
 
 use std::{
-    io::{self, Write},
+    io,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -14,6 +14,8 @@ const MAX_BYTES: usize = 1 << 20;
 
 #[derive(Debug)]
 pub(super) struct LineQueue {
+    /// The line, with its newline, that stands where so many lines are lost.
+    notice: fn(u64) -> String,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -33,9 +35,9 @@ struct State {
 }
 
 impl LineQueue {
-    pub(super) const fn new() -> Self {
+    pub(super) const fn new(notice: fn(u64) -> String) -> Self {
         let state = State { bytes: Vec::new(), lines: 0, in_flight: 0, lost: 0, failed: false };
-        Self { state: Mutex::new(state), changed: Condvar::new() }
+        Self { notice, state: Mutex::new(state), changed: Condvar::new() }
     }
 
     /// Adds one line, including its newline. Never waits for the writing thread.
@@ -49,7 +51,7 @@ impl LineQueue {
             queue.lost += 1;
             return;
         }
-        queue.add_loss();
+        queue.add_loss(self.notice);
         queue.bytes.extend_from_slice(line);
         queue.lines += 1;
         drop(queue);
@@ -75,7 +77,7 @@ impl LineQueue {
             let idle =
                 |queue: &mut State| queue.bytes.is_empty() && (queue.lost == 0 || queue.failed);
             queue = self.changed.wait_while(queue, idle).unwrap_or_else(PoisonError::into_inner);
-            queue.add_loss();
+            queue.add_loss(self.notice);
             let bytes = std::mem::take(&mut queue.bytes);
             let lines = std::mem::take(&mut queue.lines);
             queue.in_flight = bytes.len();
@@ -98,14 +100,10 @@ impl LineQueue {
 
 impl State {
     /// Adds a line with the number of lost lines in their place.
-    fn add_loss(&mut self) {
+    fn add_loss(&mut self, notice: fn(u64) -> String) {
         let lost = std::mem::take(&mut self.lost);
         if lost > 0 {
-            // Writing to a Vec cannot fail.
-            let _ = writeln!(
-                self.bytes,
-                "tcpstat: {lost} log lines lost here: standard error did not accept them"
-            );
+            self.bytes.extend_from_slice(notice(lost).as_bytes());
             self.lines += lost;
         }
     }
@@ -122,9 +120,13 @@ mod tests {
 
     const DEADLINE: Duration = Duration::from_secs(10);
 
+    fn notice(lost: u64) -> String {
+        format!("{lost} log lines lost\n")
+    }
+
     /// A queue, the texts that its thread writes, and the results that the test gives to these writes.
     fn queue() -> (&'static LineQueue, Receiver<String>, Sender<io::Result<()>>) {
-        let queue: &LineQueue = Box::leak(Box::new(LineQueue::new()));
+        let queue: &LineQueue = Box::leak(Box::new(LineQueue::new(notice)));
         let (text, texts) = channel();
         let (result, results) = channel();
         thread::spawn(move || {
@@ -150,9 +152,9 @@ mod tests {
         assert!(!queue.flush(Duration::from_millis(1)), "the first is still being written");
         result.send(Ok(())).unwrap();
         let rest = texts.recv_timeout(DEADLINE).unwrap();
-        let notice = rest.trim_start_matches('x');
-        let lost = 1000 - (rest.len() - notice.len()) / long.len();
-        assert!(notice.starts_with(&format!("tcpstat: {lost} log lines lost")), "{notice}");
+        let found = rest.trim_start_matches('x');
+        let lost = 1000 - (rest.len() - found.len()) / long.len();
+        assert!(found.starts_with(&format!("{lost} log lines lost")), "{found}");
         result.send(Ok(())).unwrap();
         assert!(queue.flush(DEADLINE));
         queue.push(b"later\n");
@@ -172,7 +174,7 @@ mod tests {
     #[test]
     fn lines_that_could_not_be_written_are_counted_with_the_next_one() {
         let (queue, texts, result) = queue();
-        for expected in ["first\n", "tcpstat: 1 log lines lost", "tcpstat: 2 log lines lost"] {
+        for expected in ["first\n", "1 log lines lost", "2 log lines lost"] {
             queue.push(b"first\n");
             let written = texts.recv_timeout(DEADLINE).unwrap();
             assert!(written.starts_with(expected) && written.ends_with("first\n"), "{written}");

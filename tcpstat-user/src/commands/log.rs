@@ -9,17 +9,18 @@ use std::{
 };
 
 use clap::{Args, ValueEnum};
-use tracing::error;
+use tracing::{Level, error};
 use tracing_subscriber::{
-    field::MakeExt,
     filter::{LevelFilter, Targets},
-    fmt::{FormatFields, format::debug_fn},
     layer::SubscriberExt,
     util::SubscriberInitExt,
 };
 
-use super::stderr::{QUEUE, Stderr};
-use crate::{text::plain, top::LastLogLine};
+use super::{
+    log_format::{self, FormatChoice},
+    stderr::{QUEUE, Stderr},
+};
+use crate::top::LastLogLine;
 
 /// How long the process waits at its end for the reader of standard error.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
@@ -37,6 +38,18 @@ pub(super) struct LogArgs {
         help_heading = "Logging"
     )]
     level: LogLevel,
+
+    /// Format of the log
+    #[arg(
+        long = "log.format",
+        global = true,
+        default_value = "auto",
+        value_name = "FORMAT",
+        env = "TCPSTAT_LOG_FORMAT",
+        value_enum,
+        help_heading = "Logging"
+    )]
+    format: FormatChoice,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -49,9 +62,10 @@ enum LogLevel {
 }
 
 impl LogArgs {
-    /// Writes the log, including panics, to standard error; no thread waits for its reader. The lines of BPF
-    /// programs come through the crate `log`, which the subscriber receives too.
-    pub(super) fn start(&self) {
+    /// Writes the log, including panics, to standard error, in the format `at_pipe` if that is neither the journal nor a
+    /// terminal and no other was asked for; no thread waits for its reader. The lines of BPF programs come through the
+    /// crate `log`, which the subscriber receives too.
+    pub(super) fn start(&self, at_pipe: FormatChoice) {
         // At debug, aya logs every relocation. tcpstat logs the failures that aya warns of itself.
         let (own, aya) = match self.level {
             LogLevel::Error => (LevelFilter::ERROR, LevelFilter::ERROR),
@@ -61,10 +75,11 @@ impl LogArgs {
             LogLevel::Trace => (LevelFilter::TRACE, LevelFilter::TRACE),
         };
         let levels = Targets::new().with_default(own).with_target("aya", aya);
+        let targets = matches!(self.level, LogLevel::Debug | LogLevel::Trace);
+        let colours = io::stderr().is_terminal() && colours_wanted();
         let lines = tracing_subscriber::fmt::layer()
-            .fmt_fields(fields())
-            .with_writer(|| Stderr)
-            .with_ansi(io::stderr().is_terminal() && colours_wanted());
+            .event_format(self.format.lines(at_pipe, targets, colours))
+            .with_writer(|| Stderr);
         tracing_subscriber::registry().with(levels).with(lines).init();
         panic::set_hook(Box::new(|panic| {
             let panic = panic.to_string().replace('\n', " ");
@@ -94,33 +109,19 @@ impl LogArgs {
     }
 }
 
-/// Formats message and fields so that they are safe to show. A message may have several lines: the verifier's
-/// log.
-fn fields() -> impl for<'writer> FormatFields<'writer> {
-    debug_fn(|writer, field, value| {
-        let text = format!("{value:?}");
-        match field.name() {
-            "message" => {
-                let lines: Vec<_> = text.split('\n').map(|line| plain(line, usize::MAX)).collect();
-                write!(writer, "{}", lines.join("\n"))
-            }
-            // The place in the code of a line from the crate `log`; the target names its module.
-            name if name.starts_with("log.") => Ok(()),
-            name => write!(writer, "{name}={}", plain(&text, usize::MAX)),
-        }
-    })
-    .delimited(" ")
-}
-
 /// Writes the reason why the command failed to standard error, in one line.
 pub(super) fn write_failure(failure: &str) {
-    // It never fails.
-    let _ = Stderr.write_all(format!("tcpstat: {failure}\n").as_bytes());
+    write_always(Level::ERROR, failure);
 }
 
 /// Writes how a command ended to standard error, in one line.
 pub(super) fn write_notice(notice: &str) {
-    write_failure(notice);
+    write_always(Level::INFO, notice);
+}
+
+fn write_always(level: Level, message: &str) {
+    // It never fails.
+    let _ = Stderr.write_all(log_format::always(level, message.to_owned()).as_bytes());
 }
 
 /// Waits at most a second until all lines are written; called before the process ends.

@@ -8,6 +8,7 @@ mod dwell;
 mod events;
 mod line_queue;
 mod log;
+mod log_format;
 mod man;
 mod netns;
 mod print;
@@ -33,6 +34,7 @@ use anyhow::{Context, anyhow};
 use arguments::Variables;
 use clap::{Args, Parser, Subcommand, ValueHint};
 use log::LogArgs;
+use log_format::FormatChoice;
 
 use crate::{
     procfs::Procfs,
@@ -175,7 +177,8 @@ impl Cli {
         let last_log_line = LastLogLine::default();
         match &self.command {
             Some(Command::Top(_)) => self.log.start_in_view(&last_log_line),
-            _ => self.log.start(),
+            None | Some(Command::Serve(_)) => self.log.start(FormatChoice::Logfmt),
+            Some(_) => self.log.start(FormatChoice::Pretty),
         }
         match self.command {
             None => serve::run(&self.serve),

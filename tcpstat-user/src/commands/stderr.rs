@@ -17,9 +17,11 @@ use nix::{
     unistd,
 };
 
-use super::line_queue::LineQueue;
+use tracing::Level;
 
-pub(super) static QUEUE: LineQueue = LineQueue::new();
+use super::{line_queue::LineQueue, log_format};
+
+pub(super) static QUEUE: LineQueue = LineQueue::new(lost);
 
 /// Whether the thread that writes has been started.
 static STARTED: AtomicBool = AtomicBool::new(false);
@@ -46,6 +48,11 @@ impl Write for Stderr {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+fn lost(lines: u64) -> String {
+    let message = format!("{lines} log lines lost here: standard error did not accept them");
+    log_format::always(Level::WARN, message)
 }
 
 fn spawn() -> io::Result<()> {

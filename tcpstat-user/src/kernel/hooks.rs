@@ -30,6 +30,16 @@ pub(crate) struct HookRefusal {
     pub(crate) error: LoadError,
 }
 
+impl HookRefusal {
+    /// What only snapshots show without the group.
+    pub(crate) fn lost(&self) -> &'static str {
+        match self.group {
+            "timewait" => "which mini-sockets are in TIME_WAIT, and which in FIN_WAIT2",
+            _ => "half-open connections (SYN_RECV)",
+        }
+    }
+}
+
 /// Both groups, each with the globals that its programs need, or the reason why it cannot attach.
 pub(super) struct FoundHooks {
     timewait: Result<Globals, HookRefusal>,

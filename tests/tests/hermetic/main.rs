@@ -9,6 +9,7 @@ mod completions;
 mod exposition;
 mod fixtures;
 mod help;
+mod log_format;
 mod procfs;
 mod signals;
 mod telemetry_path;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
     tests.extend(api::tests());
     tests.extend(arguments::tests());
     tests.extend(help::tests());
+    tests.extend(log_format::tests());
     tests.extend(procfs::tests());
     tests.extend(signals::tests());
     tests.extend(telemetry_path::tests());

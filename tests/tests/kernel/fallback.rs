@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use nix::errno::Errno;
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 use tcpstat_tests::agreement::await_agreement;
-use tcpstat_tests::binary::{Run, output, path_from};
+use tcpstat_tests::binary::{LOG_FORMAT, Run, output, path_from};
 use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
 use tcpstat_tests::exporter::{Exporter, FREQUENT_SNAPSHOTS, Options};
 use tcpstat_tests::harness::{Test, kernel_test};
@@ -122,7 +122,8 @@ fn without_any_source_one_error_line_names_both(_: &Namespace) -> Result<()> {
 fn until_ready(command: &mut Command) -> Result<(Option<i32>, String)> {
     let log = NamedTempFile::new()?;
     let stderr = Stdio::from(File::create(log.path())?);
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr).spawn()?;
+    command.env(LOG_FORMAT.0, LOG_FORMAT.1).stdin(Stdio::null()).stdout(Stdio::null());
+    let mut child = command.stderr(stderr).spawn()?;
     let ended = wait_until("end or readiness", DEADLINE, || {
         let status = child.try_wait()?;
         let text = fs::read_to_string(log.path())?;

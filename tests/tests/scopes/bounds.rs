@@ -29,8 +29,8 @@ pub(crate) fn tests() -> Vec<Test> {
     ]
 }
 
-/// What logs that there is no room.
-const TARGET: &str = "tcpstat_user::tracker::overflow";
+/// The log says it when there is no room.
+const NO_ROOM: &str = "more network namespaces than";
 
 /// Half of them are there before the start. Each has another number of sockets.
 fn namespaces_past_the_bound_count_in_other_and_the_sum_stays_the_total(
@@ -49,7 +49,7 @@ fn namespaces_past_the_bound_count_in_other_and_the_sum_stays_the_total(
     await_sum(&mut exporter)?;
     await_overflow(&mut exporter, f64::from(u32::try_from(residents.len() - SLOTS)?))?;
     let log = exporter.log();
-    let warning = format!(" WARN {TARGET}: more network namespaces than {bound}: ");
+    let warning = format!(" WARN {NO_ROOM} {bound}: ");
     let warnings = log.lines().filter(|line| line.contains(&warning)).count();
     ensure!(warnings == 1 && log.contains("; raise --scopes-max\n"), "{log}");
     let infos = infos(&exporter.scrape()?)?;
@@ -83,7 +83,7 @@ fn with_room_for_all_there_is_no_other(_: &Namespace) -> Result<()> {
     let others = gauges(&scrape, OTHER)?.unwrap_or_default();
     ensure!(others.values().sum::<u64>() == 0, "{others:?}");
     assert_eq!(scrape.value("tcpstat_scopes_overflow_total", &[("kind", "netns")])?, 0.0);
-    ensure!(!exporter.log().contains(TARGET), "{}", exporter.log());
+    ensure!(!exporter.log().contains(NO_ROOM), "{}", exporter.log());
     Ok(())
 }
 

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, ensure};
 use nix::libc::O_NONBLOCK;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use tcpstat_tests::binary::path_from;
+use tcpstat_tests::binary::{LOG_FORMAT, path_from};
 use tcpstat_tests::deadline::{DEADLINE, Progress, poll, wait_until};
 use tcpstat_tests::harness::Test;
 use tcpstat_tests::kernel_tests;
@@ -123,6 +123,7 @@ fn serve(stderr: PipeWriter) -> Result<Child> {
     Command::new(path_from("TCPSTAT_BIN")?)
         .args(["serve", "--tracer=off", "--snapshot-interval=100ms", "--log.level=debug"])
         .arg(format!("--web.listen-address={ADDRESS}"))
+        .env(LOG_FORMAT.0, LOG_FORMAT.1)
         .stderr(stderr)
         .stdin(Stdio::null())
         .spawn()
