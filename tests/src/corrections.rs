@@ -86,10 +86,10 @@ impl Reconciles {
         let mut reconciles = Self::default();
         let mut fresh = false;
         for line in log.lines() {
-            if line.contains(": reconciled ") {
+            if line.contains(" reconciled ") {
                 reconciles.count += 1;
                 fresh = true;
-            } else if line.contains(": corrected: ") {
+            } else if line.contains(" corrected: ") {
                 let (key, drift) = corrected(line).with_context(|| line.to_owned())?;
                 if std::mem::take(&mut fresh) {
                     reconciles.corrections.push(Balance::new());

@@ -352,7 +352,8 @@ impl Log {
 
     /// Whether the log has the line `ready`.
     fn is_ready(&self) -> bool {
-        self.text().lines().any(|line| line.contains(": ready"))
+        let ready = |line: &str| line.contains(" ready") || line.contains(" msg=ready");
+        self.text().lines().any(ready)
     }
 
     /// The address in the first `http://ADDRESS` of the log.

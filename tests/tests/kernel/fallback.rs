@@ -129,7 +129,7 @@ fn until_ready(command: &mut Command) -> Result<(Option<i32>, String)> {
         let text = fs::read_to_string(log.path())?;
         Ok(match status {
             Some(status) => Progress::Done((status.code(), text)),
-            None if text.contains(": ready") => Progress::Done((None, text)),
+            None if text.contains(" ready") => Progress::Done((None, text)),
             None => Progress::NotYet(text),
         })
     });

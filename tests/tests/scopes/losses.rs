@@ -104,7 +104,7 @@ fn losses_in_other_namespaces_are_noticed_and_corrected(_: &Namespace) -> Result
         let (name, _) =
             await_right(&mut exporter, resident.pid()).with_context(|| exporter.log())?;
         let named = format!(" netns=\"{name}\" ");
-        let corrected = |line: &str| line.contains(": corrected: ") && line.contains(&named);
+        let corrected = |line: &str| line.contains(" corrected: ") && line.contains(&named);
         // A gauge below 0 is exported as 0, so the correction can come after the agreement.
         wait_until("a correction in the log", DEADLINE, || {
             let log = exporter.log();
