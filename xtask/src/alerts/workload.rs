@@ -198,7 +198,7 @@ impl Host {
             }
             if used.len() < ports {
                 let closed = time + traffic.life.from;
-                used.push_back(closed + TIME_WAIT);
+                used.push_back(closed + 2 * ROUND_TRIP + TIME_WAIT);
                 self.connection(traffic, time, closed);
             } else {
                 self.fail(time, traffic.family, "no_port", 0);
