@@ -93,7 +93,7 @@ pub(crate) struct EphemeralPorts {
 }
 
 impl EphemeralPorts {
-    pub(crate) fn contains(&self, port: u16) -> bool {
+    pub(crate) fn contains(self, port: u16) -> bool {
         (self.first..=self.last).contains(&port)
     }
 }
