@@ -1,5 +1,5 @@
-//! `iter/tcp`: lists every socket of a network namespace, with its address: the namespace of the process that
-//! creates the iterator.
+//! `iter/tcp`: lists every socket of a network namespace, with its ends and the address of its object: the namespace of
+//! the process that creates the iterator.
 //!
 //! Since 5.15 the kernel takes the sockets of a bucket together, and holds the lock of the socket that it
 //! shows. Before, it holds the lock of the bucket.
@@ -14,7 +14,8 @@ use tcpstat_ebpf::{CgroupMember, Family, SOCKET_BYTES_WITHOUT_CGROUP, SocketReco
 
 use crate::{
     maps::{
-        CGROUPS, SOCK_FAMILY, SOCK_NUM, SOCK_STATE, TCP_ACK_BACKLOG, TCP_COPIED_SEQ, TCP_RCV_NXT,
+        CGROUPS, SOCK_DADDR, SOCK_DPORT, SOCK_FAMILY, SOCK_NUM, SOCK_RCV_SADDR, SOCK_STATE,
+        SOCK_V6_DADDR, SOCK_V6_RCV_SADDR, TCP_ACK_BACKLOG, TCP_COPIED_SEQ, TCP_RCV_NXT,
         TCP_SND_UNA, TCP_WRITE_SEQ, TIMEWAIT_SUBSTATE,
     },
     scoped::cgroup_id,
@@ -58,6 +59,10 @@ pub(crate) extern "C" fn tcpstat_iter(context: *const Context) -> i32 {
         let Some(family) = Family::from_address_family(SOCK_FAMILY.read(sk)) else {
             return 0;
         };
+        let (saddr, daddr) = match family {
+            Family::Ipv4 => ([SOCK_RCV_SADDR.read(sk), 0, 0, 0], [SOCK_DADDR.read(sk), 0, 0, 0]),
+            Family::Ipv6 => (SOCK_V6_RCV_SADDR.read(sk), SOCK_V6_DADDR.read(sk)),
+        };
         let mut record = SocketRecord {
             skaddr: sk as u64,
             receive_queue: 0,
@@ -67,7 +72,9 @@ pub(crate) extern "C" fn tcpstat_iter(context: *const Context) -> i32 {
             substate: 0,
             reserved: 0,
             sport: SOCK_NUM.read(sk),
-            unused: 0,
+            dport: u16::from_be(SOCK_DPORT.read(sk)),
+            saddr,
+            daddr,
             cgroup: 0,
         };
         fill(&mut record, sk);

@@ -90,13 +90,13 @@ macro_rules! members {
             SOCK_NET: *const u8 = "sock", "__sk_common.skc_net.net", [TpBtf, Tracepoint, Timewait, Requests, Held, Holders];
             SOCK_PROTOCOL: u16 = "sock", "sk_protocol", [TpBtf, Timewait, Requests];
             SOCK_FAMILY: u16 = "sock", "__sk_common.skc_family", [TpBtf, Timewait, Requests, Iterator, Listeners, Holders];
-            SOCK_DPORT: u16 = "sock", "__sk_common.skc_dport", [TpBtf, Timewait, Requests, Holders];
+            SOCK_DPORT: u16 = "sock", "__sk_common.skc_dport", [TpBtf, Timewait, Requests, Iterator, Holders];
             // Host order.
             SOCK_NUM: u16 = "sock", "__sk_common.skc_num", [Timewait, Requests, Iterator, Listeners, Holders];
-            SOCK_RCV_SADDR: u32 = "sock", "__sk_common.skc_rcv_saddr", [TpBtf, Timewait, Requests, Listeners, Holders];
-            SOCK_DADDR: u32 = "sock", "__sk_common.skc_daddr", [TpBtf, Timewait, Requests, Holders];
-            SOCK_V6_RCV_SADDR: [u32; 4] = "sock", "__sk_common.skc_v6_rcv_saddr", [TpBtf, Timewait, Requests, Listeners, Holders];
-            SOCK_V6_DADDR: [u32; 4] = "sock", "__sk_common.skc_v6_daddr", [TpBtf, Timewait, Requests, Holders];
+            SOCK_RCV_SADDR: u32 = "sock", "__sk_common.skc_rcv_saddr", [TpBtf, Timewait, Requests, Iterator, Listeners, Holders];
+            SOCK_DADDR: u32 = "sock", "__sk_common.skc_daddr", [TpBtf, Timewait, Requests, Iterator, Holders];
+            SOCK_V6_RCV_SADDR: [u32; 4] = "sock", "__sk_common.skc_v6_rcv_saddr", [TpBtf, Timewait, Requests, Iterator, Listeners, Holders];
+            SOCK_V6_DADDR: [u32; 4] = "sock", "__sk_common.skc_v6_daddr", [TpBtf, Timewait, Requests, Iterator, Holders];
             SOCK_STATE: u8 = "sock", "__sk_common.skc_state", [Requests, Iterator, CloseWait, Dwell, Listeners, Holders];
             SOCK_CGROUP: *const u8 = "sock", "sk_cgrp_data.cgroup", [CgroupPointer];
             // Until 5.14.

@@ -290,8 +290,12 @@ pub struct SocketRecord {
     pub reserved: u8,
     /// Local port, host order.
     pub sport: u16,
-    /// Always 0.
-    pub unused: u16,
+    /// Remote port, host order; that of a listener is 0.
+    pub dport: u16,
+    /// Local address in network order. IPv4 is in the first word, and the others are 0.
+    pub saddr: [u32; 4],
+    /// Remote address, in the same form.
+    pub daddr: [u32; 4],
     /// The id of a full socket's cgroup, else 0. The record ends before it if cgroups are not counted.
     pub cgroup: u64,
 }
@@ -314,9 +318,12 @@ const _: () = {
     assert!(offset_of!(EventRecord, saddr) == 16);
     assert!(offset_of!(EventRecord, daddr) == 32);
     assert!(size_of::<ScopedEventRecord>() == 56, "no hidden padding");
-    assert!(size_of::<SocketRecord>() == 32, "no hidden padding");
+    assert!(size_of::<SocketRecord>() == 64, "no hidden padding");
     assert!(offset_of!(SocketRecord, sport) == 20);
-    assert!(SOCKET_BYTES_WITHOUT_CGROUP == 24);
+    assert!(offset_of!(SocketRecord, dport) == 22);
+    assert!(offset_of!(SocketRecord, saddr) == 24);
+    assert!(offset_of!(SocketRecord, daddr) == 40);
+    assert!(SOCKET_BYTES_WITHOUT_CGROUP == 56);
     assert!(offset_of!(SocketRecord, receive_queue) == 8);
     assert!(offset_of!(SocketRecord, send_queue) == 12);
     assert!(offset_of!(SocketRecord, family) == 16);

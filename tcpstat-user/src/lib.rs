@@ -1,16 +1,18 @@
 //! tcpstat: TCP sockets by state, counted in the kernel, served to Prometheus.
 //!
 //! Imports run one way: `commands` → `web`, `top`, `textfile` → `api`, `metrics` → `tracker` → `ledger`,
-//! `history`, `ages`, `listeners`, `holders` → `snapshot`, `procfs`, `kernel` → the layout shared with the tracer (`tcpstat-ebpf`). Only
+//! `history`, `ages`, `destinations`, `listeners`, `holders` → `snapshot`, `procfs`, `kernel` → the layout shared with the tracer (`tcpstat-ebpf`). Only
 //! `kernel` uses aya and unsafe code, only `procfs` reads /proc, and only `metrics` names a metric.
-//! `ledger`, `history`, `ages`, `listeners` and `holders` do no I/O and read no clock.
+//! `ledger`, `history`, `ages`, `destinations`, `listeners` and `holders` do no I/O and read no clock.
 
 pub mod ages;
 mod api;
 pub mod clock;
 pub mod commands;
+pub mod destinations;
 pub mod detailed;
 pub mod dwell;
+mod frequent;
 pub mod history;
 pub mod holders;
 pub mod kernel;

@@ -102,8 +102,22 @@ pub enum Identity {
         /// connections that are not accepted yet).
         inode: u64,
     },
-    /// The kernel address of the socket, which events carry too.
-    Address(u64),
+    /// As the iterator shows it.
+    Address {
+        /// The kernel address of the socket, which events carry too.
+        skaddr: u64,
+        /// Addresses and ports.
+        tuple: Tuple,
+    },
+}
+
+impl Identity {
+    /// Addresses and ports.
+    pub(crate) fn tuple(&self) -> &Tuple {
+        match self {
+            Self::Tuple { tuple, .. } | Self::Address { tuple, .. } => tuple,
+        }
+    }
 }
 
 /// One socket of a snapshot.

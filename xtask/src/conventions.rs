@@ -37,13 +37,14 @@ const METRIC_NAMES: &str = "tcpstat-user/src/metrics/names.rs";
 const PROMISES_HEADER: &str = "| state | promise | test";
 
 /// The modules that compute: they import nothing of the modules that present.
-const COMPUTING_MODULES: [&str; 10] = [
+const COMPUTING_MODULES: [&str; 11] = [
     "kernel",
     "procfs",
     "snapshot",
     "ledger",
     "history",
     "ages",
+    "destinations",
     "listeners",
     "holders",
     "scopes",

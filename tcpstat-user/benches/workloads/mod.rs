@@ -4,6 +4,7 @@ use std::{fmt::Write as _, fs, num::NonZeroU32, sync::Arc, time::Duration};
 
 use tcpstat_user::{
     ages::{CloseWaitAges, Silences, TickRate},
+    destinations::FullestDestination,
     detailed::DetailedTransitions,
     history::{Moment, Peak},
     ledger::{
@@ -101,9 +102,9 @@ pub(crate) fn rewind_by_tuple(rows: u16) -> u64 {
 pub(crate) fn rewind_by_address(rows: u16) -> u64 {
     let mut rewind = ByAddress::default();
     for row in sockets(rows) {
-        let Identity::Tuple { inode, .. } = row.identity else { continue };
-        rewind
-            .row(&Row { identity: Identity::Address(0xffff_8881_0000_0000 + inode * 2304), ..row });
+        let Identity::Tuple { tuple, inode } = row.identity else { continue };
+        let skaddr = 0xffff_8881_0000_0000 + inode * 2304;
+        rewind.row(&Row { identity: Identity::Address { skaddr, tuple }, ..row });
     }
     rewind.at_cut().sockets[(Family::Ipv4, State::Established)]
 }
@@ -141,6 +142,7 @@ pub(crate) fn values() -> Values {
         snapshot: Some(SnapshotValues {
             source: "procfs",
             tally: Tally::default(),
+            fullest: Some(FullestDestination { sockets: 321, destination: None }),
             finished: Moment { unix_ms: 1_800_000_000_000, uptime_ms: 60_000 },
             duration: Duration::from_millis(31),
             interval: Duration::from_secs(15),

@@ -154,6 +154,7 @@ impl CountingArgs {
             scopes_max: self.netns.scopes_max,
             own_scopes,
             listeners_max,
+            shows_destination: false,
         };
         Ok(Counting { procfs, tracker })
     }
@@ -177,6 +178,12 @@ impl Counting {
         if self.tracker.tracer.is_none() {
             self.tracker.snapshot_interval = self.tracker.snapshot_interval.min(interval);
         }
+        self
+    }
+
+    /// Publishes which destination takes the most ephemeral ports.
+    pub(super) fn with_destination(mut self, shown: bool) -> Self {
+        self.tracker.shows_destination = shown;
         self
     }
 

@@ -94,6 +94,22 @@ pub(super) struct ServeArgs {
     )]
     listeners_max: u32,
 
+    /// Export which destination takes the most ephemeral ports, with its addresses and port as labels, and not only its
+    /// number of sockets
+    #[arg(
+        long = "ephemeral.destination",
+        env = "TCPSTAT_EPHEMERAL_DESTINATION",
+        value_name = "YES|NO",
+        num_args = 0..=1,
+        require_equals = true,
+        action = ArgAction::Set,
+        default_value = "no",
+        default_missing_value = "yes",
+        value_parser = values::switch,
+        help_heading = "Counting"
+    )]
+    ephemeral_destination: bool,
+
     #[command(flatten)]
     dwell: DwellArgs,
 
@@ -182,6 +198,7 @@ async fn serve(
         listeners.extend(web::bind(address).await?);
     }
     let counting = args.counting.load(programs, args.listeners_max, &args.dwell)?;
+    let counting = counting.with_destination(args.ephemeral_destination);
     let procfs = counting.procfs.clone();
     let tracking = counting.start()?;
     let history = Arc::default();

@@ -144,6 +144,7 @@ mod tests {
             netns: NetnsChoice::Own,
             pods: PathBuf::new(),
             scopes_max: 256,
+            shows_destination: false,
         };
         Parts {
             stop: watch::Sender::new(false),

@@ -6,7 +6,6 @@
 //! - [`HolderTable::report`] makes a row of each set of processes in one network namespace, and counts what the row's
 //!   sockets have in common: states, local ports, peers.
 
-mod frequent;
 mod report;
 mod sets;
 mod table;

@@ -10,10 +10,10 @@ use tcpstat_ebpf::State;
 
 use super::{
     Queue,
-    frequent::Frequent,
     sets::SetId,
     table::{Entry, HolderTable},
 };
+use crate::frequent::Frequent;
 
 /// Peers and local ports that a row shows.
 const MOST_SHOWN: usize = 20;

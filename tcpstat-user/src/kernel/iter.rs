@@ -1,4 +1,4 @@
-//! Snapshots by the BPF iterator over TCP sockets. Its records are binary and have socket addresses.
+//! Snapshots by the BPF iterator over TCP sockets. Its records are binary and have the kernel's addresses of the sockets.
 
 use aya::{Btf, Ebpf};
 use tcpstat_ebpf::{Reader, SOCKET_BYTES_WITHOUT_CGROUP, SocketRecord};
@@ -10,7 +10,7 @@ use super::{
     layout::{self, Globals},
 };
 use crate::{
-    snapshot::{Identity, Kind, Row, RowSink},
+    snapshot::{Identity, Kind, Row, RowSink, Tuple},
     states::{Family, State},
 };
 
@@ -74,21 +74,26 @@ fn decode(bytes: &[u8]) -> Option<Row> {
     let (skaddr, rest) = bytes.split_first_chunk()?;
     let (receive_queue, rest) = rest.split_first_chunk()?;
     let (send_queue, rest) = rest.split_first_chunk()?;
-    let &[family, state, substate, _, sport_low, sport_high, _, _, ref rest @ ..] = rest else {
-        return None;
-    };
+    let (&[family, state, substate, _], rest) = rest.split_first_chunk()?;
+    let (sport, rest) = rest.split_first_chunk()?;
+    let (dport, rest) = rest.split_first_chunk()?;
+    let (saddr, rest) = rest.split_first_chunk()?;
+    let (daddr, rest) = rest.split_first_chunk()?;
     let cgroup = rest.first_chunk().map_or(0, |cgroup| u64::from_ne_bytes(*cgroup));
     let kind = match State::from_number(state)? {
         State::TimeWait if substate == State::FinWait2.number() => Kind::FinWait2Mini,
         state => Kind::in_state(state),
     };
+    let family = Family::from_index(family)?;
+    let (sport, dport) = (u16::from_ne_bytes(*sport), u16::from_ne_bytes(*dport));
+    let tuple = Tuple { family, saddr: *saddr, sport, daddr: *daddr, dport };
     Some(Row {
-        family: Family::from_index(family)?,
-        identity: Identity::Address(u64::from_ne_bytes(*skaddr)),
+        family,
+        identity: Identity::Address { skaddr: u64::from_ne_bytes(*skaddr), tuple },
         kind,
         receive_queue: u32::from_ne_bytes(*receive_queue),
         send_queue: u32::from_ne_bytes(*send_queue),
-        sport: u16::from_ne_bytes([sport_low, sport_high]),
+        sport,
         cgroup,
     })
 }
@@ -103,7 +108,9 @@ mod tests {
         bytes.extend(5_u32.to_ne_bytes());
         bytes.extend([family, state, substate, 0]);
         bytes.extend(8080_u16.to_ne_bytes());
-        bytes.extend([0, 0]);
+        bytes.extend(443_u16.to_ne_bytes());
+        bytes.extend([1; 16]);
+        bytes.extend([2; 16]);
         bytes
     }
 
@@ -111,7 +118,10 @@ mod tests {
     fn a_record_decodes_to_the_row_that_the_iterator_wrote() {
         assert_eq!(record(0, 1, 0).len(), SOCKET_BYTES_WITHOUT_CGROUP);
         let row = decode(&record(1, 8, 0)).unwrap();
-        assert_eq!(row.identity, Identity::Address(0xffff_8880_1234_5678));
+        let (saddr, daddr) = ([1; 16], [2; 16]);
+        let tuple = Tuple { family: Family::Ipv6, saddr, sport: 8080, daddr, dport: 443 };
+        let skaddr = 0xffff_8880_1234_5678;
+        assert_eq!(row.identity, Identity::Address { skaddr, tuple });
         assert_eq!((row.family, row.kind), (Family::Ipv6, Kind::Full(State::CloseWait)));
         assert_eq!((row.receive_queue, row.send_queue), (3, 5));
         assert_eq!((row.sport, row.cgroup), (8080, 0));

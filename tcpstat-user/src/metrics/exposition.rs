@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     ages::OLDER_THAN,
+    destinations::{Destination, FullestDestination},
     history::Moment,
     procfs::{Limits, ProcessStatus, Sockstat},
     states::{Family, PerFamily, PerState, State, family_word, state_word},
@@ -142,7 +143,8 @@ impl FamilyWriter<'_> {
         self.single(names::SNAPSHOT_INTERVAL_SECONDS, snapshot.interval.as_secs_f64())?;
         self.gauges(names::SNAPSHOT_DURATION_SECONDS, [(source, snapshot.duration.as_secs_f64())])?;
         self.gauges(names::SNAPSHOT_ROWS, [(source, tally.rows)])?;
-        self.limits(snapshot.limits)
+        self.limits(snapshot.limits)?;
+        snapshot.fullest.as_ref().map_or(Ok(()), |fullest| self.fullest(fullest))
     }
 
     fn limits(&mut self, limits: Limits) -> fmt::Result {
@@ -150,6 +152,19 @@ impl FamilyWriter<'_> {
             self.single(names::TIME_WAIT_LIMIT, time_wait)?;
         }
         limits.ephemeral_ports.map_or(Ok(()), |ports| self.single(names::EPHEMERAL_PORTS, ports))
+    }
+
+    fn fullest(&mut self, fullest: &FullestDestination) -> fmt::Result {
+        self.single(names::EPHEMERAL_PORTS_FULLEST_DESTINATION, fullest.sockets)?;
+        let Some(Destination { local, remote, port }) = fullest.destination else {
+            return Ok(());
+        };
+        let labels = [
+            ("local_address", local.to_string()),
+            ("remote_address", remote.to_string()),
+            ("remote_port", port.to_string()),
+        ];
+        self.gauges(names::EPHEMERAL_PORTS_FULLEST_DESTINATION_INFO, [(labels, 1_u64)])
     }
 
     fn sockstat(&mut self, sockstat: &Sockstat) -> fmt::Result {

@@ -159,6 +159,16 @@ pub(super) const EPHEMERAL_PORTS: Metric = gauge(
     "tcpstat_ephemeral_ports",
     "Number of ephemeral ports (the size of net.ipv4.ip_local_port_range).",
 );
+pub(super) const EPHEMERAL_PORTS_FULLEST_DESTINATION: Metric = gauge(
+    Group::Sockstat,
+    "tcpstat_ephemeral_ports_fullest_destination",
+    "Sockets in ephemeral ports to the destination that has the most of them, at the last snapshot. A connect to it fails when it has all ephemeral ports.",
+);
+pub(super) const EPHEMERAL_PORTS_FULLEST_DESTINATION_INFO: Metric = gauge(
+    Group::Sockstat,
+    "tcpstat_ephemeral_ports_fullest_destination_info",
+    "Constant 1, with the addresses and the remote port of the destination that has the most sockets in ephemeral ports.",
+);
 pub(super) const SOCKSTAT_SOCKETS: Metric = gauge(
     Group::Sockstat,
     "tcpstat_sockstat_sockets",

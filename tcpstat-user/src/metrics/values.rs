@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     ages::{CloseWaitAges, Silences, TickRate},
+    destinations::FullestDestination,
     detailed::DetailedTransitions,
     dwell::{DwellStates, Dwells},
     history::{Moment, Peak},
@@ -86,6 +87,8 @@ pub struct SnapshotValues {
     pub source: &'static str,
     /// The sums of the rows.
     pub tally: Tally,
+    /// The destination that takes the most ephemeral ports; `None` if it is not known which these are.
+    pub fullest: Option<FullestDestination>,
     /// When the snapshot ended.
     pub finished: Moment,
     /// How long the snapshot took.
@@ -160,6 +163,7 @@ impl SnapshotValues {
         Self {
             source: snapshot.source.word(),
             tally: snapshot.tally,
+            fullest: snapshot.fullest,
             finished: snapshot.finished,
             duration: snapshot.duration,
             interval,

@@ -40,6 +40,23 @@ impl Procfs {
         Ok(self.local_port_range()?.count() as u64)
     }
 
+    /// The same ports, and when a connect takes one that is in TIME_WAIT. A setting that cannot be read counts as off.
+    ///
+    /// # Errors
+    /// As [`Procfs::ephemeral_ports`].
+    pub(crate) fn ephemeral_range(&self) -> Result<EphemeralPorts, ProcfsError> {
+        let (first, last) = self.local_port_range()?.into_inner();
+        let net = self.sys_net()?;
+        let setting = |name| number(net.join("ipv4").join(name)).unwrap_or(0);
+        let reuse = match setting("tcp_tw_reuse") {
+            _ if setting("tcp_timestamps") == 0 => TimeWaitReuse::Never,
+            1 => TimeWaitReuse::Always,
+            2 => TimeWaitReuse::Loopback,
+            _ => TimeWaitReuse::Never,
+        };
+        Ok(EphemeralPorts { first, last, reuse })
+    }
+
     /// The ports that the kernel can choose for `connect`, and for `bind` to port 0.
     ///
     /// # Errors
@@ -65,6 +82,29 @@ impl Procfs {
             value: text.trim().to_owned(),
         })
     }
+}
+
+/// `net.ipv4.ip_local_port_range`, and when a connect takes a port in it from a socket in TIME_WAIT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct EphemeralPorts {
+    pub(crate) first: u16,
+    pub(crate) last: u16,
+    pub(crate) reuse: TimeWaitReuse,
+}
+
+impl EphemeralPorts {
+    pub(crate) fn contains(self, port: u16) -> bool {
+        (self.first..=self.last).contains(&port)
+    }
+}
+
+/// `net.ipv4.tcp_tw_reuse`: to which addresses a connect takes a port in TIME_WAIT after a second, if both ends send
+/// timestamps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TimeWaitReuse {
+    Never,
+    Loopback,
+    Always,
 }
 
 /// The ports that a socket can get without asking for one.

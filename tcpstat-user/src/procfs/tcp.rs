@@ -258,7 +258,7 @@ mod tests {
     fn identity(row: &Row) -> (Tuple, u64) {
         match row.identity {
             Identity::Tuple { tuple, inode } => (tuple, inode),
-            Identity::Address(_) => panic!("{row:?}"),
+            Identity::Address { .. } => panic!("{row:?}"),
         }
     }
 

@@ -200,6 +200,7 @@ mod tests {
             snapshot: Some(LastSnapshot {
                 source: SnapshotSource::Procfs,
                 tally: Tally::default(),
+                fullest: None,
                 finished: Moment { unix_ms: 1_000 * seconds, uptime_ms: 1_000 * seconds },
                 duration: Duration::ZERO,
                 limits: Limits::default(),

@@ -97,6 +97,8 @@ pub(crate) struct Tracker {
     pub(crate) own_scopes: Option<OwnScopes>,
     /// The most addresses and ports whose listening sockets are shown each; 0 for none, and nothing reads them.
     pub(crate) listeners_max: u32,
+    /// Whether the destination that takes the most ephemeral ports is published, and not only its number of sockets.
+    pub(crate) shows_destination: bool,
 }
 
 /// A running tracker.

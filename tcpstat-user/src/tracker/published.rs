@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::{Health, PublishedScopes, dwell::PublishedDwells, held::Held};
 use crate::{
     ages::{CloseWaitAges, TickRate},
+    destinations::FullestDestination,
     detailed::DetailedTransitions,
     history::Moment,
     kernel::{Counters, Program, Slot},
@@ -113,6 +114,8 @@ pub(crate) struct LastSnapshot {
     pub(crate) source: SnapshotSource,
     /// The sums of the rows.
     pub(crate) tally: Tally,
+    /// The destination that takes the most ephemeral ports; `None` if it is not known which these are.
+    pub(crate) fullest: Option<FullestDestination>,
     /// When the snapshot ended.
     pub(crate) finished: Moment,
     /// How long the snapshot took.

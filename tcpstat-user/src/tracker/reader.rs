@@ -15,7 +15,7 @@ use crate::{
         audit::{RewoundSnapshot, World},
         sockstat_sample::SockstatSample,
     },
-    procfs::{Limits, Sockstat},
+    procfs::{EphemeralPorts, Limits, Sockstat},
 };
 
 /// Time between two samples or snapshots that confirm each other.
@@ -31,7 +31,7 @@ pub(super) struct Reader {
     errors: u64,
     /// sockstat `tw` when it was last read.
     tw: Option<u64>,
-    /// Whether the metrics show the limits of the namespace.
+    /// Whether the metrics show the limits of the namespace, and how much of them is used.
     shows_limits: bool,
     /// Whether a row that did not parse was logged, which happens once.
     broken_row_logged: bool,
@@ -117,7 +117,8 @@ impl Reader {
     /// # Errors
     /// [`SnapshotError`].
     pub(super) fn snapshot(&mut self) -> Result<(), SnapshotError> {
-        let snapshot = self.sources.snapshot().inspect_err(|_| self.errors += 1)?;
+        let ephemeral = self.ephemeral_ports();
+        let snapshot = self.sources.snapshot(ephemeral).inspect_err(|_| self.errors += 1)?;
         self.record(&snapshot);
         Ok(())
     }
@@ -125,6 +126,11 @@ impl Reader {
     /// The reader with the tracer that counts its namespace in `slot`.
     pub(super) fn traced<'a>(&'a mut self, tracer: &'a mut Tracer, slot: Slot) -> TracedReader<'a> {
         TracedReader { reader: self, tracer, slot }
+    }
+
+    /// `None` if destinations are not counted.
+    fn ephemeral_ports(&self) -> Option<EphemeralPorts> {
+        if self.shows_limits { self.roots().ephemeral_ports() } else { None }
     }
 
     fn record(&mut self, snapshot: &Snapshot) {
@@ -139,6 +145,7 @@ impl Reader {
         self.last = Some(LastSnapshot {
             source: snapshot.source,
             tally: snapshot.tally,
+            fullest: snapshot.fullest,
             finished: snapshot.finished,
             duration: snapshot.duration,
             limits: if self.shows_limits { self.roots().limits() } else { Limits::default() },
@@ -157,6 +164,7 @@ impl World for TracedReader<'_> {
     type Error = SnapshotError;
 
     fn snapshot(&mut self) -> Result<RewoundSnapshot, SnapshotError> {
+        let ephemeral = self.reader.ephemeral_ports();
         let Reader { sources, errors, scopes, .. } = &mut *self.reader;
         // While another tracer is seeded the scopes are still those of the current one.
         let is_current = scopes.as_mut().is_some_and(|scopes| scopes.is_of(self.tracer));
@@ -165,7 +173,7 @@ impl World for TracedReader<'_> {
         // The own namespace is the one that is expected to have the most transitions.
         let listed_first = self.slot != Slot::OWN;
         let (snapshot, rewound, rewound_scopes) = sources
-            .rewound_snapshot(self.tracer, self.slot, listed_first, ports.as_ref())
+            .rewound_snapshot(self.tracer, self.slot, listed_first, ports.as_ref(), ephemeral)
             .inspect_err(|_| *errors += 1)?;
         if let (Some(scopes), Some(maps), Some(rewound)) =
             (scopes, &mut self.tracer.scopes, rewound_scopes)

@@ -4,7 +4,7 @@ use tracing::debug;
 
 use super::{Files, SnapshotError};
 use crate::{
-    procfs::{Limits, ProcessStatus, Procfs, ProcfsError, Sockstat},
+    procfs::{EphemeralPorts, Limits, ProcessStatus, Procfs, ProcfsError, Sockstat},
     snapshot::RowSink,
 };
 
@@ -81,6 +81,11 @@ impl Roots {
         let mut all = self.directories.iter().map(Procfs::sockstat);
         let first = all.next().ok_or(SnapshotError::NoProcess)??;
         all.try_fold(first, |sum, next| Ok(sum.plus(next?)))
+    }
+
+    /// The ephemeral ports of the first namespace; `None` if they cannot be read.
+    pub(super) fn ephemeral_ports(&self) -> Option<EphemeralPorts> {
+        self.first()?.ephemeral_range().ok()
     }
 
     /// The limits of the first namespace that can be read. A folder that only looks like a procfs has none.

@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::Snapshot;
 use crate::{
     clock,
+    destinations::Destinations,
     ledger::rewind::{Rewind, ScopedRows},
     snapshot::{BrokenRow, Identity, Kind, Row, RowSink, SnapshotSource, Tally, Tuple},
     states::{Hooks, Object},
@@ -14,16 +15,31 @@ use crate::{
 #[derive(Default)]
 pub(super) struct Rows {
     pub(super) tally: Tally,
+    /// `None` if destinations are not counted.
+    destinations: Option<Destinations>,
     repeated: RepeatedRows,
     broken: u64,
     first_broken: Option<String>,
 }
 
 impl Rows {
+    /// Counts destinations too, if there are any to count.
+    pub(super) fn new(destinations: Option<Destinations>) -> Self {
+        Self { destinations, ..Self::default() }
+    }
+
+    fn add(&mut self, row: &Row) {
+        self.tally.add(row);
+        if let Some(destinations) = &mut self.destinations {
+            destinations.row(row);
+        }
+    }
+
     pub(super) fn finish(self, source: SnapshotSource, started: Instant) -> Snapshot {
         Snapshot {
             source,
             tally: self.tally,
+            fullest: self.destinations.as_ref().map(Destinations::fullest),
             broken_rows: self.broken,
             first_broken: self.first_broken,
             duration: started.elapsed(),
@@ -39,7 +55,7 @@ impl RowSink for Rows {
 
     fn row(&mut self, row: &Row) {
         if !self.repeated.is_repeated(row) {
-            self.tally.add(row);
+            self.add(row);
         }
     }
 
@@ -60,8 +76,12 @@ pub(super) struct LoggedRows<R> {
 }
 
 impl<R: Rewind> LoggedRows<R> {
-    pub(super) fn new(hooks: Hooks, scoped: Option<ScopedRows>) -> Self {
-        Self { hooks, rows: Rows::default(), rewind: R::default(), scoped }
+    pub(super) fn new(
+        hooks: Hooks,
+        scoped: Option<ScopedRows>,
+        destinations: Option<Destinations>,
+    ) -> Self {
+        Self { hooks, rows: Rows::new(destinations), rewind: R::default(), scoped }
     }
 }
 
@@ -76,7 +96,7 @@ impl<R: Rewind> RowSink for LoggedRows<R> {
         }
         let logged = self.hooks.counts(Object::in_state(row.kind.state()));
         if !logged || self.rewind.row(row) {
-            self.rows.tally.add(row);
+            self.rows.add(row);
             if let Some(scoped) = &mut self.scoped {
                 scoped.row(row, R::row_id(row).filter(|_| logged));
             }

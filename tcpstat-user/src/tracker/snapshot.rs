@@ -17,6 +17,7 @@ use super::{
     rows::{LoggedRows, Rows},
 };
 use crate::{
+    destinations::{Destinations, FullestDestination},
     history::Moment,
     kernel::{Counters, EventLog, IterError, ScopeMaps, Slot, SocketIterator},
     ledger::{
@@ -37,6 +38,8 @@ pub(crate) struct Snapshot {
     pub(crate) source: SnapshotSource,
     /// The sums of the rows.
     pub(crate) tally: Tally,
+    /// `None` if destinations are not counted.
+    pub(crate) fullest: Option<FullestDestination>,
     /// Number of rows that did not parse.
     pub(crate) broken_rows: u64,
     /// The first of them: file, line, field and value.
@@ -52,7 +55,7 @@ pub(crate) struct Snapshot {
 /// # Errors
 /// Those of [`Procfs::each_socket`].
 pub(crate) fn take(procfs: &Procfs) -> Result<Snapshot, ProcfsError> {
-    unlogged(SnapshotSource::Procfs, |rows| procfs.each_socket(rows))
+    unlogged(SnapshotSource::Procfs, None, |rows| procfs.each_socket(rows))
 }
 
 /// Takes a snapshot from the BPF iterator.
@@ -60,7 +63,7 @@ pub(crate) fn take(procfs: &Procfs) -> Result<Snapshot, ProcfsError> {
 /// # Errors
 /// Those of [`SocketIterator::each_socket`].
 pub(crate) fn take_by_iterator(iterator: &mut SocketIterator) -> Result<Snapshot, IterError> {
-    unlogged(SnapshotSource::Iter, |rows| iterator.each_socket(rows))
+    unlogged(SnapshotSource::Iter, None, |rows| iterator.each_socket(rows))
 }
 
 /// Adds up the rows that `list` passes on.
@@ -69,10 +72,11 @@ pub(crate) fn take_by_iterator(iterator: &mut SocketIterator) -> Result<Snapshot
 /// That of `list`.
 pub(super) fn unlogged<E>(
     source: SnapshotSource,
+    destinations: Option<Destinations>,
     list: impl FnOnce(&mut Rows) -> Result<(), E>,
 ) -> Result<Snapshot, E> {
     let started = Instant::now();
-    let mut rows = Rows::default();
+    let mut rows = Rows::new(destinations);
     list(&mut rows)?;
     Ok(rows.finish(source, started))
 }
@@ -97,6 +101,7 @@ pub(super) fn logged<R: Rewind, E: Into<SnapshotError>>(
     slot: Slot,
     hooks: Hooks,
     scopes: Option<CountedScopes<'_>>,
+    destinations: Option<Destinations>,
     list: impl FnOnce(&mut LoggedRows<R>) -> Result<(), E>,
 ) -> Result<Rewound, SnapshotError> {
     let started = Instant::now();
@@ -105,7 +110,7 @@ pub(super) fn logged<R: Rewind, E: Into<SnapshotError>>(
     let mut log = log.open(slot)?;
     let cut = log.cut().clone();
     let scope_cut = maps.zip(scope_bank).map(|(maps, bank)| maps.cut(bank));
-    let mut logged = LoggedRows::new(hooks, ports.map(ScopedRows::new));
+    let mut logged = LoggedRows::new(hooks, ports.map(ScopedRows::new), destinations);
     let scoped = maps.is_some();
     let ended = AtomicBool::new(false);
     let (listed, (mut events, mut scoped_events)) = thread::scope(|scope| {
@@ -169,7 +174,7 @@ pub(super) fn undisturbed<E: Into<SnapshotError>>(
 ) -> Result<Option<(Snapshot, RewoundSnapshot)>, SnapshotError> {
     let started = Instant::now();
     let cut = counters.read(slot);
-    let mut logged = LoggedRows::new(hooks, None);
+    let mut logged = LoggedRows::new(hooks, None, None);
     list(&mut logged).map_err(Into::into)?;
     if counters.read(slot) != cut {
         return Ok(None);

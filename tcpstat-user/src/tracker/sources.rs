@@ -12,12 +12,13 @@ use super::{
     pace::{Pace, SourceChoice},
     roots::Roots,
     rows::LoggedRows,
-    snapshot::{Rewound, logged, take_by_iterator, undisturbed, unlogged},
+    snapshot::{Rewound, logged, undisturbed, unlogged},
 };
 use crate::{
+    destinations::Destinations,
     kernel::{IterError, LogError, Slot, SocketIterator, Tracer, release_memory},
     ledger::rewind::{ByAddress, ByTuple, PortSet},
-    procfs::ProcfsError,
+    procfs::{EphemeralPorts, ProcfsError},
     snapshot::SnapshotSource,
 };
 
@@ -127,16 +128,26 @@ impl Sources {
         self.pace.interval()
     }
 
-    /// Takes a snapshot without an event log.
+    /// Takes a snapshot without an event log. If `ephemeral` is known, destinations are counted.
     ///
     /// # Errors
     /// [`SnapshotError`], if no source works.
-    pub(super) fn snapshot(&mut self) -> Result<Snapshot, SnapshotError> {
-        let snapshot = self.by_either(|source| match source {
-            Source::Procfs(roots) => {
-                unlogged(SnapshotSource::Procfs, |rows| roots.each_socket(rows))
+    pub(super) fn snapshot(
+        &mut self,
+        ephemeral: Option<EphemeralPorts>,
+    ) -> Result<Snapshot, SnapshotError> {
+        let snapshot = self.by_either(|source| {
+            let destinations = ephemeral.map(Destinations::new);
+            match source {
+                Source::Procfs(roots) => {
+                    let source = SnapshotSource::Procfs;
+                    unlogged(source, destinations, |rows| roots.each_socket(rows))
+                }
+                Source::Iterator(iterator) => {
+                    let source = SnapshotSource::Iter;
+                    Ok(unlogged(source, destinations, |rows| iterator.each_socket(rows))?)
+                }
             }
-            Source::Iterator(iterator) => Ok(take_by_iterator(iterator)?),
         })?;
         self.record(&snapshot);
         Ok(snapshot)
@@ -144,7 +155,7 @@ impl Sources {
 
     /// Takes a snapshot, and rewinds it to the moment when the event log opened for `slot`. If `listed_first`, it
     /// first tries whether no transition is counted while procfs lists the sockets: that needs no log. `ports` are
-    /// those that are counted, if scopes are.
+    /// those that are counted, if scopes are. If `ephemeral` is known, destinations are counted.
     ///
     /// # Errors
     /// [`SnapshotError`], if no source works or the log fails.
@@ -154,6 +165,7 @@ impl Sources {
         slot: Slot,
         listed_first: bool,
         ports: Option<&Arc<PortSet>>,
+        ephemeral: Option<EphemeralPorts>,
     ) -> Result<Rewound, SnapshotError> {
         let hooks = tracer.hooks;
         if listed_first {
@@ -168,16 +180,17 @@ impl Sources {
         let Tracer { log, scopes, .. } = tracer;
         let rewound = self.by_either(|source| {
             let scopes = scopes.as_ref().zip(ports.cloned());
+            let destinations = ephemeral.map(Destinations::new);
             match source {
                 Source::Procfs(roots) => {
                     let source = SnapshotSource::Procfs;
-                    logged::<ByTuple, _>(source, log, slot, hooks, scopes, |rows| {
+                    logged::<ByTuple, _>(source, log, slot, hooks, scopes, destinations, |rows| {
                         roots.each_socket(rows)
                     })
                 }
                 Source::Iterator(iterator) => {
                     let source = SnapshotSource::Iter;
-                    logged::<ByAddress, _>(source, log, slot, hooks, scopes, |rows| {
+                    logged::<ByAddress, _>(source, log, slot, hooks, scopes, destinations, |rows| {
                         iterator.each_socket(rows)
                     })
                 }

@@ -53,6 +53,8 @@ pub(super) struct Task {
     /// `None` if nothing reads the sockets that processes hold in other namespaces.
     held: Option<HeldReader>,
     schedule: Schedule,
+    /// See [`Tracker::shows_destination`].
+    shows_destination: bool,
     /// `None` if there are snapshots only.
     tracer: Option<ActiveTracer>,
     publish: watch::Sender<Arc<Published>>,
@@ -83,6 +85,7 @@ impl Task {
             sources.need_cgroups(loaded.sockets);
         }
         let own_scopes = tracker.own_scopes.filter(|_| traced);
+        let shows_destination = tracker.shows_destination;
         let tracer = tracker.tracer.map(|tracer| ActiveTracer::new(tracer, &tracker.programs));
         let own = Namespace::own(sources).with_scopes(own_scopes);
         let share = (tracker.source == SourceChoice::Auto).then_some(READING_SHARE);
@@ -91,7 +94,18 @@ impl Task {
             .map(|rate| AgeReader::new(rate, share, loaded.close_wait));
         let dwells = dwell.map(|dwell| DwellReader::new(dwell.states, share, loaded.dwell));
         let schedule = Schedule::new(own.intervals(), Instant::now());
-        Self { own, close_wait, dwells, others, listeners, held, schedule, tracer, publish }
+        Self {
+            own,
+            close_wait,
+            dwells,
+            others,
+            listeners,
+            held,
+            schedule,
+            shows_destination,
+            tracer,
+            publish,
+        }
     }
 
     /// Seeds the own namespace, then gives turns until it is woken after `stopping` was set.
@@ -285,6 +299,10 @@ impl Task {
 
     fn publish(&mut self) {
         let mut published = self.own.publication(self.tracer.as_ref());
+        let snapshot = published.snapshot.as_mut().filter(|_| !self.shows_destination);
+        if let Some(fullest) = snapshot.and_then(|snapshot| snapshot.fullest.as_mut()) {
+            fullest.destination = None;
+        }
         published.close_wait_ages = self.close_wait.as_ref().and_then(AgeReader::ages);
         published.dwells = self.dwells.as_ref().map(DwellReader::published);
         published.namespaces = self.others.as_mut().map(Others::publish);

@@ -106,8 +106,13 @@ fn limits_are_exported_if_they_can_be_read() -> Result<()> {
     let scrape = anywhere(CASE)?.start()?.scrape()?;
     assert_eq!(scrape.value("tcpstat_time_wait_limit", &[])?, 131_072.0);
     assert_eq!(scrape.value("tcpstat_ephemeral_ports", &[])?, 28_232.0);
+    assert_eq!(scrape.value("tcpstat_ephemeral_ports_fullest_destination", &[])?, 10.0);
     let scrape = anywhere("debian-7.2")?.start()?.scrape()?;
-    for limit in ["tcpstat_time_wait_limit", "tcpstat_ephemeral_ports"] {
+    for limit in [
+        "tcpstat_time_wait_limit",
+        "tcpstat_ephemeral_ports",
+        "tcpstat_ephemeral_ports_fullest_destination",
+    ] {
         assert!(scrape.family(limit).is_empty(), "{limit}");
     }
     Ok(())

@@ -8,6 +8,7 @@ mod api;
 mod causes;
 mod cgroups;
 mod churn;
+mod destinations;
 mod dwell;
 mod fallback;
 mod families;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
     tests.extend(causes::tests());
     tests.extend(cgroups::tests());
     tests.extend(churn::tests());
+    tests.extend(destinations::tests());
     tests.extend(dwell::tests());
     tests.extend(families::tests());
     tests.extend(healing::tests());

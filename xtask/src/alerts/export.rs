@@ -17,6 +17,7 @@ const AGES: [(&str, u64); 3] = [("1m", MINUTE), ("5m", 5 * MINUTE), ("1h", HOUR)
 pub(super) fn export(host: &Host) -> Vec<Series> {
     let mut exporter = Exporter { host, series: Vec::new(), lives: lives(host) };
     exporter.health();
+    exporter.destinations();
     for tally in &host.tallies {
         exporter.connections(tally);
         if host.tracer {
@@ -130,6 +131,17 @@ impl Exporter<'_> {
         let last = |time: u64| Host::snapshot_at(time + 1).saturating_sub(15 * SECOND) / SECOND;
         let times: Vec<_> = scrapes.map(|time| i64::try_from(last(time)).unwrap_or(0)).collect();
         self.push("tcpstat_snapshot_timestamp_seconds", "source=\"iter\"", &times, 1);
+    }
+
+    /// The destination with the most sockets, at the last snapshot.
+    fn destinations(&mut self) {
+        let mut fullest = self.host.zeros();
+        for changes in &self.host.destinations {
+            for (fullest, sockets) in fullest.iter_mut().zip(sums(changes)) {
+                *fullest = sockets.max(*fullest);
+            }
+        }
+        self.push("tcpstat_ephemeral_ports_fullest_destination", "", &fullest, 1);
     }
 
     fn connections(&mut self, tally: &Tally) {
@@ -275,7 +287,8 @@ mod tests {
         host.restarts.push(span(20 * MINUTE, 21 * MINUTE));
         let steps = [(0, State::SynRecv), (0, State::Established), (MINUTE, State::CloseWait)];
         let (place, family) = (HOST, Family::Ipv4);
-        host.live(&Life { place, family, keepalive, steps: &steps, end: NEVER });
+        let (destination, end) = (None, NEVER);
+        host.live(&Life { place, family, keepalive, destination, steps: &steps, end });
         host
     }
 

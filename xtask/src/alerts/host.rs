@@ -17,6 +17,8 @@ pub(super) struct Life<'a> {
     pub(super) family: Family,
     /// Whether its peer acknowledges keepalive probes, each minute, so that its silence begins again.
     pub(super) keepalive: bool,
+    /// Which destination it takes an ephemeral port to; `None` if a listener accepted it.
+    pub(super) destination: Option<usize>,
     /// When it enters which state, in order.
     pub(super) steps: &'a [(u64, State)],
     pub(super) end: u64,
@@ -71,6 +73,8 @@ pub(super) struct Host {
     /// Connects that sent their SYN again and failed, by family and scrape.
     pub(super) retried: [Vec<i64>; 2],
     pub(super) listeners: Vec<Listener>,
+    /// Changes of the number of sockets to each destination, by the first scrape whose snapshot shows them.
+    pub(super) destinations: Vec<Vec<i64>>,
     /// When each leaked socket entered CLOSE_WAIT.
     pub(super) leaked: Vec<u64>,
 }
@@ -89,6 +93,7 @@ impl Host {
             failures: Default::default(),
             retried: Default::default(),
             listeners: Vec::new(),
+            destinations: Vec::new(),
             leaked: Vec::new(),
         };
         let zeros = host.zeros();
@@ -130,6 +135,11 @@ impl Host {
         }
         let down = self.reboots.iter().map(|down| down.from).filter(|from| *from >= born).min();
         let limit = down.unwrap_or(NEVER);
+        if let Some(destination) = life.destination
+            && life.place.netns.is_none()
+        {
+            self.take_port(destination, Span { from: born, to: life.end.min(limit) });
+        }
         let own = life.place.netns.map_or(Scope::Own, Scope::Netns);
         let scopes =
             [Some(own), life.place.cgroup.map(Scope::Cgroup), life.place.port.map(Scope::Port)];
@@ -168,6 +178,17 @@ impl Host {
         changes[to] -= 1;
     }
 
+    /// A socket has an ephemeral port to a destination; a snapshot sees it.
+    fn take_port(&mut self, destination: usize, span: Span) {
+        let seen = |time: u64| Self::snapshot_at(time.min(self.duration));
+        let (from, to) = (self.scrape_at(seen(span.from)), self.scrape_at(seen(span.to)));
+        while self.destinations.len() <= destination {
+            self.destinations.push(self.zeros());
+        }
+        self.destinations[destination][from] += 1;
+        self.destinations[destination][to] -= 1;
+    }
+
     fn transition(&mut self, scope: Scope, family: Family, pair: (State, State), time: u64) {
         let Some(place) = TRANSITIONS.iter().position(|known| *known == pair) else { return };
         let (scrape, tally) = (self.scrape_at(time), self.tally(scope));
@@ -178,7 +199,9 @@ impl Host {
     pub(super) fn fail(&mut self, time: u64, family: Family, cause: &str, after: u64) {
         let steps = [(time, State::SynSent)];
         let end = time + after;
-        self.live(&Life { place: HOST, family, keepalive: false, steps: &steps, end });
+        let destination = (cause != "no_port").then_some(0);
+        let (place, keepalive) = (HOST, false);
+        self.live(&Life { place, family, keepalive, destination, steps: &steps, end });
         let (scrape, family) = (self.scrape_at(end), family as usize);
         if let Some(cause) = CONNECT_CAUSES.iter().position(|known| *known == cause) {
             self.failures[family][cause][scrape] += 1;
@@ -194,7 +217,8 @@ impl Host {
         self.listeners.push(Listener { port, limit, length, drops });
         let steps = [(0, State::Listen)];
         let family = Family::Ipv4;
-        self.live(&Life { place: HOST, family, keepalive: false, steps: &steps, end: NEVER });
+        let (place, keepalive, destination, end) = (HOST, false, None, NEVER);
+        self.live(&Life { place, family, keepalive, destination, steps: &steps, end });
         self.listeners.len() - 1
     }
 
@@ -238,7 +262,8 @@ mod tests {
             (2 * MINUTE, State::CloseWait),
         ];
         let (place, family) = (HOST, Family::Ipv4);
-        host.live(&Life { place, family, keepalive: false, steps: &steps, end: NEVER });
+        let (keepalive, destination, end) = (false, None, NEVER);
+        host.live(&Life { place, family, keepalive, destination, steps: &steps, end });
         assert_eq!(
             [3, 4, 8, 119, 120].map(|at| level(&host, State::CloseWait, at)),
             [0, 0, 1, 1, 0]

@@ -58,6 +58,7 @@ fn load(host: &mut Host, rate: Rate) {
         life: span(50, 60 * SECOND),
         closes: Closes::Peer(span(0, 2 * SECOND)),
         keepalive: false,
+        destinations: 1,
     };
     host.traffic(&server);
     host.traffic(&Traffic { family: Family::Ipv6, closes: Closes::Owner, ..server });

@@ -68,6 +68,8 @@ pub(super) struct Traffic {
     pub(super) life: Span,
     pub(super) closes: Closes,
     pub(super) keepalive: bool,
+    /// To how many destinations it connects.
+    pub(super) destinations: usize,
 }
 
 /// Connections that a program keeps for later.
@@ -122,7 +124,17 @@ impl Host {
         };
         let steps: Vec<_> = first.into_iter().chain(rest).collect();
         let Traffic { place, family, keepalive, .. } = *traffic;
-        self.live(&Life { place, family, keepalive, steps: &steps, end });
+        let destination = self.destination(traffic);
+        self.live(&Life { place, family, keepalive, destination, steps: &steps, end });
+    }
+
+    /// Where the next connection leads.
+    fn destination(&mut self, traffic: &Traffic) -> Option<usize> {
+        match (traffic.side, traffic.destinations as u64) {
+            (Side::Accepts, _) => None,
+            (Side::Connects, 0 | 1) => Some(0),
+            (Side::Connects, all) => usize::try_from(self.random.within(span(0, all))).ok(),
+        }
     }
 
     pub(super) fn pool(&mut self, pool: &Pool) {
@@ -138,7 +150,8 @@ impl Host {
             ];
             let (place, keepalive) = (pool.place, pool.keepalive);
             let (family, end) = (Family::Ipv4, noticed + ROUND_TRIP);
-            self.live(&Life { place, family, keepalive, steps: &steps, end });
+            let destination = Some(0);
+            self.live(&Life { place, family, keepalive, destination, steps: &steps, end });
         }
     }
 
@@ -185,7 +198,7 @@ impl Host {
             }
             if used.len() < ports {
                 let closed = time + traffic.life.from;
-                used.push_back(closed + TIME_WAIT);
+                used.push_back(closed + 2 * ROUND_TRIP + TIME_WAIT);
                 self.connection(traffic, time, closed);
             } else {
                 self.fail(time, traffic.family, "no_port", 0);
@@ -242,7 +255,8 @@ impl Host {
             (owner, State::LastAck),
         ];
         let (family, end) = (Family::Ipv4, owner + ROUND_TRIP);
-        self.live(&Life { place, family, keepalive: false, steps: &steps, end });
+        let (keepalive, destination) = (false, None);
+        self.live(&Life { place, family, keepalive, destination, steps: &steps, end });
     }
 }
 
@@ -301,9 +315,12 @@ mod tests {
             life: span(10, 10),
             closes: Closes::Owner,
             keepalive: false,
+            destinations: 1,
         });
         assert!(host.failures[0][4].iter().sum::<i64>() > 0);
         let level: i64 = host.tallies[0].states[State::TimeWait as usize][0][..=7].iter().sum();
         assert!((20_000..=EPHEMERAL_PORTS).contains(&level), "{level}");
+        let taken: i64 = host.destinations[0][..=7].iter().sum();
+        assert!((20_000..=EPHEMERAL_PORTS).contains(&taken), "{taken}");
     }
 }

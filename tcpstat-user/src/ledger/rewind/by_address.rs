@@ -30,7 +30,7 @@ impl Rewind for ByAddress {
     }
 
     fn row(&mut self, row: &Row) -> bool {
-        let Identity::Address(skaddr) = row.identity else { return true };
+        let Identity::Address { skaddr, .. } = row.identity else { return true };
         let state = row.kind.state();
         if state == State::Close {
             return true;
@@ -42,7 +42,7 @@ impl Rewind for ByAddress {
 
     fn row_id(row: &Row) -> Option<u64> {
         match row.identity {
-            Identity::Address(skaddr) => Some(skaddr),
+            Identity::Address { skaddr, .. } => Some(skaddr),
             Identity::Tuple { .. } => None,
         }
     }
@@ -117,7 +117,7 @@ fn place(skaddr: u64, family: Family, state: State) -> (u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::snapshot::Kind;
+    use crate::snapshot::{Kind, Tuple};
 
     /// Distance of two `struct tcp_sock` in a slab.
     const STRIDE: u64 = 2304;
@@ -125,17 +125,11 @@ mod tests {
     const MINI_STRIDE: u64 = 248;
 
     fn row(skaddr: u64, state: State) -> Row {
-        let identity = Identity::Address(skaddr);
+        let (family, saddr, daddr) = (Family::Ipv4, [1; 16], [2; 16]);
+        let tuple = Tuple { family, saddr, sport: 0, daddr, dport: 443 };
+        let identity = Identity::Address { skaddr, tuple };
         let kind = Kind::in_state(state);
-        Row {
-            family: Family::Ipv4,
-            identity,
-            kind,
-            receive_queue: 0,
-            send_queue: 0,
-            sport: 0,
-            cgroup: 0,
-        }
+        Row { family, identity, kind, receive_queue: 0, send_queue: 0, sport: 0, cgroup: 0 }
     }
 
     #[test]

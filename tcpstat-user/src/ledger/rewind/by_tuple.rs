@@ -96,7 +96,7 @@ impl Rewind for ByTuple {
     fn row_id(row: &Row) -> Option<u64> {
         match row.identity {
             Identity::Tuple { tuple, .. } => Some(hash(Object::in_state(row.kind.state()), &tuple)),
-            Identity::Address(_) => None,
+            Identity::Address { .. } => None,
         }
     }
 

@@ -117,7 +117,7 @@ fn by_tuple(socket: &Socket) -> Identity {
 }
 
 fn by_address(socket: &Socket) -> Identity {
-    Identity::Address(socket.skaddr)
+    Identity::Address { skaddr: socket.skaddr, tuple: socket.tuple }
 }
 
 fn sockets() -> impl Strategy<Value = Vec<Socket>> {

@@ -268,7 +268,7 @@ impl Model {
             listed = Some(skaddr);
             let identity = match self.source {
                 SnapshotSource::Procfs => Identity::Tuple { tuple, inode: skaddr + 1 },
-                SnapshotSource::Iter => Identity::Address(skaddr * 4096),
+                SnapshotSource::Iter => Identity::Address { skaddr: skaddr * 4096, tuple },
             };
             let (family, kind) = (tuple.family, Kind::in_state(state));
             let rewound = self.hooks.counts(Object::in_state(state));

@@ -15,6 +15,7 @@ use tcpstat_ebpf::{DWELL_BUCKETS, DWELL_OVERFLOW_CELL, dwell_cell};
 use super::{Compat, Format, SnapshotValues, TracerValues, Values};
 use crate::{
     ages::{CloseWaitAges, Silences, TickRate},
+    destinations::{Destination, FullestDestination},
     detailed::DetailedTransitions,
     dwell::{DwellStates, Dwells, MeasuredState},
     history::{Moment, Peak},
@@ -145,6 +146,14 @@ fn everything() -> Values {
         snapshot: Some(SnapshotValues {
             source: "procfs",
             tally: Tally::default(),
+            fullest: Some(FullestDestination {
+                sockets: 321,
+                destination: Some(Destination {
+                    local: [10, 0, 0, 1].into(),
+                    remote: [10, 0, 0, 2].into(),
+                    port: 443,
+                }),
+            }),
             finished: AT,
             duration: Duration::from_millis(31),
             interval: Duration::from_secs(15),

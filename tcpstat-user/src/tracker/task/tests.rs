@@ -78,6 +78,7 @@ fn seeded(procfs: &TempDir, folders: &Folders, max: u32) -> Task {
         held: None,
         others: Some(Others::new(Box::new(folders.clone()), max, INTERVAL, false)),
         schedule: Schedule::new(Intervals { check: None, snapshot: INTERVAL }, Instant::now()),
+        shows_destination: false,
         tracer: None,
         publish: watch::channel(Arc::default()).0,
     };

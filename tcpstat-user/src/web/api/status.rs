@@ -103,6 +103,7 @@ mod tests {
         let snapshot = LastSnapshot {
             source: SnapshotSource::Procfs,
             tally: Tally::default(),
+            fullest: None,
             finished: then,
             duration: Duration::ZERO,
             limits: Limits::default(),

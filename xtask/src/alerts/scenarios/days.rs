@@ -31,9 +31,10 @@ const REQUESTS: Traffic = Traffic {
     life: span(50, 5 * SECOND),
     closes: Closes::Peer(span(0, SECOND)),
     keepalive: false,
+    destinations: 1,
 };
 
-pub(super) const ALL: [Scenario; 19] = [
+pub(super) const ALL: [Scenario; 20] = [
     day("pool: idle, its backend closes all connections after a while", 4, |host| {
         load(host, Rate::Every(2 * SECOND));
         host.pool(&Pool { closed: span(HOUR, HOUR + 5 * SECOND), ..IDLE_POOL });
@@ -180,8 +181,22 @@ pub(super) const ALL: [Scenario; 19] = [
             side: Side::Connects,
             life: span(10, 100),
             closes: Closes::Owner,
+            destinations: 10,
             ..REQUESTS
         });
+    }),
+    day("a client of ten addresses, with twice as many sockets as ephemeral ports", 1, |host| {
+        let client = Traffic {
+            span: span(10 * MINUTE, 20 * MINUTE),
+            rate: Rate::Every(1),
+            side: Side::Connects,
+            life: span(10, 100),
+            closes: Closes::Owner,
+            destinations: 10,
+            ..REQUESTS
+        };
+        host.traffic(&client);
+        host.traffic(&client);
     }),
     Scenario {
         tracer: false,

@@ -30,6 +30,19 @@ const UNIT: Place =
     Place { netns: None, cgroup: Some("/system.slice/shop.service"), port: Some("8080") };
 const PORT: Place = Place { netns: None, cgroup: None, port: Some("443") };
 
+/// Short connections that the client closes first, so that their ports stay in TIME_WAIT.
+const CLIENT: Traffic = Traffic {
+    span: span(0, 0),
+    rate: Rate::Every(SECOND),
+    side: Side::Connects,
+    family: Family::Ipv4,
+    place: HOST,
+    life: span(30, 30),
+    closes: Closes::Owner,
+    keepalive: false,
+    destinations: 1,
+};
+
 /// Sockets that leak, one in `every` on average.
 fn leaking(every: u64, place: Place) -> Traffic {
     Traffic {
@@ -41,6 +54,7 @@ fn leaking(every: u64, place: Place) -> Traffic {
         life: span(20, 2 * SECOND),
         closes: Closes::PeerAlone,
         keepalive: false,
+        destinations: 1,
     }
 }
 
@@ -49,7 +63,7 @@ fn leak_in(host: &mut Host, every: u64, place: Place) {
     host.traffic(&Traffic { span: span(BEGINS, host.duration), ..traffic });
 }
 
-pub(super) const ALL: [Scenario; 19] = [
+pub(super) const ALL: [Scenario; 20] = [
     leak("leak of 100 a second", 1, FAST, |host| {
         let traffic = leaking(10, HOST);
         host.traffic(&Traffic { span: span(BEGINS, BEGINS + 10 * MINUTE), ..traffic });
@@ -122,14 +136,26 @@ pub(super) const ALL: [Scenario; 19] = [
         host.one_destination(&Traffic {
             span: span(BEGINS, BEGINS + 15 * MINUTE),
             rate: Rate::Every(2),
-            side: Side::Connects,
-            family: Family::Ipv4,
-            place: HOST,
-            life: span(30, 30),
-            closes: Closes::Owner,
-            keepalive: false,
+            ..CLIENT
         });
     }),
+    Scenario {
+        tracer: false,
+        ..fault(
+            "ports to one destination of ten run short, without a tracer",
+            1,
+            "TcpEphemeralPortsShort",
+            10 * MINUTE,
+            |host| {
+                load(host, Rate::Every(200));
+                let during = span(0, host.duration);
+                let rate = Rate::Every(50);
+                host.traffic(&Traffic { span: during, rate, destinations: 10, ..CLIENT });
+                let (during, rate) = (span(BEGINS, host.duration), Rate::Every(2));
+                host.traffic(&Traffic { span: during, rate, life: span(1, 300), ..CLIENT });
+            },
+        )
+    },
 ];
 
 fn acceptor(host: &mut Host, arrivals: Rate, accepts: u64, stuck: super::super::time::Span) {

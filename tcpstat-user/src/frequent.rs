@@ -5,26 +5,27 @@ use std::{collections::HashMap, hash::Hash};
 /// Counts keys, at most so many at once.
 ///
 /// A key that is more than one in `most` of all is certainly in it. Counts are exact as long as there were no more keys
-/// than that; afterwards they are too low, and [`Frequent::recount`] begins to count those that are left.
+/// than that; afterwards they are too low by [`Frequent::error`] at most, and [`Frequent::recount`] begins to count those
+/// that are left.
 #[derive(Clone, Debug)]
-pub(super) struct Frequent<K> {
+pub(crate) struct Frequent<K> {
     counts: HashMap<K, u64, foldhash::fast::RandomState>,
     most: usize,
-    is_exact: bool,
+    error: u64,
 }
 
 impl<K: Copy + Eq + Hash + Ord> Frequent<K> {
-    pub(super) fn new(most: usize) -> Self {
-        Self { counts: HashMap::default(), most, is_exact: true }
+    pub(crate) fn new(most: usize) -> Self {
+        Self { counts: HashMap::default(), most, error: 0 }
     }
 
-    pub(super) fn add(&mut self, key: K) {
+    pub(crate) fn add(&mut self, key: K) {
         if let Some(count) = self.counts.get_mut(&key) {
             *count += 1;
         } else if self.counts.len() < self.most {
             self.counts.insert(key, 1);
         } else {
-            self.is_exact = false;
+            self.error += 1;
             self.counts.retain(|_, count| {
                 *count -= 1;
                 *count > 0
@@ -33,24 +34,35 @@ impl<K: Copy + Eq + Hash + Ord> Frequent<K> {
     }
 
     /// Whether every key has been counted.
-    pub(super) fn is_exact(&self) -> bool {
-        self.is_exact
+    pub(crate) fn is_exact(&self) -> bool {
+        self.error() == 0
+    }
+
+    /// How much too low a count can be: at most one in `most` + 1 of all keys that were added.
+    pub(crate) fn error(&self) -> u64 {
+        self.error
+    }
+
+    /// The most frequent key; of several the smallest one. `None` if no key is in it.
+    pub(crate) fn first(&self) -> Option<(K, u64)> {
+        let each = self.counts.iter().map(|(&key, &count)| (key, count));
+        each.max_by(|(one, count), (other, others)| count.cmp(others).then(other.cmp(one)))
     }
 
     /// Sets all counts to 0. Only the keys that are in it now are counted by [`Frequent::count`].
-    pub(super) fn recount(&mut self) {
+    pub(crate) fn recount(&mut self) {
         self.counts.values_mut().for_each(|count| *count = 0);
     }
 
     /// Counts a key, if it is in it.
-    pub(super) fn count(&mut self, key: K) {
+    pub(crate) fn count(&mut self, key: K) {
         if let Some(count) = self.counts.get_mut(&key) {
             *count += 1;
         }
     }
 
     /// The `first` most frequent keys, and how many others there are.
-    pub(super) fn top(&self, first: usize) -> (Vec<(K, u64)>, usize) {
+    pub(crate) fn top(&self, first: usize) -> (Vec<(K, u64)>, usize) {
         let mut all: Vec<_> = self.counts.iter().map(|(&key, &count)| (key, count)).collect();
         all.sort_unstable_by(|(one, count), (other, others)| {
             others.cmp(count).then(one.cmp(other))
@@ -86,5 +98,31 @@ mod tests {
         frequent.recount();
         keys().for_each(|key| frequent.count(key));
         assert_eq!(frequent.top(1).0, [(7, 200)]);
+    }
+
+    #[test]
+    fn the_first_key_is_the_smallest_of_the_most_frequent() {
+        let mut frequent = Frequent::new(4);
+        assert_eq!(frequent.first(), None);
+        for key in [9, 5, 7, 7, 5, 6] {
+            frequent.add(key);
+        }
+        assert_eq!(frequent.first(), Some((5, 2)));
+        assert_eq!(frequent.error(), 0);
+    }
+
+    #[test]
+    fn a_count_is_too_low_by_no_more_than_the_error_which_has_a_bound() {
+        let (most, all) = (16_usize, 20_000_u64);
+        let mut frequent = Frequent::new(most);
+        for at in 0..all {
+            frequent.add(if at % 4 == 0 { 7 } else { 1000 + at });
+            assert!(frequent.counts.len() <= most);
+        }
+        let (key, count) = frequent.first().unwrap();
+        assert_eq!(key, 7);
+        assert!(count < all / 4, "the keys are too many for exact counts");
+        assert!(count + frequent.error() >= all / 4, "{count} {}", frequent.error());
+        assert!(frequent.error() <= all / (most as u64 + 1), "{}", frequent.error());
     }
 }
