@@ -31,7 +31,7 @@ use std::{
 
 use anyhow::{Context, anyhow};
 use arguments::Variables;
-use clap::{Args, Parser, Subcommand, ValueHint};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueHint, error::ErrorKind};
 use log::LogArgs;
 
 use crate::{
@@ -189,6 +189,17 @@ impl Cli {
             Some(Command::Completions(args)) => completions::run(&args),
             Some(Command::Man(args)) => man::run(&args),
         }
+    }
+}
+
+/// Arguments of a command that contradict each other.
+fn contradiction(command: &str, remedy: &str) -> clap::Error {
+    let mut cli = Cli::command();
+    // Its usage has the name of the program too then.
+    cli.build();
+    match cli.find_subcommand_mut(command) {
+        Some(command) => command.error(ErrorKind::ArgumentConflict, remedy),
+        None => Cli::command().error(ErrorKind::ArgumentConflict, remedy),
     }
 }
 

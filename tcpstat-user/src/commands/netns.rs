@@ -123,6 +123,6 @@ fn choice() -> impl TypedValueParser<Value = NetnsChoice> {
         Some("self") => Ok(NetnsChoice::Own),
         Some("all") => Ok(NetnsChoice::All),
         _ if path.as_os_str().as_encoded_bytes().contains(&b'/') => Ok(NetnsChoice::Path(path)),
-        _ => Err("write self, all, or a path such as /run/netns/NAME"),
+        _ => Err("write self, all, or a path such as /run/netns/NAME or /proc/PID/ns/net"),
     })
 }

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, anyhow, bail};
 use clap::{
     ArgAction, Args, CommandFactory, ValueHint,
-    builder::{PossibleValuesParser, TypedValueParser},
+    builder::{PossibleValue, PossibleValuesParser, TypedValueParser},
     error::ErrorKind as UsageKind,
 };
 use tcpstat_ebpf::Cause;
@@ -17,7 +17,7 @@ use tcpstat_ebpf::Cause;
 use super::NetnsNames;
 use crate::{
     commands::{
-        Cli, ProcfsArgs,
+        Cli, ProcfsArgs, contradiction,
         counting::{TracerChoice, programs},
         scopes::PortRange,
         values,
@@ -26,8 +26,9 @@ use crate::{
     kernel::Program,
     procfs::Procfs,
     scopes::CgroupPattern,
-    states::{State, state_word},
+    states::State,
     stream::{Filter, Prefix, STATES, StatePair},
+    text::{self, plain},
     tracker::{NAMED, NetnsSelector, namespace_inode},
 };
 
@@ -212,6 +213,21 @@ pub(crate) struct EventsArgs {
 }
 
 impl EventsArgs {
+    /// Which network namespaces are shown, for the last line. `own` is the name of that of tcpstat.
+    pub(super) fn shown_namespaces(&self, own: &str) -> String {
+        match &self.netns {
+            NetnsSelector::All => "all network namespaces".to_owned(),
+            NetnsSelector::Own => {
+                format!("network namespace {own} only, --netns all shows the others too")
+            }
+            NetnsSelector::Inode(inode) => format!("network namespace {inode}"),
+            NetnsSelector::Named(name) => {
+                let name = name.to_string_lossy();
+                format!("network namespace {}", plain(&name, text::VALUE))
+            }
+        }
+    }
+
     pub(super) fn procfs(&self) -> anyhow::Result<Procfs> {
         self.procfs.procfs()
     }
@@ -277,7 +293,7 @@ impl EventsArgs {
         if filter.is_contradiction() {
             let remedy =
                 "--state, --transition, and --cause: no transition fits all of them; leave one out";
-            return Err(Cli::command().error(UsageKind::ArgumentConflict, remedy).into());
+            return Err(contradiction("events", remedy).into());
         }
         Ok((filter, self.cgroups.clone()))
     }
@@ -315,18 +331,36 @@ fn inode(path: &Path) -> anyhow::Result<u32> {
 }
 
 fn state() -> impl TypedValueParser<Value = State> {
-    PossibleValuesParser::new(STATES.map(state_word)).map(|word| {
-        let state = STATES.into_iter().find(|&state| state_word(state) == word);
+    PossibleValuesParser::new(STATES.map(values::state))
         // It is one of the possible values.
-        state.unwrap_or(State::Close)
-    })
+        .map(|word| values::state_named(&word).unwrap_or(State::Close))
 }
 
 fn cause() -> impl TypedValueParser<Value = Cause> {
-    PossibleValuesParser::new(Cause::ALL.map(cause_word)).map(|word| {
+    let value = |cause| PossibleValue::new(cause_word(cause)).help(meaning(cause));
+    PossibleValuesParser::new(Cause::ALL.map(value)).map(|word| {
         let cause = Cause::ALL.into_iter().find(|&cause| cause_word(cause) == word);
         cause.unwrap_or(Cause::Other)
     })
+}
+
+fn meaning(cause: Cause) -> &'static str {
+    match cause {
+        Cause::None => {
+            "No error: a close in order, or a connect that its owner gave up, as after a timeout of its own"
+        }
+        Cause::Reset => "The peer reset the connection",
+        Cause::Refused => {
+            "A connect was answered with a reset: nobody listens there, or a firewall rejects"
+        }
+        Cause::TimedOut => {
+            "The kernel sent again until its limit, or sent keepalives, without an answer"
+        }
+        Cause::Unreachable => "No neighbour answered, or a router reported that there is no way",
+        Cause::NoPort => "A connect found no free local port",
+        Cause::Destroyed => "Another process ended the connection, as `ss -K` does",
+        Cause::Other => "Another error",
+    }
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

@@ -29,7 +29,7 @@ use super::signals::EventsSignals;
 use crate::{
     kernel::{Attempt, Program, TransitionStream},
     procfs::{Privileges, Procfs},
-    stream::Filter,
+    stream::{Connects, Filter},
 };
 
 /// Shows transitions until a limit, a signal, or the end of the reader of standard output.
@@ -55,9 +55,21 @@ pub(super) fn run(args: &EventsArgs) -> anyhow::Result<ExitCode> {
     let lines = if args.json { Lines::json() } else { Lines::human(!own_namespace) };
     let limits =
         Limits { end: args.duration.map(|duration| Instant::now() + duration), count: args.count };
+    let namespaces = args.shown_namespaces(&names.own(&procfs));
     let output = Output::start()?;
-    Session { stream, signals, output, lines, names, cgroups, limits, losses: Losses::default() }
-        .run()
+    Session {
+        stream,
+        signals,
+        output,
+        lines,
+        names,
+        cgroups,
+        limits,
+        losses: Losses::default(),
+        connects: Connects::default(),
+        namespaces,
+    }
+    .run()
 }
 
 /// # Errors

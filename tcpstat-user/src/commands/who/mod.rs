@@ -20,7 +20,7 @@ use clap::{
 };
 use tracing::warn;
 
-use super::{ProcfsArgs, values};
+use super::{ProcfsArgs, contradiction, values};
 use crate::{
     holders::SortBy,
     states::{State, state_word},
@@ -72,10 +72,11 @@ pub(super) struct WhoArgs {
     pid: Option<u32>,
 
     /// Only sockets with this local port
-    #[arg(long, value_name = "PORT", help_heading = "Sockets")]
+    #[arg(long, visible_alias = "local-port", value_name = "PORT", help_heading = "Sockets")]
     port: Option<u16>,
 
-    /// Only sockets whose peer has been silent for longer, such as 5m
+    /// Only sockets whose peer has been silent for longer, such as 5m. An answer to a keepalive ends a silence: in CLOSE_WAIT
+    /// this can be shorter than the time in the state
     #[arg(
         long = "older-than",
         value_name = "DURATION",
@@ -150,6 +151,7 @@ enum Sort {
 
 /// Prints to standard output, once or until it is closed.
 pub(super) fn run(args: &WhoArgs) -> anyhow::Result<ExitCode> {
+    args.check_ages()?;
     let procfs = args.procfs.procfs()?;
     if !procfs.is_mount() {
         bail!(
@@ -189,12 +191,31 @@ fn warn_not_visible(holders: &Holders) {
     if holders.not_visible > 0 {
         warn!(
             processes = holders.not_visible,
-            "not shown: what these processes hold is not visible; run tcpstat as root, or with CAP_BPF and CAP_PERFMON"
+            "not shown: what these processes hold is not visible: {}",
+            table::SEE_ALL
         );
     }
 }
 
+/// The states of sockets that never heard a peer, or have none.
+const WITHOUT_AGE: [State; 4] = [State::Listen, State::SynSent, State::Close, State::TimeWait];
+
 impl WhoArgs {
+    /// # Errors
+    /// If no socket can be as old as is asked for.
+    fn check_ages(&self) -> Result<(), clap::Error> {
+        let has_age = |state| !WITHOUT_AGE.contains(state);
+        if self.older_than.is_none() || self.states.is_empty() || self.states.iter().any(has_age) {
+            return Ok(());
+        }
+        let states: Vec<_> = self.states.iter().map(|&state| state_word(state)).collect();
+        let remedy = format!(
+            "--older-than: sockets in {} have no age: leave it out, or ask for another state",
+            states.join(", ")
+        );
+        Err(contradiction("who", &remedy))
+    }
+
     fn query(&self) -> WhoQuery {
         let table_rows = (!self.json).then_some(TABLE_ROWS);
         WhoQuery {
@@ -223,11 +244,8 @@ fn write_part(text: &[u8]) -> anyhow::Result<bool> {
 }
 
 fn state() -> impl TypedValueParser<Value = State> {
-    let word_of = |word: String| {
-        let is_named = |state: &State| state_word(*state).eq_ignore_ascii_case(&word);
-        State::ALL.into_iter().find(is_named).ok_or("no such state")
-    };
-    PossibleValuesParser::new(State::ALL.map(state_word)).try_map(word_of)
+    PossibleValuesParser::new(State::ALL.map(values::state))
+        .try_map(|word| values::state_named(&word).ok_or("no such state"))
 }
 
 fn age(text: &str) -> Result<Duration, String> {

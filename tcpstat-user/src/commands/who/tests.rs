@@ -84,6 +84,7 @@ fn holders() -> Holders {
         more_accept_queues: 0,
         orphans: Some(3),
         other: None,
+        without_holder: Some(0),
         totals: Vec::new(),
     }
 }
@@ -93,11 +94,11 @@ fn a_table_has_aligned_columns_and_what_nobody_holds_below() {
     let text = table::text(&holders(), &WhoQuery::default());
     let table = "\
 PID        COMMAND  NETNS     SOCKETS  STATES                    OLDEST  PORTS         PEERS                                              UNIT
-1234 (+1)  java     host          312  close_wait 310, listen 2   2h13m  8080          10.0.0.7 200, 10.0.0.8:443 100, 10.0.0.9:443 9, ...  shop.service
+1234 (+1)  java     host          312  close_wait 310, listen 2   2h13m  8080          10.0.0.7 x200, 10.0.0.8:443 x100, 10.0.0.9:443 x9, ...  shop.service
 7          -        procfs-7        1  close                          -  1, 2, 3 (+6)  -                                                  -
 2 more rows: see --limit
 
-sockets that no process holds:
+sockets that no visible process holds:
 in the accept queue of [::]:8080 in host: 12 of 128, java 1234
 orphans, which their owners have closed: 3
 ";
@@ -129,7 +130,52 @@ fn a_query_without_a_row_is_answered_in_one_line() {
     assert_eq!(table::text(&empty, &WhoQuery::default()), "no process holds such a socket\n");
     let query = WhoQuery { states: vec![State::TimeWait], ..WhoQuery::default() };
     let text = table::text(&empty, &query);
-    assert!(text.ends_with("and `tcpstat show` counts them\n"), "{text}");
+    assert_eq!(text, "no process holds a socket in time_wait: `tcpstat show` counts them\n");
+}
+
+#[test]
+fn a_query_without_a_row_is_not_answered_for_holders_that_are_not_visible() {
+    let empty = |not_visible, without_holder| Holders {
+        rows: Vec::new(),
+        not_visible,
+        without_holder,
+        ..Holders::default()
+    };
+    let query = WhoQuery { states: vec![State::Listen], ..WhoQuery::default() };
+    let start = "no visible process holds such a socket in listen (";
+    for (holders, reason) in [
+        (empty(77, None), "77 processes not visible: run as root, or with CAP_BPF and CAP_PERFMON"),
+        (empty(0, Some(1)), "1 socket has no visible holder: `ss -tan` shows it"),
+        (empty(0, Some(2)), "2 sockets have no visible holder: `ss -tan` shows them"),
+        (empty(0, None), "not all processes are visible"),
+    ] {
+        assert_eq!(table::text(&holders, &query), format!("{start}{reason})\n"));
+    }
+}
+
+#[test]
+fn what_no_process_holds_is_shown_where_it_can_be_in_the_states_that_are_asked_for() {
+    let holders = Holders { other: Some(1), ..holders() };
+    let below = |states: &[State]| {
+        let query = WhoQuery { states: states.to_vec(), ..WhoQuery::default() };
+        let text = table::text(&holders, &query);
+        let below = text.split_once("sockets that no visible process holds");
+        below.map(|(_, below)| {
+            let lines = below.lines().map(|line| line.split([' ', ',']).next().unwrap());
+            lines.collect::<Vec<_>>().join(" ")
+        })
+    };
+    assert_eq!(below(&[]).as_deref(), Some(": in orphans others"));
+    for (state, lines) in [
+        (State::CloseWait, Some(" in others")),
+        (State::Listen, Some(" in others")),
+        (State::LastAck, Some(" orphans others")),
+        (State::SynSent, Some(" others")),
+        (State::Close, None),
+        (State::TimeWait, None),
+    ] {
+        assert_eq!(below(&[state]).as_deref(), lines, "{state:?}");
+    }
 }
 
 #[test]

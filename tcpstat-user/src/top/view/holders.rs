@@ -90,7 +90,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: Them
 /// The state, how many of its sockets are held, and where.
 fn summary_line(question: &Question, held: String, width: u16, theme: Theme) -> Line<'static> {
     let place = match &question.place {
-        Place::Own => "the own network namespace".to_owned(),
+        Place::Own => "its own network namespace".to_owned(),
         Place::Netns { name, .. } => format!("netns {name}"),
         Place::Cgroup(path) => format!("cgroup {path}"),
         Place::Port(port) => format!("port {port}"),

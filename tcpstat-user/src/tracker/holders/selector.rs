@@ -28,9 +28,13 @@ pub(crate) enum SelectorError {
     #[error("{}: no network namespace has this name or path: `tcpstat who` shows the names", .0.display())]
     Unknown(PathBuf),
     #[error(
-        "{0}: no process that is visible is in this network namespace: without iter/task_file no other is read"
+        "{0}: no network namespace with this inode number is found: `lsns -t net` shows the numbers"
     )]
-    WithoutProcess(String),
+    NoSuchInode(u64),
+    #[error(
+        "{0}: no visible process is in this network namespace: run tcpstat as root, or with CAP_BPF and CAP_PERFMON"
+    )]
+    NotVisible(String),
 }
 
 impl NetnsSelector {
@@ -42,7 +46,7 @@ impl NetnsSelector {
         let keys = match self {
             Self::All => return Ok(None),
             Self::Own => namespaces.iter().take(1).map(|namespace| namespace.key).collect(),
-            Self::Inode(inode) => vec![key(*inode, namespaces)?],
+            Self::Inode(inode) => vec![key(*inode, namespaces, &inode.to_string())?],
             Self::Named(name) => {
                 let text = name.to_str();
                 let is_meant = |name: &NetnsName| text.is_some_and(|text| name.is_called(text));
@@ -53,7 +57,7 @@ impl NetnsSelector {
                     let path = if is_path { name.clone() } else { Path::new(NAMED).join(name) };
                     let inode = namespace_inode(&path).ok().flatten();
                     let inode = inode.ok_or_else(|| SelectorError::Unknown(name.clone()))?;
-                    keys.push(key(inode, namespaces)?);
+                    keys.push(key(inode, namespaces, &name.display().to_string())?);
                 }
                 keys
             }
@@ -62,10 +66,11 @@ impl NetnsSelector {
     }
 }
 
-fn key(inode: u64, namespaces: &Namespaces) -> Result<u64, SelectorError> {
+/// `word` is what was asked for.
+fn key(inode: u64, namespaces: &Namespaces, word: &str) -> Result<u64, SelectorError> {
     if namespaces.keys_are_inodes() {
         return Ok(inode);
     }
     let found = namespaces.iter().find(|namespace| namespace.inode == Some(inode));
-    found.map(|it| it.key).ok_or_else(|| SelectorError::WithoutProcess(inode.to_string()))
+    found.map(|it| it.key).ok_or_else(|| SelectorError::NotVisible(word.to_owned()))
 }

@@ -32,6 +32,8 @@ pub(crate) struct Holders {
     pub(crate) orphans: Option<u64>,
     /// Sockets that nobody holds, besides those in accept queues and the orphans; `None` if that is not known.
     pub(crate) other: Option<u64>,
+    /// The same for any query: those of the chosen namespaces.
+    pub(crate) without_holder: Option<u64>,
     pub(crate) totals: Vec<NetnsTotals>,
 }
 
@@ -105,6 +107,7 @@ impl Describe<'_> {
             more_accept_queues: report.more_accept_queues,
             orphans: None,
             other: None,
+            without_holder: None,
             totals: report.netns,
         }
     }
