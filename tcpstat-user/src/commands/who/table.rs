@@ -19,18 +19,27 @@ const MOST_IN_CELL: usize = 3;
 pub(super) fn text(holders: &Holders, query: &WhoQuery) -> String {
     let mut text = String::new();
     if holders.rows.is_empty() {
-        text.push_str(&nothing(query));
+        text.push_str(&nothing(holders, query));
     } else {
         let rows = std::iter::once(HEAD.map(str::to_owned)).chain(holders.rows.iter().map(cells));
         write_columns(&mut text, &rows.collect::<Vec<_>>());
         more(&mut text, holders.more_rows, "row");
+    }
+    if holders.with_more_processes > 0 {
+        let sockets = holders.with_more_processes;
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            text,
+            "of {sockets} sockets only some processes are known: too many sets of processes share sockets"
+        );
     }
     write_not_held(&mut text, holders);
     text
 }
 
 /// One line for a query without a row.
-fn nothing(query: &WhoQuery) -> String {
+fn nothing(holders: &Holders, query: &WhoQuery) -> String {
+    let process = if holders.not_visible > 0 { "no visible process" } else { "no process" };
     let states: Vec<_> = query.states.iter().map(|&state| state_word(state)).collect();
     let counted = if query.states.contains(&State::TimeWait) {
         ": no process holds one in TIME_WAIT, and `tcpstat show` counts them"
@@ -38,8 +47,8 @@ fn nothing(query: &WhoQuery) -> String {
         ""
     };
     match &states[..] {
-        [] => "no process holds such a socket\n".to_owned(),
-        states => format!("no process holds such a socket in {}{counted}\n", states.join(", ")),
+        [] => format!("{process} holds such a socket\n"),
+        states => format!("{process} holds such a socket in {}{counted}\n", states.join(", ")),
     }
 }
 
@@ -53,7 +62,7 @@ fn cells(view: &HolderView) -> [String; 9] {
     let unit = view.name.as_ref().or(view.cgroup.as_ref());
     [
         view.processes.first().map_or_else(String::new, |it| pid(it, row.pids.len() - 1)),
-        view.processes.first().and_then(|it| it.command.clone()).unwrap_or_else(unknown),
+        view.processes.first().map_or_else(unknown, command),
         view.netns.name.clone(),
         row.sockets.to_string(),
         cell(states.collect(), 0),
@@ -66,6 +75,12 @@ fn cells(view: &HolderView) -> [String; 9] {
 
 fn unknown() -> String {
     "-".to_owned()
+}
+
+/// A process can give itself an empty name.
+fn command(process: &NamedProcess) -> String {
+    let name = process.command.clone().filter(|name| !name.is_empty());
+    name.unwrap_or_else(unknown)
 }
 
 fn pid(process: &NamedProcess, others: usize) -> String {
@@ -84,7 +99,6 @@ fn cell(mut values: Vec<String>, more: usize) -> String {
     values.truncate(MOST_IN_CELL);
     let mut cell = values.join(", ");
     if more > 0 {
-        // Writing to a String cannot fail.
         let _ = write!(cell, " (+{more})");
     }
     cell
@@ -170,8 +184,7 @@ fn queue(view: &QueueView) -> String {
     let limit = queue.queue.limit.map_or_else(String::new, |limit| format!(" of {limit}"));
     let holder = match view.processes.first() {
         Some(first) => {
-            let command = first.command.as_deref().unwrap_or("-");
-            format!("{command} {}", pid(first, queue.pids.len() - 1))
+            format!("{} {}", command(first), pid(first, queue.pids.len() - 1))
         }
         None => "a process that is not visible".to_owned(),
     };

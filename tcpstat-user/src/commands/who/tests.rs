@@ -73,6 +73,7 @@ fn holders() -> Holders {
         source: HolderSource::Iterator,
         not_visible: 0,
         sockets: 320,
+        with_more_processes: 0,
         rows: vec![leak(), unnamed()],
         more_rows: 2,
         accept_queues: vec![QueueView {
@@ -127,9 +128,24 @@ fn a_query_without_a_row_is_answered_in_one_line() {
         "no process holds such a socket in close_wait, last_ack\n"
     );
     assert_eq!(table::text(&empty, &WhoQuery::default()), "no process holds such a socket\n");
+    let hidden = Holders { not_visible: 9, ..empty.clone() };
+    assert_eq!(
+        table::text(&hidden, &WhoQuery::default()),
+        "no visible process holds such a socket\n"
+    );
     let query = WhoQuery { states: vec![State::TimeWait], ..WhoQuery::default() };
     let text = table::text(&empty, &query);
     assert!(text.ends_with("and `tcpstat show` counts them\n"), "{text}");
+}
+
+#[test]
+fn sockets_of_which_not_all_processes_are_known_are_reported() {
+    let holders = Holders { with_more_processes: 12, ..holders() };
+    let text = table::text(&holders, &WhoQuery::default());
+    let line = "of 12 sockets only some processes are known";
+    assert!(text.lines().nth(4).unwrap().starts_with(line), "{text}");
+    let value: Value = serde_json::from_str(&json::line(&holders).unwrap()).unwrap();
+    assert_eq!(value["sockets_with_more_processes"], 12);
 }
 
 #[test]
@@ -169,6 +185,18 @@ fn the_json_has_the_documented_fields() {
     assert_eq!(value["not_held"], not_held);
     assert_eq!(value["source"], "iter/task_file");
     assert_eq!((&value["sockets"], &value["more_holders"]), (&json!(320), &json!(2)));
+    assert_eq!(value["sockets_with_more_processes"], 0);
+}
+
+#[test]
+fn an_empty_name_is_not_an_empty_cell() {
+    let mut holders = holders();
+    holders.rows[0].processes[0].command = Some(String::new());
+    holders.accept_queues[0].processes[0].command = Some(String::new());
+    let text = table::text(&holders, &WhoQuery::default());
+    let words: Vec<_> = text.lines().nth(1).unwrap().split_whitespace().collect();
+    assert_eq!(words[..4], ["1234", "(+1)", "-", "host"]);
+    assert!(text.contains("12 of 128, - 1234\n"), "{text}");
 }
 
 #[test]
