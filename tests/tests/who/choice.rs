@@ -109,13 +109,16 @@ fn wrong_usage_names_the_argument_and_the_correct_form(_: &Namespace) -> Result<
         ("--port=70000", "65535"),
         ("--pid=zero", "--pid"),
         ("--older-than=soon", "15s"),
+        ("--older-than=50d", "49days"),
         ("--sort=color", "sockets"),
         ("--limit=-1", "--limit"),
         ("--netns=/no/such/file", "/no/such/file"),
+        ("--path.pods=/etc/passwd", "not a directory"),
     ];
     for (argument, remedy) in wrong {
         let run = tcpstat(["who", argument])?;
-        let status = if argument.starts_with("--netns") { 1 } else { 2 };
+        let status =
+            if ["--netns", "--path"].iter().any(|it| argument.starts_with(it)) { 1 } else { 2 };
         ensure!(run.status == Some(status) && run.stdout.is_empty(), "{argument}: {run:?}");
         let value = argument.rsplit('=').next().unwrap_or(argument);
         ensure!(run.stderr.contains(value) && run.stderr.contains(remedy), "{argument}: {run:?}");
