@@ -22,12 +22,7 @@ mod top;
 mod values;
 mod who;
 
-use std::{
-    ffi::OsString,
-    io::{self, Write},
-    path::PathBuf,
-    process::ExitCode,
-};
+use std::{ffi::OsString, io, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, anyhow};
 use arguments::Variables;
@@ -205,8 +200,13 @@ fn contradiction(command: &str, remedy: &str) -> clap::Error {
 
 /// Writes to standard output. A reader that closes the pipe (`| head`) is not an error.
 fn write_out(text: &[u8]) -> anyhow::Result<()> {
-    match io::stdout().write_all(text) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written.context("writing to standard output"),
+    write_part(text).map(drop)
+}
+
+/// The same. Returns whether a reader is there.
+fn write_part(text: &[u8]) -> anyhow::Result<bool> {
+    match stderr::write_all(io::stdout(), text) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        written => written.map(|()| true).context("writing to standard output"),
     }
 }

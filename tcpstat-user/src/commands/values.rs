@@ -21,8 +21,16 @@ pub(super) fn duration(text: &str, min: Duration, max: Duration) -> Result<Durat
     if (min..=max).contains(&duration) {
         return Ok(duration);
     }
-    let [min, max] = [min, max].map(humantime::format_duration);
-    Err(format!("at least {min}, at most {max}"))
+    Err(format!("at least {}, at most {}", shown(min), shown(max)))
+}
+
+/// In whole days where it can be: the months and years of `humantime` are not whole days.
+fn shown(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match (seconds / 86_400, seconds % 86_400) {
+        (days @ 2.., 0) => format!("{days}days"),
+        _ => humantime::format_duration(duration).to_string(),
+    }
 }
 
 /// The word of a state, and that of `ss`.

@@ -17,7 +17,7 @@ use tcpstat_ebpf::HolderRecord;
 use thiserror::Error;
 use tracing::warn;
 
-pub(crate) use selector::NetnsSelector;
+pub(crate) use selector::{NetnsSelector, inode_at};
 pub(crate) use view::{HolderView, Holders, NamedNetns, NamedProcess, QueueView};
 
 use self::{namespaces::Namespaces, selector::SelectorError};

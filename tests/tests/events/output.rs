@@ -59,6 +59,7 @@ fn a_filter_that_makes_no_sense_is_wrong_usage(_: &Namespace) -> Result<()> {
         "--cause=because",
         "--count=-1",
         "--duration=soon",
+        "--tracer=off",
     ];
     for arg in wrong {
         let run = tcpstat(["events", arg])?;

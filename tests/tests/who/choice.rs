@@ -113,13 +113,16 @@ fn wrong_usage_names_the_argument_and_the_correct_form(_: &Namespace) -> Result<
         ("--port=70000", "65535"),
         ("--pid=zero", "--pid"),
         ("--older-than=soon", "15s"),
+        ("--older-than=50d", "49days"),
         ("--sort=color", "sockets"),
         ("--limit=-1", "--limit"),
         ("--netns=/no/such/file", "/no/such/file"),
+        ("--path.pods=/etc/passwd", "not a directory"),
     ];
     for (argument, remedy) in wrong {
         let run = tcpstat(["who", argument])?;
-        let is_missing = argument.starts_with("--netns") || argument == "--pid=424242424";
+        let is_missing =
+            ["--netns", "--path", "--pid=4242"].iter().any(|it| argument.starts_with(it));
         let status = if is_missing { 1 } else { 2 };
         ensure!(run.status == Some(status) && run.stdout.is_empty(), "{argument}: {run:?}");
         let value = argument.rsplit('=').next().unwrap_or(argument);

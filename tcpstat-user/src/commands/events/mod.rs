@@ -38,7 +38,7 @@ pub(super) fn run(args: &EventsArgs) -> anyhow::Result<ExitCode> {
     let signals = EventsSignals::new()?;
     let programs = args.programs()?;
     let procfs = args.procfs()?;
-    let mut names = args.names(&procfs);
+    let mut names = args.names(&procfs)?;
     let (filter, cgroup_patterns) = args.filter(&procfs, &mut names)?;
     let own_namespace = filter.netns.is_some();
     let mut stream = load(&programs, &filter, args.buffer)?;

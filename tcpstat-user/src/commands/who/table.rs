@@ -47,6 +47,14 @@ pub(super) fn text(holders: &Holders, query: &WhoQuery) -> String {
         write_columns(&mut text, &rows.collect::<Vec<_>>());
         more(&mut text, holders.more_rows, "row");
     }
+    if holders.with_more_processes > 0 {
+        let sockets = holders.with_more_processes;
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            text,
+            "of {sockets} sockets only some processes are known: too many sets of processes share sockets"
+        );
+    }
     write_not_held(&mut text, holders, &query.states);
     text
 }
@@ -66,7 +74,7 @@ fn nothing(holders: &Holders, query: &WhoQuery) -> String {
         (0, Some(sockets)) => {
             Some(format!("{sockets} sockets have no visible holder: `ss -tan` shows them"))
         }
-        (0, None) => Some("not all processes are visible".to_owned()),
+        (0, None) => Some("whether another process does is not known".to_owned()),
         (1, _) => Some(format!("1 process not visible: {SEE_ALL}")),
         (processes, _) => Some(format!("{processes} processes not visible: {SEE_ALL}")),
     };
@@ -86,7 +94,7 @@ fn cells(view: &HolderView) -> [String; 9] {
     let unit = view.name.as_ref().or(view.cgroup.as_ref());
     [
         view.processes.first().map_or_else(String::new, |it| pid(it, row.pids.len() - 1)),
-        view.processes.first().and_then(|it| it.command.clone()).unwrap_or_else(unknown),
+        view.processes.first().map_or_else(unknown, command),
         view.netns.name.clone(),
         row.sockets.to_string(),
         cell(states.collect(), 0),
@@ -99,6 +107,12 @@ fn cells(view: &HolderView) -> [String; 9] {
 
 fn unknown() -> String {
     "-".to_owned()
+}
+
+/// A process can give itself an empty name.
+fn command(process: &NamedProcess) -> String {
+    let name = process.command.clone().filter(|name| !name.is_empty());
+    name.unwrap_or_else(unknown)
 }
 
 fn pid(process: &NamedProcess, others: usize) -> String {
@@ -117,7 +131,6 @@ fn cell(mut values: Vec<String>, more: usize) -> String {
     values.truncate(MOST_IN_CELL);
     let mut cell = values.join(", ");
     if more > 0 {
-        // Writing to a String cannot fail.
         let _ = write!(cell, " (+{more})");
     }
     cell
@@ -211,8 +224,7 @@ fn queue(view: &QueueView) -> String {
     let limit = queue.queue.limit.map_or_else(String::new, |limit| format!(" of {limit}"));
     let holder = match view.processes.first() {
         Some(first) => {
-            let command = first.command.as_deref().unwrap_or("-");
-            format!("{command} {}", pid(first, queue.pids.len() - 1))
+            format!("{} {}", command(first), pid(first, queue.pids.len() - 1))
         }
         None => "a process that is not visible".to_owned(),
     };

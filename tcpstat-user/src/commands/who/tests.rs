@@ -73,6 +73,7 @@ fn holders() -> Holders {
         source: HolderSource::Iterator,
         not_visible: 0,
         sockets: 320,
+        with_more_processes: 0,
         rows: vec![leak(), unnamed()],
         more_rows: 2,
         accept_queues: vec![QueueView {
@@ -128,6 +129,11 @@ fn a_query_without_a_row_is_answered_in_one_line() {
         "no process holds such a socket in close_wait, last_ack\n"
     );
     assert_eq!(table::text(&empty, &WhoQuery::default()), "no process holds such a socket\n");
+    let hidden = Holders { not_visible: 9, ..empty.clone() };
+    assert_eq!(
+        table::text(&hidden, &WhoQuery::default()),
+        "no visible process holds such a socket (9 processes not visible: run as root, or with CAP_BPF and CAP_PERFMON)\n"
+    );
     let query = WhoQuery { states: vec![State::TimeWait], ..WhoQuery::default() };
     let text = table::text(&empty, &query);
     assert_eq!(text, "no process holds a socket in time_wait: `tcpstat show` counts them\n");
@@ -147,7 +153,7 @@ fn a_query_without_a_row_is_not_answered_for_holders_that_are_not_visible() {
         (empty(77, None), "77 processes not visible: run as root, or with CAP_BPF and CAP_PERFMON"),
         (empty(0, Some(1)), "1 socket has no visible holder: `ss -tan` shows it"),
         (empty(0, Some(2)), "2 sockets have no visible holder: `ss -tan` shows them"),
-        (empty(0, None), "not all processes are visible"),
+        (empty(0, None), "whether another process does is not known"),
     ] {
         assert_eq!(table::text(&holders, &query), format!("{start}{reason})\n"));
     }
@@ -176,6 +182,16 @@ fn what_no_process_holds_is_shown_where_it_can_be_in_the_states_that_are_asked_f
     ] {
         assert_eq!(below(&[state]).as_deref(), lines, "{state:?}");
     }
+}
+
+#[test]
+fn sockets_of_which_not_all_processes_are_known_are_reported() {
+    let holders = Holders { with_more_processes: 12, ..holders() };
+    let text = table::text(&holders, &WhoQuery::default());
+    let line = "of 12 sockets only some processes are known";
+    assert!(text.lines().nth(4).unwrap().starts_with(line), "{text}");
+    let value: Value = serde_json::from_str(&json::line(&holders).unwrap()).unwrap();
+    assert_eq!(value["sockets_with_more_processes"], 12);
 }
 
 #[test]
@@ -215,6 +231,18 @@ fn the_json_has_the_documented_fields() {
     assert_eq!(value["not_held"], not_held);
     assert_eq!(value["source"], "iter/task_file");
     assert_eq!((&value["sockets"], &value["more_holders"]), (&json!(320), &json!(2)));
+    assert_eq!(value["sockets_with_more_processes"], 0);
+}
+
+#[test]
+fn an_empty_name_is_not_an_empty_cell() {
+    let mut holders = holders();
+    holders.rows[0].processes[0].command = Some(String::new());
+    holders.accept_queues[0].processes[0].command = Some(String::new());
+    let text = table::text(&holders, &WhoQuery::default());
+    let words: Vec<_> = text.lines().nth(1).unwrap().split_whitespace().collect();
+    assert_eq!(words[..4], ["1234", "(+1)", "-", "host"]);
+    assert!(text.contains("12 of 128, - 1234\n"), "{text}");
 }
 
 #[test]

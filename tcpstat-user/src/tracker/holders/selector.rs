@@ -1,6 +1,9 @@
 //! Which network namespaces `--netns` means.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io::{self, ErrorKind},
+    path::{Path, PathBuf},
+};
 
 use thiserror::Error;
 
@@ -32,6 +35,19 @@ pub(crate) enum SelectorError {
     )]
     NoSuchInode(u64),
     #[error(
+        "{}: this is not a network namespace: use a file that `ip netns add` made, or PATH/PID/ns/net of a process",
+        .0.display()
+    )]
+    OtherFile(PathBuf),
+    #[error(
+        "{}: {cause}: run as root, grant CAP_SYS_PTRACE for PATH/PID/ns/net of another user's process, or give the number of \
+         its inode",
+        path.display()
+    )]
+    Denied { path: PathBuf, cause: io::Error },
+    #[error("{}: {cause}", path.display())]
+    Unreadable { path: PathBuf, cause: io::Error },
+    #[error(
         "{0}: no visible process is in this network namespace: run tcpstat as root, or with CAP_BPF and CAP_PERFMON"
     )]
     NotVisible(String),
@@ -53,16 +69,31 @@ impl NetnsSelector {
                 let named = namespaces.iter().filter(|it| is_meant(&it.name));
                 let mut keys: Vec<_> = named.map(|namespace| namespace.key).collect();
                 if keys.is_empty() {
-                    let is_path = name.as_os_str().as_encoded_bytes().contains(&b'/');
-                    let path = if is_path { name.clone() } else { Path::new(NAMED).join(name) };
-                    let inode = namespace_inode(&path).ok().flatten();
-                    let inode = inode.ok_or_else(|| SelectorError::Unknown(name.clone()))?;
-                    keys.push(key(inode, namespaces, &name.display().to_string())?);
+                    keys.push(key(inode_at(name)?, namespaces, &name.display().to_string())?);
                 }
                 keys
             }
         };
         Ok(Some(keys))
+    }
+}
+
+/// The inode number of the network namespace at this path, or with this name of `ip netns`. It need not be entered.
+///
+/// # Errors
+/// [`SelectorError`], apart from [`SelectorError::NotVisible`].
+pub(crate) fn inode_at(name: &Path) -> Result<u64, SelectorError> {
+    let is_path = name.as_os_str().as_encoded_bytes().contains(&b'/');
+    let path = if is_path { name.to_owned() } else { Path::new(NAMED).join(name) };
+    let name = name.to_owned();
+    match namespace_inode(&path) {
+        Ok(Some(inode)) => Ok(inode),
+        Ok(None) => Err(SelectorError::OtherFile(name)),
+        Err(cause) => Err(match cause.kind() {
+            ErrorKind::NotFound => SelectorError::Unknown(name),
+            ErrorKind::PermissionDenied => SelectorError::Denied { path: name, cause },
+            _ => SelectorError::Unreadable { path: name, cause },
+        }),
     }
 }
 
@@ -73,4 +104,22 @@ fn key(inode: u64, namespaces: &Namespaces, word: &str) -> Result<u64, SelectorE
     }
     let found = namespaces.iter().find(|namespace| namespace.inode == Some(inode));
     found.map(|it| it.key).ok_or_else(|| SelectorError::NotVisible(word.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_of_a_network_namespace_gives_its_number_and_another_file_does_not() {
+        let own = Path::new("/proc/thread-self/ns/net");
+        assert!(inode_at(own).is_ok());
+        let folder = tempfile::tempdir().unwrap();
+        for other in [folder.path(), Path::new("/proc/thread-self/ns/pid")] {
+            let refused = inode_at(other).unwrap_err();
+            assert!(matches!(refused, SelectorError::OtherFile(_)), "{refused}");
+        }
+        let missing = inode_at(&folder.path().join("missing")).unwrap_err();
+        assert!(matches!(missing, SelectorError::Unknown(_)), "{missing}");
+    }
 }

@@ -24,6 +24,8 @@ pub(crate) struct Holders {
     pub(crate) not_visible: u64,
     /// As [`HolderReport::sockets`].
     pub(crate) sockets: u64,
+    /// As [`HolderReport::with_more_processes`].
+    pub(crate) with_more_processes: u64,
     pub(crate) rows: Vec<HolderView>,
     pub(crate) more_rows: usize,
     pub(crate) accept_queues: Vec<QueueView>,
@@ -97,6 +99,7 @@ impl Describe<'_> {
             source,
             not_visible,
             sockets: report.sockets,
+            with_more_processes: report.with_more_processes,
             rows: report.rows.into_iter().map(|row| self.row(row)).collect(),
             more_rows: report.more_rows,
             accept_queues: report
