@@ -122,7 +122,7 @@ fn a_problem_replaces_the_list() {
     for size in SIZES {
         let text = lines(&model, size).join("");
         assert!(text.contains("no memory: grant CAP_BPF"), "{size:?}: {text}");
-        assert!(text.contains("CLOSE_WAIT  in the own"), "{size:?}: {text}");
+        assert!(text.contains("CLOSE_WAIT  in its own"), "{size:?}: {text}");
     }
 }
 
