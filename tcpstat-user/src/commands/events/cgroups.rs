@@ -83,8 +83,12 @@ impl Cgroups {
         let paths = hierarchy.paths();
         let Verdicts { forgotten, new } = self.take(paths);
         // First: there is room for 16,384.
-        forgotten.into_iter().for_each(|id| stream.forget_cgroup(id));
-        new.into_iter().for_each(|(id, wanted)| stream.set_cgroup(id, wanted));
+        for id in forgotten {
+            stream.forget_cgroup(id);
+        }
+        for (id, wanted) in new {
+            stream.set_cgroup(id, wanted);
+        }
         self.pace.ended(start);
         let none = || !self.known.values().flatten().any(|known| known.wanted);
         if !std::mem::replace(&mut self.has_listed, true) && self.known.len() > 1 && none() {

@@ -152,16 +152,12 @@ pub(super) fn run(args: &WhoArgs) -> anyhow::Result<ExitCode> {
     let mut reader = HolderReader::new(&procfs, args.pods.folder()?)?;
     let query = args.query();
     let holders = reader.read(&query)?;
-    match args.watch {
-        Some(seconds) => {
-            watch(args, Duration::from_secs(seconds.into()), holders, || reader.read(&query))?;
-        }
-        None => {
-            warn_not_visible(&holders);
-            let text =
-                if args.json { json::pretty(&holders)? } else { table::text(&holders, &query) };
-            write_out(text.as_bytes())?;
-        }
+    if let Some(seconds) = args.watch {
+        watch(args, Duration::from_secs(seconds.into()), holders, || reader.read(&query))?;
+    } else {
+        warn_not_visible(&holders);
+        let text = if args.json { json::pretty(&holders)? } else { table::text(&holders, &query) };
+        write_out(text.as_bytes())?;
     }
     Ok(ExitCode::SUCCESS)
 }
