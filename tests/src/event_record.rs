@@ -36,6 +36,7 @@ pub struct Transition {
     pub cgroup: Option<String>,
     pub silence_seconds: Option<f64>,
     pub process: Option<Process>,
+    pub connect_process: Option<Process>,
     pub socket: String,
 }
 

@@ -20,6 +20,8 @@ pub struct Who {
     pub processes_not_visible: u64,
     /// All sockets that match, those of rows that are not shown included; each once.
     pub sockets: u64,
+    /// Sockets that only some of their processes are known of.
+    pub sockets_with_more_processes: u64,
     /// The rows.
     pub holders: Vec<Row>,
     /// Rows that are not shown.

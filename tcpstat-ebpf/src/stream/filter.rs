@@ -87,12 +87,18 @@ pub(super) fn cgroup(id: u64) -> bool {
 }
 
 #[inline(always)]
-pub(super) fn addresses(family: Family, addresses: impl FnOnce() -> ([u32; 4], [u32; 4])) -> bool {
+pub(super) fn addresses(
+    family: Family,
+    dport: u16,
+    addresses: impl FnOnce() -> ([u32; 4], [u32; 4]),
+) -> bool {
     if STREAM_BY_ADDRESS.load() == 0 {
         return true;
     }
     let (saddr, daddr) = addresses();
-    has_address(family, daddr) || has_address(family, saddr)
+    // A socket without a peer has zeros, which are no address.
+    let has_peer = u32::from(dport) | daddr[0] | daddr[1] | daddr[2] | daddr[3] != 0;
+    has_peer && has_address(family, daddr) || has_address(family, saddr)
 }
 
 #[inline(always)]

@@ -86,7 +86,7 @@ fn transition(socket: impl Socket, family: Family, oldstate: u64, newstate: u64)
     if !filter::cgroup(cgroup) {
         return;
     }
-    if !filter::addresses(family, || socket.addresses(family)) {
+    if !filter::addresses(family, dport, || socket.addresses(family)) {
         return;
     }
     let Some(lost) = STREAM_LOST.get_ptr_mut(0) else { return };

@@ -23,16 +23,11 @@ mod top;
 mod values;
 mod who;
 
-use std::{
-    ffi::OsString,
-    io::{self, Write},
-    path::PathBuf,
-    process::ExitCode,
-};
+use std::{ffi::OsString, io, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, anyhow};
 use arguments::Variables;
-use clap::{Args, Parser, Subcommand, ValueHint};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueHint, error::ErrorKind};
 use log::LogArgs;
 use log_format::FormatChoice;
 
@@ -195,10 +190,26 @@ impl Cli {
     }
 }
 
+/// Arguments of a command that contradict each other.
+fn contradiction(command: &str, remedy: &str) -> clap::Error {
+    let mut cli = Cli::command();
+    // Its usage has the name of the program too then.
+    cli.build();
+    match cli.find_subcommand_mut(command) {
+        Some(command) => command.error(ErrorKind::ArgumentConflict, remedy),
+        None => Cli::command().error(ErrorKind::ArgumentConflict, remedy),
+    }
+}
+
 /// Writes to standard output. A reader that closes the pipe (`| head`) is not an error.
 fn write_out(text: &[u8]) -> anyhow::Result<()> {
-    match io::stdout().write_all(text) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written.context("writing to standard output"),
+    write_part(text).map(drop)
+}
+
+/// The same. Returns whether a reader is there.
+fn write_part(text: &[u8]) -> anyhow::Result<bool> {
+    match stderr::write_all(io::stdout(), text) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        written => written.map(|()| true).context("writing to standard output"),
     }
 }

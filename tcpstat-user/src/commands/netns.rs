@@ -57,6 +57,31 @@ pub(super) struct NetnsArgs {
     pub(super) scopes_max: u32,
 }
 
+/// The names of pods, for commands that always name network namespaces.
+#[derive(Args, Clone, Debug)]
+pub(super) struct PodsArgs {
+    /// Directory whose entries name the Kubernetes pods of this host, NAMESPACE_NAME_UID; need not exist
+    #[arg(
+        long = "path.pods",
+        default_value = "/var/log/pods",
+        value_name = "DIR",
+        env = "TCPSTAT_PATH_PODS",
+        value_parser = values::path(),
+        value_hint = ValueHint::DirPath,
+        help_heading = "Snapshots"
+    )]
+    pods: PathBuf,
+}
+
+impl PodsArgs {
+    /// # Errors
+    /// If this exists and is not a directory.
+    pub(super) fn folder(&self) -> anyhow::Result<PathBuf> {
+        check_pods(&self.pods)?;
+        Ok(self.pods.clone())
+    }
+}
+
 impl NetnsArgs {
     /// The procfs that lists the own namespace. Enters the namespace first, if there is a path to it.
     ///
@@ -123,6 +148,6 @@ fn choice() -> impl TypedValueParser<Value = NetnsChoice> {
         Some("self") => Ok(NetnsChoice::Own),
         Some("all") => Ok(NetnsChoice::All),
         _ if path.as_os_str().as_encoded_bytes().contains(&b'/') => Ok(NetnsChoice::Path(path)),
-        _ => Err("write self, all, or a path such as /run/netns/NAME"),
+        _ => Err("write self, all, or a path such as /run/netns/NAME or /proc/PID/ns/net"),
     })
 }

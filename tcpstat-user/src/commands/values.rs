@@ -2,9 +2,10 @@
 
 use std::{fmt::Display, path::PathBuf, str::FromStr, time::Duration};
 
-use clap::builder::{PathBufValueParser, TypedValueParser};
+use clap::builder::{PathBufValueParser, PossibleValue, TypedValueParser};
 
 use crate::{
+    states::{State, state_word},
     text::{self, plain},
     tracker::NetnsSelector,
 };
@@ -20,8 +21,46 @@ pub(super) fn duration(text: &str, min: Duration, max: Duration) -> Result<Durat
     if (min..=max).contains(&duration) {
         return Ok(duration);
     }
-    let [min, max] = [min, max].map(humantime::format_duration);
-    Err(format!("at least {min}, at most {max}"))
+    Err(format!("at least {}, at most {}", shown(min), shown(max)))
+}
+
+/// In whole days where it can be: the months and years of `humantime` are not whole days.
+fn shown(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match (seconds / 86_400, seconds % 86_400) {
+        (days @ 2.., 0) => format!("{days}days"),
+        _ => humantime::format_duration(duration).to_string(),
+    }
+}
+
+/// The word of a state, and that of `ss`.
+pub(super) fn state(state: State) -> PossibleValue {
+    PossibleValue::new(state_word(state)).alias(word_of_ss(state))
+}
+
+/// The state with one of its words, in any case.
+pub(super) fn state_named(word: &str) -> Option<State> {
+    let is_named = |state: &State| {
+        let words = [state_word(*state), word_of_ss(*state)];
+        words.iter().any(|own| own.eq_ignore_ascii_case(word))
+    };
+    State::ALL.into_iter().find(is_named)
+}
+
+const fn word_of_ss(state: State) -> &'static str {
+    match state {
+        State::Established => "estab",
+        State::SynSent => "syn-sent",
+        State::SynRecv | State::NewSynRecv => "syn-recv",
+        State::FinWait1 => "fin-wait-1",
+        State::FinWait2 | State::FinWait2Mini => "fin-wait-2",
+        State::TimeWait => "time-wait",
+        State::Close => "unconn",
+        State::CloseWait => "close-wait",
+        State::LastAck => "last-ack",
+        State::Listen => "listen",
+        State::Closing => "closing",
+    }
 }
 
 /// Accepts the words that unit files and manifests use.

@@ -57,6 +57,9 @@ pub enum SortBy {
 pub struct HolderReport {
     /// Sockets of all rows, with those that are not shown.
     pub sockets: u64,
+    /// Sockets that are in a row of some of their processes: too many sets of processes share sockets, so the others are not
+    /// known. Those of the whole reading, for any query: one with `pid` can miss sockets then.
+    pub with_more_processes: u64,
     /// The rows in order.
     pub rows: Vec<HolderRow>,
     /// Rows beyond the limit.
@@ -155,7 +158,16 @@ impl HolderTable {
         let (sums, more_rows) = self.sorted(sums, query);
         let rows = self.rows(&sums, query);
         let (accept_queues, more_accept_queues) = self.accept_queues(query);
-        HolderReport { sockets, rows, more_rows, accept_queues, more_accept_queues, netns }
+        let more_processes = self.entries().filter(|(_, entry)| entry.has_more_processes).count();
+        HolderReport {
+            sockets,
+            with_more_processes: more_processes as u64,
+            rows,
+            more_rows,
+            accept_queues,
+            more_accept_queues,
+            netns,
+        }
     }
 
     fn sums(&self, query: &Query) -> Vec<Sums> {

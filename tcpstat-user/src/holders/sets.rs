@@ -1,7 +1,8 @@
 //! Sets of processes in a network namespace, each kept once.
 //!
 //! A set is a path in a tree: each node adds a process to its parent, in the order of the ids. So adding one process
-//! makes at most one new node, however many processes share a socket.
+//! makes at most one new node, however many processes share a socket. Their number is bounded all the same: n processes
+//! that are forked one from the other, each with one more socket, make n * n / 2 sets.
 
 use std::collections::HashMap;
 
@@ -19,10 +20,16 @@ struct Node {
     netns: u32,
 }
 
-/// All sets that were asked for.
-#[derive(Debug, Default)]
+/// Most sets of several processes: 12 MiB.
+const MAX_SHARED: usize = 1 << 18;
+
+/// All sets that were asked for, unless there are too many.
+#[derive(Debug)]
 pub(super) struct Sets {
     nodes: Vec<Node>,
+    /// How many of them have several processes.
+    shared: usize,
+    max_shared: usize,
     children: HashMap<(SetId, u32), SetId, foldhash::fast::RandomState>,
     /// The namespaces, each with its empty set.
     netns: Vec<(u64, SetId)>,
@@ -32,7 +39,27 @@ pub(super) struct Sets {
     by_netns: HashMap<u64, SetId>,
 }
 
+impl Default for Sets {
+    fn default() -> Self {
+        Self::with_most_shared(MAX_SHARED)
+    }
+}
+
 impl Sets {
+    /// At most so many sets have several processes.
+    pub(super) fn with_most_shared(max_shared: usize) -> Self {
+        Self {
+            nodes: Vec::new(),
+            shared: 0,
+            max_shared,
+            children: HashMap::default(),
+            netns: Vec::new(),
+            last_empty: None,
+            last_with: None,
+            by_netns: HashMap::new(),
+        }
+    }
+
     /// The empty set of a namespace.
     pub(super) fn empty(&mut self, netns: u64) -> SetId {
         if let Some((last, set)) = self.last_empty
@@ -52,19 +79,19 @@ impl Sets {
         set
     }
 
-    /// The set with this process too.
-    pub(super) fn with(&mut self, set: SetId, pid: u32) -> SetId {
+    /// The set with this process too; `None` if there are too many sets. A set of one process is always made.
+    pub(super) fn with(&mut self, set: SetId, pid: u32) -> Option<SetId> {
         if let Some((last, with, result)) = self.last_with
             && (last, with) == (set, pid)
         {
-            return result;
+            return Some(result);
         }
-        let result = self.add(set, pid);
+        let result = self.add(set, pid)?;
         self.last_with = Some((set, pid, result));
-        result
+        Some(result)
     }
 
-    fn add(&mut self, set: SetId, pid: u32) -> SetId {
+    fn add(&mut self, set: SetId, pid: u32) -> Option<SetId> {
         // The processes above `pid`, which come after it on the path.
         let (mut below, mut above) = (set, Vec::new());
         while self.node(below).pid > pid && !self.is_empty(below) {
@@ -72,20 +99,25 @@ impl Sets {
             below = self.node(below).parent;
         }
         if self.node(below).pid == pid && !self.is_empty(below) {
-            return set;
+            return Some(set);
         }
-        let pids = std::iter::once(pid).chain(above.into_iter().rev());
-        pids.fold(below, |set, pid| self.child(set, pid))
+        let mut pids = std::iter::once(pid).chain(above.into_iter().rev());
+        pids.try_fold(below, |set, pid| self.child(set, pid))
     }
 
-    fn child(&mut self, parent: SetId, pid: u32) -> SetId {
-        let next = self.next_id();
-        let child = *self.children.entry((parent, pid)).or_insert(next);
-        if child == next {
-            let netns = self.node(parent).netns;
-            self.nodes.push(Node { parent, pid, netns });
+    fn child(&mut self, parent: SetId, pid: u32) -> Option<SetId> {
+        if let Some(&child) = self.children.get(&(parent, pid)) {
+            return Some(child);
         }
-        child
+        let is_shared = !self.is_empty(parent);
+        if is_shared && self.shared >= self.max_shared {
+            return None;
+        }
+        self.shared += usize::from(is_shared);
+        let (child, netns) = (self.next_id(), self.node(parent).netns);
+        self.children.insert((parent, pid), child);
+        self.nodes.push(Node { parent, pid, netns });
+        Some(child)
     }
 
     /// Whether it is the empty set of its namespace.
@@ -157,7 +189,7 @@ mod tests {
 
     fn set(sets: &mut Sets, netns: u64, pids: &[u32]) -> SetId {
         let empty = sets.empty(netns);
-        pids.iter().fold(empty, |set, &pid| sets.with(set, pid))
+        pids.iter().fold(empty, |set, &pid| sets.with(set, pid).unwrap())
     }
 
     #[test]
@@ -190,5 +222,20 @@ mod tests {
         let all = set(&mut sets, 7, &pids);
         assert_eq!(sets.pids(all), pids);
         assert_eq!(sets.count(), pids.len() + 1);
+    }
+
+    #[test]
+    fn beyond_the_bound_only_sets_of_one_process_are_made() {
+        let mut sets = Sets::with_most_shared(2);
+        let three = set(&mut sets, 7, &[1, 2, 3]);
+        assert_eq!(sets.with(three, 4), None);
+        assert_eq!(sets.with(three, 2), Some(three));
+        let [one, other] = [4, 5].map(|pid| set(&mut sets, 8, &[pid]));
+        assert_eq!((sets.with(one, 5), sets.with(other, 4)), (None, None));
+        assert_eq!(
+            [three, one, other].map(|set| sets.pids(set)),
+            [vec![1, 2, 3], vec![4], vec![5]]
+        );
+        assert_eq!(set(&mut sets, 7, &[1, 2, 3]), three, "a set that there is");
     }
 }

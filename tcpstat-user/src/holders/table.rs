@@ -40,6 +40,8 @@ pub(super) struct Entry {
     remote_port: u16,
     pub(super) state: State,
     remote_kind: RemoteKind,
+    /// Whether processes hold it that are not in its set: there are too many sets.
+    pub(super) has_more_processes: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +68,12 @@ impl HolderTable {
         Self { index: Index::with_capacity(sockets), ..Self::default() }
     }
 
+    /// An empty table in which at most so many sets of several processes share sockets.
+    #[cfg(test)]
+    pub(super) fn with_most_shared(sets: usize) -> Self {
+        Self { sets: Sets::with_most_shared(sets), ..Self::default() }
+    }
+
     /// Adds a socket, if it is not there. Nobody holds it yet.
     ///
     /// If the table has another socket with this key, that one has been closed meanwhile: the new one replaces it.
@@ -89,9 +97,10 @@ impl HolderTable {
 
     fn hold_place(&mut self, place: u32, pid: u32) {
         let set = self.entry(place).set;
-        let with = self.sets.with(set, pid);
-        if with != set {
-            self.entry_mut(place).set = with;
+        match self.sets.with(set, pid) {
+            Some(with) if with != set => self.entry_mut(place).set = with,
+            Some(_) => {}
+            None => self.entry_mut(place).has_more_processes = true,
         }
     }
 
@@ -147,6 +156,7 @@ impl HolderTable {
             remote_port,
             state: socket.state,
             remote_kind,
+            has_more_processes: false,
         }
     }
 

@@ -56,6 +56,27 @@ fn a_socket_that_processes_share_is_in_one_row_with_all_of_them() {
     assert_eq!(report.netns, [NetnsTotals { netns: NETNS, held: 5, queued: 0 }]);
 }
 
+/// A chain of forks: each process has one socket more than its parent.
+#[test]
+fn beyond_the_bound_of_sets_every_socket_counts_in_a_row_of_some_of_its_processes() {
+    let rows = |most_shared| {
+        let mut table = HolderTable::with_most_shared(most_shared);
+        for pid in 1..=100 {
+            for key in 1..=pid {
+                table.add_held(&connection(key.into(), State::CloseWait), pid);
+            }
+        }
+        assert!(table.sets.count() <= 1 + 100 + most_shared);
+        let report = table.report(&Query::default());
+        assert_eq!(report.sockets, 100);
+        assert!(report.rows.iter().all(|row| row.pids[0] == row.oldest.unwrap()), "{report:?}");
+        (report.rows.len(), report.with_more_processes)
+    };
+    assert_eq!(rows(100 * 100), (100, 0));
+    // Only the last process has the last socket.
+    assert_eq!(rows(100), (100, 99));
+}
+
 #[test]
 fn only_what_fits_the_query_is_counted() {
     let mut table = HolderTable::new();

@@ -160,6 +160,12 @@ impl TransitionStream {
         let _ = self.cgroups.insert(id, u32::from(wanted), 0);
     }
 
+    /// Removes the verdict of a cgroup.
+    pub(crate) fn forget_cgroup(&mut self, id: u64) {
+        // There was no room for it.
+        let _ = self.cgroups.remove(&id);
+    }
+
     /// Unloads the program. What the ring buffer has stays.
     pub(crate) fn stop(&mut self) {
         if let Some(handle) = self.ebpf.program_mut(symbol(self.program)) {

@@ -100,7 +100,8 @@ impl StatePair {
             if word == ANY {
                 return Some(None);
             }
-            STATES.into_iter().find(|&state| state_word(state) == word).map(Some)
+            let is_named = |state: &State| state_word(*state).eq_ignore_ascii_case(word);
+            STATES.into_iter().find(is_named).map(Some)
         };
         let pair = text.trim().split_once(':');
         let pair = pair.and_then(|(from, to)| Some(Self(state(from)?, state(to)?)));

@@ -1,14 +1,16 @@
 //! Transitions as `tcpstat events` shows them: what the programs write, and which of them they write. Pure.
 
+mod connects;
 mod filter;
 mod prefix;
 mod socket_ids;
 mod transition;
 
+pub(crate) use connects::Connects;
 pub(crate) use filter::{Filter, Port, StatePair};
 pub(crate) use prefix::Prefix;
 pub(crate) use socket_ids::SocketIds;
-pub(crate) use transition::Transition;
+pub(crate) use transition::{Process, Transition};
 
 use crate::states::State;
 

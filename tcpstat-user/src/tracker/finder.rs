@@ -18,7 +18,7 @@ mod walk;
 use std::{path::PathBuf, sync::Arc};
 
 use names::Names;
-pub(crate) use names::{NAMED, namespace_inode};
+pub(super) use names::{NAMED, namespace_inode};
 use tasks::Tasks;
 use thiserror::Error;
 use tracing::warn;

@@ -17,7 +17,7 @@ use tcpstat_ebpf::HolderRecord;
 use thiserror::Error;
 use tracing::warn;
 
-pub(crate) use selector::NetnsSelector;
+pub(crate) use selector::{NetnsSelector, inode_at};
 pub(crate) use view::{HolderView, Holders, NamedNetns, NamedProcess, QueueView};
 
 use self::{namespaces::Namespaces, selector::SelectorError};
@@ -28,6 +28,7 @@ use crate::{
     holders::{HolderReport, HolderTable, Query, Socket, SortBy},
     kernel::{HolderIterator, IterError},
     procfs::{Privileges, Processes, Procfs, ProcfsError},
+    scopes::NetnsKind,
     states::State,
 };
 
@@ -87,12 +88,14 @@ pub(crate) enum WhoError {
     /// A defect in this program.
     #[error("the thread that reads panicked")]
     Panicked,
-    /// The reason was logged at the start.
+    /// The log at the start has the reason.
     #[error(
-        "--older-than: iter/task_file does not run here, and nothing else knows ages: leave the flag out, or see the \
-         warning before this line"
+        "--older-than: only iter/task_file knows ages, and it does not run here: run tcpstat as root, or with CAP_BPF and \
+         CAP_PERFMON, on Linux 5.12 or newer, or leave the flag out"
     )]
     NoAges,
+    #[error("--pid {pid}: no process has this id in {}: `tcpstat who` shows those with sockets", root.display())]
+    NoProcess { pid: u32, root: PathBuf },
 }
 
 /// Reads again and again.
@@ -152,6 +155,7 @@ impl HolderReader {
         let (Listed { table, not_visible }, _) = self.list(&namespaces)?;
         let report = table.report(&wanted);
         drop(table);
+        self.check(query, &report, &namespaces)?;
         Ok(self.named(report, &wanted, &namespaces, not_visible))
     }
 
@@ -174,6 +178,33 @@ impl HolderReader {
         let wanted = self.wanted(query, namespaces)?;
         let report = listed.table.report(&wanted);
         Ok(self.named(report, &wanted, namespaces, listed.not_visible))
+    }
+
+    /// # Errors
+    /// If the query is about a process or a network namespace that does not exist.
+    fn check(
+        &self,
+        query: &WhoQuery,
+        report: &HolderReport,
+        namespaces: &Namespaces,
+    ) -> Result<(), WhoError> {
+        if report.sockets > 0 {
+            return Ok(());
+        }
+        if let Some(pid) = query.pid.filter(|_| self.names_processes())
+            && !self.processes.directory(pid).exists()
+        {
+            return Err(WhoError::NoProcess { pid, root: self.processes.root().to_owned() });
+        }
+        // A namespace without a process can have a name, or sockets of processes that are elsewhere.
+        if let NetnsSelector::Inode(inode) = query.netns
+            && namespaces.iter().all(|namespace| namespace.inode != Some(inode))
+            && report.netns.iter().all(|totals| totals.netns != inode)
+            && self.finder.name_of_inode(inode).kind == NetnsKind::Unnamed
+        {
+            return Err(WhoError::Selector(SelectorError::NoSuchInode(inode)));
+        }
+        Ok(())
     }
 
     fn namespaces(&mut self) -> Result<Namespaces, WhoError> {
@@ -213,10 +244,11 @@ impl HolderReader {
         };
         let mut holders = view.holders(report, self.source(), not_visible);
         let is_whole = wanted.pid.is_none() && wanted.port.is_none();
-        if is_whole && not_visible == 0 {
+        if not_visible == 0 {
             let netns = wanted.netns.as_deref();
-            holders.other = namespaces.other(&holders.totals, netns, &self.procfs);
+            holders.without_holder = namespaces.other(&holders.totals, netns, &self.procfs);
         }
+        holders.other = holders.without_holder.filter(|_| is_whole);
         if is_whole && wanted.netns.is_none() {
             holders.orphans = self.procfs.orphans().ok();
         }

@@ -52,13 +52,13 @@ use std::{
 use thiserror::Error;
 use tokio::sync::watch;
 
-pub(crate) use finder::{Finder, NAMED, NetnsCount, count_netns, namespace_inode, task_ids};
+pub(crate) use finder::{Finder, NetnsCount, count_netns, task_ids};
 pub use health::{Health, Reason};
 #[cfg(test)]
 pub(crate) use holders::HolderSource;
 pub(crate) use holders::{
     HolderReader, HolderView, Holders, NamedNetns, NamedProcess, NetnsSelector, QueueView, Reading,
-    WhoQuery,
+    WhoError, WhoQuery, inode_at,
 };
 pub(crate) use netns_choice::NetnsChoice;
 pub(crate) use own_scopes::{OwnScopes, PublishedScopes};

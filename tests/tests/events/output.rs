@@ -1,6 +1,6 @@
 //! Lines for people, and wrong usage.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
@@ -30,6 +30,10 @@ fn a_line_has_the_states_the_addresses_and_the_process(_: &Namespace) -> Result<
     scene.orderly()?;
     let output = child.wait_with_output()?;
     let text = String::from_utf8(output.stdout)?;
+    let mut last = String::new();
+    log.read_to_string(&mut last)?;
+    let whole = "1 transitions in";
+    ensure!(last.contains(whole) && last.contains("--netns all shows the others"), "{last}");
     let line = text.lines().find(|line| line.contains("fin_wait1")).context("no line")?;
     let parts = [
         "established".to_owned(),
@@ -55,6 +59,7 @@ fn a_filter_that_makes_no_sense_is_wrong_usage(_: &Namespace) -> Result<()> {
         "--cause=because",
         "--count=-1",
         "--duration=soon",
+        "--tracer=off",
     ];
     for arg in wrong {
         let run = tcpstat(["events", arg])?;

@@ -1,8 +1,12 @@
 //! Which arguments the command line accepts, and how it refuses the others.
 
+use std::io::{self, Read};
 use std::process::Command;
+use std::thread::sleep;
+use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use tcpstat_tests::binary::{output, path_from, tcpstat};
 use tcpstat_tests::harness::Test;
 use tcpstat_tests::hermetic_tests;
@@ -17,7 +21,8 @@ pub(crate) fn tests() -> Vec<Test> {
         an_address_in_use_is_named,
         top_without_a_terminal_is_an_error,
         top_without_an_exporter_is_an_error,
-        version_prints_the_version
+        version_prints_the_version,
+        standard_output_that_does_not_block_gets_everything
     ]
 }
 
@@ -118,5 +123,22 @@ fn top_without_an_exporter_is_an_error() -> Result<()> {
 fn version_prints_the_version() -> Result<()> {
     let version = tcpstat(["--version"])?.stdout;
     assert_eq!(version, format!("tcpstat {}\n", env!("CARGO_PKG_VERSION")));
+    Ok(())
+}
+
+/// Another process that shares the pipe has made it so.
+fn standard_output_that_does_not_block_gets_everything() -> Result<()> {
+    let whole = tcpstat(["print", "dashboard"])?.stdout;
+    let (mut reader, writer) = io::pipe()?;
+    fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    let mut command = Command::new(path_from("TCPSTAT_BIN")?);
+    let mut child = command.args(["print", "dashboard"]).stdout(writer).spawn()?;
+    // The command has the other copy.
+    drop(command);
+    // Meanwhile the pipe becomes full.
+    sleep(Duration::from_millis(200));
+    let mut text = String::new();
+    reader.read_to_string(&mut text)?;
+    ensure!(child.wait()?.success() && text == whole, "{} of {} bytes", text.len(), whole.len());
     Ok(())
 }

@@ -47,7 +47,7 @@ fn top_shows_the_process_that_holds_sockets_in_close_wait(_: &Namespace) -> Resu
     terminal.press("w")?;
     let screen =
         terminal.await_screen("the process", |screen| held_by(screen, &process) == Some("31"))?;
-    assert!(screen.contains("CLOSE_WAIT  31 held  in the own network namespace"), "{screen}");
+    assert!(screen.contains("CLOSE_WAIT  31 held  in its own network namespace"), "{screen}");
 
     terminal.press("Space")?;
     let screen = terminal.await_screen("a pause", |screen| screen.contains("PAUSED"))?;

@@ -21,7 +21,9 @@ pub(crate) fn tests() -> Vec<Test> {
         a_process_id_chooses_the_sockets_of_that_process,
         a_namespace_chooses_its_sockets_alone,
         rows_are_sorted_as_asked_and_the_rest_is_counted,
-        wrong_usage_names_the_argument_and_the_correct_form
+        wrong_usage_names_the_argument_and_the_correct_form,
+        states_have_the_words_of_ss_too,
+        an_age_of_states_without_one_is_wrong_usage
     ]
 }
 
@@ -106,19 +108,49 @@ fn wrong_usage_names_the_argument_and_the_correct_form(_: &Namespace) -> Result<
     let wrong = [
         ("clos_wait", "close_wait"),
         ("CLOSEWAIT", "close_wait"),
+        ("--pid=424242424", "no process has this id"),
+        ("--netns=99", "no network namespace"),
         ("--port=70000", "65535"),
         ("--pid=zero", "--pid"),
         ("--older-than=soon", "15s"),
+        ("--older-than=50d", "49days"),
         ("--sort=color", "sockets"),
         ("--limit=-1", "--limit"),
         ("--netns=/no/such/file", "/no/such/file"),
+        ("--path.pods=/etc/passwd", "not a directory"),
     ];
     for (argument, remedy) in wrong {
         let run = tcpstat(["who", argument])?;
-        let status = if argument.starts_with("--netns") { 1 } else { 2 };
+        let is_missing =
+            ["--netns", "--path", "--pid=4242"].iter().any(|it| argument.starts_with(it));
+        let status = if is_missing { 1 } else { 2 };
         ensure!(run.status == Some(status) && run.stdout.is_empty(), "{argument}: {run:?}");
         let value = argument.rsplit('=').next().unwrap_or(argument);
         ensure!(run.stderr.contains(value) && run.stderr.contains(remedy), "{argument}: {run:?}");
+    }
+    Ok(())
+}
+
+fn states_have_the_words_of_ss_too(_: &Namespace) -> Result<()> {
+    let mut holder = Holder::start("leaker")?;
+    let links = links(7_000, 2)?;
+    half_close(&links)?;
+    let (served, _clients) = accepted(links);
+    holder.take(&served)?;
+    drop(served);
+    for word in ["CLOSE-WAIT", "close-wait", "CLOSE_WAIT"] {
+        let who = who(&[word, "--netns=self", "--local-port=7000"])?;
+        who.row_of(&[holder.pid()])?.ensure_states(&[(State::CloseWait, 2)])?;
+    }
+    Ok(())
+}
+
+/// The answer would always be that there is none.
+fn an_age_of_states_without_one_is_wrong_usage(_: &Namespace) -> Result<()> {
+    let run = tcpstat(["who", "listen", "syn_sent", "--older-than=1m"])?;
+    ensure!(run.status == Some(2) && run.stdout.is_empty(), "{run:?}");
+    for part in ["--older-than", "listen, syn_sent", "Usage: tcpstat who"] {
+        ensure!(run.stderr.contains(part), "{part}: {run:?}");
     }
     Ok(())
 }

@@ -26,6 +26,7 @@ use crate::links::{accepted, links};
 pub(crate) fn tests() -> Vec<Test> {
     kernel_tests![
         without_capabilities_a_user_sees_the_own_processes_and_how_many_are_hidden,
+        without_capabilities_the_table_does_not_say_that_nobody_holds_a_socket,
         with_two_capabilities_an_unprivileged_user_sees_the_sockets_of_all_processes
     ]
 }
@@ -103,6 +104,23 @@ fn without_capabilities_a_user_sees_the_own_processes_and_how_many_are_hidden(
     ensure!(least >= 2 && who.processes_not_visible >= least, "{least} are hidden: {who:#?}");
     ensure!(row.netns.inode.is_none_or(|inode| inode == own.inum()), "{row:?}");
     drop(clients);
+    Ok(())
+}
+
+fn without_capabilities_the_table_does_not_say_that_nobody_holds_a_socket(
+    _: &Namespace,
+) -> Result<()> {
+    let binary = ReachableBinary::copy()?;
+    let mut hidden = Holder::start("hidden")?;
+    let (served, _clients) = accepted(links(7_000, 1)?);
+    hidden.take(&served)?;
+    drop(served);
+    let mut command = binary.command(NO_CAPABILITIES);
+    let run = output(command.args(["who", "established", "--port=7000"]))?;
+    ensure!(run.status == Some(0), "{run:?}");
+    for part in ["no visible process holds", "processes not visible: run as root"] {
+        ensure!(run.stdout.contains(part), "{part}: {run:?}");
+    }
     Ok(())
 }
 

@@ -1,7 +1,9 @@
 //! The answer again and again.
 
+use std::fs;
 use std::io::{BufRead, BufReader};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::os::unix::fs::symlink;
+use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::{Signal, kill};
@@ -18,22 +20,28 @@ use tcpstat_tests::who::Who;
 use crate::links::{accepted, half_close, links};
 
 pub(crate) fn tests() -> Vec<Test> {
-    kernel_tests![with_watch_each_line_is_a_new_answer_until_a_signal]
+    kernel_tests![
+        with_watch_each_line_is_a_new_answer_until_a_signal,
+        watch_goes_on_when_its_namespace_is_back
+    ]
 }
 
 /// Dropping it ends it.
 struct Watch {
     child: Child,
     lines: BufReader<ChildStdout>,
+    errors: BufReader<ChildStderr>,
 }
 
 impl Watch {
-    fn start() -> Result<Self> {
+    fn start(netns: &str) -> Result<Self> {
         let mut command = Command::new(path_from("TCPSTAT_BIN")?);
-        command.args(["who", "close_wait", "--netns=self", "--json", "--watch=1"]);
-        let mut child = command.stdout(Stdio::piped()).spawn().context("start who")?;
+        command.args(["who", "close_wait", "--netns", netns, "--json", "--watch=1"]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().context("start who")?;
         let lines = BufReader::new(child.stdout.take().context("no standard output")?);
-        Ok(Self { child, lines })
+        let errors = BufReader::new(child.stderr.take().context("no standard error")?);
+        Ok(Self { child, lines, errors })
     }
 
     fn next(&mut self) -> Result<Who> {
@@ -65,7 +73,7 @@ impl Drop for Watch {
 }
 
 fn with_watch_each_line_is_a_new_answer_until_a_signal(_: &Namespace) -> Result<()> {
-    let mut watch = Watch::start()?;
+    let mut watch = Watch::start("self")?;
     assert_eq!(watch.next()?.sockets, 0);
     let mut holder = Holder::start("leaker")?;
     let links = links(7_000, 3)?;
@@ -82,4 +90,25 @@ fn with_watch_each_line_is_a_new_answer_until_a_signal(_: &Namespace) -> Result<
         let ended = watch.child.try_wait()?;
         Ok(ended.map_or(Progress::NotYet("it runs".to_owned()), |_| Progress::Done(())))
     })
+}
+
+/// The path of the namespace is gone meanwhile, as when a container starts again.
+fn watch_goes_on_when_its_namespace_is_back(_: &Namespace) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("shop");
+    symlink("/proc/self/ns/net", &path)?;
+    let mut watch = Watch::start(path.to_str().context("a path")?)?;
+    watch.next()?;
+    fs::remove_file(&path)?;
+    let mut line = String::new();
+    while !line.contains(&*path.to_string_lossy()) {
+        line.clear();
+        ensure!(watch.errors.read_line(&mut line)? > 0, "who has ended");
+    }
+    symlink("/proc/self/ns/net", &path)?;
+    // Some lines can be there from before.
+    for _ in 0..3 {
+        watch.next()?;
+    }
+    Ok(())
 }

@@ -1,24 +1,20 @@
 //! The flags of `tcpstat events`.
 
-use std::{
-    io::ErrorKind,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{path::Path, time::Duration};
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{anyhow, bail};
 use clap::{
-    ArgAction, Args, CommandFactory, ValueHint,
-    builder::{PossibleValuesParser, TypedValueParser},
-    error::ErrorKind as UsageKind,
+    ArgAction, Args, ValueEnum, ValueHint,
+    builder::{PossibleValue, PossibleValuesParser, TypedValueParser},
 };
 use tcpstat_ebpf::Cause;
 
 use super::NetnsNames;
 use crate::{
     commands::{
-        Cli, ProcfsArgs,
+        ProcfsArgs, contradiction,
         counting::{TracerChoice, programs},
+        netns::PodsArgs,
         scopes::PortRange,
         values,
     },
@@ -26,9 +22,10 @@ use crate::{
     kernel::Program,
     procfs::Procfs,
     scopes::CgroupPattern,
-    states::{State, state_word},
+    states::State,
     stream::{Filter, Prefix, STATES, StatePair},
-    tracker::{NAMED, NetnsSelector, namespace_inode},
+    text::{self, plain},
+    tracker::{NetnsSelector, inode_at},
 };
 
 pub(crate) const EXAMPLES: &str = "Examples:
@@ -51,6 +48,7 @@ pub(crate) struct EventsArgs {
         value_name = "STATE",
         value_delimiter = ',',
         value_parser = state(),
+        ignore_case = true,
         help_heading = "Filters"
     )]
     states: Vec<State>,
@@ -71,6 +69,7 @@ pub(crate) struct EventsArgs {
         value_name = "CAUSE",
         value_delimiter = ',',
         value_parser = cause(),
+        ignore_case = true,
         help_heading = "Filters"
     )]
     causes: Vec<Cause>,
@@ -140,20 +139,11 @@ pub(crate) struct EventsArgs {
     )]
     netns: NetnsSelector,
 
-    /// Directory whose entries name the Kubernetes pods of this host, NAMESPACE_NAME_UID; need not exist
-    #[arg(
-        long = "path.pods",
-        default_value = "/var/log/pods",
-        value_name = "DIR",
-        env = "TCPSTAT_PATH_PODS",
-        value_parser = values::path(),
-        value_hint = ValueHint::DirPath,
-        help_heading = "Names"
-    )]
-    pods: PathBuf,
-
     #[command(flatten)]
     procfs: ProcfsArgs,
+
+    #[command(flatten)]
+    pods: PodsArgs,
 
     /// The BPF program that writes the transitions; or several with commas between, to try in this order
     #[arg(
@@ -162,7 +152,7 @@ pub(crate) struct EventsArgs {
         value_name = "PROGRAM",
         env = "TCPSTAT_TRACER",
         value_delimiter = ',',
-        value_enum,
+        value_parser = program(),
         help_heading = "Output"
     )]
     tracer: Vec<TracerChoice>,
@@ -212,6 +202,21 @@ pub(crate) struct EventsArgs {
 }
 
 impl EventsArgs {
+    /// Which network namespaces are shown, for the last line. `own` is the name of that of tcpstat.
+    pub(super) fn shown_namespaces(&self, own: &str) -> String {
+        match &self.netns {
+            NetnsSelector::All => "all network namespaces".to_owned(),
+            NetnsSelector::Own => {
+                format!("network namespace {own} only, --netns all shows the others too")
+            }
+            NetnsSelector::Inode(inode) => format!("network namespace {inode}"),
+            NetnsSelector::Named(name) => {
+                let name = name.to_string_lossy();
+                format!("network namespace {}", plain(&name, text::VALUE))
+            }
+        }
+    }
+
     pub(super) fn procfs(&self) -> anyhow::Result<Procfs> {
         self.procfs.procfs()
     }
@@ -219,18 +224,15 @@ impl EventsArgs {
     /// The programs to try, in order.
     ///
     /// # Errors
-    /// If there is none.
+    /// None that can happen: each value of the flag is a program.
     pub(super) fn programs(&self) -> Result<Vec<Program>, clap::Error> {
-        let programs = programs(&self.tracer)?;
-        if programs.is_empty() {
-            let remedy = "--tracer: transitions need a program: use auto, btf, or tracepoint";
-            return Err(Cli::command().error(UsageKind::ArgumentConflict, remedy));
-        }
-        Ok(programs)
+        programs(&self.tracer)
     }
 
-    pub(super) fn names(&self, procfs: &Procfs) -> NetnsNames {
-        NetnsNames::new(procfs, self.pods.clone())
+    /// # Errors
+    /// Those of [`PodsArgs::folder`].
+    pub(super) fn names(&self, procfs: &Procfs) -> anyhow::Result<NetnsNames> {
+        Ok(NetnsNames::new(procfs, self.pods.folder()?))
     }
 
     /// What the programs evaluate, and the patterns of cgroups.
@@ -252,9 +254,7 @@ impl EventsArgs {
                 Ok(number @ 1..) => Some(number),
                 _ => bail!("--netns {inode}: no network namespace has this inode number"),
             },
-            NetnsSelector::Named(name) => {
-                Some(named(name, names).with_context(|| format!("--netns {}", name.display()))?)
-            }
+            NetnsSelector::Named(name) => Some(named(name, names)?),
         };
         if self.addresses.len() > MAX_ADDRESSES {
             bail!(
@@ -277,7 +277,7 @@ impl EventsArgs {
         if filter.is_contradiction() {
             let remedy =
                 "--state, --transition, and --cause: no transition fits all of them; leave one out";
-            return Err(Cli::command().error(UsageKind::ArgumentConflict, remedy).into());
+            return Err(contradiction("events", remedy).into());
         }
         Ok((filter, self.cgroups.clone()))
     }
@@ -285,48 +285,64 @@ impl EventsArgs {
 
 /// The number of the network namespace with this name or path.
 fn named(name: &Path, names: &mut NetnsNames) -> anyhow::Result<u32> {
-    if name.is_absolute() {
-        return inode(name);
+    let mut found = Vec::new();
+    if !name.is_absolute() {
+        names.find_once();
+        found = name.to_str().map(|name| names.inodes_of(name)).unwrap_or_default();
     }
-    names.find_once();
-    let found = name.to_str().map(|name| names.inodes_of(name)).unwrap_or_default();
     match found[..] {
         [inode] => Ok(inode),
-        [] => inode(&Path::new(NAMED).join(name)).map_err(|cause| {
-            cause.context("no network namespace has this name: `tcpstat who` shows the names")
-        }),
-        _ => Err(anyhow!("{} network namespaces have this name: use NAME@INODE", found.len())),
-    }
-}
-
-/// The number of the network namespace at `path`. It need not be entered.
-fn inode(path: &Path) -> anyhow::Result<u32> {
-    let number = namespace_inode(path);
-    match number.map(|number| number.and_then(|number| u32::try_from(number).ok())) {
-        Ok(Some(number)) => Ok(number),
-        Ok(None) => Err(anyhow!(
-            "this is not a network namespace: use a file that `ip netns add` made, or PATH/PID/ns/net of a process"
+        [] => {
+            let inode = inode_at(name).map_err(|error| anyhow!("--netns {error}"))?;
+            Ok(u32::try_from(inode)?)
+        }
+        _ => Err(anyhow!(
+            "--netns {}: {} network namespaces have this name: use NAME@INODE",
+            name.display(),
+            found.len()
         )),
-        Err(cause) if cause.kind() == ErrorKind::PermissionDenied => Err(anyhow!(
-            "{cause}: run as root, grant CAP_SYS_PTRACE for PATH/PID/ns/net of another user's process, or give the number of its inode"
-        )),
-        Err(cause) => Err(cause.into()),
     }
 }
 
 fn state() -> impl TypedValueParser<Value = State> {
-    PossibleValuesParser::new(STATES.map(state_word)).map(|word| {
-        let state = STATES.into_iter().find(|&state| state_word(state) == word);
+    PossibleValuesParser::new(STATES.map(values::state))
         // It is one of the possible values.
-        state.unwrap_or(State::Close)
-    })
+        .map(|word| values::state_named(&word).unwrap_or(State::Close))
 }
 
 fn cause() -> impl TypedValueParser<Value = Cause> {
-    PossibleValuesParser::new(Cause::ALL.map(cause_word)).map(|word| {
-        let cause = Cause::ALL.into_iter().find(|&cause| cause_word(cause) == word);
+    let value = |cause| PossibleValue::new(cause_word(cause)).help(meaning(cause));
+    PossibleValuesParser::new(Cause::ALL.map(value)).map(|word| {
+        let is_named = |cause: &Cause| cause_word(*cause).eq_ignore_ascii_case(&word);
+        let cause = Cause::ALL.into_iter().find(is_named);
         cause.unwrap_or(Cause::Other)
     })
+}
+
+fn meaning(cause: Cause) -> &'static str {
+    match cause {
+        Cause::None => {
+            "No error: a close in order, or a connect that its owner gave up, as after a timeout of its own"
+        }
+        Cause::Reset => "The peer reset the connection",
+        Cause::Refused => {
+            "A connect was answered with a reset: nobody listens there, or a firewall rejects"
+        }
+        Cause::TimedOut => {
+            "The kernel sent again until its limit, or sent keepalives, without an answer"
+        }
+        Cause::Unreachable => "No neighbour answered, or a router reported that there is no way",
+        Cause::NoPort => "A connect found no free local port",
+        Cause::Destroyed => "Another process ended the connection, as `ss -K` does",
+        Cause::Other => "Another error",
+    }
+}
+
+/// The choices that are programs.
+fn program() -> impl TypedValueParser<Value = TracerChoice> {
+    let programs = TracerChoice::value_variants().iter().filter(|it| **it != TracerChoice::Off);
+    let words = programs.filter_map(ValueEnum::to_possible_value);
+    PossibleValuesParser::new(words).try_map(|word| TracerChoice::from_str(&word, false))
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -357,13 +373,5 @@ mod tests {
         for text in ["", "8", "8MB", "63KiB", "257MiB", "-1MiB", "9999999999MiB", "KiB", "1.5MiB"] {
             assert!(buffer(text).is_err(), "{text}");
         }
-    }
-
-    #[test]
-    fn the_file_of_a_namespace_gives_its_number_and_another_file_does_not() {
-        let folder = tempfile::tempdir().unwrap();
-        let refused = inode(folder.path()).unwrap_err().to_string();
-        assert!(refused.starts_with("this is not a network namespace"), "{refused}");
-        assert!(inode(&folder.path().join("missing")).is_err());
     }
 }

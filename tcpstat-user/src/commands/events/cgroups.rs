@@ -1,6 +1,6 @@
 //! Paths of cgroups, and which of them are shown.
 
-use std::{collections::HashMap, time::Instant};
+use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use anyhow::{anyhow, bail};
 use tracing::{debug, warn};
@@ -29,6 +29,16 @@ pub(super) struct Cgroups {
 struct Known {
     path: Text,
     wanted: bool,
+    /// Whether the programs have the verdict.
+    is_passed: bool,
+}
+
+/// What the programs get after a listing.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Verdicts {
+    /// Cgroups that were removed.
+    forgotten: Vec<u64>,
+    new: Vec<(u64, bool)>,
 }
 
 /// Whether transitions of a cgroup are shown.
@@ -70,19 +80,14 @@ impl Cgroups {
     pub(super) fn find(&mut self, stream: &mut TransitionStream) {
         let Some(hierarchy) = &self.hierarchy else { return };
         let start = Instant::now();
-        let mut paths = hierarchy.paths();
-        if self.known.len() + paths.len() > MAX_PATHS {
-            self.known.clear();
+        let paths = hierarchy.paths();
+        let Verdicts { forgotten, new } = self.take(paths);
+        // First: there is room for 16,384.
+        for id in forgotten {
+            stream.forget_cgroup(id);
         }
-        paths.retain(|id, _| !matches!(self.known.get(id), Some(Some(_))));
-        for (id, path) in paths {
-            let wanted =
-                self.patterns.is_empty() || counting_cgroup(&self.patterns, &path).is_some();
-            if !self.patterns.is_empty() {
-                stream.set_cgroup(id, wanted);
-            }
-            let path = Text::new(label_value(path.as_bytes(), LONGEST_PATH));
-            self.known.insert(id, Some(Known { path, wanted }));
+        for (id, wanted) in new {
+            stream.set_cgroup(id, wanted);
         }
         self.pace.ended(start);
         let none = || !self.known.values().flatten().any(|known| known.wanted);
@@ -91,6 +96,32 @@ impl Cgroups {
                 "--cgroup: no cgroup fits now; tcpstat shows those that fit as soon as they are made"
             );
         }
+    }
+
+    /// Keeps the paths of new cgroups, and those of removed ones: sockets can outlive their cgroup.
+    fn take(&mut self, mut paths: HashMap<u64, Arc<str>>) -> Verdicts {
+        let mut verdicts = Verdicts::default();
+        for (&id, known) in &mut self.known {
+            let Some(known) = known.as_mut().filter(|known| known.is_passed) else { continue };
+            if !paths.contains_key(&id) {
+                known.is_passed = false;
+                verdicts.forgotten.push(id);
+            }
+        }
+        if self.known.len() + paths.len() > MAX_PATHS {
+            self.known.clear();
+        }
+        paths.retain(|id, _| !matches!(self.known.get(id), Some(Some(_))));
+        let is_passed = !self.patterns.is_empty();
+        for (id, path) in paths {
+            let wanted = !is_passed || counting_cgroup(&self.patterns, &path).is_some();
+            if is_passed {
+                verdicts.new.push((id, wanted));
+            }
+            let path = Text::new(label_value(path.as_bytes(), LONGEST_PATH));
+            self.known.insert(id, Some(Known { path, wanted, is_passed }));
+        }
+        verdicts
     }
 
     /// Whether the transitions of its sockets are shown. Lists the hierarchy, if the cgroup is unknown and the last reading
@@ -122,5 +153,43 @@ impl Cgroups {
     /// The path of a cgroup; `None` for one that is unknown.
     pub(super) fn path(&self, id: Option<u64>) -> Option<&Text> {
         self.known.get(&id?)?.as_ref().map(|known| &known.path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn paths(all: &[(u64, &str)]) -> HashMap<u64, Arc<str>> {
+        all.iter().map(|&(id, path)| (id, path.into())).collect()
+    }
+
+    fn cgroups(patterns: &[&str]) -> Cgroups {
+        Cgroups {
+            patterns: patterns.iter().map(|pattern| pattern.parse().unwrap()).collect(),
+            hierarchy: None,
+            known: HashMap::new(),
+            pace: Pace::default(),
+            has_listed: false,
+        }
+    }
+
+    #[test]
+    fn the_verdict_of_a_removed_cgroup_leaves_the_map_and_its_path_stays() {
+        let mut cgroups = cgroups(&["/web*"]);
+        let new = Verdicts { forgotten: vec![], new: vec![(1, true)] };
+        assert_eq!(cgroups.take(paths(&[(1, "/web1")])), new);
+        let changed = Verdicts { forgotten: vec![1], new: vec![(2, false)] };
+        assert_eq!(cgroups.take(paths(&[(2, "/db")])), changed);
+        assert_eq!(cgroups.take(paths(&[(2, "/db")])), Verdicts::default());
+        assert_eq!(cgroups.path(Some(1)).unwrap().plain, "/web1");
+    }
+
+    #[test]
+    fn without_patterns_the_programs_get_no_verdicts() {
+        let mut cgroups = cgroups(&[]);
+        assert_eq!(cgroups.take(paths(&[(1, "/web1")])), Verdicts::default());
+        assert_eq!(cgroups.take(paths(&[])), Verdicts::default());
+        assert_eq!(cgroups.path(Some(1)).unwrap().plain, "/web1");
     }
 }

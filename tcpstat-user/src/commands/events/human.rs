@@ -45,6 +45,10 @@ pub(super) fn transition(
         let command = label_value(process.command(), COMMAND);
         let _ = write!(line, " pid={} command={command}", process.pid);
     }
+    if let Some(process) = context.connect {
+        let command = label_value(process.command(), COMMAND);
+        let _ = write!(line, " connect_pid={} connect_command={command}", process.pid);
+    }
     while line.last() == Some(&b' ') {
         line.pop();
     }

@@ -10,7 +10,7 @@ use crate::{
     detailed::cause_word,
     scopes::label_value,
     states::{family_word, state_word},
-    stream::Transition,
+    stream::{Process, Transition},
 };
 
 /// Writes the object after the text of its time. serde takes several times as long.
@@ -58,14 +58,9 @@ pub(super) fn transition(
         None => null(line),
     }
     line.extend_from_slice(br#","process":"#);
-    match transition.process {
-        Some(process) => {
-            let _ = write!(line, r#"{{"pid":{},"command":"#, process.pid);
-            command(line, process.command());
-            line.push(b'}');
-        }
-        None => null(line),
-    }
+    process(line, transition.process);
+    line.extend_from_slice(br#","connect_process":"#);
+    process(line, context.connect);
     let _ = writeln!(line, r#","socket":"{socket:016x}"}}"#);
 }
 
@@ -78,6 +73,13 @@ pub(super) fn end(line: &mut Vec<u8>, Totals { events, lost, seconds }: Totals) 
         line,
         r#"{{"type":"end","events":{events},"lost":{lost},"seconds":{seconds:.3}}}"#
     );
+}
+
+fn process(line: &mut Vec<u8>, process: Option<Process>) {
+    let Some(process) = process else { return null(line) };
+    let _ = write!(line, r#"{{"pid":{},"command":"#, process.pid);
+    command(line, process.command());
+    line.push(b'}');
 }
 
 fn command(line: &mut Vec<u8>, bytes: &[u8]) {

@@ -1,7 +1,7 @@
 //! The lines of the stream, in either format.
 
 use super::{human, json, time::Clock};
-use crate::stream::{SocketIds, Transition};
+use crate::stream::{Process, SocketIds, Transition};
 
 /// Most sockets that have a number: 4 MiB.
 const MAX_SOCKETS: usize = 131_072;
@@ -30,6 +30,8 @@ pub(super) struct Context<'a> {
     pub(super) cgroup: Option<&'a Text>,
     /// How many milliseconds ago the peer was last heard.
     pub(super) silence: Option<u64>,
+    /// The process of the connect, where the transition has none.
+    pub(super) connect: Option<Process>,
 }
 
 /// Writes lines.
@@ -122,7 +124,8 @@ mod tests {
         let (netns, cgroup) =
             (Text::new(netns.to_owned()), cgroup.map(str::to_owned).map(Text::new));
         let silence = transition.silence.map(|ticks| u64::from(ticks) * 4);
-        let context = Context { unix: UNIX, netns: &netns, cgroup: cgroup.as_ref(), silence };
+        let context =
+            Context { unix: UNIX, netns: &netns, cgroup: cgroup.as_ref(), silence, connect: None };
         let mut line = Vec::new();
         lines.transition(&mut line, &transition, context);
         String::from_utf8(line).unwrap()
@@ -170,6 +173,7 @@ mod tests {
             "cgroup": "/system.slice/x.service",
             "silence_seconds": 1.2,
             "process": { "pid": 7, "command": "curl" },
+            "connect_process": null,
         });
         assert_eq!(value, expected);
     }
@@ -177,11 +181,29 @@ mod tests {
     #[test]
     fn what_is_not_known_is_null_in_json() {
         let value = parsed(&line(Lines::json(), &LITTLE, "4026531840", None));
-        for name in ["cause", "cgroup", "silence_seconds", "process"] {
+        for name in ["cause", "cgroup", "silence_seconds", "process", "connect_process"] {
             assert_eq!(value[name], Value::Null, "{name}");
         }
         assert_eq!(value["remote"], Value::Null);
         assert_eq!((&value["family"], &value["local"]["address"]), (&json!("ipv6"), &json!("::")));
+    }
+
+    #[test]
+    fn a_transition_without_a_process_has_that_of_the_connect_in_both_formats() {
+        let connect = Transition::of(&RECORD).unwrap().process;
+        let transition = Transition { process: None, ..Transition::of(&RECORD).unwrap() };
+        let netns = Text::new("host".to_owned());
+        let context = Context { unix: UNIX, netns: &netns, cgroup: None, silence: None, connect };
+        let line = |mut lines: Lines| {
+            let mut line = Vec::new();
+            lines.transition(&mut line, &transition, context);
+            String::from_utf8(line).unwrap()
+        };
+        let value = parsed(&line(Lines::json()));
+        assert_eq!(value["process"], Value::Null);
+        assert_eq!(value["connect_process"], json!({ "pid": 7, "command": "curl" }));
+        let human = line(Lines::human(false));
+        assert!(human.ends_with(" cause=reset connect_pid=7 connect_command=curl\n"), "{human}");
     }
 
     #[test]

@@ -29,7 +29,7 @@ use super::signals::EventsSignals;
 use crate::{
     kernel::{Attempt, Program, TransitionStream},
     procfs::{Privileges, Procfs},
-    stream::Filter,
+    stream::{Connects, Filter},
 };
 
 /// Shows transitions until a limit, a signal, or the end of the reader of standard output.
@@ -38,7 +38,7 @@ pub(super) fn run(args: &EventsArgs) -> anyhow::Result<ExitCode> {
     let signals = EventsSignals::new()?;
     let programs = args.programs()?;
     let procfs = args.procfs()?;
-    let mut names = args.names(&procfs);
+    let mut names = args.names(&procfs)?;
     let (filter, cgroup_patterns) = args.filter(&procfs, &mut names)?;
     let own_namespace = filter.netns.is_some();
     let mut stream = load(&programs, &filter, args.buffer)?;
@@ -55,9 +55,21 @@ pub(super) fn run(args: &EventsArgs) -> anyhow::Result<ExitCode> {
     let lines = if args.json { Lines::json() } else { Lines::human(!own_namespace) };
     let limits =
         Limits { end: args.duration.map(|duration| Instant::now() + duration), count: args.count };
+    let namespaces = args.shown_namespaces(&names.own(&procfs));
     let output = Output::start()?;
-    Session { stream, signals, output, lines, names, cgroups, limits, losses: Losses::default() }
-        .run()
+    Session {
+        stream,
+        signals,
+        output,
+        lines,
+        names,
+        cgroups,
+        limits,
+        losses: Losses::default(),
+        connects: Connects::default(),
+        namespaces,
+    }
+    .run()
 }
 
 /// # Errors

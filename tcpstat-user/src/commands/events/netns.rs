@@ -127,6 +127,13 @@ impl NetnsNames {
             .text
     }
 
+    /// The name of the namespace that this procfs lists.
+    pub(super) fn own(&self, procfs: &Procfs) -> String {
+        let inum = procfs.netns_inum().unwrap_or_default();
+        let found = self.found.by_inode.get(&inum.into());
+        found.map_or_else(|| inum.to_string(), |found| found.name.clone())
+    }
+
     /// The inode numbers of the namespaces with this name. The metrics add `@INODE` to a name that is there twice.
     pub(super) fn inodes_of(&self, name: &str) -> Vec<u32> {
         let Found { by_key, by_inode } = &self.found;

@@ -26,7 +26,7 @@ use crate::{
     },
     kernel::TransitionStream,
     procfs::Procfs,
-    stream::Transition,
+    stream::{Connects, Transition},
 };
 
 /// Lines are written when there are so many bytes, or when the ring buffer is empty.
@@ -63,6 +63,9 @@ pub(super) struct Session {
     pub(super) cgroups: Cgroups,
     pub(super) limits: Limits,
     pub(super) losses: Losses,
+    pub(super) connects: Connects,
+    /// Which network namespaces are shown.
+    pub(super) namespaces: String,
 }
 
 /// Why a run ends.
@@ -167,6 +170,7 @@ impl Session {
             cgroup: self.cgroups.path(transition.cgroup),
             silence: silence
                 .map(|(ticks, rate)| u64::from(ticks) * 1_000 / u64::from(rate.0.get())),
+            connect: self.connects.process(transition),
         };
         self.lines.transition(&mut run.batch.bytes, transition, context);
         run.batch.end_line(1);
@@ -238,14 +242,14 @@ impl Session {
         let totals = Totals { events: run.shown, lost: self.losses.total(), seconds };
         self.lines.end(&mut run.batch.bytes, totals);
         run.batch.end_line(0);
-        let Self { lines, output, .. } = self;
+        let Self { lines, output, namespaces, .. } = self;
         let (written, error) = output.finish(run.batch, deadline);
         let is_closed = error.as_ref().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe);
         if let Some(error) = error.filter(|_| !is_closed) {
             return Err(error).context("writing to standard output");
         }
-        let summary =
-            format!("{} transitions in {seconds:.1} s, {} lost", totals.events, totals.lost);
+        let Totals { events, lost, .. } = totals;
+        let summary = format!("{events} transitions in {seconds:.1} s, {lost} lost ({namespaces})");
         let unwritten = totals.events - written.min(totals.events);
         if is_closed || end == End::Output {
             log::write_notice(&format!("the reader of standard output has closed it: {summary}"));

@@ -31,6 +31,7 @@ struct WhoJson<'a> {
     source: &'static str,
     processes_not_visible: u64,
     sockets: u64,
+    sockets_with_more_processes: u64,
     holders: Vec<HolderJson<'a>>,
     more_holders: usize,
     not_held: NotHeldJson<'a>,
@@ -101,6 +102,7 @@ impl<'a> From<&'a Holders> for WhoJson<'a> {
             source: holders.source.word(),
             processes_not_visible: holders.not_visible,
             sockets: holders.sockets,
+            sockets_with_more_processes: holders.with_more_processes,
             holders: holders.rows.iter().map(HolderJson::from).collect(),
             more_holders: holders.more_rows,
             not_held: NotHeldJson {

@@ -6,25 +6,24 @@ mod table;
 mod tests;
 
 use std::{
-    io::{self, IsTerminal, Write},
-    path::PathBuf,
+    io::{self, IsTerminal},
     process::ExitCode,
     thread,
     time::Duration,
 };
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::{
     ArgAction, Args, ValueEnum, ValueHint,
     builder::{PossibleValuesParser, TypedValueParser},
 };
 use tracing::warn;
 
-use super::{ProcfsArgs, values};
+use super::{ProcfsArgs, contradiction, netns::PodsArgs, values, write_out, write_part};
 use crate::{
     holders::SortBy,
     states::{State, state_word},
-    tracker::{HolderReader, Holders, NetnsSelector, WhoQuery},
+    tracker::{HolderReader, Holders, NetnsSelector, WhoError, WhoQuery},
 };
 
 pub(super) const EXAMPLES: &str = "Examples:
@@ -72,10 +71,11 @@ pub(super) struct WhoArgs {
     pid: Option<u32>,
 
     /// Only sockets with this local port
-    #[arg(long, value_name = "PORT", help_heading = "Sockets")]
+    #[arg(long, visible_alias = "local-port", value_name = "PORT", help_heading = "Sockets")]
     port: Option<u16>,
 
-    /// Only sockets whose peer has been silent for longer, such as 5m
+    /// Only sockets whose peer has been silent for longer, such as 5m. An answer to a keepalive ends a silence: in CLOSE_WAIT
+    /// this can be shorter than the time in the state
     #[arg(
         long = "older-than",
         value_name = "DURATION",
@@ -125,17 +125,8 @@ pub(super) struct WhoArgs {
     #[command(flatten)]
     procfs: ProcfsArgs,
 
-    /// Directory whose entries name the Kubernetes pods of this host, NAMESPACE_NAME_UID; need not exist
-    #[arg(
-        long = "path.pods",
-        default_value = "/var/log/pods",
-        value_name = "DIR",
-        env = "TCPSTAT_PATH_PODS",
-        value_parser = values::path(),
-        value_hint = ValueHint::DirPath,
-        help_heading = "Snapshots"
-    )]
-    pods: PathBuf,
+    #[command(flatten)]
+    pods: PodsArgs,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -150,6 +141,7 @@ enum Sort {
 
 /// Prints to standard output, once or until it is closed.
 pub(super) fn run(args: &WhoArgs) -> anyhow::Result<ExitCode> {
+    args.check_ages()?;
     let procfs = args.procfs.procfs()?;
     if !procfs.is_mount() {
         bail!(
@@ -157,31 +149,61 @@ pub(super) fn run(args: &WhoArgs) -> anyhow::Result<ExitCode> {
             procfs.root().display()
         );
     }
-    let mut reader = HolderReader::new(&procfs, args.pods.clone())?;
+    let mut reader = HolderReader::new(&procfs, args.pods.folder()?)?;
+    let query = args.query();
+    let holders = reader.read(&query)?;
+    if let Some(seconds) = args.watch {
+        watch(args, Duration::from_secs(seconds.into()), holders, || reader.read(&query))?;
+    } else {
+        warn_not_visible(&holders);
+        let text = if args.json { json::pretty(&holders)? } else { table::text(&holders, &query) };
+        write_out(text.as_bytes())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints again and again until standard output is closed. A reading that fails is reported, and the next one can succeed: a
+/// container starts again.
+fn watch(
+    args: &WhoArgs,
+    interval: Duration,
+    first: Holders,
+    mut read: impl FnMut() -> Result<Holders, WhoError>,
+) -> anyhow::Result<()> {
     let query = args.query();
     let clears = !args.json && io::stdout().is_terminal();
-    let mut is_first = true;
+    if !clears {
+        warn_not_visible(&first);
+    }
+    let (mut answer, mut last_error): (Result<_, WhoError>, _) = (Ok(first), None);
     loop {
-        let holders = reader.read(&query)?;
-        let is_cleared = clears && args.watch.is_some();
-        if is_cleared && !write_part(CLEAR.as_bytes())? {
-            return Ok(ExitCode::SUCCESS);
+        if clears && !write_part(CLEAR.as_bytes())? {
+            return Ok(());
+        }
+        let text = match &answer {
+            Ok(holders) if args.json => json::line(holders)?,
+            Ok(holders) if clears => table::text(holders, &query),
+            Ok(holders) => format!("{}\n", table::text(holders, &query)),
+            Err(_) => String::new(),
+        };
+        if !write_part(text.as_bytes())? {
+            return Ok(());
         }
         // On a cleared screen each time, so that it stays beside what it is about.
-        if std::mem::replace(&mut is_first, false) || is_cleared {
-            warn_not_visible(&holders);
-        }
-        let text = match args.watch {
-            Some(_) if args.json => json::line(&holders)?,
-            _ if args.json => json::pretty(&holders)?,
-            Some(_) if !clears => format!("{}\n", table::text(&holders, &query)),
-            _ => table::text(&holders, &query),
+        let error = match &answer {
+            Ok(holders) if clears => {
+                warn_not_visible(holders);
+                None
+            }
+            Ok(_) => None,
+            Err(error) => Some(error.to_string()),
         };
-        let is_open = write_part(text.as_bytes())?;
-        match args.watch.filter(|_| is_open) {
-            Some(seconds) => thread::sleep(Duration::from_secs(seconds.into())),
-            None => return Ok(ExitCode::SUCCESS),
+        if let Some(text) = error.as_ref().filter(|_| clears || error != last_error) {
+            warn!("{text}");
         }
+        last_error = error;
+        thread::sleep(interval);
+        answer = read();
     }
 }
 
@@ -189,12 +211,31 @@ fn warn_not_visible(holders: &Holders) {
     if holders.not_visible > 0 {
         warn!(
             processes = holders.not_visible,
-            "not shown: what these processes hold is not visible; run tcpstat as root, or with CAP_BPF and CAP_PERFMON"
+            "not shown: what these processes hold is not visible: {}",
+            table::SEE_ALL
         );
     }
 }
 
+/// The states of sockets that never heard a peer, or have none.
+const WITHOUT_AGE: [State; 4] = [State::Listen, State::SynSent, State::Close, State::TimeWait];
+
 impl WhoArgs {
+    /// # Errors
+    /// If no socket can be as old as is asked for.
+    fn check_ages(&self) -> Result<(), clap::Error> {
+        let has_age = |state| !WITHOUT_AGE.contains(state);
+        if self.older_than.is_none() || self.states.is_empty() || self.states.iter().any(has_age) {
+            return Ok(());
+        }
+        let states: Vec<_> = self.states.iter().map(|&state| state_word(state)).collect();
+        let remedy = format!(
+            "--older-than: sockets in {} have no age: leave it out, or ask for another state",
+            states.join(", ")
+        );
+        Err(contradiction("who", &remedy))
+    }
+
     fn query(&self) -> WhoQuery {
         let table_rows = (!self.json).then_some(TABLE_ROWS);
         WhoQuery {
@@ -213,21 +254,9 @@ impl WhoArgs {
     }
 }
 
-/// Whether a reader is there: one that closes the pipe (`| head`) ends the command.
-fn write_part(text: &[u8]) -> anyhow::Result<bool> {
-    let mut out = io::stdout();
-    match out.write_all(text).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
-        written => written.map(|()| true).context("writing to standard output"),
-    }
-}
-
 fn state() -> impl TypedValueParser<Value = State> {
-    let word_of = |word: String| {
-        let is_named = |state: &State| state_word(*state).eq_ignore_ascii_case(&word);
-        State::ALL.into_iter().find(is_named).ok_or("no such state")
-    };
-    PossibleValuesParser::new(State::ALL.map(state_word)).try_map(word_of)
+    PossibleValuesParser::new(State::ALL.map(values::state))
+        .try_map(|word| values::state_named(&word).ok_or("no such state"))
 }
 
 fn age(text: &str) -> Result<Duration, String> {

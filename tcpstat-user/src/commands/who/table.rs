@@ -15,31 +15,72 @@ const HEAD: [&str; 9] =
 /// Values that a cell names.
 const MOST_IN_CELL: usize = 3;
 
+/// What a user can do to see the sockets of all processes.
+pub(super) const SEE_ALL: &str = "run as root, or with CAP_BPF and CAP_PERFMON";
+
+/// The listener of an accept queue, and what can wait in it.
+const QUEUED: [State; 3] = [State::Listen, State::Established, State::CloseWait];
+
+/// What a socket is in after its owner has closed it.
+const ORPHANED: [State; 4] = [State::FinWait1, State::FinWait2, State::LastAck, State::Closing];
+
+/// What sockstat counts as `inuse`.
+const HASHED: [State; 9] = [
+    State::Established,
+    State::SynSent,
+    State::SynRecv,
+    State::FinWait1,
+    State::FinWait2,
+    State::CloseWait,
+    State::LastAck,
+    State::Listen,
+    State::Closing,
+];
+
 /// What is known and not known, as text.
 pub(super) fn text(holders: &Holders, query: &WhoQuery) -> String {
     let mut text = String::new();
     if holders.rows.is_empty() {
-        text.push_str(&nothing(query));
+        text.push_str(&nothing(holders, query));
     } else {
         let rows = std::iter::once(HEAD.map(str::to_owned)).chain(holders.rows.iter().map(cells));
         write_columns(&mut text, &rows.collect::<Vec<_>>());
         more(&mut text, holders.more_rows, "row");
     }
-    write_not_held(&mut text, holders);
+    if holders.with_more_processes > 0 {
+        let sockets = holders.with_more_processes;
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            text,
+            "of {sockets} sockets only some processes are known: too many sets of processes share sockets"
+        );
+    }
+    write_not_held(&mut text, holders, &query.states);
     text
 }
 
 /// One line for a query without a row.
-fn nothing(query: &WhoQuery) -> String {
+fn nothing(holders: &Holders, query: &WhoQuery) -> String {
     let states: Vec<_> = query.states.iter().map(|&state| state_word(state)).collect();
-    let counted = if query.states.contains(&State::TimeWait) {
-        ": no process holds one in TIME_WAIT, and `tcpstat show` counts them"
-    } else {
-        ""
+    let place =
+        if states.is_empty() { String::new() } else { format!(" in {}", states.join(", ")) };
+    if query.states == [State::TimeWait] {
+        return format!("no process holds a socket{place}: `tcpstat show` counts them\n");
+    }
+    // A socket that has no visible holder can be one of those that are asked for.
+    let hidden = match (holders.not_visible, holders.without_holder) {
+        (0, Some(0)) => None,
+        (0, Some(1)) => Some("1 socket has no visible holder: `ss -tan` shows it".to_owned()),
+        (0, Some(sockets)) => {
+            Some(format!("{sockets} sockets have no visible holder: `ss -tan` shows them"))
+        }
+        (0, None) => Some("whether another process does is not known".to_owned()),
+        (1, _) => Some(format!("1 process not visible: {SEE_ALL}")),
+        (processes, _) => Some(format!("{processes} processes not visible: {SEE_ALL}")),
     };
-    match &states[..] {
-        [] => "no process holds such a socket\n".to_owned(),
-        states => format!("no process holds such a socket in {}{counted}\n", states.join(", ")),
+    match hidden {
+        Some(hidden) => format!("no visible process holds such a socket{place} ({hidden})\n"),
+        None => format!("no process holds such a socket{place}\n"),
     }
 }
 
@@ -53,7 +94,7 @@ fn cells(view: &HolderView) -> [String; 9] {
     let unit = view.name.as_ref().or(view.cgroup.as_ref());
     [
         view.processes.first().map_or_else(String::new, |it| pid(it, row.pids.len() - 1)),
-        view.processes.first().and_then(|it| it.command.clone()).unwrap_or_else(unknown),
+        view.processes.first().map_or_else(unknown, command),
         view.netns.name.clone(),
         row.sockets.to_string(),
         cell(states.collect(), 0),
@@ -66,6 +107,12 @@ fn cells(view: &HolderView) -> [String; 9] {
 
 fn unknown() -> String {
     "-".to_owned()
+}
+
+/// A process can give itself an empty name.
+fn command(process: &NamedProcess) -> String {
+    let name = process.command.clone().filter(|name| !name.is_empty());
+    name.unwrap_or_else(unknown)
 }
 
 fn pid(process: &NamedProcess, others: usize) -> String {
@@ -84,7 +131,6 @@ fn cell(mut values: Vec<String>, more: usize) -> String {
     values.truncate(MOST_IN_CELL);
     let mut cell = values.join(", ");
     if more > 0 {
-        // Writing to a String cannot fail.
         let _ = write!(cell, " (+{more})");
     }
     cell
@@ -103,8 +149,8 @@ fn peers(peers: &[Peer]) -> String {
 fn peer(peer: &Peer) -> String {
     let Peer { address, port, sockets } = *peer;
     match port {
-        Some(port) => format!("{} {sockets}", SocketAddr::new(address, port)),
-        None => format!("{address} {sockets}"),
+        Some(port) => format!("{} x{sockets}", SocketAddr::new(address, port)),
+        None => format!("{address} x{sockets}"),
     }
 }
 
@@ -147,20 +193,28 @@ fn more(text: &mut String, more: usize, what: &str) {
     }
 }
 
-fn write_not_held(text: &mut String, holders: &Holders) {
+/// Writes what can be in one of `states`; everything if there are none. The numbers are those of all states.
+fn write_not_held(text: &mut String, holders: &Holders, states: &[State]) {
+    let can_be = |of: &[State]| states.is_empty() || states.iter().any(|state| of.contains(state));
     let mut lines = String::new();
-    for view in &holders.accept_queues {
-        lines.push_str(&queue(view));
+    if can_be(&QUEUED) {
+        for view in &holders.accept_queues {
+            lines.push_str(&queue(view));
+        }
+        more(&mut lines, holders.more_accept_queues, "accept queue");
     }
-    more(&mut lines, holders.more_accept_queues, "accept queue");
-    if let Some(orphans @ 1..) = holders.orphans {
+    if let Some(orphans @ 1..) = holders.orphans.filter(|_| can_be(&ORPHANED)) {
         let _ = writeln!(lines, "orphans, which their owners have closed: {orphans}");
     }
-    if let Some(other @ 1..) = holders.other {
-        let _ = writeln!(lines, "others, of the kernel or on their way between processes: {other}");
+    if let Some(other @ 1..) = holders.other.filter(|_| can_be(&HASHED)) {
+        let _ = writeln!(
+            lines,
+            "others, of the kernel, on their way between processes, or of hidden processes: {other}"
+        );
     }
     if !lines.is_empty() {
-        let _ = write!(text, "\nsockets that no process holds:\n{lines}");
+        let any = if states.is_empty() { "" } else { ", in any state" };
+        let _ = write!(text, "\nsockets that no visible process holds{any}:\n{lines}");
     }
 }
 
@@ -170,8 +224,7 @@ fn queue(view: &QueueView) -> String {
     let limit = queue.queue.limit.map_or_else(String::new, |limit| format!(" of {limit}"));
     let holder = match view.processes.first() {
         Some(first) => {
-            let command = first.command.as_deref().unwrap_or("-");
-            format!("{command} {}", pid(first, queue.pids.len() - 1))
+            format!("{} {}", command(first), pid(first, queue.pids.len() - 1))
         }
         None => "a process that is not visible".to_owned(),
     };

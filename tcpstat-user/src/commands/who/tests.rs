@@ -73,6 +73,7 @@ fn holders() -> Holders {
         source: HolderSource::Iterator,
         not_visible: 0,
         sockets: 320,
+        with_more_processes: 0,
         rows: vec![leak(), unnamed()],
         more_rows: 2,
         accept_queues: vec![QueueView {
@@ -84,6 +85,7 @@ fn holders() -> Holders {
         more_accept_queues: 0,
         orphans: Some(3),
         other: None,
+        without_holder: Some(0),
         totals: Vec::new(),
     }
 }
@@ -93,11 +95,11 @@ fn a_table_has_aligned_columns_and_what_nobody_holds_below() {
     let text = table::text(&holders(), &WhoQuery::default());
     let table = "\
 PID        COMMAND  NETNS     SOCKETS  STATES                    OLDEST  PORTS         PEERS                                              UNIT
-1234 (+1)  java     host          312  close_wait 310, listen 2   2h13m  8080          10.0.0.7 200, 10.0.0.8:443 100, 10.0.0.9:443 9, ...  shop.service
+1234 (+1)  java     host          312  close_wait 310, listen 2   2h13m  8080          10.0.0.7 x200, 10.0.0.8:443 x100, 10.0.0.9:443 x9, ...  shop.service
 7          -        procfs-7        1  close                          -  1, 2, 3 (+6)  -                                                  -
 2 more rows: see --limit
 
-sockets that no process holds:
+sockets that no visible process holds:
 in the accept queue of [::]:8080 in host: 12 of 128, java 1234
 orphans, which their owners have closed: 3
 ";
@@ -127,9 +129,69 @@ fn a_query_without_a_row_is_answered_in_one_line() {
         "no process holds such a socket in close_wait, last_ack\n"
     );
     assert_eq!(table::text(&empty, &WhoQuery::default()), "no process holds such a socket\n");
+    let hidden = Holders { not_visible: 9, ..empty.clone() };
+    assert_eq!(
+        table::text(&hidden, &WhoQuery::default()),
+        "no visible process holds such a socket (9 processes not visible: run as root, or with CAP_BPF and CAP_PERFMON)\n"
+    );
     let query = WhoQuery { states: vec![State::TimeWait], ..WhoQuery::default() };
     let text = table::text(&empty, &query);
-    assert!(text.ends_with("and `tcpstat show` counts them\n"), "{text}");
+    assert_eq!(text, "no process holds a socket in time_wait: `tcpstat show` counts them\n");
+}
+
+#[test]
+fn a_query_without_a_row_is_not_answered_for_holders_that_are_not_visible() {
+    let empty = |not_visible, without_holder| Holders {
+        rows: Vec::new(),
+        not_visible,
+        without_holder,
+        ..Holders::default()
+    };
+    let query = WhoQuery { states: vec![State::Listen], ..WhoQuery::default() };
+    let start = "no visible process holds such a socket in listen (";
+    for (holders, reason) in [
+        (empty(77, None), "77 processes not visible: run as root, or with CAP_BPF and CAP_PERFMON"),
+        (empty(0, Some(1)), "1 socket has no visible holder: `ss -tan` shows it"),
+        (empty(0, Some(2)), "2 sockets have no visible holder: `ss -tan` shows them"),
+        (empty(0, None), "whether another process does is not known"),
+    ] {
+        assert_eq!(table::text(&holders, &query), format!("{start}{reason})\n"));
+    }
+}
+
+#[test]
+fn what_no_process_holds_is_shown_where_it_can_be_in_the_states_that_are_asked_for() {
+    let holders = Holders { other: Some(1), ..holders() };
+    let below = |states: &[State]| {
+        let query = WhoQuery { states: states.to_vec(), ..WhoQuery::default() };
+        let text = table::text(&holders, &query);
+        let below = text.split_once("sockets that no visible process holds");
+        below.map(|(_, below)| {
+            let lines = below.lines().map(|line| line.split([' ', ',']).next().unwrap());
+            lines.collect::<Vec<_>>().join(" ")
+        })
+    };
+    assert_eq!(below(&[]).as_deref(), Some(": in orphans others"));
+    for (state, lines) in [
+        (State::CloseWait, Some(" in others")),
+        (State::Listen, Some(" in others")),
+        (State::LastAck, Some(" orphans others")),
+        (State::SynSent, Some(" others")),
+        (State::Close, None),
+        (State::TimeWait, None),
+    ] {
+        assert_eq!(below(&[state]).as_deref(), lines, "{state:?}");
+    }
+}
+
+#[test]
+fn sockets_of_which_not_all_processes_are_known_are_reported() {
+    let holders = Holders { with_more_processes: 12, ..holders() };
+    let text = table::text(&holders, &WhoQuery::default());
+    let line = "of 12 sockets only some processes are known";
+    assert!(text.lines().nth(4).unwrap().starts_with(line), "{text}");
+    let value: Value = serde_json::from_str(&json::line(&holders).unwrap()).unwrap();
+    assert_eq!(value["sockets_with_more_processes"], 12);
 }
 
 #[test]
@@ -169,6 +231,18 @@ fn the_json_has_the_documented_fields() {
     assert_eq!(value["not_held"], not_held);
     assert_eq!(value["source"], "iter/task_file");
     assert_eq!((&value["sockets"], &value["more_holders"]), (&json!(320), &json!(2)));
+    assert_eq!(value["sockets_with_more_processes"], 0);
+}
+
+#[test]
+fn an_empty_name_is_not_an_empty_cell() {
+    let mut holders = holders();
+    holders.rows[0].processes[0].command = Some(String::new());
+    holders.accept_queues[0].processes[0].command = Some(String::new());
+    let text = table::text(&holders, &WhoQuery::default());
+    let words: Vec<_> = text.lines().nth(1).unwrap().split_whitespace().collect();
+    assert_eq!(words[..4], ["1234", "(+1)", "-", "host"]);
+    assert!(text.contains("12 of 128, - 1234\n"), "{text}");
 }
 
 #[test]

@@ -25,6 +25,9 @@ const AIRY_HEIGHT: u16 = 14;
 /// Minimum width of an area with all words.
 const WORDY_WIDTH: u16 = 60;
 
+/// Whose details these are.
+const PLACE: &str = "of tcpstat's own network namespace, whichever scope is marked";
+
 /// A line about the ages, then the causes, then the listeners.
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: Theme) {
     let status = &model.shown().status;
@@ -40,7 +43,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: Them
     let causes = height(rows.as_ref().map_or(0, Vec::len));
     let most = listeners::height(status.details.listeners.as_ref());
     let listening = most.min((room / 2).max(room.saturating_sub(causes)));
-    let [ages, _, causes, _, listening] = Layout::vertical([
+    let [ages, place, causes, _, listening] = Layout::vertical([
         Constraint::Length(1),
         Constraint::Length(gap),
         Constraint::Length(causes.min(room - listening)),
@@ -49,6 +52,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: Them
     ])
     .areas(area);
     frame.render_widget(ages_line(status.details.ages.as_ref(), ages.width), ages);
+    frame.render_widget(Text::styled(PLACE, FAINT), place);
     draw_causes(frame, causes, rows.as_deref());
     listeners::draw(frame, listening, status.details.listeners.as_ref(), theme);
 }

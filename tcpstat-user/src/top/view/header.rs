@@ -63,7 +63,8 @@ fn health(model: &Model, theme: Theme, width: usize, lines: usize) -> Vec<Line<'
 /// Cuts the names of host and exporter if needed, and never the number of sockets.
 fn title(model: &Model, width: usize, theme: Theme) -> Line<'static> {
     let sockets: u64 = model.rows().iter().map(|row| row.sockets).sum();
-    let sockets = format!("{} sockets", number::count(sockets, 12));
+    let plural = if sockets == 1 { "" } else { "s" };
+    let sockets = format!("{} socket{plural}", number::count(sockets, 12));
     let status = &model.shown().status;
     let version = concat!(" ", env!("CARGO_PKG_VERSION"));
     let rest = width.saturating_sub("tcpstat".len() + 4 + sockets.len());

@@ -80,7 +80,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: Them
         frame.render_widget(Text::styled(note, theme.alert()), last);
     }
     if holders.rows.is_empty() {
-        frame.render_widget(Text::styled(nothing(question.state), FAINT), title);
+        frame.render_widget(Text::styled(nothing(question.state, holders.hidden), FAINT), title);
     } else {
         draw_titles(frame, title);
     }
@@ -90,7 +90,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: Them
 /// The state, how many of its sockets are held, and where.
 fn summary_line(question: &Question, held: String, width: u16, theme: Theme) -> Line<'static> {
     let place = match &question.place {
-        Place::Own => "the own network namespace".to_owned(),
+        Place::Own => "its own network namespace".to_owned(),
         Place::Netns { name, .. } => format!("netns {name}"),
         Place::Cgroup(path) => format!("cgroup {path}"),
         Place::Port(port) => format!("port {port}"),
@@ -129,10 +129,11 @@ fn note(holders: &Holders) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join(";  "))
 }
 
-fn nothing(state: State) -> &'static str {
+fn nothing(state: State, hidden: u64) -> &'static str {
     match state {
         State::TimeWait => "no process: the kernel keeps these sockets",
         State::SynRecv => "no process: not accepted yet",
+        _ if hidden > 0 => "no visible process holds such a socket",
         _ => "no process holds such a socket",
     }
 }

@@ -108,14 +108,18 @@ impl Directory {
     }
 }
 
-/// The inode number of the namespace at a path; `None` for another file.
+/// The inode number of the network namespace at a path; `None` for another file. A namespace of another kind is known by the
+/// link in PATH/PID/ns alone.
 ///
 /// # Errors
 /// If there is no file, or it cannot be read.
 pub(crate) fn namespace_inode(path: &Path) -> io::Result<Option<u64>> {
     let file = fs::metadata(path)?;
     let is_namespace = statfs(path)?.filesystem_type() == NSFS_MAGIC;
-    Ok(is_namespace.then(|| file.ino()))
+    let link = fs::read_link(path).unwrap_or_default();
+    let link = link.as_os_str().as_bytes();
+    let is_of_other_kind = link.ends_with(b"]") && !link.starts_with(b"net:[");
+    Ok((is_namespace && !is_of_other_kind).then(|| file.ino()))
 }
 
 /// The inode numbers and the names of the namespaces in a directory. A file that is no namespace is left out:

@@ -24,6 +24,8 @@ pub(crate) struct Holders {
     pub(crate) not_visible: u64,
     /// As [`HolderReport::sockets`].
     pub(crate) sockets: u64,
+    /// As [`HolderReport::with_more_processes`].
+    pub(crate) with_more_processes: u64,
     pub(crate) rows: Vec<HolderView>,
     pub(crate) more_rows: usize,
     pub(crate) accept_queues: Vec<QueueView>,
@@ -32,6 +34,8 @@ pub(crate) struct Holders {
     pub(crate) orphans: Option<u64>,
     /// Sockets that nobody holds, besides those in accept queues and the orphans; `None` if that is not known.
     pub(crate) other: Option<u64>,
+    /// The same for any query: those of the chosen namespaces.
+    pub(crate) without_holder: Option<u64>,
     pub(crate) totals: Vec<NetnsTotals>,
 }
 
@@ -95,6 +99,7 @@ impl Describe<'_> {
             source,
             not_visible,
             sockets: report.sockets,
+            with_more_processes: report.with_more_processes,
             rows: report.rows.into_iter().map(|row| self.row(row)).collect(),
             more_rows: report.more_rows,
             accept_queues: report
@@ -105,6 +110,7 @@ impl Describe<'_> {
             more_accept_queues: report.more_accept_queues,
             orphans: None,
             other: None,
+            without_holder: None,
             totals: report.netns,
         }
     }

@@ -64,6 +64,7 @@ fn causes_ages_and_listeners_have_their_numbers() {
     let half = cells(&lines, "10.0.0.1:8080");
     assert_eq!(half[..4], ["10.0.0.1:8080", "64", "128", "49%"], "{half:?}");
     assert!(!lines.join("").contains("TRANSITIONS"), "{lines:#?}");
+    assert!(lines.iter().any(|line| line.starts_with("of tcpstat's own network namespace")));
 }
 
 #[test]

@@ -90,6 +90,14 @@ fn the_view_says_what_is_hidden_and_why_there_is_nothing() {
     }
     assert!(lines(&model, (120, 40)).join("").contains("3 more rows"));
 
+    let mut hidden = answer(&model, &[], 0);
+    if let Ok(holders) = &mut hidden.holders {
+        holders.hidden = 12;
+    }
+    model.set_holders(Some(hidden));
+    let shown = lines(&model, (120, 40)).join("");
+    assert!(shown.contains("no visible process holds such a socket"), "{shown}");
+
     for text in ["no process holds such a socket", "no process: the kernel keeps"] {
         let empty = answer(&model, &[], 0);
         model.set_holders(Some(empty));
@@ -114,7 +122,7 @@ fn a_problem_replaces_the_list() {
     for size in SIZES {
         let text = lines(&model, size).join("");
         assert!(text.contains("no memory: grant CAP_BPF"), "{size:?}: {text}");
-        assert!(text.contains("CLOSE_WAIT  in the own"), "{size:?}: {text}");
+        assert!(text.contains("CLOSE_WAIT  in its own"), "{size:?}: {text}");
     }
 }
 
