@@ -15,6 +15,7 @@ use super::{
     snapshot::{Rewound, logged, take_by_iterator, undisturbed, unlogged},
 };
 use crate::{
+    clock,
     kernel::{IterError, LogError, Slot, SocketIterator, Tracer, release_memory},
     ledger::rewind::{ByAddress, ByTuple, PortSet},
     procfs::ProcfsError,
@@ -132,13 +133,14 @@ impl Sources {
     /// # Errors
     /// [`SnapshotError`], if no source works.
     pub(super) fn snapshot(&mut self) -> Result<Snapshot, SnapshotError> {
+        let begin = clock::thread_cpu();
         let snapshot = self.by_either(|source| match source {
             Source::Procfs(roots) => {
                 unlogged(SnapshotSource::Procfs, |rows| roots.each_socket(rows))
             }
             Source::Iterator(iterator) => Ok(take_by_iterator(iterator)?),
         })?;
-        self.record(&snapshot);
+        self.record(&snapshot, begin);
         Ok(snapshot)
     }
 
@@ -155,13 +157,14 @@ impl Sources {
         listed_first: bool,
         ports: Option<&Arc<PortSet>>,
     ) -> Result<Rewound, SnapshotError> {
+        let begin = clock::thread_cpu();
         let hooks = tracer.hooks;
         if listed_first {
             let list = |rows: &mut LoggedRows<ByTuple>| {
                 self.roots.each_counted_socket(rows, |logged| logged.rows.tally.sockets())
             };
             if let Some((snapshot, rewound)) = undisturbed(&tracer.counters, slot, hooks, list)? {
-                self.record(&snapshot);
+                self.record(&snapshot, begin);
                 return Ok((snapshot, rewound, None));
             }
         }
@@ -183,17 +186,20 @@ impl Sources {
                 }
             }
         })?;
-        self.record(&rewound.0);
+        self.record(&rewound.0, begin);
         Ok(rewound)
     }
 
-    fn record(&mut self, snapshot: &Snapshot) {
+    /// `begin` is the CPU time of this thread before the snapshot.
+    fn record(&mut self, snapshot: &Snapshot, begin: Duration) {
         let rows = snapshot.tally.rows;
         if rows > MANY_ROWS {
             release_memory();
         }
         self.rows = rows;
-        self.pace.record(snapshot.source, rows, snapshot.duration);
+        // The CPU time includes the load of the iterator, once. The duration includes the wait for a processor.
+        let cpu = clock::thread_cpu().saturating_sub(begin).min(snapshot.duration);
+        self.pace.record(snapshot.source, rows, cpu);
     }
 
     /// Calls `list` with the preferred source, and with the other one if that fails.
@@ -254,5 +260,22 @@ impl Sources {
             Err(_) => {}
         }
         result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_that_waits_for_a_processor_does_not_delay_the_next_one() {
+        const INTERVAL: Duration = Duration::from_secs(15);
+        const WAIT: Duration = Duration::from_millis(300);
+        let mut sources = Sources::new(Roots::default(), SourceChoice::Auto, INTERVAL, true);
+        let begin = clock::thread_cpu();
+        let mut snapshot = unlogged(SnapshotSource::Procfs, |_| Ok::<_, ProcfsError>(())).unwrap();
+        snapshot.duration += WAIT;
+        sources.record(&snapshot, begin);
+        assert_eq!(sources.interval(), INTERVAL);
     }
 }
