@@ -8,8 +8,9 @@
 //! functions under their own names. A function that no list contains is dead code, which is an error in
 //! `cargo xtask test`.
 
-use std::env;
+use std::num::NonZero;
 use std::process::{Command, ExitCode, Stdio};
+use std::{env, thread};
 
 use anyhow::{Error, Result, anyhow};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
@@ -82,6 +83,17 @@ pub fn run(tests: Vec<Test>) -> ExitCode {
 #[must_use]
 pub fn run_in_turn(tests: Vec<Test>) -> ExitCode {
     run_as(tests, || Arguments { test_threads: Some(1), ..Arguments::from_args() })
+}
+
+/// As [`run`], with so many tests more at a time as there are at the head of the list that mostly wait.
+#[must_use]
+pub fn run_with_waiting(tests: Vec<Test>, waiting: usize) -> ExitCode {
+    run_as(tests, || {
+        let arguments = Arguments::from_args();
+        let processors = thread::available_parallelism().map_or(1, NonZero::get);
+        let test_threads = arguments.test_threads.or(Some(processors + waiting));
+        Arguments { test_threads, ..arguments }
+    })
 }
 
 fn run_as(tests: Vec<Test>, arguments: impl FnOnce() -> Arguments) -> ExitCode {

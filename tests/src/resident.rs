@@ -21,6 +21,7 @@ use crate::calls::{Call, Sockets};
 use crate::deadline::{DEADLINE, Progress, wait_until};
 use crate::loopback::{Churn, Pairs, connected_pair};
 use crate::netns::Namespace;
+use crate::service;
 use crate::tcp::Family;
 
 /// Set in the environment of such a process.
@@ -46,7 +47,11 @@ pub enum Order {
     Churn(usize, Duration),
     /// Makes a system call on its one listener or its one connection.
     Call(Call),
-    /// Closes all that it holds, except what [`Order::Call`] made. Connections are reset.
+    /// Takes this name, which the kernel cuts to 15 bytes.
+    Name(String),
+    /// Serves on that port of 127.0.0.1, as [`service`] does, to its end.
+    Serve(u16),
+    /// Closes all that it holds, except what [`Order::Call`] and [`Order::Serve`] made. Connections are reset.
     Close,
 }
 
@@ -236,6 +241,8 @@ impl Held {
             Order::Orphan => self.leave_orphan()?,
             Order::Churn(threads, length) => churn(threads, length)?,
             Order::Call(call) => self.calls.make(call)?,
+            Order::Name(name) => fs::write("/proc/self/comm", name).context("/proc/self/comm")?,
+            Order::Serve(port) => service::serve(port)?,
             Order::Close => self.sockets.clear(),
         }
         Ok(())

@@ -48,16 +48,24 @@ pub fn shipped() -> Result<Vec<Rule>> {
     Ok(rules)
 }
 
-/// Divides every duration in `rules` by `divisor`: the values of `for` and `interval`, ranges in brackets, and
-/// offsets.
+/// The keys whose values are durations, in rules and in the configuration of Alertmanager.
+const KEYS: [&str; 6] = [
+    "for: ",
+    "interval: ",
+    "keep_firing_for: ",
+    "group_wait: ",
+    "group_interval: ",
+    "repeat_interval: ",
+];
+
+/// Divides every duration in `rules` by `divisor`: the values of [`KEYS`], ranges in brackets, and offsets.
 ///
 /// # Errors
 /// Fails if a duration is invalid.
 pub fn scaled(rules: &str, divisor: u64) -> Result<String> {
     let mut result = String::with_capacity(rules.len());
     for line in rules.lines() {
-        let key =
-            ["for: ", "interval: "].into_iter().find(|key| line.trim_start().starts_with(key));
+        let key = KEYS.into_iter().find(|key| line.trim_start().starts_with(key));
         let line = match key.and_then(|key| line.split_once(key).map(|parts| (key, parts))) {
             Some((key, (indent, duration))) => {
                 format!("{indent}{key}{}", divided(duration, divisor)?)
@@ -67,6 +75,13 @@ pub fn scaled(rules: &str, divisor: u64) -> Result<String> {
         result.extend([&line, "\n"]);
     }
     Ok(result)
+}
+
+/// The rules with a minute in place of each age of five minutes, for tests that cannot wait so long: a minute is the
+/// smallest age that tcpstat exports.
+#[must_use]
+pub fn with_least_age(rules: &str) -> String {
+    rules.replace("older_than=\"5m\"", "older_than=\"1m\"")
 }
 
 /// Divides the duration after each `mark` in `line`. In prose no duration follows such a mark.

@@ -52,6 +52,14 @@ impl Webhook {
         }
         bail!("the webhook received no such body within {deadline:?}, but {others:#?}")
     }
+
+    /// The bodies that it has received and nobody has waited for.
+    ///
+    /// # Errors
+    /// Fails if a request was none of JSON.
+    pub fn rest(&self) -> Result<Vec<Value>> {
+        self.bodies.try_iter().collect()
+    }
 }
 
 fn serve(listener: &TcpListener, sender: &Sender<Result<Value>>) {

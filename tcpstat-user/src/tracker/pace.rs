@@ -22,11 +22,11 @@ pub(super) struct Pace {
     choice: SourceChoice,
     /// The configured interval.
     interval: Duration,
-    /// A snapshot may take this fraction of the interval: 1 / `share`.
+    /// A snapshot may take this fraction of the interval as CPU time: 1 / `share`.
     share: u32,
-    /// Rows and duration of the last snapshot from procfs.
+    /// Rows and CPU time of the last snapshot from procfs.
     procfs: Option<(u64, Duration)>,
-    /// Duration of the last snapshot.
+    /// CPU time of the last snapshot.
     last: Duration,
 }
 
@@ -54,11 +54,12 @@ impl Pace {
         }
     }
 
-    /// Notes the rows and the duration of a snapshot.
-    pub(super) fn record(&mut self, source: SnapshotSource, rows: u64, duration: Duration) {
-        self.last = duration;
+    /// Notes the rows and the CPU time of a snapshot. Not its duration: one that waits for a processor must not delay
+    /// the next one by minutes.
+    pub(super) fn record(&mut self, source: SnapshotSource, rows: u64, cpu: Duration) {
+        self.last = cpu;
         if source == SnapshotSource::Procfs {
-            self.procfs = Some((rows, duration));
+            self.procfs = Some((rows, cpu));
         }
     }
 
@@ -76,11 +77,11 @@ impl Pace {
     /// How long procfs would take for `sockets`, estimated from its last snapshot.
     fn expected(&self, sockets: u64) -> Duration {
         let sockets = u32::try_from(sockets).unwrap_or(u32::MAX);
-        let Some((rows, duration)) = self.procfs else { return TABLE + ROW * sockets };
+        let Some((rows, cpu)) = self.procfs else { return TABLE + ROW * sockets };
         let rows = u32::try_from(rows).unwrap_or(u32::MAX);
-        // The duration includes the hash table: only the difference in rows is estimated.
+        // The time includes the hash table: only the difference in rows is estimated.
         let fewer = rows.saturating_sub(sockets);
-        (duration + ROW * sockets.saturating_sub(rows)).saturating_sub(ROW * fewer).max(TABLE)
+        (cpu + ROW * sockets.saturating_sub(rows)).saturating_sub(ROW * fewer).max(TABLE)
     }
 }
 

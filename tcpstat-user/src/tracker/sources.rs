@@ -15,6 +15,7 @@ use super::{
     snapshot::{Rewound, logged, undisturbed, unlogged},
 };
 use crate::{
+    clock,
     destinations::Destinations,
     kernel::{IterError, LogError, Slot, SocketIterator, Tracer, release_memory},
     ledger::rewind::{ByAddress, ByTuple, PortSet},
@@ -136,6 +137,7 @@ impl Sources {
         &mut self,
         ephemeral: Option<EphemeralPorts>,
     ) -> Result<Snapshot, SnapshotError> {
+        let begin = clock::thread_cpu();
         let snapshot = self.by_either(|source| {
             let destinations = ephemeral.map(Destinations::new);
             match source {
@@ -149,7 +151,7 @@ impl Sources {
                 }
             }
         })?;
-        self.record(&snapshot);
+        self.record(&snapshot, begin);
         Ok(snapshot)
     }
 
@@ -167,13 +169,14 @@ impl Sources {
         ports: Option<&Arc<PortSet>>,
         ephemeral: Option<EphemeralPorts>,
     ) -> Result<Rewound, SnapshotError> {
+        let begin = clock::thread_cpu();
         let hooks = tracer.hooks;
         if listed_first {
             let list = |rows: &mut LoggedRows<ByTuple>| {
                 self.roots.each_counted_socket(rows, |logged| logged.rows.tally.sockets())
             };
             if let Some((snapshot, rewound)) = undisturbed(&tracer.counters, slot, hooks, list)? {
-                self.record(&snapshot);
+                self.record(&snapshot, begin);
                 return Ok((snapshot, rewound, None));
             }
         }
@@ -196,17 +199,20 @@ impl Sources {
                 }
             }
         })?;
-        self.record(&rewound.0);
+        self.record(&rewound.0, begin);
         Ok(rewound)
     }
 
-    fn record(&mut self, snapshot: &Snapshot) {
+    /// `begin` is the CPU time of this thread before the snapshot.
+    fn record(&mut self, snapshot: &Snapshot, begin: Duration) {
         let rows = snapshot.tally.rows;
         if rows > MANY_ROWS {
             release_memory();
         }
         self.rows = rows;
-        self.pace.record(snapshot.source, rows, snapshot.duration);
+        // The CPU time includes the load of the iterator, once. The duration includes the wait for a processor.
+        let cpu = clock::thread_cpu().saturating_sub(begin).min(snapshot.duration);
+        self.pace.record(snapshot.source, rows, cpu);
     }
 
     /// Calls `list` with the preferred source, and with the other one if that fails.
@@ -267,5 +273,22 @@ impl Sources {
             Err(_) => {}
         }
         result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_that_waits_for_a_processor_does_not_delay_the_next_one() {
+        const INTERVAL: Duration = Duration::from_secs(15);
+        const WAIT: Duration = Duration::from_millis(300);
+        let mut sources = Sources::new(Roots::default(), SourceChoice::Auto, INTERVAL, true);
+        let begin = clock::thread_cpu();
+        let mut snapshot = unlogged(SnapshotSource::Procfs, |_| Ok::<_, ProcfsError>(())).unwrap();
+        snapshot.duration += WAIT;
+        sources.record(&snapshot, begin);
+        assert_eq!(sources.interval(), INTERVAL);
     }
 }

@@ -1,13 +1,13 @@
 //! An alert about real sockets, sent by Alertmanager.
 
-use std::path::Path;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
-use tcpstat_tests::binary::{path_from, printed};
+use tcpstat_tests::alertmanager;
+use tcpstat_tests::binary::printed;
 use tcpstat_tests::exporter::Exporter;
 use tcpstat_tests::harness::Test;
 use tcpstat_tests::kernel_tests;
@@ -24,8 +24,6 @@ pub(crate) fn tests() -> Vec<Test> {
     kernel_tests![a_leak_in_close_wait_reaches_the_webhook]
 }
 
-const ALERTMANAGER: &str = "127.0.0.1:9093";
-
 /// Time between two leaked sockets.
 const LEAK_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -34,11 +32,9 @@ fn a_leak_in_close_wait_reaches_the_webhook(_: &Namespace) -> Result<()> {
     let _alertmanager = start_alertmanager(&webhook)?;
     // Ages are in real minutes, while those of the rules are divided. Without a tracer there are no ages.
     let exporter = Exporter::start(&["--snapshot-interval=1s", "--tracer=off"])?;
-    let alerting = format!(
-        "alerting: {{alertmanagers: [{{static_configs: [{{targets: ['{ALERTMANAGER}']}}]}}]}}\n"
-    );
     let rules = scaled(&printed(&["rules"])?, DIVISOR)?;
-    let prometheus = Prometheus::start(&config(&[exporter.address()], &alerting), &rules)?;
+    let config = config(&[exporter.address()], &alertmanager::alerting());
+    let prometheus = Prometheus::start(&config, &rules)?;
 
     let (stop, stopped) = channel::<()>();
     let leaking = thread::spawn(move || -> Result<usize> {
@@ -72,19 +68,6 @@ fn alert(body: &Value) -> Option<&Value> {
     alerts.iter().find(|alert| alert["labels"]["alertname"] == "TcpCloseWaitLeak")
 }
 
-/// Debian's Alertmanager reads its templates from /usr/share. They are missing there if its package is unpacked in
-/// another folder.
-fn show_templates(mounts: &PrivateMounts, program: &Path) -> Result<()> {
-    let prefix = program.parent().and_then(Path::parent).context("no bin directory")?;
-    let unpacked = prefix.join("share");
-    let installed = Path::new("/usr/share");
-    let template = "prometheus/alertmanager/default.tmpl";
-    if unpacked.join(template).exists() && !installed.join(template).exists() {
-        mounts.replace(installed, &unpacked)?;
-    }
-    Ok(())
-}
-
 fn start_alertmanager(webhook: &Webhook) -> Result<Server> {
     let config = format!(
         "\
@@ -96,15 +79,5 @@ receivers:
 ",
         webhook.address()
     );
-    let args = [
-        "--config.file=alertmanager.yml",
-        "--storage.path=data",
-        &format!("--web.listen-address={ALERTMANAGER}"),
-        // No cluster.
-        "--cluster.listen-address=",
-    ];
-    let program = path_from("TCPSTAT_ALERTMANAGER")?;
-    let mounts = PrivateMounts::enter()?;
-    show_templates(&mounts, &program)?;
-    Server::start(&program, &args, &[("alertmanager.yml", &config)], ALERTMANAGER.parse()?)
+    alertmanager::start(&PrivateMounts::enter()?, &config)
 }

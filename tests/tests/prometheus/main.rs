@@ -7,20 +7,24 @@ mod alerting;
 mod dashboard;
 mod fleet;
 mod kubernetes;
+mod message;
 mod recording;
 mod rule_files;
 mod scene;
+mod story;
 
 use std::process::ExitCode;
 
-use tcpstat_tests::harness::run;
+use tcpstat_tests::harness::run_with_waiting;
 
 fn main() -> ExitCode {
-    let mut tests = rule_files::tests();
+    let mut tests = story::tests();
+    let waiting = tests.len();
+    tests.extend(rule_files::tests());
     tests.extend(dashboard::tests());
     tests.extend(recording::tests());
     tests.extend(alerting::tests());
     tests.extend(fleet::tests());
     tests.extend(kubernetes::tests());
-    run(tests)
+    run_with_waiting(tests, waiting)
 }
