@@ -33,7 +33,7 @@ struct Known {
     is_passed: bool,
 }
 
-/// What the programs get after a listing.
+/// What the programs get after the hierarchy was listed.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Verdicts {
     /// Cgroups that were removed.

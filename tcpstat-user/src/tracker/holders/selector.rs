@@ -109,13 +109,14 @@ fn key(inode: u64, namespaces: &Namespaces, word: &str) -> Result<u64, SelectorE
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::procfs::Procfs;
 
     #[test]
     fn the_file_of_a_network_namespace_gives_its_number_and_another_file_does_not() {
-        let own = Path::new("/proc/thread-self/ns/net");
-        assert!(inode_at(own).is_ok());
+        let namespaces = Path::new(Procfs::DEFAULT_ROOT).join("thread-self/ns");
+        assert!(inode_at(&namespaces.join("net")).is_ok());
         let folder = tempfile::tempdir().unwrap();
-        for other in [folder.path(), Path::new("/proc/thread-self/ns/pid")] {
+        for other in [folder.path(), &namespaces.join("pid")] {
             let refused = inode_at(other).unwrap_err();
             assert!(matches!(refused, SelectorError::OtherFile(_)), "{refused}");
         }
