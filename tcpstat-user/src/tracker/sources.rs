@@ -286,7 +286,8 @@ mod tests {
         const WAIT: Duration = Duration::from_millis(300);
         let mut sources = Sources::new(Roots::default(), SourceChoice::Auto, INTERVAL, true);
         let begin = clock::thread_cpu();
-        let mut snapshot = unlogged(SnapshotSource::Procfs, |_| Ok::<_, ProcfsError>(())).unwrap();
+        let mut snapshot =
+            unlogged(SnapshotSource::Procfs, None, |_| Ok::<_, ProcfsError>(())).unwrap();
         snapshot.duration += WAIT;
         sources.record(&snapshot, begin);
         assert_eq!(sources.interval(), INTERVAL);
