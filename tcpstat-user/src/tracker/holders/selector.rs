@@ -48,7 +48,7 @@ pub(crate) enum SelectorError {
     #[error("{}: {cause}", path.display())]
     Unreadable { path: PathBuf, cause: io::Error },
     #[error(
-        "{0}: no visible process is in this network namespace: run tcpstat as root, or with CAP_BPF and CAP_PERFMON"
+        "{0}: no network namespace of a visible process is this one: run tcpstat as root, or with CAP_BPF and CAP_PERFMON"
     )]
     NotVisible(String),
 }
