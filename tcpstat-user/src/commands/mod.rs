@@ -20,6 +20,7 @@ mod stderr;
 mod stopping;
 mod top;
 mod values;
+mod web;
 mod who;
 
 use std::{

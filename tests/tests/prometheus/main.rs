@@ -3,6 +3,7 @@
 
 #![expect(clippy::float_cmp, reason = "the values compared are whole numbers")]
 
+mod access;
 mod alerting;
 mod dashboard;
 mod fleet;
@@ -17,6 +18,7 @@ use tcpstat_tests::harness::run;
 
 fn main() -> ExitCode {
     let mut tests = rule_files::tests();
+    tests.extend(access::tests());
     tests.extend(dashboard::tests());
     tests.extend(recording::tests());
     tests.extend(alerting::tests());
