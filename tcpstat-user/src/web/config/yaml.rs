@@ -174,8 +174,8 @@ mod tests {
     #[test]
     fn what_is_not_yaml_is_an_error_with_its_line() {
         assert_eq!(fault("a: b\nc: [1, 2\n").0, 2);
-        assert_eq!(fault("a: b\n\tc: d\n").0, 2);
-        assert_eq!(fault("a: 'b\n").0, 2);
+        assert_eq!(fault("a:\n\tb: c\n").0, 2);
+        assert_eq!(fault("a: 'b\n").0, 1);
     }
 
     #[test]
