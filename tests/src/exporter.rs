@@ -117,6 +117,15 @@ impl Options {
         self.spawn_until(|_| true)
     }
 
+    /// Starts it and waits until its log says that it is ready, without a request: for an exporter that serves
+    /// HTTPS, or asks for a password.
+    ///
+    /// # Errors
+    /// As [`Options::start`].
+    pub fn start_locked(self) -> Result<Exporter> {
+        self.spawn_until(Log::is_ready)
+    }
+
     fn spawn_until(self, enough: fn(&Log) -> bool) -> Result<Exporter> {
         let mut command = self.command()?;
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
@@ -356,10 +365,11 @@ impl Log {
         self.text().lines().any(ready)
     }
 
-    /// The address in the first `http://ADDRESS` of the log.
+    /// The address in the first `http://ADDRESS` or `https://ADDRESS` of the log.
     fn address(&self) -> Option<SocketAddr> {
         let text = self.text();
-        let (_, rest) = text.split_once("http://")?;
+        let (_, rest) = text.split_once("listening on http")?;
+        let (_, rest) = rest.split_once("://")?;
         let end = rest.find(|next: char| !(next.is_ascii_hexdigit() || "[]:.".contains(next)));
         rest[..end?].parse().ok()
     }

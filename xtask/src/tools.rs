@@ -45,8 +45,10 @@ const BROWSER: [Program; 2] =
     [("TCPSTAT_CHROMIUM", &["chromium"]), ("TCPSTAT_CHROMEDRIVER", &["chromedriver"])];
 
 /// Programs that are taken from PATH, and the packages that have them.
-const INSTALLED: [(&str, &str); 6] = [
+const INSTALLED: [(&str, &str); 8] = [
+    ("curl", "curl"),
     ("ip", "iproute2"),
+    ("openssl", "openssl"),
     ("runc", "runc"),
     ("tmux", "tmux"),
     ("script", "bsdutils"),

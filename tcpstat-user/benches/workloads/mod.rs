@@ -153,6 +153,7 @@ pub(crate) fn values() -> Values {
         process: ProcessStatus::read().ok(),
         listeners: None,
         scopes: Vec::new(),
+        web_config: None,
         compat: Compat { node_exporter: true, cadvisor: false },
     }
 }

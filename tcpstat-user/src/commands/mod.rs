@@ -21,6 +21,7 @@ mod stderr;
 mod stopping;
 mod top;
 mod values;
+mod web;
 mod who;
 
 use std::{ffi::OsString, io, path::PathBuf, process::ExitCode};

@@ -9,14 +9,17 @@ use tracing::{info, warn};
 
 use super::{
     counting::CountingArgs, dwell::DwellArgs, resources, signals::ServeSignals, stopping::Parts,
-    values,
+    values, web::WebArgs,
 };
 use crate::{
     clock, kernel,
     metrics::Compat,
     textfile::{self, Textfile},
     tracker::NetnsChoice,
-    web::{self, AppState, ListenAddress, Recorder, ScrapeSource, Scrapes, Server, TelemetryPath},
+    web::{
+        self, AppState, ConfigFile, ListenAddress, Recorder, ScrapeSource, Scrapes, Server,
+        TelemetryPath,
+    },
 };
 
 /// Threads that answer requests.
@@ -39,6 +42,7 @@ pub(super) const EXAMPLES: &str = "Examples:
   tcpstat serve --netns all                           each network namespace as a scope
   tcpstat serve --netns all --compat.cadvisor         also cAdvisor's metrics of pods and containers
   tcpstat serve --cgroups '*.service' --ports 80,443  also by service, and by local port
+  tcpstat serve --web.config.file web.yml             TLS and basic authentication
   tcpstat serve --tracer off --snapshot-interval 5s   snapshots only";
 
 /// Flags of `tcpstat serve`.
@@ -78,6 +82,9 @@ pub(super) struct ServeArgs {
         help_heading = "Listening"
     )]
     max_requests: u16,
+
+    #[command(flatten)]
+    web: WebArgs,
 
     #[command(flatten)]
     counting: CountingArgs,
@@ -158,7 +165,7 @@ pub(super) struct ServeArgs {
 
 /// Serves until a signal ends it: see [`ServeSignals`].
 pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
-    let signals = ServeSignals::new()?;
+    let signals = ServeSignals::new(args.web.has_config())?;
     let descriptors = web::raise_descriptor_limit().unwrap_or_else(|error| {
         warn!("{error}");
         error.soft
@@ -193,6 +200,8 @@ async fn serve(
     if let Some(textfile) = &args.textfile {
         check(textfile).await?;
     }
+    let config = args.web.config().await?;
+    let access = args.web.access(config.as_ref(), &args.telemetry_path);
     let mut listeners = Vec::new();
     for address in &args.listen_address {
         listeners.extend(web::bind(address).await?);
@@ -208,6 +217,7 @@ async fn serve(
         procfs: procfs.clone(),
         compat: Compat { node_exporter: !args.no_node_exporter, cadvisor: args.cadvisor },
         history: Arc::clone(&history),
+        web_config: config.as_ref().map(ConfigFile::status),
     })
     .map_err(|error| {
         resources::not_started("the thread that reads the values of a scrape", &error)
@@ -232,14 +242,21 @@ async fn serve(
         recording,
         started,
         events: Arc::default(),
+        page: args.web.page(),
     };
 
     let recorder = tokio::spawn(recorder.run());
+    let scheme = config.as_ref().map_or("http", |config| config.settings().borrow().scheme());
     for listener in &listeners {
         let address = listener.local_addr().context("reading the address of a listening socket")?;
-        info!("listening on http://{address}");
+        info!("listening on {scheme}://{address}");
     }
-    let server = Server::new(web::router(state), args.max_requests.into(), descriptors);
+    if let Some(config) = config {
+        info!("--web.config.file: {}", **config.settings().borrow());
+        // Ends with the runtime.
+        tokio::spawn(config.follow(signals.hangups()));
+    }
+    let server = Server::new(web::router(state), access, args.max_requests.into(), descriptors);
     let server = tokio::spawn(server.serve(listeners, stopped));
     let mut parts = Parts { stop, server, recorder, textfile, tracking };
     let ended = tokio::select! {

@@ -38,7 +38,7 @@ const STOP: [Number; 6] = [
 /// Signals that end the process at once if they come a second time.
 const STOP_AT_ONCE: [Number; 3] = [Number::SIGTERM, Number::SIGINT, Number::SIGQUIT];
 
-/// Signals that are ignored. SIGHUP asks other programs to read their configuration again; tcpstat has none.
+/// Signals that are ignored. SIGHUP is one of them if there is no configuration to read again.
 /// SIGXFSZ comes with a write error, which is reported. Rust's runtime ignores SIGPIPE.
 const IGNORED: [Number; 4] = [Number::SIGHUP, Number::SIGUSR1, Number::SIGUSR2, Number::SIGXFSZ];
 
@@ -59,24 +59,28 @@ const MAX_STOP_TIME: Duration = Duration::from_secs(8);
 #[derive(Debug)]
 pub(super) struct ServeSignals {
     first: watch::Receiver<Option<Number>>,
+    hangups: watch::Receiver<u64>,
 }
 
 impl ServeSignals {
-    /// Must be called before any other thread starts, because threads inherit the signal mask.
+    /// Must be called before any other thread starts, because threads inherit the signal mask. `reloads`: SIGHUP asks
+    /// for the configuration to be read again.
     ///
     /// # Errors
     /// With the name of the system call that failed.
-    pub(super) fn new() -> anyhow::Result<Self> {
+    pub(super) fn new(reloads: bool) -> anyhow::Result<Self> {
         let signals: SigSet = STOP.into_iter().chain(IGNORED).collect();
         signals.thread_block().context("blocking the signals that are handled (sigprocmask)")?;
         let descriptor =
             SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
                 .context("waiting for signals (signalfd)")?;
         let (sender, first) = watch::channel(None);
+        let (hangups_sender, hangups) = watch::channel(0);
+        let handler = Handler { first: sender, hangups: hangups_sender, reloads, stop: None };
         thread::Builder::new()
             .name("signals".to_owned())
             .spawn(move || {
-                let cause = Handler { first: sender, stop: None }.run(&descriptor);
+                let cause = handler.run(&descriptor);
                 error!(
                     "signals are no longer handled: {cause}; they have their default action now"
                 );
@@ -84,7 +88,12 @@ impl ServeSignals {
                 let _ = signals.thread_unblock();
             })
             .map_err(|error| not_started("the thread that waits for signals", &error))?;
-        Ok(Self { first })
+        Ok(Self { first, hangups })
+    }
+
+    /// The number of times that SIGHUP came, if it has a meaning.
+    pub(super) fn hangups(&self) -> watch::Receiver<u64> {
+        self.hangups.clone()
     }
 
     /// Waits for the first signal that ends the process, and returns its name.
@@ -100,6 +109,8 @@ impl ServeSignals {
 /// The state of the thread of [`ServeSignals`].
 struct Handler {
     first: watch::Sender<Option<Number>>,
+    hangups: watch::Sender<u64>,
+    reloads: bool,
     stop: Option<Stop>,
 }
 
@@ -150,9 +161,14 @@ impl Handler {
 
     fn handle(&mut self, number: Number) {
         match &mut self.stop {
+            _ if number == Number::SIGHUP && self.reloads => {
+                info!("SIGHUP: reading --web.config.file again");
+                self.hangups.send_modify(|hangups| *hangups += 1);
+            }
             _ if number == Number::SIGHUP => {
                 info!(
-                    "SIGHUP is ignored: tcpstat has no configuration file; restart it to change a setting"
+                    "SIGHUP is ignored: without --web.config.file there is nothing to read again; restart tcpstat to \
+                     change a setting"
                 );
             }
             _ if IGNORED.contains(&number) => info!("{number} is ignored"),

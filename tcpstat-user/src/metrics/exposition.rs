@@ -8,8 +8,8 @@ use prometheus_client::{
 };
 
 use super::{
-    SnapshotValues, TracerValues, Values, family_writer::FamilyWriter, groups::Groups, names,
-    names::Metric, node_exporter::ConnectionStates,
+    SnapshotValues, TracerValues, Values, WebConfigValues, family_writer::FamilyWriter,
+    groups::Groups, names, names::Metric, node_exporter::ConnectionStates,
 };
 use crate::{
     ages::OLDER_THAN,
@@ -68,7 +68,10 @@ impl Values {
         let build =
             [("version", env!("CARGO_PKG_VERSION")), ("revision", env!("TCPSTAT_REVISION"))];
         writer.gauges(names::BUILD_INFO, [(build, 1_u64)])?;
-        self.process.as_ref().map_or(Ok(()), |process| writer.process(process))
+        if let Some(process) = &self.process {
+            writer.process(process)?;
+        }
+        self.web_config.map_or(Ok(()), |web_config| writer.web_config(web_config))
     }
 }
 
@@ -174,6 +177,13 @@ impl FamilyWriter<'_> {
         let samples =
             [inuse(Family::Ipv4), inuse(Family::Ipv6), (vec![("kind", "tw")], sockstat.tw)];
         self.gauges(names::SOCKSTAT_SOCKETS, samples)
+    }
+
+    fn web_config(&mut self, web_config: WebConfigValues) -> fmt::Result {
+        let WebConfigValues { successful, last_success } = web_config;
+        self.single(names::WEB_CONFIG_LAST_RELOAD_SUCCESSFUL, u64::from(successful))?;
+        let time = since_epoch(last_success);
+        self.single(names::WEB_CONFIG_LAST_RELOAD_SUCCESS_TIMESTAMP_SECONDS, time)
     }
 
     fn process(&mut self, process: &ProcessStatus) -> fmt::Result {

@@ -35,7 +35,7 @@ pub(crate) enum Group {
     Cadvisor,
     /// The version of this binary.
     Build,
-    /// Memory, CPU time and descriptors of this process.
+    /// Memory, CPU time and descriptors of this process, and its web configuration.
     Process,
 }
 

@@ -24,7 +24,7 @@ use prometheus_client::{collector::Collector, encoding::text, registry::Registry
 use series_writer::SeriesWriter;
 
 pub(crate) use groups::{Group, Groups};
-pub use values::{Compat, SnapshotValues, TracerValues, Values};
+pub use values::{Compat, SnapshotValues, TracerValues, Values, WebConfigValues};
 
 /// A text format for metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -302,6 +302,16 @@ pub(super) const PROCESS_OPEN_FDS: Metric =
     gauge(Group::Process, "process_open_fds", "Number of open file descriptors.");
 pub(super) const PROCESS_MAX_FDS: Metric =
     gauge(Group::Process, "process_max_fds", "Maximum number of open file descriptors.");
+pub(super) const WEB_CONFIG_LAST_RELOAD_SUCCESSFUL: Metric = gauge(
+    Group::Process,
+    "tcpstat_web_config_last_reload_successful",
+    "1 if the last reading of --web.config.file and the files that it names is in force, 0 if earlier settings are.",
+);
+pub(super) const WEB_CONFIG_LAST_RELOAD_SUCCESS_TIMESTAMP_SECONDS: Metric = gauge(
+    Group::Process,
+    "tcpstat_web_config_last_reload_success_timestamp_seconds",
+    "When the settings of --web.config.file that are in force were read, in seconds since the epoch.",
+);
 
 /// The metric of node_exporter's collector tcpstat, byte for byte.
 pub(super) const NODE_TCP_CONNECTION_STATES: Metric =

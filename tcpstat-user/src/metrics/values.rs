@@ -37,8 +37,19 @@ pub struct Values {
     pub listeners: Option<Arc<ShownListeners>>,
     /// The scopes of each kind that is counted.
     pub scopes: Vec<Scopes>,
+    /// The last reading of the web configuration; `None` without one.
+    pub web_config: Option<WebConfigValues>,
     /// Which metrics of other exporters are written too.
     pub compat: Compat,
+}
+
+/// The last reading of the web configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WebConfigValues {
+    /// Whether what was read is in force.
+    pub successful: bool,
+    /// When what is in force was read.
+    pub last_success: Moment,
 }
 
 /// The metrics of other exporters that existing dashboards use.
@@ -101,7 +112,7 @@ pub struct SnapshotValues {
 
 impl Values {
     /// The values of `scrape`, which was read with `published`.
-    /// Its peak is that of the scrape alone.
+    /// Its peak is that of the scrape alone, and it has no web configuration.
     pub(crate) fn new(published: &Published, scrape: Scrape, compat: Compat) -> Self {
         let Scrape {
             connections,
@@ -116,6 +127,7 @@ impl Values {
         let tracer = published.live.as_ref().zip(transitions);
         let interval = published.snapshot_interval;
         Self {
+            web_config: None,
             peak: connections.as_ref().map(Peak::of),
             connections,
             tracer: tracer.map(|(live, transitions)| {

@@ -1,9 +1,11 @@
 //! The HTTP service: metrics, health, the API, the page, and the runbook.
 
 mod accept;
+mod access;
 mod api;
 mod assets;
 mod coding;
+mod config;
 mod filter;
 mod listen;
 mod listen_address;
@@ -13,7 +15,9 @@ mod recorder;
 mod scrape_requests;
 mod scrapes;
 mod server;
+mod settings;
 mod telemetry_path;
+mod tls;
 
 use std::{ffi::OsStr, sync::Arc};
 
@@ -27,6 +31,7 @@ use axum::{
 use nix::sys::utsname::uname;
 use tokio::sync::watch;
 
+pub(crate) use access::{Access, AllowedHosts, HostName};
 pub(crate) use api::NewestEvents;
 use coding::Coding;
 pub(crate) use listen::bind;
@@ -37,6 +42,7 @@ use scrape_requests::Wanted;
 pub(crate) use scrapes::{ScrapeSource, Scrapes};
 use server::Connection;
 pub(crate) use server::{Server, raise_descriptor_limit};
+pub(crate) use settings::ConfigFile;
 pub(crate) use telemetry_path::TelemetryPath;
 
 use crate::{history::Moment, tracker::Published};
@@ -53,33 +59,49 @@ pub(crate) struct AppState {
     /// When this run began.
     pub(crate) started: Moment,
     pub(crate) events: Arc<NewestEvents>,
+    /// Whether the page and the API are served.
+    pub(crate) page: bool,
 }
+
+const HEALTHY_PATH: &str = "/-/healthy";
+const READY_PATH: &str = "/-/ready";
 
 /// Whether something other than the metrics is served at `path`.
 fn is_reserved(path: &str) -> bool {
     let below = |folder: &str| path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
-    ["/", "/-/healthy", "/-/ready", "/api", "/runbook"].contains(&path)
+    ["/", HEALTHY_PATH, READY_PATH, "/api", "/runbook"].contains(&path)
         || below("/api")
         || below("/assets")
 }
 
 /// All routes. Any other path gets 404, and any method but GET and HEAD gets 405.
 pub(crate) fn router(app: AppState) -> Router {
+    let routes = Router::new()
+        // A segment of --web.telemetry-path may begin with : or *, and is taken literally.
+        .without_v07_checks()
+        .route(HEALTHY_PATH, get(|| async { "healthy\n" }))
+        .route(READY_PATH, get(ready))
+        .route(&app.telemetry_path, get(metrics));
+    let routes = if app.page { routes.merge(page_and_api(&app.telemetry_path)) } else { routes };
+    routes.fallback(|| async { (StatusCode::NOT_FOUND, "not found\n") }).with_state(Arc::new(app))
+}
+
+/// What people and their browsers use.
+fn page_and_api(telemetry_path: &str) -> Router<Arc<AppState>> {
     let host = host();
-    let page = Arc::new(Page::numbers(&app.telemetry_path, &host));
+    let page = Arc::new(Page::numbers(telemetry_path, &host));
     let runbook = Arc::new(Page::runbook(&host));
     Router::new()
-        // A segment of --web.telemetry-path may begin with : or *, and is taken literally.
         .without_v07_checks()
         .route("/", get(async move |headers: HeaderMap| page.respond(&headers)))
         .route("/runbook", get(async move |headers: HeaderMap| runbook.respond(&headers)))
         .route("/assets/{version}/{name}", get(assets::asset))
-        .route("/-/healthy", get(|| async { "healthy\n" }))
-        .route("/-/ready", get(ready))
-        .route(&app.telemetry_path, get(metrics))
         .merge(api::router())
-        .fallback(|| async { (StatusCode::NOT_FOUND, "not found\n") })
-        .with_state(Arc::new(app))
+}
+
+/// The paths that scrapers and orchestrators request, which are served under every host name.
+pub(crate) fn paths_of_machines(telemetry_path: &TelemetryPath) -> Vec<String> {
+    vec![telemetry_path.to_string(), HEALTHY_PATH.to_owned(), READY_PATH.to_owned()]
 }
 
 /// The host as the page names it.

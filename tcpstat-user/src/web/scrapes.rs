@@ -27,7 +27,7 @@ use crate::{
     clock,
     history::{History, Sample},
     kernel,
-    metrics::{Compat, Values},
+    metrics::{Compat, Values, WebConfigValues},
     procfs::{ProcessStatus, Procfs, Sockstat},
     tracker::{Files, Nudge, Published, Scopes, Scrape},
 };
@@ -49,6 +49,8 @@ pub(crate) struct ScrapeSource {
     pub(crate) compat: Compat,
     /// The last samples, in which peaks are found.
     pub(crate) history: Arc<Mutex<History>>,
+    /// The last reading of the web configuration, if there is one.
+    pub(crate) web_config: Option<watch::Receiver<WebConfigValues>>,
 }
 
 /// Answers requests for scrapes and samples; clones share one queue.
@@ -241,6 +243,7 @@ impl Shared {
 
     fn values(&self, published: &Published, scrape: Scrape) -> Values {
         let mut values = Values::new(published, scrape, self.source.compat);
+        values.web_config = self.source.web_config.as_ref().map(|status| *status.borrow());
         if let Some(peak) = &mut values.peak {
             let history = self.source.history.lock().unwrap_or_else(PoisonError::into_inner);
             *peak = peak.max(history.peak(clock::now().uptime_ms));

@@ -15,6 +15,7 @@ mod signals;
 mod telemetry_path;
 mod textfile;
 mod web;
+mod web_config;
 
 use std::process::ExitCode;
 
@@ -34,5 +35,6 @@ fn main() -> ExitCode {
     tests.extend(telemetry_path::tests());
     tests.extend(textfile::tests());
     tests.extend(web::tests());
+    tests.extend(web_config::tests());
     run(tests)
 }

@@ -7,13 +7,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use tcpstat_tests::binary::output;
+use tcpstat_tests::curl::Curl;
 use tcpstat_tests::deadline::{Progress, poll};
-use tcpstat_tests::exporter::Exporter;
+use tcpstat_tests::exporter::{Exporter, Options};
 use tcpstat_tests::harness::Test;
 use tcpstat_tests::hostile_clients::{Kind, hold};
 use tcpstat_tests::kernel_tests;
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::scraper::{Scraper, connect_from};
+use tcpstat_tests::web_config;
 
 /// From the first byte of a request to its last.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -25,6 +27,7 @@ pub(crate) fn tests() -> Vec<Test> {
     kernel_tests![
         half_a_request_times_out_and_an_idle_connection_does_not,
         a_request_that_trickles_times_out,
+        a_tls_handshake_that_does_not_come_times_out,
         a_head_of_more_than_16_kilobytes_is_refused,
         keepalive_is_on_for_every_connection,
         a_stream_that_nobody_reads_times_out
@@ -74,6 +77,36 @@ fn a_request_that_trickles_times_out(_: &Namespace) -> Result<()> {
         })
     })?;
     ensure!(begun.elapsed() >= REQUEST_TIMEOUT, "after {:?}", begun.elapsed());
+    Ok(())
+}
+
+/// Of a client that sends nothing, and of one that sends the record of a ClientHello byte by byte.
+fn a_tls_handshake_that_does_not_come_times_out(_: &Namespace) -> Result<()> {
+    let authority = web_config::authority()?;
+    let file = web_config::write(&authority, web_config::TLS)?;
+    let file = format!("--web.config.file={}", file.display());
+    let exporter = Options::default().args([file]).start_locked()?;
+    let mut silent = connect_from(source(), exporter.address())?;
+    silent.set_read_timeout(Some(PATIENCE))?;
+    let mut slow = connect_from(source(), exporter.address())?;
+    let begun = Instant::now();
+    // A handshake record of 16 KiB begins.
+    slow.write_all(&[0x16, 3, 1, 0x40, 0, 1])?;
+    poll("end of the slow connection", PATIENCE, Duration::from_millis(500), || {
+        Ok(match slow.write_all(&[0]) {
+            Ok(()) => Progress::NotYet("it is open".to_owned()),
+            Err(_) => Progress::Done(()),
+        })
+    })?;
+    match silent.read(&mut [0]) {
+        Ok(0) => {}
+        Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
+        other => bail!("{other:?} after {:?}", begun.elapsed()),
+    }
+    ensure!(begun.elapsed() >= REQUEST_TIMEOUT, "after {:?}", begun.elapsed());
+    let curl = Curl::default().authority(&authority.path("ca.crt"));
+    let answer = curl.get(&format!("https://{}/-/healthy", exporter.address()))?;
+    ensure!(answer.status == 200, "{answer:?}");
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 
 #![expect(clippy::float_cmp, reason = "the values compared are whole numbers")]
 
+mod access;
 mod alerting;
 mod dashboard;
 mod fleet;
@@ -21,6 +22,7 @@ fn main() -> ExitCode {
     let mut tests = story::tests();
     let waiting = tests.len();
     tests.extend(rule_files::tests());
+    tests.extend(access::tests());
     tests.extend(dashboard::tests());
     tests.extend(recording::tests());
     tests.extend(alerting::tests());

@@ -12,7 +12,7 @@ use std::{net::Ipv4Addr, num::NonZeroU32, sync::Arc, time::Duration};
 
 use tcpstat_ebpf::{DWELL_BUCKETS, DWELL_OVERFLOW_CELL, dwell_cell};
 
-use super::{Compat, Format, SnapshotValues, TracerValues, Values};
+use super::{Compat, Format, SnapshotValues, TracerValues, Values, WebConfigValues};
 use crate::{
     ages::{CloseWaitAges, Silences, TickRate},
     destinations::{Destination, FullestDestination},
@@ -175,6 +175,7 @@ fn everything() -> Values {
             scopes(ScopeKind::Cgroup, vec![scope("none"), scope("/system.slice/ssh.service")]),
             scopes(ScopeKind::Port, vec![scope("443"), scope("other")]),
         ],
+        web_config: Some(WebConfigValues { successful: true, last_success: AT }),
         compat: Compat { node_exporter: true, cadvisor: true },
     }
 }

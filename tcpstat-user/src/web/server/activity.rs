@@ -109,6 +109,15 @@ impl Activity {
         }
     }
 
+    /// A TLS handshake begins: it has the time of a request, so that a client that sends nothing is closed too.
+    pub(super) fn handshake_began(&self) {
+        self.locked().enter(Phase::Request);
+    }
+
+    pub(super) fn handshake_done(&self) {
+        self.locked().enter(Phase::Idle);
+    }
+
     /// The head of a request is complete, and `slot` allows its answer.
     pub(super) fn answer_began(&self, slot: AnswerSlot) {
         let mut state = self.locked();

@@ -20,28 +20,48 @@ use hyper::{
 use hyper_util::service::TowerToHyperService;
 
 use super::connection::Connection;
+use crate::web::{access::Access, settings::Settings};
 
-/// Answers each request of `connection`. Handlers get the connection as an extension of the request.
+/// Answers each request of `connection` that `access` lets pass. Handlers get the connection as an extension of the request.
 pub(super) fn service(
     router: Router,
+    access: Arc<Access>,
     connection: Arc<Connection>,
 ) -> impl Service<Request<Incoming>, Response = Response<TrackedBody>, Error = Infallible, Future: Send>
 {
     let router = TowerToHyperService::new(router);
-    service_fn(move |mut request: Request<Incoming>| {
-        let (router, connection) = (router.clone(), connection.clone());
+    service_fn(move |request: Request<Incoming>| {
+        let (router, access, connection) = (router.clone(), access.clone(), connection.clone());
         async move {
-            let response = match connection.answer_slot().await {
-                Some(slot) => {
-                    connection.activity.answer_began(slot);
-                    request.extensions_mut().insert(connection.clone());
-                    router.call(request).await.unwrap_or_else(|never| match never {})
-                }
-                None => too_many(connection.max_answers()),
+            let settings = access.settings();
+            let mut response = match access.refuse_early(&settings, &request) {
+                Some(refusal) => refusal,
+                None => answer(router, &access, &settings, &connection, request).await,
             };
+            settings.add_headers(&mut response);
             Ok(response.map(|body| TrackedBody { body, connection }))
         }
     })
+}
+
+async fn answer(
+    router: TowerToHyperService<Router>,
+    access: &Access,
+    settings: &Settings,
+    connection: &Arc<Connection>,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    let Some(slot) = connection.answer_slot().await else {
+        return too_many(connection.max_answers());
+    };
+    connection.activity.answer_began(slot);
+    let (mut parts, body) = request.into_parts();
+    if let Some(refusal) = access.refuse_stranger(settings, &parts.headers).await {
+        return refusal;
+    }
+    parts.extensions.insert(connection.clone());
+    let request = Request::from_parts(parts, body);
+    router.call(request).await.unwrap_or_else(|never| match never {})
 }
 
 /// A body that reports when hyper has taken all of it.

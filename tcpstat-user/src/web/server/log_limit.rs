@@ -9,7 +9,7 @@ use std::{
 const INTERVAL: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Default)]
-pub(super) struct LogLimit(Mutex<State>);
+pub(in crate::web) struct LogLimit(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -20,7 +20,7 @@ struct State {
 
 impl LogLimit {
     /// Counts one event. If a log line is due, returns the number of events since the last one.
-    pub(super) fn count(&self) -> Option<u64> {
+    pub(in crate::web) fn count(&self) -> Option<u64> {
         self.count_at(Instant::now())
     }
 

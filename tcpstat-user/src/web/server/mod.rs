@@ -11,6 +11,7 @@ mod connection;
 mod connections;
 mod descriptors;
 mod eviction;
+mod handshake;
 mod log_limit;
 mod monitored_stream;
 mod table;
@@ -25,6 +26,7 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     pin, select,
     sync::watch,
@@ -34,12 +36,15 @@ use tracing::warn;
 
 pub(super) use connection::{Connection, StreamLimit};
 pub(crate) use descriptors::raise_descriptor_limit;
+pub(super) use log_limit::LogLimit;
 
 use self::{
     connections::{Bounds, Connections},
-    log_limit::LogLimit,
-    monitored_stream::MonitoredStream,
+    handshake::Handshakes,
+    monitored_stream::{MonitoredStream, PlaintextStream},
 };
+
+use super::access::Access;
 
 /// Maximum number of connections, if there are enough descriptors.
 const MAX_CONNECTIONS: usize = 256;
@@ -57,19 +62,20 @@ const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(crate) struct Server {
     router: Router,
+    access: Arc<Access>,
     connections: Arc<Connections>,
 }
 
 impl Server {
-    /// A server of `router` with at most `answers` answers at a time, in a process that may have
-    /// `descriptors` open.
-    pub(crate) fn new(router: Router, answers: usize, descriptors: u64) -> Self {
+    /// A server of `router`, for the requests that `access` lets pass, with at most `answers` answers at a time, in
+    /// a process that may have `descriptors` open.
+    pub(crate) fn new(router: Router, access: Access, answers: usize, descriptors: u64) -> Self {
         let connections = descriptors::connections(descriptors).min(MAX_CONNECTIONS);
         // A quarter of the connections may be streams.
         let streams = MAX_STREAMS.min(connections / 4).max(1);
         let streams_of_client = MAX_STREAMS_OF_CLIENT.min(streams);
         let bounds = Bounds { connections, answers, streams, streams_of_client };
-        Self { router, connections: Connections::new(bounds) }
+        Self { router, access: Arc::new(access), connections: Connections::new(bounds) }
     }
 
     /// Serves on `listeners` until `stopped` is true, then ends each connection: at once, or after its current
@@ -79,9 +85,14 @@ impl Server {
         listeners: Vec<TcpListener>,
         mut stopped: watch::Receiver<bool>,
     ) {
+        let handshakes = Arc::new(Handshakes::default());
         for listener in listeners {
-            let (router, connections) = (self.router.clone(), self.connections.clone());
-            tokio::spawn(accept(listener, router, connections, stopped.clone()));
+            let service = Served {
+                router: self.router.clone(),
+                access: self.access.clone(),
+                handshakes: handshakes.clone(),
+            };
+            tokio::spawn(accept(listener, service, self.connections.clone(), stopped.clone()));
         }
         let ended = async {
             stop(&mut stopped).await;
@@ -109,9 +120,17 @@ async fn enforce_timeouts(connections: &Connections) {
     }
 }
 
+/// What each connection needs.
+#[derive(Clone)]
+struct Served {
+    router: Router,
+    access: Arc<Access>,
+    handshakes: Arc<Handshakes>,
+}
+
 async fn accept(
     listener: TcpListener,
-    router: Router,
+    service: Served,
     connections: Arc<Connections>,
     mut stopped: watch::Receiver<bool>,
 ) {
@@ -124,7 +143,7 @@ async fn accept(
         match accepted {
             Ok((stream, _)) => {
                 let serve = |stream, connection| {
-                    serve_connection(stream, connection, router.clone(), stopped.clone())
+                    serve_connection(stream, connection, service.clone(), stopped.clone())
                 };
                 connections.add(stream, serve).await;
             }
@@ -151,16 +170,36 @@ fn is_exhausted(cause: &io::Error) -> bool {
 async fn serve_connection(
     stream: TcpStream,
     connection: Arc<Connection>,
-    router: Router,
+    service: Served,
     mut stopped: watch::Receiver<bool>,
 ) {
     let stream = MonitoredStream::new(stream, connection.clone());
-    // hyper allocates its buffers only after the first byte arrives.
-    select! {
+    let Some(tls) = service.access.settings().tls.clone() else {
+        // hyper allocates its buffers only after the first byte arrives.
+        select! {
+            () = stop(&mut stopped) => return,
+            readable = stream.readable() => if readable.is_err() { return },
+        }
+        return serve_http(stream, connection, service, stopped).await;
+    };
+    let handshake = service.handshakes.perform(stream, &connection.activity, tls);
+    let stream = select! {
         () = stop(&mut stopped) => return,
-        readable = stream.readable() => if readable.is_err() { return },
+        stream = handshake => stream,
+    };
+    if let Some(stream) = stream {
+        let stream = PlaintextStream::new(stream, connection.clone());
+        serve_http(stream, connection, service, stopped).await;
     }
-    let service = answer::service(router, connection.clone());
+}
+
+async fn serve_http(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    connection: Arc<Connection>,
+    service: Served,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let service = answer::service(service.router, service.access, connection.clone());
     let http = http1::Builder::new()
         .timer(TokioTimer::new())
         // hyper's timeout also runs between two requests; the activity's does not.

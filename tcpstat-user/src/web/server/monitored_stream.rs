@@ -1,4 +1,4 @@
-//! A socket that reports reads and writes to its connection.
+//! Streams that report reads and writes to their connection: the socket, and the plaintext of TLS above it.
 
 use std::{
     io::{self, IoSlice},
@@ -31,6 +31,20 @@ impl MonitoredStream {
     /// Waits for bytes or for the end of the stream.
     pub(super) async fn readable(&self) -> io::Result<()> {
         self.stream.readable().await
+    }
+
+    /// The first byte, which stays to be read; `None` at the end of the stream.
+    pub(super) async fn first_byte(&self) -> io::Result<Option<u8>> {
+        let mut byte = [0];
+        Ok((self.stream.peek(&mut byte).await? > 0).then_some(byte[0]))
+    }
+
+    /// Sends `text` as far as it can be sent at once, after reading what has arrived: closing a socket with unread
+    /// bytes resets it.
+    pub(super) fn try_answer(&self, text: &[u8]) {
+        let mut read = [0; 4096];
+        let _ = self.stream.try_read(&mut read);
+        let _ = self.stream.try_write(text);
     }
 
     fn report_write(&self, wrote: &Poll<io::Result<usize>>) {
@@ -101,5 +115,65 @@ impl Drop for MonitoredStream {
             // If this fails, the socket is closed normally.
             let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
         }
+    }
+}
+
+/// The plaintext of a TLS stream. Several requests can arrive in one read of the socket, so reading plaintext is
+/// reported too.
+#[derive(Debug)]
+pub(super) struct PlaintextStream<S> {
+    stream: S,
+    connection: Arc<Connection>,
+}
+
+impl<S> PlaintextStream<S> {
+    pub(super) fn new(stream: S, connection: Arc<Connection>) -> Self {
+        Self { stream, connection }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for PlaintextStream<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        if buffer.filled().len() > before {
+            self.connection.activity.received();
+        }
+        read
+    }
+}
+
+/// The socket reports writes.
+impl<S: AsyncWrite + Unpin> AsyncWrite for PlaintextStream<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

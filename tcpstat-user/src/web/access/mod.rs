@@ -1,0 +1,97 @@
+//! Which requests are answered: the rate limit, the host names, and basic authentication; and the headers that every
+//! answer carries. The order is that of exporter-toolkit: limit, headers, authentication.
+
+mod authorization;
+mod hosts;
+mod limiter;
+mod passwords;
+mod recent;
+
+use std::sync::Arc;
+
+use axum::{
+    body::Body,
+    http::{HeaderMap, Request, Response, StatusCode, header},
+    response::IntoResponse,
+};
+use tokio::sync::watch;
+use tracing::warn;
+
+pub(crate) use hosts::{AllowedHosts, HostName};
+pub(super) use limiter::Limiter;
+use passwords::Passwords;
+
+use super::{server::LogLimit, settings::Settings};
+
+/// The value of `WWW-Authenticate` (RFC 7617, section 2).
+const CHALLENGE: &str = "Basic realm=\"tcpstat\", charset=\"UTF-8\"";
+
+/// Decides about requests, by the settings that are in force.
+#[derive(Debug)]
+pub(crate) struct Access {
+    settings: watch::Receiver<Arc<Settings>>,
+    hosts: AllowedHosts,
+    passwords: Passwords,
+    refusals: LogLimit,
+}
+
+impl Access {
+    pub(crate) fn new(settings: watch::Receiver<Arc<Settings>>, hosts: AllowedHosts) -> Self {
+        let (passwords, refusals) = (Passwords::new(), LogLimit::default());
+        Self { settings, hosts, passwords, refusals }
+    }
+
+    /// The settings that are in force.
+    pub(super) fn settings(&self) -> Arc<Settings> {
+        self.settings.borrow().clone()
+    }
+
+    /// The answer to a request that is refused before it gets a slot for its answer.
+    pub(super) fn refuse_early<B>(
+        &self,
+        settings: &Settings,
+        request: &Request<B>,
+    ) -> Option<Response<Body>> {
+        if let Some(wait) = settings.limiter.as_ref().and_then(|limiter| limiter.take()) {
+            let line = "too many requests (rate_limit of --web.config.file): try again later\n";
+            let retry = [(header::RETRY_AFTER, wait.as_secs().max(1).to_string())];
+            return Some((StatusCode::TOO_MANY_REQUESTS, retry, line).into_response());
+        }
+        let refused = self.hosts.refused(request.uri(), request.headers())?;
+        let line = format!("{refused}\n");
+        Some((StatusCode::MISDIRECTED_REQUEST, line).into_response())
+    }
+
+    /// The answer to a request that lacks the user name and password of a user, if there are users.
+    pub(super) async fn refuse_stranger(
+        &self,
+        settings: &Settings,
+        headers: &HeaderMap,
+    ) -> Option<Response<Body>> {
+        if settings.users.is_empty() || self.is_known(settings, headers).await {
+            return None;
+        }
+        let line = "user name and password are required (basic_auth_users of --web.config.file)\n";
+        let challenge = [(header::WWW_AUTHENTICATE, CHALLENGE)];
+        Some((StatusCode::UNAUTHORIZED, challenge, line).into_response())
+    }
+
+    async fn is_known(&self, settings: &Settings, headers: &HeaderMap) -> bool {
+        // A browser's first request has no credentials, so that is no failed attempt.
+        let Some(credentials) = authorization::credentials(headers) else { return false };
+        let known = self.passwords.are_right(&settings.users, credentials).await;
+        if !known && let Some(times) = self.refusals.count() {
+            warn!(times, "a request had a wrong user name or password");
+        }
+        known
+    }
+}
+
+impl Settings {
+    /// Sets the configured headers, also those that the page has set.
+    pub(super) fn add_headers<B>(&self, response: &mut Response<B>) {
+        for (name, value) in &self.headers.0 {
+            response.headers_mut().insert(name, value.clone());
+        }
+    }
+}
