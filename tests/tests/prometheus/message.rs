@@ -88,7 +88,7 @@ impl Leak<'_> {
         Ok(())
     }
 
-    /// Runs the command at the end of the text, as it is written but for sudo and the path.
+    /// Runs the command at the end of the text, as it is written except for sudo and the path.
     pub(crate) fn ensure_command_names_it(&self, text: &str) -> Result<()> {
         let (_, arguments) = text.split_once("sudo tcpstat ").context("no command")?;
         let run = tcpstat(arguments.split(' '))?;
