@@ -112,11 +112,12 @@ fn without_capabilities_the_table_does_not_say_that_nobody_holds_a_socket(
 ) -> Result<()> {
     let binary = ReachableBinary::copy()?;
     let mut hidden = Holder::start("hidden")?;
-    let (served, _clients) = accepted(links(7_000, 1)?);
+    // A port of its own: the command sees the sockets of other tests' processes.
+    let (served, _clients) = accepted(links(7_321, 1)?);
     hidden.take(&served)?;
     drop(served);
     let mut command = binary.command(NO_CAPABILITIES);
-    let run = output(command.args(["who", "established", "--port=7000"]))?;
+    let run = output(command.args(["who", "established", "--port=7321"]))?;
     ensure!(run.status == Some(0), "{run:?}");
     for part in ["no visible process holds", "processes not visible: run as root"] {
         ensure!(run.stdout.contains(part), "{part}: {run:?}");
