@@ -1,13 +1,12 @@
 //! The corrections that an exporter reports, and whether all of them can have been right.
 
-use std::fs;
-
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::deadline::{DEADLINE, Progress, wait_until};
 use crate::exporter::Exporter;
 use crate::exposition::Scrape;
 use crate::flow::Balance;
+use crate::kernel_release::{kernel_release, series};
 use crate::tcp::{Family, State};
 
 /// The sum of `tcpstat_corrections_total` over all states.
@@ -27,14 +26,7 @@ pub fn corrections(scrape: &Scrape) -> Result<f64> {
 /// # Errors
 /// Fails if no attempt ends without a correction, and with the first error of an attempt.
 pub fn without_corrections(tracer: &str, attempt: impl Fn() -> Result<f64>) -> Result<()> {
-    let attempts = if counts_misses(
-        tracer,
-        &fs::read_to_string("/proc/sys/kernel/osrelease").context("osrelease")?,
-    )? {
-        1
-    } else {
-        3
-    };
+    let attempts = if counts_misses(tracer, &kernel_release()?)? { 1 } else { 3 };
     let mut unexplained = Vec::new();
     for _ in 0..attempts {
         unexplained.push(attempt()?);
@@ -47,11 +39,8 @@ pub fn without_corrections(tracer: &str, attempt: impl Fn() -> Result<f64>) -> R
 
 /// Whether the kernel of that release counts the events that the program misses.
 fn counts_misses(tracer: &str, release: &str) -> Result<bool> {
-    let mut numbers = release.split(|character: char| !character.is_ascii_digit()).map(str::parse);
-    let mut number =
-        || numbers.next().with_context(|| release.to_owned())?.context(release.to_owned());
-    let version: (u32, u32) = (number()?, number()?);
-    Ok(tracer != "tracepoint" || version >= (6, 7))
+    let series = series(release)?;
+    Ok(tracer != "tracepoint" || series >= (6, 7))
 }
 
 /// Waits for a snapshot that finds no drift in any gauge.

@@ -36,6 +36,7 @@ pub mod holder;
 pub mod hostile_clients;
 pub mod hostile_exporter;
 mod kernel_gate;
+pub mod kernel_release;
 pub mod listeners;
 pub mod loopback;
 pub mod mailbox;

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
 use crate::binary::{Run, tcpstat};
+use crate::kernel_release::kernel_series;
 use crate::tcp::State;
 
 /// One answer. A member that is not here is a failure: the schema is a promise.
@@ -153,10 +154,7 @@ pub const DESCRIPTORS: &str = "/proc/PID/fd";
 /// # Errors
 /// Fails if the release of the kernel has another form.
 pub fn kernel_has_iterator() -> Result<bool> {
-    let release = nix::sys::utsname::uname()?.release().to_string_lossy().into_owned();
-    let mut numbers = release.split(['.', '-']).map(str::parse::<u32>);
-    let mut number = || numbers.next().context("a number")?.with_context(|| release.clone());
-    Ok((number()?, number()?) >= (5, 12))
+    Ok(kernel_series()? >= (5, 12))
 }
 
 /// Runs `tcpstat who --json` with `args` as root.

@@ -1,6 +1,5 @@
 //! Sockets that change their family without a transition. Every user can do that.
 
-use std::fs;
 use std::net::{Ipv6Addr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,6 +14,7 @@ use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
 use tcpstat_tests::exporter::Exporter;
 use tcpstat_tests::exposition::Scrape;
 use tcpstat_tests::harness::{Test, kernel_test};
+use tcpstat_tests::kernel_release::kernel_series;
 use tcpstat_tests::kernel_tests;
 use tcpstat_tests::loopback::Pairs;
 use tcpstat_tests::netns::Namespace;
@@ -100,9 +100,7 @@ fn await_consistent(exporter: &mut Exporter, expected: f64) -> Result<()> {
 /// The program that loses least on this kernel. The flag names it, so that it stays: events that another test
 /// makes the kernel miss would switch to another program, with a new seed.
 fn tracer() -> Result<&'static str> {
-    let release = fs::read_to_string("/proc/sys/kernel/osrelease")?;
-    let major = release.split_once('.').context("the kernel's release")?.0;
-    let major: u32 = major.parse().with_context(|| release.clone())?;
+    let (major, _) = kernel_series()?;
     Ok(if major < 7 { "--tracer=btf" } else { "--tracer=tracepoint" })
 }
 

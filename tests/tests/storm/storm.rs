@@ -1,7 +1,7 @@
 //! A storm of connections, and the state of the exporter after it.
 
 use std::env;
-use std::fs::{self, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread::{self, sleep};
@@ -14,6 +14,7 @@ use tcpstat_tests::deadline::DEADLINE;
 use tcpstat_tests::exporter::Exporter;
 use tcpstat_tests::exposition::Scrape;
 use tcpstat_tests::flow::{Balance, Rest, assert_grown, lost_at_least, transitions};
+use tcpstat_tests::kernel_release::kernel_release;
 use tcpstat_tests::loopback::{Churn, Churned};
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::tcp::Family;
@@ -129,9 +130,8 @@ fn loss(scrape: &Scrape, events: u64, lost: u64, healed: Option<Duration>) -> Re
     let info = scrape.family("tcpstat_tracer_info");
     let program = info.first().and_then(|info| info.labels.get("program"));
     let missed = scrape.family("tcpstat_events_missed_total");
-    let release = fs::read_to_string("/proc/sys/kernel/osrelease").context("osrelease")?;
     Ok(Loss {
-        kernel: release.trim().to_owned(),
+        kernel: kernel_release()?,
         program: program.context("no program")?.clone(),
         events,
         lost,

@@ -57,16 +57,12 @@ impl MonitoredStream {
 
 impl AsyncRead for MonitoredStream {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        if buffer.filled().len() > before {
-            self.connection.activity.received();
-        }
-        read
+        let Self { stream, connection } = self.get_mut();
+        poll_reported_read(stream, connection, cx, buffer)
     }
 }
 
@@ -134,16 +130,12 @@ impl<S> PlaintextStream<S> {
 
 impl<S: AsyncRead + Unpin> AsyncRead for PlaintextStream<S> {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        if buffer.filled().len() > before {
-            self.connection.activity.received();
-        }
-        read
+        let Self { stream, connection } = self.get_mut();
+        poll_reported_read(stream, connection, cx, buffer)
     }
 }
 
@@ -176,4 +168,19 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for PlaintextStream<S> {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
+}
+
+/// Reads from `stream`, and reports to `connection` when bytes arrive.
+fn poll_reported_read(
+    stream: &mut (impl AsyncRead + Unpin),
+    connection: &Connection,
+    cx: &mut Context<'_>,
+    buffer: &mut ReadBuf<'_>,
+) -> Poll<io::Result<()>> {
+    let before = buffer.filled().len();
+    let read = Pin::new(stream).poll_read(cx, buffer);
+    if buffer.filled().len() > before {
+        connection.activity.received();
+    }
+    read
 }
