@@ -13,6 +13,8 @@ pub mod destinations;
 pub mod detailed;
 pub mod dwell;
 mod frequent;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod history;
 pub mod holders;
 pub mod kernel;

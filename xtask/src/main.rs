@@ -5,6 +5,7 @@
 //! written, except the system packages that are installed.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -18,6 +19,7 @@ mod cargo;
 mod conventions;
 mod documents;
 mod files;
+mod fuzz;
 mod linker;
 mod losses;
 mod matrix;
@@ -88,6 +90,15 @@ enum Command {
     },
     /// Evaluate the alerting rules over simulated hosts: how soon faults are reported, and what is reported on healthy days
     Alerts(alerts::Options),
+    /// Fuzz what tcpstat reads from outside: parsers of /proc, records, requests, and files
+    Fuzz {
+        /// Only the targets with that in their name
+        #[arg(default_value = "")]
+        target: String,
+        /// Time for each target
+        #[arg(long, default_value_t = 600)]
+        seconds: u64,
+    },
     /// Run the end-to-end tests, and rewrite the golden files from what they see
     Bless,
 }
@@ -124,6 +135,9 @@ fn run(command: Command) -> Result<bool> {
         }
         Command::Bench { sockets, part } => bench::run(&workspace, sockets, &part)?,
         Command::Alerts(options) => alerts::run(&workspace, &options)?,
+        Command::Fuzz { target, seconds } => {
+            test_steps::fuzz(&workspace, &target, Duration::from_secs(seconds))?;
+        }
         Command::Bless => return test_steps::bless(&workspace),
     }
     Ok(true)

@@ -30,9 +30,14 @@ const BPF_PROFILE: &str = "profile.release.lto='thin'";
 
 /// Builds the object and the release binary, and says where they are.
 pub(crate) fn build(workspace: &Workspace) -> Result<()> {
-    build_object(workspace, &setup::bpf(workspace)?, &[])?;
+    build_object_alone(workspace)?;
     build_binary(workspace, &[])?;
     announce(workspace)
+}
+
+/// Builds the object and no binary.
+pub(crate) fn build_object_alone(workspace: &Workspace) -> Result<()> {
+    build_object(workspace, &setup::bpf(workspace)?, &[])
 }
 
 /// Builds the objects that the tests need: that of the tracer that loses events on purpose, and the usual one.

@@ -2,11 +2,13 @@
 //! step that fails does not keep the next ones from running; a build that fails does.
 
 use std::path::Path;
+use std::time::Duration;
 use std::{env, thread};
 
 use anyhow::{Result, bail};
 use fs_err as fs;
 
+use crate::fuzz::{self, Fuzzer};
 use crate::losses::{self, Loss};
 use crate::process::{self, Step};
 use crate::report::Report;
@@ -29,15 +31,31 @@ pub(crate) fn run(
     let (tools, mut report) = prepare(workspace)?;
     // No time is measured in the first steps. Beside them the binaries are built, mostly by one processor and under
     // a lock of the release profile's own, and kernels are downloaded.
-    let guests = thread::scope(|scope| {
+    let (guests, fuzzer) = thread::scope(|scope| {
         let binaries = scope.spawn(|| object::build_binaries(workspace));
         let fetch = |names| matrix::fetch(workspace, names, matrix::series_of_host());
         let guests = kernels.map(|names| scope.spawn(move || fetch(names)));
         hermetic_steps(workspace, filter, &mut report);
+        let mut fuzzer = None;
+        if filter.is_empty() {
+            report.need("fuzzer", || {
+                fuzzer = Some(Fuzzer::build(workspace)?);
+                Ok(())
+            })?;
+        }
         report.need("rest of the build", || binaries.join().expect(JOINED))?;
-        anyhow::Ok(guests.map(|guests| guests.join().expect(JOINED)))
+        anyhow::Ok((guests.map(|guests| guests.join().expect(JOINED)), fuzzer))
     })?;
-    report.step("end-to-end tests", || end_to_end(workspace, &tools, filter, false));
+    thread::scope(|scope| {
+        // On what the end-to-end tests leave of the processors.
+        let run =
+            |fuzzer: Fuzzer| scope.spawn(move || fuzzer.run(workspace, "", fuzz::SHORT, true));
+        let fuzzed = fuzzer.map(run);
+        report.step("end-to-end tests", || end_to_end(workspace, &tools, filter, false));
+        if let Some(fuzzed) = fuzzed {
+            report.step("rest of the fuzzing", || fuzzed.join().expect(JOINED));
+        }
+    });
     if filter.is_empty() {
         report.step("benchmark, short", || bench::smoke(workspace, &tools));
     }
@@ -62,6 +80,12 @@ pub(crate) fn bless(workspace: &Workspace) -> Result<bool> {
     let (tools, mut report) = build(workspace)?;
     report.step("bless", || end_to_end(workspace, &tools, &[], true));
     Ok(report.finish(workspace))
+}
+
+/// Builds, then fuzzes each target whose name contains `target` for that time.
+pub(crate) fn fuzz(workspace: &Workspace, target: &str, time: Duration) -> Result<()> {
+    object::build_object_alone(workspace)?;
+    Fuzzer::build(workspace)?.run(workspace, target, time, false)
 }
 
 /// What the steps run with, and a report that begins with the build of it.

@@ -157,7 +157,7 @@ impl DwellIterator {
 }
 
 /// `None` for a record that is too short.
-fn decode(bytes: &[u8]) -> Option<DwellRecord> {
+pub(super) fn decode(bytes: &[u8]) -> Option<DwellRecord> {
     let skaddr = bytes.first_chunk()?;
     Some(DwellRecord { skaddr: u64::from_ne_bytes(*skaddr) })
 }

@@ -145,7 +145,7 @@ pub(super) fn await_running_programs() {
 }
 
 /// `None` for a record that is too short, or has an unknown family or state.
-fn decode(bytes: &[u8]) -> Option<Event> {
+pub(super) fn decode(bytes: &[u8]) -> Option<Event> {
     let (skaddr, rest) = bytes.split_first_chunk()?;
     let (sport, rest) = rest.split_first_chunk()?;
     let (dport, rest) = rest.split_first_chunk()?;

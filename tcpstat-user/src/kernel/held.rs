@@ -68,7 +68,7 @@ impl HeldIterator {
 }
 
 /// `None` for a record that is too short.
-fn decode(bytes: &[u8]) -> Option<(NetnsKey, HeldSocket)> {
+pub(super) fn decode(bytes: &[u8]) -> Option<(NetnsKey, HeldSocket)> {
     let (netns_key, rest) = bytes.split_first_chunk()?;
     let (close_wait, listener) = rest.split_at_checked(size_of::<CloseWaitRecord>())?;
     let (close_wait, listener) = (close_wait::decode(close_wait)?, listeners::decode(listener)?);

@@ -64,7 +64,7 @@ impl HolderIterator {
 }
 
 /// `None` for a record that is too short.
-fn decode(bytes: &[u8]) -> Option<HolderRecord> {
+pub(super) fn decode(bytes: &[u8]) -> Option<HolderRecord> {
     let (skaddr, rest) = bytes.split_first_chunk()?;
     let (address, rest) = rest.split_first_chunk()?;
     let (now, rest) = rest.split_first_chunk()?;

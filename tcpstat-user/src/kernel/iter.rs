@@ -70,7 +70,7 @@ fn kind(cgroups: bool) -> IteratorKind {
 }
 
 /// `None` for a record that is too short, or has an unknown family or state.
-fn decode(bytes: &[u8]) -> Option<Row> {
+pub(super) fn decode(bytes: &[u8]) -> Option<Row> {
     let (skaddr, rest) = bytes.split_first_chunk()?;
     let (receive_queue, rest) = rest.split_first_chunk()?;
     let (send_queue, rest) = rest.split_first_chunk()?;

@@ -302,7 +302,7 @@ fn wrong_map(error: MapError) -> LoadError {
     refusal(Step::CreateMaps, error.into())
 }
 
-fn decode(bytes: &[u8]) -> Option<Transition> {
+pub(super) fn decode(bytes: &[u8]) -> Option<Transition> {
     if bytes.len() < size_of::<StreamRecord>() {
         return None;
     }

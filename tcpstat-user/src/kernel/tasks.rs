@@ -79,7 +79,7 @@ impl TaskIterator {
 }
 
 /// `None` for a record that is too short.
-fn decode(bytes: &[u8]) -> Option<TaskRecord> {
+pub(super) fn decode(bytes: &[u8]) -> Option<TaskRecord> {
     let (netns_key, rest) = bytes.split_first_chunk()?;
     let (cgroup, rest) = rest.split_first_chunk()?;
     let (netns_inum, rest) = rest.split_first_chunk()?;

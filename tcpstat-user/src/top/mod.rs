@@ -24,6 +24,8 @@ pub(crate) use model::Model;
 use model::{Flow, Sort};
 use numbers::{StateRow, Status, TracerStatus, TransitionRate};
 pub(crate) use remote_exporter::RemoteExporter;
+#[cfg(feature = "fuzzing")]
+pub(crate) use remote_exporter::fuzz_status;
 use scopes::{ScopeColumn, ScopeRow, ScopeSort, ScopeTable};
 
 #[cfg(test)]

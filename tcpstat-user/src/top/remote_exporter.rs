@@ -267,6 +267,17 @@ fn status(json: StatusJson, url: String) -> Status {
     }
 }
 
+/// Reads the data of an event, whatever it is.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn fuzz_status(data: &str) {
+    if let Ok(json) = serde_json::from_str(data) {
+        status(json, String::new());
+    }
+    if let Ok(sample) = serde_json::from_str::<SampleJson>(data) {
+        drop(sample.to_sample());
+    }
+}
+
 /// Empty if the answer was empty or HTML.
 fn suffix(line: &str) -> String {
     if line.is_empty() || line.starts_with('<') { String::new() } else { format!(": {line}") }

@@ -33,7 +33,11 @@ use tokio::sync::watch;
 
 pub(crate) use access::{Access, AllowedHosts, HostName};
 pub(crate) use api::NewestEvents;
+#[cfg(feature = "fuzzing")]
+pub(crate) use api::fuzz_query;
 use coding::Coding;
+#[cfg(feature = "fuzzing")]
+pub(crate) use config::fuzz_config;
 pub(crate) use listen::bind;
 pub(crate) use listen_address::ListenAddress;
 use page::Page;

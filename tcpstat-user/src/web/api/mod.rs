@@ -17,6 +17,8 @@ use parameters::{HistoryParameters, NoParameters, ParametersError, ScopesParamet
 use serde::Serialize;
 use tokio::task::spawn_blocking;
 
+#[cfg(feature = "fuzzing")]
+pub(crate) use parameters::fuzz_query;
 pub(crate) use stream::NewestEvents;
 
 use super::{

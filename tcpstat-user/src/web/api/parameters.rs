@@ -83,6 +83,20 @@ fn takes(names: &[&str]) -> String {
     if names.is_empty() { "none".to_owned() } else { format!("only: {}", names.join(", ")) }
 }
 
+/// The target of a request to the API, from any bytes. A refusal is one line.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn fuzz_query(bytes: &[u8]) {
+    fn check<P: Parameters>(uri: &Uri) {
+        if let Err(error) = parameters::<P>(uri) {
+            crate::fuzzing::assert_one_line(&error.to_string());
+        }
+    }
+    let Ok(uri) = Uri::try_from(bytes) else { return };
+    check::<NoParameters>(&uri);
+    check::<HistoryParameters>(&uri);
+    check::<ScopesParameters>(&uri);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -63,5 +63,15 @@ impl Fault {
     }
 }
 
+/// Parses any bytes. Whatever is wrong is one line.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn fuzz_config(bytes: &[u8]) {
+    let Ok(text) = str::from_utf8(bytes) else { return };
+    if let Err(fault) = WebConfig::parse(text, Path::new("/etc/tcpstat")) {
+        let error = fault.in_file(Path::new("/etc/tcpstat/web.yml"));
+        crate::fuzzing::assert_one_line(&error.to_string());
+    }
+}
+
 #[cfg(test)]
 mod tests;

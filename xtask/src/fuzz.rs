@@ -1,0 +1,131 @@
+//! Fuzzes what tcpstat reads from outside: libFuzzer around each target of `tcpstat_user::fuzzing`.
+//!
+//! The crates of the workspace are compiled through tests/fuzz/rustc, their dependencies as for the unit tests. Inputs
+//! begin with the files of fixtures/fuzz/TARGET, and with those of [`MORE_INPUTS`]. An input that fails belongs into
+//! fixtures/fuzz/TARGET once the fault is mended: from then on every run begins with it.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use fs_err as fs;
+
+use crate::object;
+use crate::process::{self, Step};
+use crate::target::Workspace;
+
+/// Time for each target in `cargo xtask test`.
+pub(crate) const SHORT: Duration = Duration::from_secs(60);
+
+/// The target that a run of the binary fuzzes.
+const TARGET_VARIABLE: &str = "TCPSTAT_FUZZ_TARGET";
+
+const WRAPPER: &str = "tests/fuzz/rustc";
+const INPUTS: &str = "fixtures/fuzz";
+
+/// Directories with more inputs of a target.
+const MORE_INPUTS: [(&str, &str); 2] =
+    [("procfs", "fixtures/proc"), ("web-config", "fixtures/web-config")];
+
+/// Settings of libFuzzer: an input is at most 64 KiB, one run at most 5 s and 1 GiB.
+const SETTINGS: [&str; 4] =
+    ["-max_len=65536", "-timeout=5", "-rss_limit_mb=1024", "-print_final_stats=1"];
+
+/// The binary with all targets.
+pub(crate) struct Fuzzer(PathBuf);
+
+impl Fuzzer {
+    /// Builds it. The BPF object must have been built.
+    pub(crate) fn build(workspace: &Workspace) -> Result<Self> {
+        let mut command = object::host_cargo(workspace);
+        command.env("RUSTC_WORKSPACE_WRAPPER", workspace.root().join(WRAPPER)).args([
+            "build",
+            "--locked",
+            "--package",
+            "tcpstat-fuzz",
+            "--features",
+            "fuzzing",
+        ]);
+        Step::new("building the fuzzer", workspace.log("build-fuzzer")).run(&mut command)?;
+        // The next build of the workspace puts the binary without the feature in its place.
+        let binary = workspace.target().join("xtask/tcpstat-fuzz");
+        fs::copy(workspace.target().join("debug/tcpstat-fuzz"), &binary)?;
+        Ok(Self(binary))
+    }
+
+    /// The names of all targets; an error if one has no inputs to begin with, or there are inputs for none.
+    fn targets(&self, workspace: &Workspace) -> Result<Vec<String>> {
+        let names = process::probe(Command::new(&self.0).env_remove(TARGET_VARIABLE));
+        let names =
+            names.with_context(|| format!("{} does not list its targets", self.0.display()))?;
+        let names: Vec<_> = names.lines().map(str::to_owned).collect();
+        let mut folders = Vec::new();
+        for entry in fs::read_dir(workspace.root().join(INPUTS))? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                folders.push(entry.file_name().to_string_lossy().into_owned());
+            }
+        }
+        folders.sort_unstable();
+        ensure!(folders == names, "{INPUTS} has {folders:?}, but the targets are {names:?}");
+        Ok(names)
+    }
+
+    /// Fuzzes each target for that time, one after the other; of all targets those whose name contains `filter`. With
+    /// `idle`, only while nothing else wants a processor.
+    pub(crate) fn run(
+        &self,
+        workspace: &Workspace,
+        filter: &str,
+        time: Duration,
+        idle: bool,
+    ) -> Result<()> {
+        let targets = self.targets(workspace)?;
+        let targets: Vec<_> = targets.iter().filter(|name| name.contains(filter)).collect();
+        ensure!(!targets.is_empty(), "{filter}: no target has that in its name");
+        let mut failed = Vec::new();
+        for target in targets {
+            if let Err(error) = self.run_one(workspace, target, time, idle) {
+                println!("{error:#}");
+                failed.push(target.as_str());
+            }
+        }
+        if !failed.is_empty() {
+            bail!("the fuzzer found inputs that fail: {}", failed.join(", "));
+        }
+        Ok(())
+    }
+
+    fn run_one(
+        &self,
+        workspace: &Workspace,
+        target: &str,
+        time: Duration,
+        idle: bool,
+    ) -> Result<()> {
+        let found = workspace.target().join("fuzz").join(target);
+        let failing = workspace.target().join("fuzz").join(format!("{target}-"));
+        fs::create_dir_all(&found)?;
+        let mut command = if idle { Command::new("chrt") } else { Command::new("nice") };
+        command
+            .args(if idle { &["--idle", "0"][..] } else { &["-n", "10"] })
+            .arg(&self.0)
+            .env(TARGET_VARIABLE, target)
+            .args(SETTINGS)
+            .arg(format!("-max_total_time={}", time.as_secs()))
+            .arg(format!("-artifact_prefix={}", failing.display()))
+            .arg(&found)
+            .arg(workspace.root().join(INPUTS).join(target));
+        let more = MORE_INPUTS.iter().filter(|(name, _)| *name == target);
+        command.args(more.map(|(_, folder)| workspace.root().join(folder)));
+        let title = format!("fuzz {target}");
+        Step { shown: is_count, ..Step::new(&title, workspace.log(&format!("fuzz-{target}"))) }
+            .run(&mut command)
+    }
+}
+
+/// How many inputs there were.
+fn is_count(line: &str) -> bool {
+    line.starts_with("stat::number_of_executed_units")
+}
