@@ -26,9 +26,16 @@ pub(crate) fn host(workspace: &Workspace) -> Command {
     command
         .current_dir(workspace.root())
         .env("CARGO_TARGET_DIR", workspace.target())
+        // Nothing is built twice in CI, and what a next build would need takes time and space.
+        .envs(is_ci().then_some(("CARGO_INCREMENTAL", "0")))
         // With a target named, the binary would lie elsewhere.
         .env_remove("CARGO_BUILD_TARGET");
     command
+}
+
+/// Whether this is a run of continuous integration.
+pub(crate) fn is_ci() -> bool {
+    env::var("CI").is_ok_and(|value| value == "true" || value == "1")
 }
 
 /// Another toolchain's cargo with its own rustc, in the root of the repository. Settings of this toolchain,

@@ -2,8 +2,8 @@
 //! step that fails does not keep the next ones from running; a build that fails does.
 
 use std::path::Path;
+use std::thread;
 use std::time::Duration;
-use std::{env, thread};
 
 use anyhow::{Result, bail};
 use fs_err as fs;
@@ -168,7 +168,7 @@ fn end_to_end(workspace: &Workspace, tools: &Tools, filter: &[String], bless: bo
         println!("tests of the kernel run through sudo");
         command.args(cargo::runner("sudo -E"));
     }
-    if can_be_root || env::var("CI").is_ok_and(|value| value == "true" || value == "1") {
+    if can_be_root || cargo::is_ci() {
         command.env("TCPSTAT_REQUIRE_KERNEL", "1");
     }
     let result = step(workspace, "end-to-end tests").run(command.args(after_dashes(filter)));
