@@ -6,6 +6,7 @@ mod export;
 mod host;
 mod scenarios;
 mod series;
+mod shapes;
 mod socket;
 mod table;
 mod time;
@@ -21,6 +22,7 @@ use fs_err as fs;
 
 use self::evaluate::Fired;
 use self::scenarios::{Expected, Scenario};
+pub(crate) use self::shapes::write as write_shapes;
 use self::time::MINUTE;
 use crate::target::Workspace;
 use crate::{files, tools};
@@ -51,6 +53,10 @@ pub(crate) struct Options {
     /// Other random numbers than those of the tables
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// Write what the hosts export whose sockets the end-to-end tests make (TCPSTAT_SHAPES) to this folder, and evaluate
+    /// nothing
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["write", "seed", "filter"])]
+    shapes: Option<PathBuf>,
     /// Only scenarios whose name contains one of these
     #[arg(value_name = "FILTER")]
     filter: Vec<String>,
@@ -59,7 +65,10 @@ pub(crate) struct Options {
 /// Evaluates all scenarios whose name contains one of `filter`, prints the table, and fails if a fault is not
 /// reported in time, or anything else is. The page must have the tables.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
-    let Options { write, seed, filter } = options;
+    let Options { write, seed, shapes, filter } = options;
+    if let Some(folder) = shapes {
+        return shapes::write(folder);
+    }
     let promtool = promtool(workspace)?;
     let rules = fs::read_to_string(workspace.root().join(RULES))?;
     let folder = workspace.target().join("xtask/alerts");
