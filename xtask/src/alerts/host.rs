@@ -80,8 +80,9 @@ pub(super) struct Host {
     pub(super) listeners: Vec<Listener>,
     /// Changes of the number of sockets to each destination, by the first scrape whose snapshot shows them.
     pub(super) destinations: Vec<Vec<i64>>,
-    /// When each leaked socket entered CLOSE_WAIT.
+    /// When each leaked socket entered CLOSE_WAIT, and where the last one is.
     pub(super) leaked: Vec<u64>,
+    pub(super) leaks_in: Option<Place>,
 }
 
 impl Host {
@@ -101,6 +102,7 @@ impl Host {
             listeners: Vec::new(),
             destinations: Vec::new(),
             leaked: Vec::new(),
+            leaks_in: None,
         };
         let zeros = host.zeros();
         host.failures = Family::ALL.map(|_| vec![zeros.clone(); CONNECT_CAUSES.len()]);

@@ -23,6 +23,7 @@ use fs_err as fs;
 use self::evaluate::Fired;
 use self::scenarios::{Expected, Scenario};
 pub(crate) use self::shapes::write as write_shapes;
+use self::socket::Place;
 use self::time::MINUTE;
 use crate::target::Workspace;
 use crate::{files, tools};
@@ -41,6 +42,8 @@ pub(crate) struct Outcome {
     /// When the fault begins, and the time that its alert has for it starts.
     begins: u64,
     counts_from: u64,
+    /// The labels of the alert about a leak.
+    labels: Option<String>,
     fired: [Vec<Fired>; 3],
 }
 
@@ -98,7 +101,8 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
                 (first.unwrap_or(begins), leaked.get(9).copied().unwrap_or(begins))
             }
         };
-        Ok(Outcome { scenario, begins, counts_from, fired })
+        let labels = host.leaks_in.map(Place::labels);
+        Ok(Outcome { scenario, begins, counts_from, labels, fired })
     })?;
     let table = table::table(&outcomes);
     println!("{table}");
@@ -141,6 +145,13 @@ fn problems(outcome: &Outcome) -> Vec<String> {
     let Some((name, within)) = expected else { return problems };
     let first = shipped.iter().filter(is_expected).map(|fired| fired.first).min();
     let limit = counts_from + within;
+    // One leak is one alert with one set of labels.
+    if let Some(labels) = &outcome.labels {
+        let others = shipped.iter().filter(is_expected).filter(|fired| fired.labels != *labels);
+        problems.extend(others.map(|fired| {
+            format!("{}: {name} has the labels '{}', not '{labels}'", scenario.name, fired.labels)
+        }));
+    }
     match first {
         None => problems.push(format!("{}: {name} does not fire", scenario.name)),
         Some(first) if first < outcome.begins => {

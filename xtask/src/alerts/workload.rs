@@ -118,6 +118,7 @@ impl Host {
             }
             Closes::PeerAlone => {
                 self.leaked.push(closed);
+                self.leaks_in = Some(traffic.place);
                 (vec![(closed, State::CloseWait)], NEVER)
             }
         };
