@@ -5,6 +5,7 @@ use std::net::{Shutdown, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -21,6 +22,8 @@ pub enum Call {
     Connect(SocketAddr, SocketAddr),
     /// The same, and the connection is refused.
     ConnectRefused(SocketAddr, SocketAddr),
+    /// Begins to connect to this address, and does not wait for the answer.
+    BeginConnect(SocketAddr),
     /// Waits until the other end has sent its FIN.
     AwaitEnd,
     /// Waits until the other end has reset the connection.
@@ -67,6 +70,7 @@ impl Sockets {
                 Err(error) if error.kind() == ErrorKind::ConnectionRefused => {}
                 other => bail!("connect: {other:?}"),
             },
+            Call::BeginConnect(to) => self.connection = Some(begin_connect(to)?),
             Call::AwaitEnd => match self.read()? {
                 Ok(0) => {}
                 other => bail!("read {other:?} at the end"),
@@ -95,6 +99,17 @@ impl Sockets {
         connection.set_read_timeout(Some(DEADLINE))?;
         Ok(connection.read(&mut [0]))
     }
+}
+
+fn begin_connect(to: SocketAddr) -> Result<Socket> {
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    match socket.connect(&to.into()) {
+        Err(error) if error.raw_os_error() == Some(Errno::EINPROGRESS as i32) => {}
+        other => bail!("connect: {other:?} instead of EINPROGRESS"),
+    }
+    socket.set_nonblocking(false)?;
+    Ok(socket)
 }
 
 fn bound(address: SocketAddr) -> Result<Socket> {

@@ -15,6 +15,8 @@ use crate::tcp::State;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Who {
+    /// When the reading began, as RFC 3339 in UTC.
+    pub time: String,
     /// [`ITERATOR`] or [`DESCRIPTORS`].
     pub source: String,
     /// Processes whose descriptors the caller may not read.

@@ -152,6 +152,8 @@ fn end_to_end(workspace: &Workspace, tools: &Tools, filter: &[String], bless: bo
     }
     let losses = workspace.log("losses");
     files::remove(&losses)?;
+    let shapes = workspace.target().join("xtask/shapes");
+    alerts::write_shapes(&shapes)?;
     let mut command = object::host_cargo(workspace);
     command
         .args(["test", "--locked", "--no-fail-fast", "--package", "tcpstat-tests"])
@@ -160,6 +162,7 @@ fn end_to_end(workspace: &Workspace, tools: &Tools, filter: &[String], bless: bo
         .envs(tools.variables.iter().cloned())
         .env("TCPSTAT_ROOT", workspace.root())
         .env("TCPSTAT_FIXTURES", workspace.root().join("fixtures"))
+        .env("TCPSTAT_SHAPES", &shapes)
         .env("TCPSTAT_LOSSES", &losses);
     if bless {
         command.env("TCPSTAT_BLESS", "1");

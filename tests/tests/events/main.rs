@@ -2,6 +2,7 @@
 //! processes that make one system call after the other.
 
 mod beside;
+mod connects;
 mod ends;
 mod filters;
 mod losses;
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
     tests.extend(privileges::tests());
     tests.extend(processes::tests());
     tests.extend(silence::tests());
+    tests.extend(connects::tests());
     if !is_guest() {
         // What these test does not depend on the kernel, or takes too long in a guest.
         tests.extend(beside::tests());

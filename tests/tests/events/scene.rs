@@ -19,6 +19,9 @@ pub(crate) const PORT: u16 = 7_000;
 /// Only the transitions of the network namespace that the stream runs in.
 pub(crate) const OWN_NETNS: &str = "--netns=self";
 
+/// The programs that can write a transition.
+pub(crate) const TRACERS: [&str; 2] = ["btf", "tracepoint"];
+
 /// A process that listens and accepts, and one that connects.
 pub(crate) struct Scene {
     pub(crate) server: Resident,

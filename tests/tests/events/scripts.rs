@@ -18,9 +18,7 @@ use tcpstat_tests::transition_stream::Stream;
 use tcpstat_tests::who::Process;
 use tcpstat_tests::wire::Wire;
 
-use crate::scene::{ATTEMPTS, Expected, Scene, assert_exact, assert_exact_after};
-
-const TRACERS: [&str; 2] = ["btf", "tracepoint"];
+use crate::scene::{ATTEMPTS, Expected, Scene, TRACERS, assert_exact, assert_exact_after};
 
 /// Lets the two processes make their calls, and says what that makes of each socket.
 type Script = fn(&mut Scene) -> Result<Vec<Expected>>;

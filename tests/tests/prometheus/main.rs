@@ -12,6 +12,7 @@ mod message;
 mod recording;
 mod rule_files;
 mod scene;
+mod shapes;
 mod story;
 
 use std::process::ExitCode;
@@ -28,5 +29,6 @@ fn main() -> ExitCode {
     tests.extend(alerting::tests());
     tests.extend(fleet::tests());
     tests.extend(kubernetes::tests());
+    tests.extend(shapes::tests());
     run_with_waiting(tests, waiting)
 }

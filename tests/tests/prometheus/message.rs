@@ -30,6 +30,10 @@ impl Leak<'_> {
         ensure!(labels["alertname"] == "TcpCloseWaitLeak", "{body:#}");
         ensure!(labels["instance"] == "127.0.0.1:10048", "{body:#}");
         ensure!(labels["netns"].as_str() == self.container, "{body:#}");
+        let port = self.port.to_string();
+        let of_host = |value| if self.container.is_none() { Some(value) } else { None };
+        ensure!(labels["cgroup"].as_str() == of_host(self.unit), "{body:#}");
+        ensure!(labels["port"].as_str() == of_host(port.as_str()), "{body:#}");
         let annotations = &alert["annotations"];
         let place = self.container.map(|name| format!(", in {name}")).unwrap_or_default();
         let summary = format!("Sockets leak in CLOSE_WAIT on 127.0.0.1{place}.");

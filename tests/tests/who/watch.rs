@@ -74,7 +74,8 @@ impl Drop for Watch {
 
 fn with_watch_each_line_is_a_new_answer_until_a_signal(_: &Namespace) -> Result<()> {
     let mut watch = Watch::start("self")?;
-    assert_eq!(watch.next()?.sockets, 0);
+    let first = watch.next()?;
+    assert_eq!(first.sockets, 0);
     let mut holder = Holder::start("leaker")?;
     let links = links(7_000, 3)?;
     half_close(&links)?;
@@ -84,7 +85,10 @@ fn with_watch_each_line_is_a_new_answer_until_a_signal(_: &Namespace) -> Result<
     let leaking = watch.find(|who| who.sockets == 3 && who.holders.len() == 1)?;
     leaking.row_of(&[holder.pid()])?.ensure_states(&[(State::CloseWait, 3)])?;
     holder.close()?;
-    watch.find(|who| who.sockets == 0)?;
+    let last = watch.find(|who| who.sockets == 0)?;
+    let times = [&first.time, &leaking.time, &last.time];
+    // In this form the order of the texts is that of the times.
+    ensure!(times.is_sorted() && times[0] < times[2], "{times:?}");
     kill(Pid::from_raw(watch.child.id().try_into()?), Signal::SIGTERM)?;
     wait_until("end of who", DEADLINE, || {
         let ended = watch.child.try_wait()?;

@@ -5,10 +5,8 @@ use super::series::{Sample, Series};
 use super::socket::{CONNECT_CAUSES, Family, State, TRANSITIONS};
 use super::time::{HOUR, MINUTE, SECOND, Span};
 
-const TARGET: &str = "job=\"tcpstat\",instance=\"web1:10048\"";
+pub(super) const TARGET: &str = "job=\"tcpstat\",instance=\"web1:10048\"";
 
-/// Ports in the default `net.ipv4.ip_local_port_range`.
-pub(super) const EPHEMERAL_PORTS: i64 = 28_232;
 const TIME_WAIT_LIMIT: i64 = 262_144;
 
 const AGES: [(&str, u64); 3] = [("1m", MINUTE), ("5m", 5 * MINUTE), ("1h", HOUR)];
@@ -18,7 +16,10 @@ pub(super) fn export(host: &Host) -> Vec<Series> {
     let mut exporter = Exporter { host, series: Vec::new(), lives: lives(host) };
     exporter.health();
     exporter.destinations();
-    for tally in &host.tallies {
+    // Cgroups and ports are counted by a tracer only.
+    let is_exported =
+        |tally: &&Tally| host.tracer || matches!(tally.scope, Scope::Own | Scope::Netns(_));
+    for tally in host.tallies.iter().filter(is_exported) {
         exporter.connections(tally);
         if host.tracer {
             exporter.transitions(tally);
@@ -122,7 +123,7 @@ impl Exporter<'_> {
         self.constant("tcpstat_snapshot_errors_total", "", 0);
         self.constant("tcpstat_snapshot_interval_seconds", "", 15);
         self.constant("tcpstat_time_wait_limit", "", TIME_WAIT_LIMIT);
-        self.constant("tcpstat_ephemeral_ports", "", EPHEMERAL_PORTS);
+        self.constant("tcpstat_ephemeral_ports", "", self.host.ephemeral_ports);
         if self.host.tracer {
             self.constant("tcpstat_consistent", "", 1);
             self.constant("tcpstat_drift_connections", "family=\"ipv4\",state=\"close_wait\"", 0);

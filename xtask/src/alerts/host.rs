@@ -7,6 +7,9 @@ use super::time::{Random, SECOND, Span};
 const SNAPSHOT: u64 = 15 * SECOND;
 const FIRST_SNAPSHOT: u64 = 7 * SECOND;
 
+/// Ports in the default `net.ipv4.ip_local_port_range`.
+pub(super) const EPHEMERAL_PORTS: i64 = 28_232;
+
 /// The end of a socket that nothing closes.
 pub(super) const NEVER: u64 = u64::MAX;
 
@@ -60,6 +63,8 @@ pub(super) struct Host {
     /// The time between two scrapes.
     pub(super) scrape: u64,
     pub(super) tracer: bool,
+    /// How many ports `net.ipv4.ip_local_port_range` has.
+    pub(super) ephemeral_ports: i64,
     pub(super) random: Random,
     /// While tcpstat does not answer.
     pub(super) restarts: Vec<Span>,
@@ -75,8 +80,9 @@ pub(super) struct Host {
     pub(super) listeners: Vec<Listener>,
     /// Changes of the number of sockets to each destination, by the first scrape whose snapshot shows them.
     pub(super) destinations: Vec<Vec<i64>>,
-    /// When each leaked socket entered CLOSE_WAIT.
+    /// When each leaked socket entered CLOSE_WAIT, and where the last one is.
     pub(super) leaked: Vec<u64>,
+    pub(super) leaks_in: Option<Place>,
 }
 
 impl Host {
@@ -85,6 +91,7 @@ impl Host {
             duration,
             scrape,
             tracer,
+            ephemeral_ports: EPHEMERAL_PORTS,
             random: Random::new(0),
             restarts: Vec::new(),
             reboots: Vec::new(),
@@ -95,6 +102,7 @@ impl Host {
             listeners: Vec::new(),
             destinations: Vec::new(),
             leaked: Vec::new(),
+            leaks_in: None,
         };
         let zeros = host.zeros();
         host.failures = Family::ALL.map(|_| vec![zeros.clone(); CONNECT_CAUSES.len()]);
@@ -212,12 +220,12 @@ impl Host {
         }
     }
 
-    pub(super) fn listen(&mut self, port: &'static str, limit: i64) -> usize {
+    pub(super) fn listen(&mut self, place: Place, port: &'static str, limit: i64) -> usize {
         let (length, drops) = (self.zeros(), self.zeros());
         self.listeners.push(Listener { port, limit, length, drops });
         let steps = [(0, State::Listen)];
         let family = Family::Ipv4;
-        let (place, keepalive, destination, end) = (HOST, false, None, NEVER);
+        let (keepalive, destination, end) = (false, None, NEVER);
         self.live(&Life { place, family, keepalive, destination, steps: &steps, end });
         self.listeners.len() - 1
     }

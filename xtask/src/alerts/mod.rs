@@ -6,6 +6,7 @@ mod export;
 mod host;
 mod scenarios;
 mod series;
+mod shapes;
 mod socket;
 mod table;
 mod time;
@@ -21,6 +22,8 @@ use fs_err as fs;
 
 use self::evaluate::Fired;
 use self::scenarios::{Expected, Scenario};
+pub(crate) use self::shapes::write as write_shapes;
+use self::socket::Place;
 use self::time::MINUTE;
 use crate::target::Workspace;
 use crate::{files, tools};
@@ -39,6 +42,8 @@ pub(crate) struct Outcome {
     /// When the fault begins, and the time that its alert has for it starts.
     begins: u64,
     counts_from: u64,
+    /// The labels of the alert about a leak.
+    labels: Option<String>,
     fired: [Vec<Fired>; 3],
 }
 
@@ -51,6 +56,10 @@ pub(crate) struct Options {
     /// Other random numbers than those of the tables
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// Write what the hosts export whose sockets the end-to-end tests make (TCPSTAT_SHAPES) to this folder, and evaluate
+    /// nothing
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["write", "seed", "filter"])]
+    shapes: Option<PathBuf>,
     /// Only scenarios whose name contains one of these
     #[arg(value_name = "FILTER")]
     filter: Vec<String>,
@@ -59,7 +68,10 @@ pub(crate) struct Options {
 /// Evaluates all scenarios whose name contains one of `filter`, prints the table, and fails if a fault is not
 /// reported in time, or anything else is. The page must have the tables.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
-    let Options { write, seed, filter } = options;
+    let Options { write, seed, shapes, filter } = options;
+    if let Some(folder) = shapes {
+        return shapes::write(folder);
+    }
     let promtool = promtool(workspace)?;
     let rules = fs::read_to_string(workspace.root().join(RULES))?;
     let folder = workspace.target().join("xtask/alerts");
@@ -89,7 +101,8 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
                 (first.unwrap_or(begins), leaked.get(9).copied().unwrap_or(begins))
             }
         };
-        Ok(Outcome { scenario, begins, counts_from, fired })
+        let labels = host.leaks_in.map(Place::labels);
+        Ok(Outcome { scenario, begins, counts_from, labels, fired })
     })?;
     let table = table::table(&outcomes);
     println!("{table}");
@@ -132,6 +145,13 @@ fn problems(outcome: &Outcome) -> Vec<String> {
     let Some((name, within)) = expected else { return problems };
     let first = shipped.iter().filter(is_expected).map(|fired| fired.first).min();
     let limit = counts_from + within;
+    // One leak is one alert with one set of labels.
+    if let Some(labels) = &outcome.labels {
+        let others = shipped.iter().filter(is_expected).filter(|fired| fired.labels != *labels);
+        problems.extend(others.map(|fired| {
+            format!("{}: {name} has the labels '{}', not '{labels}'", scenario.name, fired.labels)
+        }));
+    }
     match first {
         None => problems.push(format!("{}: {name} does not fire", scenario.name)),
         Some(first) if first < outcome.begins => {

@@ -57,7 +57,7 @@ impl Series {
         }
     }
 
-    fn number(&self, value: i64) -> String {
+    pub(super) fn number(&self, value: i64) -> String {
         if self.scale == 1 {
             return value.to_string();
         }

@@ -95,5 +95,14 @@ pub(super) struct Place {
     pub(super) port: Option<&'static str>,
 }
 
+impl Place {
+    /// The labels of an alert about it, in their order, if scopes are counted.
+    pub(super) fn labels(self) -> String {
+        let labels = [("cgroup", self.cgroup), ("netns", self.netns), ("port", self.port)];
+        let label = |(name, value): (_, Option<_>)| value.map(|value| format!("{name}={value}"));
+        labels.into_iter().filter_map(label).collect::<Vec<_>>().join(", ")
+    }
+}
+
 /// A socket that belongs to no counted scope.
 pub(super) const HOST: Place = Place { netns: None, cgroup: None, port: None };

@@ -2,9 +2,8 @@
 
 use std::collections::VecDeque;
 
-use super::export::EPHEMERAL_PORTS;
 use super::host::{Host, Life, NEVER, Scope};
-use super::socket::{Family, Place, State};
+use super::socket::{Family, HOST, Place, State};
 use super::time::{HOUR, MINUTE, SECOND, Span, span};
 
 /// A round trip.
@@ -119,6 +118,7 @@ impl Host {
             }
             Closes::PeerAlone => {
                 self.leaked.push(closed);
+                self.leaks_in = Some(traffic.place);
                 (vec![(closed, State::CloseWait)], NEVER)
             }
         };
@@ -191,7 +191,7 @@ impl Host {
     pub(super) fn one_destination(&mut self, traffic: &Traffic) {
         let (mut used, mut time) = (VecDeque::new(), traffic.span.from);
         let Rate::Every(every) = traffic.rate else { return };
-        let ports = usize::try_from(EPHEMERAL_PORTS).unwrap_or(usize::MAX);
+        let ports = usize::try_from(self.ephemeral_ports).unwrap_or(usize::MAX);
         while time < traffic.span.to {
             while used.front().is_some_and(|end| *end <= time) {
                 used.pop_front();
@@ -211,8 +211,7 @@ impl Host {
     /// Clients wait for `patience`.
     pub(super) fn acceptor(&mut self, acceptor: &Acceptor) {
         let Acceptor { port, limit, span: during, arrivals, accepts, stuck, patience } = *acceptor;
-        let listener = self.listen(port, limit);
-        let place = Place { netns: None, cgroup: None, port: None };
+        let listener = self.listen(HOST, port, limit);
         let (mut queue, mut next, mut time) = (VecDeque::new(), during.from, during.from);
         let room = usize::try_from(limit).unwrap_or(usize::MAX);
         loop {
@@ -230,7 +229,7 @@ impl Host {
                 }
                 next = accepted + accepts;
                 queue.pop_front();
-                self.queued(listener, place, born, accepted, patience);
+                self.queued(listener, born, accepted, patience);
             }
             if queue.len() <= room {
                 queue.push_back(time);
@@ -242,7 +241,7 @@ impl Host {
     }
 
     /// A connection that waits in an accept queue; it is answered at once, then the client closes it.
-    fn queued(&mut self, listener: usize, place: Place, born: u64, accepted: u64, patience: u64) {
+    fn queued(&mut self, listener: usize, born: u64, accepted: u64, patience: u64) {
         let (from, to) = (self.scrape_at(born), self.scrape_at(accepted));
         self.listeners[listener].length[from] += 1;
         self.listeners[listener].length[to] -= 1;
@@ -255,7 +254,7 @@ impl Host {
             (owner, State::LastAck),
         ];
         let (family, end) = (Family::Ipv4, owner + ROUND_TRIP);
-        let (keepalive, destination) = (false, None);
+        let (place, keepalive, destination) = (HOST, false, None);
         self.live(&Life { place, family, keepalive, destination, steps: &steps, end });
     }
 }
@@ -276,7 +275,7 @@ pub(super) struct Acceptor {
 
 #[cfg(test)]
 mod tests {
-    use super::super::socket::HOST;
+    use super::super::host::EPHEMERAL_PORTS;
     use super::*;
 
     #[test]

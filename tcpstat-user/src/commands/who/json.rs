@@ -1,6 +1,6 @@
 //! The JSON of `tcpstat who`. docs/who.md describes it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::SystemTime};
 
 use serde::Serialize;
 
@@ -10,24 +10,25 @@ use crate::{
     tracker::{HolderView, Holders, NamedNetns, NamedProcess, QueueView},
 };
 
-/// Several lines, for people.
+/// Several lines, for people. `time` is when the reading began.
 ///
 /// # Errors
 /// None that can happen.
-pub(super) fn pretty(holders: &Holders) -> serde_json::Result<String> {
-    Ok(serde_json::to_string_pretty(&WhoJson::from(holders))? + "\n")
+pub(super) fn pretty(time: SystemTime, holders: &Holders) -> serde_json::Result<String> {
+    Ok(serde_json::to_string_pretty(&WhoJson::new(time, holders))? + "\n")
 }
 
 /// One line.
 ///
 /// # Errors
 /// As [`pretty`].
-pub(super) fn line(holders: &Holders) -> serde_json::Result<String> {
-    Ok(serde_json::to_string(&WhoJson::from(holders))? + "\n")
+pub(super) fn line(time: SystemTime, holders: &Holders) -> serde_json::Result<String> {
+    Ok(serde_json::to_string(&WhoJson::new(time, holders))? + "\n")
 }
 
 #[derive(Serialize)]
 struct WhoJson<'a> {
+    time: String,
     source: &'static str,
     processes_not_visible: u64,
     sockets: u64,
@@ -96,9 +97,10 @@ struct QueueJson<'a> {
     more_processes: usize,
 }
 
-impl<'a> From<&'a Holders> for WhoJson<'a> {
-    fn from(holders: &'a Holders) -> Self {
+impl<'a> WhoJson<'a> {
+    fn new(time: SystemTime, holders: &'a Holders) -> Self {
         Self {
+            time: humantime::format_rfc3339_micros(time).to_string(),
             source: holders.source.word(),
             processes_not_visible: holders.not_visible,
             sockets: holders.sockets,

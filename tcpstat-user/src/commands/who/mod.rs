@@ -9,7 +9,7 @@ use std::{
     io::{self, IsTerminal},
     process::ExitCode,
     thread,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use anyhow::bail;
@@ -139,6 +139,19 @@ enum Sort {
     Pid,
 }
 
+/// What one reading found.
+struct Answer {
+    /// When it began.
+    time: SystemTime,
+    holders: Holders,
+}
+
+impl Answer {
+    fn read(reader: &mut HolderReader, query: &WhoQuery) -> Result<Self, WhoError> {
+        Ok(Self { time: SystemTime::now(), holders: reader.read(query)? })
+    }
+}
+
 /// Prints to standard output, once or until it is closed.
 pub(super) fn run(args: &WhoArgs) -> anyhow::Result<ExitCode> {
     args.check_ages()?;
@@ -151,12 +164,15 @@ pub(super) fn run(args: &WhoArgs) -> anyhow::Result<ExitCode> {
     }
     let mut reader = HolderReader::new(&procfs, args.pods.folder()?)?;
     let query = args.query();
-    let holders = reader.read(&query)?;
+    let mut read = || Answer::read(&mut reader, &query);
+    let first = read()?;
     if let Some(seconds) = args.watch {
-        watch(args, Duration::from_secs(seconds.into()), holders, || reader.read(&query))?;
+        watch(args, Duration::from_secs(seconds.into()), first, read)?;
     } else {
+        let Answer { time, holders } = first;
         warn_not_visible(&holders);
-        let text = if args.json { json::pretty(&holders)? } else { table::text(&holders, &query) };
+        let text =
+            if args.json { json::pretty(time, &holders)? } else { table::text(&holders, &query) };
         write_out(text.as_bytes())?;
     }
     Ok(ExitCode::SUCCESS)
@@ -167,13 +183,13 @@ pub(super) fn run(args: &WhoArgs) -> anyhow::Result<ExitCode> {
 fn watch(
     args: &WhoArgs,
     interval: Duration,
-    first: Holders,
-    mut read: impl FnMut() -> Result<Holders, WhoError>,
+    first: Answer,
+    mut read: impl FnMut() -> Result<Answer, WhoError>,
 ) -> anyhow::Result<()> {
     let query = args.query();
     let clears = !args.json && io::stdout().is_terminal();
     if !clears {
-        warn_not_visible(&first);
+        warn_not_visible(&first.holders);
     }
     let (mut answer, mut last_error): (Result<_, WhoError>, _) = (Ok(first), None);
     loop {
@@ -181,9 +197,9 @@ fn watch(
             return Ok(());
         }
         let text = match &answer {
-            Ok(holders) if args.json => json::line(holders)?,
-            Ok(holders) if clears => table::text(holders, &query),
-            Ok(holders) => format!("{}\n", table::text(holders, &query)),
+            Ok(Answer { time, holders }) if args.json => json::line(*time, holders)?,
+            Ok(Answer { holders, .. }) if clears => table::text(holders, &query),
+            Ok(Answer { holders, .. }) => format!("{}\n", table::text(holders, &query)),
             Err(_) => String::new(),
         };
         if !write_part(text.as_bytes())? {
@@ -191,7 +207,7 @@ fn watch(
         }
         // On a cleared screen each time, so that it stays beside what it is about.
         let error = match &answer {
-            Ok(holders) if clears => {
+            Ok(Answer { holders, .. }) if clears => {
                 warn_not_visible(holders);
                 None
             }

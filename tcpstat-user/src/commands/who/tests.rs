@@ -1,4 +1,7 @@
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::{
+    net::{Ipv4Addr, Ipv6Addr},
+    time::{Duration, SystemTime},
+};
 
 use serde_json::{Value, json};
 
@@ -190,16 +193,20 @@ fn sockets_of_which_not_all_processes_are_known_are_reported() {
     let text = table::text(&holders, &WhoQuery::default());
     let line = "of 12 sockets only some processes are known";
     assert!(text.lines().nth(4).unwrap().starts_with(line), "{text}");
-    let value: Value = serde_json::from_str(&json::line(&holders).unwrap()).unwrap();
+    let value: Value =
+        serde_json::from_str(&json::line(SystemTime::UNIX_EPOCH, &holders).unwrap()).unwrap();
     assert_eq!(value["sockets_with_more_processes"], 12);
 }
 
 #[test]
 fn the_json_has_the_documented_fields() {
-    let line = json::line(&holders()).unwrap();
+    let time = SystemTime::UNIX_EPOCH + Duration::from_micros(1_795_720_800_001_234);
+    let line = json::line(time, &holders()).unwrap();
     assert_eq!(line.lines().count(), 1);
     let value: Value = serde_json::from_str(&line).unwrap();
-    assert_eq!(serde_json::from_str::<Value>(&json::pretty(&holders()).unwrap()).unwrap(), value);
+    let pretty = json::pretty(time, &holders()).unwrap();
+    assert_eq!(serde_json::from_str::<Value>(&pretty).unwrap(), value);
+    assert_eq!(value["time"], "2026-11-26T19:20:00.001234Z");
     let host = json!({"inode": 4_026_531_840_u64, "name": "host"});
     let first = json!({
         "processes": [{"pid": 1234, "command": "java"}, {"pid": 1240, "command": "java"}],

@@ -34,7 +34,7 @@ const REQUESTS: Traffic = Traffic {
     destinations: 1,
 };
 
-pub(super) const ALL: [Scenario; 20] = [
+pub(super) const ALL: [Scenario; 22] = [
     day("pool: idle, its backend closes all connections after a while", 4, |host| {
         load(host, Rate::Every(2 * SECOND));
         host.pool(&Pool { closed: span(HOUR, HOUR + 5 * SECOND), ..IDLE_POOL });
@@ -124,6 +124,27 @@ pub(super) const ALL: [Scenario; 20] = [
         };
         host.failing(check.span, SECOND, Family::Ipv6, "refused", 0);
         host.traffic(&check);
+    }),
+    day("health checks each second, first over IPv4, where nothing listens", 2, |host| {
+        let check = Traffic {
+            span: span(0, host.duration),
+            side: Side::Connects,
+            family: Family::Ipv6,
+            closes: Closes::Owner,
+            ..REQUESTS
+        };
+        host.failing(check.span, SECOND, Family::Ipv4, "refused", 0);
+        host.traffic(&check);
+    }),
+    day("IPv6 is dropped on the way: programs try it for two seconds, then IPv4", 2, |host| {
+        let connects = Traffic {
+            span: span(0, host.duration),
+            side: Side::Connects,
+            closes: Closes::Owner,
+            ..REQUESTS
+        };
+        host.failing(connects.span, SECOND, Family::Ipv6, "none", 2 * SECOND);
+        host.traffic(&connects);
     }),
     day("browsers: the slower of two parallel attempts is given up", 2, |host| {
         let connects = Traffic {

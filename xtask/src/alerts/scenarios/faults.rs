@@ -63,7 +63,7 @@ fn leak_in(host: &mut Host, every: u64, place: Place) {
     host.traffic(&Traffic { span: span(BEGINS, host.duration), ..traffic });
 }
 
-pub(super) const ALL: [Scenario; 20] = [
+pub(super) const ALL: [Scenario; 23] = [
     leak("leak of 100 a second", 1, FAST, |host| {
         let traffic = leaking(10, HOST);
         host.traffic(&Traffic { span: span(BEGINS, BEGINS + 10 * MINUTE), ..traffic });
@@ -132,6 +132,41 @@ pub(super) const ALL: [Scenario; 20] = [
         let during = span(BEGINS, BEGINS + 30 * MINUTE);
         host.failing(during, SECOND, Family::Ipv4, "refused", 1);
     }),
+    fault(
+        "backend down: connects are refused over both families, with load around",
+        1,
+        "TcpConnectsFailing",
+        15 * MINUTE,
+        |host| {
+            connecting(host, Family::Ipv4);
+            connecting(host, Family::Ipv6);
+            let during = span(BEGINS, BEGINS + 30 * MINUTE);
+            host.failing(during, SECOND, Family::Ipv6, "refused", 1);
+            host.failing(during, SECOND, Family::Ipv4, "refused", 1);
+        },
+    ),
+    fault(
+        "one of two backends down, on a host with IPv6 only",
+        1,
+        "TcpConnectsFailing",
+        15 * MINUTE,
+        |host| {
+            connecting(host, Family::Ipv6);
+            let during = span(BEGINS, BEGINS + 30 * MINUTE);
+            host.failing(during, SECOND, Family::Ipv6, "refused", 1);
+        },
+    ),
+    fault(
+        "one of two backends down, on a host with IPv4 only",
+        1,
+        "TcpConnectsFailing",
+        15 * MINUTE,
+        |host| {
+            connecting(host, Family::Ipv4);
+            let during = span(BEGINS, BEGINS + 30 * MINUTE);
+            host.failing(during, SECOND, Family::Ipv4, "timed_out", 127 * SECOND);
+        },
+    ),
     fault("ports to one destination run out", 1, "TcpEphemeralPortsShort", 10 * MINUTE, |host| {
         host.one_destination(&Traffic {
             span: span(BEGINS, BEGINS + 15 * MINUTE),
@@ -157,6 +192,11 @@ pub(super) const ALL: [Scenario; 20] = [
         )
     },
 ];
+
+/// Connects that succeed, one each second.
+fn connecting(host: &mut Host, family: Family) {
+    host.traffic(&Traffic { span: span(0, host.duration), family, ..CLIENT });
+}
 
 fn acceptor(host: &mut Host, arrivals: Rate, accepts: u64, stuck: super::super::time::Span) {
     let all = if stuck.from == stuck.to {
