@@ -47,6 +47,7 @@ pub mod netns;
 pub mod network;
 pub mod node_exporter;
 pub mod own_scopes;
+pub mod passed_sockets;
 pub mod population;
 pub mod priority;
 pub mod proc_view;

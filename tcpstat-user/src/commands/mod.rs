@@ -7,6 +7,7 @@ mod counting;
 mod dwell;
 mod events;
 mod line_queue;
+mod listening;
 mod log;
 mod log_format;
 mod man;

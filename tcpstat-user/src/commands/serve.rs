@@ -8,18 +8,15 @@ use tokio::{sync::watch, task::spawn_blocking, time::timeout};
 use tracing::{info, warn};
 
 use super::{
-    counting::CountingArgs, dwell::DwellArgs, resources, signals::ServeSignals, stopping::Parts,
-    values, web::WebArgs,
+    counting::CountingArgs, dwell::DwellArgs, listening::ListeningArgs, resources,
+    signals::ServeSignals, stopping::Parts, values, web::WebArgs,
 };
 use crate::{
     clock, kernel,
     metrics::Compat,
     textfile::{self, Textfile},
     tracker::NetnsChoice,
-    web::{
-        self, AppState, ConfigFile, ListenAddress, Recorder, ScrapeSource, Scrapes, Server,
-        TelemetryPath,
-    },
+    web::{self, AppState, ConfigFile, PassedSockets, Recorder, ScrapeSource, Scrapes, Server},
 };
 
 /// Threads that answer requests.
@@ -43,45 +40,14 @@ pub(super) const EXAMPLES: &str = "Examples:
   tcpstat serve --netns all --compat.cadvisor         also cAdvisor's metrics of pods and containers
   tcpstat serve --cgroups '*.service' --ports 80,443  also by service, and by local port
   tcpstat serve --web.config.file web.yml             TLS and basic authentication
+  tcpstat serve --web.listen-address unix:/run/tcpstat/tcpstat.sock
   tcpstat serve --tracer off --snapshot-interval 5s   snapshots only";
 
 /// Flags of `tcpstat serve`.
 #[derive(Args, Clone, Debug)]
 pub(super) struct ServeArgs {
-    /// Address to listen on: HOST:PORT, or :PORT for all addresses; can be repeated
-    #[arg(
-        long = "web.listen-address",
-        default_value = ":10048",
-        value_name = "ADDRESS",
-        env = "TCPSTAT_WEB_LISTEN_ADDRESS",
-        value_delimiter = ',',
-        value_parser = values::parsed::<ListenAddress>,
-        help_heading = "Listening"
-    )]
-    listen_address: Vec<ListenAddress>,
-
-    /// Path under which the metrics are served
-    #[arg(
-        long = "web.telemetry-path",
-        default_value = "/metrics",
-        value_name = "PATH",
-        env = "TCPSTAT_WEB_TELEMETRY_PATH",
-        value_parser = values::parsed::<TelemetryPath>,
-        value_hint = ValueHint::Other,
-        help_heading = "Listening"
-    )]
-    telemetry_path: TelemetryPath,
-
-    /// Answers under way at once, streams not counted; a further request waits up to 1 s, then gets 503
-    #[arg(
-        long = "web.max-requests",
-        default_value = "40",
-        value_name = "NUMBER",
-        env = "TCPSTAT_WEB_MAX_REQUESTS",
-        value_parser = clap::value_parser!(u16).range(1..),
-        help_heading = "Listening"
-    )]
-    max_requests: u16,
+    #[command(flatten)]
+    listening: ListeningArgs,
 
     #[command(flatten)]
     web: WebArgs,
@@ -165,6 +131,7 @@ pub(super) struct ServeArgs {
 
 /// Serves until a signal ends it: see [`ServeSignals`].
 pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
+    let passed = args.listening.passed()?;
     let signals = ServeSignals::new(args.web.has_config())?;
     let descriptors = web::raise_descriptor_limit().unwrap_or_else(|error| {
         warn!("{error}");
@@ -177,7 +144,7 @@ pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()
         .context("starting the runtime")?;
-    let ended = runtime.block_on(serve(args, signals, descriptors));
+    let ended = runtime.block_on(serve(args, passed, signals, descriptors));
     // Does not wait for threads, which may hang in the kernel.
     runtime.shutdown_background();
     ended.map(|()| ExitCode::SUCCESS)
@@ -185,6 +152,7 @@ pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
 
 async fn serve(
     args: &ServeArgs,
+    passed: Option<PassedSockets>,
     mut signals: ServeSignals,
     descriptors: u64,
 ) -> anyhow::Result<()> {
@@ -201,11 +169,8 @@ async fn serve(
         check(textfile).await?;
     }
     let config = args.web.config().await?;
-    let access = args.web.access(config.as_ref(), &args.telemetry_path);
-    let mut listeners = Vec::new();
-    for address in &args.listen_address {
-        listeners.extend(web::bind(address).await?);
-    }
+    let access = args.web.access(config.as_ref(), &args.listening.telemetry_path);
+    let listeners = args.listening.listeners(passed).await?;
     let counting = args.counting.load(programs, args.listeners_max, &args.dwell)?;
     let counting = counting.with_destination(args.ephemeral_destination);
     let procfs = counting.procfs.clone();
@@ -238,7 +203,7 @@ async fn serve(
     let state = AppState {
         published: tracking.published.clone(),
         scrapes,
-        telemetry_path: args.telemetry_path.to_string(),
+        telemetry_path: args.listening.telemetry_path.to_string(),
         recording,
         started,
         events: Arc::default(),
@@ -248,15 +213,16 @@ async fn serve(
     let recorder = tokio::spawn(recorder.run());
     let scheme = config.as_ref().map_or("http", |config| config.settings().borrow().scheme());
     for listener in &listeners {
-        let address = listener.local_addr().context("reading the address of a listening socket")?;
-        info!("listening on {scheme}://{address}");
+        let shown = listener.shown(scheme).context("reading the address of a listening socket")?;
+        info!("listening on {shown}");
     }
     if let Some(config) = config {
         info!("--web.config.file: {}", **config.settings().borrow());
         // Ends with the runtime.
         tokio::spawn(config.follow(signals.hangups()));
     }
-    let server = Server::new(web::router(state), access, args.max_requests.into(), descriptors);
+    let server =
+        Server::new(web::router(state), access, args.listening.max_requests(), descriptors);
     let server = tokio::spawn(server.serve(listeners, stopped));
     let mut parts = Parts { stop, server, recorder, textfile, tracking };
     let ended = tokio::select! {

@@ -7,13 +7,15 @@ use std::{
 };
 
 use nix::net::if_::if_nametoindex;
-use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, lookup_host};
 use tracing::info;
 
 use super::{
     listen_address::{ListenAddress, ListenError, bracketed},
+    listener::Listener,
     port_holders::listening_on,
+    unix_socket,
 };
 
 /// Maximum number of connections that wait to be accepted; `net.core.somaxconn` may be lower.
@@ -25,11 +27,11 @@ const PROBES: u32 = 3;
 /// How long sent data may stay unacknowledged, or the peer's window closed (`tcp_probe_timer`).
 const USER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Maximum number of bytes that the kernel queues without having sent them.
-const UNSENT_BYTES: u32 = 64 * 1024;
+pub(super) const UNSENT_BYTES: u32 = 64 * 1024;
 
 /// Listens on all socket addresses that `address` stands for, or on none. On a host without IPv6,
 /// [`ListenAddress::Every`] stands for all IPv4 addresses.
-pub(crate) async fn bind(address: &ListenAddress) -> Result<Vec<TcpListener>, ListenError> {
+pub(crate) async fn bind(address: &ListenAddress) -> Result<Vec<Listener>, ListenError> {
     let refused = |cause: io::Error| {
         let (port, address) = (address.port(), address.clone());
         if cause.kind() != io::ErrorKind::AddrInUse {
@@ -38,10 +40,16 @@ pub(crate) async fn bind(address: &ListenAddress) -> Result<Vec<TcpListener>, Li
         let holders: Vec<_> = listening_on(port).iter().map(ToString::to_string).collect();
         ListenError::InUse { address, holders: holders.join(" and "), cause }
     };
-    match address {
-        ListenAddress::Every(port) => Ok(vec![every(*port).map_err(refused)?]),
-        ListenAddress::One(text) => each(&resolved(address, text).await?).map_err(refused),
-    }
+    let tcp = match address {
+        ListenAddress::Every(port) => vec![every(*port).map_err(refused)?],
+        ListenAddress::One(text) => each(&resolved(address, text).await?).map_err(refused)?,
+        ListenAddress::Unix(path) => {
+            let (socket, file) = unix_socket::bind(path, BACKLOG)
+                .map_err(|cause| ListenError::Unix { address: address.clone(), cause })?;
+            return Ok(vec![Listener::unix(socket.into(), Some(file)).map_err(refused)?]);
+        }
+    };
+    Ok(tcp.into_iter().map(Listener::Tcp).collect())
 }
 
 /// One socket for both families.
@@ -114,7 +122,7 @@ fn listen(address: SocketAddr, families: Option<Families>) -> io::Result<TcpList
     }
     // Without it, connections of the previous run in TIME_WAIT keep the address in use.
     socket.set_reuse_address(true)?;
-    set_inherited_options(&socket)?;
+    set_inherited_options(&SockRef::from(&socket))?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
@@ -123,7 +131,7 @@ fn listen(address: SocketAddr, families: Option<Families>) -> io::Result<TcpList
 
 /// Sets the options that accepted connections inherit (`sk_clone_lock`): a connection whose peer vanishes or
 /// reads nothing ends, and the kernel queues few bytes for it.
-fn set_inherited_options(socket: &Socket) -> io::Result<()> {
+pub(super) fn set_inherited_options(socket: &SockRef<'_>) -> io::Result<()> {
     let keepalive = TcpKeepalive::new().with_time(PROBE_INTERVAL).with_interval(PROBE_INTERVAL);
     socket.set_tcp_keepalive(&keepalive.with_retries(PROBES))?;
     socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;

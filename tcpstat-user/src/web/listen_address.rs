@@ -1,24 +1,41 @@
 //! Addresses to listen on: their form, and the errors for those that do not work.
 
-use std::{fmt, io, net::Ipv6Addr, str::FromStr};
+use std::{
+    fmt, io,
+    net::Ipv6Addr,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
 
 use thiserror::Error;
 
-/// `HOST:PORT`, or `:PORT` for all addresses of the host.
+use super::unix_socket::{MAX_PATH_BYTES, UnixSocketError};
+use crate::text::{self, plain};
+
+/// `HOST:PORT`, `:PORT` for all addresses of the host, or `unix:PATH`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ListenAddress {
     /// All addresses, of IPv6 and IPv4 if the host has both.
     Every(u16),
     /// One address or host name, with a port.
     One(String),
+    /// The file of a Unix socket.
+    Unix(PathBuf),
 }
 
 #[derive(Debug, Error)]
 pub(crate) enum ListenError {
     #[error(
-        "`{0}` is neither HOST:PORT nor :PORT (with an IPv6 address: [::1]:10048, [fe80::1%eth0]:10048)"
+        "`{0}` is neither HOST:PORT nor :PORT (with an IPv6 address: [::1]:10048, [fe80::1%eth0]:10048) nor \
+         unix:/PATH"
     )]
     Form(String),
+    #[error("{0} bytes: the path of a Unix socket has at most {MAX_PATH_BYTES}")]
+    LongPath(usize),
+    #[error("vsock is not supported: write HOST:PORT, :PORT, or unix:/PATH")]
+    Vsock,
+    #[error("--web.listen-address {address}: {cause}")]
+    Unix { address: ListenAddress, cause: UnixSocketError },
     #[error("--web.listen-address {address}: this host has no interface {interface}")]
     NoInterface { address: ListenAddress, interface: String },
     #[error(
@@ -48,9 +65,10 @@ fn remedy(kind: io::ErrorKind) -> &'static str {
 }
 
 impl ListenAddress {
-    /// 0 means any free port.
+    /// 0 means any free port, or none.
     pub(super) fn port(&self) -> u16 {
         match self {
+            Self::Unix(_) => 0,
             Self::Every(port) => *port,
             Self::One(address) => {
                 address.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or_default()
@@ -64,6 +82,17 @@ impl FromStr for ListenAddress {
 
     fn from_str(text: &str) -> Result<Self, ListenError> {
         let malformed = || ListenError::Form(text.to_owned());
+        if text.starts_with("vsock:") {
+            return Err(ListenError::Vsock);
+        }
+        if let Some(path) = unix_path(text) {
+            let length = path.as_os_str().len();
+            return match path.is_absolute() {
+                false => Err(malformed()),
+                true if length > MAX_PATH_BYTES => Err(ListenError::LongPath(length)),
+                true => Ok(Self::Unix(path.to_owned())),
+            };
+        }
         let (host, port) = text.rsplit_once(':').ok_or_else(malformed)?;
         let port: u16 = port.parse().map_err(|_| malformed())?;
         if host.is_empty() {
@@ -74,6 +103,16 @@ impl FromStr for ListenAddress {
         }
         Ok(Self::One(text.to_owned()))
     }
+}
+
+/// The path in `unix:PATH` and `unix://PATH`, and one without a prefix if it is absolute.
+fn unix_path(text: &str) -> Option<&Path> {
+    let path = match text.strip_prefix("unix:") {
+        Some(rest) => rest.strip_prefix("//").unwrap_or(rest),
+        None if text.starts_with('/') => text,
+        None => return None,
+    };
+    Some(Path::new(path))
 }
 
 /// An IPv6 address in brackets, and the name or number of its interface if it has one.
@@ -92,6 +131,9 @@ impl fmt::Display for ListenAddress {
         match self {
             Self::Every(port) => write!(f, ":{port}"),
             Self::One(address) => f.write_str(address),
+            Self::Unix(path) => {
+                write!(f, "unix:{}", plain(&path.to_string_lossy(), text::VALUE))
+            }
         }
     }
 }
@@ -111,6 +153,26 @@ mod tests {
                 ListenAddress::One(address.to_owned())
             );
         }
+    }
+
+    #[test]
+    fn the_path_of_a_unix_socket_is_absolute_and_fits_into_an_address() {
+        let unix = |path: &str| ListenAddress::Unix(path.into());
+        for text in ["unix:/run/tcpstat.sock", "unix:///run/tcpstat.sock", "/run/tcpstat.sock"] {
+            let address: ListenAddress = text.parse().unwrap();
+            assert_eq!(address, unix("/run/tcpstat.sock"));
+            assert_eq!(address.to_string(), "unix:/run/tcpstat.sock");
+        }
+        assert_eq!("/run/a:80".parse::<ListenAddress>().unwrap(), unix("/run/a:80"));
+        let longest = format!("/{}", "x".repeat(MAX_PATH_BYTES - 1));
+        assert_eq!(longest.parse::<ListenAddress>().unwrap(), unix(&longest));
+        let error = format!("{longest}x").parse::<ListenAddress>().unwrap_err().to_string();
+        assert!(error.contains("at most 107"), "{error}");
+        for text in ["unix:", "unix://", "unix:tcpstat.sock", "unix:@tcpstat", "unix://run/a"] {
+            let error = text.parse::<ListenAddress>().unwrap_err().to_string();
+            assert!(error.contains("unix:/PATH"), "{text}: {error}");
+        }
+        assert!(matches!("vsock://:9100".parse::<ListenAddress>(), Err(ListenError::Vsock)));
     }
 
     #[test]

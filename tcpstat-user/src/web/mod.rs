@@ -9,6 +9,7 @@ mod config;
 mod filter;
 mod listen;
 mod listen_address;
+mod listener;
 mod page;
 mod port_holders;
 mod recorder;
@@ -16,8 +17,10 @@ mod scrape_requests;
 mod scrapes;
 mod server;
 mod settings;
+mod systemd;
 mod telemetry_path;
 mod tls;
+mod unix_socket;
 
 use std::{ffi::OsStr, sync::Arc};
 
@@ -40,6 +43,7 @@ use coding::Coding;
 pub(crate) use config::fuzz_config;
 pub(crate) use listen::bind;
 pub(crate) use listen_address::ListenAddress;
+pub(crate) use listener::Listener;
 use page::Page;
 pub(crate) use recorder::{Recorder, Recording};
 use scrape_requests::Wanted;
@@ -47,6 +51,7 @@ pub(crate) use scrapes::{ScrapeSource, Scrapes};
 use server::Connection;
 pub(crate) use server::{Server, raise_descriptor_limit};
 pub(crate) use settings::ConfigFile;
+pub(crate) use systemd::PassedSockets;
 pub(crate) use telemetry_path::TelemetryPath;
 
 use crate::{history::Moment, tracker::Published};

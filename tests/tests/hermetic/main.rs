@@ -12,6 +12,7 @@ mod help;
 mod log_format;
 mod procfs;
 mod signals;
+mod sockets;
 mod telemetry_path;
 mod textfile;
 mod web;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
     tests.extend(log_format::tests());
     tests.extend(procfs::tests());
     tests.extend(signals::tests());
+    tests.extend(sockets::tests());
     tests.extend(telemetry_path::tests());
     tests.extend(textfile::tests());
     tests.extend(web::tests());

@@ -2,13 +2,17 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-/// An IPv4 address, or the /64 of an IPv6 address: a host usually has all addresses of its /64.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Client(IpAddr);
+pub(super) enum Client {
+    /// An IPv4 address, or the /64 of an IPv6 address: a host usually has all addresses of its /64.
+    Address(IpAddr),
+    /// The user of the process that connected to a Unix socket.
+    User(u32),
+}
 
 impl From<IpAddr> for Client {
     fn from(address: IpAddr) -> Self {
-        Self(match address.to_canonical() {
+        Self::Address(match address.to_canonical() {
             IpAddr::V6(address) => {
                 let network = address.to_bits() & !u128::from(u64::MAX);
                 Ipv6Addr::from_bits(network).into()

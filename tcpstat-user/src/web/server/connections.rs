@@ -5,10 +5,7 @@ use std::{
     time::Instant,
 };
 
-use tokio::{
-    net::TcpStream,
-    sync::{OwnedSemaphorePermit, Semaphore},
-};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::warn;
 
 use super::{
@@ -17,6 +14,7 @@ use super::{
     connection::Connection,
     eviction::{self, Candidate},
     log_limit::LogLimit,
+    stream::Stream,
     table::Table,
 };
 
@@ -64,13 +62,13 @@ impl Connections {
     /// others and waits until they have ended; if none may be closed, closes `stream`.
     pub(super) async fn add<F>(
         self: &Arc<Self>,
-        stream: TcpStream,
-        serve: impl FnOnce(TcpStream, Arc<Connection>) -> F,
+        stream: Stream,
+        serve: impl FnOnce(Stream, Arc<Connection>) -> F,
     ) where
         F: Future<Output = ()> + Send + 'static,
     {
-        // This fails if the peer has gone.
-        let Ok(peer) = stream.peer_addr() else { return };
+        let Some(client) = stream.client() else { return };
+        stream.limit_unsent();
         let permit = match self.permits.clone().try_acquire_owned() {
             Ok(permit) => permit,
             Err(_) if !self.make_room() => return,
@@ -79,7 +77,7 @@ impl Connections {
                 Err(_) => return,
             },
         };
-        let connection = self.insert(Client::from(peer.ip()));
+        let connection = self.insert(client);
         let served = serve(stream, connection.clone());
         let guard = RemoveOnDrop { connection: connection.clone(), _permit: permit };
         // Not under the lock: a runtime that ends drops the task at once, which takes the lock.

@@ -14,6 +14,7 @@ mod eviction;
 mod handshake;
 mod log_limit;
 mod monitored_stream;
+mod stream;
 mod table;
 
 use std::{
@@ -27,7 +28,6 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, TcpStream},
     pin, select,
     sync::watch,
     time::{MissedTickBehavior, interval, sleep},
@@ -37,6 +37,7 @@ use tracing::warn;
 pub(super) use connection::{Connection, StreamLimit};
 pub(crate) use descriptors::raise_descriptor_limit;
 pub(super) use log_limit::LogLimit;
+pub(super) use stream::Stream;
 
 use self::{
     connections::{Bounds, Connections},
@@ -44,7 +45,7 @@ use self::{
     monitored_stream::{MonitoredStream, PlaintextStream},
 };
 
-use super::access::Access;
+use super::{access::Access, listener::Listener};
 
 /// Maximum number of connections, if there are enough descriptors.
 const MAX_CONNECTIONS: usize = 256;
@@ -67,10 +68,17 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// A server of `router`, for the requests that `access` lets pass, with at most `answers` answers at a time, in
-    /// a process that may have `descriptors` open.
-    pub(crate) fn new(router: Router, access: Access, answers: usize, descriptors: u64) -> Self {
+    /// A server of `router`, for the requests that `access` lets pass, with at most `answers` answers at a time (as
+    /// many as connections without it), in a process that may have `descriptors` open.
+    pub(crate) fn new(
+        router: Router,
+        access: Access,
+        answers: Option<usize>,
+        descriptors: u64,
+    ) -> Self {
         let connections = descriptors::connections(descriptors).min(MAX_CONNECTIONS);
+        // A connection has one answer at a time.
+        let answers = answers.unwrap_or(connections);
         // A quarter of the connections may be streams.
         let streams = MAX_STREAMS.min(connections / 4).max(1);
         let streams_of_client = MAX_STREAMS_OF_CLIENT.min(streams);
@@ -80,11 +88,7 @@ impl Server {
 
     /// Serves on `listeners` until `stopped` is true, then ends each connection: at once, or after its current
     /// answer.
-    pub(crate) async fn serve(
-        self,
-        listeners: Vec<TcpListener>,
-        mut stopped: watch::Receiver<bool>,
-    ) {
+    pub(crate) async fn serve(self, listeners: Vec<Listener>, mut stopped: watch::Receiver<bool>) {
         let handshakes = Arc::new(Handshakes::default());
         for listener in listeners {
             let service = Served {
@@ -129,7 +133,7 @@ struct Served {
 }
 
 async fn accept(
-    listener: TcpListener,
+    listener: Listener,
     service: Served,
     connections: Arc<Connections>,
     mut stopped: watch::Receiver<bool>,
@@ -141,7 +145,7 @@ async fn accept(
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, _)) => {
+            Ok(stream) => {
                 let serve = |stream, connection| {
                     serve_connection(stream, connection, service.clone(), stopped.clone())
                 };
@@ -168,7 +172,7 @@ fn is_exhausted(cause: &io::Error) -> bool {
 }
 
 async fn serve_connection(
-    stream: TcpStream,
+    stream: Stream,
     connection: Arc<Connection>,
     service: Served,
     mut stopped: watch::Receiver<bool>,

@@ -5,26 +5,21 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 
-use socket2::SockRef;
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::connection::Connection;
+use super::{connection::Connection, stream::Stream};
 
 /// Reports to `connection` when bytes arrive, and when a write waits for the peer.
 #[derive(Debug)]
 pub(super) struct MonitoredStream {
-    stream: TcpStream,
+    stream: Stream,
     connection: Arc<Connection>,
 }
 
 impl MonitoredStream {
-    pub(super) fn new(stream: TcpStream, connection: Arc<Connection>) -> Self {
+    pub(super) fn new(stream: Stream, connection: Arc<Connection>) -> Self {
         Self { stream, connection }
     }
 
@@ -35,8 +30,7 @@ impl MonitoredStream {
 
     /// The first byte, which stays to be read; `None` at the end of the stream.
     pub(super) async fn first_byte(&self) -> io::Result<Option<u8>> {
-        let mut byte = [0];
-        Ok((self.stream.peek(&mut byte).await? > 0).then_some(byte[0]))
+        self.stream.first_byte().await
     }
 
     /// Sends `text` as far as it can be sent at once, after reading what has arrived: closing a socket with unread
@@ -108,8 +102,7 @@ impl AsyncWrite for MonitoredStream {
 impl Drop for MonitoredStream {
     fn drop(&mut self) {
         if self.connection.activity.reset_on_drop() {
-            // If this fails, the socket is closed normally.
-            let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+            self.stream.set_reset_on_close();
         }
     }
 }
