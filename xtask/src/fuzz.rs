@@ -16,7 +16,7 @@ use crate::process::{self, Step};
 use crate::target::Workspace;
 
 /// Time for each target in `cargo xtask test`.
-pub(crate) const SHORT: Duration = Duration::from_secs(60);
+pub(crate) const SHORT: Duration = Duration::from_mins(1);
 
 /// The target that a run of the binary fuzzes.
 const TARGET_VARIABLE: &str = "TCPSTAT_FUZZ_TARGET";
