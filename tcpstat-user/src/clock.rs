@@ -14,7 +14,23 @@ use crate::{ages::TickRate, history::Moment};
 pub fn now() -> Moment {
     // Every kernel since 2.6.39 has this clock.
     let uptime = clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from);
-    Moment { unix_ms: unix_ms(SystemTime::now()), uptime_ms: milliseconds(uptime) }
+    Moment { unix_ms: unix_ms(wall()), uptime_ms: milliseconds(uptime) }
+}
+
+/// The wall clock.
+pub(crate) fn wall() -> SystemTime {
+    #[cfg(feature = "lose-events")]
+    return SystemTime::now() + stepped();
+    #[cfg(not(feature = "lose-events"))]
+    SystemTime::now()
+}
+
+/// How far the tests have set the wall clock forward: the seconds in the file that `TCPSTAT_CLOCK` names.
+#[cfg(feature = "lose-events")]
+fn stepped() -> Duration {
+    let text =
+        std::env::var_os("TCPSTAT_CLOCK").and_then(|path| std::fs::read_to_string(path).ok());
+    text.and_then(|text| text.trim().parse().ok()).map_or(Duration::ZERO, Duration::from_secs)
 }
 
 /// CLOCK_MONOTONIC in nanoseconds: what `bpf_ktime_get_ns` returns.
@@ -26,7 +42,7 @@ pub(crate) fn kernel_nanoseconds() -> u64 {
 
 /// How many nanoseconds the Unix time is ahead of [`kernel_nanoseconds`] now.
 pub(crate) fn unix_ahead_of_kernel() -> u64 {
-    let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let unix = wall().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(unix.as_nanos()).unwrap_or(u64::MAX).saturating_sub(kernel_nanoseconds())
 }
 

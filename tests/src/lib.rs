@@ -10,6 +10,7 @@ pub mod agreement;
 pub mod alertmanager;
 pub mod binary;
 mod bpf_call;
+pub mod bpf_objects;
 pub mod browser;
 pub mod calls;
 pub mod causes;

@@ -99,6 +99,12 @@ enum Command {
         #[arg(long, default_value_t = 600)]
         seconds: u64,
     },
+    /// Build, then have connections, scrapes, namespaces, containers, reloads, stops, restarts and clock steps come and go
+    Soak {
+        /// How long
+        #[arg(long, default_value_t = 60)]
+        minutes: u64,
+    },
     /// Run the end-to-end tests, and rewrite the golden files from what they see
     Bless,
 }
@@ -137,6 +143,9 @@ fn run(command: Command) -> Result<bool> {
         Command::Alerts(options) => alerts::run(&workspace, &options)?,
         Command::Fuzz { target, seconds } => {
             test_steps::fuzz(&workspace, &target, Duration::from_secs(seconds))?;
+        }
+        Command::Soak { minutes } => {
+            return test_steps::soak(&workspace, Duration::from_secs(60 * minutes));
         }
         Command::Bless => return test_steps::bless(&workspace),
     }

@@ -2,6 +2,7 @@
 //! step that fails does not keep the next ones from running; a build that fails does.
 
 use std::path::Path;
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
@@ -18,6 +19,9 @@ use crate::{alerts, apt, bench, cargo, conventions, files, matrix, object};
 
 /// Why a thread of a step can be joined.
 const JOINED: &str = "a step returns its error";
+
+/// How long the soak of a test run lasts.
+const SHORT_SOAK: Duration = Duration::from_mins(3);
 
 const TRACEFS: &str = "/sys/kernel/tracing";
 
@@ -59,9 +63,17 @@ pub(crate) fn run(
     if filter.is_empty() {
         report.step("benchmark, short", || bench::smoke(workspace, &tools));
     }
-    if let Some((names, guests)) = kernels.zip(guests) {
-        report.step("kernel matrix", || matrix::run(workspace, &tools, guests?, names, filter));
-    }
+    thread::scope(|scope| {
+        // It leaves more than half of a processor to the guests.
+        let soak = || soak_for(workspace, &tools, SHORT_SOAK);
+        let soaked = filter.is_empty().then(|| scope.spawn(soak));
+        if let Some((names, guests)) = kernels.zip(guests) {
+            report.step("kernel matrix", || matrix::run(workspace, &tools, guests?, names, filter));
+        }
+        if let Some(soaked) = soaked {
+            report.step("rest of the soak", || soaked.join().expect(JOINED));
+        }
+    });
     Ok(report.finish(workspace))
 }
 
@@ -86,6 +98,13 @@ pub(crate) fn bless(workspace: &Workspace) -> Result<bool> {
 pub(crate) fn fuzz(workspace: &Workspace, target: &str, time: Duration) -> Result<()> {
     object::build_object_alone(workspace)?;
     Fuzzer::build(workspace)?.run(workspace, target, time, false)
+}
+
+/// Builds, then lets everything that happens in months happen for that time.
+pub(crate) fn soak(workspace: &Workspace, time: Duration) -> Result<bool> {
+    let (tools, mut report) = build(workspace)?;
+    report.step("soak", || soak_for(workspace, &tools, time));
+    Ok(report.finish(workspace))
 }
 
 /// What the steps run with, and a report that begins with the build of it.
@@ -146,33 +165,17 @@ fn check_conventions(root: &Path) -> Result<()> {
 }
 
 fn end_to_end(workspace: &Workspace, tools: &Tools, filter: &[String], bless: bool) -> Result<()> {
-    let can_be_root = apt::can_be_root();
-    if can_be_root {
+    if apt::can_be_root() {
         mount_tracefs();
     }
     let losses = workspace.log("losses");
     files::remove(&losses)?;
     let shapes = workspace.target().join("xtask/shapes");
     alerts::write_shapes(&shapes)?;
-    let mut command = object::host_cargo(workspace);
-    command
-        .args(["test", "--locked", "--no-fail-fast", "--package", "tcpstat-tests"])
-        .env("TCPSTAT_BIN", workspace.binary())
-        .env("TCPSTAT_LOSING_BIN", workspace.losing_binary())
-        .envs(tools.variables.iter().cloned())
-        .env("TCPSTAT_ROOT", workspace.root())
-        .env("TCPSTAT_FIXTURES", workspace.root().join("fixtures"))
-        .env("TCPSTAT_SHAPES", &shapes)
-        .env("TCPSTAT_LOSSES", &losses);
+    let mut command = tests_command(workspace, tools);
+    command.arg("--no-fail-fast").env("TCPSTAT_SHAPES", &shapes).env("TCPSTAT_LOSSES", &losses);
     if bless {
         command.env("TCPSTAT_BLESS", "1");
-    }
-    if can_be_root && !apt::is_root() {
-        println!("tests of the kernel run through sudo");
-        command.args(cargo::runner("sudo -E"));
-    }
-    if can_be_root || cargo::is_ci() {
-        command.env("TCPSTAT_REQUIRE_KERNEL", "1");
     }
     let result = step(workspace, "end-to-end tests").run(command.args(after_dashes(filter)));
     // Without a storm there is no such file.
@@ -180,6 +183,36 @@ fn end_to_end(workspace: &Workspace, tools: &Tools, filter: &[String], bless: bo
     let losses: Vec<_> = losses.lines().filter_map(Loss::parse).collect();
     println!("{}", losses::table(losses.iter().map(|loss| (loss.kernel.as_str(), loss))));
     result
+}
+
+/// Runs the soak test for that time.
+fn soak_for(workspace: &Workspace, tools: &Tools, time: Duration) -> Result<()> {
+    let mut command = tests_command(workspace, tools);
+    command
+        .args(["--test", "soak", "--", "--nocapture"])
+        .env("TCPSTAT_SOAK_SECONDS", time.as_secs().to_string());
+    step(workspace, "soak").run(&mut command)
+}
+
+/// A cargo command that runs end-to-end tests.
+fn tests_command(workspace: &Workspace, tools: &Tools) -> Command {
+    let mut command = object::host_cargo(workspace);
+    command
+        .args(["test", "--locked", "--package", "tcpstat-tests"])
+        .env("TCPSTAT_BIN", workspace.binary())
+        .env("TCPSTAT_LOSING_BIN", workspace.losing_binary())
+        .envs(tools.variables.iter().cloned())
+        .env("TCPSTAT_ROOT", workspace.root())
+        .env("TCPSTAT_FIXTURES", workspace.root().join("fixtures"));
+    let can_be_root = apt::can_be_root();
+    if can_be_root && !apt::is_root() {
+        println!("tests of the kernel run through sudo");
+        command.args(cargo::runner("sudo -E"));
+    }
+    if can_be_root || cargo::is_ci() {
+        command.env("TCPSTAT_REQUIRE_KERNEL", "1");
+    }
+    command
 }
 
 /// The tests of the classic tracepoint need tracefs; they fail with that reason where it is missing.

@@ -21,6 +21,7 @@ use tracing::warn;
 
 use super::{ProcfsArgs, contradiction, netns::PodsArgs, values, write_out, write_part};
 use crate::{
+    clock,
     holders::SortBy,
     states::{State, state_word},
     tracker::{HolderReader, Holders, NetnsSelector, WhoError, WhoQuery},
@@ -148,7 +149,7 @@ struct Answer {
 
 impl Answer {
     fn read(reader: &mut HolderReader, query: &WhoQuery) -> Result<Self, WhoError> {
-        Ok(Self { time: SystemTime::now(), holders: reader.read(query)? })
+        Ok(Self { time: clock::wall(), holders: reader.read(query)? })
     }
 }
 
