@@ -2,7 +2,7 @@
 //! real calls, and the real exporter must say the same of it: names, labels, gauges at rest, and counters.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 
@@ -10,21 +10,31 @@ use anyhow::{Context, Result, bail, ensure};
 use nix::errno::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 use tcpstat_tests::binary::path_from;
+use tcpstat_tests::cgroups::Cgroup;
 use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
-use tcpstat_tests::exporter::{Exporter, FREQUENT_SNAPSHOTS};
+use tcpstat_tests::exporter::Exporter;
 use tcpstat_tests::exposition::{Sample, Scrape};
 use tcpstat_tests::harness::Test;
 use tcpstat_tests::kernel_tests;
-use tcpstat_tests::netns::Namespace;
+use tcpstat_tests::netns::{Namespace, within};
 use tcpstat_tests::network::{Host, Network};
+use tcpstat_tests::resident::Resident;
+use tcpstat_tests::scopes::infos_of;
 use tcpstat_tests::tcp::Family;
 use tcpstat_tests::wire::Wire;
 
 /// The port of the simulated listener.
 const PORT: u16 = 8443;
 
+/// Frequent ones, from the source that shows cgroups.
+const SNAPSHOTS: [&str; 2] = ["--snapshot=iter", "--snapshot-interval=100ms"];
+
 /// It is a scope where the corpus has that.
 const SCOPE: &str = "--ports=8443";
+
+/// The scopes of the corpus.
+const UNIT: &str = "/shop.service";
+const CONTAINER: &str = "shop/web-0";
 
 /// Where nobody listens.
 const CLOSED: u16 = 9;
@@ -33,6 +43,7 @@ pub(crate) fn tests() -> Vec<Test> {
     kernel_tests![
         a_simulated_leak_is_a_real_one,
         a_simulated_leak_without_a_tracer_is_a_real_one,
+        simulated_leaks_in_a_unit_and_in_a_container_are_real_ones,
         simulated_half_closed_streams_are_real_ones,
         a_simulated_pool_that_loses_its_backend_is_a_real_one,
         simulated_ports_run_out_as_real_ones_do,
@@ -43,7 +54,7 @@ pub(crate) fn tests() -> Vec<Test> {
 }
 
 /// Families of which each value is compared, as the difference since the exporter has started.
-const COMPARED: [&str; 12] = [
+const COMPARED: [&str; 15] = [
     "tcpstat_connections",
     "tcpstat_transitions_total",
     "tcpstat_closed_total",
@@ -51,6 +62,9 @@ const COMPARED: [&str; 12] = [
     "tcpstat_close_wait_aged_connections",
     "tcpstat_sockstat_sockets",
     "tcpstat_port_connections",
+    "tcpstat_cgroup_connections",
+    "tcpstat_netns_connections",
+    "tcpstat_netns_close_wait_aged_connections",
     "tcpstat_drift_connections",
     "tcpstat_listener_accept_queue_length",
     "tcpstat_listener_accept_queue_limit",
@@ -80,18 +94,45 @@ struct Real {
     rest: usize,
     exporter: Exporter,
     before: Scrape,
+    scopes: Option<Scopes>,
+}
+
+/// The names of the corpus for a cgroup and for the network namespace with this inode.
+struct Scopes {
+    cgroup: String,
+    inum: u64,
+}
+
+impl Scopes {
+    /// Gives them the names of the corpus, and leaves out other network namespaces.
+    fn rename(&self, scrape: &mut Scrape) -> Result<()> {
+        let shown = infos_of(scrape, self.inum)?.pop();
+        let netns = shown.and_then(|mut labels| labels.remove("netns"));
+        scrape.samples.retain_mut(|sample| {
+            if let Some(cgroup) = sample.labels.get_mut("cgroup")
+                && *cgroup == self.cgroup
+            {
+                UNIT.clone_into(cgroup);
+            }
+            let Some(name) = sample.labels.get_mut("netns") else { return true };
+            let is_own = netns.as_ref() == Some(name);
+            CONTAINER.clone_into(name);
+            is_own
+        });
+        Ok(())
+    }
 }
 
 impl Real {
     fn start(name: &'static str, args: &[&str]) -> Result<Self> {
-        let mut exporter = Exporter::start(&[&FREQUENT_SNAPSHOTS[..], args].concat())?;
+        let mut exporter = Exporter::start(&[&SNAPSHOTS[..], args].concat())?;
         let before = wait_until("the two ends of the connection for scrapes", DEADLINE, || {
             let scrape = exporter.scrape()?;
             let labels = [("family", "ipv4"), ("state", "established")];
             let ends = scrape.count("tcpstat_connections", &labels)?;
             Ok(if ends == 2 { Progress::Done(scrape) } else { Progress::NotYet(ends.to_string()) })
         })?;
-        Ok(Self { name, rest: 0, exporter, before })
+        Ok(Self { name, rest: 0, exporter, before, scopes: None })
     }
 
     /// What the corpus exports at the next rest.
@@ -116,7 +157,10 @@ impl Real {
         let what = format!("agreement with {}, rest {}", self.name, self.rest);
         self.rest += 1;
         wait_until(&what, DEADLINE, || {
-            let scrape = self.exporter.scrape()?;
+            let mut scrape = self.exporter.scrape()?;
+            if let Some(scopes) = &self.scopes {
+                scopes.rename(&mut scrape)?;
+            }
             let differences = differences(&expected, &self.before, &scrape);
             Ok(if differences.is_empty() {
                 Progress::Done(scrape)
@@ -198,16 +242,17 @@ fn accepted(
     listener: &TcpListener,
     number: u64,
     host: &Host,
+    address: Ipv4Addr,
 ) -> Result<Vec<(TcpStream, TcpStream)>> {
     let one = |_| {
-        let client = connect_from(host)?;
+        let client = connect_from(host, address)?;
         Ok((client, listener.accept()?.0))
     };
     (0..number).map(one).collect()
 }
 
-fn connect_from(host: &Host) -> Result<TcpStream> {
-    host.inside.run(|| Ok(TcpStream::connect((Network::ADDRESS, PORT))?))
+fn connect_from(host: &Host, to: Ipv4Addr) -> Result<TcpStream> {
+    host.inside.run(move || Ok(TcpStream::connect((to, PORT))?))
 }
 
 /// Begins to connect, and does not wait.
@@ -229,7 +274,7 @@ fn await_end(stream: &mut TcpStream) -> Result<()> {
 fn leak(namespace: &Namespace, real: &mut Real) -> Result<Scrape> {
     let host = Network::create(namespace)?.host()?;
     let listener = listener(128)?;
-    let pairs = accepted(&listener, real.sockets("close_wait")?, &host)?;
+    let pairs = accepted(&listener, real.sockets("close_wait")?, &host, Network::ADDRESS)?;
     let _leaked: Vec<_> = pairs.into_iter().map(|(_, accepted)| accepted).collect();
     real.rest()
 }
@@ -252,11 +297,34 @@ fn a_simulated_leak_without_a_tracer_is_a_real_one(namespace: &Namespace) -> Res
     Ok(())
 }
 
+/// Both leak, and a third host has the other ends.
+fn simulated_leaks_in_a_unit_and_in_a_container_are_real_ones(namespace: &Namespace) -> Result<()> {
+    let unit = Cgroup::new("shop.service")?;
+    let container = Resident::in_new_namespace()?;
+    let mut real = Real::start("leak-in-scopes", &["--netns=all", "--cgroups=*shop.service"])?;
+    let scopes = Scopes { cgroup: unit.path(), inum: container.inum()? };
+    scopes.rename(&mut real.before)?;
+    real.scopes = Some(scopes);
+    let mut network = Network::create(namespace)?;
+    let host = network.host()?;
+    let address = network.join(container.pid())?;
+    let inside = within(&File::open(container.namespace_file())?, || listener(128))?;
+    let number =
+        real.number("tcpstat_netns_connections", &[("netns", CONTAINER), ("state", "close_wait")])?;
+    let mut leaked = accepted(&inside, number, &host, address)?;
+    drop(inside);
+    let listener = unit.inside(|| listener(128))?;
+    let number = real.sockets("close_wait")?;
+    leaked.extend(accepted(&listener, number, &host, Network::ADDRESS)?);
+    let _leaked: Vec<_> = leaked.into_iter().map(|(_, accepted)| accepted).collect();
+    real.rest().map(drop)
+}
+
 fn simulated_half_closed_streams_are_real_ones(namespace: &Namespace) -> Result<()> {
     let mut real = Real::start("half-closed", &[SCOPE])?;
     let host = Network::create(namespace)?.host()?;
     let listener = listener(128)?;
-    let pairs = accepted(&listener, real.sockets("close_wait")?, &host)?;
+    let pairs = accepted(&listener, real.sockets("close_wait")?, &host, Network::ADDRESS)?;
     for (client, _) in &pairs {
         client.shutdown(Shutdown::Write)?;
     }
@@ -341,7 +409,8 @@ fn a_simulated_accept_queue_fills_as_a_real_one_does(namespace: &Namespace) -> R
     let limit = real.number("tcpstat_listener_accept_queue_limit", &labels)?;
     let _listener = listener(limit.try_into()?)?;
     let length = real.number("tcpstat_listener_accept_queue_length", &labels)?;
-    let _waiting = (0..length).map(|_| connect_from(&host)).collect::<Result<Vec<_>>>()?;
+    let _waiting =
+        (0..length).map(|_| connect_from(&host, Network::ADDRESS)).collect::<Result<Vec<_>>>()?;
     wait_until("full accept queue", DEADLINE, || {
         let scrape = real.exporter.scrape()?;
         let now = scrape.count("tcpstat_listener_accept_queue_length", &labels).unwrap_or_default();
