@@ -1,11 +1,12 @@
 //! Hosts on a network: namespaces joined by a bridge.
 
+use std::fs::File;
 use std::net::Ipv4Addr;
 
 use anyhow::{Context, Result};
 use nix::unistd::gettid;
 
-use crate::netns::{Elsewhere, Namespace, elsewhere};
+use crate::netns::{Elsewhere, Namespace, elsewhere, ip, within};
 
 const BRIDGE: &str = "br0";
 
@@ -47,10 +48,7 @@ impl<'a> Network<'a> {
     /// # Errors
     /// Fails if there are that many, and if the kernel has no veth devices.
     pub fn host(&mut self) -> Result<Host> {
-        self.hosts =
-            self.hosts.checked_add(1).filter(|&n| n < 254).context("the network is full")?;
-        let address = Ipv4Addr::new(10, 88, 0, self.hosts);
-        let port = format!("port{}", self.hosts);
+        let (port, address) = self.next()?;
         let bridge_side = format!("peer name {port} netns {}", gettid());
         let inside = elsewhere(move |namespace| {
             namespace.ip(&[
@@ -59,8 +57,34 @@ impl<'a> Network<'a> {
                 "link set eth0 up",
             ])
         })?;
-        self.namespace
-            .ip(&[&format!("link set {port} master {BRIDGE}"), &format!("link set {port} up")])?;
+        self.attach(&port)?;
         Ok(Host { inside, address })
+    }
+
+    /// Joins the namespace of a process, and returns its address.
+    ///
+    /// # Errors
+    /// As [`Network::host`], and if the process has ended.
+    pub fn join(&mut self, pid: u32) -> Result<Ipv4Addr> {
+        let (port, address) = self.next()?;
+        self.namespace.ip(&[&format!("link add {port} type veth peer name eth0 netns {pid}")])?;
+        self.attach(&port)?;
+        let file = format!("/proc/{pid}/ns/net");
+        let namespace = File::open(&file).context(file)?;
+        let up = format!("address add {address}/24 dev eth0");
+        within(&namespace, || ip(&[&up, "link set eth0 up"]))?;
+        Ok(address)
+    }
+
+    /// The bridge's port for the next host, and its address.
+    fn next(&mut self) -> Result<(String, Ipv4Addr)> {
+        self.hosts =
+            self.hosts.checked_add(1).filter(|&n| n < 254).context("the network is full")?;
+        Ok((format!("port{}", self.hosts), Ipv4Addr::new(10, 88, 0, self.hosts)))
+    }
+
+    fn attach(&self, port: &str) -> Result<()> {
+        self.namespace
+            .ip(&[&format!("link set {port} master {BRIDGE}"), &format!("link set {port} up")])
     }
 }

@@ -1,4 +1,4 @@
-// Why sockets close, how long they are in CLOSE_WAIT, and how full the queues of listeners are, from the status.
+// Why sockets close, how long they are in CLOSE_WAIT, how full the queues of listeners are, and the ephemeral ports, from the status.
 
 import { count, perSecond } from "./tables.js";
 import { age } from "./health.js";
@@ -22,8 +22,8 @@ const UNKNOWN = "The causes are not counted: the log gives the reason.";
 const NOTHING = "No connect has failed since the start, and no connection has ended with an error.";
 
 export class Details {
-  constructor(causes, ages, listeners) {
-    this.sections = { causes, ages, listeners };
+  constructor(causes, ages, listeners, ports) {
+    this.sections = { causes, ages, listeners, ports };
     this.causes = new TextRows(causes.querySelector("tbody"), ["cause", "rate", "total"]);
     this.listeners = new TextRows(listeners.querySelector("tbody"), ["waiting", "limit", "fill", "half_open", "drops"], "fill");
     // The closed sockets of the last minute's statuses, oldest first.
@@ -41,12 +41,13 @@ export class Details {
     this.readings.splice(0, oldest);
   }
 
-  /** Shows the last status: the causes of these families, and the ages and listeners of both. */
+  /** Shows the last status: the causes of these families, and the ages, listeners, and ports of both. */
   draw(families) {
     if (!this.status) return;
     this.drawCauses(families);
     this.drawAges();
     this.drawListeners();
+    this.drawPorts();
   }
 
   drawCauses(families) {
@@ -86,6 +87,18 @@ export class Details {
     }
   }
 
+  drawPorts() {
+    const { ephemeral_ports: ports } = this.status;
+    this.sections.ports.hidden = !ports;
+    if (!ports) return;
+    const { sockets, local_address: local, remote_address: remote, remote_port: port } = ports.fullest_destination;
+    say(this.sections.ports.querySelector(".used"), count(sockets));
+    say(this.sections.ports.querySelector(".count"), ports.count ? count(ports.count) : "–");
+    const destination = this.sections.ports.querySelector(".destination");
+    destination.hidden = !remote;
+    if (remote) say(destination.querySelector("dd"), `${local} → ${endpoint(remote, port)}`);
+  }
+
   drawListeners() {
     const { listeners } = this.status;
     this.sections.listeners.hidden = !listeners;
@@ -94,6 +107,11 @@ export class Details {
     const dropped = `${count(listeners.drops)} ${listeners.drops === 1 ? "packet" : "packets"} dropped since the start`;
     say(this.sections.listeners.querySelector(".summary"), `${count(listeners.fullest.length)} of ${count(listeners.count)} shown; ${dropped}`);
   }
+}
+
+/** Address and port. */
+function endpoint(address, port) {
+  return address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
 }
 
 /** Failed connects, and ends with an error: states and causes with their total. */
@@ -116,10 +134,10 @@ function times(closed, families, from, cause) {
 }
 
 function listener({ address, port, queue_length, queue_limit, fullest_ratio: ratio, half_open, drops }) {
-  const place = address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
+  const head = endpoint(address, port);
   return {
-    key: place,
-    head: place,
+    key: head,
+    head,
     texts: {
       waiting: count(queue_length),
       limit: count(queue_limit),

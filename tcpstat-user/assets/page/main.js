@@ -33,7 +33,7 @@ const moveLines = new Map(moves.keys.reverse().map((move) => [move, transitionLi
 const statesPlot = new Plot(find("#states-plot"), stateLines, { words: count, ticks: whole });
 const movesPlot = new Plot(find("#moves-plot"), moveLines, { words: perSecond, ticks: [0.1, 0.2, 0.5, ...whole] });
 const isLive = () => !document.hidden && document.body.dataset.connection === "live";
-const details = new Details(find("#causes"), find("#ages"), find("#listeners"));
+const details = new Details(find("#causes"), find("#ages"), find("#listeners"), find("#ports"));
 const scopes = new Scopes(find("#scopes"), find("#scope-plot"), whole, isLive);
 let described = 0;
 

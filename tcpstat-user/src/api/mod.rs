@@ -7,6 +7,7 @@
 mod ages;
 mod at_most;
 mod closed_counts;
+mod ephemeral_ports;
 mod event_stream;
 mod listeners;
 mod samples;
@@ -18,6 +19,7 @@ use std::borrow::Cow;
 
 pub(crate) use ages::AgesJson;
 pub(crate) use closed_counts::ClosedCounts;
+pub(crate) use ephemeral_ports::EphemeralPortsJson;
 pub(crate) use event_stream::{EventReader, KEEP_ALIVE, SAMPLE_EVENT, STATUS_EVENT, write_event};
 pub(crate) use listeners::{ListenerJson, ListenersJson};
 pub(crate) use samples::{HistoryJson, SampleJson};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AgesJson, ClosedCounts, ListenersJson, Text};
+use super::{AgesJson, ClosedCounts, EphemeralPortsJson, ListenersJson, Text};
 
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct StatusJson {
@@ -42,6 +42,9 @@ pub(crate) struct StatusJson {
     /// `None` if nothing reads them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) listeners: Option<ListenersJson>,
+    /// `None` if nothing counts them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) ephemeral_ports: Option<EphemeralPortsJson>,
 }
 
 /// The program that counts, and how its counts compare with the kernel's.

@@ -78,7 +78,8 @@ pub(super) fn run(args: &TopArgs, log: &LastLogLine) -> anyhow::Result<ExitCode>
     let counting = args
         .counting
         .load(programs, LISTENERS_MAX, &DwellArgs::default())?
-        .with_snapshots_every(args.interval);
+        .with_snapshots_every(args.interval)
+        .with_destination(true);
     let procfs = counting.procfs.clone();
     let holders = LocalHolders::start(&procfs, &args.counting.netns.pods)
         .context("starting the thread that reads what processes hold")?;

@@ -1,4 +1,4 @@
-//! Causes, ages, and listeners: what the view of details shows. All texts are safe to show on a terminal.
+//! Causes, ages, listeners, and ephemeral ports: what the view of details shows. All texts are safe to show on a terminal.
 
 use std::{cmp::Reverse, collections::VecDeque, time::Duration};
 
@@ -6,7 +6,7 @@ use tcpstat_ebpf::Cause;
 
 use crate::{
     ages::OLDER_THAN,
-    api::{AgesJson, ClosedCounts, ListenerJson, ListenersJson},
+    api::{AgesJson, ClosedCounts, EphemeralPortsJson, ListenerJson, ListenersJson},
     states::{Family, State},
     text::{self, plain},
 };
@@ -25,6 +25,17 @@ pub(super) struct Details {
     pub(super) closed: Option<Box<ClosedCounts>>,
     pub(super) ages: Option<Ages>,
     pub(super) listeners: Option<Listeners>,
+    pub(super) ports: Option<Ports>,
+}
+
+/// The ephemeral ports to the destination that takes most of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Ports {
+    pub(super) used: u64,
+    /// How many there are.
+    pub(super) count: Option<u64>,
+    /// Such as `10.0.0.1 → 10.0.0.7:443`.
+    pub(super) destination: Option<String>,
 }
 
 /// The ages of the sockets in CLOSE_WAIT.
@@ -79,12 +90,29 @@ impl Details {
         closed: Option<Box<ClosedCounts>>,
         ages: Option<&AgesJson>,
         listeners: Option<&ListenersJson>,
+        ports: Option<&EphemeralPortsJson>,
     ) -> Self {
         let ages = ages.map(|ages| Ages {
             oldest: Duration::from_millis(ages.oldest_ms),
             older_than: ages.older_than(),
         });
-        Self { uptime_ms, closed, ages, listeners: listeners.map(Listeners::new) }
+        let (listeners, ports) = (listeners.map(Listeners::new), ports.map(Ports::new));
+        Self { uptime_ms, closed, ages, listeners, ports }
+    }
+}
+
+impl Ports {
+    fn new(json: &EphemeralPortsJson) -> Self {
+        let fullest = &json.fullest_destination;
+        let local = fullest.local_address.as_deref().map(|local| plain(local, text::VALUE));
+        let remote = fullest.remote_address.as_deref().zip(fullest.remote_port);
+        let destination = local.zip(remote);
+        Self {
+            used: fullest.sockets,
+            count: json.count,
+            destination: destination
+                .map(|(local, (remote, port))| format!("{local} → {}", endpoint(remote, port))),
+        }
     }
 }
 
@@ -97,14 +125,8 @@ impl Listeners {
 
 impl ListenerRow {
     fn new(json: &ListenerJson) -> Self {
-        let address = plain(&json.address, text::VALUE);
-        let port = json.port;
         Self {
-            place: if address.contains(':') {
-                format!("[{address}]:{port}")
-            } else {
-                format!("{address}:{port}")
-            },
+            place: endpoint(&json.address, json.port),
             waiting: json.queue_length,
             limit: json.queue_limit,
             fill: json.fullest_ratio,
@@ -112,6 +134,12 @@ impl ListenerRow {
             drops: json.drops,
         }
     }
+}
+
+/// Address and port, safe to show.
+fn endpoint(address: &str, port: u16) -> String {
+    let address = plain(address, text::VALUE);
+    if address.contains(':') { format!("[{address}]:{port}") } else { format!("{address}:{port}") }
 }
 
 impl RecentCounts {

@@ -13,7 +13,7 @@ use super::{
     scopes::{ScopeTable, ScopesAnswer},
 };
 use crate::{
-    api::{AgesJson, ListenersJson, ScopesJson},
+    api::{AgesJson, EphemeralPortsJson, ListenersJson, ScopesJson},
     clock,
     history::Moment,
     procfs::Procfs,
@@ -116,6 +116,7 @@ fn details(published: &Published) -> Details {
         published.detailed().as_ref().map(|detailed| Box::new(detailed.into())),
         published.close_wait_ages.map(AgesJson::from).as_ref(),
         published.listeners.as_deref().map(ListenersJson::from).as_ref(),
+        published.snapshot.as_ref().and_then(EphemeralPortsJson::of).as_ref(),
     )
 }
 

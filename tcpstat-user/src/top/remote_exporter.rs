@@ -247,7 +247,8 @@ impl Received {
 /// The status of the exporter at `url`.
 fn status(json: StatusJson, url: String) -> Status {
     let (ages, listeners) = (json.close_wait_ages.as_ref(), json.listeners.as_ref());
-    let details = Details::new(json.uptime_ms, json.closed, ages, listeners);
+    let ports = json.ephemeral_ports.as_ref();
+    let details = Details::new(json.uptime_ms, json.closed, ages, listeners, ports);
     Status {
         host: json.host.unwrap_or_default(),
         exporter: Some(url),

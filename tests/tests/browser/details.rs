@@ -148,14 +148,16 @@ fn texts_of_a_status_are_shown_as_text_and_fit_a_phone(_: &Namespace) -> Result<
         "started_uptime_ms": 1, "uptime_ms": 2, "tracer": {},
         "closed": { "ipv4": { EVIL: { EVIL: 4 } }, "ipv6": { "syn_sent": { "unreachable": 123_456_789_u64 } } },
         "close_wait_ages": { "oldest_ms": 3_600_000_000_u64, "older_than": { "1m": 12_345_678 } },
-        "listeners": { "count": 2, "drops": 1, "fullest": [listener(long), listener(EVIL)] }
+        "listeners": { "count": 2, "drops": 1, "fullest": [listener(long), listener(EVIL)] },
+        "ephemeral_ports": { "count": 64_512, "fullest_destination": { "sockets": 123_456_789,
+            "local_address": EVIL, "remote_address": long, "remote_port": 65_535 } }
     });
     // The page's own module, on its own tables, after their last status.
     page.browser.run(
         "return (async () => {
            const script = document.querySelector('script[type=module]').src;
            const { Details } = await import(script.replace('main.js', 'details.js'));
-           const sections = ['causes', 'ages', 'listeners'].map((id) => {
+           const sections = ['causes', 'ages', 'listeners', 'ports'].map((id) => {
              const shown = document.getElementById(id);
              const own = shown.cloneNode(true);
              shown.replaceWith(own);
@@ -186,6 +188,8 @@ fn texts_of_a_status_are_shown_as_text_and_fit_a_phone(_: &Namespace) -> Result<
     let listeners = page.browser.run(&rows("#listeners"))?;
     assert_eq!(listeners[0][0], format!("[{long}]:65535"));
     assert_eq!(listeners[1][0], format!("{EVIL}:65535"));
+    page.browser.wait_for_text("#ports .used", "123,456,789")?;
+    page.browser.wait_for_text("#ports .destination dd", &format!("{EVIL} → [{long}]:65535"))?;
     page.browser.wait_for_text("#ages .oldest", "41 days")?;
     page.browser.wait_for_text("#ages [data-age='1m']", "12,345,678")?;
     assert_eq!(page.browser.run("return window.ran === undefined")?, true);

@@ -15,7 +15,7 @@ use tcpstat_tests::harness::Test;
 use tcpstat_tests::held::{Addressing, Held};
 use tcpstat_tests::kernel_tests;
 use tcpstat_tests::listeners::{Stuck, drops, half_open, scraped};
-use tcpstat_tests::loopback::Churn;
+use tcpstat_tests::loopback::{Churn, Pairs};
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::proc_view;
 use tcpstat_tests::states;
@@ -27,7 +27,8 @@ pub(crate) fn tests() -> Vec<Test> {
         the_history_ends_with_the_numbers_of_the_metrics,
         the_status_names_program_and_hooks_and_reports_agreement,
         the_status_has_the_causes_ages_and_listeners_of_the_metrics,
-        the_status_has_no_more_than_the_ten_fullest_listeners
+        the_status_has_no_more_than_the_ten_fullest_listeners,
+        the_status_has_the_fullest_destination_and_its_address_only_if_that_is_asked_for
     ]
 }
 
@@ -169,6 +170,30 @@ fn of_metrics(scrape: &Scrape) -> Result<Details> {
     });
     let listeners = listeners.collect();
     Ok((Causes::of(scrape)?.closed, Ages::of(scrape)?.older_than, listeners))
+}
+
+fn the_status_has_the_fullest_destination_and_its_address_only_if_that_is_asked_for(
+    _: &Namespace,
+) -> Result<()> {
+    let pairs = Pairs::connect(3, Family::Ipv4)?;
+    let remote = pairs.streams()[0].0.peer_addr()?;
+    for is_asked_for in [false, true] {
+        let flag = is_asked_for.then_some("--ephemeral.destination");
+        let args: Vec<_> = FREQUENT_SNAPSHOTS.into_iter().chain(flag).collect();
+        let mut exporter = Exporter::start(&args)?;
+        let ports = json(&mut exporter, "/api/v1/status")?["ephemeral_ports"].take();
+        let count = exporter.scrape()?.count("tcpstat_ephemeral_ports", &[])?;
+        let (address, port) = if is_asked_for {
+            (json!(remote.ip()), json!(remote.port()))
+        } else {
+            (Value::Null, Value::Null)
+        };
+        let expected = json!({ "count": count, "fullest_destination": {
+            "sockets": 3, "local_address": address, "remote_address": address, "remote_port": port
+        } });
+        assert_eq!(ports, expected);
+    }
+    Ok(())
 }
 
 fn the_status_has_no_more_than_the_ten_fullest_listeners(_: &Namespace) -> Result<()> {

@@ -13,6 +13,7 @@ mod recording;
 mod rule_files;
 mod scene;
 mod shapes;
+mod simulated;
 mod story;
 
 use std::process::ExitCode;

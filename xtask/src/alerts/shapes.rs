@@ -32,6 +32,8 @@ const DURATION: u64 = MINUTE;
 
 const PORT: &str = "8443";
 const PLACE: Place = Place { netns: None, cgroup: None, port: Some(PORT) };
+const UNIT: Place = Place { netns: None, cgroup: Some("/shop.service"), port: None };
+const CONTAINER: Place = Place { netns: Some("shop/web-0"), cgroup: None, port: None };
 
 /// Connections that a listener accepts and that the peer closes.
 const REQUESTS: Traffic = Traffic {
@@ -46,9 +48,14 @@ const REQUESTS: Traffic = Traffic {
     destinations: 1,
 };
 
-const SHAPES: [Shape; 8] = [
+const SHAPES: [Shape; 9] = [
     shape("leak", &[30 * SECOND], leak),
     Shape { tracer: false, ..shape("leak-without-tracer", &[30 * SECOND], leak) },
+    shape("leak-in-scopes", &[30 * SECOND], |host| {
+        host.listen(UNIT, PORT, 128);
+        host.traffic(&Traffic { place: UNIT, ..REQUESTS });
+        host.traffic(&Traffic { place: CONTAINER, ..REQUESTS });
+    }),
     shape("half-closed", &[15 * SECOND, 50 * SECOND], |host| {
         host.listen(PLACE, PORT, 128);
         host.traffic(&Traffic { closes: Closes::Peer(span(20 * SECOND, 21 * SECOND)), ..REQUESTS });

@@ -13,6 +13,7 @@ pub(in crate::top) fn details(uptime_ms: u64, fields: &Value) -> Details {
         json.closed,
         json.close_wait_ages.as_ref(),
         json.listeners.as_ref(),
+        json.ephemeral_ports.as_ref(),
     )
 }
 
@@ -35,7 +36,9 @@ pub(in crate::top) fn troubled(refused: u64) -> Value {
         "listeners": { "count": 57, "drops": 1_239, "fullest": [
             listener("::", 443, 129, 1.0, 1_234),
             listener("10.0.0.1", 8_080, 64, 0.496, 0)
-        ] }
+        ] },
+        "ephemeral_ports": { "count": 28_232, "fullest_destination": { "sockets": 25_001,
+            "local_address": "10.0.0.1", "remote_address": "10.0.0.7", "remote_port": 443 } }
     })
 }
 

@@ -1,4 +1,5 @@
-//! Why sockets closed, how long they are in CLOSE_WAIT, and the fullest listeners: as many as there is room for.
+//! Why sockets closed, how long they are in CLOSE_WAIT, the ephemeral ports, and the fullest listeners: as many as there is room
+//! for.
 
 use ratatui::{
     Frame,
@@ -16,7 +17,10 @@ use super::{
 use crate::{
     detailed::cause_word,
     states::state_word,
-    top::{Model, details::Ages, details::ClosedRow},
+    top::{
+        Model,
+        details::{Ages, ClosedRow, Ports},
+    },
 };
 
 /// Minimum height of an area with an empty line between two parts.
@@ -28,23 +32,27 @@ const WORDY_WIDTH: u16 = 60;
 /// Whose details these are.
 const PLACE: &str = "of tcpstat's own network namespace, whichever scope is marked";
 
-/// A line about the ages, then the causes, then the listeners.
+/// A line about the ages, where there is room one about the ports, then the causes, then the listeners.
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: Theme) {
     let status = &model.shown().status;
     if status.tracer.is_none() {
         let text =
             "Causes, ages, and listeners are not known: without a tracer there are only snapshots.";
-        frame.render_widget(Paragraph::new(text).wrap(Wrap { trim: true }), area);
+        let [ports, rest] =
+            Layout::vertical([Constraint::Length(1), Constraint::Min(0)]).areas(area);
+        frame.render_widget(ports_line(status.details.ports.as_ref()), ports);
+        frame.render_widget(Paragraph::new(text).wrap(Wrap { trim: true }), rest);
         return;
     }
     let rows = model.shown().closed.rows(model.family());
     let gap = u16::from(area.height >= AIRY_HEIGHT);
-    let room = area.height.saturating_sub(1 + 2 * gap);
+    let room = area.height.saturating_sub(1 + 3 * gap);
     let causes = height(rows.as_ref().map_or(0, Vec::len));
     let most = listeners::height(status.details.listeners.as_ref());
     let listening = most.min((room / 2).max(room.saturating_sub(causes)));
-    let [ages, place, causes, _, listening] = Layout::vertical([
+    let [ages, ports, place, causes, _, listening] = Layout::vertical([
         Constraint::Length(1),
+        Constraint::Length(gap),
         Constraint::Length(gap),
         Constraint::Length(causes.min(room - listening)),
         Constraint::Length(gap),
@@ -52,6 +60,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: Them
     ])
     .areas(area);
     frame.render_widget(ages_line(status.details.ages.as_ref(), ages.width), ages);
+    frame.render_widget(ports_line(status.details.ports.as_ref()), ports);
     frame.render_widget(Text::styled(PLACE, FAINT), place);
     draw_causes(frame, causes, rows.as_deref());
     listeners::draw(frame, listening, status.details.listeners.as_ref(), theme);
@@ -84,6 +93,20 @@ fn ages_line(ages: Option<&Ages>, width: u16) -> Line<'static> {
         spans.push(Span::raw(format!("  {age}: {}", number::count(*sockets, 9))));
     }
     Line::from(spans)
+}
+
+fn ports_line(ports: Option<&Ports>) -> Line<'static> {
+    let title = Span::styled("PORTS", TITLE);
+    let Some(Ports { used, count, destination }) = ports else {
+        return Line::from(vec![title, Span::styled("  the ephemeral ports are not known", FAINT)]);
+    };
+    let used = number::count(*used, 9);
+    let of = count.map_or_else(String::new, |count| format!(" of {}", number::count(count, 9)));
+    let text = match destination {
+        Some(destination) => format!("  {used}{of} to {destination}"),
+        None => format!("  {used}{of} to the fullest destination"),
+    };
+    Line::from(vec![title, Span::raw(text)])
 }
 
 /// `None` if causes are not counted.

@@ -5,7 +5,7 @@ use std::{ffi::OsStr, time::Duration};
 use nix::sys::utsname::uname;
 
 use crate::{
-    api::{SnapshotJson, StateCount, StatusJson, TracerJson},
+    api::{EphemeralPortsJson, SnapshotJson, StateCount, StatusJson, TracerJson},
     history::Moment,
     states::{PerState, family_word, state_word},
     tracker::{LastSnapshot, Live, Published, Reason},
@@ -34,6 +34,7 @@ impl StatusJson {
             closed: published.detailed().as_ref().map(|detailed| Box::new(detailed.into())),
             close_wait_ages: published.close_wait_ages.map(Into::into),
             listeners: published.listeners.as_deref().map(Into::into),
+            ephemeral_ports: published.snapshot.as_ref().and_then(EphemeralPortsJson::of),
         }
     }
 }
