@@ -55,16 +55,29 @@ impl Browser {
     /// Fails if `TCPSTAT_CHROMEDRIVER` or `TCPSTAT_CHROMIUM` is not set, and if the browser does not run within
     /// [`DEADLINE`].
     pub fn start() -> Result<Self> {
+        Self::start_with(Map::new())
+    }
+
+    /// The same, with a browser that accepts every certificate.
+    ///
+    /// # Errors
+    /// As [`Browser::start`].
+    pub fn start_insecure() -> Result<Self> {
+        Self::start_with(Map::from_iter([("acceptInsecureCerts".to_owned(), Value::Bool(true))]))
+    }
+
+    fn start_with(more: Map<String, Value>) -> Result<Self> {
         let profile = tempfile::tempdir()?;
         let mut args = vec![format!("--user-data-dir={}", profile.path().display())];
         args.extend(FLAGS.map(str::to_owned));
-        let capabilities = Map::from_iter([
+        let mut capabilities = Map::from_iter([
             (
                 "goog:chromeOptions".to_owned(),
                 json!({ "binary": path_from("TCPSTAT_CHROMIUM")?, "args": args }),
             ),
             ("goog:loggingPrefs".to_owned(), json!({ "browser": "ALL", "performance": "ALL" })),
         ]);
+        capabilities.extend(more);
         let driver = Driver::start()?;
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let mut builder = ClientBuilder::new(HttpConnector::new());

@@ -2,8 +2,8 @@
 
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
+use crate::client_hello::client_hello;
 use crate::deadline::{Progress, wait_until};
 use crate::priority;
 
@@ -31,10 +32,20 @@ pub enum Kind {
     SlowReader,
     /// It opens a stream of events and does not read it.
     StalledStream,
+    /// It sends the first message of a TLS handshake byte by byte.
+    SlowHandshake,
+    /// It sends the first message of a TLS handshake, and does not read the answer.
+    HalfHandshake,
+    /// It sends the first message of a TLS handshake, waits for the answer, which takes the server most of the work,
+    /// and does so again at once.
+    RepeatedHandshake,
 }
 
 /// From the end of a connection to its next attempt.
 const PAUSE: Duration = Duration::from_millis(500);
+
+/// Between two bytes of a [`Kind::SlowHandshake`].
+const BYTE_PAUSE: Duration = Duration::from_millis(200);
 
 /// The part of an unfinished request that is sent.
 const HALF_REQUEST_BYTES: usize = 360_000;
@@ -148,6 +159,7 @@ pub fn hold(kind: Kind, source: IpAddr, address: SocketAddr) -> Result<socket2::
         Kind::HalfRequest => b"GET /metrics HTTP/1.1\r\nHost: tcpstat\r\nX-Long: ",
         Kind::SlowReader => METRICS,
         Kind::StalledStream => STREAM,
+        Kind::SlowHandshake | Kind::HalfHandshake | Kind::RepeatedHandshake => &hello()?[..1],
     };
     (&socket).write_all(request)?;
     Ok(socket)
@@ -156,8 +168,10 @@ pub fn hold(kind: Kind, source: IpAddr, address: SocketAddr) -> Result<socket2::
 async fn repeat(kind: Kind, source: IpAddr, address: SocketAddr, opened: Arc<AtomicU64>) {
     loop {
         // Another connection follows, however this one ends.
-        let _ = once(kind, source, address, &opened).await;
-        sleep(PAUSE).await;
+        let once = once(kind, source, address, &opened).await;
+        if kind != Kind::RepeatedHandshake || once.is_err() {
+            sleep(PAUSE).await;
+        }
     }
 }
 
@@ -175,6 +189,13 @@ async fn once(kind: Kind, source: IpAddr, address: SocketAddr, opened: &AtomicU6
         Kind::SlowReader => {
             write(&stream, &METRICS.repeat(REQUESTS)).await?;
         }
+        Kind::SlowHandshake => {
+            for byte in hello()? {
+                write(&stream, &[*byte]).await?;
+                sleep(BYTE_PAUSE).await;
+            }
+        }
+        Kind::HalfHandshake | Kind::RepeatedHandshake => write(&stream, hello()?).await?,
         Kind::StalledStream => {
             write(&stream, STREAM).await?;
             let mut status = [0; 12];
@@ -186,7 +207,7 @@ async fn once(kind: Kind, source: IpAddr, address: SocketAddr, opened: &AtomicU6
             }
         }
     }
-    if matches!(kind, Kind::Idle | Kind::HalfRequest) {
+    if matches!(kind, Kind::Idle | Kind::HalfRequest | Kind::RepeatedHandshake) {
         // An answer, or the end of the connection.
         stream.readable().await?;
     } else {
@@ -195,9 +216,19 @@ async fn once(kind: Kind, source: IpAddr, address: SocketAddr, opened: &AtomicU6
     Ok(())
 }
 
+/// The first message of a TLS handshake, the same each time.
+fn hello() -> Result<&'static [u8]> {
+    static HELLO: OnceLock<Vec<u8>> = OnceLock::new();
+    if let Some(hello) = HELLO.get() {
+        return Ok(hello);
+    }
+    let hello = client_hello()?;
+    Ok(HELLO.get_or_init(|| hello))
+}
+
 async fn connect(kind: Kind, source: IpAddr, address: SocketAddr) -> Result<TcpStream> {
     let socket = TcpSocket::new_v4()?;
-    if matches!(kind, Kind::SlowReader | Kind::StalledStream) {
+    if matches!(kind, Kind::SlowReader | Kind::StalledStream | Kind::HalfHandshake) {
         socket.set_recv_buffer_size(SMALL_RECEIVE_BUFFER)?;
     }
     socket.bind(SocketAddr::from((source, 0)))?;

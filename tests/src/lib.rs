@@ -16,6 +16,7 @@ pub mod calls;
 pub mod causes;
 pub mod certificates;
 pub mod cgroups;
+pub mod client_hello;
 pub mod container;
 pub mod corrections;
 pub mod curl;

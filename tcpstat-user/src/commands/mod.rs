@@ -3,6 +3,7 @@
 mod arguments;
 mod check;
 mod completions;
+mod connect;
 mod counting;
 mod dwell;
 mod events;

@@ -9,22 +9,21 @@ use std::{
 
 use anyhow::{Context, bail};
 use clap::Args;
-use ureq::http::Uri;
 
-use super::{counting::CountingArgs, dwell::DwellArgs, log::colours_wanted, signals::TopSignals};
-use crate::{
-    text::without_password,
-    top::{
-        Feed, LastLogLine, LocalHolders, Model, OwnTracker, RemoteExporter, screen, view::Theme,
-    },
+use super::{
+    connect::ConnectArgs, counting::CountingArgs, dwell::DwellArgs, log::colours_wanted,
+    signals::TopSignals,
+};
+use crate::top::{
+    Feed, LastLogLine, LocalHolders, Model, OwnTracker, RemoteExporter, screen, view::Theme,
 };
 
 pub(super) const EXAMPLES: &str = "Examples:
   tcpstat top
   tcpstat top --interval 200ms
-  tcpstat top --connect http://web-1:10048   a running exporter";
-
-const MAX_URL_BYTES: usize = 2_000;
+  tcpstat top --connect http://web-1:10048   a running exporter
+  tcpstat top --connect https://web-1:10048 --connect.ca-file ca.crt
+  tcpstat top --connect unix:/run/tcpstat/tcpstat.sock";
 
 /// The most addresses and ports whose listening sockets are counted each, as with `serve`.
 const LISTENERS_MAX: u32 = 100;
@@ -46,15 +45,8 @@ pub(super) struct TopArgs {
     )]
     interval: Duration,
 
-    /// Show a running exporter, http://HOST:PORT, instead of counting on this host
-    #[arg(
-        long = "connect",
-        value_name = "URL",
-        env = "TCPSTAT_CONNECT",
-        value_parser = exporter_url,
-        help_heading = "Display"
-    )]
-    connect: Option<String>,
+    #[command(flatten)]
+    connect: ConnectArgs,
 
     #[command(flatten)]
     counting: CountingArgs,
@@ -69,9 +61,9 @@ pub(super) fn run(args: &TopArgs, log: &LastLogLine) -> anyhow::Result<ExitCode>
              `tcpstat show` prints the numbers once"
         );
     }
-    if let Some(url) = &args.connect {
-        let exporter = RemoteExporter::connect(url)
-            .with_context(|| format!("--connect {}", without_password(url)))?;
+    if let Some(connection) = args.connect.connection() {
+        let exporter = RemoteExporter::connect(&connection)
+            .with_context(|| format!("--connect {}", connection.address))?;
         return show(args, log, Feed::RemoteExporter(exporter));
     }
     let programs = args.counting.programs()?;
@@ -113,21 +105,6 @@ fn is_unicode() -> bool {
         let locale = locale.to_ascii_lowercase();
         locale.ends_with("utf-8") || locale.ends_with("utf8")
     })
-}
-
-/// Removes slashes at the end. The URL may contain a user and a password, `http://USER:PASSWORD@HOST:PORT`.
-fn exporter_url(text: &str) -> Result<String, String> {
-    let url = text.trim_end_matches('/');
-    let host = url.parse::<Uri>().ok().filter(|uri| {
-        let is_base = uri.scheme_str() == Some("http") && uri.query().is_none();
-        is_base && uri.host().is_some_and(|host| !host.is_empty())
-    });
-    match host {
-        Some(_) if url.is_ascii() && url.len() <= MAX_URL_BYTES && !url.contains('#') => {
-            Ok(url.to_owned())
-        }
-        _ => Err("write it like http://web-1:10048; TLS is not supported".to_owned()),
-    }
 }
 
 fn interval(text: &str) -> Result<Duration, String> {

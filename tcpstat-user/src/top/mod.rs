@@ -3,6 +3,7 @@
 //! [`Model`] holds what is shown and handles keys, without I/O and without a clock; [`view`] draws it into a
 //! frame; [`screen`] owns the terminal and runs the loop. A [`Feed`] delivers the numbers.
 
+mod connection;
 mod details;
 mod feed;
 mod holders;
@@ -17,6 +18,7 @@ mod scopes;
 pub(crate) mod screen;
 pub(crate) mod view;
 
+pub(crate) use connection::{Connection, ExporterAddress};
 pub(crate) use feed::{Feed, OwnTracker};
 pub(crate) use last_log_line::LastLogLine;
 pub(crate) use local_holders::LocalHolders;

@@ -9,9 +9,13 @@ use std::{
 
 use serde::de::DeserializeOwned;
 use thiserror::Error;
-use ureq::{Agent, Body, http::Response};
+use ureq::{
+    Body,
+    http::{Response, header},
+};
 
 use super::{
+    connection::{Connection, ConnectionError, Prepared},
     details::Details,
     numbers::{Status, TracerStatus, Update},
     remote_scopes::RemoteScopes,
@@ -23,7 +27,6 @@ use crate::{
         STREAM_PATH, SampleJson, StatusJson,
     },
     history::{CAPACITY, Sample},
-    text::without_password,
 };
 
 /// Timeout of a connection attempt, and of a whole answer.
@@ -56,6 +59,8 @@ pub(crate) struct RemoteExporter {
 
 #[derive(Debug, Error)]
 pub(crate) enum ExporterError {
+    #[error(transparent)]
+    Files(#[from] ConnectionError),
     #[error("{0}")]
     Connection(ureq::Error),
     /// The stream broke, or the thread that reads it could not be started.
@@ -93,30 +98,21 @@ struct Received {
 
 #[derive(Clone)]
 pub(super) struct Client {
-    /// May contain a user and a password.
-    url: String,
-    agent: Agent,
+    /// The address as the user wrote it.
+    shown: String,
+    prepared: Prepared,
 }
 
 impl RemoteExporter {
-    /// Connects to the exporter at `url`, which does not end in a slash.
+    /// Connects to an exporter.
     ///
     /// # Errors
-    /// If there is no exporter. After this first connection, failures are retried.
-    pub(crate) fn connect(url: &str) -> Result<Self, ExporterError> {
-        let agent = Agent::config_builder()
-            .http_status_as_error(false)
-            .timeout_resolve(Some(ANSWER_TIMEOUT))
-            .timeout_connect(Some(ANSWER_TIMEOUT))
-            .timeout_send_request(Some(ANSWER_TIMEOUT))
-            .timeout_recv_response(Some(ANSWER_TIMEOUT))
-            // An exporter never redirects.
-            .max_redirects(0)
-            // A proxy could cache the numbers.
-            .proxy(None)
-            .build()
-            .new_agent();
-        let client = Client { url: url.to_owned(), agent };
+    /// If there is no exporter, or a file cannot be used. After this first connection, failures are retried.
+    pub(crate) fn connect(connection: &Connection) -> Result<Self, ExporterError> {
+        let client = Client {
+            shown: connection.address.to_string(),
+            prepared: connection.prepare(ANSWER_TIMEOUT)?,
+        };
         let status = client.status()?;
         let received = Received { samples: Vec::new(), status, last_event: Instant::now() };
         let received = Arc::new(Mutex::new(received));
@@ -156,7 +152,7 @@ impl Client {
     }
 
     fn status_of(&self, json: StatusJson) -> Status {
-        status(json, without_password(&self.url).into_owned())
+        status(json, self.shown.clone())
     }
 
     /// Reads the history, then the event stream until it breaks.
@@ -217,8 +213,13 @@ impl Client {
         timeout: Option<Duration>,
     ) -> Result<Response<Body>, ExporterError> {
         let query = query.map(|query| format!("?{query}")).unwrap_or_default();
-        let request = self.agent.get(format!("{}{path}{query}", self.url)).config();
-        let request = request.timeout_global(timeout).timeout_per_read(Some(READ_TIMEOUT)).build();
+        let Prepared { agent, url, authorization } = &self.prepared;
+        let mut request = agent.get(format!("{url}{path}{query}"));
+        if let Some(authorization) = authorization {
+            request = request.header(header::AUTHORIZATION, authorization);
+        }
+        let request =
+            request.config().timeout_global(timeout).timeout_per_read(Some(READ_TIMEOUT)).build();
         let mut response = request.call()?;
         let status = response.status().as_u16();
         if status == 200 {

@@ -3,6 +3,7 @@
 mod details;
 mod keyboard;
 mod live;
+mod locked;
 mod page;
 mod samples;
 mod scopes;
@@ -14,6 +15,7 @@ use tcpstat_tests::harness::run;
 
 fn main() -> ExitCode {
     let mut tests = live::tests();
+    tests.extend(locked::tests());
     tests.extend(details::tests());
     tests.extend(samples::tests());
     tests.extend(scopes::tests());

@@ -6,6 +6,7 @@ mod api;
 mod arguments;
 mod command_line;
 mod completions;
+mod connect;
 mod exposition;
 mod fixtures;
 mod help;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
     let mut tests = fixtures::tests();
     tests.extend(command_line::tests());
     tests.extend(completions::tests());
+    tests.extend(connect::tests());
     tests.extend(exposition::tests());
     tests.extend(api::tests());
     tests.extend(arguments::tests());

@@ -26,7 +26,7 @@ const SCRAPES: usize = 600;
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// Limit of the exporter's memory.
-const RESIDENT_BYTES: u64 = 32_000_000;
+pub(crate) const RESIDENT_BYTES: u64 = 32_000_000;
 
 const KINDS: [(&str, Kind); 4] = [
     ("idle_connections", Kind::Idle),
@@ -92,7 +92,7 @@ fn scrape_on_a_new_connection(address: SocketAddr) -> Result<()> {
 }
 
 /// The sockets that the exporter has open. Other descriptors may be added for good: those of the iterator.
-fn sockets(pid: u32) -> Result<usize> {
+pub(crate) fn sockets(pid: u32) -> Result<usize> {
     let links = fs::read_dir(format!("/proc/{pid}/fd"))?.filter_map(|entry| {
         // A descriptor can be closed meanwhile.
         fs::read_link(entry.ok()?.path()).ok()

@@ -5,6 +5,8 @@
 mod attacks;
 mod limits;
 mod timeouts;
+mod tls;
+mod unix;
 
 use std::process::ExitCode;
 
@@ -14,5 +16,7 @@ fn main() -> ExitCode {
     let mut tests = attacks::tests();
     tests.extend(limits::tests());
     tests.extend(timeouts::tests());
+    tests.extend(tls::tests());
+    tests.extend(unix::tests());
     run_in_turn(tests)
 }

@@ -1,0 +1,103 @@
+//! Flags that say how `top` reaches a running exporter.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueHint};
+
+use super::values;
+use crate::top::{Connection, ExporterAddress};
+
+#[derive(Args, Clone, Debug)]
+pub(super) struct ConnectArgs {
+    /// Show a running exporter instead of counting on this host: http://HOST:PORT, https://HOST:PORT, or unix:/PATH
+    #[arg(
+        long = "connect",
+        value_name = "URL",
+        env = "TCPSTAT_CONNECT",
+        value_parser = values::parsed::<ExporterAddress>,
+        help_heading = "Running exporter"
+    )]
+    connect: Option<ExporterAddress>,
+
+    /// User name for --connect; its password is in --connect.password-file
+    #[arg(
+        long = "connect.user",
+        value_name = "NAME",
+        env = "TCPSTAT_CONNECT_USER",
+        requires_all = ["connect", "password_file"],
+        value_parser = user,
+        help_heading = "Running exporter"
+    )]
+    user: Option<String>,
+
+    /// File whose first line is the password of --connect.user
+    #[arg(
+        long = "connect.password-file",
+        value_name = "PATH",
+        env = "TCPSTAT_CONNECT_PASSWORD_FILE",
+        requires = "user",
+        value_parser = values::path(),
+        value_hint = ValueHint::FilePath,
+        help_heading = "Running exporter"
+    )]
+    password_file: Option<PathBuf>,
+
+    /// File with the certificates of the authorities that the exporter's certificate may come from, in PEM; without it
+    /// those of the system
+    #[arg(
+        long = "connect.ca-file",
+        value_name = "PATH",
+        env = "TCPSTAT_CONNECT_CA_FILE",
+        requires = "connect",
+        value_parser = values::path(),
+        value_hint = ValueHint::FilePath,
+        help_heading = "Running exporter"
+    )]
+    ca_file: Option<PathBuf>,
+
+    /// File with a certificate for an exporter that wants one of its clients, in PEM
+    #[arg(
+        long = "connect.cert-file",
+        value_name = "PATH",
+        env = "TCPSTAT_CONNECT_CERT_FILE",
+        requires_all = ["connect", "key_file"],
+        value_parser = values::path(),
+        value_hint = ValueHint::FilePath,
+        help_heading = "Running exporter"
+    )]
+    cert_file: Option<PathBuf>,
+
+    /// File with the private key of that certificate, in PEM
+    #[arg(
+        long = "connect.key-file",
+        value_name = "PATH",
+        env = "TCPSTAT_CONNECT_KEY_FILE",
+        requires = "cert_file",
+        value_parser = values::path(),
+        value_hint = ValueHint::FilePath,
+        help_heading = "Running exporter"
+    )]
+    key_file: Option<PathBuf>,
+}
+
+impl ConnectArgs {
+    /// `None` without `--connect`.
+    pub(super) fn connection(&self) -> Option<Connection> {
+        Some(Connection {
+            address: self.connect.clone()?,
+            user: self.user.clone().zip(self.password_file.clone()),
+            authorities: self.ca_file.clone(),
+            certificate: self.cert_file.clone().zip(self.key_file.clone()),
+        })
+    }
+}
+
+/// RFC 7617 allows no colon.
+fn user(text: &str) -> Result<String, String> {
+    if text.contains(':') {
+        return Err(
+            "a user name has no colon; the password is in --connect.password-file".to_owned()
+        );
+    }
+    Ok(text.to_owned())
+}
