@@ -23,6 +23,9 @@ const PROCESSORS: &str = "/sys/devices/system/cpu";
 /// The terminal on which QEMU accepts commands, if there is one.
 const MONITOR_VARIABLE: &str = "TCPSTAT_MONITOR";
 
+/// What QEMU calls a processor that the machine of that terminal may get, such as `qemu64-x86_64-cpu`.
+const TYPE_VARIABLE: &str = "TCPSTAT_PROCESSOR_TYPE";
+
 /// From one command to its repetition.
 const COMMAND_INTERVAL: Duration = Duration::from_secs(3);
 
@@ -52,7 +55,8 @@ fn a_processor_is_plugged_in(monitor: &Path, cpu: usize, tracer: &str) -> Result
     let mut exporter = Exporter::start(&["--tracer", tracer, "--snapshot-interval=1h"])?;
     let before = Rest::await_with(&mut exporter)?;
 
-    let command = format!("device_add max-x86_64-cpu,socket-id={cpu},core-id=0,thread-id=0");
+    let processor = env::var(TYPE_VARIABLE).context(TYPE_VARIABLE)?;
+    let command = format!("device_add {processor},socket-id={cpu},core-id=0,thread-id=0");
     let mut monitor = Monitor::open(monitor)?;
     poll("processor's device", DEADLINE, COMMAND_INTERVAL, || {
         if device.exists() {

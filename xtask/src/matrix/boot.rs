@@ -13,6 +13,9 @@ use crate::target::Workspace;
 const PROGRAM: &str = "qemu-system-x86_64";
 const PACKAGE: &str = "qemu-system-x86";
 
+/// `max` has five levels of page tables and more that takes time to emulate: a fifth of that of the tests.
+const PROCESSOR: &str = "qemu64";
+
 /// One run takes some ten minutes where a processor is free.
 const TIMEOUT_SECONDS: &str = "1500";
 
@@ -64,7 +67,7 @@ const WITHOUT_IPV6: Variant = Variant {
 /// With one processor at first; the tests plug more in.
 const LATE_PROCESSORS: Variant = Variant {
     suffix: " with late processors",
-    arguments: "tcpstat.monitor=ttyS1",
+    arguments: "",
     processors: "1,maxcpus=4,sockets=4,cores=1,threads=1",
     has_monitor: true,
     filter: Some("a_processor_that_is_plugged_in_later"),
@@ -132,17 +135,18 @@ impl Qemu {
             .args(["--kill-after=10", TIMEOUT_SECONDS, "nice", "-n", "5"])
             .arg(&self.0)
             .args(["-accel", "tcg,thread=single", "-smp", variant.processors])
-            // `max` has five levels of page tables and more that takes time to emulate: a fifth of that of the tests.
-            .args(["-cpu", "qemu64", "-M", "pc"])
+            .args(["-cpu", PROCESSOR, "-M", "pc"])
             .args(["-m", "1024", "-display", "none", "-nodefaults", "-no-reboot"])
             .args(["-serial", "stdio"])
             .arg("-kernel")
             .arg(boot.kernel.image())
             .arg("-initrd")
-            .arg(&boot.initramfs)
-            .arg("-append")
-            .arg(format!("console=ttyS0 quiet oops=panic panic=-1 {}", variant.arguments));
+            .arg(&boot.initramfs);
+        let mut arguments = format!("console=ttyS0 quiet oops=panic panic=-1 {}", variant.arguments);
         if variant.has_monitor {
+            // The kernel adds them to the environment of its first process.
+            let kind = format!("TCPSTAT_PROCESSOR_TYPE={PROCESSOR}-x86_64-cpu");
+            arguments = format!("{arguments} TCPSTAT_MONITOR=/dev/ttyS1 {kind}");
             // Of no file: the path of one may be too long for a socket.
             let socket = format!("abstract=on,path=tcpstat-matrix-{}", process::id());
             command
@@ -152,6 +156,7 @@ impl Qemu {
                 .arg(format!("socket,id=guest,{socket}"))
                 .args(["-serial", "chardev:guest"]);
         }
+        command.args(["-append", &arguments]);
         let title = format!("kernel {}", boot.name);
         Step::new(&title, log.to_owned()).run(&mut command)
     }

@@ -17,9 +17,8 @@ mkdir -p /dev/net
 ip link set lo up
 
 # In raw mode: otherwise the terminal sends the monitor's answers back to it.
-if grep -q tcpstat.monitor=ttyS1 /proc/cmdline; then
-    stty -F /dev/ttyS1 raw -echo
-    export TCPSTAT_MONITOR=/dev/ttyS1
+if [ -n "$TCPSTAT_MONITOR" ]; then
+    stty -F "$TCPSTAT_MONITOR" raw -echo
 fi
 
 echo "matrix: check"
