@@ -11,9 +11,10 @@ use crate::text::{self, plain};
 pub(crate) enum Listener {
     Tcp(TcpListener),
     Unix {
-        listener: UnixListener,
-        /// Removes the file, if this process has made it.
+        /// Removes the file, if this process has made it. Before the listener is closed, because its inode can be given
+        /// again then.
         _file: Option<SocketFile>,
+        listener: UnixListener,
     },
 }
 

@@ -1,9 +1,11 @@
 //! The file of a Unix socket: made with a mode, and removed when nothing listens on it any more.
 
 use std::{
-    fs, io,
+    fs::{self, Metadata},
+    io,
     os::unix::fs::{FileTypeExt as _, MetadataExt as _},
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 use nix::{
@@ -52,8 +54,11 @@ fn remedy(cause: &io::Error) -> &'static str {
 #[derive(Debug)]
 pub(crate) struct SocketFile {
     path: PathBuf,
-    identity: (u64, u64),
+    identity: Identity,
 }
+
+/// Device, inode, and time of birth where the file system knows it: an inode's number can be given again.
+type Identity = (u64, u64, Option<SystemTime>);
 
 /// Listens on a new file at `path`. A socket that is there and that no process serves is removed first.
 pub(super) fn bind(path: &Path, backlog: i32) -> Result<(Socket, SocketFile), UnixSocketError> {
@@ -91,7 +96,7 @@ fn remove_stale(path: &Path, address: &SockAddr) -> Result<(), UnixSocketError> 
         }
         Err(cause) => return Err(UnixSocketError::Unknown(cause)),
     }
-    if identity(path)? != (found.dev(), found.ino()) {
+    if identity(path)? != identity_of(&found) {
         return Err(UnixSocketError::Served);
     }
     fs::remove_file(path)?;
@@ -99,10 +104,12 @@ fn remove_stale(path: &Path, address: &SockAddr) -> Result<(), UnixSocketError> 
     Ok(())
 }
 
-/// Device and inode.
-fn identity(path: &Path) -> io::Result<(u64, u64)> {
-    let found = fs::symlink_metadata(path)?;
-    Ok((found.dev(), found.ino()))
+fn identity(path: &Path) -> io::Result<Identity> {
+    Ok(identity_of(&fs::symlink_metadata(path)?))
+}
+
+fn identity_of(found: &Metadata) -> Identity {
+    (found.dev(), found.ino(), found.created().ok())
 }
 
 impl Drop for SocketFile {

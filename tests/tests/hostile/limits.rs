@@ -28,6 +28,7 @@ pub(crate) fn tests() -> Vec<Test> {
         the_soft_limit_on_descriptors_is_raised_to_the_hard_limit,
         a_scraper_that_keeps_its_connection_is_not_disconnected,
         requests_above_the_limit_are_503_and_name_the_flag,
+        a_limit_of_0_answers_on_every_connection,
         an_unread_answer_is_dropped_for_a_new_request,
         unread_histories_do_not_block_other_clients,
         waiting_scrapes_share_one_reading,
@@ -111,6 +112,22 @@ fn ask_without_reading(source: IpAddr, address: SocketAddr) -> Result<TcpStream>
         }
     }
     Ok(stream)
+}
+
+/// More answers than the default limit are under way.
+fn a_limit_of_0_answers_on_every_connection(_: &Namespace) -> Result<()> {
+    let folder = TempDir::new()?;
+    let (exporter, fuse, _) = over_a_folder(&folder, "--web.max-requests=0")?;
+    fuse.freeze();
+    let ask = |n| -> Result<TcpStream> {
+        let mut stream = connect_from(address_of(n), exporter.address())?;
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: tcpstat\r\n\r\n")?;
+        Ok(stream)
+    };
+    let _waiting = (1..=60).map(ask).collect::<Result<Vec<_>>>()?;
+    let answer = Scraper::connect_from(address_of(99), exporter.address())?.get("/-/healthy")?;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    Ok(())
 }
 
 fn an_unread_answer_is_dropped_for_a_new_request(_: &Namespace) -> Result<()> {
