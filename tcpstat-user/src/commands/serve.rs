@@ -1,18 +1,30 @@
 //! `tcpstat serve`: count, and serve the metrics over HTTP.
 
-use std::{process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    process::ExitCode,
+    sync::{Arc, mpsc::channel},
+    thread::Builder,
+    time::Duration,
+};
 
 use anyhow::{Context, bail};
 use clap::{ArgAction, Args, ValueHint};
-use tokio::{sync::watch, task::spawn_blocking, time::timeout};
+use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::{
-    counting::CountingArgs, dwell::DwellArgs, resources, signals::ServeSignals, stopping::Parts,
-    values, web::WebArgs,
+    counting::CountingArgs,
+    dwell::DwellArgs,
+    resources,
+    restrictions::{Restrictions, SeccompArgs, Stays},
+    signals::ServeSignals,
+    stopping::Parts,
+    values,
+    web::WebArgs,
 };
 use crate::{
-    clock, kernel,
+    clock,
+    kernel::{self, Kept, Needs, Program},
     metrics::Compat,
     textfile::{self, Textfile},
     tracker::NetnsChoice,
@@ -25,9 +37,9 @@ use crate::{
 /// Threads that answer requests.
 const WORKERS: usize = 2;
 
-/// Threads that are needed: besides the workers, those that write the log, wait for signals, read for scrapes,
-/// run the tracker, and drain the event log.
-const MIN_THREADS: usize = WORKERS + 5;
+/// Threads that are needed: besides the workers, those that write the log, wait for signals and for refused system calls,
+/// read for scrapes, run the tracker, and drain the event log.
+const MIN_THREADS: usize = WORKERS + 6;
 
 /// Descriptors that are needed: of the runtime, the signals, a listener, and one file.
 const MIN_DESCRIPTORS: usize = 10;
@@ -163,21 +175,60 @@ pub(super) struct ServeArgs {
     textfile: Option<Textfile>,
 }
 
+impl ServeArgs {
+    /// The programs to try, of flags that do not contradict each other.
+    fn programs(&self) -> anyhow::Result<Vec<Program>> {
+        if self.cadvisor && self.counting.netns.netns != NetnsChoice::All {
+            bail!(
+                "--compat.cadvisor: pods and containers are counted with --netns all only: add that, or leave \
+                 --compat.cadvisor and TCPSTAT_COMPAT_CADVISOR out"
+            );
+        }
+        let programs = self.counting.programs()?;
+        self.dwell.check()?;
+        Ok(programs)
+    }
+
+    fn needs(&self) -> Needs {
+        Needs {
+            bpf: self.counting.uses_bpf(),
+            enters_netns: self.counting.netns.enters(),
+            writes_files: self.textfile.is_some(),
+            serves: true,
+            connects: self.listen_address.iter().any(ListenAddress::has_name),
+            draws: false,
+        }
+    }
+}
+
 /// Serves until a signal ends it: see [`ServeSignals`].
-pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &ServeArgs, seccomp: SeccompArgs) -> anyhow::Result<ExitCode> {
+    let mut restrictions = seccomp.restrict(args.needs());
     let signals = ServeSignals::new(args.web.has_config())?;
+    restrictions.log_refusals()?;
     let descriptors = web::raise_descriptor_limit().unwrap_or_else(|error| {
         warn!("{error}");
         error.soft
     });
     resources::check(MIN_THREADS + args.counting.netns.threads(), MIN_DESCRIPTORS)?;
+    let programs = args.programs()?;
+    if let Some(textfile) = &args.textfile {
+        let check = || check(textfile);
+        restrictions.attempt(Kept::DAC_OVERRIDE, "the folder of --textfile", check)?;
+    }
+    let config = args.web.config(&mut restrictions)?;
+    let kept = restrictions.kept();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
-        .on_thread_start(kernel::request_short_slices)
+        .on_thread_start(move || {
+            // A failure is reported when the main thread does the same.
+            let _ = kept.keep();
+            kernel::request_short_slices();
+        })
         .enable_all()
         .build()
         .context("starting the runtime")?;
-    let ended = runtime.block_on(serve(args, signals, descriptors));
+    let ended = runtime.block_on(serve(args, programs, config, restrictions, signals, descriptors));
     // Does not wait for threads, which may hang in the kernel.
     runtime.shutdown_background();
     ended.map(|()| ExitCode::SUCCESS)
@@ -185,22 +236,13 @@ pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
 
 async fn serve(
     args: &ServeArgs,
+    programs: Vec<Program>,
+    config: Option<ConfigFile>,
+    mut restrictions: Restrictions,
     mut signals: ServeSignals,
     descriptors: u64,
 ) -> anyhow::Result<()> {
     let started = clock::now();
-    if args.cadvisor && args.counting.netns.netns != NetnsChoice::All {
-        bail!(
-            "--compat.cadvisor: pods and containers are counted with --netns all only: add that, or leave \
-             --compat.cadvisor and TCPSTAT_COMPAT_CADVISOR out"
-        );
-    }
-    let programs = args.counting.programs()?;
-    args.dwell.check()?;
-    if let Some(textfile) = &args.textfile {
-        check(textfile).await?;
-    }
-    let config = args.web.config().await?;
     let access = args.web.access(config.as_ref(), &args.telemetry_path);
     let mut listeners = Vec::new();
     for address in &args.listen_address {
@@ -208,6 +250,8 @@ async fn serve(
     }
     let counting = args.counting.load(programs, args.listeners_max, &args.dwell)?;
     let counting = counting.with_destination(args.ephemeral_destination);
+    counting.keep(&mut restrictions);
+    restrictions.reduce(Stays::Long);
     let procfs = counting.procfs.clone();
     let tracking = counting.start()?;
     let history = Arc::default();
@@ -270,12 +314,18 @@ async fn serve(
 }
 
 /// Checks that `textfile` can be written.
-async fn check(textfile: &Textfile) -> anyhow::Result<()> {
+fn check(textfile: &Textfile) -> anyhow::Result<()> {
+    let (report, checked) = channel();
     let cloned = textfile.clone();
-    let Ok(checked) = timeout(CHECK_TIMEOUT, spawn_blocking(move || cloned.check())).await else {
+    // The thread ends with the process if the file system hangs.
+    Builder::new()
+        .name("textfile".to_owned())
+        .spawn(move || report.send(cloned.check()))
+        .map_err(|error| resources::not_started("the thread that checks --textfile", &error))?;
+    let Ok(checked) = checked.recv_timeout(CHECK_TIMEOUT) else {
         bail!("--textfile: {textfile}: its file system does not answer within {CHECK_TIMEOUT:?}");
     };
-    let removed = checked?.context("--textfile")?;
+    let removed = checked.context("--textfile")?;
     if removed > 0 {
         info!(
             removed,

@@ -11,8 +11,15 @@ use anyhow::{Context, bail};
 use clap::Args;
 use ureq::http::Uri;
 
-use super::{counting::CountingArgs, dwell::DwellArgs, log::colours_wanted, signals::TopSignals};
+use super::{
+    counting::CountingArgs,
+    dwell::DwellArgs,
+    log::colours_wanted,
+    restrictions::{SeccompArgs, Stays},
+    signals::TopSignals,
+};
 use crate::{
+    kernel::{Kept, Needs},
     text::without_password,
     top::{
         Feed, LastLogLine, LocalHolders, Model, OwnTracker, RemoteExporter, screen, view::Theme,
@@ -61,7 +68,13 @@ pub(super) struct TopArgs {
 }
 
 /// Shows the view until a key or a signal ends it. The view shows `log`.
-pub(super) fn run(args: &TopArgs, log: &LastLogLine) -> anyhow::Result<ExitCode> {
+pub(super) fn run(
+    args: &TopArgs,
+    seccomp: SeccompArgs,
+    log: &LastLogLine,
+) -> anyhow::Result<ExitCode> {
+    let mut restrictions = seccomp.restrict(args.needs());
+    restrictions.log_refusals()?;
     let drawable = env::var("TERM").is_ok_and(|kind| kind != "dumb");
     if !io::stdout().is_terminal() || !drawable {
         bail!(
@@ -70,6 +83,7 @@ pub(super) fn run(args: &TopArgs, log: &LastLogLine) -> anyhow::Result<ExitCode>
         );
     }
     if let Some(url) = &args.connect {
+        restrictions.reduce(Stays::Briefly);
         let exporter = RemoteExporter::connect(url)
             .with_context(|| format!("--connect {}", without_password(url)))?;
         return show(args, log, Feed::RemoteExporter(exporter));
@@ -80,6 +94,10 @@ pub(super) fn run(args: &TopArgs, log: &LastLogLine) -> anyhow::Result<ExitCode>
         .load(programs, LISTENERS_MAX, &DwellArgs::default())?
         .with_snapshots_every(args.interval);
     let procfs = counting.procfs.clone();
+    // Which way the holders are read is known only when they are looked at.
+    let more = Kept::SYS_PTRACE.and(Kept::DAC_READ_SEARCH);
+    restrictions.keep(more, "the descriptors of other users' processes");
+    restrictions.reduce(Stays::Briefly);
     let holders = LocalHolders::start(&procfs, &args.counting.netns.pods)
         .context("starting the thread that reads what processes hold")?;
     let tracking = counting.start()?;
@@ -87,6 +105,16 @@ pub(super) fn run(args: &TopArgs, log: &LastLogLine) -> anyhow::Result<ExitCode>
     let shown = show(args, log, Feed::OwnTracker(tracker));
     tracking.stop(STOP_TIMEOUT)?;
     shown
+}
+
+impl TopArgs {
+    fn needs(&self) -> Needs {
+        let needs = Needs { draws: true, ..Needs::default() };
+        match self.connect {
+            Some(_) => Needs { connects: true, ..needs },
+            None => Needs { bpf: true, enters_netns: self.counting.netns.enters(), ..needs },
+        }
+    }
 }
 
 fn show(args: &TopArgs, log: &LastLogLine, feed: Feed) -> anyhow::Result<ExitCode> {

@@ -1,6 +1,10 @@
 //! Addresses to listen on: their form, and the errors for those that do not work.
 
-use std::{fmt, io, net::Ipv6Addr, str::FromStr};
+use std::{
+    fmt, io,
+    net::{Ipv6Addr, SocketAddr},
+    str::FromStr,
+};
 
 use thiserror::Error;
 
@@ -56,6 +60,13 @@ impl ListenAddress {
                 address.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or_default()
             }
         }
+    }
+}
+
+impl ListenAddress {
+    /// Whether it has a name that the system resolves, or the name of an interface.
+    pub(crate) fn has_name(&self) -> bool {
+        matches!(self, Self::One(address) if address.parse::<SocketAddr>().is_err())
     }
 }
 

@@ -142,7 +142,8 @@ impl Qemu {
             .arg(boot.kernel.image())
             .arg("-initrd")
             .arg(&boot.initramfs);
-        let mut arguments = format!("console=ttyS0 quiet oops=panic panic=-1 {}", variant.arguments);
+        let mut arguments =
+            format!("console=ttyS0 quiet oops=panic panic=-1 {}", variant.arguments);
         if variant.has_monitor {
             // The kernel adds them to the environment of its first process.
             let kind = format!("TCPSTAT_PROCESSOR_TYPE={PROCESSOR}-x86_64-cpu");
