@@ -197,7 +197,7 @@ impl Restrictions {
             Filter::Off => "off".to_owned(),
             Filter::Refused(_) => "refused".to_owned(),
         };
-        let notes: String = notes.iter().map(|note| format!("; {note}")).collect();
+        let notes = notes.into_iter().fold(String::new(), |all, note| all + "; " + &note);
         match stays {
             Stays::Long => {
                 info!(capabilities, dropped, seccomp = calls, "privileges are reduced{notes}");

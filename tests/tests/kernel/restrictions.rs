@@ -95,7 +95,7 @@ fn the_capability_to_enter_a_namespace_does_not_outlive_the_start(_: &Namespace)
 fn without_the_filter_the_capabilities_are_dropped_all_the_same(_: &Namespace) -> Result<()> {
     let exporter = Exporter::start(&["--no-seccomp", "--tracer=off", "--snapshot=procfs"])?;
     check_threads(&exporter, 0, "0")?;
-    ensure!(exporter.log().contains("seccomp=off"), "{}", exporter.log());
+    ensure!(exporter.log().contains("seccomp=\"off\""), "{}", exporter.log());
     Ok(())
 }
 

@@ -12,6 +12,7 @@ use seccompiler::{
 
 /// What a command does with the kernel, besides what each command does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one group of calls")]
 pub(crate) struct Needs {
     /// Load and attach BPF programs.
     pub(crate) bpf: bool,
@@ -60,7 +61,7 @@ pub(super) fn allowed(needs: Needs) -> Result<Rules, BackendError> {
     if needs.connects {
         list.any(CONNECTS);
         let families = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK];
-        list.of(libc::SYS_socket, 0, &families.map(|family| family as u64))?;
+        list.of(libc::SYS_socket, 0, &families.map(|family| family.unsigned_abs().into()))?;
         // nsswitch.conf names libraries.
         list.any(&[libc::SYS_mmap, libc::SYS_mprotect]);
     }
@@ -335,7 +336,8 @@ impl List {
 
     /// Allows TCP sockets of this family, and no others, which could send to any address.
     fn stream_socket(&mut self, family: i32) -> Result<(), BackendError> {
-        let family = SeccompCondition::new(0, Dword, SeccompCmpOp::Eq, family as u64)?;
+        let family =
+            SeccompCondition::new(0, Dword, SeccompCmpOp::Eq, family.unsigned_abs().into())?;
         // Without SOCK_CLOEXEC and SOCK_NONBLOCK.
         let kind = SeccompCmpOp::MaskedEq(0xf);
         let stream = SeccompCondition::new(1, Dword, kind, libc::SOCK_STREAM as u64)?;

@@ -115,7 +115,6 @@ pub(in crate::kernel) unsafe fn refuse(info: *const siginfo_t, context: *mut c_v
 /// the call (`syscall_rollback` in kernel/seccomp.c).
 #[cfg(target_arch = "x86_64")]
 fn fail(context: &mut ucontext_t) -> i32 {
-    #[expect(clippy::cast_sign_loss, reason = "the index of a register")]
     let result = &mut context.uc_mcontext.gregs[libc::REG_RAX as usize];
     let number = i32::try_from(*result).unwrap_or(-1);
     *result = i64::from(-libc::EPERM);

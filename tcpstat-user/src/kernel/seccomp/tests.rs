@@ -22,10 +22,10 @@ fn errno(result: i64) -> Option<i32> {
     (result == -1).then(|| Error::last_os_error().raw_os_error()).flatten()
 }
 
-fn call(number: i64, arguments: [usize; 5]) -> Option<i32> {
-    let [a, b, c, d, e] = arguments;
+fn call(number: i64, arguments: [i64; 5]) -> Option<i32> {
+    let [first, second, third, fourth, fifth] = arguments;
     // SAFETY: the calls of these tests are refused, or have no effect.
-    errno(unsafe { libc::syscall(number, a, b, c, d, e) })
+    errno(unsafe { libc::syscall(number, first, second, third, fourth, fifth) })
 }
 
 #[test]
@@ -37,10 +37,10 @@ fn a_call_that_tcpstat_never_makes_fails_and_is_reported_and_the_rest_goes_on() 
     let file = path.clone();
     let refused = filtered(Needs::default(), move || {
         let name = CString::new(file.clone()).unwrap();
-        let word = name.as_ptr() as usize;
+        let word = name.as_ptr() as i64;
         let open =
-            |flags: i32| call(libc::SYS_openat, [-100_i32 as usize, word, flags as usize, 0, 0]);
-        let [program, arguments] = [c"/bin/true".as_ptr() as usize, null::<u8>() as usize];
+            |flags: i32| call(libc::SYS_openat, [libc::AT_FDCWD.into(), word, flags.into(), 0, 0]);
+        let [program, arguments] = [c"/bin/true".as_ptr() as i64, null::<u8>() as i64];
         for (number, arguments) in [
             (libc::SYS_execve, [program, arguments, arguments, 0, 0]),
             (libc::SYS_ptrace, [0; 5]),
@@ -48,10 +48,10 @@ fn a_call_that_tcpstat_never_makes_fails_and_is_reported_and_the_rest_goes_on() 
             (libc::SYS_mount, [0; 5]),
             (libc::SYS_kill, [0; 5]),
             (libc::SYS_bpf, [0; 5]),
-            (libc::SYS_socket, [libc::AF_INET as usize, libc::SOCK_STREAM as usize, 0, 0, 0]),
-            (libc::SYS_clone, [libc::SIGCHLD as usize, 0, 0, 0, 0]),
-            (libc::SYS_ioctl, [0, libc::TIOCSTI as usize, 0, 0, 0]),
-            (libc::SYS_mprotect, [0, 0, libc::PROT_EXEC as usize, 0, 0]),
+            (libc::SYS_socket, [libc::AF_INET.into(), libc::SOCK_STREAM.into(), 0, 0, 0]),
+            (libc::SYS_clone, [libc::SIGCHLD.into(), 0, 0, 0, 0]),
+            (libc::SYS_ioctl, [0, libc::TIOCSTI.cast_signed(), 0, 0, 0]),
+            (libc::SYS_mprotect, [0, 0, libc::PROT_EXEC.into(), 0, 0]),
         ] {
             assert_eq!(call(number, arguments), Some(libc::EPERM), "{number}");
         }
