@@ -8,9 +8,9 @@ use std::{fmt::Write as _, process::ExitCode};
 use clap::Args;
 use nix::sys::utsname::uname;
 
-use super::{ProcfsArgs, counting::described, write_out};
+use super::{ProcfsArgs, counting::described, restrictions::SeccompArgs, write_out};
 use crate::{
-    kernel::{Namespaces, Program, SocketIterator, Tracer},
+    kernel::{Namespaces, Needs, Program, SocketIterator, Tracer},
     procfs::{Lockdown, Privileges, Procfs, ProcfsError},
     tracker::{self, Snapshot},
 };
@@ -27,7 +27,9 @@ pub(super) struct CheckArgs {
 }
 
 /// Prints a report. The exit status is success only if a tracer would run.
-pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &CheckArgs, seccomp: SeccompArgs) -> anyhow::Result<ExitCode> {
+    // It tries everything with what it was started with, as serve does at its start.
+    seccomp.restrict(Needs { bpf: true, ..Needs::default() }).log_refusals()?;
     let mut report = Report(String::new());
     let verdict = report.check_all(&Procfs::new(&args.procfs.path));
     report.add("tracer", &verdict.words());

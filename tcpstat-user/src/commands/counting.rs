@@ -6,14 +6,17 @@ use anyhow::bail;
 use clap::{Args, CommandFactory, ValueEnum, error::ErrorKind};
 use tracing::{debug, info, warn};
 
-use super::{Cli, ProcfsArgs, dwell::DwellArgs, netns::NetnsArgs, scopes::ScopeArgs};
+use super::{
+    Cli, ProcfsArgs, dwell::DwellArgs, netns::NetnsArgs, restrictions::Restrictions,
+    scopes::ScopeArgs,
+};
 use crate::{
     dwell::DwellChoice,
     kernel::{
-        self, Attempt, FirstTracer, Namespaces, Program, ScopeKinds, Tracer, WantedIterators,
+        self, Attempt, FirstTracer, Kept, Namespaces, Program, ScopeKinds, Tracer, WantedIterators,
     },
     procfs::{ListedNamespace, Privileges, Procfs},
-    tracker::{OwnScopes, SourceChoice, Tracker, TrackerError, Tracking, task_ids},
+    tracker::{NetnsChoice, OwnScopes, SourceChoice, Tracker, TrackerError, Tracking, task_ids},
 };
 
 /// The values of `--tracer`.
@@ -114,6 +117,13 @@ impl CountingArgs {
         programs(&self.tracer)
     }
 
+    /// Whether a program or an iterator can be loaded, now or later.
+    pub(super) fn uses_bpf(&self) -> bool {
+        self.tracer != [TracerChoice::Off]
+            || self.snapshot != SnapshotChoice::Procfs
+            || self.netns.netns == NetnsChoice::All
+    }
+
     /// Loads the first of `programs` that runs, for the listening sockets of so many addresses and ports each, and for
     /// these dwells. Logs the network namespace, and why a program does not run.
     ///
@@ -185,6 +195,18 @@ impl Counting {
     pub(super) fn with_destination(mut self, shown: bool) -> Self {
         self.tracker.shows_destination = shown;
         self
+    }
+
+    /// Keeps what is needed besides the usual: for other processes, and for a change to another program.
+    pub(super) fn keep(&self, restrictions: &mut Restrictions) {
+        let tracer = self.tracker.tracer.as_ref();
+        restrictions.keep_tracefs(&self.tracker.programs);
+        if self.tracker.netns == NetnsChoice::All {
+            if tracer.is_none_or(|tracer| tracer.iterators.tasks.is_none()) {
+                restrictions.keep(Kept::SYS_PTRACE, "--netns all without iter/task");
+            }
+            restrictions.keep_sight(&self.procfs);
+        }
     }
 
     /// # Errors

@@ -65,6 +65,16 @@ impl ListeningArgs {
         Ok(self.systemd_socket.then(PassedSockets::take).transpose()?)
     }
 
+    /// Whether it listens at a name that the system resolves, or at the name of an interface.
+    pub(super) fn has_name(&self) -> bool {
+        self.listen_address.iter().any(ListenAddress::has_name)
+    }
+
+    /// Whether it listens on the file of a Unix socket.
+    pub(super) fn has_unix_socket(&self) -> bool {
+        self.listen_address.iter().any(|address| matches!(address, ListenAddress::Unix(_)))
+    }
+
     /// The sockets of `passed`; without it, one or more for each address.
     pub(super) async fn listeners(
         &self,

@@ -18,6 +18,7 @@ use tracing_subscriber::{
 
 use super::{
     log_format::{self, FormatChoice},
+    restrictions::log_last_refusals,
     stderr::{QUEUE, Stderr},
 };
 use crate::top::LastLogLine;
@@ -135,6 +136,7 @@ pub(super) struct FlushOnDrop;
 
 impl Drop for FlushOnDrop {
     fn drop(&mut self) {
+        log_last_refusals();
         flush();
     }
 }

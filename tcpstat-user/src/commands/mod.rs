@@ -15,6 +15,7 @@ mod man;
 mod netns;
 mod print;
 mod resources;
+mod restrictions;
 mod scopes;
 mod serve;
 mod show;
@@ -33,6 +34,7 @@ use arguments::Variables;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueHint, error::ErrorKind};
 use log::LogArgs;
 use log_format::FormatChoice;
+use restrictions::SeccompArgs;
 
 use crate::{
     procfs::Procfs,
@@ -97,6 +99,8 @@ struct Cli {
     serve: ServeArgs,
     #[command(flatten)]
     log: LogArgs,
+    #[command(flatten)]
+    seccomp: SeccompArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -179,13 +183,13 @@ impl Cli {
             Some(_) => self.log.start(FormatChoice::Pretty),
         }
         match self.command {
-            None => serve::run(&self.serve),
-            Some(Command::Serve(args)) => serve::run(&args),
-            Some(Command::Top(args)) => top::run(&args, &last_log_line),
-            Some(Command::Show(args)) => show::run(&args),
-            Some(Command::Who(args)) => who::run(&args),
-            Some(Command::Events(args)) => events::run(&args),
-            Some(Command::Check(args)) => check::run(&args),
+            None => serve::run(&self.serve, self.seccomp),
+            Some(Command::Serve(args)) => serve::run(&args, self.seccomp),
+            Some(Command::Top(args)) => top::run(&args, self.seccomp, &last_log_line),
+            Some(Command::Show(args)) => show::run(&args, self.seccomp),
+            Some(Command::Who(args)) => who::run(&args, self.seccomp),
+            Some(Command::Events(args)) => events::run(&args, self.seccomp),
+            Some(Command::Check(args)) => check::run(&args, self.seccomp),
             Some(Command::Print(args)) => print::run(&args),
             Some(Command::Completions(args)) => completions::run(&args),
             Some(Command::Man(args)) => man::run(&args),

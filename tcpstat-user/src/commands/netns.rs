@@ -111,9 +111,14 @@ impl NetnsArgs {
         }
     }
 
+    /// Whether a thread enters another namespace.
+    pub(super) fn enters(&self) -> bool {
+        matches!(self.netns, NetnsChoice::Path(_))
+    }
+
     /// Number of threads that these flags need.
     pub(super) fn threads(&self) -> usize {
-        usize::from(matches!(self.netns, NetnsChoice::Path(_)))
+        usize::from(self.enters())
     }
 }
 

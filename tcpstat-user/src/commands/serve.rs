@@ -1,18 +1,31 @@
 //! `tcpstat serve`: count, and serve the metrics over HTTP.
 
-use std::{process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    process::ExitCode,
+    sync::{Arc, mpsc::channel},
+    thread::Builder,
+    time::Duration,
+};
 
 use anyhow::{Context, bail};
 use clap::{ArgAction, Args, ValueHint};
-use tokio::{sync::watch, task::spawn_blocking, time::timeout};
+use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::{
-    counting::CountingArgs, dwell::DwellArgs, listening::ListeningArgs, resources,
-    signals::ServeSignals, stopping::Parts, values, web::WebArgs,
+    counting::CountingArgs,
+    dwell::DwellArgs,
+    listening::ListeningArgs,
+    resources,
+    restrictions::{Restrictions, SeccompArgs, Stays},
+    signals::ServeSignals,
+    stopping::Parts,
+    values,
+    web::WebArgs,
 };
 use crate::{
-    clock, kernel,
+    clock,
+    kernel::{self, Kept, Needs, Program},
     metrics::Compat,
     textfile::{self, Textfile},
     tracker::NetnsChoice,
@@ -22,9 +35,9 @@ use crate::{
 /// Threads that answer requests.
 const WORKERS: usize = 2;
 
-/// Threads that are needed: besides the workers, those that write the log, wait for signals, read for scrapes,
-/// run the tracker, and drain the event log.
-const MIN_THREADS: usize = WORKERS + 5;
+/// Threads that are needed: besides the workers, those that write the log, wait for signals and for refused system calls,
+/// read for scrapes, run the tracker, and drain the event log.
+const MIN_THREADS: usize = WORKERS + 6;
 
 /// Descriptors that are needed: of the runtime, the signals, a listener, and one file.
 const MIN_DESCRIPTORS: usize = 10;
@@ -129,22 +142,71 @@ pub(super) struct ServeArgs {
     textfile: Option<Textfile>,
 }
 
+impl ServeArgs {
+    /// The programs to try, of flags that do not contradict each other.
+    fn programs(&self) -> anyhow::Result<Vec<Program>> {
+        if self.cadvisor && self.counting.netns.netns != NetnsChoice::All {
+            bail!(
+                "--compat.cadvisor: pods and containers are counted with --netns all only: add that, or leave \
+                 --compat.cadvisor and TCPSTAT_COMPAT_CADVISOR out"
+            );
+        }
+        let programs = self.counting.programs()?;
+        self.dwell.check()?;
+        Ok(programs)
+    }
+
+    fn needs(&self) -> Needs {
+        Needs {
+            bpf: self.counting.uses_bpf(),
+            enters_netns: self.counting.netns.enters(),
+            writes_files: self.textfile.is_some(),
+            serves: true,
+            unix_sockets: self.listening.has_unix_socket(),
+            connects: self.listening.has_name(),
+            draws: false,
+        }
+    }
+}
+
+/// What is ready before the first thread starts.
+struct Prepared {
+    programs: Vec<Program>,
+    config: Option<ConfigFile>,
+    restrictions: Restrictions,
+    passed: Option<PassedSockets>,
+}
+
 /// Serves until a signal ends it: see [`ServeSignals`].
-pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &ServeArgs, seccomp: SeccompArgs) -> anyhow::Result<ExitCode> {
     let passed = args.listening.passed()?;
+    let mut restrictions = seccomp.restrict(args.needs());
     let signals = ServeSignals::new(args.web.has_config())?;
+    restrictions.log_refusals()?;
     let descriptors = web::raise_descriptor_limit().unwrap_or_else(|error| {
         warn!("{error}");
         error.soft
     });
     resources::check(MIN_THREADS + args.counting.netns.threads(), MIN_DESCRIPTORS)?;
+    let programs = args.programs()?;
+    if let Some(textfile) = &args.textfile {
+        let check = || check(textfile);
+        restrictions.attempt(Kept::DAC_OVERRIDE, "the folder of --textfile", check)?;
+    }
+    let config = args.web.config(&mut restrictions)?;
+    let kept = restrictions.kept();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
-        .on_thread_start(kernel::request_short_slices)
+        .on_thread_start(move || {
+            // A failure is reported when the main thread does the same.
+            let _ = kept.keep();
+            kernel::request_short_slices();
+        })
         .enable_all()
         .build()
         .context("starting the runtime")?;
-    let ended = runtime.block_on(serve(args, passed, signals, descriptors));
+    let prepared = Prepared { programs, config, restrictions, passed };
+    let ended = runtime.block_on(serve(args, prepared, signals, descriptors));
     // Does not wait for threads, which may hang in the kernel.
     runtime.shutdown_background();
     ended.map(|()| ExitCode::SUCCESS)
@@ -152,27 +214,18 @@ pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
 
 async fn serve(
     args: &ServeArgs,
-    passed: Option<PassedSockets>,
+    prepared: Prepared,
     mut signals: ServeSignals,
     descriptors: u64,
 ) -> anyhow::Result<()> {
     let started = clock::now();
-    if args.cadvisor && args.counting.netns.netns != NetnsChoice::All {
-        bail!(
-            "--compat.cadvisor: pods and containers are counted with --netns all only: add that, or leave \
-             --compat.cadvisor and TCPSTAT_COMPAT_CADVISOR out"
-        );
-    }
-    let programs = args.counting.programs()?;
-    args.dwell.check()?;
-    if let Some(textfile) = &args.textfile {
-        check(textfile).await?;
-    }
-    let config = args.web.config().await?;
+    let Prepared { programs, config, mut restrictions, passed } = prepared;
     let access = args.web.access(config.as_ref(), &args.listening.telemetry_path);
     let listeners = args.listening.listeners(passed).await?;
     let counting = args.counting.load(programs, args.listeners_max, &args.dwell)?;
     let counting = counting.with_destination(args.ephemeral_destination);
+    counting.keep(&mut restrictions);
+    restrictions.reduce(Stays::Long);
     let procfs = counting.procfs.clone();
     let tracking = counting.start()?;
     let history = Arc::default();
@@ -236,12 +289,18 @@ async fn serve(
 }
 
 /// Checks that `textfile` can be written.
-async fn check(textfile: &Textfile) -> anyhow::Result<()> {
+fn check(textfile: &Textfile) -> anyhow::Result<()> {
+    let (report, checked) = channel();
     let cloned = textfile.clone();
-    let Ok(checked) = timeout(CHECK_TIMEOUT, spawn_blocking(move || cloned.check())).await else {
+    // The thread ends with the process if the file system hangs.
+    Builder::new()
+        .name("textfile".to_owned())
+        .spawn(move || report.send(cloned.check()))
+        .map_err(|error| resources::not_started("the thread that checks --textfile", &error))?;
+    let Ok(checked) = checked.recv_timeout(CHECK_TIMEOUT) else {
         bail!("--textfile: {textfile}: its file system does not answer within {CHECK_TIMEOUT:?}");
     };
-    let removed = checked?.context("--textfile")?;
+    let removed = checked.context("--textfile")?;
     if removed > 0 {
         info!(
             removed,

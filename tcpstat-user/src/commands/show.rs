@@ -5,8 +5,13 @@ use std::{collections::BTreeMap, fmt::Write as _, process::ExitCode};
 use clap::{ArgAction, Args};
 use serde::Serialize;
 
-use super::{ProcfsArgs, values, write_out};
+use super::{
+    ProcfsArgs,
+    restrictions::{SeccompArgs, Stays},
+    values, write_out,
+};
 use crate::{
+    kernel::{Kept, Needs},
     states::{Family, PerFamily, State, family_word, state_word},
     tracker::{self, Snapshot},
 };
@@ -38,8 +43,13 @@ pub(super) struct ShowArgs {
 }
 
 /// Prints to standard output. Rows that do not parse are reported on standard error.
-pub(super) fn run(args: &ShowArgs) -> anyhow::Result<ExitCode> {
-    let snapshot = tracker::take(&args.procfs.procfs()?)?;
+pub(super) fn run(args: &ShowArgs, seccomp: SeccompArgs) -> anyhow::Result<ExitCode> {
+    let mut restrictions = seccomp.restrict(Needs::default());
+    restrictions.log_refusals()?;
+    let procfs = args.procfs.procfs()?;
+    let snapshot = restrictions
+        .attempt(Kept::SYS_PTRACE, "a process that is hidden", || tracker::take(&procfs))?;
+    restrictions.reduce(Stays::Briefly);
     if let Some(broken) = &snapshot.first_broken {
         tracing::warn!(rows = snapshot.broken_rows, "{broken}: rows like this are left out");
     }

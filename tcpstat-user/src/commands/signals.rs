@@ -22,6 +22,7 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use super::{log, resources::not_started};
+use crate::kernel::Kept;
 
 /// Signals that end `serve` after it has cleaned up. SIGQUIT (Ctrl-\) is one of them because a core dump would
 /// leave the textfile behind; SIGABRT still dumps core. Wrappers that limit the time of a command send SIGALRM,
@@ -80,6 +81,8 @@ impl ServeSignals {
         thread::Builder::new()
             .name("signals".to_owned())
             .spawn(move || {
+                // This thread needs none. A failure is reported elsewhere.
+                let _ = Kept::NONE.keep();
                 let cause = handler.run(&descriptor);
                 error!(
                     "signals are no longer handled: {cause}; they have their default action now"

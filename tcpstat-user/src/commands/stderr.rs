@@ -20,6 +20,7 @@ use nix::{
 use tracing::Level;
 
 use super::{line_queue::LineQueue, log_format};
+use crate::kernel::Kept;
 
 pub(super) static QUEUE: LineQueue = LineQueue::new(lost);
 
@@ -61,6 +62,8 @@ fn spawn() -> io::Result<()> {
         .spawn(|| {
             // Other threads handle signals. This fails only for an invalid argument.
             let _ = SigSet::all().thread_block();
+            // This thread needs none. A failure is reported elsewhere.
+            let _ = Kept::NONE.keep();
             QUEUE.drain(|line| write_all(io::stderr(), line))
         })
         .map(drop)

@@ -11,11 +11,18 @@ use anyhow::{Context, bail};
 use clap::Args;
 
 use super::{
-    connect::ConnectArgs, counting::CountingArgs, dwell::DwellArgs, log::colours_wanted,
+    connect::ConnectArgs,
+    counting::CountingArgs,
+    dwell::DwellArgs,
+    log::colours_wanted,
+    restrictions::{SeccompArgs, Stays},
     signals::TopSignals,
 };
-use crate::top::{
-    Feed, LastLogLine, LocalHolders, Model, OwnTracker, RemoteExporter, screen, view::Theme,
+use crate::{
+    kernel::{Kept, Needs},
+    top::{
+        Feed, LastLogLine, LocalHolders, Model, OwnTracker, RemoteExporter, screen, view::Theme,
+    },
 };
 
 pub(super) const EXAMPLES: &str = "Examples:
@@ -53,7 +60,13 @@ pub(super) struct TopArgs {
 }
 
 /// Shows the view until a key or a signal ends it. The view shows `log`.
-pub(super) fn run(args: &TopArgs, log: &LastLogLine) -> anyhow::Result<ExitCode> {
+pub(super) fn run(
+    args: &TopArgs,
+    seccomp: SeccompArgs,
+    log: &LastLogLine,
+) -> anyhow::Result<ExitCode> {
+    let mut restrictions = seccomp.restrict(args.needs());
+    restrictions.log_refusals()?;
     let drawable = env::var("TERM").is_ok_and(|kind| kind != "dumb");
     if !io::stdout().is_terminal() || !drawable {
         bail!(
@@ -62,6 +75,7 @@ pub(super) fn run(args: &TopArgs, log: &LastLogLine) -> anyhow::Result<ExitCode>
         );
     }
     if let Some(connection) = args.connect.connection() {
+        restrictions.reduce(Stays::Briefly);
         let exporter = RemoteExporter::connect(&connection)
             .with_context(|| format!("--connect {}", connection.address))?;
         return show(args, log, Feed::RemoteExporter(exporter));
@@ -73,6 +87,10 @@ pub(super) fn run(args: &TopArgs, log: &LastLogLine) -> anyhow::Result<ExitCode>
         .with_snapshots_every(args.interval)
         .with_destination(true);
     let procfs = counting.procfs.clone();
+    // Which way the holders are read is known only when they are looked at.
+    let more = Kept::SYS_PTRACE.and(Kept::DAC_READ_SEARCH);
+    restrictions.keep(more, "the descriptors of other users' processes");
+    restrictions.reduce(Stays::Briefly);
     let holders = LocalHolders::start(&procfs, &args.counting.netns.pods)
         .context("starting the thread that reads what processes hold")?;
     let tracking = counting.start()?;
@@ -80,6 +98,16 @@ pub(super) fn run(args: &TopArgs, log: &LastLogLine) -> anyhow::Result<ExitCode>
     let shown = show(args, log, Feed::OwnTracker(tracker));
     tracking.stop(STOP_TIMEOUT)?;
     shown
+}
+
+impl TopArgs {
+    fn needs(&self) -> Needs {
+        let needs = Needs { draws: true, ..Needs::default() };
+        match self.connect.connection() {
+            Some(_) => Needs { connects: true, ..needs },
+            None => Needs { bpf: true, enters_netns: self.counting.netns.enters(), ..needs },
+        }
+    }
 }
 
 fn show(args: &TopArgs, log: &LastLogLine, feed: Feed) -> anyhow::Result<ExitCode> {

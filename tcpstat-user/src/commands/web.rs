@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context;
 use clap::{ArgAction, Args, ValueHint};
-use tokio::{sync::watch, task::spawn_blocking};
+use tokio::sync::watch;
 
-use super::values;
+use super::{restrictions::Restrictions, values};
+use crate::kernel::Kept;
 use crate::web::{self, Access, AllowedHosts, ConfigFile, HostName, TelemetryPath};
 
 #[derive(Args, Clone, Debug)]
@@ -62,11 +62,14 @@ impl WebArgs {
         !self.no_page
     }
 
-    /// Reads the configuration, if there is one.
-    pub(super) async fn config(&self) -> anyhow::Result<Option<ConfigFile>> {
-        let Some(path) = self.config_file.clone() else { return Ok(None) };
-        let opened = spawn_blocking(|| ConfigFile::open(path));
-        Ok(Some(opened.await.context("reading --web.config.file")??))
+    /// Reads the configuration, if there is one, with the capabilities with which it can be read again later.
+    pub(super) fn config(
+        &self,
+        restrictions: &mut Restrictions,
+    ) -> anyhow::Result<Option<ConfigFile>> {
+        let Some(path) = &self.config_file else { return Ok(None) };
+        let (more, what) = (Kept::DAC_READ_SEARCH, "the files of --web.config.file");
+        Ok(Some(restrictions.attempt(more, what, || ConfigFile::open(path.clone()))?))
     }
 
     /// Lets requests pass by the settings of `config`.

@@ -16,6 +16,7 @@ use nix::{
 };
 use thiserror::Error;
 
+use super::capabilities::Kept;
 use crate::procfs::{Capabilities, Procfs, ProcfsError};
 
 /// Why a thread cannot enter a network namespace.
@@ -57,6 +58,8 @@ pub(crate) fn enter(path: &Path, procfs: &Procfs) -> Result<Procfs, EnterError> 
     thread::Builder::new().name("netns".into()).spawn(move || {
         let entered = set_netns(file, path).and_then(|()| Ok(procfs.of_this_thread()?));
         let stays = entered.is_ok();
+        // It only waits from now on. That its capabilities cannot be given up is reported elsewhere.
+        let _ = Kept::NONE.keep();
         // The receiver waits for the report.
         let _ = report.send(entered);
         if stays {

@@ -7,6 +7,7 @@
 )]
 
 mod btf;
+mod capabilities;
 mod close_wait;
 mod counters;
 mod cpus;
@@ -34,6 +35,7 @@ mod replica;
 mod scheduling;
 mod scope_cut;
 mod scope_maps;
+mod seccomp;
 mod slot;
 mod step;
 mod stream;
@@ -53,6 +55,7 @@ pub(crate) fn fuzz_records(bytes: &[u8]) {
     black_box((listeners::decode(bytes), stream::decode(bytes), tasks::decode(bytes)));
 }
 
+pub(crate) use capabilities::{Kept, pass_on_none};
 pub(crate) use close_wait::CloseWaitIterator;
 pub(crate) use counters::Counters;
 pub(crate) use dwell::{DwellIterator, DwellMap, DwellMapError};
@@ -71,10 +74,12 @@ pub use memory::one_arena;
 pub(crate) use memory::release_memory;
 pub(crate) use netns_slots::{Namespaces, NetnsKey, SlotError};
 pub use program::Program;
+pub(crate) use program::read_tracefs;
 pub use replica::CountersReplica;
 pub(crate) use scheduling::request_short_slices;
 pub(crate) use scope_cut::ScopeCut;
 pub(crate) use scope_maps::{ScopeKinds, ScopeMaps};
+pub(crate) use seccomp::{Needs, Refusals, install as install_filter, name as name_of_call};
 pub(crate) use slot::Slot;
 pub(crate) use stream::TransitionStream;
 pub(crate) use tasks::{ProcessIds, TaskIterator};

@@ -1,5 +1,7 @@
 //! The programs that count full sockets, and the order in which they are tried.
 
+use std::{fs::File, io};
+
 use aya::util::KernelVersion;
 
 /// A BPF program that counts the transitions of full sockets.
@@ -45,4 +47,16 @@ impl Program {
             (Self::Tracepoint, true) => "tcpstat_tracepoint_scoped",
         }
     }
+}
+
+/// Opens what attaching to the classic tracepoint reads in tracefs.
+///
+/// # Errors
+/// That of the place where tracefs is, or of the older place if it is not there.
+pub(crate) fn read_tracefs() -> io::Result<()> {
+    let id = |mount| File::open(format!("{mount}/events/sock/inet_sock_set_state/id")).map(drop);
+    id("/sys/kernel/tracing").or_else(|error| match error.kind() {
+        io::ErrorKind::NotFound => id("/sys/kernel/debug/tracing"),
+        _ => Err(error),
+    })
 }

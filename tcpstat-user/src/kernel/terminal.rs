@@ -9,6 +9,8 @@ use std::{
 
 use libc::{c_int, c_void, sigaction, siginfo_t, termios};
 
+use super::seccomp;
+
 /// Turns off bracketed paste and styles, and shows the first screen and the cursor.
 const FIRST_SCREEN: &[u8] = b"\x1b[?2004l\x1b[0m\x1b[?1049l\x1b[?25h";
 
@@ -112,8 +114,12 @@ fn settings(descriptor: c_int) -> Option<termios> {
     (result == 0).then(|| unsafe { settings.assume_init() })
 }
 
-/// Restores the terminal, then lets the signal do what it did before.
-extern "C" fn on_signal(signal: c_int, info: *mut siginfo_t, _: *mut c_void) {
+/// Restores the terminal, then lets the signal do what it did before. A refused system call is no reason to end.
+extern "C" fn on_signal(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
+    // SAFETY: both are those of this handler.
+    if unsafe { seccomp::refuse(info, context) } {
+        return;
+    }
     // SAFETY: the pointer is null, or from Box::into_raw and never freed.
     let saved = unsafe { SAVED.load(Ordering::Acquire).as_ref() };
     if let Some(saved) = saved

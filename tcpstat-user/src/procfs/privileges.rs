@@ -1,6 +1,6 @@
 //! Capabilities and settings that decide whether this process may load and attach BPF programs.
 
-use std::path::Path;
+use std::{path::Path, sync::OnceLock};
 
 use super::{
     Capabilities, Procfs,
@@ -13,7 +13,7 @@ use super::{
 pub(crate) struct Privileges {
     /// The effective capabilities of this process.
     pub(crate) capabilities: Option<Capabilities>,
-    /// Whether this process has a seccomp filter (mode 2; in mode 1 it could not run).
+    /// Whether this process was started with a seccomp filter (mode 2; in mode 1 it could not run), besides its own.
     pub(crate) seccomp_filter: Option<bool>,
     /// Whether the user namespace of this process is the initial one. bpf(2) and perf_event_open(2) require
     /// capabilities in that one (`capable` in kernel/capability.c).
@@ -41,16 +41,24 @@ impl Privileges {
     /// Reads those of this process and of the running kernel.
     #[must_use]
     pub(crate) fn read() -> Self {
-        let status = read_to_string(&own_process().join("status")).ok();
         let lockdown = read_to_string(Path::new("/sys/kernel/security/lockdown")).ok();
         Self {
             capabilities: Capabilities::effective().ok(),
-            seccomp_filter: status.as_deref().and_then(seccomp_filter),
+            seccomp_filter: Self::remember_filter(),
             initial_user_namespace: initial_user_namespace(),
             lockdown: lockdown.as_deref().and_then(lockdown_level),
             unprivileged_bpf_disabled: Procfs::kernel_setting("unprivileged_bpf_disabled").ok(),
             perf_event_paranoid: Procfs::kernel_setting("perf_event_paranoid").ok(),
         }
+    }
+
+    /// Whether there was a seccomp filter at the first call. Call it before the own one is there.
+    pub(crate) fn remember_filter() -> Option<bool> {
+        static FOREIGN: OnceLock<Option<bool>> = OnceLock::new();
+        *FOREIGN.get_or_init(|| {
+            let status = read_to_string(&own_process().join("status")).ok()?;
+            seccomp_filter(&status)
+        })
     }
 }
 

@@ -182,6 +182,20 @@ impl Procfs {
         }
     }
 
+    /// Processes of this mount whose files can be read, at most so many.
+    #[must_use]
+    pub(crate) fn some_readable_processes(&self, most: usize) -> Vec<u32> {
+        let Ok(entries) = fs::read_dir(&self.root) else { return Vec::new() };
+        let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        pids.filter(|&pid| self.shows_process(pid)).take(most).collect()
+    }
+
+    /// Whether the files of this process can be read in this mount.
+    #[must_use]
+    pub(crate) fn shows_process(&self, pid: u32) -> bool {
+        self.root.join(format!("{pid}/net/tcp")).exists()
+    }
+
     /// Whether process 1 of this procfs is in the namespace that net/tcp lists. Compares inodes of net/tcp:
     /// each live namespace has its own, and reading it needs no privileges, unlike that of `ns/net`.
     fn lists_pid_1(&self) -> Result<bool, ProcfsError> {

@@ -145,6 +145,11 @@ impl HolderReader {
         Ok(Self { procfs: procfs.clone(), processes, finder, iterator, rate })
     }
 
+    /// Whether it reads the descriptors of each process, because the kernel refuses `iter/task_file`.
+    pub(crate) fn reads_descriptors(&self) -> bool {
+        self.iterator.is_none()
+    }
+
     /// Reads who holds which sockets now.
     ///
     /// # Errors

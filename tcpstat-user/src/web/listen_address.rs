@@ -2,7 +2,7 @@
 
 use std::{
     fmt, io,
-    net::Ipv6Addr,
+    net::{Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
     str::FromStr,
 };
@@ -74,6 +74,13 @@ impl ListenAddress {
                 address.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or_default()
             }
         }
+    }
+}
+
+impl ListenAddress {
+    /// Whether it has a name that the system resolves, or the name of an interface.
+    pub(crate) fn has_name(&self) -> bool {
+        matches!(self, Self::One(address) if address.parse::<SocketAddr>().is_err())
     }
 }
 

@@ -16,6 +16,7 @@ pub(crate) fn tests() -> Vec<Test> {
         every_flag_is_in_the_manual_page_of_its_command,
         every_command_has_examples_and_the_help_explains_the_exit_status,
         the_unit_drops_all_but_two_capabilities,
+        systemd_rates_the_exposure_of_the_unit_at_two_or_less,
         systemd_accepts_the_unit,
         a_closed_pipe_ends_a_command_without_an_error,
         a_full_disk_is_an_error_of_one_line,
@@ -159,6 +160,8 @@ fn the_unit_drops_all_but_two_capabilities() -> Result<()> {
         "AmbientCapabilities=CAP_BPF CAP_PERFMON",
         "CapabilityBoundingSet=CAP_BPF CAP_PERFMON",
         "ExecStart=/usr/bin/tcpstat serve",
+        // With these tcpstat sets its own filter, and gives up capabilities.
+        "SystemCallFilter=bpf perf_event_open sched_setattr capset seccomp",
     ] {
         assert!(unit.lines().any(|is| is == line), "{line}: {unit}");
     }
@@ -175,6 +178,19 @@ fn systemd_accepts_the_unit() -> Result<()> {
     fs::write(&path, unit.replace("/usr/bin/tcpstat", &binary))?;
     let run = output(Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&path))?;
     ensure!(run.status == Some(0) && run.stderr.is_empty(), "{run:?}");
+    Ok(())
+}
+
+/// systemd rates a unit from 0.0, for all of its locks, to 10.0.
+fn systemd_rates_the_exposure_of_the_unit_at_two_or_less() -> Result<()> {
+    require_program("systemd-analyze")?;
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("tcpstat.service");
+    fs::write(&path, tcpstat(["print", "unit"])?.stdout)?;
+    let rate = ["security", "--offline=true", "--threshold=20", "--no-pager"];
+    let run = output(Command::new("systemd-analyze").args(rate).arg(&path))?;
+    ensure!(run.stdout.contains("Overall exposure level"), "{run:?}");
+    ensure!(run.status == Some(0), "{run:?}");
     Ok(())
 }
 

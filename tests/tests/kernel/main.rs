@@ -25,6 +25,7 @@ mod privileges;
 mod processors;
 mod remedies;
 mod remote_scopes;
+mod restrictions;
 mod roots;
 mod snapshots;
 mod states;
@@ -58,6 +59,7 @@ fn main() -> ExitCode {
     tests.extend(peers::tests());
     tests.extend(privileges::tests());
     tests.extend(processors::tests());
+    tests.extend(restrictions::tests());
     tests.extend(surroundings::tests());
     tests.extend(snapshots::tests());
     tests.extend(terminal::tests());
@@ -77,6 +79,7 @@ fn surrounding_tests() -> Vec<Test> {
     tests.extend(namespaces::surrounding_tests());
     tests.extend(remedies::tests());
     tests.extend(remote_scopes::tests());
+    tests.extend(restrictions::surrounding_tests());
     tests.extend(roots::tests());
     tests.extend(verdicts::tests());
     tests

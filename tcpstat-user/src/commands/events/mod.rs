@@ -25,17 +25,22 @@ use netns::NetnsNames;
 use output::Output;
 use session::{Limits, Session};
 
-use super::signals::EventsSignals;
+use super::{
+    restrictions::{SeccompArgs, Stays},
+    signals::EventsSignals,
+};
 use crate::{
-    kernel::{Attempt, Program, TransitionStream},
+    kernel::{Attempt, Needs, Program, TransitionStream},
     procfs::{Privileges, Procfs},
     stream::{Connects, Filter},
 };
 
 /// Shows transitions until a limit, a signal, or the end of the reader of standard output.
-pub(super) fn run(args: &EventsArgs) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &EventsArgs, seccomp: SeccompArgs) -> anyhow::Result<ExitCode> {
     // Before any thread starts.
+    let mut restrictions = seccomp.restrict(Needs { bpf: true, ..Needs::default() });
     let signals = EventsSignals::new()?;
+    restrictions.log_refusals()?;
     let programs = args.programs()?;
     let procfs = args.procfs()?;
     let mut names = args.names(&procfs)?;
@@ -52,6 +57,8 @@ pub(super) fn run(args: &EventsArgs) -> anyhow::Result<ExitCode> {
         );
     }
     info!(program = stream.program.word(), "showing transitions");
+    restrictions.keep_sight(&procfs);
+    restrictions.reduce(Stays::Briefly);
     let lines = if args.json { Lines::json() } else { Lines::human(!own_namespace) };
     let limits =
         Limits { end: args.duration.map(|duration| Instant::now() + duration), count: args.count };

@@ -19,10 +19,16 @@ use clap::{
 };
 use tracing::warn;
 
-use super::{ProcfsArgs, contradiction, netns::PodsArgs, values, write_out, write_part};
+use super::{
+    ProcfsArgs, contradiction,
+    netns::PodsArgs,
+    restrictions::{SeccompArgs, Stays},
+    values, write_out, write_part,
+};
 use crate::{
     clock,
     holders::SortBy,
+    kernel::{Kept, Needs},
     states::{State, state_word},
     tracker::{HolderReader, Holders, NetnsSelector, WhoError, WhoQuery},
 };
@@ -154,7 +160,9 @@ impl Answer {
 }
 
 /// Prints to standard output, once or until it is closed.
-pub(super) fn run(args: &WhoArgs) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &WhoArgs, seccomp: SeccompArgs) -> anyhow::Result<ExitCode> {
+    let mut restrictions = seccomp.restrict(Needs { bpf: true, ..Needs::default() });
+    restrictions.log_refusals()?;
     args.check_ages()?;
     let procfs = args.procfs.procfs()?;
     if !procfs.is_mount() {
@@ -164,6 +172,14 @@ pub(super) fn run(args: &WhoArgs) -> anyhow::Result<ExitCode> {
         );
     }
     let mut reader = HolderReader::new(&procfs, args.pods.folder()?)?;
+    if reader.reads_descriptors() {
+        let more = Kept::SYS_PTRACE.and(Kept::DAC_READ_SEARCH);
+        restrictions.keep(more, "the descriptors of other users' processes");
+    } else if matches!(args.netns, NetnsSelector::Named(_)) {
+        restrictions.keep(Kept::SYS_PTRACE, "--netns PATH/PID/ns/net");
+    }
+    restrictions.keep_sight(&procfs);
+    restrictions.reduce(Stays::Briefly);
     let query = args.query();
     let mut read = || Answer::read(&mut reader, &query);
     let first = read()?;
