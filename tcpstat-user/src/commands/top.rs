@@ -54,6 +54,7 @@ pub(super) struct TopArgs {
 
 /// Shows the view until a key or a signal ends it. The view shows `log`.
 pub(super) fn run(args: &TopArgs, log: &LastLogLine) -> anyhow::Result<ExitCode> {
+    let connection = args.connect.connection()?;
     let drawable = env::var("TERM").is_ok_and(|kind| kind != "dumb");
     if !io::stdout().is_terminal() || !drawable {
         bail!(
@@ -61,7 +62,7 @@ pub(super) fn run(args: &TopArgs, log: &LastLogLine) -> anyhow::Result<ExitCode>
              `tcpstat show` prints the numbers once"
         );
     }
-    if let Some(connection) = args.connect.connection() {
+    if let Some(connection) = connection {
         let exporter = RemoteExporter::connect(&connection)
             .with_context(|| format!("--connect {}", connection.address))?;
         return show(args, log, Feed::RemoteExporter(exporter));
