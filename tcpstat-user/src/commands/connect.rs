@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueHint};
+use clap::{Args, CommandFactory as _, ValueHint, error::ErrorKind};
 
-use super::values;
+use super::{Cli, values};
 use crate::top::{Connection, ExporterAddress};
 
 #[derive(Args, Clone, Debug)]
@@ -24,7 +24,6 @@ pub(super) struct ConnectArgs {
         long = "connect.user",
         value_name = "NAME",
         env = "TCPSTAT_CONNECT_USER",
-        requires_all = ["connect", "password_file"],
         value_parser = user,
         help_heading = "Running exporter"
     )]
@@ -35,7 +34,6 @@ pub(super) struct ConnectArgs {
         long = "connect.password-file",
         value_name = "PATH",
         env = "TCPSTAT_CONNECT_PASSWORD_FILE",
-        requires = "user",
         value_parser = values::path(),
         value_hint = ValueHint::FilePath,
         help_heading = "Running exporter"
@@ -48,7 +46,6 @@ pub(super) struct ConnectArgs {
         long = "connect.ca-file",
         value_name = "PATH",
         env = "TCPSTAT_CONNECT_CA_FILE",
-        requires = "connect",
         value_parser = values::path(),
         value_hint = ValueHint::FilePath,
         help_heading = "Running exporter"
@@ -60,7 +57,6 @@ pub(super) struct ConnectArgs {
         long = "connect.cert-file",
         value_name = "PATH",
         env = "TCPSTAT_CONNECT_CERT_FILE",
-        requires_all = ["connect", "key_file"],
         value_parser = values::path(),
         value_hint = ValueHint::FilePath,
         help_heading = "Running exporter"
@@ -72,7 +68,6 @@ pub(super) struct ConnectArgs {
         long = "connect.key-file",
         value_name = "PATH",
         env = "TCPSTAT_CONNECT_KEY_FILE",
-        requires = "cert_file",
         value_parser = values::path(),
         value_hint = ValueHint::FilePath,
         help_heading = "Running exporter"
@@ -82,13 +77,30 @@ pub(super) struct ConnectArgs {
 
 impl ConnectArgs {
     /// `None` without `--connect`.
-    pub(super) fn connection(&self) -> Option<Connection> {
-        Some(Connection {
-            address: self.connect.clone()?,
-            user: self.user.clone().zip(self.password_file.clone()),
-            authorities: self.ca_file.clone(),
-            certificate: self.cert_file.clone().zip(self.key_file.clone()),
-        })
+    ///
+    /// # Errors
+    /// If a flag lacks the one that it belongs to.
+    pub(super) fn connection(&self) -> Result<Option<Connection>, clap::Error> {
+        let Self { connect, user, password_file, ca_file, cert_file, key_file } = self;
+        let given = [
+            ("--connect.user", user.is_some(), "--connect.password-file", password_file.is_some()),
+            ("--connect.password-file", password_file.is_some(), "--connect.user", user.is_some()),
+            ("--connect.cert-file", cert_file.is_some(), "--connect.key-file", key_file.is_some()),
+            ("--connect.key-file", key_file.is_some(), "--connect.cert-file", cert_file.is_some()),
+            ("--connect.user", user.is_some(), "--connect", connect.is_some()),
+            ("--connect.cert-file", cert_file.is_some(), "--connect", connect.is_some()),
+            ("--connect.ca-file", ca_file.is_some(), "--connect", connect.is_some()),
+        ];
+        if let Some((flag, _, other, _)) = given.iter().find(|(_, has, _, other)| *has && !other) {
+            let remedy = format!("{flag}: needs {other} too: give both, or none of them");
+            return Err(Cli::command().error(ErrorKind::MissingRequiredArgument, remedy));
+        }
+        Ok(connect.clone().map(|address| Connection {
+            address,
+            user: user.clone().zip(password_file.clone()),
+            authorities: ca_file.clone(),
+            certificate: cert_file.clone().zip(key_file.clone()),
+        }))
     }
 }
 

@@ -19,7 +19,7 @@ pub(super) struct ListeningArgs {
     )]
     listen_address: Vec<ListenAddress>,
 
-    /// Listen on the sockets that systemd passes (a .socket unit with ListenStream=), instead of --web.listen-address
+    /// Listen on the sockets that systemd passes (ListenStream= in a .socket unit), and on no other address
     #[arg(
         long = "web.systemd-socket",
         env = "TCPSTAT_WEB_SYSTEMD_SOCKET",

@@ -65,7 +65,8 @@ pub(super) fn run(
     seccomp: SeccompArgs,
     log: &LastLogLine,
 ) -> anyhow::Result<ExitCode> {
-    let mut restrictions = seccomp.restrict(args.needs());
+    let connection = args.connect.connection()?;
+    let mut restrictions = seccomp.restrict(args.needs(connection.is_some()));
     restrictions.log_refusals()?;
     let drawable = env::var("TERM").is_ok_and(|kind| kind != "dumb");
     if !io::stdout().is_terminal() || !drawable {
@@ -74,7 +75,7 @@ pub(super) fn run(
              `tcpstat show` prints the numbers once"
         );
     }
-    if let Some(connection) = args.connect.connection() {
+    if let Some(connection) = connection {
         restrictions.reduce(Stays::Briefly);
         let exporter = RemoteExporter::connect(&connection)
             .with_context(|| format!("--connect {}", connection.address))?;
@@ -101,11 +102,12 @@ pub(super) fn run(
 }
 
 impl TopArgs {
-    fn needs(&self) -> Needs {
+    fn needs(&self, connects: bool) -> Needs {
         let needs = Needs { draws: true, ..Needs::default() };
-        match self.connect.connection() {
-            Some(_) => Needs { connects: true, ..needs },
-            None => Needs { bpf: true, enters_netns: self.counting.netns.enters(), ..needs },
+        if connects {
+            Needs { connects, ..needs }
+        } else {
+            Needs { bpf: true, enters_netns: self.counting.netns.enters(), ..needs }
         }
     }
 }

@@ -118,13 +118,13 @@ fn flags_of_top_that_make_no_sense_are_refused() -> Result<()> {
     for (args, words) in [
         (&["--connect=ftp://web-1"][..], "https://web-1:10048"),
         (&["--connect=http://alice@web-1"], "--connect.password-file"),
-        (&["--connect.ca-file=ca.crt"], "--connect <URL>"),
-        (&["--connect=http://a", "--connect.user=alice"], "--connect.password-file"),
+        (&["--connect.ca-file=ca.crt"], "--connect.ca-file: needs --connect too"),
+        (&["--connect=http://a", "--connect.user=alice"], "needs --connect.password-file too"),
         (
             &["--connect=http://a", "--connect.user=a:b", "--connect.password-file=p"],
             "a user name has no colon",
         ),
-        (&["--connect=http://a", "--connect.cert-file=a.crt"], "--connect.key-file"),
+        (&["--connect=http://a", "--connect.cert-file=a.crt"], "needs --connect.key-file too"),
     ] {
         let run = tcpstat([&["top"], args].concat())?;
         assert_eq!(run.status, Some(2), "{args:?}: {run:?}");

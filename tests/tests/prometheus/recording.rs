@@ -43,7 +43,10 @@ fn every_recording_rule_has_data(namespace: &Namespace) -> Result<()> {
 fn every_metric_that_is_named_is_exported(_: &Namespace) -> Result<()> {
     // A destination that the first snapshot finds.
     let _connection = Pairs::connect(1, Family::Ipv4)?;
-    let scrape = Exporter::start(&["--ephemeral.destination"])?.scrape()?;
+    // An empty web configuration: plain HTTP, and the metrics of the configuration.
+    let file = tempfile::NamedTempFile::new()?;
+    let config = format!("--web.config.file={}", file.path().display());
+    let scrape = Exporter::start(&["--ephemeral.destination", &config])?.scrape()?;
     let exported: BTreeSet<_> = scrape.samples.iter().map(|sample| sample.name.as_str()).collect();
     let metrics = fs::read_to_string(source("tcpstat-user/docs/metrics.md")?)?;
     let of_scopes = names_of_scopes(&metrics);
