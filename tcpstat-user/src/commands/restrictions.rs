@@ -6,13 +6,10 @@
 use std::{collections::BTreeSet, sync::OnceLock, thread::Builder};
 
 use clap::{ArgAction, Args};
-use nix::sys::{
-    resource::{RLIM_INFINITY, Resource, setrlimit},
-    signal::SigSet,
-};
+use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 use tracing::{debug, error, info, warn};
 
-use super::{resources::not_started, values};
+use super::{resources::not_started, signals::leave_to_other_threads, values};
 use crate::{
     kernel::{self, Kept, Needs, Program, Refusals},
     procfs::{Privileges, Procfs},
@@ -41,7 +38,7 @@ pub(super) struct SeccompArgs {
 /// What was refused, for the thread that logs it, and for the end of the process.
 static REFUSALS: OnceLock<Refusals> = OnceLock::new();
 
-/// Processes that are looked at to find whether procfs hides some.
+/// Processes that are checked to find whether procfs hides some.
 const SAMPLE: usize = 256;
 
 /// What this process has given up, and what it keeps.
@@ -113,8 +110,7 @@ impl Restrictions {
             .name("refused".to_owned())
             .spawn(|| {
                 let _ = Kept::NONE.keep();
-                // Other threads handle signals. This fails only for an invalid argument.
-                let _ = SigSet::all().thread_block();
+                leave_to_other_threads();
                 let mut logged = Logged::default();
                 while let Ok(number) = refusals.wait() {
                     logged.log(number);

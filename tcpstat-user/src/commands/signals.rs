@@ -210,6 +210,15 @@ impl Stop {
     }
 }
 
+/// Blocks the signals that other threads handle. Not SIGSYS: the kernel sends it to the thread that makes a system call that
+/// is refused, and ends the process if that thread blocks it.
+pub(super) fn leave_to_other_threads() {
+    let mut signals = SigSet::all();
+    signals.remove(Number::SIGSYS);
+    // This fails only for an invalid argument.
+    let _ = signals.thread_block();
+}
+
 /// The signals that end `top`: SIGTERM, SIGINT, and SIGHUP, which the kernel sends when the terminal closes.
 pub(super) struct TopSignals {
     terminate: Signal,

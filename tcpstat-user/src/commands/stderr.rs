@@ -13,13 +13,12 @@ use std::{
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
-    sys::signal::SigSet,
     unistd,
 };
 
 use tracing::Level;
 
-use super::{line_queue::LineQueue, log_format};
+use super::{line_queue::LineQueue, log_format, signals::leave_to_other_threads};
 use crate::kernel::Kept;
 
 pub(super) static QUEUE: LineQueue = LineQueue::new(lost);
@@ -60,8 +59,7 @@ fn spawn() -> io::Result<()> {
     let thread = thread::Builder::new().name("log".to_owned());
     thread
         .spawn(|| {
-            // Other threads handle signals. This fails only for an invalid argument.
-            let _ = SigSet::all().thread_block();
+            leave_to_other_threads();
             // This thread needs none. A failure is reported elsewhere.
             let _ = Kept::NONE.keep();
             QUEUE.drain(|line| write_all(io::stderr(), line))

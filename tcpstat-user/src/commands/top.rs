@@ -88,7 +88,7 @@ pub(super) fn run(
         .with_snapshots_every(args.interval)
         .with_destination(true);
     let procfs = counting.procfs.clone();
-    // Which way the holders are read is known only when they are looked at.
+    // How the holders are read is known only when the view shows them.
     let more = Kept::SYS_PTRACE.and(Kept::DAC_READ_SEARCH);
     restrictions.keep(more, "the descriptors of other users' processes");
     restrictions.reduce(Stays::Briefly);

@@ -78,9 +78,11 @@ impl ListenAddress {
 }
 
 impl ListenAddress {
-    /// Whether it has a name that the system resolves, or the name of an interface.
+    /// Whether the system is asked about it: it has the name of a host, or an interface.
     pub(crate) fn has_name(&self) -> bool {
-        matches!(self, Self::One(address) if address.parse::<SocketAddr>().is_err())
+        let is_name =
+            |address: &str| address.contains('%') || address.parse::<SocketAddr>().is_err();
+        matches!(self, Self::One(address) if is_name(address))
     }
 }
 
@@ -180,6 +182,15 @@ mod tests {
             assert!(error.contains("unix:/PATH"), "{text}: {error}");
         }
         assert!(matches!("vsock://:9100".parse::<ListenAddress>(), Err(ListenError::Vsock)));
+    }
+
+    #[test]
+    fn the_system_is_asked_about_names_and_interfaces_only() {
+        let has_name = |text: &str| text.parse::<ListenAddress>().unwrap().has_name();
+        assert!([":1", "127.0.0.1:1", "[::1]:1"].iter().all(|text| !has_name(text)));
+        assert!(
+            ["localhost:1", "[fe80::1%lo]:1", "[fe80::1%1]:1"].iter().all(|text| has_name(text))
+        );
     }
 
     #[test]

@@ -11,9 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nix::sys::signal::SigSet;
-
-use crate::commands::{resources::not_started, stderr};
+use crate::commands::{resources::not_started, signals::leave_to_other_threads, stderr};
 
 /// Batches that wait for the thread. While they do, nothing is read from the ring buffer.
 const BATCHES: usize = 4;
@@ -85,8 +83,7 @@ impl Output {
         let shared = Arc::new(Shared::default());
         let of_thread = Arc::clone(&shared);
         let write = move || {
-            // The main thread handles signals. This fails only for an invalid argument.
-            let _ = SigSet::all().thread_block();
+            leave_to_other_threads();
             for batch in received {
                 if let Err(error) = batch.write(&of_thread.written) {
                     let _ = of_thread.error.set(error);

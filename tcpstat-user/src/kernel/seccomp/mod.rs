@@ -1,7 +1,7 @@
 //! The seccomp filter of this process: it refuses the system calls that tcpstat never makes.
 //!
-//! A refused call fails with EPERM, and [`refused::Refusals`] gives its number to whoever logs it. The process goes on: what
-//! made the call is broken or taken over, but the host keeps its numbers, and the call had no effect.
+//! A refused call fails with EPERM, and [`refused::Refusals`] gives its number to the thread that logs it. The process goes on: the
+//! call had no effect, and the host keeps its numbers.
 
 mod calls;
 mod refused;
