@@ -200,7 +200,7 @@ impl Counting {
     /// Keeps what is needed besides the usual: for other processes, and for a change to another program.
     pub(super) fn keep(&self, restrictions: &mut Restrictions) {
         let tracer = self.tracker.tracer.as_ref();
-        restrictions.keep_tracefs(&self.tracker.programs);
+        restrictions.keep_tracepoint(&self.tracker.programs);
         if self.tracker.netns == NetnsChoice::All {
             if tracer.is_none_or(|tracer| tracer.iterators.tasks.is_none()) {
                 restrictions.keep(Kept::SYS_PTRACE, "--netns all without iter/task");

@@ -169,11 +169,18 @@ impl Restrictions {
         }
     }
 
-    /// Keeps what the classic tracepoint needs, if one of `programs` is that one.
-    pub(super) fn keep_tracefs(&mut self, programs: &[Program]) {
-        if programs.contains(&Program::Tracepoint) {
-            // Where it is not there at all, or readable, nothing is kept.
-            let _ = self.attempt(Kept::DAC_READ_SEARCH, "tracefs", kernel::read_tracefs);
+    /// Keeps what a change to the classic tracepoint needs, if one of `programs` is that one, and if there are others: else
+    /// there is no change.
+    pub(super) fn keep_tracepoint(&mut self, programs: &[Program]) {
+        if programs.len() < 2 || !programs.contains(&Program::Tracepoint) {
+            return;
+        }
+        // Where it is not there at all, or readable, nothing is kept.
+        let _ = self.attempt(Kept::DAC_READ_SEARCH, "tracefs", kernel::read_tracefs);
+        if Procfs::perf_events_need_admin() {
+            let what =
+                "a change to the classic tracepoint (kernel.perf_event_paranoid is 3 or more)";
+            self.keep(Kept::SYS_ADMIN, what);
         }
     }
 

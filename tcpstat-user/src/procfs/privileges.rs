@@ -37,6 +37,13 @@ pub(crate) enum Lockdown {
     Confidentiality,
 }
 
+impl Procfs {
+    /// Whether `perf_event_open` is refused without `CAP_SYS_ADMIN`: a patch of Debian's and Ubuntu's kernels.
+    pub(crate) fn perf_events_need_admin() -> bool {
+        Self::kernel_setting("perf_event_paranoid").is_ok_and(|level| level >= 3)
+    }
+}
+
 impl Privileges {
     /// Reads those of this process and of the running kernel.
     #[must_use]
