@@ -36,3 +36,19 @@ pub(crate) unsafe fn open<A>(command: i32, attributes: &A) -> Result<OwnedFd, Er
     // SAFETY: the kernel has just created it for this process.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
+
+/// Opens the object of that number by one of the commands `BPF_*_GET_FD_BY_ID`.
+///
+/// # Errors
+/// The error of the kernel; `ENOENT` if there is none.
+pub(crate) fn open_by_id(command: i32, number: u32) -> Result<OwnedFd, Error> {
+    /// Of `union bpf_attr`.
+    #[repr(C)]
+    struct ById {
+        number: u32,
+        next: u32,
+        flags: u32,
+    }
+    // SAFETY: these commands take these three numbers, no pointers, and return a descriptor.
+    unsafe { open(command, &ById { number, next: 0, flags: 0 }) }
+}

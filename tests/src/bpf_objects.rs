@@ -1,14 +1,12 @@
 //! The BPF objects that a process has open.
 
-#![expect(unsafe_code, reason = "bpf(2) has no safe wrapper here")]
-
 use std::collections::BTreeSet;
+use std::fs;
 
 use anyhow::{Context, Result};
 use nix::libc;
-use std::fs;
 
-use crate::bpf_call::open;
+use crate::bpf_call::open_by_id;
 
 /// A kind of BPF object, as /proc/PID/fdinfo names its number, and the command of bpf(2) that opens one of that number
 /// (include/uapi/linux/bpf.h).
@@ -43,16 +41,8 @@ pub fn held_by(pid: u32) -> Result<BTreeSet<Object>> {
 /// # Errors
 /// Fails if the kernel refuses to say so.
 pub fn exists((kind, number): Object) -> Result<bool> {
-    #[repr(C)]
-    struct ById {
-        number: u32,
-        next: u32,
-        flags: u32,
-    }
     let (_, command) = KINDS.iter().find(|(name, _)| *name == kind).context("an unknown kind")?;
-    let by_id = ById { number, next: 0, flags: 0 };
-    // SAFETY: the attributes of these commands begin with these three numbers and have no pointers.
-    match unsafe { open(*command, &by_id) } {
+    match open_by_id(*command, number) {
         Ok(_) => Ok(true),
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
         Err(error) => Err(error.into()),

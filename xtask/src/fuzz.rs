@@ -2,7 +2,7 @@
 //!
 //! The crates of the workspace are compiled through tests/fuzz/rustc, their dependencies as for the unit tests. Inputs
 //! begin with the files of fixtures/fuzz/TARGET, and with those of [`MORE_INPUTS`]. An input that fails belongs into
-//! fixtures/fuzz/TARGET once the fault is mended: from then on every run begins with it.
+//! fixtures/fuzz/TARGET once the fault is repaired: from then on every run begins with it.
 
 use std::path::PathBuf;
 use std::process::Command;
