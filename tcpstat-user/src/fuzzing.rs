@@ -36,15 +36,14 @@ pub(crate) fn assert_one_line(text: &str) {
 
 /// The path of a cgroup, the text of /proc/PID/cgroup, and the other names that a user of the host can choose.
 fn cgroup_names(bytes: &[u8]) {
+    let pods = PodNames::new([bytes]);
+    let named = NamedNetns::new([(7, bytes)]);
     for name in [CgroupName::parse(bytes), CgroupName::of_process(bytes)] {
         assert_label(&name.path, LONGEST_PATH);
-        let pods = PodNames::new([bytes]);
-        let named = NamedNetns::new([(7, bytes)]);
         let netns = NetnsName::new(7, [&name], &named, &pods);
         assert_label(&netns.name, LONGEST_NAME);
     }
-    let whole = CgroupName::whole_path(bytes);
-    assert_label(&whole, LONGEST_PATH);
+    assert_label(&CgroupName::whole_path(bytes), LONGEST_PATH);
     let (pattern, path) = bytes.split_at(bytes.len() / 2);
     if let Ok(Ok(pattern)) = str::from_utf8(pattern).map(str::parse::<CgroupPattern>)
         && let Ok(path) = str::from_utf8(path)
@@ -64,16 +63,17 @@ fn assert_label(text: &str, longest: usize) {
 fn event_stream(bytes: &[u8]) {
     let Some((&size, bytes)) = bytes.split_first() else { return };
     let events = |stream: BufReader<&[u8]>| {
-        let events = EventReader::new(stream);
-        let ended = |event: std::io::Result<_>| event.map_err(|error| error.kind());
-        // What follows an error has lost its beginning.
-        let mut failed = false;
-        let until_error = events.map(ended).take_while(|event| {
-            let goes_on = !failed;
-            failed = event.is_err();
-            goes_on
-        });
-        until_error.collect::<Vec<_>>()
+        let mut events = Vec::new();
+        for event in EventReader::new(stream) {
+            let event = event.map_err(|error| error.kind());
+            // What follows an error has lost its beginning.
+            let is_last = event.is_err();
+            events.push(event);
+            if is_last {
+                break;
+            }
+        }
+        events
     };
     let pieces = events(BufReader::with_capacity(usize::from(size) + 1, bytes));
     assert_eq!(pieces, events(BufReader::with_capacity(bytes.len().max(1), bytes)));

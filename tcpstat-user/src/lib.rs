@@ -7,6 +7,7 @@
 
 pub mod ages;
 mod api;
+mod bounded_file;
 pub mod clock;
 pub mod commands;
 pub mod destinations;
@@ -31,4 +32,5 @@ mod textfile;
 mod top;
 pub mod tracker;
 pub mod transitions;
+mod unix_path;
 mod web;

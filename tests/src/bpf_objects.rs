@@ -21,9 +21,7 @@ pub type Object = (&'static str, u32);
 /// Fails if its descriptors cannot be read.
 pub fn held_by(pid: u32) -> Result<BTreeSet<Object>> {
     let mut objects = BTreeSet::new();
-    for entry in fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
-        // It may have been closed meanwhile.
-        let Ok(text) = fs::read_to_string(entry?.path()) else { continue };
+    for text in infos(pid)? {
         // A link also names its program, which another descriptor may not.
         for line in text.lines() {
             let Some((name, number)) = line.split_once(':') else { continue };
@@ -34,6 +32,19 @@ pub fn held_by(pid: u32) -> Result<BTreeSet<Object>> {
         }
     }
     Ok(objects)
+}
+
+/// What /proc/PID/fdinfo says of each descriptor of the process.
+///
+/// # Errors
+/// Fails if its descriptors cannot be listed.
+pub(crate) fn infos(pid: u32) -> Result<Vec<String>> {
+    let mut texts = Vec::new();
+    for entry in fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
+        // A descriptor can be closed meanwhile.
+        texts.extend(fs::read_to_string(entry?.path()).ok());
+    }
+    Ok(texts)
 }
 
 /// Whether the kernel still has it.

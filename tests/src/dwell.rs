@@ -1,9 +1,8 @@
 //! How long sockets are in the states of `--dwell`: what the metrics say, and what the test's own clock says.
 
-use std::fs;
-
 use anyhow::{Context, Result};
 
+use crate::bpf_objects::infos;
 use crate::exporter::Exporter;
 use crate::exposition::Scrape;
 use crate::histogram::Histogram;
@@ -61,9 +60,7 @@ pub fn hash_map_entries(pid: u32) -> Result<Vec<u64>> {
     /// `BPF_MAP_TYPE_HASH`
     const HASH: u64 = 1;
     let mut sizes = Vec::new();
-    for entry in fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
-        // A descriptor can be closed meanwhile.
-        let Ok(text) = fs::read_to_string(entry?.path()) else { continue };
+    for text in infos(pid)? {
         let number = |name: &str| -> Option<u64> {
             text.lines().find_map(|line| line.strip_prefix(name))?.trim().parse().ok()
         };

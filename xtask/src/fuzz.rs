@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use fs_err as fs;
 
+use crate::files;
 use crate::object;
 use crate::process::{self, Step};
 use crate::target::Workspace;
@@ -60,13 +61,9 @@ impl Fuzzer {
         let names =
             names.with_context(|| format!("{} does not list its targets", self.0.display()))?;
         let names: Vec<_> = names.lines().map(str::to_owned).collect();
-        let mut folders = Vec::new();
-        for entry in fs::read_dir(workspace.root().join(INPUTS))? {
-            let entry = entry?;
-            if entry.file_type()?.is_dir() {
-                folders.push(entry.file_name().to_string_lossy().into_owned());
-            }
-        }
+        let inputs = workspace.root().join(INPUTS);
+        let folders = files::entries(&inputs)?.into_iter().filter(|path| path.is_dir());
+        let mut folders: Vec<_> = folders.map(|path| files::relative(&inputs, &path)).collect();
         folders.sort_unstable();
         ensure!(folders == names, "{INPUTS} has {folders:?}, but the targets are {names:?}");
         Ok(names)

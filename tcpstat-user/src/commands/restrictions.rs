@@ -135,13 +135,11 @@ impl Restrictions {
         what: &str,
         work: impl Fn() -> Result<T, E>,
     ) -> Result<T, E> {
-        let failed = match self.kept.do_with(&work) {
-            Err(error) if self.held.has(more) && !self.kept.has(more) => error,
-            done => return done,
-        };
-        drop(failed);
-        let with = self.kept.and(more);
-        let done = with.do_with(work)?;
+        let done = self.kept.do_with(&work);
+        if done.is_ok() || self.kept.has(more) || !self.held.has(more) {
+            return done;
+        }
+        let done = self.kept.and(more).do_with(work)?;
         self.keep(more, what);
         Ok(done)
     }
@@ -153,6 +151,12 @@ impl Restrictions {
             self.kept = self.kept.and(more);
             self.notes.push(format!("{} is kept for {what}", more.words()));
         }
+    }
+
+    /// Keeps what reading /proc/PID/fd of other users' processes needs.
+    pub(super) fn keep_descriptors(&mut self) {
+        let more = Kept::SYS_PTRACE.and(Kept::DAC_READ_SEARCH);
+        self.keep(more, "the descriptors of other users' processes");
     }
 
     /// Keeps what reading other processes needs, if this procfs hides them from others.

@@ -19,7 +19,7 @@ use super::{
     signals::TopSignals,
 };
 use crate::{
-    kernel::{Kept, Needs},
+    kernel::Needs,
     top::{
         Feed, LastLogLine, LocalHolders, Model, OwnTracker, RemoteExporter, screen, view::Theme,
     },
@@ -89,8 +89,7 @@ pub(super) fn run(
         .with_destination(true);
     let procfs = counting.procfs.clone();
     // How the holders are read is known only when the view shows them.
-    let more = Kept::SYS_PTRACE.and(Kept::DAC_READ_SEARCH);
-    restrictions.keep(more, "the descriptors of other users' processes");
+    restrictions.keep_descriptors();
     restrictions.reduce(Stays::Briefly);
     let holders = LocalHolders::start(&procfs, &args.counting.netns.pods)
         .context("starting the thread that reads what processes hold")?;

@@ -45,16 +45,6 @@ mod terminal;
 #[cfg(test)]
 mod tests;
 
-/// Decodes the bytes as each record that a BPF program writes.
-#[cfg(feature = "fuzzing")]
-pub(crate) fn fuzz_records(bytes: &[u8]) {
-    use std::hint::black_box;
-
-    black_box((close_wait::decode(bytes), dwell::decode(bytes), events::decode(bytes)));
-    black_box((held::decode(bytes), holders::decode(bytes), iter::decode(bytes)));
-    black_box((listeners::decode(bytes), stream::decode(bytes), tasks::decode(bytes)));
-}
-
 pub(crate) use capabilities::{Kept, pass_on_none};
 pub(crate) use close_wait::CloseWaitIterator;
 pub(crate) use counters::Counters;
@@ -84,3 +74,13 @@ pub(crate) use slot::Slot;
 pub(crate) use stream::TransitionStream;
 pub(crate) use tasks::{ProcessIds, TaskIterator};
 pub(crate) use terminal::TerminalGuard;
+
+/// Decodes the bytes as each record that a BPF program writes.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn fuzz_records(bytes: &[u8]) {
+    use std::hint::black_box;
+
+    black_box((close_wait::decode(bytes), dwell::decode(bytes), events::decode(bytes)));
+    black_box((held::decode(bytes), holders::decode(bytes), iter::decode(bytes)));
+    black_box((listeners::decode(bytes), stream::decode(bytes), tasks::decode(bytes)));
+}

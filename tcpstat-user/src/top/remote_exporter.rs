@@ -272,11 +272,13 @@ fn status(json: StatusJson, url: String) -> Status {
 /// Reads the data of an event, whatever it is.
 #[cfg(feature = "fuzzing")]
 pub(crate) fn fuzz_status(data: &str) {
+    use std::hint::black_box;
+
     if let Ok(json) = serde_json::from_str(data) {
-        status(json, String::new());
+        black_box(status(json, String::new()));
     }
     if let Ok(sample) = serde_json::from_str::<SampleJson>(data) {
-        drop(sample.to_sample());
+        black_box(sample.to_sample());
     }
 }
 

@@ -3,14 +3,17 @@
 use std::{
     fmt, io,
     net::{Ipv6Addr, SocketAddr},
-    path::{Path, PathBuf},
+    path::PathBuf,
     str::FromStr,
 };
 
 use thiserror::Error;
 
 use super::unix_socket::{MAX_PATH_BYTES, UnixSocketError};
-use crate::text::{self, plain};
+use crate::{
+    text::{self, plain},
+    unix_path,
+};
 
 /// `HOST:PORT`, `:PORT` for all addresses of the host, or `unix:PATH`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,7 +97,7 @@ impl FromStr for ListenAddress {
         if text.starts_with("vsock:") {
             return Err(ListenError::Vsock);
         }
-        if let Some(path) = unix_path(text) {
+        if let Some(path) = unix_path::of(text) {
             let length = path.as_os_str().len();
             return match path.is_absolute() {
                 false => Err(malformed()),
@@ -112,16 +115,6 @@ impl FromStr for ListenAddress {
         }
         Ok(Self::One(text.to_owned()))
     }
-}
-
-/// The path in `unix:PATH` and `unix://PATH`, and one without a prefix if it is absolute.
-fn unix_path(text: &str) -> Option<&Path> {
-    let path = match text.strip_prefix("unix:") {
-        Some(rest) => rest.strip_prefix("//").unwrap_or(rest),
-        None if text.starts_with('/') => text,
-        None => return None,
-    };
-    Some(Path::new(path))
 }
 
 /// An IPv6 address in brackets, and the name or number of its interface if it has one.

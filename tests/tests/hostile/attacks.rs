@@ -62,8 +62,7 @@ fn attacked(kind: Kind, addresses: u8) -> Result<()> {
         let what = |connection| format!("scrape {number} on {connection} connection");
         kept.scrape().with_context(|| what("the kept"))?;
         scrape_on_a_new_connection(address).with_context(|| what("a new"))?;
-        let resident = resident_bytes(pid)?;
-        ensure!(resident < RESIDENT_BYTES, "{resident} bytes are resident");
+        check_memory(pid)?;
         sleep(PAUSE);
     }
     if kind == Kind::StalledStream {
@@ -74,6 +73,20 @@ fn attacked(kind: Kind, addresses: u8) -> Result<()> {
     }
 
     drop(attack);
+    await_end(pid, before)?;
+    kept.scrape()?;
+    Ok(())
+}
+
+/// Fails if the exporter takes too much memory.
+pub(crate) fn check_memory(pid: u32) -> Result<()> {
+    let resident = resident_bytes(pid)?;
+    ensure!(resident < RESIDENT_BYTES, "{resident} bytes are resident");
+    Ok(())
+}
+
+/// Waits until the exporter has no more sockets open than `before` the attack.
+pub(crate) fn await_end(pid: u32, before: usize) -> Result<()> {
     poll("end of every hostile connection", ATTACK_DEADLINE, PAUSE, || {
         let now = sockets(pid)?;
         Ok(if now <= before {
@@ -81,9 +94,7 @@ fn attacked(kind: Kind, addresses: u8) -> Result<()> {
         } else {
             Progress::NotYet(format!("{now} of {before}"))
         })
-    })?;
-    kept.scrape()?;
-    Ok(())
+    })
 }
 
 fn scrape_on_a_new_connection(address: SocketAddr) -> Result<()> {

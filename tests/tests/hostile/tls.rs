@@ -2,21 +2,18 @@
 
 use std::io::Write;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use tcpstat_tests::curl::Curl;
-use tcpstat_tests::deadline::{Progress, poll};
 use tcpstat_tests::exporter::{Exporter, Options};
 use tcpstat_tests::harness::{Test, kernel_test};
-use tcpstat_tests::hostile_clients::{ATTACK_DEADLINE, Attack, Kind};
+use tcpstat_tests::hostile_clients::{Attack, Kind};
 use tcpstat_tests::kernel_tests;
-use tcpstat_tests::memory::resident_bytes;
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::priority;
 use tcpstat_tests::web_config::{self, TLS};
 
-use crate::attacks::{RESIDENT_BYTES, sockets};
+use crate::attacks::{await_end, check_memory, sockets};
 
 /// Hostile connections, from a hundred addresses.
 const CONNECTIONS: usize = 1_000;
@@ -59,18 +56,10 @@ fn attacked(kind: Kind) -> Result<()> {
     for number in 0..SCRAPES {
         let answer = curl.get(&url)?;
         ensure!(answer.status == 200, "scrape {number}: {answer:?}");
-        let resident = resident_bytes(pid)?;
-        ensure!(resident < RESIDENT_BYTES, "{resident} bytes are resident");
+        check_memory(pid)?;
     }
     drop(attack);
-    poll("end of every hostile connection", ATTACK_DEADLINE, Duration::from_millis(50), || {
-        let now = sockets(pid)?;
-        Ok(if now <= before {
-            Progress::Done(())
-        } else {
-            Progress::NotYet(format!("{now} of {before}"))
-        })
-    })?;
+    await_end(pid, before)?;
     ensure!(curl.get(&url)?.status == 200);
     Ok(())
 }

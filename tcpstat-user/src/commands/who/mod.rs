@@ -173,8 +173,7 @@ pub(super) fn run(args: &WhoArgs, seccomp: SeccompArgs) -> anyhow::Result<ExitCo
     }
     let mut reader = HolderReader::new(&procfs, args.pods.folder()?)?;
     if reader.reads_descriptors() {
-        let more = Kept::SYS_PTRACE.and(Kept::DAC_READ_SEARCH);
-        restrictions.keep(more, "the descriptors of other users' processes");
+        restrictions.keep_descriptors();
     } else if matches!(args.netns, NetnsSelector::Named(_)) {
         restrictions.keep(Kept::SYS_PTRACE, "--netns PATH/PID/ns/net");
     }

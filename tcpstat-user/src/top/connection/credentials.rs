@@ -1,6 +1,9 @@
 //! What files say: authorities, the own certificate, and a password.
 
-use std::{fs::File, io::Read as _, path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rustls::{
@@ -12,9 +15,7 @@ use thiserror::Error;
 use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
 
 use super::{Connection, ConnectionError};
-
-/// Longest file that is read, in bytes.
-const MAX_BYTES: u64 = 1 << 20;
+use crate::bounded_file::{self, MAX_BYTES};
 
 /// Why the contents of a file cannot be used.
 #[derive(Debug, Error)]
@@ -39,12 +40,7 @@ struct Named<'a> {
 
 impl Named<'_> {
     fn read(&self) -> Result<Vec<u8>, ConnectionError> {
-        let read = || {
-            let mut bytes = Vec::new();
-            File::open(self.path)?.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
-            Ok(bytes)
-        };
-        let bytes = read().map_err(|cause| {
+        let bytes = bounded_file::read(self.path).map_err(|cause| {
             let (flag, path) = (self.flag, self.path.to_owned());
             ConnectionError::File { flag, path, cause }
         })?;
@@ -68,9 +64,7 @@ impl Named<'_> {
 }
 
 /// The value of `Authorization` for a user, whose password is the first line of the file.
-pub(super) fn authorization(
-    (user, path): &(String, std::path::PathBuf),
-) -> Result<String, ConnectionError> {
+pub(super) fn authorization((user, path): &(String, PathBuf)) -> Result<String, ConnectionError> {
     let file = Named { flag: "--connect.password-file", path };
     let bytes = file.read()?;
     let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();

@@ -18,6 +18,7 @@ use ureq::{
 };
 
 use self::{credentials::Contents, unix::UnixConnector};
+use crate::unix_path;
 
 const MAX_URL_BYTES: usize = 2_000;
 
@@ -130,10 +131,9 @@ impl FromStr for ExporterAddress {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
-        let path = text.strip_prefix("unix:").map(|path| path.strip_prefix("//").unwrap_or(path));
-        if let Some(path) = path.or_else(|| text.starts_with('/').then_some(text)) {
-            let path = PathBuf::from(path);
-            return if path.is_absolute() { Ok(Self::Unix(path)) } else { Err(AddressError::Form) };
+        if let Some(path) = unix_path::of(text) {
+            let unix = path.is_absolute().then(|| Self::Unix(path.to_owned()));
+            return unix.ok_or(AddressError::Form);
         }
         if text.contains('@') {
             return Err(AddressError::Password);

@@ -16,6 +16,7 @@ use super::{
     config::{Fault, Headers, Problem, TlsSettings, Users, WebConfig},
     tls,
 };
+use crate::bounded_file;
 
 /// Built once for all requests and connections that come while they are in force. The default serves plain HTTP to
 /// everybody.
@@ -40,10 +41,10 @@ impl Parsed {
     /// Reads the file at `path`.
     fn read(path: &Path) -> Result<Self, Fault> {
         let unreadable = |cause| Fault::new(0, Problem::Unreadable { cause });
-        let bytes = tls::read(path).map_err(unreadable)?;
+        let bytes = bounded_file::read(path).map_err(unreadable)?;
         let length = bytes.len() as u64;
-        if length > tls::MAX_BYTES {
-            let (bytes, most) = (length, tls::MAX_BYTES);
+        if length > bounded_file::MAX_BYTES {
+            let (bytes, most) = (length, bounded_file::MAX_BYTES);
             return Err(Fault::new(0, Problem::TooLarge { bytes, most }));
         }
         let text = String::from_utf8(bytes).map_err(|_| Fault::new(0, Problem::NotUtf8))?;

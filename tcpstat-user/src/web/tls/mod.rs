@@ -13,8 +13,6 @@ use rustls::{
     version::{TLS12, TLS13},
 };
 
-pub(super) use pem::{MAX_BYTES, read};
-
 use super::config::{Fault, Problem, TlsSettings, Version};
 
 /// The only protocol that the server speaks, for clients that offer several.

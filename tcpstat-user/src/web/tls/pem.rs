@@ -1,13 +1,11 @@
 //! Certificates and keys in PEM, from files or from the configuration itself.
 
-use std::{fs::File, io::Read as _, path::Path};
-
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
-use crate::web::config::{Content, Fault, Problem, Source};
-
-/// Longest file that is read, in bytes; a chain of certificates has a few thousand.
-pub(in crate::web) const MAX_BYTES: u64 = 1024 * 1024;
+use crate::{
+    bounded_file,
+    web::config::{Content, Fault, Problem, Source},
+};
 
 /// All certificates of `source`, at least one.
 pub(super) fn certificates(source: &Source) -> Result<Vec<CertificateDer<'static>>, Fault> {
@@ -51,16 +49,9 @@ pub(super) fn place(source: &Source) -> String {
 fn bytes(source: &Source) -> Result<Vec<u8>, Fault> {
     match &source.content {
         Content::Inline(text) => Ok(text.clone().into_bytes()),
-        Content::File(path) => read(path).map_err(|cause| {
+        Content::File(path) => bounded_file::read(path).map_err(|cause| {
             let (key, path) = (source.key, path.clone());
             Fault::new(source.line, Problem::File { key, path, cause })
         }),
     }
-}
-
-/// The bytes of the file at `path`, at most one more than [`MAX_BYTES`].
-pub(in crate::web) fn read(path: &Path) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }

@@ -34,6 +34,16 @@ const REQUESTS: Traffic = Traffic {
     destinations: 1,
 };
 
+/// One connect a second that the host itself makes and closes.
+fn connects_all_day(host: &Host) -> Traffic {
+    Traffic {
+        span: span(0, host.duration),
+        side: Side::Connects,
+        closes: Closes::Owner,
+        ..REQUESTS
+    }
+}
+
 pub(super) const ALL: [Scenario; 22] = [
     day("pool: idle, its backend closes all connections after a while", 4, |host| {
         load(host, Rate::Every(2 * SECOND));
@@ -116,43 +126,22 @@ pub(super) const ALL: [Scenario; 22] = [
         });
     }),
     day("health checks each second, first over IPv6, where nothing listens", 2, |host| {
-        let check = Traffic {
-            span: span(0, host.duration),
-            side: Side::Connects,
-            closes: Closes::Owner,
-            ..REQUESTS
-        };
+        let check = connects_all_day(host);
         host.failing(check.span, SECOND, Family::Ipv6, "refused", 0);
         host.traffic(&check);
     }),
     day("health checks each second, first over IPv4, where nothing listens", 2, |host| {
-        let check = Traffic {
-            span: span(0, host.duration),
-            side: Side::Connects,
-            family: Family::Ipv6,
-            closes: Closes::Owner,
-            ..REQUESTS
-        };
+        let check = Traffic { family: Family::Ipv6, ..connects_all_day(host) };
         host.failing(check.span, SECOND, Family::Ipv4, "refused", 0);
         host.traffic(&check);
     }),
     day("IPv6 is dropped on the way: programs try it for two seconds, then IPv4", 2, |host| {
-        let connects = Traffic {
-            span: span(0, host.duration),
-            side: Side::Connects,
-            closes: Closes::Owner,
-            ..REQUESTS
-        };
+        let connects = connects_all_day(host);
         host.failing(connects.span, SECOND, Family::Ipv6, "none", 2 * SECOND);
         host.traffic(&connects);
     }),
     day("browsers: the slower of two parallel attempts is given up", 2, |host| {
-        let connects = Traffic {
-            span: span(0, host.duration),
-            side: Side::Connects,
-            closes: Closes::Owner,
-            ..REQUESTS
-        };
+        let connects = connects_all_day(host);
         host.traffic(&connects);
         host.failing(connects.span, 2 * SECOND, Family::Ipv6, "none", 250);
     }),
