@@ -14,6 +14,7 @@ use tcpstat_tests::hostile_exporter::{Answer, Hostile, Request};
 use tcpstat_tests::kernel_tests;
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::terminal::Terminal;
+use tempfile::TempDir;
 
 pub(crate) fn tests() -> Vec<Test> {
     kernel_tests![
@@ -27,7 +28,7 @@ pub(crate) fn tests() -> Vec<Test> {
         top_continues_after_impossibly_large_numbers,
         top_reports_a_negative_number_and_retries,
         top_reports_in_one_line_a_server_that_is_not_tcpstat,
-        top_uses_a_password_in_the_url_and_does_not_show_it
+        top_sends_the_password_of_a_file_refuses_one_in_the_url_and_shows_neither
     ]
 }
 
@@ -315,15 +316,20 @@ fn top_reports_in_one_line_a_server_that_is_not_tcpstat(_: &Namespace) -> Result
     Ok(())
 }
 
-fn top_uses_a_password_in_the_url_and_does_not_show_it(_: &Namespace) -> Result<()> {
+fn top_sends_the_password_of_a_file_refuses_one_in_the_url_and_shows_neither(
+    _: &Namespace,
+) -> Result<()> {
     let server = Hostile::start(|path, answer| {
         usual(path, answer).unwrap_or_else(|| answer.whole("404 Not Found", "text/plain", "none\n"))
     })?;
-    let url = format!("http://me:sesame@127.0.0.1:{}", server.port());
-    let terminal = top(&url)?;
+    let folder = TempDir::new()?;
+    let file = folder.path().join("password");
+    fs::write(&file, "sesame\n")?;
+    let user = format!("--connect.user me --connect.password-file {}", file.display());
+    let terminal = top(&format!("{} {user}", server.url()))?;
     let screen = terminal.await_screen("its start", |screen| screen.contains("no connection"))?;
     assert!(!screen.contains("sesame"), "{screen}");
-    assert!(screen.contains(&format!("***@127.0.0.1:{}", server.port())), "{screen}");
+    assert!(screen.contains(&server.url()), "{screen}");
     let requests = server.requests();
     // me:sesame
     let sends_it = |request: &Request| {
@@ -331,6 +337,7 @@ fn top_uses_a_password_in_the_url_and_does_not_show_it(_: &Namespace) -> Result<
     };
     assert!(!requests.is_empty() && requests.iter().all(sends_it), "{requests:?}");
     let run = run("http://me:sesame@127.0.0.1:1")?;
-    assert!(run.stdout.contains("***@127.0.0.1:1: ") && !run.stdout.contains("sesame"), "{run:?}");
+    assert_eq!(run.status, Some(2), "{run:?}");
+    assert!(run.stdout.contains("***@127.0.0.1:1") && !run.stdout.contains("sesame"), "{run:?}");
     Ok(())
 }
