@@ -29,9 +29,12 @@ const INPUTS: &str = "fixtures/fuzz";
 const MORE_INPUTS: [(&str, &str); 2] =
     [("procfs", "fixtures/proc"), ("web-config", "fixtures/web-config")];
 
-/// Settings of libFuzzer: an input is at most 64 KiB, one run at most 5 s and 1 GiB.
-const SETTINGS: [&str; 4] =
-    ["-max_len=65536", "-timeout=5", "-rss_limit_mb=1024", "-print_final_stats=1"];
+/// Settings of libFuzzer: an input is at most 64 KiB, one run at most 1 GiB.
+const SETTINGS: [&str; 3] = ["-max_len=65536", "-rss_limit_mb=1024", "-print_final_stats=1"];
+
+/// Maximum time for one input. libFuzzer measures it by the wall clock, and between idle times minutes may pass.
+const TIMEOUT: &str = "-timeout=5";
+const IDLE_TIMEOUT: &str = "-timeout=300";
 
 /// The binary with all targets.
 pub(crate) struct Fuzzer(PathBuf);
@@ -85,11 +88,12 @@ impl Fuzzer {
         for target in targets {
             if let Err(error) = self.run_one(workspace, target, time, idle) {
                 println!("{error:#}");
-                failed.push(target.as_str());
+                let log = fs::read(log_of(workspace, target)).unwrap_or_default();
+                failed.push(format!("{target}: {}", finding(&String::from_utf8_lossy(&log))));
             }
         }
         if !failed.is_empty() {
-            bail!("the fuzzer found inputs that fail: {}", failed.join(", "));
+            bail!("the fuzzer found inputs that fail:\n{}", failed.join("\n"));
         }
         Ok(())
     }
@@ -110,6 +114,7 @@ impl Fuzzer {
             .arg(&self.0)
             .env(TARGET_VARIABLE, target)
             .args(SETTINGS)
+            .arg(if idle { IDLE_TIMEOUT } else { TIMEOUT })
             .arg(format!("-max_total_time={}", time.as_secs()))
             .arg(format!("-artifact_prefix={}", failing.display()))
             .arg(&found)
@@ -117,12 +122,42 @@ impl Fuzzer {
         let more = MORE_INPUTS.iter().filter(|(name, _)| *name == target);
         command.args(more.map(|(_, folder)| workspace.root().join(folder)));
         let title = format!("fuzz {target}");
-        Step { shown: is_count, ..Step::new(&title, workspace.log(&format!("fuzz-{target}"))) }
-            .run(&mut command)
+        Step { shown: is_count, ..Step::new(&title, log_of(workspace, target)) }.run(&mut command)
     }
+}
+
+fn log_of(workspace: &Workspace, target: &str) -> PathBuf {
+    workspace.log(&format!("fuzz-{target}"))
+}
+
+/// The message of the panic, libFuzzer's summary, and the input: what a log says of the input that fails.
+fn finding(log: &str) -> String {
+    let mut lines = log.lines();
+    let mut found = Vec::new();
+    while let Some(line) = lines.next() {
+        if line.starts_with("thread '") {
+            found.extend(lines.next());
+        } else if ["SUMMARY: ", "Base64: "].iter().any(|prefix| line.starts_with(prefix)) {
+            found.push(line);
+        }
+    }
+    if found.is_empty() { "its log does not say why".to_owned() } else { found.join("; ") }
 }
 
 /// How many inputs there were.
 fn is_count(line: &str) -> bool {
     line.starts_with("stat::number_of_executed_units")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_finding_has_the_message_the_summary_and_the_input() {
+        let log = "INFO: seed corpus\nthread '<unnamed>' (7) panicked at src/a.rs:9:5:\nx is too long\n\
+            stack backtrace:\nSUMMARY: libFuzzer: deadly signal\nBase64: eHg=\nstat::peak_rss_mb: 91\n";
+        assert_eq!(finding(log), "x is too long; SUMMARY: libFuzzer: deadly signal; Base64: eHg=");
+        assert_eq!(finding("killed"), "its log does not say why");
+    }
 }

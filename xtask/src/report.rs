@@ -1,4 +1,5 @@
-//! The results of the steps of a run, printed at its end: a table, then what the failed tests printed.
+//! The results of the steps of a run, printed at its end: a table, then for each failed step its error and what its
+//! failed tests printed.
 
 use std::fs;
 use std::path::Path;
@@ -14,7 +15,8 @@ const LINES: usize = 15;
 /// The results of the steps so far.
 #[derive(Default)]
 pub(crate) struct Report {
-    rows: Vec<(&'static str, bool, Duration)>,
+    /// Name, error if it failed, and time of each.
+    rows: Vec<(&'static str, Option<String>, Duration)>,
 }
 
 impl Report {
@@ -26,7 +28,7 @@ impl Report {
     ) -> Result<()> {
         let started = Instant::now();
         work()?;
-        self.rows.push((name, true, started.elapsed()));
+        self.rows.push((name, None, started.elapsed()));
         Ok(())
     }
 
@@ -34,23 +36,27 @@ impl Report {
     pub(crate) fn step(&mut self, name: &'static str, work: impl FnOnce() -> Result<()>) {
         let started = Instant::now();
         println!();
-        let result = work();
-        if let Err(error) = &result {
-            println!("error: {error:#}");
+        let error = work().err().map(|error| format!("{error:#}"));
+        if let Some(error) = &error {
+            println!("error: {error}");
         }
-        self.rows.push((name, result.is_ok(), started.elapsed()));
+        self.rows.push((name, error, started.elapsed()));
     }
 
-    /// Prints the table, then the failed tests of each failed step. Whether all passed.
+    /// Prints the table, then the error and the failed tests of each failed step. Whether all passed.
     pub(crate) fn finish(self, workspace: &Workspace) -> bool {
         println!("\n{:<18} {:<7} {:>8}", "step", "result", "seconds");
-        for (name, passed, took) in &self.rows {
-            let result = if *passed { "ok" } else { "FAILED" };
+        for (name, error, took) in &self.rows {
+            let result = if error.is_none() { "ok" } else { "FAILED" };
             println!("{name:<18} {result:<7} {:>8.1}", took.as_secs_f64());
         }
-        let mut failed = self.rows.iter().filter(|(_, passed, _)| !passed).peekable();
-        let all_passed = failed.peek().is_none();
-        failed.for_each(|(name, ..)| print_failures(&workspace.log(name)));
+        let mut all_passed = true;
+        for (name, error, _) in self.rows {
+            let Some(error) = error else { continue };
+            all_passed = false;
+            println!("\n{name}: {error}");
+            print_failures(&workspace.log(name));
+        }
         all_passed
     }
 }

@@ -67,7 +67,7 @@ pub(super) fn parameters<P: Parameters>(uri: &Uri) -> Result<P, ParametersError>
         let name = text::plain(name, text::VALUE).into_owned();
         return Err(ParametersError::Unknown {
             name,
-            path: uri.path().to_owned(),
+            path: text::plain(uri.path(), text::VALUE).into_owned(),
             names: P::NAMES,
         });
     }
@@ -114,6 +114,10 @@ mod tests {
         assert_eq!(
             refusal::<HistoryParameters>("/api/v1/history?since=1&%0aend=2"),
             "unknown parameter \\nend; /api/v1/history takes only: since"
+        );
+        assert_eq!(
+            refusal::<NoParameters>("/api\u{97}?x"),
+            "unknown parameter x; /api\\u{97} takes none"
         );
         let refusal = refusal::<HistoryParameters>("/api/v1/history?since=yesterday");
         assert_eq!(refusal, "since: invalid digit found in string");
