@@ -61,15 +61,43 @@ impl Authority {
         self.request(name, &["-addext", &format!("subjectAltName=DNS:{name}")])
     }
 
-    fn request(&self, name: &str, args: &[impl AsRef<OsStr>]) -> Result<()> {
+    /// Issues a certificate of X.509 version 1 to `name`, as `openssl x509 -req` does without extensions.
+    ///
+    /// # Errors
+    /// Fails with what openssl writes.
+    pub fn issue_version_1(&self, name: &str) -> Result<()> {
+        let request = self.path(&format!("{name}.csr"));
+        self.make(name, "csr", &[] as &[&str])?;
         let mut openssl = Command::new("openssl");
-        openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]);
-        openssl.args(["-nodes", "-days", "2", "-subj", &format!("/CN={name}"), "-config"]);
+        openssl.args(["x509", "-req", "-CAcreateserial", "-days", "2", "-in"]).arg(request);
+        openssl.arg("-CA").arg(self.path("ca.crt")).arg("-CAkey").arg(self.path("ca.key"));
+        openssl.arg("-out").arg(self.path(&format!("{name}.crt")));
+        run(&mut openssl)
+    }
+
+    fn request(&self, name: &str, args: &[impl AsRef<OsStr>]) -> Result<()> {
+        let args: Vec<_> = args.iter().map(AsRef::as_ref).collect();
+        self.make(
+            name,
+            "crt",
+            &[&[OsStr::new("-x509"), OsStr::new("-days"), OsStr::new("2")], &*args].concat(),
+        )
+    }
+
+    /// Makes a key and `NAME.KIND`: without `-x509` a request for a certificate.
+    fn make(&self, name: &str, kind: &str, args: &[impl AsRef<OsStr>]) -> Result<()> {
+        let mut openssl = Command::new("openssl");
+        openssl.args(["req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]);
+        openssl.args(["-nodes", "-subj", &format!("/CN={name}"), "-config"]);
         openssl.arg(self.path("openssl.cnf"));
         openssl.arg("-keyout").arg(self.path(&format!("{name}.key")));
-        openssl.arg("-out").arg(self.path(&format!("{name}.crt")));
-        let run = output(openssl.args(args))?;
-        ensure!(run.status == Some(0), "{openssl:?}: {run:?}");
-        Ok(())
+        openssl.arg("-out").arg(self.path(&format!("{name}.{kind}")));
+        run(openssl.args(args))
     }
+}
+
+fn run(openssl: &mut Command) -> Result<()> {
+    let run = output(openssl)?;
+    ensure!(run.status == Some(0), "{openssl:?}: {run:?}");
+    Ok(())
 }

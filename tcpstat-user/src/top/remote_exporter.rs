@@ -15,7 +15,7 @@ use ureq::{
 };
 
 use super::{
-    connection::{Connection, ConnectionError, Prepared},
+    connection::{Connection, ConnectionError, Prepared, with_remedy},
     details::Details,
     numbers::{Status, TracerStatus, Update},
     remote_scopes::RemoteScopes,
@@ -61,13 +61,13 @@ pub(crate) struct RemoteExporter {
 pub(crate) enum ExporterError {
     #[error(transparent)]
     Files(#[from] ConnectionError),
-    #[error("{0}")]
+    #[error("{}", with_remedy(.0))]
     Connection(ureq::Error),
     /// The stream broke, or the thread that reads it could not be started.
     #[error("{0}")]
     Stream(io::Error),
     /// A status other than 200, with the first line of the answer.
-    #[error("{path}: {status}{}", suffix(.line))]
+    #[error("{path}: {status}{}{}", suffix(.line), remedy(*.status))]
     Refused { path: &'static str, status: u16, line: String },
     #[error("{path}: {cause}: not a tcpstat exporter, or an incompatible version")]
     Unexpected { path: &'static str, cause: serde_json::Error },
@@ -285,6 +285,11 @@ pub(crate) fn fuzz_status(data: &str) {
 /// Empty if the answer was empty or HTML.
 fn suffix(line: &str) -> String {
     if line.is_empty() || line.starts_with('<') { String::new() } else { format!(": {line}") }
+}
+
+/// Empty if none is known.
+fn remedy(status: u16) -> &'static str {
+    if status == 401 { ": give them with --connect.user and --connect.password-file" } else { "" }
 }
 
 fn lock(received: &Mutex<Received>) -> MutexGuard<'_, Received> {

@@ -1,6 +1,7 @@
 //! `tcpstat top --connect` to an exporter that is locked, or listens on a Unix socket.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::process::Command;
 
 use anyhow::{Result, ensure};
@@ -18,6 +19,7 @@ pub(crate) fn tests() -> Vec<Test> {
         top_shows_an_exporter_with_tls_certificates_and_a_password,
         top_shows_an_exporter_behind_a_unix_socket,
         a_file_of_top_that_cannot_be_used_is_an_error_in_one_line,
+        a_connection_that_fails_names_the_flag_that_helps,
         flags_of_top_that_make_no_sense_are_refused
     ]
 }
@@ -95,7 +97,10 @@ fn a_file_of_top_that_cannot_be_used_is_an_error_in_one_line() -> Result<()> {
     for (args, words) in [
         (format!("--connect.ca-file {}", at("none")), "No such file"),
         (format!("--connect.ca-file {}", at("server.key")), "no certificate in PEM"),
-        (format!("--connect.ca-file {}", at("stranger.crt")), "UnknownIssuer"),
+        (
+            format!("--connect.ca-file {}", at("stranger.crt")),
+            "UnknownIssuer: name the authority of the exporter's certificate with --connect.ca-file",
+        ),
         (user("empty"), "the first line, the password, is empty"),
         (user("wrong"), "401: user name and password are required"),
         (ca.clone(), "401: user name and password are required"),
@@ -111,6 +116,43 @@ fn a_file_of_top_that_cannot_be_used_is_an_error_in_one_line() -> Result<()> {
     ensure!(plain.contains("--connect.ca-file: they are for https:// addresses"), "{plain}");
     let none = failure(&format!("--connect unix:{}", at("none")))?;
     ensure!(none.contains("No such file"), "{none}");
+    Ok(())
+}
+
+fn a_connection_that_fails_names_the_flag_that_helps() -> Result<()> {
+    let authority = web_config::authority()?;
+    authority.self_signed("stranger")?;
+    authority.issue("named", "DNS:web-1")?;
+    let start = |text: &str| -> Result<_> {
+        let file = web_config::write(&authority, text)?;
+        anywhere("debian-6.1")?
+            .args([format!("--web.config.file={}", file.display())])
+            .start_locked()
+    };
+    let open = anywhere("debian-6.1")?.start()?;
+    let locked = start(&format!("{TLS}{USER}"))?;
+    let clients = "  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: ca.crt\n";
+    let mutual = start(&format!("{TLS}{clients}"))?;
+    let named = start("tls_server_config:\n  cert_file: named.crt\n  key_file: named.key\n")?;
+    let directory = authority.directory().display();
+    let ca = format!("--connect.ca-file {directory}/ca.crt");
+    let stranger = format!(
+        "{ca} --connect.cert-file {directory}/stranger.crt --connect.key-file {directory}/stranger.key"
+    );
+    let https = |address: SocketAddr| format!("https://{address}");
+    for (address, args, words) in [
+        (https(locked.address()), "", "--connect.ca-file"),
+        (https(locked.address()), &*ca, "--connect.user and --connect.password-file"),
+        (https(mutual.address()), &*ca, "--connect.cert-file and --connect.key-file"),
+        (https(mutual.address()), &*stranger, "certificate of --connect.cert-file"),
+        (https(named.address()), &*ca, "a name of the certificate in --connect"),
+        (https(open.address()), &*ca, "write http:// in --connect"),
+        (format!("http://{}", locked.address()), "", "use https:// in the address"),
+        ("http://127.0.0.1:1".to_owned(), "", "nothing listens there"),
+    ] {
+        let line = failure(&format!("--connect {address} {args}"))?;
+        ensure!(line.contains(words), "{address} {args}: {words}: {line}");
+    }
     Ok(())
 }
 

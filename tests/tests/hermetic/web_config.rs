@@ -225,6 +225,7 @@ fn requests_beyond_the_rate_limit_get_429() -> Result<()> {
 fn a_file_that_cannot_be_used_stops_the_start_with_one_line() -> Result<()> {
     let authority = authority()?;
     authority.issue("foreign", "DNS:localhost")?;
+    authority.issue_version_1("old")?;
     fs::write(authority.path("empty.crt"), "")?;
     fs::write(authority.path("damaged.crt"), "-----BEGIN CERTIFICATE-----\n!\n")?;
     let server = "tls_server_config:\n  cert_file:";
@@ -244,6 +245,10 @@ fn a_file_that_cannot_be_used_stops_the_start_with_one_line() -> Result<()> {
             &["line 3", "no private key in PEM"],
         ),
         (format!("{server} server.crt\n  key_file: foreign.key\n"), &["line 3", "does not belong"]),
+        (
+            format!("{server} old.crt\n  key_file: old.key\n"),
+            &["line 2", "old.crt", "version 1", "subjectAltName"],
+        ),
         (format!("{TLS}  min_version: TLS10\n"), &["line 4", "TLS10", "rustls"]),
         (
             format!(

@@ -1,6 +1,7 @@
 //! How to reach a running exporter: over HTTP, HTTPS, or a Unix socket.
 
 mod credentials;
+mod failure;
 mod unix;
 
 use std::{fmt, io, path::PathBuf, str::FromStr, time::Duration};
@@ -17,6 +18,7 @@ use ureq::{
     },
 };
 
+pub(super) use self::failure::with_remedy;
 use self::{credentials::Contents, unix::UnixConnector};
 use crate::unix_path;
 

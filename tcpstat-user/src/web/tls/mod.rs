@@ -7,7 +7,7 @@ mod pem;
 use std::sync::Arc;
 
 use rustls::{
-    ServerConfig, SupportedProtocolVersion,
+    CertificateError, ServerConfig, SupportedProtocolVersion,
     crypto::{CryptoProvider, ring},
     sign::{CertifiedKey, SingleCertAndKey},
     version::{TLS12, TLS13},
@@ -17,6 +17,9 @@ use super::config::{Fault, Problem, TlsSettings, Version};
 
 /// The only protocol that the server speaks, for clients that offer several.
 const PROTOCOL: &[u8] = b"http/1.1";
+
+/// `openssl x509 -req` makes such a certificate if it is given no extension.
+const VERSION_1: &str = "a certificate of X.509 version 1: make one of version 3, which has extensions such as subjectAltName";
 
 /// Reads the files that `settings` names.
 ///
@@ -37,6 +40,7 @@ pub(super) fn server_config(settings: &TlsSettings) -> Result<Arc<ServerConfig>,
             let problem = Problem::OtherKey { key, from, certificate: certificate.key };
             Fault::new(settings.key.line, problem)
         }
+        cause if is_version_1(&cause) => pem::fault(certificate, VERSION_1),
         cause => pem::fault(certificate, cause.to_string()),
     })?;
     let refused = |cause: rustls::Error| Fault::new(0, Problem::Tls(cause.to_string()));
@@ -51,6 +55,14 @@ pub(super) fn server_config(settings: &TlsSettings) -> Result<Arc<ServerConfig>,
     config.alpn_protocols = vec![PROTOCOL.to_vec()];
     config.ignore_client_order = settings.suites.is_some() && settings.prefer_own_suites;
     Ok(Arc::new(config))
+}
+
+/// rustls passes this error on as text.
+fn is_version_1(error: &rustls::Error) -> bool {
+    let rustls::Error::InvalidCertificate(CertificateError::Other(inner)) = error else {
+        return false;
+    };
+    inner.0.to_string() == "UnsupportedCertVersion"
 }
 
 /// The suites and curves of `settings`. The suites of TLS 1.3 always stay.
