@@ -58,8 +58,11 @@ impl Values {
         let source = self.snapshot.as_ref().map_or("none", |snapshot| snapshot.source);
         let hooks = self.tracer.as_ref().map_or("none", |tracer| tracer.hooks);
         let info = [("program", program), ("snapshot", source), ("hooks", hooks)];
-        writer.single(names::TRACER_UP, u64::from(self.tracer.is_some()))?;
-        writer.gauges(names::TRACER_INFO, [(info, 1_u64)])?;
+        // While the first snapshot is taken, a tracer can run that counts nothing yet.
+        if self.snapshot.is_some() || self.snapshot_errors > 0 {
+            writer.single(names::TRACER_UP, u64::from(self.tracer.is_some()))?;
+            writer.gauges(names::TRACER_INFO, [(info, 1_u64)])?;
+        }
         if self.compat.node_exporter
             && let Some(states) = ConnectionStates::of(self)
         {

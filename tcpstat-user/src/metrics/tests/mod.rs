@@ -7,6 +7,7 @@ mod dwell;
 mod groups;
 mod listeners;
 mod scopes;
+mod tracer;
 
 use std::{net::Ipv4Addr, num::NonZeroU32, sync::Arc, time::Duration};
 

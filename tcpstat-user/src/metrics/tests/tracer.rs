@@ -1,0 +1,9 @@
+use super::*;
+
+#[test]
+fn whether_a_program_counts_is_absent_until_the_first_snapshot_or_its_failure() {
+    assert!(lines(Values::default(), "tcpstat_tracer_").is_empty());
+    let failed = Values { snapshot_errors: 1, ..Values::default() };
+    assert!(lines(failed, "tcpstat_tracer_up").contains(&"tcpstat_tracer_up 0".to_owned()));
+    assert!(lines(everything(), "tcpstat_tracer_up").contains(&"tcpstat_tracer_up 1".to_owned()));
+}
