@@ -10,7 +10,7 @@ use nix::sys::utsname::uname;
 
 use super::{ProcfsArgs, counting::described, restrictions::SeccompArgs, write_out};
 use crate::{
-    kernel::{Namespaces, Needs, Program, SocketIterator, Tracer},
+    kernel::{HookRefusal, Namespaces, Needs, Program, SocketIterator, Tracer},
     procfs::{Lockdown, Privileges, Procfs, ProcfsError},
     tracker::{self, Snapshot},
 };
@@ -162,7 +162,7 @@ impl Report {
             self.add("", &format!("without {group} only snapshots show {lost} ({refusal})"));
         }
         if !tracer.hooks_refused.is_empty() {
-            self.add("", "→ nothing to grant: not every kernel takes hooks, and none are required");
+            self.add("", &format!("→ {}", HookRefusal::REMEDY));
         }
     }
 }

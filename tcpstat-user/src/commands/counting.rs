@@ -13,7 +13,8 @@ use super::{
 use crate::{
     dwell::DwellChoice,
     kernel::{
-        self, Attempt, FirstTracer, Kept, Namespaces, Program, ScopeKinds, Tracer, WantedIterators,
+        self, Attempt, FirstTracer, HookRefusal, Kept, Namespaces, Program, ScopeKinds, Tracer,
+        WantedIterators,
     },
     procfs::{ListedNamespace, Privileges, Procfs},
     tracker::{NetnsChoice, OwnScopes, SourceChoice, Tracker, TrackerError, Tracking, task_ids},
@@ -343,6 +344,9 @@ fn first_tracer(
         for refusal in &tracer.hooks_refused {
             // Writing to a String cannot fail.
             let _ = write!(lost, "; only snapshots show {}: {refusal}", refusal.lost());
+        }
+        if !lost.is_empty() {
+            let _ = write!(lost, "; {}", HookRefusal::REMEDY);
         }
         let hooks = tracer.hooks.word();
         info!(program = tracer.program.word(), hooks, "counting in the kernel{lost}");

@@ -31,6 +31,10 @@ pub(crate) struct HookRefusal {
 }
 
 impl HookRefusal {
+    /// What to do about a refusal.
+    pub(crate) const REMEDY: &str =
+        "nothing to grant: not every kernel takes hooks, and none are required";
+
     /// What only snapshots show without the group.
     pub(crate) fn lost(&self) -> &'static str {
         match self.group {

@@ -54,6 +54,7 @@ pub(crate) use error::LoadError;
 pub(crate) use events::{EventLog, LogError};
 pub(crate) use held::{HeldIterator, HeldSocket};
 pub(crate) use holders::HolderIterator;
+pub(crate) use hooks::HookRefusal;
 pub(crate) use iter::SocketIterator;
 pub(crate) use iterator::IterError;
 pub(crate) use iterators::WantedIterators;
