@@ -47,9 +47,12 @@ impl Leak<'_> {
 
     /// The whole text, part by part.
     fn ensure_in_words(&self, text: &str) -> Result<()> {
+        const OLD: &str = "for more than 5 minutes";
         let on = match self.container {
-            Some(name) => format!(" sockets on 127.0.0.1, in {name}, are in CLOSE_WAIT:"),
-            None => " sockets on 127.0.0.1 are in CLOSE_WAIT:".to_owned(),
+            Some(name) => {
+                format!(" sockets on 127.0.0.1, in {name}, have been in CLOSE_WAIT {OLD}:")
+            }
+            None => format!(" sockets on 127.0.0.1 have been in CLOSE_WAIT {OLD}:"),
         };
         let (sockets, rest) = text.split_once(&on).context("no number of sockets")?;
         ensure!((10..100_000).contains(&sockets.parse::<u32>()?), "{sockets}");
