@@ -81,9 +81,13 @@ impl Fuzzer {
         time: Duration,
         idle: bool,
     ) -> Result<()> {
-        let targets = self.targets(workspace)?;
-        let targets: Vec<_> = targets.iter().filter(|name| name.contains(filter)).collect();
-        ensure!(!targets.is_empty(), "{filter}: no target has that in its name");
+        let all = self.targets(workspace)?;
+        let targets: Vec<_> = all.iter().filter(|name| name.contains(filter)).collect();
+        ensure!(
+            !targets.is_empty(),
+            "{filter}: no target has that in its name; there are {}",
+            all.join(", ")
+        );
         let mut failed = Vec::new();
         for target in targets {
             if let Err(error) = self.run_one(workspace, target, time, idle) {

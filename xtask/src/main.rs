@@ -99,7 +99,8 @@ enum Command {
         #[arg(long, default_value_t = 600)]
         seconds: u64,
     },
-    /// Build, then have connections, scrapes, namespaces, containers, reloads, stops, restarts and clock steps come and go
+    /// Build, then run an exporter while connections, scrapes, namespaces, and containers come and go, through reloads,
+    /// stops, restarts, and clock steps
     Soak {
         /// How long
         #[arg(long, default_value_t = 60)]
