@@ -153,6 +153,8 @@ fn a_connection_that_fails_names_the_flag_that_helps() -> Result<()> {
         let line = failure(&format!("--connect {address} {args}"))?;
         ensure!(line.contains(words), "{address} {args}: {words}: {line}");
     }
+    mutual.wait_log("a TLS handshake failed")?;
+    ensure!(mutual.log().contains("client=127.0.0.1"), "{}", mutual.log());
     Ok(())
 }
 

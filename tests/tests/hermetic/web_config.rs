@@ -184,6 +184,7 @@ fn every_path_needs_a_password() -> Result<()> {
     assert_eq!(ask(Curl::default().args(["--request", "POST"]), "/metrics")?.status, 401);
     exporter.wait_log("wrong user name or password")?;
     let log = exporter.log();
+    ensure!(log.contains("client=127.0.0.1"), "{log}");
     ensure!(!log.contains("secret") && !log.contains("bob"), "{log}");
     Ok(())
 }

@@ -21,7 +21,10 @@ pub(crate) use hosts::{AllowedHosts, HostName};
 pub(super) use limiter::Limiter;
 use passwords::Passwords;
 
-use super::{server::LogLimit, settings::Settings};
+use super::{
+    server::{Client, LogLimit},
+    settings::Settings,
+};
 
 /// The value of `WWW-Authenticate` (RFC 7617, section 2).
 const CHALLENGE: &str = "Basic realm=\"tcpstat\", charset=\"UTF-8\"";
@@ -67,8 +70,9 @@ impl Access {
         &self,
         settings: &Settings,
         headers: &HeaderMap,
+        client: Client,
     ) -> Option<Response<Body>> {
-        if settings.users.is_empty() || self.is_known(settings, headers).await {
+        if settings.users.is_empty() || self.is_known(settings, headers, client).await {
             return None;
         }
         let line = "user name and password are required (basic_auth_users of --web.config.file)\n";
@@ -76,12 +80,12 @@ impl Access {
         Some((StatusCode::UNAUTHORIZED, challenge, line).into_response())
     }
 
-    async fn is_known(&self, settings: &Settings, headers: &HeaderMap) -> bool {
+    async fn is_known(&self, settings: &Settings, headers: &HeaderMap, client: Client) -> bool {
         // A browser's first request has no credentials, so that is no failed attempt.
         let Some(credentials) = authorization::credentials(headers) else { return false };
         let known = self.passwords.are_right(&settings.users, credentials).await;
         if !known && let Some(times) = self.refusals.count() {
-            warn!(times, "a request had a wrong user name or password");
+            warn!(times, %client, "a request had a wrong user name or password");
         }
         known
     }

@@ -56,7 +56,8 @@ async fn answer(
     };
     connection.activity.answer_began(slot);
     let (mut parts, body) = request.into_parts();
-    if let Some(refusal) = access.refuse_stranger(settings, &parts.headers).await {
+    if let Some(refusal) = access.refuse_stranger(settings, &parts.headers, connection.client).await
+    {
         return refusal;
     }
     parts.extensions.insert(connection.clone());

@@ -1,9 +1,12 @@
 //! What counts as one client.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv6Addr},
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Client {
+pub(in crate::web) enum Client {
     /// An IPv4 address, or the /64 of an IPv6 address: a host usually has all addresses of its /64.
     Address(IpAddr),
     /// The user of the process that connected to a Unix socket.
@@ -22,6 +25,16 @@ impl From<IpAddr> for Client {
     }
 }
 
+impl fmt::Display for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address @ IpAddr::V4(_)) => write!(f, "{address}"),
+            Self::Address(network @ IpAddr::V6(_)) => write!(f, "{network}/64"),
+            Self::User(id) => write!(f, "user {id}"),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -35,6 +48,13 @@ mod tests {
         assert_eq!(client("2001:db8::1"), client("2001:db8::ffff:2"));
         assert_ne!(client("2001:db8::1"), client("2001:db8:0:1::1"));
         assert_ne!(client("127.0.0.1"), client("127.0.0.2"));
+    }
+
+    #[test]
+    fn a_client_is_shown_as_what_counts() {
+        assert_eq!(client("::ffff:10.0.0.7").to_string(), "10.0.0.7");
+        assert_eq!(client("2001:db8::1").to_string(), "2001:db8::/64");
+        assert_eq!(Client::User(1000).to_string(), "user 1000");
     }
 
     #[test]

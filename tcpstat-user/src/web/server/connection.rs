@@ -21,7 +21,7 @@ const MAX_WAIT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(in crate::web) struct Connection {
     pub(super) id: u64,
-    pub(super) client: Client,
+    pub(in crate::web) client: Client,
     /// Number of connections of the client.
     pub(super) of_client: Arc<AtomicUsize>,
     pub(super) activity: Activity,

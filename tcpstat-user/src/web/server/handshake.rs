@@ -6,7 +6,7 @@ use rustls::{CertificateError, Error, ServerConfig};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tracing::info;
 
-use super::{activity::Activity, log_limit::LogLimit, monitored_stream::MonitoredStream};
+use super::{Client, Connection, log_limit::LogLimit, monitored_stream::MonitoredStream};
 
 /// The answer to a client that does not speak TLS.
 const NOT_TLS: &[u8] = b"HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
@@ -23,10 +23,10 @@ impl Handshakes {
     pub(super) async fn perform(
         &self,
         stream: MonitoredStream,
-        activity: &Activity,
+        connection: &Connection,
         config: Arc<ServerConfig>,
     ) -> Option<TlsStream<MonitoredStream>> {
-        activity.handshake_began();
+        connection.activity.handshake_began();
         let first = stream.first_byte().await.ok().flatten()?;
         // A record of TLS begins with a control character, a request with the name of its method.
         if first.is_ascii_alphabetic() {
@@ -35,23 +35,23 @@ impl Handshakes {
         }
         match TlsAcceptor::from(config).accept(stream).await {
             Ok(stream) => {
-                activity.handshake_done();
+                connection.activity.handshake_done();
                 Some(stream)
             }
             Err(cause) => {
-                self.report(&cause);
+                self.report(&cause, connection.client);
                 None
             }
         }
     }
 
     /// Not the end of a connection: a health check opens one and closes it.
-    fn report(&self, cause: &io::Error) {
+    fn report(&self, cause: &io::Error, client: Client) {
         let is_end = [io::ErrorKind::UnexpectedEof, io::ErrorKind::ConnectionReset];
         if !is_end.contains(&cause.kind())
             && let Some(times) = self.failures.count()
         {
-            info!(times, "a TLS handshake failed: {}", reason(cause));
+            info!(times, %client, "a TLS handshake failed: {}", reason(cause));
         }
     }
 }

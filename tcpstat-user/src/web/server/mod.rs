@@ -34,6 +34,7 @@ use tokio::{
 };
 use tracing::warn;
 
+pub(super) use client::Client;
 pub(super) use connection::{Connection, StreamLimit};
 pub(crate) use descriptors::raise_descriptor_limit;
 pub(super) use log_limit::LogLimit;
@@ -186,7 +187,7 @@ async fn serve_connection(
         }
         return serve_http(stream, connection, service, stopped).await;
     };
-    let handshake = service.handshakes.perform(stream, &connection.activity, tls);
+    let handshake = service.handshakes.perform(stream, &connection, tls);
     let stream = select! {
         () = stop(&mut stopped) => return,
         stream = handshake => stream,

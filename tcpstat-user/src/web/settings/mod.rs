@@ -109,7 +109,7 @@ impl fmt::Display for Settings {
         }
         if let Some(limiter) = &self.limiter {
             let limit = limiter.limit();
-            write!(f, ", a request per {:?} after {}", limit.interval, limit.burst)?;
+            write!(f, ", a request per {:?} with a burst of {}", limit.interval, limit.burst)?;
         }
         Ok(())
     }

@@ -20,7 +20,7 @@ fn an_empty_file_locks_nothing() {
 fn the_log_line_says_what_is_locked() {
     let text = format!("{USER}rate_limit:\n  interval: 100ms\n  burst: 20\n");
     let line = settings(&text, None).to_string();
-    assert_eq!(line, "plain HTTP, 1 user, a request per 100ms after 20");
+    assert_eq!(line, "plain HTTP, 1 user, a request per 100ms with a burst of 20");
 }
 
 #[test]
