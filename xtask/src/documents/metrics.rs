@@ -41,10 +41,12 @@ fn named(document: &Document) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
+/// The file name of a Debian package has a digit where a metric has a letter.
 fn is_metric(word: &str) -> bool {
     ["tcpstat_", "node_tcp_", "container_network_", "process_"]
         .iter()
-        .any(|prefix| word.starts_with(prefix))
+        .filter_map(|prefix| word.strip_prefix(prefix))
+        .any(|rest| !rest.starts_with(|first: char| first.is_ascii_digit()))
         && !word.contains(':')
         && !word.ends_with('_')
         && !CRATES.contains(&word)
