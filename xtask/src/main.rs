@@ -16,6 +16,7 @@ mod alerts;
 mod apt;
 mod bench;
 mod cargo;
+mod charts;
 mod conventions;
 mod documents;
 mod files;
