@@ -19,6 +19,7 @@ mod architecture;
 mod bench;
 mod cargo;
 mod cargo_tools;
+mod charts;
 mod conventions;
 mod dist;
 mod documents;
