@@ -5,8 +5,14 @@ use super::{Document, Documents};
 /// The page that describes every metric.
 const PAGE: &str = "tcpstat-user/docs/metrics.md";
 
-/// What begins like a metric and is a crate.
-const CRATES: [&str; 2] = ["tcpstat_ebpf", "tcpstat_user"];
+/// What begins like a metric and is a crate, or a variable of the Ansible playbook.
+const OTHERS: [&str; 5] = [
+    "tcpstat_ebpf",
+    "tcpstat_user",
+    "tcpstat_settings",
+    "tcpstat_must_trace",
+    "tcpstat_allow_downgrade",
+];
 
 /// The metrics of `names` that the page does not describe, each a line.
 pub(super) fn undescribed(names: &[String], documents: &Documents) -> Vec<String> {
@@ -49,7 +55,7 @@ fn is_metric(word: &str) -> bool {
         .any(|rest| !rest.starts_with(|first: char| first.is_ascii_digit()))
         && !word.contains(':')
         && !word.ends_with('_')
-        && !CRATES.contains(&word)
+        && !OTHERS.contains(&word)
 }
 
 #[cfg(test)]
