@@ -300,6 +300,7 @@ fn all_that_is_packaged_names_one_image() -> Result<()> {
     let chart = read(&source(CHART)?.join("Chart.yaml"))?;
     assert_eq!(chart["version"], chart["appVersion"]);
     let version = chart["version"].as_str().context("no version")?;
+    assert_eq!(tcpstat(["--version"])?.stdout, format!("tcpstat {version}\n"));
     let daemonset = read(&source(KUBERNETES)?.join("base/daemonset.yaml"))?;
     let image = &daemonset["spec"]["template"]["spec"]["containers"][0]["image"];
     assert_eq!(*image, format!("ghcr.io/tcpstat/tcpstat:{version}"));
