@@ -120,16 +120,16 @@ mod tests {
 
     #[test]
     fn each_request_is_answered_with_the_groups_and_in_the_format_it_asks_for() {
-        let tracer = classic(Groups::NONE.with(Group::Tracer));
+        let snapshot = classic(Groups::NONE.with(Group::Snapshot));
         let build = classic(Groups::NONE.with(Group::Build));
         let openmetrics = Wanted { format: Format::OpenMetrics, ..build };
-        let [tracer, build, openmetrics] = answers([tracer, build, openmetrics]);
+        let [snapshot, build, openmetrics] = answers([snapshot, build, openmetrics]);
         let begins = |coded: &Coded, name: &str| {
             let text = String::from_utf8_lossy(coded.text());
             assert!(text.starts_with(&format!("# HELP {name} ")), "{text}");
             text.ends_with("# EOF\n")
         };
-        assert!(!begins(&tracer, "tcpstat_tracer_up"));
+        assert!(!begins(&snapshot, "tcpstat_snapshot_errors_total"));
         assert!(!begins(&build, "tcpstat_build_info"));
         assert!(begins(&openmetrics, "tcpstat_build_info"));
     }
