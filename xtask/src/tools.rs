@@ -45,13 +45,17 @@ const BROWSER: [Program; 2] =
     [("TCPSTAT_CHROMIUM", &["chromium"]), ("TCPSTAT_CHROMEDRIVER", &["chromedriver"])];
 
 /// Programs that are taken from PATH, and the packages that have them.
-const INSTALLED: [(&str, &str); 8] = [
+const INSTALLED: [(&str, &str); 12] = [
     ("curl", "curl"),
     ("ip", "iproute2"),
     ("openssl", "openssl"),
     ("runc", "runc"),
     ("tmux", "tmux"),
     ("script", "bsdutils"),
+    ("readelf", "binutils"),
+    ("rpm", "rpm"),
+    ("skopeo", "skopeo"),
+    ("umoci", "umoci"),
     ("zsh", "zsh"),
     ("fish", "fish"),
 ];

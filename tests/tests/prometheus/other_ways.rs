@@ -116,6 +116,7 @@ fn all_ways_have_the_image_and_the_version_of_the_chart() -> Result<()> {
     let chart = read(&source(CHART)?.join("Chart.yaml"))?;
     assert_eq!(chart["version"], chart["appVersion"]);
     let version = chart["version"].as_str().context("no version")?;
+    assert_eq!(tcpstat(["--version"])?.stdout, format!("tcpstat {version}\n"));
     let image = format!("ghcr.io/tcpstat/tcpstat:{version}");
     let daemonset = read(&source(KUBERNETES)?.join("base/daemonset.yaml"))?;
     assert_eq!(daemonset["spec"]["template"]["spec"]["containers"][0]["image"], image);
