@@ -124,7 +124,7 @@ fn config(entry: &str, args: &[&str], context: &Value) -> Result<Value> {
     let added = context["capabilities"]["add"].as_array().context("no capabilities are added")?;
     let added: Vec<_> =
         added.iter().filter_map(Value::as_str).map(|name| format!("CAP_{name}")).collect();
-    let words: Vec<_> = [entry].iter().chain(args).collect();
+    let words = [&[entry], args].concat();
     let bind = |path: &str| json!({ "destination": path, "type": "bind", "source": path, "options": ["rbind", "ro"] });
     Ok(json!({
         "ociVersion": "1.0.2",
