@@ -94,16 +94,11 @@ impl Architecture {
     }
 
     /// Has `command`, a cargo command, build for it.
-    ///
-    /// What is built has no path of this machine in it: sources are named from the root of the repository or of their
-    /// crate's registry.
     pub(crate) fn build_for(self, workspace: &Workspace, command: &mut Command) -> Result<()> {
         let (compiler, _) = self.compiler(Self::host()?);
         let target = self.target();
         let variable = target.replace('-', "_");
-        let registry = cargo::home().context("no CARGO_HOME and no home directory")?;
-        let flags = [workspace.target(), workspace.root(), &registry.join("registry/src")]
-            .map(|path| format!("'--remap-path-prefix={}='", path.display()));
+        let flags = without_paths(workspace)?.map(|flag| format!("'{flag}'"));
         command
             .args(["--target", target])
             .args(["--config", &format!("target.{target}.rustflags=[{}]", flags.join(","))])
@@ -116,6 +111,14 @@ impl Architecture {
     pub(crate) fn binary(self, workspace: &Workspace) -> PathBuf {
         workspace.target().join(self.target()).join("release/tcpstat")
     }
+}
+
+/// Flags of rustc that leave no path of this machine in what is built: sources are named from the root of the repository,
+/// or of the registry of their crate.
+pub(crate) fn without_paths(workspace: &Workspace) -> Result<[String; 3]> {
+    let registry = cargo::home().context("no CARGO_HOME and no home directory")?;
+    Ok([workspace.target(), workspace.root(), &registry.join("registry/src")]
+        .map(|path| format!("--remap-path-prefix={}=", path.display())))
 }
 
 impl FromStr for Architecture {

@@ -12,7 +12,7 @@ use crate::architecture::Architecture;
 use crate::process::{self, Step};
 use crate::setup::{self, Bpf};
 use crate::target::{BPF_TARGET, Workspace};
-use crate::{apt, cargo, cargo_tools, files};
+use crate::{apt, architecture, cargo, cargo_tools, files};
 
 /// Names the object to tcpstat-user's build script. Every host build has it: if it came and went, the script
 /// would run again each time.
@@ -24,7 +24,7 @@ const LOSING_OBJECT_VARIABLE: &str = "TCPSTAT_BPF_OBJECT_LOSING";
 /// The tracer loses events on purpose.
 pub(crate) const LOSING_FEATURE: [&str; 2] = ["--features", "lose-events"];
 
-/// The program's own BTF, and the debug information that the linker makes it from.
+/// The program's own BTF, and the debug information that the linker makes it from. The BTF names each source.
 const BPF_RUSTFLAGS: &str = "-C debuginfo=2 -C link-arg=--btf";
 
 /// bpf-linker does its own link-time optimization, so the fat one of the release profile is for the binary only.
@@ -148,7 +148,10 @@ fn build_object(workspace: &Workspace, bpf: &Bpf, features: &[&str]) -> Result<(
         .args(["--package", "tcpstat-ebpf", "--bin", "tcpstat-ebpf", "--target-dir"])
         .arg(workspace.bpf_target())
         .args(features)
-        .env("CARGO_TARGET_BPFEL_UNKNOWN_NONE_RUSTFLAGS", BPF_RUSTFLAGS);
+        .env(
+            "CARGO_TARGET_BPFEL_UNKNOWN_NONE_RUSTFLAGS",
+            format!("{BPF_RUSTFLAGS} {}", architecture::without_paths(workspace)?.join(" ")),
+        );
     step("building the BPF object", workspace.log("build-bpf")).run(&mut command)
 }
 

@@ -14,6 +14,7 @@ pub(crate) fn tests() -> Vec<Test> {
     hermetic_tests![
         every_file_has_a_checksum,
         the_archive_has_the_tested_binary_and_its_files,
+        the_archive_of_the_chart_renders_what_its_folder_does,
         every_binary_is_static_and_names_its_crates,
         no_file_names_a_folder_of_the_machine_that_built_it
     ]
@@ -34,6 +35,23 @@ fn every_file_has_a_checksum() -> Result<()> {
     run("sha256sum", |command| {
         command.args(["--check", "--strict", "SHA256SUMS"]).current_dir(dist().unwrap_or_default())
     })?;
+    Ok(())
+}
+
+/// With the rules, which are a link in the folder.
+fn the_archive_of_the_chart_renders_what_its_folder_does() -> Result<()> {
+    let helm = path_from("TCPSTAT_HELM")?;
+    let home = tempfile::tempdir()?;
+    let render = |chart: &Path| {
+        run(helm.to_str().context("path")?, |command| {
+            for variable in ["HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"] {
+                command.env(variable, home.path());
+            }
+            command.args(["template", "tcpstat", "--set=prometheusRule.enabled=true"]).arg(chart)
+        })
+    };
+    let folder = source("tcpstat-user/assets/packaging/helm/tcpstat")?;
+    assert_eq!(render(&released("tcpstat-chart-", ".tgz")?)?, render(&folder)?);
     Ok(())
 }
 

@@ -85,7 +85,7 @@ fn installs_and_purges(suite: &str) -> Result<()> {
         system.path("tmp/tcpstat.deb"),
     )?;
 
-    system.run("apt-get install -y --no-download /tmp/tcpstat.deb")?;
+    system.run("apt-get install -y /tmp/tcpstat.deb")?;
     let version = system.run("tcpstat --version")?;
     ensure!(version.starts_with("tcpstat 0."), "{version}");
     ensure!(
@@ -115,7 +115,7 @@ fn installs_and_purges(suite: &str) -> Result<()> {
 
     // What an operator writes stays through an upgrade and a removal.
     fs::write(system.path(DEFAULT), "TCPSTAT_NETNS=all\n")?;
-    system.run("apt-get install -y --no-download --reinstall /tmp/tcpstat.deb")?;
+    system.run("apt-get install -y --reinstall /tmp/tcpstat.deb")?;
     ensure!(
         fs::read_to_string(system.path(DEFAULT))? == "TCPSTAT_NETNS=all\n",
         "an upgrade wrote it"

@@ -157,13 +157,13 @@ fn the_image_counts_with_the_rights_of_the_daemonset(_: &Namespace) -> Result<()
         ensure!(answer.status == 200, "{}", answer.body);
         Scrape::parse(&answer.body)
     };
-    wait_until("metrics of the image", DEADLINE, || {
-        Ok(match scrape() {
-            Ok(_) => Progress::Done(()),
-            Err(error) => Progress::NotYet(format!("{error:#}\n{}", container.log())),
+    wait_until("tracer of the image", DEADLINE, || {
+        let up = scrape().and_then(|scrape| scrape.value("tcpstat_tracer_up", &[]));
+        Ok(match up {
+            Ok(1.0) => Progress::Done(()),
+            up => Progress::NotYet(format!("{up:?}\n{}", container.log())),
         })
     })?;
-    ensure!(scrape()?.value("tcpstat_tracer_up", &[])? == 1.0, "{}", container.log());
     let established = |scrape: &Scrape| {
         scrape.count("tcpstat_connections", &[("family", "ipv4"), ("state", "established")])
     };

@@ -1,5 +1,4 @@
-//! The Helm chart, rendered by helm, and the compose file: with its default values the chart is the manifests that
-//! kubectl builds, and the compose file runs the same. There is no cluster and no Docker.
+//! The Helm chart, rendered by helm. With its default values it is the manifests that kubectl builds. There is no cluster.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -22,14 +21,11 @@ pub(crate) fn tests() -> Vec<Test> {
         the_chart_refuses_what_makes_no_sense,
         tcpstat_takes_the_arguments_of_the_chart,
         the_rules_of_the_chart_link_to_the_port_of_the_node,
-        the_compose_file_is_the_daemonset,
-        a_compose_file_with_an_unknown_field_is_refused,
-        all_that_is_packaged_names_one_image
+        the_command_of_the_readme_makes_the_same_rules
     ]
 }
 
-const CHART: &str = "tcpstat-user/assets/packaging/helm/tcpstat";
-const COMPOSE: &str = "tcpstat-user/assets/packaging/compose.yaml";
+pub(crate) const CHART: &str = "tcpstat-user/assets/packaging/helm/tcpstat";
 
 /// Below the fixtures.
 const EVERY_VALUE: &str = "chart/every-value.yaml";
@@ -58,7 +54,7 @@ fn helm(command: &str, args: &[&str]) -> Result<Run> {
     )
 }
 
-fn rendered(args: &[&str]) -> Result<String> {
+pub(crate) fn rendered(args: &[&str]) -> Result<String> {
     let run = helm("template", args)?;
     ensure!(run.status == Some(0), "{args:?}: {}", run.stderr);
     Ok(run.stdout)
@@ -92,7 +88,7 @@ fn remove_labels(value: &mut Value) {
 }
 
 /// The object of this kind in `text`.
-fn object(text: &str, kind: &str) -> Result<Value> {
+pub(crate) fn object(text: &str, kind: &str) -> Result<Value> {
     let mut objects = objects(text)?.into_values();
     objects.find(|object| object["kind"] == kind).with_context(|| format!("no {kind}"))
 }
@@ -212,97 +208,38 @@ fn tcpstat_takes_the_arguments_of_the_chart() -> Result<()> {
 }
 
 fn the_rules_of_the_chart_link_to_the_port_of_the_node() -> Result<()> {
-    let mut expected: Value = serde_saphyr::from_str(&printed(&["rules"])?)?;
+    let rules = &object(&with_every_value()?, "PrometheusRule")?["spec"];
+    assert_eq!(*rules, rules_with_links("https", 10049)?);
+    Ok(())
+}
+
+fn the_command_of_the_readme_makes_the_same_rules() -> Result<()> {
+    let readme = fs::read_to_string(source(KUBERNETES)?.join("README.md"))?;
+    let script = readme.split_once("sed '").and_then(|(_, rest)| rest.split_once('\''));
+    let (script, _) = script.context("the README has no sed")?;
+    let file = NamedTempFile::new()?;
+    fs::write(file.path(), printed(&["rules"])?)?;
+    let run = output(Command::new("sed").arg(script).arg(file.path()))?;
+    assert_eq!(serde_saphyr::from_str::<Value>(&run.stdout)?, rules_with_links("http", 10048)?);
+    Ok(())
+}
+
+/// What `tcpstat print rules` prints; each link to a runbook has the scheme, and the port behind the instance.
+fn rules_with_links(scheme: &str, port: u16) -> Result<Value> {
+    let mut rules: Value = serde_saphyr::from_str(&printed(&["rules"])?)?;
     let mut links = 0;
-    let groups = expected["groups"].as_array_mut().context("no groups")?;
-    for group in groups {
+    for group in rules["groups"].as_array_mut().context("no groups")? {
         for rule in group["rules"].as_array_mut().context("no rules")? {
             let Some(link) = rule.pointer_mut("/annotations/runbook_url") else { continue };
             let text = link.as_str().context("no text")?;
-            let text = ["instance }}", "instance\" }}"]
+            let with_port = ["instance }}", "instance\" }}"]
                 .iter()
-                .fold(text.to_owned(), |text, end| text.replace(end, &format!("{end}:10049")));
-            assert!(text.contains(":10049"), "{text}");
-            *link = json!(text.replace("http://", "https://"));
+                .fold(text.to_owned(), |text, end| text.replace(end, &format!("{end}:{port}")));
+            assert_ne!(with_port, text);
+            *link = json!(with_port.replace("http://", &format!("{scheme}://")));
             links += 1;
         }
     }
     assert!(links > 10, "{links}");
-    assert_eq!(object(&with_every_value()?, "PrometheusRule")?["spec"], expected);
-    Ok(())
-}
-
-fn the_compose_file_is_the_daemonset() -> Result<()> {
-    let mut python = Command::new(path_from("TCPSTAT_SCHEMAS_PYTHON")?);
-    let run = output(python.arg(source("tests/schemas/compose.py")?).arg(source(COMPOSE)?))?;
-    ensure!(run.status == Some(0), "{}{}", run.stdout, run.stderr);
-
-    let compose = read(&source(COMPOSE)?)?;
-    let service = &compose["services"]["tcpstat"];
-    let daemonset = object(&rendered(&[])?, "DaemonSet")?;
-    let pod = &daemonset["spec"]["template"]["spec"];
-    let container = &pod["containers"][0];
-    let context = &container["securityContext"];
-    assert_eq!(service["image"], container["image"]);
-    assert_eq!(service["command"], container["args"]);
-    let variables = container["env"].as_array().context("no env")?;
-    let variables: Value = variables
-        .iter()
-        .map(|variable| Some((variable["name"].as_str()?.to_owned(), variable["value"].clone())))
-        .collect::<Option<serde_json::Map<_, _>>>()
-        .context("no name")?
-        .into();
-    assert_eq!(service["environment"], variables);
-    assert_eq!((&service["network_mode"], &pod["hostNetwork"]), (&json!("host"), &json!(true)));
-    assert_eq!((&service["pid"], &pod["hostPID"]), (&json!("host"), &json!(true)));
-    assert_eq!(service["cap_add"], context["capabilities"]["add"]);
-    assert_eq!(service["cap_drop"], context["capabilities"]["drop"]);
-    assert_eq!(service["read_only"], context["readOnlyRootFilesystem"]);
-    assert_eq!(service["user"], format!("{}:{}", context["runAsUser"], context["runAsGroup"]));
-    assert_eq!(context["allowPrivilegeEscalation"], false);
-    assert_eq!(service["security_opt"], json!(["no-new-privileges:true"]));
-    assert_eq!(service.get("privileged"), None);
-    let memory = container["resources"]["limits"]["memory"].as_str().context("no limit")?;
-    assert_eq!(service["mem_limit"], memory.replace("Mi", "m"));
-
-    let volumes = service["volumes"].as_array().context("no volumes")?;
-    let found: Vec<_> = volumes
-        .iter()
-        .map(|volume| (&volume["source"], &volume["target"], &volume["read_only"]))
-        .collect();
-    let mounts = container["volumeMounts"].as_array().context("no mounts")?.iter();
-    let paths = pod["volumes"].as_array().context("no volumes")?.iter();
-    // The names of Kubernetes' pods, which are not on a host of Docker.
-    let expected: Vec<_> = mounts
-        .zip(paths)
-        .filter(|(mount, _)| mount["name"] != "pods")
-        .map(|(mount, path)| (&path["hostPath"]["path"], &mount["mountPath"], &mount["readOnly"]))
-        .collect();
-    assert_eq!(found, expected);
-    Ok(())
-}
-
-/// Without this, the test above would not show that the compose file is valid.
-fn a_compose_file_with_an_unknown_field_is_refused() -> Result<()> {
-    let text = fs::read_to_string(source(COMPOSE)?)?;
-    for (right, wrong) in [("cap_drop", "capdrop"), ("target:", "to:"), ("128m", "128q")] {
-        ensure!(text.contains(right), "no {right}");
-        let file = NamedTempFile::with_suffix(".yaml")?;
-        fs::write(file.path(), text.replace(right, wrong))?;
-        let mut python = Command::new(path_from("TCPSTAT_SCHEMAS_PYTHON")?);
-        let run = output(python.arg(source("tests/schemas/compose.py")?).arg(file.path()))?;
-        assert_eq!(run.status, Some(1), "{wrong}: {}{}", run.stdout, run.stderr);
-    }
-    Ok(())
-}
-
-fn all_that_is_packaged_names_one_image() -> Result<()> {
-    let chart = read(&source(CHART)?.join("Chart.yaml"))?;
-    assert_eq!(chart["version"], chart["appVersion"]);
-    let version = chart["version"].as_str().context("no version")?;
-    assert_eq!(tcpstat(["--version"])?.stdout, format!("tcpstat {version}\n"));
-    let daemonset = read(&source(KUBERNETES)?.join("base/daemonset.yaml"))?;
-    let image = &daemonset["spec"]["template"]["spec"]["containers"][0]["image"];
-    assert_eq!(*image, format!("ghcr.io/tcpstat/tcpstat:{version}"));
-    Ok(())
+    Ok(rules)
 }

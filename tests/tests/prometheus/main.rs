@@ -10,6 +10,7 @@ mod dashboard;
 mod fleet;
 mod kubernetes;
 mod message;
+mod other_ways;
 mod recording;
 mod rule_files;
 mod scene;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
     tests.extend(fleet::tests());
     tests.extend(kubernetes::tests());
     tests.extend(charts::tests());
+    tests.extend(other_ways::tests());
     tests.extend(shapes::tests());
     run_with_waiting(tests, waiting)
 }
