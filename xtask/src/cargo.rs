@@ -2,7 +2,7 @@
 //! one.
 
 use std::env;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::target::Workspace;
@@ -31,6 +31,19 @@ pub(crate) fn host(workspace: &Workspace) -> Command {
         // With a target named, the binary would lie elsewhere.
         .env_remove("CARGO_BUILD_TARGET");
     command
+}
+
+/// The rustc of that cargo.
+pub(crate) fn host_rustc(workspace: &Workspace) -> Command {
+    let mut command = Command::new(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
+    forget_caller(&mut command);
+    command.current_dir(workspace.root());
+    command
+}
+
+/// Where cargo keeps the sources of other crates.
+pub(crate) fn home() -> Option<PathBuf> {
+    env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(env::home_dir()?.join(".cargo")))
 }
 
 /// Whether this is a run of continuous integration.

@@ -10,13 +10,18 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+use crate::architecture::Architecture;
 use crate::target::Workspace;
 
 mod alerts;
 mod apt;
+mod architecture;
 mod bench;
 mod cargo;
+mod cargo_tools;
+mod charts;
 mod conventions;
+mod dist;
 mod documents;
 mod files;
 mod fuzz;
@@ -28,6 +33,7 @@ mod process;
 mod report;
 mod setup;
 mod source;
+mod systems;
 mod target;
 mod test_steps;
 mod toolchain;
@@ -105,6 +111,15 @@ enum Command {
         #[arg(long, default_value_t = 60)]
         minutes: u64,
     },
+    /// Build what is released, in target/dist: packages, archives, and a container image
+    Dist {
+        /// Then install and run all of it, as `cargo xtask test` does
+        #[arg(long, conflicts_with = "target")]
+        test: bool,
+        /// Only that architecture: x86_64 or aarch64 (repeatable)
+        #[arg(long, value_name = "ARCHITECTURE")]
+        target: Vec<Architecture>,
+    },
     /// Run the end-to-end tests, and rewrite the golden files from what they see
     Bless,
 }
@@ -147,6 +162,11 @@ fn run(command: Command) -> Result<bool> {
         Command::Soak { minutes } => {
             return test_steps::soak(&workspace, Duration::from_secs(60 * minutes));
         }
+        Command::Dist { test: true, .. } => return test_steps::test_packages(&workspace, &[]),
+        Command::Dist { target, .. } if target.is_empty() => {
+            dist::run(&workspace, &architecture::ALL)?;
+        }
+        Command::Dist { target, .. } => dist::run(&workspace, &target)?,
         Command::Bless => return test_steps::bless(&workspace),
     }
     Ok(true)

@@ -1,16 +1,18 @@
 //! The two builds, in their order: the BPF object, then the binary that embeds it.
 
+use std::env;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Error, Result};
 use fs_err as fs;
 
+use crate::architecture::Architecture;
 use crate::process::{self, Step};
 use crate::setup::{self, Bpf};
 use crate::target::{BPF_TARGET, Workspace};
-use crate::{apt, cargo};
+use crate::{apt, cargo, cargo_tools, files};
 
 /// Names the object to tcpstat-user's build script. Every host build has it: if it came and went, the script
 /// would run again each time.
@@ -31,7 +33,8 @@ const BPF_PROFILE: &str = "profile.release.lto='thin'";
 /// Builds the object and the release binary, and says where they are.
 pub(crate) fn build(workspace: &Workspace) -> Result<()> {
     build_object_alone(workspace)?;
-    build_binary(workspace, &[])?;
+    build_binary(workspace, Architecture::host()?, host_cargo(workspace), &[], false)?;
+    put_binary_of_host(workspace)?;
     announce(workspace)
 }
 
@@ -49,12 +52,49 @@ pub(crate) fn build_for_tests(workspace: &Workspace) -> Result<()> {
     build_object(workspace, &bpf, &[])
 }
 
-/// Builds the release binaries of the objects that [`build_for_tests`] has built, and says where the usual one is.
+/// Builds the release binaries of the objects that [`build_for_tests`] has built, and says where the usual one is: the
+/// one that is released.
 pub(crate) fn build_binaries(workspace: &Workspace) -> Result<()> {
-    build_binary(workspace, &LOSING_FEATURE)?;
-    fs::copy(workspace.binary(), workspace.losing_binary())?;
-    build_binary(workspace, &[])?;
+    let host = Architecture::host()?;
+    build_binary(workspace, host, host_cargo(workspace), &LOSING_FEATURE, false)?;
+    fs::copy(host.binary(workspace), workspace.losing_binary())?;
+    build_released(workspace, host, false)?;
+    put_binary_of_host(workspace)?;
     announce(workspace)
+}
+
+/// Builds the binary for `architecture` as it is released: with the list of its crates. The object must have been built.
+/// `idle`: only while nothing else wants a processor.
+pub(crate) fn build_released(
+    workspace: &Workspace,
+    architecture: Architecture,
+    idle: bool,
+) -> Result<()> {
+    let auditable = cargo_tools::provide(workspace, cargo_tools::AUDITABLE, idle)?;
+    let folder = auditable.parent().map(Path::to_owned);
+    let path = env::var_os("PATH").unwrap_or_default();
+    let path = env::join_paths(folder.into_iter().chain(env::split_paths(&path)))?;
+    let mut command = host_cargo(workspace);
+    command.env("PATH", path).arg("auditable");
+    build_binary(workspace, architecture, command, &[], idle)
+}
+
+fn build_binary(
+    workspace: &Workspace,
+    architecture: Architecture,
+    mut command: Command,
+    features: &[&str],
+    idle: bool,
+) -> Result<()> {
+    architecture.provide(workspace)?;
+    command.args(["build", "--release", "--locked", "--package", "tcpstat-user"]).args(features);
+    architecture.build_for(workspace, &mut command)?;
+    if idle {
+        command = process::idle(&command);
+    }
+    let name = architecture.name();
+    step(&format!("building tcpstat for {name}"), workspace.log(&format!("build-{name}")))
+        .run(&mut command)
 }
 
 /// Builds, then becomes `tcpstat serve`. Returns only what went wrong.
@@ -112,13 +152,17 @@ fn build_object(workspace: &Workspace, bpf: &Bpf, features: &[&str]) -> Result<(
     step("building the BPF object", workspace.log("build-bpf")).run(&mut command)
 }
 
-fn build_binary(workspace: &Workspace, features: &[&str]) -> Result<()> {
-    let mut command = host_cargo(workspace);
-    command.args(["build", "--release", "--locked", "--package", "tcpstat-user"]).args(features);
-    step("building tcpstat", workspace.log("build")).run(&mut command)
+/// Puts the release binary for this machine where people expect it.
+fn put_binary_of_host(workspace: &Workspace) -> Result<()> {
+    let binary = workspace.binary();
+    fs::create_dir_all(binary.parent().unwrap_or(&binary))?;
+    // Not over the file: it may be running.
+    files::remove(&binary)?;
+    fs::copy(Architecture::host()?.binary(workspace), &binary)?;
+    Ok(())
 }
 
-fn step(title: &'static str, log: PathBuf) -> Step<'static> {
+fn step(title: &str, log: PathBuf) -> Step<'_> {
     Step { shown: is_warning, tail: 80, ..Step::new(title, log) }
 }
 

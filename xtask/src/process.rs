@@ -104,6 +104,22 @@ pub(crate) fn on_path(name: &str) -> Option<PathBuf> {
     dirs.map(|dir| dir.join(name)).find(|file| file.is_file())
 }
 
+/// `command`, run only while nothing else wants a processor.
+pub(crate) fn idle(command: &Command) -> Command {
+    let mut idle = Command::new("chrt");
+    idle.args(["--idle", "0"]).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => idle.env(name, value),
+            None => idle.env_remove(name),
+        };
+    }
+    if let Some(folder) = command.get_current_dir() {
+        idle.current_dir(folder);
+    }
+    idle
+}
+
 /// Whether a line only reports progress or success.
 fn is_routine(line: &str) -> bool {
     let line = line.trim_start();

@@ -9,13 +9,17 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use fs_err as fs;
 
+use crate::architecture::Architecture;
 use crate::fuzz::{self, Fuzzer};
 use crate::losses::{self, Loss};
 use crate::process::{self, Step};
 use crate::report::Report;
 use crate::target::Workspace;
 use crate::tools::{self, Tools};
-use crate::{alerts, apt, bench, cargo, conventions, files, matrix, object};
+use crate::{
+    alerts, apt, architecture, bench, cargo, cargo_tools, conventions, dist, files, matrix, object,
+    systems,
+};
 
 /// Why a thread of a step can be joined.
 const JOINED: &str = "a step returns its error";
@@ -52,26 +56,50 @@ pub(crate) fn run(
     })?;
     thread::scope(|scope| {
         // On what the end-to-end tests leave of the processors.
-        let run =
-            |fuzzer: Fuzzer| scope.spawn(move || fuzzer.run(workspace, "", fuzz::SHORT, true));
-        let fuzzed = fuzzer.map(run);
+        let beside = fuzzer.map(|fuzzer| {
+            scope.spawn(move || {
+                let prepared = prepare_packages(workspace);
+                let fuzzed = fuzzer.run(workspace, "", fuzz::SHORT, true);
+                (prepared, cargo_tools::deny(workspace, true), fuzzed)
+            })
+        });
         report.step("end-to-end tests", || end_to_end(workspace, &tools, filter, false));
-        if let Some(fuzzed) = fuzzed {
-            report.step("rest of the fuzzing", || fuzzed.join().expect(JOINED));
+        if let Some(beside) = beside {
+            let mut others = None;
+            report.step("rest of dist", || {
+                let (prepared, denied, fuzzed) = beside.join().expect(JOINED);
+                others = Some((denied, fuzzed));
+                prepared
+            });
+            if let Some((denied, fuzzed)) = others {
+                report.step("crates", || denied);
+                report.step("fuzzing", || fuzzed);
+            }
         }
     });
     if filter.is_empty() {
         report.step("benchmark, short", || bench::smoke(workspace, &tools));
     }
     thread::scope(|scope| {
-        // It leaves more than half of a processor to the guests.
-        let soak = || soak_for(workspace, &tools, SHORT_SOAK);
-        let soaked = filter.is_empty().then(|| scope.spawn(soak));
+        // They leave more than half of a processor to the guests.
+        let beside = filter.is_empty().then(|| {
+            scope.spawn(|| {
+                (soak_for(workspace, &tools, SHORT_SOAK), packages(workspace, &tools, filter))
+            })
+        });
         if let Some((names, guests)) = kernels.zip(guests) {
             report.step("kernel matrix", || matrix::run(workspace, &tools, guests?, names, filter));
         }
-        if let Some(soaked) = soaked {
-            report.step("rest of the soak", || soaked.join().expect(JOINED));
+        if let Some(beside) = beside {
+            let mut installed = None;
+            report.step("rest of the soak", || {
+                let (soaked, packages) = beside.join().expect(JOINED);
+                installed = Some(packages);
+                soaked
+            });
+            if let Some(installed) = installed {
+                report.step("packages", || installed);
+            }
         }
     });
     Ok(report.finish(workspace))
@@ -104,6 +132,15 @@ pub(crate) fn fuzz(workspace: &Workspace, target: &str, time: Duration) -> Resul
 pub(crate) fn soak(workspace: &Workspace, time: Duration) -> Result<bool> {
     let (tools, mut report) = build(workspace)?;
     report.step("soak", || soak_for(workspace, &tools, time));
+    Ok(report.finish(workspace))
+}
+
+/// Builds what is released, then installs and runs it.
+pub(crate) fn test_packages(workspace: &Workspace, filter: &[String]) -> Result<bool> {
+    let tools = tools::provide(workspace)?;
+    let mut report = Report::default();
+    report.need("dist", || dist::run(workspace, &architecture::ALL))?;
+    report.step("packages", || packages(workspace, &tools, filter));
     Ok(report.finish(workspace))
 }
 
@@ -196,6 +233,29 @@ fn soak_for(workspace: &Workspace, tools: &Tools, time: Duration) -> Result<()> 
         .args(["--test", "soak", "--", "--nocapture"])
         .env("TCPSTAT_SOAK_SECONDS", time.as_secs().to_string());
     step(workspace, "soak").run(&mut command)
+}
+
+/// Builds what is packed, and the systems into which it is installed, only while nothing else wants a processor. The
+/// binary of this machine must have been built.
+fn prepare_packages(workspace: &Workspace) -> Result<()> {
+    let host = Architecture::host()?;
+    for other in architecture::ALL.into_iter().filter(|architecture| *architecture != host) {
+        object::build_released(workspace, other, true)?;
+    }
+    if apt::can_be_root() {
+        systems::provide(workspace, true)?;
+    }
+    dist::pack(workspace, &architecture::ALL)
+}
+
+/// Installs and runs what [`prepare_packages`] has made.
+fn packages(workspace: &Workspace, tools: &Tools, filter: &[String]) -> Result<()> {
+    let mut command = tests_command(workspace, tools);
+    command
+        .args(["--test", "packages"])
+        .env("TCPSTAT_DIST", workspace.target().join("dist"))
+        .env(systems::VARIABLE, systems::provide(workspace, false)?);
+    step(workspace, "packages").run(command.args(after_dashes(filter)))
 }
 
 /// A cargo command that runs end-to-end tests.

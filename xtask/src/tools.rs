@@ -1,5 +1,5 @@
 //! What the tests need beside the BPF toolchain: Prometheus, Alertmanager and a node exporter, a browser,
-//! `ip`, containers, a terminal, the shells that have completions, and schemas.
+//! `ip`, containers, a terminal, the shells that have completions, schemas, helm and kubectl.
 //!
 //! The first three are never installed, as Debian's packages start services: they are taken from PATH, else
 //! unpacked below the target directory. The others are installed.
@@ -12,7 +12,7 @@ use fs_err as fs;
 
 use crate::process::{self, Step};
 use crate::target::Workspace;
-use crate::{apt, files};
+use crate::{apt, charts, files};
 
 /// The tools of the tests.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ const BROWSER: [Program; 2] =
 pub(crate) const COMPILER: (&str, &str) = ("c++", "g++");
 
 /// Programs that are taken from PATH, and the packages that have them.
-const INSTALLED: [(&str, &str); 9] = [
+const INSTALLED: [(&str, &str); 13] = [
     COMPILER,
     ("curl", "curl"),
     ("ip", "iproute2"),
@@ -56,6 +56,10 @@ const INSTALLED: [(&str, &str); 9] = [
     ("runc", "runc"),
     ("tmux", "tmux"),
     ("script", "bsdutils"),
+    ("readelf", "binutils"),
+    ("rpm", "rpm"),
+    ("skopeo", "skopeo"),
+    ("umoci", "umoci"),
     ("zsh", "zsh"),
     ("fish", "fish"),
 ];
@@ -74,7 +78,9 @@ pub(crate) fn provide(workspace: &Workspace) -> Result<Tools> {
             .context("the packages are unpacked, but their programs do not run")?
     };
     install_missing(workspace, &INSTALLED)?;
-    let schemas = ("TCPSTAT_SCHEMAS_PYTHON", schemas(workspace)?);
+    let python = schemas(workspace)?;
+    let charts = charts::provide(workspace, &python)?;
+    let schemas = ("TCPSTAT_SCHEMAS_PYTHON", python);
     let browser = if let Some(found) = find(workspace, BROWSER) {
         found
     } else {
@@ -90,7 +96,7 @@ pub(crate) fn provide(workspace: &Workspace) -> Result<Tools> {
     println!("test tools: {shown}, chromium {}, {installed}", browser[0].version);
     let node_exporter = services[3].path.clone();
     let found = services.into_iter().chain(browser).map(|tool| (tool.variable, tool.path));
-    Ok(Tools { variables: found.chain([schemas]).collect(), node_exporter })
+    Ok(Tools { variables: found.chain([schemas]).chain(charts).collect(), node_exporter })
 }
 
 /// Installs the packages of those `programs` that are not on PATH.
@@ -127,8 +133,8 @@ fn find<const N: usize>(workspace: &Workspace, programs: [Program; N]) -> Option
     programs.into_iter().map(first_that_runs).collect::<Option<Vec<_>>>()?.try_into().ok()
 }
 
-/// The interpreter of a virtual environment of Python with the schemas of Kubernetes and of Grafana's
-/// dashboards. It is made again when `tests/schemas/requirements.txt` is not what it was made with.
+/// The interpreter of a virtual environment of Python with the schemas of Kubernetes, of Grafana's dashboards, and of
+/// compose files. It is made again when `tests/schemas/requirements.txt` is not what it was made with.
 fn schemas(workspace: &Workspace) -> Result<PathBuf> {
     let requirements = workspace.root().join("tests/schemas/requirements.txt");
     let wanted = fs::read_to_string(&requirements)?;

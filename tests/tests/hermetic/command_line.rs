@@ -78,7 +78,7 @@ fn an_address_in_use_is_named() -> Result<()> {
     let run = tcpstat(["serve", "--tracer=off", "--web.listen-address", &address])?;
     assert_eq!(run.status, Some(1));
     let line = format!(
-        "tcpstat: --web.listen-address {address}: Address already in use (os error 98): \
+        "tcpstat: --web.listen-address {address}: Address in use (os error 98): \
          in use: {address}: stop the process that listens there, or choose another port\n"
     );
     assert_eq!(run.stderr, line);

@@ -152,7 +152,7 @@ fn dwells_that_find_no_memory_are_off_with_cause_and_remedy(_: &Namespace) -> Re
     ensure!(lines.len() == 1, "{log}");
     for words in [
         "--dwell is off: no tracer runs that measures it: tp_btf: ",
-        "Cannot allocate memory",
+        "(os error 12)",
         "raise the memory limit of the service or container",
     ] {
         ensure!(lines[0].contains(words), "{words}: {log}");

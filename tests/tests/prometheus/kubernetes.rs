@@ -1,5 +1,5 @@
-//! The manifests for Kubernetes, validated with its schemas. There is no cluster and no kustomize: the tests read the
-//! kustomizations themselves.
+//! The manifests for Kubernetes, validated with its schemas. There is no cluster; `charts.rs` compares what kubectl
+//! builds of them with the Helm chart.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -28,14 +28,14 @@ pub(crate) fn tests() -> Vec<Test> {
     tests
 }
 
-const KUBERNETES: &str = "tcpstat-user/assets/packaging/kubernetes";
+pub(crate) const KUBERNETES: &str = "tcpstat-user/assets/packaging/kubernetes";
 const KUSTOMIZATION: &str = "kustomization.yaml";
 
 fn folders() -> Result<[PathBuf; 2]> {
     Ok([source(KUBERNETES)?.join("base"), source(KUBERNETES)?.join("prometheus-operator")])
 }
 
-fn read(path: &Path) -> Result<Value> {
+pub(crate) fn read(path: &Path) -> Result<Value> {
     let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
     serde_saphyr::from_str(&text).with_context(|| path.display().to_string())
 }
@@ -67,7 +67,7 @@ fn all_listed() -> Result<BTreeSet<PathBuf>> {
     Ok(files)
 }
 
-fn validate(files: impl IntoIterator<Item = PathBuf>) -> Result<Run> {
+pub(crate) fn validate(files: impl IntoIterator<Item = PathBuf>) -> Result<Run> {
     let mut command = Command::new(path_from("TCPSTAT_SCHEMAS_PYTHON")?);
     output(command.arg(source("tests/schemas/kubernetes.py")?).args(files))
 }
@@ -80,6 +80,7 @@ fn kubernetes_accepts_the_manifests() -> Result<()> {
 
 /// Without this, the test above could not fail.
 fn a_manifest_with_an_unknown_field_is_refused() -> Result<()> {
+    let mut files = Vec::new();
     for (path, right, wrong) in [
         ("base/daemonset.yaml", "readOnlyRootFilesystem", "readOnlyRootFileSystem"),
         ("base/daemonset.yaml", "hostNetwork: true", "hostNetwork: 'yes'"),
@@ -90,8 +91,13 @@ fn a_manifest_with_an_unknown_field_is_refused() -> Result<()> {
         ensure!(text.contains(right), "{path} has no {right}");
         let file = NamedTempFile::with_suffix(".yaml")?;
         fs::write(file.path(), text.replace(right, wrong))?;
-        let run = validate([file.path().to_owned()])?;
-        assert_eq!(run.status, Some(1), "{wrong}: {}{}", run.stdout, run.stderr);
+        files.push((file, wrong));
+    }
+    let run = validate(files.iter().map(|(file, _)| file.path().to_owned()))?;
+    assert_eq!(run.status, Some(1), "{run:?}");
+    for (file, wrong) in &files {
+        let fault = format!("{}: ", file.path().display());
+        assert!(run.stdout.contains(&fault), "{wrong} is accepted: {}", run.stdout);
     }
     Ok(())
 }

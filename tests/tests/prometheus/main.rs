@@ -5,6 +5,7 @@
 
 mod access;
 mod alerting;
+mod charts;
 mod dashboard;
 mod fleet;
 mod kubernetes;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
     tests.extend(alerting::tests());
     tests.extend(fleet::tests());
     tests.extend(kubernetes::tests());
+    tests.extend(charts::tests());
     tests.extend(shapes::tests());
     run_with_waiting(tests, waiting)
 }

@@ -5,8 +5,14 @@ use super::{Document, Documents};
 /// The page that describes every metric.
 const PAGE: &str = "tcpstat-user/docs/metrics.md";
 
-/// What begins like a metric and is a crate.
-const CRATES: [&str; 2] = ["tcpstat_ebpf", "tcpstat_user"];
+/// What begins like a metric and is a crate, or a variable of the Ansible playbook.
+const OTHERS: [&str; 5] = [
+    "tcpstat_ebpf",
+    "tcpstat_user",
+    "tcpstat_settings",
+    "tcpstat_must_trace",
+    "tcpstat_allow_downgrade",
+];
 
 /// The metrics of `names` that the page does not describe, each a line.
 pub(super) fn undescribed(names: &[String], documents: &Documents) -> Vec<String> {
@@ -41,13 +47,15 @@ fn named(document: &Document) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
+/// The file name of a Debian package has a digit where a metric has a letter.
 fn is_metric(word: &str) -> bool {
     ["tcpstat_", "node_tcp_", "container_network_", "process_"]
         .iter()
-        .any(|prefix| word.starts_with(prefix))
+        .filter_map(|prefix| word.strip_prefix(prefix))
+        .any(|rest| !rest.starts_with(|first: char| first.is_ascii_digit()))
         && !word.contains(':')
         && !word.ends_with('_')
-        && !CRATES.contains(&word)
+        && !OTHERS.contains(&word)
 }
 
 #[cfg(test)]

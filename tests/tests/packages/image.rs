@@ -1,0 +1,177 @@
+//! The container image, unpacked from its OCI layout and run by runc with the security context of the DaemonSet.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use tcpstat_tests::binary::source;
+use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
+use tcpstat_tests::exposition::Scrape;
+use tcpstat_tests::harness::Test;
+use tcpstat_tests::loopback::Pairs;
+use tcpstat_tests::netns::Namespace;
+use tcpstat_tests::scraper::Scraper;
+use tcpstat_tests::tcp::Family;
+use tcpstat_tests::{hermetic_tests, kernel_tests};
+use tempfile::TempDir;
+
+use crate::{ARCHITECTURES, host, released, run};
+
+pub(crate) fn tests() -> Vec<Test> {
+    let mut tests = kernel_tests![the_image_counts_with_the_rights_of_the_daemonset];
+    tests.extend(hermetic_tests![the_image_has_both_architectures_and_one_file]);
+    tests
+}
+
+/// What skopeo calls the archive.
+fn archive() -> Result<String> {
+    Ok(format!("oci-archive:{}", released("tcpstat-", "-image.tar")?.display()))
+}
+
+/// Unpacks the image for an architecture, as umoci does, into a bundle for runc.
+fn unpack(architecture: &str, folder: &Path) -> Result<std::path::PathBuf> {
+    let layout = folder.join("layout");
+    run("skopeo", |command| {
+        command
+            .args(["--insecure-policy", "--override-arch", architecture, "copy"])
+            .arg(archive().unwrap_or_default())
+            .arg(format!("oci:{}:tcpstat", layout.display()))
+    })?;
+    let bundle = folder.join("bundle");
+    run("umoci", |command| {
+        command
+            .arg("unpack")
+            .arg("--image")
+            .arg(format!("{}:tcpstat", layout.display()))
+            .arg(&bundle)
+    })?;
+    Ok(bundle)
+}
+
+fn the_image_has_both_architectures_and_one_file() -> Result<()> {
+    for (architecture, _) in ARCHITECTURES {
+        let folder = tempfile::tempdir()?;
+        let shown = run("skopeo", |command| {
+            command
+                .args(["--override-arch", architecture, "inspect"])
+                .arg(archive().unwrap_or_default())
+        })?;
+        let shown: Value = serde_json::from_str(&shown)?;
+        ensure!(shown["Architecture"] == architecture, "{shown}");
+        let root = unpack(architecture, folder.path())?.join("rootfs");
+        let files = run("find", |command| command.arg(&root).args(["-type", "f"]))?;
+        ensure!(files.trim() == root.join("tcpstat").display().to_string(), "{files}");
+    }
+    Ok(())
+}
+
+/// A container of the image. Dropping it ends and removes it.
+struct Running {
+    folder: TempDir,
+    runc: Child,
+}
+
+impl Running {
+    /// Runs it in the network namespace of the calling thread, as `hostNetwork` does.
+    fn start(args: &[&str]) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let bundle = unpack(host()?.0, folder.path())?;
+        let image: Value = serde_json::from_str(&fs::read_to_string(bundle.join("config.json"))?)?;
+        let entry = image["process"]["args"][0].as_str().context("the image has no entry point")?;
+        let manifest = fs::read_to_string(source(
+            "tcpstat-user/assets/packaging/kubernetes/base/daemonset.yaml",
+        )?)?;
+        let manifest: Value = serde_saphyr::from_str(&manifest)?;
+        let container = &manifest["spec"]["template"]["spec"]["containers"][0];
+        let config = config(entry, args, &container["securityContext"])?;
+        fs::write(bundle.join("config.json"), config.to_string())?;
+        let runc = Command::new("runc")
+            .arg("--root")
+            .arg(folder.path().join("state"))
+            .args(["run", "--bundle"])
+            .arg(&bundle)
+            .arg(format!("tcpstat-image-{}", std::process::id()))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(fs::File::create(folder.path().join("log"))?)
+            .spawn()
+            .context("run runc")?;
+        Ok(Self { folder, runc })
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = Command::new("runc")
+            .arg("--root")
+            .arg(self.folder.path().join("state"))
+            .args(["delete", "--force", &format!("tcpstat-image-{}", std::process::id())])
+            .status();
+        let _ = self.runc.wait();
+    }
+}
+
+/// The configuration that a kubelet's runtime makes of the security context, with `/sys/kernel/tracing` as in the manifest.
+fn config(entry: &str, args: &[&str], context: &Value) -> Result<Value> {
+    ensure!(context["capabilities"]["drop"] == json!(["ALL"]), "{context}");
+    let added = context["capabilities"]["add"].as_array().context("no capabilities are added")?;
+    let added: Vec<_> =
+        added.iter().filter_map(Value::as_str).map(|name| format!("CAP_{name}")).collect();
+    let words = [&[entry], args].concat();
+    let bind = |path: &str| json!({ "destination": path, "type": "bind", "source": path, "options": ["rbind", "ro"] });
+    Ok(json!({
+        "ociVersion": "1.0.2",
+        "process": {
+            "user": { "uid": context["runAsUser"], "gid": context["runAsGroup"] },
+            "args": words,
+            "cwd": "/",
+            "noNewPrivileges": context["allowPrivilegeEscalation"] == false,
+            "capabilities": {
+                "bounding": added, "effective": added, "permitted": added,
+            },
+        },
+        "root": { "path": "rootfs", "readonly": context["readOnlyRootFilesystem"] },
+        "mounts": [
+            { "destination": "/proc", "type": "proc", "source": "proc" },
+            bind("/sys"),
+        ],
+        "linux": {
+            "cgroupsPath": format!("/tcpstat-image-{}", std::process::id()),
+            "namespaces": [{ "type": "mount" }, { "type": "ipc" }, { "type": "uts" }, { "type": "pid" }],
+        },
+    }))
+}
+
+fn the_image_counts_with_the_rights_of_the_daemonset(_: &Namespace) -> Result<()> {
+    let container = Running::start(&["serve", "--web.listen-address", "127.0.0.1:10048"])?;
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 10048));
+    let scrape = || -> Result<Scrape> {
+        let answer = Scraper::connect(address)?.get("/metrics")?;
+        ensure!(answer.status == 200, "{}", answer.body);
+        Scrape::parse(&answer.body)
+    };
+    wait_until("metrics of the image", DEADLINE, || {
+        Ok(match scrape() {
+            Ok(_) => Progress::Done(()),
+            Err(error) => Progress::NotYet(format!("{error:#}\n{}", container.log())),
+        })
+    })?;
+    ensure!(scrape()?.value("tcpstat_tracer_up", &[])? == 1.0, "{}", container.log());
+    let established = |scrape: &Scrape| {
+        scrape.count("tcpstat_connections", &[("family", "ipv4"), ("state", "established")])
+    };
+    let before = established(&scrape()?)?;
+    let pairs = Pairs::connect(20, Family::Ipv4)?;
+    let during = scrape()?;
+    ensure!(established(&during)? == before + 40, "{before}, then {}", established(&during)?);
+    ensure!(during.value("tcpstat_consistent", &[])? == 1.0, "it disagrees with the kernel");
+    drop(pairs);
+    Ok(())
+}

@@ -1,0 +1,308 @@
+//! The Helm chart, rendered by helm, and the compose file: with its default values the chart is the manifests that
+//! kubectl builds, and the compose file runs the same. There is no cluster and no Docker.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use tcpstat_tests::binary::{Run, fixture, output, path_from, printed, source, tcpstat};
+use tcpstat_tests::harness::Test;
+use tcpstat_tests::hermetic_tests;
+use tempfile::{NamedTempFile, TempDir};
+
+use crate::kubernetes::{KUBERNETES, read, validate};
+
+pub(crate) fn tests() -> Vec<Test> {
+    hermetic_tests![
+        the_chart_is_the_manifests,
+        kubernetes_accepts_the_chart_with_every_value,
+        the_fixture_has_another_value_for_each_key_of_the_chart,
+        the_chart_refuses_what_makes_no_sense,
+        tcpstat_takes_the_arguments_of_the_chart,
+        the_rules_of_the_chart_link_to_the_port_of_the_node,
+        the_compose_file_is_the_daemonset,
+        a_compose_file_with_an_unknown_field_is_refused,
+        all_that_is_packaged_names_one_image
+    ]
+}
+
+const CHART: &str = "tcpstat-user/assets/packaging/helm/tcpstat";
+const COMPOSE: &str = "tcpstat-user/assets/packaging/compose.yaml";
+
+/// Below the fixtures.
+const EVERY_VALUE: &str = "chart/every-value.yaml";
+
+/// The labels by which Helm finds its own objects.
+const OF_HELM: [&str; 4] = [
+    "app.kubernetes.io/instance",
+    "app.kubernetes.io/managed-by",
+    "app.kubernetes.io/version",
+    "helm.sh/chart",
+];
+
+fn helm(command: &str, args: &[&str]) -> Result<Run> {
+    let home = TempDir::new()?;
+    let name: &[&str] = if command == "template" { &["tcpstat"] } else { &[] };
+    output(
+        Command::new(path_from("TCPSTAT_HELM")?)
+            .env("HELM_CACHE_HOME", home.path())
+            .env("HELM_CONFIG_HOME", home.path())
+            .env("HELM_DATA_HOME", home.path())
+            .arg(command)
+            .args(name)
+            .arg(source(CHART)?)
+            .args(["--namespace", "tcpstat"])
+            .args(args),
+    )
+}
+
+fn rendered(args: &[&str]) -> Result<String> {
+    let run = helm("template", args)?;
+    ensure!(run.status == Some(0), "{args:?}: {}", run.stderr);
+    Ok(run.stdout)
+}
+
+fn with_every_value() -> Result<String> {
+    let values = fixture(EVERY_VALUE)?.display().to_string();
+    rendered(&["--values", &values])
+}
+
+/// The objects in `text`, by kind and name, without Helm's labels.
+fn objects(text: &str) -> Result<BTreeMap<String, Value>> {
+    let mut objects = BTreeMap::new();
+    for mut object in serde_saphyr::from_multiple::<Value>(text)? {
+        remove_labels(&mut object);
+        let name = format!("{} {}", object["kind"], object["metadata"]["name"]);
+        ensure!(objects.insert(name.clone(), object).is_none(), "twice: {name}");
+    }
+    Ok(objects)
+}
+
+fn remove_labels(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|name, _| !OF_HELM.contains(&name.as_str()));
+            fields.values_mut().for_each(remove_labels);
+        }
+        Value::Array(items) => items.iter_mut().for_each(remove_labels),
+        _ => {}
+    }
+}
+
+/// The object of this kind in `text`.
+fn object(text: &str, kind: &str) -> Result<Value> {
+    let mut objects = objects(text)?.into_values();
+    objects.find(|object| object["kind"] == kind).with_context(|| format!("no {kind}"))
+}
+
+/// What `kubectl apply -k` applies.
+fn built(folder: &str) -> Result<BTreeMap<String, Value>> {
+    let mut kubectl = Command::new(path_from("TCPSTAT_KUBECTL")?);
+    let run = output(kubectl.arg("kustomize").arg(source(KUBERNETES)?.join(folder)))?;
+    ensure!(run.status == Some(0), "{folder}: {}", run.stderr);
+    objects(&run.stdout)
+}
+
+fn the_chart_is_the_manifests() -> Result<()> {
+    for (args, folder) in
+        [(&[][..], "base"), (&["--set", "podMonitor.enabled=true"], "prometheus-operator")]
+    {
+        let mut manifests = built(folder)?;
+        // Helm makes the namespace itself, and the notes of the chart name the label.
+        let namespace = manifests.remove(r#""Namespace" "tcpstat""#);
+        ensure!(namespace.is_some(), "{folder} has no namespace");
+        assert_eq!(objects(&rendered(args)?)?, manifests, "{folder}");
+    }
+    Ok(())
+}
+
+fn kubernetes_accepts_the_chart_with_every_value() -> Result<()> {
+    let values = fixture(EVERY_VALUE)?.display().to_string();
+    let lint = helm("lint", &["--strict", "--values", &values])?;
+    ensure!(lint.status == Some(0), "{}{}", lint.stdout, lint.stderr);
+    let every_value = with_every_value()?;
+    let mut files = Vec::new();
+    for text in [&every_value, &rendered(&["--set", "web.existingSecret=web"])?] {
+        let file = NamedTempFile::with_suffix(".yaml")?;
+        fs::write(file.path(), text)?;
+        files.push(file);
+    }
+    let run = validate(files.iter().map(|file| file.path().to_owned()))?;
+    ensure!(run.status == Some(0) && run.stdout.is_empty(), "{}{}", run.stdout, run.stderr);
+    let objects = objects(&every_value)?.into_values();
+    let kinds: Vec<_> = objects.map(|object| object["kind"].clone()).collect();
+    assert_eq!(
+        kinds,
+        [
+            "DaemonSet",
+            "NetworkPolicy",
+            "PodMonitor",
+            "PrometheusRule",
+            "Secret",
+            "Service",
+            "ServiceAccount"
+        ]
+    );
+    Ok(())
+}
+
+/// Without this, a value could be missing in the tests with every value. In what the chart passes on as it is
+/// (resources, say), any difference will do.
+fn the_fixture_has_another_value_for_each_key_of_the_chart() -> Result<()> {
+    let values = read(&source(CHART)?.join("values.yaml"))?;
+    let others = read(&fixture(EVERY_VALUE)?)?;
+    let schema: Value =
+        serde_json::from_str(&fs::read_to_string(source(CHART)?.join("values.schema.json"))?)?;
+    for (key, value) in values.as_object().context("no values")? {
+        let other = others.get(key).with_context(|| format!("{EVERY_VALUE} has no {key}"))?;
+        assert_ne!(value, other, "{key}");
+        let own = &schema["properties"][key];
+        assert!(own.is_object(), "the schema has no {key}");
+        for field in own["properties"].as_object().into_iter().flatten().map(|(name, _)| name) {
+            let is_there = value.get(field).is_none() || other.get(field).is_some();
+            assert!(is_there, "{EVERY_VALUE} has no {key}.{field}");
+        }
+    }
+    Ok(())
+}
+
+/// Each with what the error names.
+fn the_chart_refuses_what_makes_no_sense() -> Result<()> {
+    for (args, named) in [
+        ("netn=all", "netn"),
+        ("netns=/run/netns/blue", "/netns"),
+        ("web.prot=1", "prot"),
+        ("web.port=70000", "/web/port"),
+        ("scopesMax=0", "/scopesMax"),
+        ("cgroups={a[b]}", "/cgroups/0"),
+        ("ports={http}", "/ports/0"),
+        ("image.digest=sha256:12", "/image/digest"),
+        ("networkPolicy.enabled=true", "hostNetwork: true"),
+        ("web.config=a,web.existingSecret=b", "remove one of them"),
+    ] {
+        let run = helm("template", &["--set", args])?;
+        ensure!(run.status == Some(1) && run.stderr.contains(named), "{args}: {}", run.stderr);
+    }
+    Ok(())
+}
+
+/// `--help` is the last argument: tcpstat has read those before it.
+fn tcpstat_takes_the_arguments_of_the_chart() -> Result<()> {
+    let all = [
+        "--set",
+        "scopesMax=512",
+        "--set",
+        "cgroups={*.service}",
+        "--set",
+        "ports={443,8000-8010}",
+    ];
+    for text in [rendered(&[])?, rendered(&all)?, with_every_value()?] {
+        let daemonset = object(&text, "DaemonSet")?;
+        let container = &daemonset["spec"]["template"]["spec"]["containers"][0];
+        let args = container["args"].as_array().context("no args")?;
+        let args = args.iter().map(|arg| arg.as_str().context("no text"));
+        let mut args = args.collect::<Result<Vec<_>>>()?;
+        args.push("--help");
+        let run = tcpstat(&args)?;
+        ensure!(run.status == Some(0) && run.stderr.is_empty(), "{args:?}: {}", run.stderr);
+    }
+    Ok(())
+}
+
+fn the_rules_of_the_chart_link_to_the_port_of_the_node() -> Result<()> {
+    let mut expected: Value = serde_saphyr::from_str(&printed(&["rules"])?)?;
+    let mut links = 0;
+    let groups = expected["groups"].as_array_mut().context("no groups")?;
+    for group in groups {
+        for rule in group["rules"].as_array_mut().context("no rules")? {
+            let Some(link) = rule.pointer_mut("/annotations/runbook_url") else { continue };
+            let text = link.as_str().context("no text")?;
+            let text = ["instance }}", "instance\" }}"]
+                .iter()
+                .fold(text.to_owned(), |text, end| text.replace(end, &format!("{end}:10049")));
+            assert!(text.contains(":10049"), "{text}");
+            *link = json!(text.replace("http://", "https://"));
+            links += 1;
+        }
+    }
+    assert!(links > 10, "{links}");
+    assert_eq!(object(&with_every_value()?, "PrometheusRule")?["spec"], expected);
+    Ok(())
+}
+
+fn the_compose_file_is_the_daemonset() -> Result<()> {
+    let mut python = Command::new(path_from("TCPSTAT_SCHEMAS_PYTHON")?);
+    let run = output(python.arg(source("tests/schemas/compose.py")?).arg(source(COMPOSE)?))?;
+    ensure!(run.status == Some(0), "{}{}", run.stdout, run.stderr);
+
+    let compose = read(&source(COMPOSE)?)?;
+    let service = &compose["services"]["tcpstat"];
+    let daemonset = object(&rendered(&[])?, "DaemonSet")?;
+    let pod = &daemonset["spec"]["template"]["spec"];
+    let container = &pod["containers"][0];
+    let context = &container["securityContext"];
+    assert_eq!(service["image"], container["image"]);
+    assert_eq!(service["command"], container["args"]);
+    let variables = container["env"].as_array().context("no env")?;
+    let variables: Value = variables
+        .iter()
+        .map(|variable| Some((variable["name"].as_str()?.to_owned(), variable["value"].clone())))
+        .collect::<Option<serde_json::Map<_, _>>>()
+        .context("no name")?
+        .into();
+    assert_eq!(service["environment"], variables);
+    assert_eq!((&service["network_mode"], &pod["hostNetwork"]), (&json!("host"), &json!(true)));
+    assert_eq!((&service["pid"], &pod["hostPID"]), (&json!("host"), &json!(true)));
+    assert_eq!(service["cap_add"], context["capabilities"]["add"]);
+    assert_eq!(service["cap_drop"], context["capabilities"]["drop"]);
+    assert_eq!(service["read_only"], context["readOnlyRootFilesystem"]);
+    assert_eq!(service["user"], format!("{}:{}", context["runAsUser"], context["runAsGroup"]));
+    assert_eq!(context["allowPrivilegeEscalation"], false);
+    assert_eq!(service["security_opt"], json!(["no-new-privileges:true"]));
+    assert_eq!(service.get("privileged"), None);
+    let memory = container["resources"]["limits"]["memory"].as_str().context("no limit")?;
+    assert_eq!(service["mem_limit"], memory.replace("Mi", "m"));
+
+    let volumes = service["volumes"].as_array().context("no volumes")?;
+    let found: Vec<_> = volumes
+        .iter()
+        .map(|volume| (&volume["source"], &volume["target"], &volume["read_only"]))
+        .collect();
+    let mounts = container["volumeMounts"].as_array().context("no mounts")?.iter();
+    let paths = pod["volumes"].as_array().context("no volumes")?.iter();
+    // The names of Kubernetes' pods, which are not on a host of Docker.
+    let expected: Vec<_> = mounts
+        .zip(paths)
+        .filter(|(mount, _)| mount["name"] != "pods")
+        .map(|(mount, path)| (&path["hostPath"]["path"], &mount["mountPath"], &mount["readOnly"]))
+        .collect();
+    assert_eq!(found, expected);
+    Ok(())
+}
+
+/// Without this, the test above would not show that the compose file is valid.
+fn a_compose_file_with_an_unknown_field_is_refused() -> Result<()> {
+    let text = fs::read_to_string(source(COMPOSE)?)?;
+    for (right, wrong) in [("cap_drop", "capdrop"), ("target:", "to:"), ("128m", "128q")] {
+        ensure!(text.contains(right), "no {right}");
+        let file = NamedTempFile::with_suffix(".yaml")?;
+        fs::write(file.path(), text.replace(right, wrong))?;
+        let mut python = Command::new(path_from("TCPSTAT_SCHEMAS_PYTHON")?);
+        let run = output(python.arg(source("tests/schemas/compose.py")?).arg(file.path()))?;
+        assert_eq!(run.status, Some(1), "{wrong}: {}{}", run.stdout, run.stderr);
+    }
+    Ok(())
+}
+
+fn all_that_is_packaged_names_one_image() -> Result<()> {
+    let chart = read(&source(CHART)?.join("Chart.yaml"))?;
+    assert_eq!(chart["version"], chart["appVersion"]);
+    let version = chart["version"].as_str().context("no version")?;
+    assert_eq!(tcpstat(["--version"])?.stdout, format!("tcpstat {version}\n"));
+    let daemonset = read(&source(KUBERNETES)?.join("base/daemonset.yaml"))?;
+    let image = &daemonset["spec"]["template"]["spec"]["containers"][0]["image"];
+    assert_eq!(*image, format!("ghcr.io/tcpstat/tcpstat:{version}"));
+    Ok(())
+}

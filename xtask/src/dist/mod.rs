@@ -1,0 +1,120 @@
+//! `cargo xtask dist`: what is released, in target/dist. The same commit gives the same bytes.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use fs_err as fs;
+
+use crate::architecture::Architecture;
+use crate::process;
+use crate::target::Workspace;
+use crate::{apt, files, object};
+
+mod deb;
+mod image;
+mod rpm;
+mod tarball;
+mod tree;
+
+/// Programs that make packages, and Debian's packages that have them.
+const PROGRAMS: [(&str, &str); 3] =
+    [("dh", "debhelper"), ("dpkg-buildpackage", "dpkg-dev"), ("rpmbuild", "rpm")];
+
+/// A version and the moment of its commit, which is the time of all files in it.
+pub(crate) struct Release {
+    pub(crate) version: String,
+    /// Seconds since 1970.
+    pub(crate) time: u64,
+    /// Where its files are made.
+    pub(crate) folder: PathBuf,
+}
+
+impl Release {
+    /// That of the checked-out commit.
+    fn of(workspace: &Workspace) -> Result<Self> {
+        let mut git = Command::new("git");
+        git.args(["log", "-1", "--format=%ct"]).current_dir(workspace.root());
+        let time = process::probe(&mut git).context("git does not tell the time of the commit")?;
+        let time = time.trim().parse().with_context(|| format!("{time}: not a time"))?;
+        let folder = workspace.target().join("dist");
+        Ok(Self { version: env!("CARGO_PKG_VERSION").to_owned(), time, folder })
+    }
+
+    /// `command` with the moment as reproducible builds expect it.
+    fn set_time(&self, command: &mut Command) {
+        command.env("SOURCE_DATE_EPOCH", self.time.to_string()).env("TZ", "UTC").env("LC_ALL", "C");
+    }
+
+    /// A tar archive of what is in `folder`, or of `name` in it, that depends on nothing but names, modes and contents.
+    fn tar(&self, folder: &Path, name: &str) -> Command {
+        let mut command = Command::new("tar");
+        command
+            .args([
+                "--create",
+                "--sort=name",
+                "--format=gnu",
+                "--owner=0",
+                "--group=0",
+                "--numeric-owner",
+            ])
+            .arg("--mode=u=rwX,go=rX")
+            .arg(format!("--mtime=@{}", self.time))
+            .arg("--directory")
+            .arg(folder)
+            .arg(name);
+        command
+    }
+}
+
+/// Builds the object and the binaries, then packs them. The binary of this machine prints man pages and completions.
+pub(crate) fn run(workspace: &Workspace, architectures: &[Architecture]) -> Result<()> {
+    object::build_object_alone(workspace)?;
+    let host = Architecture::host()?;
+    let others = architectures.iter().copied().filter(|architecture| *architecture != host);
+    for architecture in [host].into_iter().chain(others) {
+        object::build_released(workspace, architecture, false)?;
+    }
+    pack(workspace, architectures)
+}
+
+/// Packs the binaries for `architectures`, which must have been built.
+pub(crate) fn pack(workspace: &Workspace, architectures: &[Architecture]) -> Result<()> {
+    let missing = PROGRAMS.iter().filter(|(program, _)| process::on_path(program).is_none());
+    let (programs, packages): (Vec<_>, Vec<_>) = missing.copied().unzip();
+    if !packages.is_empty() {
+        apt::install(workspace, &programs.join(", "), &packages, "")?;
+    }
+    let release = Release::of(workspace)?;
+    files::make_empty(&release.folder)?;
+    let work = workspace.target().join("xtask/dist");
+    files::make_empty(&work)?;
+    for architecture in architectures {
+        let tree = work.join(architecture.name());
+        tree::make(workspace, &release, *architecture, &tree)?;
+        deb::make(workspace, &release, *architecture, &tree, &work)?;
+        rpm::make(workspace, &release, *architecture, &tree, &work)?;
+        tarball::make(&release, *architecture, &tree, &work)?;
+    }
+    image::make(workspace, &release, architectures, &work)?;
+    tarball::chart(workspace, &release)?;
+    sum(workspace, &release)
+}
+
+/// Writes the checksums of all files.
+fn sum(workspace: &Workspace, release: &Release) -> Result<()> {
+    let mut names: Vec<_> = files::entries(&release.folder)?
+        .iter()
+        .map(|path| files::relative(&release.folder, path))
+        .collect();
+    names.sort_unstable();
+    let mut command = Command::new("sha256sum");
+    let sums = process::probe(command.args(&names).current_dir(&release.folder))
+        .context("sha256sum fails")?;
+    fs::write(release.folder.join("SHA256SUMS"), sums)?;
+    for name in names {
+        let path = release.folder.join(name);
+        println!("{} ({} KiB)", workspace.shown(&path), fs::metadata(&path)?.len().div_ceil(1024));
+    }
+    Ok(())
+}
