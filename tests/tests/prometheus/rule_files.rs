@@ -76,7 +76,7 @@ fn test_files() -> Result<BTreeMap<String, String>> {
     Ok(files)
 }
 
-/// The rules as they are shipped, but for a label: many route alerts by the label of a team. An expression that looks at
+/// The shipped rules with one more label: many route alerts by the label of a team. An expression that looks at
 /// its own alert must not depend on it. `cargo xtask alerts` evaluates the rules without it.
 fn every_alert_fires_exactly_when_it_should_with_a_label_that_a_user_adds() -> Result<()> {
     let with_team = |text: String| {
