@@ -15,6 +15,10 @@ pub const USER: &str =
 pub const USER_WITH_OTHER_PASSWORD: &str =
     "basic_auth_users:\n  alice: $2b$04$DDDDDDDDDDDDDDDDDDDDDOQA16Brg4ePtC94Yb98o8p8yuqUVpWb6\n";
 
+/// The user `alice` with the password `secret`, and a hash that takes a processor for a few tenths of a second.
+pub const USER_OF_SLOW_HASH: &str =
+    "basic_auth_users:\n  alice: $2b$12$CCCCCCCCCCCCCCCCCCCCC.a1EUcOw0CgFYsXsu36AAoUgQuzw6ore\n";
+
 /// Certificate and key of `server`, relative to the file. More keys of the section can follow.
 pub const TLS: &str = "tls_server_config:\n  cert_file: server.crt\n  key_file: server.key\n";
 

@@ -15,6 +15,7 @@ use crate::files;
 use crate::object;
 use crate::process::{self, Step};
 use crate::target::Workspace;
+use crate::tools;
 
 /// Time for each target in `cargo xtask test`.
 pub(crate) const SHORT: Duration = Duration::from_mins(1);
@@ -42,6 +43,7 @@ pub(crate) struct Fuzzer(PathBuf);
 impl Fuzzer {
     /// Builds it. The BPF object must have been built.
     pub(crate) fn build(workspace: &Workspace) -> Result<Self> {
+        tools::install_missing(workspace, &[tools::COMPILER])?;
         let mut command = object::host_cargo(workspace);
         command.env("RUSTC_WORKSPACE_WRAPPER", workspace.root().join(WRAPPER)).args([
             "build",

@@ -169,6 +169,10 @@ fn hermetic_steps(workspace: &Workspace, filter: &[String], report: &mut Report)
     let unit_tests = "test --locked --no-fail-fast --workspace --exclude tcpstat-tests";
     cargo(report, "format", "fmt --all --check -- --color never", &[]);
     cargo(report, "clippy", lints, &[]);
+    if filter.is_empty() {
+        let lints = "clippy --locked --package tcpstat-fuzz --features fuzzing -- -D warnings";
+        cargo(report, "clippy of the fuzzer", lints, &[]);
+    }
     report.step("conventions", || check_conventions(workspace.root()));
     cargo(report, "unit tests", unit_tests, &after_dashes(filter));
     if filter.is_empty() {

@@ -44,8 +44,12 @@ const UNPACKED: &str = "xtask/tools";
 const BROWSER: [Program; 2] =
     [("TCPSTAT_CHROMIUM", &["chromium"]), ("TCPSTAT_CHROMEDRIVER", &["chromedriver"])];
 
+/// libFuzzer is compiled.
+pub(crate) const COMPILER: (&str, &str) = ("c++", "g++");
+
 /// Programs that are taken from PATH, and the packages that have them.
-const INSTALLED: [(&str, &str); 12] = [
+const INSTALLED: [(&str, &str); 13] = [
+    COMPILER,
     ("curl", "curl"),
     ("ip", "iproute2"),
     ("openssl", "openssl"),
@@ -73,11 +77,7 @@ pub(crate) fn provide(workspace: &Workspace) -> Result<Tools> {
         find(workspace, SERVICES)
             .context("the packages are unpacked, but their programs do not run")?
     };
-    let missing = INSTALLED.iter().filter(|(program, _)| process::on_path(program).is_none());
-    let (programs, packages): (Vec<_>, Vec<_>) = missing.copied().unzip();
-    if !packages.is_empty() {
-        apt::install(workspace, &programs.join(", "), &packages, "")?;
-    }
+    install_missing(workspace, &INSTALLED)?;
     let python = schemas(workspace)?;
     let charts = charts::provide(workspace, &python)?;
     let schemas = ("TCPSTAT_SCHEMAS_PYTHON", python);
@@ -97,6 +97,16 @@ pub(crate) fn provide(workspace: &Workspace) -> Result<Tools> {
     let node_exporter = services[3].path.clone();
     let found = services.into_iter().chain(browser).map(|tool| (tool.variable, tool.path));
     Ok(Tools { variables: found.chain([schemas]).chain(charts).collect(), node_exporter })
+}
+
+/// Installs the packages of those `programs` that are not on PATH.
+pub(crate) fn install_missing(workspace: &Workspace, programs: &[(&str, &str)]) -> Result<()> {
+    let missing = programs.iter().filter(|(program, _)| process::on_path(program).is_none());
+    let (programs, packages): (Vec<_>, Vec<_>) = missing.copied().unzip();
+    if packages.is_empty() {
+        return Ok(());
+    }
+    apt::install(workspace, &programs.join(", "), &packages, "")
 }
 
 /// A program that runs.

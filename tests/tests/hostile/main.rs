@@ -4,6 +4,7 @@
 
 mod attacks;
 mod limits;
+mod passwords;
 mod timeouts;
 mod tls;
 mod unix;
@@ -15,6 +16,7 @@ use tcpstat_tests::harness::run_in_turn;
 fn main() -> ExitCode {
     let mut tests = attacks::tests();
     tests.extend(limits::tests());
+    tests.extend(passwords::tests());
     tests.extend(timeouts::tests());
     tests.extend(tls::tests());
     tests.extend(unix::tests());

@@ -7,14 +7,14 @@ mod limiter;
 mod passwords;
 mod recent;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
     http::{HeaderMap, Request, Response, StatusCode, header},
     response::IntoResponse,
 };
-use tokio::sync::watch;
+use tokio::{sync::watch, time::timeout};
 use tracing::warn;
 
 pub(crate) use hosts::{AllowedHosts, HostName};
@@ -28,6 +28,10 @@ use super::{
 
 /// The value of `WWW-Authenticate` (RFC 7617, section 2).
 const CHALLENGE: &str = "Basic realm=\"tcpstat\", charset=\"UTF-8\"";
+
+/// How long a request waits for the check of its password: less than a request may take, and than most clients wait. The
+/// result of a check that has begun is kept all the same.
+const MAX_CHECK: Duration = Duration::from_secs(8);
 
 /// Decides about requests, by the settings that are in force.
 #[derive(Debug)]
@@ -65,29 +69,39 @@ impl Access {
         Some((StatusCode::MISDIRECTED_REQUEST, line).into_response())
     }
 
-    /// The answer to a request that lacks the user name and password of a user, if there are users.
-    pub(super) async fn refuse_stranger(
+    /// The answer to a request that lacks the user name and password of a user, if there are users. A password that is
+    /// not known yet is checked after `turn`.
+    pub(super) async fn refuse_stranger<T: Send + 'static>(
         &self,
         settings: &Settings,
         headers: &HeaderMap,
         client: Client,
+        turn: impl Future<Output = T>,
     ) -> Option<Response<Body>> {
-        if settings.users.is_empty() || self.is_known(settings, headers, client).await {
+        if settings.users.is_empty() {
             return None;
+        }
+        // A browser's first request has no credentials, so that is no failed attempt.
+        if let Some(credentials) = authorization::credentials(headers) {
+            let check = self.passwords.are_right(&settings.users, credentials, turn);
+            match timeout(MAX_CHECK, check).await {
+                Ok(true) => return None,
+                Ok(false) => {
+                    if let Some(times) = self.refusals.count() {
+                        warn!(times, %client, "a request had a wrong user name or password");
+                    }
+                }
+                Err(_) => {
+                    let line =
+                        "the password is not checked yet, because others are: try again later\n";
+                    let retry = [(header::RETRY_AFTER, "1")];
+                    return Some((StatusCode::SERVICE_UNAVAILABLE, retry, line).into_response());
+                }
+            }
         }
         let line = "user name and password are required (basic_auth_users of --web.config.file)\n";
         let challenge = [(header::WWW_AUTHENTICATE, CHALLENGE)];
         Some((StatusCode::UNAUTHORIZED, challenge, line).into_response())
-    }
-
-    async fn is_known(&self, settings: &Settings, headers: &HeaderMap, client: Client) -> bool {
-        // A browser's first request has no credentials, so that is no failed attempt.
-        let Some(credentials) = authorization::credentials(headers) else { return false };
-        let known = self.passwords.are_right(&settings.users, credentials).await;
-        if !known && let Some(times) = self.refusals.count() {
-            warn!(times, %client, "a request had a wrong user name or password");
-        }
-        known
     }
 }
 

@@ -1,4 +1,4 @@
-//! Checks passwords against bcrypt hashes: one at a time, on a thread for blocking work, each result kept.
+//! Checks passwords against bcrypt hashes, on a thread for blocking work, each result kept.
 //!
 //! Of a password only a keyed hash is kept, whose key is random and in memory only. A name that no user has takes as
 //! long as one that a user has.
@@ -9,7 +9,7 @@ use std::{
 };
 
 use ring::{hmac, rand::SystemRandom};
-use tokio::{sync::Semaphore, task::spawn_blocking};
+use tokio::task::spawn_blocking;
 
 use super::{authorization::Credentials, recent::Recent};
 use crate::web::config::Users;
@@ -23,8 +23,6 @@ const NOBODY: &str = ".....................................................";
 pub(super) struct Passwords {
     key: Option<hmac::Key>,
     results: Arc<Mutex<Results>>,
-    /// A check takes a whole processor for some 70 ms, so there is one at a time.
-    checks: Arc<Semaphore>,
 }
 
 /// Of credentials together with the hash that they were checked against.
@@ -41,11 +39,17 @@ impl Passwords {
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()).ok();
         let results = Results { right: Recent::new(RESULTS), wrong: Recent::new(RESULTS) };
         let results = Arc::new(Mutex::new(results));
-        Self { key, results, checks: Arc::new(Semaphore::new(1)) }
+        Self { key, results }
     }
 
-    /// Whether they are the name and the password of one of `users`.
-    pub(super) async fn are_right(&self, users: &Users, credentials: Credentials) -> bool {
+    /// Whether they are the name and the password of one of `users`. If no result is kept, a check begins after `turn`, and
+    /// holds its output until it ends.
+    pub(super) async fn are_right<T: Send + 'static>(
+        &self,
+        users: &Users,
+        credentials: Credentials,
+        turn: impl Future<Output = T>,
+    ) -> bool {
         let Credentials { user, password } = credentials;
         let known = std::str::from_utf8(&user).ok().and_then(|user| users.hash(user));
         let is_user = known.is_some();
@@ -54,8 +58,7 @@ impl Passwords {
         if let Some(right) = digest.and_then(|digest| self.known(&digest)) {
             return right;
         }
-        // The semaphore is never closed.
-        let Ok(permit) = self.checks.clone().acquire_owned().await else { return false };
+        let turn = turn.await;
         // Another request with the same credentials may have been checked meanwhile.
         if let Some(right) = digest.and_then(|digest| self.known(&digest)) {
             return right;
@@ -63,7 +66,7 @@ impl Passwords {
         let results = self.results.clone();
         let check = spawn_blocking(move || {
             // Until the check ends, even if the client has gone.
-            let _permit = permit;
+            let _turn = turn;
             let right = bcrypt::verify(&password, &hash).unwrap_or(false) && is_user;
             if let Some(digest) = digest {
                 let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
@@ -124,6 +127,11 @@ mod tests {
         WebConfig::parse(&text, Path::new("/")).unwrap().users
     }
 
+    /// With no other check under way.
+    async fn are_right(passwords: &Passwords, users: &Users, credentials: Credentials) -> bool {
+        passwords.are_right(users, credentials, std::future::ready(())).await
+    }
+
     fn credentials(user: &str, password: &str) -> Credentials {
         Credentials { user: user.into(), password: password.into() }
     }
@@ -142,7 +150,7 @@ mod tests {
                 ("carol", "right", false),
                 ("", "", false),
             ] {
-                let are_right = passwords.are_right(&users, credentials(user, password)).await;
+                let are_right = are_right(&passwords, &users, credentials(user, password)).await;
                 assert_eq!(are_right, right, "{user} {password}");
             }
         }
@@ -151,20 +159,20 @@ mod tests {
     #[tokio::test]
     async fn a_kept_result_does_not_outlive_the_hash() {
         let (passwords, first) = (Passwords::new(), users());
-        assert!(passwords.are_right(&first, credentials("alice", "right")).await);
+        assert!(are_right(&passwords, &first, credentials("alice", "right")).await);
         let text = format!("basic_auth_users:\n  alice: {}\n", bcrypt::hash("new", 4).unwrap());
         let second = WebConfig::parse(&text, Path::new("/")).unwrap().users;
-        assert!(!passwords.are_right(&second, credentials("alice", "right")).await);
-        assert!(passwords.are_right(&second, credentials("alice", "new")).await);
+        assert!(!are_right(&passwords, &second, credentials("alice", "right")).await);
+        assert!(are_right(&passwords, &second, credentials("alice", "new")).await);
     }
 
     #[tokio::test]
     async fn wrong_passwords_do_not_displace_right_ones() {
         let (passwords, users) = (Passwords::new(), users());
-        assert!(passwords.are_right(&users, credentials("alice", "right")).await);
+        assert!(are_right(&passwords, &users, credentials("alice", "right")).await);
         for number in 0..=RESULTS {
             let wrong = credentials("alice", &format!("wrong {number}"));
-            assert!(!passwords.are_right(&users, wrong).await);
+            assert!(!are_right(&passwords, &users, wrong).await);
         }
         let hash = users.hash("alice").unwrap().as_bytes();
         let digest = |password: &str| passwords.digest([b"alice", hash, password.as_bytes()]);

@@ -1,5 +1,7 @@
 //! Reads the keys of one mapping: each at most once, and none that it does not know.
 
+use std::collections::HashMap;
+
 use super::{
     error::{Fault, Problem},
     yaml::{Entry, Node, Value},
@@ -80,10 +82,10 @@ pub(super) fn entries(name: &str, node: Node) -> Result<Vec<Entry>, Fault> {
         Value::Mapping(entries) => entries,
         value => return Err(wrong_kind(name, node.line, "a mapping of keys and values", &value)),
     };
-    for (at, Entry { key, line, .. }) in entries.iter().enumerate() {
-        if let Some(first) = entries[..at].iter().find(|earlier| earlier.key == *key) {
-            let (key, first) = (key.clone(), first.line);
-            return Err(Fault::new(*line, Problem::DuplicateKey { key, first }));
+    let mut lines = HashMap::new();
+    for Entry { key, line, .. } in &entries {
+        if let Some(first) = lines.insert(key, *line) {
+            return Err(Fault::new(*line, Problem::DuplicateKey { key: key.clone(), first }));
         }
     }
     Ok(entries)

@@ -62,6 +62,17 @@ fn an_empty_file_is_plain_http_without_authentication_and_limit() {
     }
 }
 
+/// The time grows with the number of keys, not with its square.
+#[test]
+fn a_file_with_a_hundred_thousand_keys_is_refused_with_the_first_unknown_one() {
+    let keys: Vec<_> = (0..100_000).map(|number| format!("k{number}:\n")).collect();
+    let text = keys.concat();
+    let fault = WebConfig::parse(&text, Path::new("/")).unwrap_err();
+    assert_eq!(fault.line, 1);
+    let fault = WebConfig::parse(&format!("{text}k0:\n"), Path::new("/")).unwrap_err();
+    assert!(matches!(fault.problem, Problem::DuplicateKey { first: 1, .. }), "{fault:?}");
+}
+
 #[test]
 fn paths_are_relative_to_the_directory_of_the_file() {
     let text = "tls_server_config:\n  cert_file: a.crt\n  key_file: /keys/a.key\n";

@@ -10,7 +10,7 @@ use std::{
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::answer_slots::AnswerSlot;
+use super::slots::Slot;
 
 /// From the first byte of a request to its last.
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -79,7 +79,7 @@ struct State {
     more: bool,
     /// Whether the whole body of the answer has been passed to hyper.
     body_done: bool,
-    answer_slot: Option<AnswerSlot>,
+    answer_slot: Option<Slot>,
     large_permit: Option<OwnedSemaphorePermit>,
 }
 
@@ -119,7 +119,7 @@ impl Activity {
     }
 
     /// The head of a request is complete, and `slot` allows its answer.
-    pub(super) fn answer_began(&self, slot: AnswerSlot) {
+    pub(super) fn answer_began(&self, slot: Slot) {
         let mut state = self.locked();
         state.enter(Phase::Answer);
         state.answer_slot = Some(slot);
@@ -199,7 +199,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::web::server::answer_slots::AnswerSlots;
+    use crate::web::server::slots::Slots;
 
     fn overdue(phase: Phase, stalled: Option<u64>, seconds: u64) -> bool {
         let start = Instant::now();
@@ -245,7 +245,7 @@ mod tests {
 
     #[test]
     fn an_answer_ends_when_it_is_written_and_not_when_its_body_is_done() {
-        let slots = AnswerSlots::new(1);
+        let slots = Slots::new(1);
         let client = std::sync::Arc::default();
         let activity = Activity::new();
         activity.received();

@@ -51,15 +51,18 @@ async fn answer(
     connection: &Arc<Connection>,
     request: Request<Incoming>,
 ) -> Response<Body> {
+    let (mut parts, body) = request.into_parts();
+    // Before it takes a slot, which requests with wrong passwords would hold.
+    let turn = connection.password_slot();
+    if let Some(refusal) =
+        access.refuse_stranger(settings, &parts.headers, connection.client, turn).await
+    {
+        return refusal;
+    }
     let Some(slot) = connection.answer_slot().await else {
         return too_many(connection.max_answers());
     };
     connection.activity.answer_began(slot);
-    let (mut parts, body) = request.into_parts();
-    if let Some(refusal) = access.refuse_stranger(settings, &parts.headers, connection.client).await
-    {
-        return refusal;
-    }
     parts.extensions.insert(connection.clone());
     let request = Request::from_parts(parts, body);
     router.call(request).await.unwrap_or_else(|never| match never {})

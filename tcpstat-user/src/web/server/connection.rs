@@ -9,10 +9,10 @@ use tokio::time::timeout;
 
 use super::{
     activity::Activity,
-    answer_slots::AnswerSlot,
     client::Client,
     connections::{Bounds, Connections},
     eviction,
+    slots::Slot,
 };
 
 /// How long a request waits for its turn.
@@ -49,13 +49,21 @@ impl Connection {
 
     /// Waits for a slot for an answer; `None` if none is free within [`MAX_WAIT`]. Ends an answer whose peer
     /// does not read.
-    pub(super) async fn answer_slot(&self) -> Option<AnswerSlot> {
+    pub(super) async fn answer_slot(&self) -> Option<Slot> {
         match self.all.answer_slots.acquire(&self.of_client) {
             Ok(slot) => Some(slot),
             Err(receiver) => {
                 self.all.close_stalled_answer(|_| true);
                 timeout(MAX_WAIT, receiver).await.ok()?.ok()
             }
+        }
+    }
+
+    /// Waits for the turn to have a password checked.
+    pub(in crate::web) async fn password_slot(&self) -> Option<Slot> {
+        match self.all.password_slots.acquire(&self.of_client) {
+            Ok(slot) => Some(slot),
+            Err(receiver) => receiver.await.ok(),
         }
     }
 

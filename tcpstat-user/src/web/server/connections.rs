@@ -9,11 +9,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::warn;
 
 use super::{
-    answer_slots::AnswerSlots,
     client::Client,
     connection::Connection,
     eviction::{self, Candidate},
     log_limit::LogLimit,
+    slots::Slots,
     stream::Stream,
     table::Table,
 };
@@ -40,7 +40,9 @@ pub(super) struct Connections {
     table: Mutex<Table>,
     /// A permit for each connection.
     permits: Arc<Semaphore>,
-    pub(super) answer_slots: Arc<AnswerSlots>,
+    pub(super) answer_slots: Arc<Slots>,
+    /// One slot: a check of a password takes a whole processor for some 70 ms.
+    pub(super) password_slots: Arc<Slots>,
     /// A permit for each large answer.
     pub(super) large_permits: Arc<Semaphore>,
     evictions: LogLimit,
@@ -52,7 +54,8 @@ impl Connections {
             bounds,
             table: Mutex::default(),
             permits: Arc::new(Semaphore::new(bounds.connections)),
-            answer_slots: AnswerSlots::new(bounds.answers),
+            answer_slots: Slots::new(bounds.answers),
+            password_slots: Slots::new(1),
             large_permits: Arc::new(Semaphore::new(LARGE_ANSWERS)),
             evictions: LogLimit::default(),
         })

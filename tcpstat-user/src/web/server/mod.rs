@@ -5,7 +5,6 @@
 
 mod activity;
 mod answer;
-mod answer_slots;
 mod client;
 mod connection;
 mod connections;
@@ -14,6 +13,7 @@ mod eviction;
 mod handshake;
 mod log_limit;
 mod monitored_stream;
+mod slots;
 mod stream;
 mod table;
 

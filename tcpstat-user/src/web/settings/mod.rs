@@ -26,6 +26,8 @@ pub(crate) struct Settings {
     pub(super) tls: Option<Arc<ServerConfig>>,
     /// Whether each client must have a certificate from an authority.
     verifies_clients: bool,
+    /// Whether the certificate must have one of some names.
+    checks_names: bool,
     pub(super) headers: Headers,
     pub(super) users: Users,
     pub(super) limiter: Option<Arc<Limiter>>,
@@ -41,7 +43,7 @@ impl Parsed {
     /// Reads the file at `path`.
     fn read(path: &Path) -> Result<Self, Fault> {
         let unreadable = |cause| Fault::new(0, Problem::Unreadable { cause });
-        let bytes = bounded_file::read(path).map_err(unreadable)?;
+        let bytes = bounded_file::read_regular(path).map_err(unreadable)?;
         let length = bytes.len() as u64;
         if length > bounded_file::MAX_BYTES {
             let (bytes, most) = (length, bounded_file::MAX_BYTES);
@@ -67,6 +69,7 @@ impl Settings {
             verifies_clients: tls
                 .as_ref()
                 .is_some_and(|tls| tls.client_auth.verifies() && tls.client_auth.requires()),
+            checks_names: tls.as_ref().is_some_and(|tls| tls.allowed_sans.is_some()),
             tls: tls.as_ref().map(tls::server_config).transpose()?,
             headers,
             users,
@@ -88,6 +91,8 @@ impl Settings {
             "authentication cannot be turned off"
         } else if self.verifies_clients && !next.verifies_clients {
             "the check of client certificates cannot be turned off"
+        } else if self.checks_names && !next.checks_names {
+            "the check of the names in client certificates cannot be turned off"
         } else {
             return Ok(());
         };

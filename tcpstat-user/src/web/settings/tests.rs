@@ -41,6 +41,13 @@ fn the_check_of_client_certificates_cannot_be_turned_off_later() {
 }
 
 #[test]
+fn the_check_of_the_names_in_client_certificates_cannot_be_turned_off_later() {
+    let locked = Settings { checks_names: true, ..Settings::default() };
+    assert!(locked.check_locks(&Settings::default()).is_err());
+    assert!(Settings::default().check_locks(&locked).is_ok());
+}
+
+#[test]
 fn a_limit_that_stays_the_same_goes_on() {
     let [same, other] =
         ["3", "4"].map(|burst| format!("rate_limit: {{ interval: 1s, burst: {burst} }}"));
@@ -62,6 +69,13 @@ fn a_file_that_cannot_be_read_is_an_error_with_its_path() {
     fs::write(&path, vec![b'#'; 2 * 1024 * 1024]).unwrap();
     assert!(error(&path).contains("has at most 1048576"), "{}", error(&path));
     assert!(error(directory.path()).contains("--web.config.file"));
+    let pipe = directory.path().join("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    for special in [&pipe, Path::new("/dev/ptmx")] {
+        assert!(error(special).contains("not a regular file"), "{}", error(special));
+    }
+    fs::write(&path, "tls_server_config: { cert_file: pipe, key_file: pipe }\n").unwrap();
+    assert!(error(&path).contains("line 1: cert_file"), "{}", error(&path));
     fs::write(&path, USER).unwrap();
     assert_eq!(ConfigFile::open(path).unwrap().settings().borrow().users.hashes().len(), 1);
 }

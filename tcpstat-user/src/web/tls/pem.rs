@@ -49,7 +49,7 @@ pub(super) fn place(source: &Source) -> String {
 fn bytes(source: &Source) -> Result<Vec<u8>, Fault> {
     match &source.content {
         Content::Inline(text) => Ok(text.clone().into_bytes()),
-        Content::File(path) => bounded_file::read(path).map_err(|cause| {
+        Content::File(path) => bounded_file::read_regular(path).map_err(|cause| {
             let (key, path) = (source.key, path.clone());
             Fault::new(source.line, Problem::File { key, path, cause })
         }),

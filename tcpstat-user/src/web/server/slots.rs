@@ -1,4 +1,4 @@
-//! The slots for answers: a limited number, given first to the client with the fewest connections.
+//! Slots for what only some connections may have at a time: given first to the client with the fewest connections.
 
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
@@ -8,7 +8,7 @@ use std::sync::{
 use tokio::sync::oneshot;
 
 #[derive(Debug)]
-pub(super) struct AnswerSlots(Mutex<State>);
+pub(super) struct Slots(Mutex<State>);
 
 #[derive(Debug)]
 struct State {
@@ -21,14 +21,14 @@ struct State {
 struct Waiter {
     /// Connections of its client.
     of_client: Arc<AtomicUsize>,
-    sender: oneshot::Sender<AnswerSlot>,
+    sender: oneshot::Sender<Slot>,
 }
 
 /// Dropping a slot gives it to the next waiter.
 #[derive(Debug)]
-pub(super) struct AnswerSlot(Option<Arc<AnswerSlots>>);
+pub(in crate::web) struct Slot(Option<Arc<Slots>>);
 
-impl AnswerSlots {
+impl Slots {
     pub(super) fn new(slots: usize) -> Arc<Self> {
         Arc::new(Self(Mutex::new(State { free: slots, waiters: Vec::new() })))
     }
@@ -40,11 +40,11 @@ impl AnswerSlots {
     pub(super) fn acquire(
         self: &Arc<Self>,
         of_client: &Arc<AtomicUsize>,
-    ) -> Result<AnswerSlot, oneshot::Receiver<AnswerSlot>> {
+    ) -> Result<Slot, oneshot::Receiver<Slot>> {
         let mut state = self.locked();
         if state.free > 0 {
             state.free -= 1;
-            return Ok(AnswerSlot(Some(self.clone())));
+            return Ok(Slot(Some(self.clone())));
         }
         let (sender, receiver) = oneshot::channel();
         // Bounds the list: waiters that gave up are removed.
@@ -60,7 +60,7 @@ impl AnswerSlots {
     /// Gives a slot back: to the next waiter, if there is one.
     fn release(self: Arc<Self>) {
         let mut state = self.locked();
-        let mut slot = AnswerSlot(Some(self.clone()));
+        let mut slot = Slot(Some(self.clone()));
         loop {
             let waiters = state.waiters.iter().enumerate();
             let next = waiters
@@ -82,7 +82,7 @@ impl AnswerSlots {
     }
 }
 
-impl Drop for AnswerSlot {
+impl Drop for Slot {
     fn drop(&mut self) {
         if let Some(slots) = self.0.take() {
             slots.release();
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn the_client_with_the_fewest_connections_is_first_then_the_one_that_came_first() {
-        let slots = AnswerSlots::new(1);
+        let slots = Slots::new(1);
         let taken = slots.acquire(&client(1)).unwrap();
         let mut many = slots.acquire(&client(9)).unwrap_err();
         let mut first = slots.acquire(&client(1)).unwrap_err();
@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn a_waiter_that_gave_up_loses_no_slot() {
-        let slots = AnswerSlots::new(1);
+        let slots = Slots::new(1);
         let taken = slots.acquire(&client(1)).unwrap();
         drop(slots.acquire(&client(1)).unwrap_err());
         let mut waits = slots.acquire(&client(1)).unwrap_err();
