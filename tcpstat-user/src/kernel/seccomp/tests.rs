@@ -10,7 +10,8 @@ use super::*;
 fn filtered(needs: Needs, work: impl FnOnce() + Send + 'static) -> Vec<i32> {
     thread::spawn(move || {
         let (refusals, calls) = install(needs).unwrap();
-        assert!((80..160).contains(&calls), "{calls}");
+        // aarch64 has no older calls.
+        assert!((70..160).contains(&calls), "{calls}");
         work();
         std::iter::from_fn(|| refusals.next()).collect()
     })
