@@ -24,6 +24,10 @@ use crate::skip::Skip;
 /// Names the one test that this process runs.
 const TEST_VARIABLE: &str = "TCPSTAT_TEST";
 
+/// Parts of names, one a line: only tests with one of them in their name run. The arguments of libtest can name one part
+/// alone.
+const ONLY_VARIABLE: &str = "TCPSTAT_ONLY";
+
 /// The exit status of a process whose test was skipped; the reason is its standard output.
 const SKIPPED: u8 = 77;
 
@@ -96,7 +100,7 @@ pub fn run_with_waiting(tests: Vec<Test>, waiting: usize) -> ExitCode {
     })
 }
 
-fn run_as(tests: Vec<Test>, arguments: impl FnOnce() -> Arguments) -> ExitCode {
+fn run_as(mut tests: Vec<Test>, arguments: impl FnOnce() -> Arguments) -> ExitCode {
     if resident::is_asked_for() {
         return resident::obey();
     }
@@ -107,6 +111,13 @@ fn run_as(tests: Vec<Test>, arguments: impl FnOnce() -> Arguments) -> ExitCode {
         return run_here(&name, tests);
     }
     let arguments = arguments();
+    if let Some(parts) = env::var(ONLY_VARIABLE).ok().filter(|parts| !parts.is_empty()) {
+        let unknown = keep_only(&mut tests, &parts);
+        if !unknown.is_empty() {
+            eprintln!("{ONLY_VARIABLE}: no test has {} in its name", unknown.join(", "));
+            return ExitCode::FAILURE;
+        }
+    }
     let gate = kernel_gate();
     if let Err(reason) = &gate
         && !arguments.list
@@ -126,6 +137,15 @@ fn run_as(tests: Vec<Test>, arguments: impl FnOnce() -> Arguments) -> ExitCode {
         })
         .collect();
     libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// Keeps the tests that have one of these `parts`, which are lines, in their name. Returns the parts that no name has.
+fn keep_only<'a>(tests: &mut Vec<Test>, parts: &'a str) -> Vec<&'a str> {
+    let has = |test: &Test, part: &str| test.name.contains(part);
+    let unknown = parts.lines().filter(|part| !tests.iter().any(|test| has(test, part)));
+    let unknown = unknown.collect();
+    tests.retain(|test| parts.lines().any(|part| has(test, part)));
+    unknown
 }
 
 /// Runs a test in another process. Its output is shown if it fails, or if it is not captured.
@@ -187,6 +207,15 @@ mod tests {
         assert!(refuse_skip(skipped(), false).is::<Skip>());
         let refused = refuse_skip(skipped().context("the terminal"), true);
         assert!(!refused.is::<Skip>() && refused.to_string().contains("no tmux"), "{refused:#}");
+    }
+
+    #[test]
+    fn only_tests_with_a_listed_part_are_kept_and_a_part_of_none_is_returned() {
+        let names = ["a_seed_is_exact", "a_reset_counts", "a_storm_heals"];
+        let mut tests = names.map(|name| hermetic_test(name, || Ok(()))).into_iter().collect();
+        assert_eq!(keep_only(&mut tests, "_seed_\nheals\nrenamed"), ["renamed"]);
+        let kept: Vec<_> = tests.iter().map(|test| test.name.as_str()).collect();
+        assert_eq!(kept, [names[0], names[2]]);
     }
 
     #[test]

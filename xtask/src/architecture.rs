@@ -65,6 +65,15 @@ impl Architecture {
         }
     }
 
+    /// What removes debug information, of the compiler's packages.
+    pub(crate) fn strip(self) -> Result<&'static str> {
+        Ok(match self {
+            _ if self == Self::host()? => "strip",
+            Self::X86_64 => "x86_64-linux-gnu-strip",
+            Self::Aarch64 => "aarch64-linux-gnu-strip",
+        })
+    }
+
     fn by_name(name: &str) -> Option<Self> {
         ALL.into_iter().find(|architecture| {
             [architecture.name(), architecture.debian(), architecture.target()].contains(&name)

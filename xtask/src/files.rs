@@ -33,6 +33,15 @@ pub(crate) fn relative(root: &Path, file: &Path) -> String {
     file.strip_prefix(root).unwrap_or(file).to_string_lossy().into_owned()
 }
 
+/// Copies the file that a path leads to, mode included, unless it is there.
+pub(crate) fn copy_new(from: &Path, to: &Path) -> Result<()> {
+    if !to.exists() {
+        fs::create_dir_all(to.parent().unwrap_or(to))?;
+        fs::copy(from, to)?;
+    }
+    Ok(())
+}
+
 /// Removes a file or a folder, if it is there.
 pub(crate) fn remove(path: &Path) -> Result<()> {
     if path.is_dir() {

@@ -69,7 +69,7 @@ enum Command {
         /// Then boot other kernels under QEMU, and run the kernel tests in them
         #[arg(long)]
         matrix: bool,
-        /// Of other kernels only the newest of that series, such as 5.10, or `newest` (repeatable)
+        /// Of other kernels only the newest of that series, such as 5.10 or arm64-6.1, or `newest` (repeatable)
         #[arg(long, value_name = "SERIES", requires = "matrix")]
         kernel: Vec<String>,
         /// Passed on to the test binaries: only tests whose name contains it
@@ -78,7 +78,7 @@ enum Command {
     },
     /// Build, then run nothing but the kernel tests in other kernels
     Matrix {
-        /// Only the newest kernel of that series, such as 5.10, or `newest` (repeatable)
+        /// Only the newest kernel of that series, such as 5.10 or arm64-6.1, or `newest` (repeatable)
         #[arg(long, value_name = "SERIES")]
         kernel: Vec<String>,
         /// Passed on to the test binary: only tests whose name contains it

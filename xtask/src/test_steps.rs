@@ -58,7 +58,13 @@ pub(crate) fn run(
         // On what the end-to-end tests leave of the processors.
         let beside = fuzzer.map(|fuzzer| {
             scope.spawn(move || {
-                let prepared = prepare_packages(workspace);
+                let prepared = prepare_packages(workspace).and_then(|()| {
+                    if kernels.is_some() {
+                        matrix::build_for_others(workspace, true)
+                    } else {
+                        Ok(())
+                    }
+                });
                 let fuzzed = fuzzer.run(workspace, "", fuzz::SHORT, true);
                 (prepared, cargo_tools::deny(workspace, true), fuzzed)
             })
@@ -107,7 +113,10 @@ pub(crate) fn run(
 
 /// Builds, then runs the kernel matrix alone: the kernels of those names, or all if there are no names.
 pub(crate) fn matrix(workspace: &Workspace, filter: &[String], kernels: &[String]) -> Result<bool> {
-    let (tools, mut report) = build(workspace)?;
+    let (tools, mut report) = prepare(workspace)?;
+    if matrix::runs_host_build(kernels)? {
+        report.need("build", || object::build_binaries(workspace))?;
+    }
     report.step("kernel matrix", || {
         let guests = matrix::fetch(workspace, kernels, None)?;
         matrix::run(workspace, &tools, guests, kernels, filter)

@@ -100,7 +100,7 @@ fn is_short_of_descriptors(cause: &io::Error) -> bool {
 pub(super) fn refusal(step: Step, source: Box<dyn Error + Send + Sync>) -> LoadError {
     let os = chain(source.as_ref()).filter_map(|error| error.downcast_ref::<io::Error>()).last();
     let mut errno = os.and_then(io::Error::raw_os_error).map(Errno::from_raw);
-    let (mut cause, mut tracefs) = (os.map(ToString::to_string), None);
+    let (mut cause, mut tracefs) = (os.map(text), None);
     match source.downcast_ref::<ProgramError>() {
         Some(ProgramError::TracePointError(TracePointError::FileError { filename, io_error })) => {
             cause = Some(format!("{}: {io_error}", filename.display()));
@@ -124,6 +124,17 @@ pub(super) fn refusal(step: Step, source: Box<dyn Error + Send + Sync>) -> LoadE
 }
 
 const TRACEFS: &str = "/sys/kernel/tracing";
+
+/// What the kernel answers to a program of a kind that it was built without, as to hooks on ARM64 before 6.4. The number
+/// is the kernel's own (include/linux/errno.h): C libraries have no text for it.
+const ENOTSUPP: i32 = 524;
+
+fn text(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(ENOTSUPP) => format!("this kernel does not support it (os error {ENOTSUPP})"),
+        _ => error.to_string(),
+    }
+}
 
 /// The first line of an error and of each of its sources. A line that another one contains is left out.
 fn one_line(error: &(dyn Error + 'static)) -> String {
@@ -152,4 +163,19 @@ fn verifier_log(error: &(dyn Error + 'static)) -> Option<String> {
 /// An error and its sources.
 fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |error| (*error).source())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_number_without_a_text_of_the_c_library_has_one() {
+        let cause = |errno| {
+            let error = io::Error::from_raw_os_error(errno);
+            refusal(Step::Attach(Attachment::Entry("f")), error.into()).to_string()
+        };
+        assert!(cause(ENOTSUPP).ends_with(": this kernel does not support it (os error 524)"));
+        assert!(cause(libc::EPERM).ends_with(": Operation not permitted (os error 1)"));
+    }
 }

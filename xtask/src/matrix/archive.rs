@@ -1,5 +1,5 @@
-//! Debian's archive, by an apt configuration of the matrix's own: the lists of many suites, from which
-//! nothing is ever installed. It takes no privileges, and leaves the machine's own lists alone.
+//! Debian's archive for one architecture, by an apt configuration of the matrix's own: the lists of many suites, from
+//! which nothing is ever installed. It takes no privileges, and leaves the machine's own lists alone.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -8,6 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use fs_err as fs;
 
+use crate::architecture::Architecture;
 use crate::matrix::choice::{self, Package};
 use crate::process::{self, Step};
 use crate::target::Workspace;
@@ -25,18 +26,21 @@ const OTHER_NAMES: [&str; 3] = ["stable", "testing", "unstable"];
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// The packages that the suites list.
+#[derive(Clone)]
 pub(crate) struct Archive {
+    architecture: Architecture,
     folder: PathBuf,
     log: PathBuf,
 }
 
 impl Archive {
     /// Brings the lists up to date. A suite that has gone is no error: others may have the kernels.
-    pub(crate) fn open(workspace: &Workspace) -> Result<Self> {
+    pub(crate) fn open(workspace: &Workspace, architecture: Architecture) -> Result<Self> {
         if !apt::is_here() || process::on_path("dpkg-deb").is_none() {
             bail!("the kernels are Debian's packages, and there is no apt-get or no dpkg-deb");
         }
-        let folder = workspace.matrix().join("apt");
+        let named = |name: &str| format!("{name}-{}", architecture.debian());
+        let folder = workspace.matrix().join(named("apt"));
         fs::create_dir_all(folder.join("lists/partial"))?;
         fs::create_dir_all(folder.join("cache/archives/partial"))?;
         let format = ["--format", "$(REPO_URI)|$(RELEASE)|$(COMPONENT)"];
@@ -51,10 +55,12 @@ impl Archive {
         let sources = sources(&targets, options)
             .context("apt has no source of Debian's: see `apt-get indextargets`")?;
         fs::write(folder.join("sources.list"), sources)?;
-        fs::write(folder.join("apt.conf"), configuration(&folder)?)?;
-        let archive = Self { folder, log: workspace.log("matrix-apt-download") };
+        fs::write(folder.join("apt.conf"), configuration(&folder, architecture)?)?;
+        let log = workspace.log(&named("matrix-apt-download"));
+        let archive = Self { architecture, folder, log };
 
-        let step = Step::new("kernels: apt-get update", workspace.log("matrix-apt-update"));
+        let title = format!("kernels for {}: apt-get update", architecture.debian());
+        let step = Step::new(&title, workspace.log(&named("matrix-apt-update")));
         if let Err(error) = step.run(archive.apt("apt-get").args(["-q", "update"])) {
             println!("going on with the suites that there are: {error:#}");
         }
@@ -66,7 +72,7 @@ impl Archive {
         let listed = process::probe(self.apt("apt-cache").args(["pkgnames", "linux-"]))
             .context("apt-cache lists no packages")?;
         let listed: HashSet<_> = listed.lines().collect();
-        let kernels = listed.iter().filter(|name| choice::is_cloud_kernel(name));
+        let kernels = listed.iter().filter(|name| choice::flavour(name).is_some());
         let mut command = self.apt("apt-cache");
         command.args(["show", "--no-all-versions"]).args(kernels);
         let shown = process::probe(&mut command).context("no suite lists a kernel")?;
@@ -86,12 +92,43 @@ impl Archive {
 
     /// Debian's static busybox, unpacked and never installed.
     pub(crate) fn busybox(&self) -> Result<PathBuf> {
-        let root = self.folder.with_file_name("busybox");
+        let root = self.beside("busybox");
         let busybox = root.join("usr/bin/busybox");
         if !busybox.is_file() {
             self.unpack(&["busybox-static".to_owned()], &root)?;
         }
         Ok(busybox)
+    }
+
+    /// `packages` with all that they depend on, unpacked and never installed.
+    pub(crate) fn with_dependencies(&self, packages: &[&str]) -> Result<PathBuf> {
+        let root = self.beside("programs");
+        if root.is_dir() {
+            return Ok(root);
+        }
+        let debs = self.folder.join("debs");
+        files::make_empty(&debs.join("partial"))?;
+        let title = format!("apt-get download {} with dependencies", packages.join(" "));
+        let mut command = self.apt("apt-get");
+        command
+            .args(["-q", "-y", "--no-install-recommends", "--download-only"])
+            // As if nothing were installed.
+            .args(["-o", "Dir::State::status=/dev/null", "-o", "Debug::NoLocking=true", "-o"])
+            .arg(format!("Dir::Cache::archives={}", debs.display()))
+            .arg("install")
+            .args(packages);
+        Step::new(&title, self.log.clone()).run(&mut command)?;
+        files::remove(&debs.join("partial"))?;
+        // Only what is complete gets the name.
+        let unfinished = self.beside("unfinished");
+        files::make_empty(&unfinished)?;
+        apt::unpack_all(&debs, &unfinished)?;
+        fs::rename(&unfinished, &root)?;
+        Ok(root)
+    }
+
+    fn beside(&self, name: &str) -> PathBuf {
+        self.folder.with_file_name(format!("{name}-{}", self.architecture.debian()))
     }
 
     fn apt(&self, program: &str) -> Command {
@@ -102,7 +139,8 @@ impl Archive {
 }
 
 /// What differs from the machine's own configuration, which stays in force (a proxy, say).
-fn configuration(folder: &Path) -> Result<String> {
+fn configuration(folder: &Path, architecture: Architecture) -> Result<String> {
+    let architecture = architecture.debian();
     let folder = folder.to_str().context("the target directory has a name that is not UTF-8")?;
     Ok(format!(
         "Dir::Etc::SourceList \"{folder}/sources.list\";\n\
@@ -110,7 +148,7 @@ fn configuration(folder: &Path) -> Result<String> {
          Dir::State::Lists \"{folder}/lists\";\n\
          Dir::Cache \"{folder}/cache\";\n\
          APT::Sandbox::User \"root\";\n\
-         APT::Architecture \"amd64\";\n\
+         APT::Architecture \"{architecture}\";\n\
          Acquire::Languages \"none\";\n\
          #clear APT::Architectures;\n\
          #clear APT::Update::Post-Invoke;\n\

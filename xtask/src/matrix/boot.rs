@@ -6,15 +6,11 @@ use std::process::{self, Command};
 use anyhow::{Context, Result};
 
 use crate::apt;
+use crate::architecture::Architecture;
 use crate::matrix::kernel::Kernel;
+use crate::matrix::machine::Machine;
 use crate::process::{Step, on_path};
 use crate::target::Workspace;
-
-const PROGRAM: &str = "qemu-system-x86_64";
-const PACKAGE: &str = "qemu-system-x86";
-
-/// `max` has five levels of page tables and more that takes time to emulate: a fifth of that of the tests.
-const PROCESSOR: &str = "qemu64";
 
 /// One run takes some ten minutes where a processor is free.
 const TIMEOUT_SECONDS: &str = "1500";
@@ -37,6 +33,8 @@ pub(crate) struct Variant {
     pub(crate) left_out: Option<&'static str>,
     /// The tests that run in it, if not all.
     pub(crate) filter: Option<&'static str>,
+    /// Whether it runs only the tests on what depends on the architecture.
+    pub(crate) is_subset: bool,
 }
 
 const USUAL: Variant = Variant {
@@ -47,6 +45,7 @@ const USUAL: Variant = Variant {
     has_monitor: false,
     left_out: None,
     filter: None,
+    is_subset: false,
 };
 
 /// Two halves, so that the processors of the host share them evenly; the longer one is the first.
@@ -61,6 +60,9 @@ const MIDDLE: [Variant; 2] = [
     Variant { left_out: Some("with_tracepoint"), ..HALVES[0] },
     Variant { programs: "scopes storm", suffix: " scopes and storm", ..USUAL },
 ];
+
+/// On another architecture.
+const SUBSET: Variant = Variant { programs: "tests scopes who events", is_subset: true, ..USUAL };
 
 /// With no IPv6 at all, which no network namespace can be made to look like: no address family, no
 /// /proc/net/tcp6.
@@ -81,22 +83,26 @@ const LATE_PROCESSORS: Variant = Variant {
     ..USUAL
 };
 
-/// All boots, the longest first: each kernel as it is, the last one without IPv6, and the last one before 6.9
-/// with processors that come late (since 6.9 a processor that is not there at boot is not possible). Where
-/// `filter` asks for certain tests, only the boots that may run them.
+/// All boots, the longest first: each kernel of this machine's architecture as it is; those of other architectures; the
+/// last one without IPv6, and the last one before 6.9 with processors that come late (since 6.9 a processor that is not
+/// there at boot is not possible). Where `filter` asks for certain tests, only the boots that may run them.
 pub(crate) fn variants<'a>(kernels: &'a [Kernel], filter: &[String]) -> Vec<(&'a Kernel, Variant)> {
+    let is_native = |kernel: &&Kernel| kernel.architecture() == Architecture::X86_64;
+    let (kernels, others): (Vec<_>, Vec<_>) = kernels.iter().partition(is_native);
     let (ends, middle) =
         if filter.is_empty() { (&HALVES[..], &MIDDLE[..]) } else { (&[USUAL][..], &[USUAL][..]) };
     let mut boots = Vec::new();
     for (of_ends, of_middle) in ends.iter().zip(middle) {
-        boots.extend(kernels.iter().enumerate().map(|(place, kernel)| {
+        boots.extend(kernels.iter().enumerate().map(|(place, &kernel)| {
             let is_middle = place > 0 && place + 1 < kernels.len();
             (kernel, if is_middle { *of_middle } else { *of_ends })
         }));
     }
-    let reduced = kernels.last().map(|kernel| (kernel, WITHOUT_IPV6));
+    let of_others = if filter.is_empty() { SUBSET } else { Variant { is_subset: false, ..SUBSET } };
+    boots.extend(others.into_iter().map(|kernel| (kernel, of_others)));
+    let reduced = kernels.last().map(|&kernel| (kernel, WITHOUT_IPV6));
     let late = kernels.iter().rfind(|kernel| kernel.series() < (6, 9));
-    let late = late.map(|kernel| (kernel, LATE_PROCESSORS));
+    let late = late.map(|&kernel| (kernel, LATE_PROCESSORS));
     boots.extend(reduced.into_iter().chain(late).filter(|(_, variant)| {
         let own = variant.filter.unwrap_or_default();
         filter.is_empty() || filter.iter().any(|word| own.contains(word.as_str()))
@@ -105,9 +111,10 @@ pub(crate) fn variants<'a>(kernels: &'a [Kernel], filter: &[String]) -> Vec<(&'a
 }
 
 /// A kernel that is ready to be booted.
-pub(crate) struct Boot {
+pub(crate) struct Boot<'a> {
     /// What the report calls it.
     pub(crate) name: String,
+    pub(crate) qemu: &'a Qemu,
     pub(crate) kernel: Kernel,
     pub(crate) variant: Variant,
     pub(crate) initramfs: PathBuf,
@@ -116,44 +123,51 @@ pub(crate) struct Boot {
 impl Variant {
     /// What the report calls that kernel booted this way.
     pub(crate) fn name_of(&self, kernel: &Kernel) -> String {
-        format!("{}{}", kernel.version(), self.suffix)
+        format!("{}{}", kernel.name(), self.suffix)
     }
 }
 
-/// The emulator.
-pub(crate) struct Qemu(PathBuf);
+/// The emulator of an architecture.
+pub(crate) struct Qemu {
+    program: PathBuf,
+    machine: &'static Machine,
+}
 
 impl Qemu {
     /// Finds the emulator, or installs it.
-    pub(crate) fn provide(workspace: &Workspace) -> Result<Self> {
-        if on_path(PROGRAM).is_none() {
-            apt::install(workspace, PROGRAM, &[PACKAGE], "")?;
+    pub(crate) fn provide(workspace: &Workspace, architecture: Architecture) -> Result<Self> {
+        let machine = Machine::of(architecture);
+        let Machine { program: name, package, .. } = machine;
+        if on_path(name).is_none() {
+            apt::install(workspace, name, &[package], "")?;
         }
-        let missing = || format!("{PACKAGE} is installed, but {PROGRAM} is not on PATH");
-        on_path(PROGRAM).map(Self).with_context(missing)
+        let missing = || format!("{package} is installed, but {name} is not on PATH");
+        Ok(Self { program: on_path(name).with_context(missing)?, machine })
     }
 
     /// Boots a kernel and waits until it has switched itself off; its console goes to `log`, which alone shows
     /// what ran, and whether the kernel panicked.
-    pub(crate) fn boot(&self, boot: &Boot, log: &Path) -> Result<()> {
+    pub(crate) fn boot(&self, boot: &Boot<'_>, log: &Path) -> Result<()> {
         let variant = &boot.variant;
         let mut command = Command::new("timeout");
         command
             .args(["--kill-after=10", TIMEOUT_SECONDS, "nice", "-n", "5"])
-            .arg(&self.0)
+            .arg(&self.program)
             .args(["-accel", "tcg,thread=single", "-smp", variant.processors])
-            .args(["-cpu", PROCESSOR, "-M", "pc"])
+            .args(["-cpu", self.machine.processor, "-M", self.machine.board])
             .args(["-m", "1024", "-display", "none", "-nodefaults", "-no-reboot"])
             .args(["-serial", "stdio"])
             .arg("-kernel")
             .arg(boot.kernel.image())
             .arg("-initrd")
             .arg(&boot.initramfs);
-        let mut arguments =
-            format!("console=ttyS0 quiet oops=panic panic=-1 {}", variant.arguments);
+        let mut arguments = format!(
+            "console={} quiet oops=panic panic=-1 {}",
+            self.machine.console, variant.arguments
+        );
         if variant.has_monitor {
             // The kernel adds them to the environment of its first process.
-            let kind = format!("TCPSTAT_PROCESSOR_TYPE={PROCESSOR}-x86_64-cpu");
+            let kind = format!("TCPSTAT_PROCESSOR_TYPE={}-x86_64-cpu", self.machine.processor);
             arguments = format!("{arguments} TCPSTAT_MONITOR=/dev/ttyS1 {kind}");
             // Of no file: the path of one may be too long for a socket.
             let socket = format!("abstract=on,path=tcpstat-matrix-{}", process::id());

@@ -12,52 +12,32 @@ use fs_err::{self as fs, File};
 
 use crate::files;
 use crate::matrix::boot::Variant;
-use crate::matrix::guest::Programs;
 use crate::matrix::kernel::Kernel;
-use crate::matrix::left_out;
-use crate::process;
-use crate::target::Workspace;
-use crate::tools::Tools;
+use crate::matrix::{left_out, subset};
 
 const INIT: &str = include_str!("init.sh");
 
-/// Programs of this machine that the tests run beside tcpstat.
-const MACHINES_OWN: [&str; 5] = ["ip", "prlimit", "setpriv", "ss", "unshare"];
-
-/// The part that all guests share, packed.
+/// The part that all guests of an architecture share, packed.
 pub(crate) struct Base {
     folder: PathBuf,
     busybox: PathBuf,
 }
 
 impl Base {
-    /// Packs busybox, the programs under test, and what they need of this machine's programs, with their
-    /// libraries.
+    /// Packs the guests' busybox, and what `fill` puts into the folder that becomes the root. `busybox` is one that runs on
+    /// this machine.
     pub(crate) fn assemble(
-        workspace: &Workspace,
+        folder: PathBuf,
         busybox: PathBuf,
-        programs: &Programs,
-        tools: &Tools,
+        busybox_of_guests: &Path,
+        fill: impl FnOnce(&Path) -> Result<()>,
     ) -> Result<Self> {
-        let folder = workspace.matrix().join("initramfs");
         let base = Self { folder, busybox };
         files::remove(&base.folder)?;
         let root = base.folder.join("base");
-        copy(&base.busybox, &root.join("bin/busybox"))?;
+        files::copy_new(busybox_of_guests, &root.join("bin/busybox"))?;
         symlink("busybox", root.join("bin/sh")).context("cannot link sh to busybox")?;
-        let mut all = programs.clone();
-        all.push(("node_exporter", tools.node_exporter.clone()));
-        for name in MACHINES_OWN {
-            all.push((name, find(name).with_context(|| format!("the tests need {name}"))?));
-        }
-        for (name, program) in all {
-            copy(&program, &root.join("bin").join(name))?;
-            // Fails for a static program, which needs none.
-            let listed = process::probe(Command::new("ldd").arg(&program)).unwrap_or_default();
-            for library in listed.split_whitespace().filter(|word| word.starts_with('/')) {
-                copy(Path::new(library), &root.join(library.trim_start_matches('/')))?;
-            }
-        }
+        fill(&root)?;
         fs::write(root.join("init"), INIT)?;
         fs::set_permissions(root.join("init"), Permissions::from_mode(0o755))?;
         base.pack("base")?;
@@ -76,7 +56,10 @@ impl Base {
         let root = self.folder.join(&name);
         let modules = kernel.modules();
         for module in files::entries(&modules)? {
-            copy(&module, &root.join("modules").join(files::relative(&modules, &module)))?;
+            files::copy_new(
+                &module,
+                &root.join("modules").join(files::relative(&modules, &module)),
+            )?;
         }
         let filter = filter.iter().map(String::as_str).filter(|word| *word != "--");
         let usual = ["--color", "never"].into_iter().chain(left_out::arguments(kernel.series()));
@@ -87,6 +70,12 @@ impl Base {
         };
         fs::write(root.join("arguments"), arguments.join("\n") + "\n")?;
         fs::write(root.join("programs"), variant.programs)?;
+        if variant.is_subset {
+            subset::write(&root.join("only"))?;
+        }
+        if kernel.takes_hooks() {
+            fs::write(root.join("takes_hooks"), "")?;
+        }
 
         let own = self.pack(&name)?;
         let whole = self.folder.join(format!("{name}.whole.cpio"));
@@ -113,19 +102,4 @@ impl Base {
         ensure!(status.success(), "busybox cannot pack {}", file.display());
         Ok(file)
     }
-}
-
-/// A program of that name, also if it is in none of the folders of PATH.
-fn find(name: &str) -> Option<PathBuf> {
-    let more = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"].map(|dir| Path::new(dir).join(name));
-    process::on_path(name).or_else(|| more.into_iter().find(|file| file.is_file()))
-}
-
-/// Copies the file that a path leads to, mode included, unless it is there.
-fn copy(from: &Path, to: &Path) -> Result<()> {
-    if !to.exists() {
-        fs::create_dir_all(to.parent().unwrap_or(to))?;
-        fs::copy(from, to)?;
-    }
-    Ok(())
 }

@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use fs_err as fs;
 
+use crate::architecture::Architecture;
 use crate::files;
 use crate::matrix::archive::Archive;
 use crate::matrix::choice::{Package, Series};
+use crate::matrix::flavour::Flavour;
 use crate::matrix::modules;
 use crate::target::Workspace;
 
@@ -23,8 +25,23 @@ impl Kernel {
         self.package.series()
     }
 
-    pub(crate) fn version(&self) -> &str {
-        self.package.upstream()
+    /// Whether it accepts `fentry` and `fexit`: on ARM64 since 6.4, when ftrace got direct calls there
+    /// (`HAVE_DYNAMIC_FTRACE_WITH_DIRECT_CALLS` in arch/arm64/Kconfig).
+    pub(crate) fn takes_hooks(&self) -> bool {
+        self.architecture() == Architecture::X86_64 || self.series() >= (6, 4)
+    }
+
+    pub(crate) fn flavour(&self) -> Flavour {
+        self.package.flavour
+    }
+
+    pub(crate) fn architecture(&self) -> Architecture {
+        self.package.flavour.architecture()
+    }
+
+    /// Its version after the prefix of its flavour, such as `arm64-6.1.192`.
+    pub(crate) fn name(&self) -> String {
+        format!("{}{}", self.package.flavour.prefix(), self.package.upstream())
     }
 
     pub(crate) fn image(&self) -> PathBuf {
@@ -37,10 +54,11 @@ impl Kernel {
     }
 }
 
-/// Downloads a kernel, unless it is in the cache.
+/// Downloads a kernel, unless it is in the cache. `busybox` is one that runs on this machine.
 pub(crate) fn obtain(
     workspace: &Workspace,
     archive: &Archive,
+    busybox: &Path,
     package: &Package,
 ) -> Result<Kernel> {
     let kernels = workspace.matrix().join("kernels");
@@ -64,7 +82,7 @@ pub(crate) fn obtain(
     fs::copy(named("vmlinuz")?, parts.join("vmlinuz"))?;
     let builtin = named("modules.builtin")?;
     let tree = builtin.parent().unwrap_or(Path::new("/"));
-    modules::extract(&archive.busybox()?, tree, &parts.join("modules"))?;
+    modules::extract(busybox, tree, &parts.join("modules"))?;
     files::remove(&root)?;
     // Only now: what is in the cache is complete.
     fs::rename(&parts, &kernel.folder)?;

@@ -50,7 +50,7 @@ fn a_call_that_tcpstat_never_makes_fails_and_is_reported_and_the_rest_goes_on() 
             (libc::SYS_bpf, [0; 5]),
             (libc::SYS_socket, [libc::AF_INET.into(), libc::SOCK_STREAM.into(), 0, 0, 0]),
             (libc::SYS_clone, [libc::SIGCHLD.into(), 0, 0, 0, 0]),
-            (libc::SYS_ioctl, [0, libc::TIOCSTI.cast_signed(), 0, 0, 0]),
+            (libc::SYS_ioctl, [0, i64::try_from(libc::TIOCSTI).unwrap(), 0, 0, 0]),
             (libc::SYS_mprotect, [0, 0, libc::PROT_EXEC.into(), 0, 0]),
         ] {
             assert_eq!(call(number, arguments), Some(libc::EPERM), "{number}");
