@@ -47,7 +47,7 @@ pub(crate) fn deny(workspace: &Workspace, idle: bool) -> Result<()> {
     let program = provide(workspace, DENY, idle)?;
     let mut command = Command::new(program);
     command
-        .args(["--offline", "check", "--hide-inclusion-graph", "licenses", "bans", "sources"])
+        .args(["--locked", "check", "--hide-inclusion-graph", "licenses", "bans", "sources"])
         .current_dir(workspace.root());
     Step::new("cargo deny", workspace.log("deny")).run(&mut command)
 }

@@ -56,30 +56,16 @@ pub(crate) fn run(
     })?;
     thread::scope(|scope| {
         // On what the end-to-end tests leave of the processors.
-        let beside = fuzzer.map(|fuzzer| {
-            scope.spawn(move || {
-                let prepared = prepare_packages(workspace).and_then(|()| {
-                    if kernels.is_some() {
-                        matrix::build_for_others(workspace, true)
-                    } else {
-                        Ok(())
-                    }
-                });
-                let fuzzed = fuzzer.run(workspace, "", fuzz::SHORT, true);
-                (prepared, cargo_tools::deny(workspace, true), fuzzed)
-            })
-        });
+        let fuzzed =
+            fuzzer.map(|fuzzer| scope.spawn(move || fuzzer.run(workspace, "", fuzz::SHORT, true)));
+        let is_whole = filter.is_empty();
+        let denied = is_whole.then(|| scope.spawn(|| cargo_tools::deny(workspace, true)));
+        let for_guests = kernels.is_some();
+        let packed = is_whole.then(|| scope.spawn(move || prepare_packages(workspace, for_guests)));
         report.step("end-to-end tests", || end_to_end(workspace, &tools, filter, false));
-        if let Some(beside) = beside {
-            let mut others = None;
-            report.step("rest of dist", || {
-                let (prepared, denied, fuzzed) = beside.join().expect(JOINED);
-                others = Some((denied, fuzzed));
-                prepared
-            });
-            if let Some((denied, fuzzed)) = others {
-                report.step("crates", || denied);
-                report.step("fuzzing", || fuzzed);
+        for (rest, work) in [("fuzzing", fuzzed), ("crates", denied), ("dist", packed)] {
+            if let Some(work) = work {
+                report.step(rest, || work.join().expect(JOINED));
             }
         }
     });
@@ -244,12 +230,15 @@ fn soak_for(workspace: &Workspace, tools: &Tools, time: Duration) -> Result<()> 
     step(workspace, "soak").run(&mut command)
 }
 
-/// Builds what is packed, and the systems into which it is installed, only while nothing else wants a processor. The
-/// binary of this machine must have been built.
-fn prepare_packages(workspace: &Workspace) -> Result<()> {
+/// Builds what is packed, and the systems into which it is installed, only while nothing else wants a processor;
+/// `for_guests`: also what other architectures run in the kernel matrix. The binary of this machine must have been built.
+fn prepare_packages(workspace: &Workspace, for_guests: bool) -> Result<()> {
     let host = Architecture::host()?;
     for other in architecture::ALL.into_iter().filter(|architecture| *architecture != host) {
         object::build_released(workspace, other, true)?;
+    }
+    if for_guests {
+        matrix::build_for_others(workspace, true)?;
     }
     if apt::can_be_root() {
         systems::provide(workspace, true)?;
@@ -260,10 +249,10 @@ fn prepare_packages(workspace: &Workspace) -> Result<()> {
 /// Installs and runs what [`prepare_packages`] has made.
 fn packages(workspace: &Workspace, tools: &Tools, filter: &[String]) -> Result<()> {
     let mut command = tests_command(workspace, tools);
-    command
-        .args(["--test", "packages"])
-        .env("TCPSTAT_DIST", workspace.target().join("dist"))
-        .env(systems::VARIABLE, systems::provide(workspace, false)?);
+    command.args(["--test", "packages"]).env("TCPSTAT_DIST", workspace.target().join("dist"));
+    if apt::can_be_root() {
+        command.env(systems::VARIABLE, systems::provide(workspace, false)?);
+    }
     step(workspace, "packages").run(command.args(after_dashes(filter)))
 }
 

@@ -11,19 +11,20 @@ use tcpstat_tests::binary::source;
 use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
 use tcpstat_tests::exposition::Scrape;
 use tcpstat_tests::harness::Test;
+use tcpstat_tests::kernel_tests;
 use tcpstat_tests::loopback::Pairs;
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::scraper::Scraper;
 use tcpstat_tests::tcp::Family;
-use tcpstat_tests::{hermetic_tests, kernel_tests};
 use tempfile::TempDir;
 
 use crate::{ARCHITECTURES, host, released, run};
 
 pub(crate) fn tests() -> Vec<Test> {
-    let mut tests = kernel_tests![the_image_counts_with_the_rights_of_the_daemonset];
-    tests.extend(hermetic_tests![the_image_has_both_architectures_and_one_file]);
-    tests
+    kernel_tests![
+        the_image_counts_with_the_rights_of_the_daemonset,
+        the_image_has_both_architectures_and_one_file
+    ]
 }
 
 /// What skopeo calls the archive.
@@ -51,7 +52,7 @@ fn unpack(architecture: &str, folder: &Path) -> Result<std::path::PathBuf> {
     Ok(bundle)
 }
 
-fn the_image_has_both_architectures_and_one_file() -> Result<()> {
+fn the_image_has_both_architectures_and_one_file(_: &Namespace) -> Result<()> {
     for (architecture, _) in ARCHITECTURES {
         let folder = tempfile::tempdir()?;
         let shown = run("skopeo", |command| {

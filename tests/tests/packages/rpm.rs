@@ -6,19 +6,21 @@ use std::fs;
 use anyhow::{Result, ensure};
 use tcpstat_tests::binary::{path_from, source};
 use tcpstat_tests::harness::Test;
-use tcpstat_tests::hermetic_tests;
+use tcpstat_tests::netns::Namespace;
+use tcpstat_tests::{hermetic_tests, kernel_tests};
 
 use crate::{ARCHITECTURES, digest, host, released, run};
 
 pub(crate) fn tests() -> Vec<Test> {
-    hermetic_tests![
-        rpm_installs_the_tested_binary_and_its_files,
+    let mut tests = kernel_tests![rpm_installs_the_tested_binary_and_its_files];
+    tests.extend(hermetic_tests![
         the_scripts_enable_restart_and_stop_the_service,
         each_package_names_its_architecture_and_needs_no_other
-    ]
+    ]);
+    tests
 }
 
-fn rpm_installs_the_tested_binary_and_its_files() -> Result<()> {
+fn rpm_installs_the_tested_binary_and_its_files(_: &Namespace) -> Result<()> {
     let package = released("tcpstat-", &format!(".{}.rpm", host()?.1))?;
     let root = tempfile::tempdir()?;
     run("rpm", |command| {
