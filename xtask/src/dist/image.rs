@@ -18,6 +18,9 @@ const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
+/// The name of the image in the manifests, the chart, and the compose file.
+const NAME: &str = "ghcr.io/tcpstat/tcpstat";
+
 /// The binary in the image, which is its entry point.
 const BINARY: &str = "tcpstat";
 
@@ -43,8 +46,11 @@ pub(super) fn make(
         .collect::<Result<Vec<_>>>()?;
     let images = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests});
     let mut images = layout.add_json(INDEX, &images)?;
-    // As `podman pull oci-archive:` and `ctr image import` name it.
-    images["annotations"] = json!({"org.opencontainers.image.ref.name": release.version});
+    // podman and containerd give the image the first name when they import the archive. skopeo finds it by the second one.
+    images["annotations"] = json!({
+        "io.containerd.image.name": format!("{NAME}:{}", release.version),
+        "org.opencontainers.image.ref.name": release.version,
+    });
     let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [images]});
     fs::write(folder.join("index.json"), index.to_string())?;
     fs::write(folder.join("oci-layout"), json!({"imageLayoutVersion": "1.0.0"}).to_string())?;
@@ -77,6 +83,7 @@ impl Layout<'_> {
             "org.opencontainers.image.version": self.release.version,
         });
         let config = json!({
+            "created": created(self.release)?,
             "architecture": architecture.debian(),
             "os": "linux",
             "config": {
@@ -114,6 +121,14 @@ impl Layout<'_> {
         fs::copy(file, self.folder.join("blobs").join(digest.replace(':', "/")))?;
         Ok(json!({"mediaType": media_type, "digest": digest, "size": size}))
     }
+}
+
+/// The moment of the commit, by RFC 3339.
+fn created(release: &Release) -> Result<String> {
+    let mut date = Command::new("date");
+    date.args(["--utc", "--iso-8601=seconds", &format!("--date=@{}", release.time)]);
+    let moment = process::probe(&mut date).context("date fails")?;
+    Ok(moment.trim().to_owned())
 }
 
 fn digest(file: &Path) -> Result<String> {

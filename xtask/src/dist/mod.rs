@@ -1,4 +1,4 @@
-//! `cargo xtask dist`: what is released, in target/dist. The same commit gives the same bytes.
+//! `cargo xtask dist`: what is released, in target/dist. The same commit and tools give the same bytes.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
