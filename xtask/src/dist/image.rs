@@ -1,5 +1,5 @@
-//! The container image: an OCI layout with one image for each architecture in one index. Each has one layer, and that
-//! has one file. <https://github.com/opencontainers/image-spec>
+//! The container image: an OCI layout with one image for each architecture in one index. Each has one layer: the
+//! binary and the licences. <https://github.com/opencontainers/image-spec>
 
 use std::path::Path;
 use std::process::Command;
@@ -70,11 +70,15 @@ impl Layout<'_> {
     ) -> Result<Value> {
         let root = work.join(format!("image-{}", architecture.name()));
         tree::put(&architecture.binary(workspace), &root.join(BINARY), 0o755)?;
+        let installed = work.join(architecture.name()).join("usr/share/doc/tcpstat");
+        for name in tree::LICENCES {
+            tree::put(&installed.join(name), &root.join("licenses").join(name), 0o644)?;
+        }
         let plain = work.join("layer.tar");
-        process::probe(self.release.tar(&root, BINARY).arg("--file").arg(&plain))
+        process::probe(self.release.tar(&root, ".").arg("--file").arg(&plain))
             .context("tar fails")?;
         let compressed = work.join("layer.tar.gz");
-        tarball::compress(self.release.tar(&root, BINARY), &compressed)?;
+        tarball::compress(self.release.tar(&root, "."), &compressed)?;
         let layer = self.add(LAYER, &compressed)?;
         let labels = json!({
             "org.opencontainers.image.title": "tcpstat",
