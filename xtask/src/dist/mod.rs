@@ -31,6 +31,8 @@ pub(crate) struct Release {
     pub(crate) time: u64,
     /// Where its files are made.
     pub(crate) folder: PathBuf,
+    /// The home directory of what makes them.
+    home: PathBuf,
 }
 
 impl Release {
@@ -42,7 +44,8 @@ impl Release {
         let time = process::probe(&mut git).context("git does not tell the time of the commit")?;
         let time = time.trim().parse().with_context(|| format!("{time}: not a time"))?;
         let folder = workspace.target().join("dist");
-        Ok(Self { version: env!("CARGO_PKG_VERSION").to_owned(), time, folder })
+        let home = workspace.target().join("xtask/dist/home");
+        Ok(Self { version: env!("CARGO_PKG_VERSION").to_owned(), time, folder, home })
     }
 
     /// `program`, with the moment as reproducible builds expect it, and without what the user's settings would change.
@@ -56,7 +59,7 @@ impl Release {
             command.env_remove(name);
         }
         // Without the macros of rpm, as an example.
-        command.env("HOME", &self.folder);
+        command.env("HOME", &self.home);
         command.env("SOURCE_DATE_EPOCH", self.time.to_string()).env("TZ", "UTC").env("LC_ALL", "C");
         command
     }
@@ -104,6 +107,7 @@ pub(crate) fn pack(workspace: &Workspace, architectures: &[Architecture]) -> Res
     files::make_empty(&release.folder)?;
     let work = workspace.target().join("xtask/dist");
     files::make_empty(&work)?;
+    fs::create_dir_all(&release.home)?;
     for architecture in architectures {
         let tree = work.join(architecture.name());
         tree::make(workspace, &release, *architecture, &tree)?;
