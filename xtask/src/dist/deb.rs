@@ -48,13 +48,10 @@ pub(super) fn make(
 
 /// Debian's changelog, of which only the newest entry is written: the package has CHANGELOG.md too.
 fn changelog(release: &Release) -> Result<String> {
-    let mut date = release.command("date");
-    let date =
-        process::probe(date.args(["--rfc-email", "--utc", &format!("--date=@{}", release.time)]))
-            .context("date fails")?;
+    let date = release.date("--rfc-email")?;
     Ok(format!(
         "tcpstat ({}-1) unstable; urgency=medium\n\n  * See CHANGELOG.md.\n\n -- tcpstat maintainers \
-         <tcpstat@localhost>  {date}",
+         <tcpstat@localhost>  {date}\n",
         release.version
     ))
 }

@@ -78,7 +78,9 @@ impl Layout<'_> {
         process::probe(self.release.tar(&root, ".").arg("--file").arg(&plain))
             .context("tar fails")?;
         let compressed = work.join("layer.tar.gz");
-        tarball::compress(self.release.tar(&root, "."), &compressed)?;
+        let mut archive = Command::new("cat");
+        archive.arg(&plain);
+        tarball::compress(archive, &compressed)?;
         let layer = self.add(LAYER, &compressed)?;
         let labels = json!({
             "org.opencontainers.image.title": "tcpstat",
@@ -87,7 +89,7 @@ impl Layout<'_> {
             "org.opencontainers.image.version": self.release.version,
         });
         let config = json!({
-            "created": created(self.release)?,
+            "created": self.release.date("--iso-8601=seconds")?,
             "architecture": architecture.debian(),
             "os": "linux",
             "config": {
@@ -125,14 +127,6 @@ impl Layout<'_> {
         fs::copy(file, self.folder.join("blobs").join(digest.replace(':', "/")))?;
         Ok(json!({"mediaType": media_type, "digest": digest, "size": size}))
     }
-}
-
-/// The moment of the commit, by RFC 3339.
-fn created(release: &Release) -> Result<String> {
-    let mut date = Command::new("date");
-    date.args(["--utc", "--iso-8601=seconds", &format!("--date=@{}", release.time)]);
-    let moment = process::probe(&mut date).context("date fails")?;
-    Ok(moment.trim().to_owned())
 }
 
 fn digest(file: &Path) -> Result<String> {

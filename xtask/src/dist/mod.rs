@@ -64,6 +64,14 @@ impl Release {
         command
     }
 
+    /// The moment in UTC, in that format of date(1).
+    fn date(&self, format: &str) -> Result<String> {
+        let mut date = self.command("date");
+        date.args(["--utc", format, &format!("--date=@{}", self.time)]);
+        let date = process::probe(&mut date).context("date fails")?;
+        Ok(date.trim_end().to_owned())
+    }
+
     /// A tar archive of what is in `folder`, or of `name` in it, that depends on nothing but names, modes and contents.
     fn tar(&self, folder: &Path, name: &str) -> Command {
         let mut command = self.command("tar");
