@@ -93,7 +93,7 @@ fn template(profile: &str, path: &str) -> Result<Template> {
     let mut exporter = Exporter::start(&["--snapshot-interval=1s", netns])?;
     let _pairs = Pairs::connect(200, Family::Ipv4)?;
     for family in [Family::Ipv4, Family::Ipv6] {
-        Churn { family, ..Churn::default() }.run_until(Instant::now() + Duration::from_secs(2))?;
+        Churn { threads: 1, connections: 300, family, resets: true }.run()?;
     }
     Template::parse(&exporter.get(path)?.body)
 }
