@@ -114,10 +114,12 @@ impl Fuzzer {
         let found = workspace.target().join("fuzz").join(target);
         let failing = workspace.target().join("fuzz").join(format!("{target}-"));
         fs::create_dir_all(&found)?;
-        let mut command = if idle { Command::new("chrt") } else { Command::new("nice") };
+        let mut command = Command::new(&self.0);
+        if !idle {
+            command = Command::new("nice");
+            command.args(["-n", "10"]).arg(&self.0);
+        }
         command
-            .args(if idle { &["--idle", "0"][..] } else { &["-n", "10"] })
-            .arg(&self.0)
             .env(TARGET_VARIABLE, target)
             .args(SETTINGS)
             .arg(if idle { IDLE_TIMEOUT } else { TIMEOUT })
@@ -127,6 +129,9 @@ impl Fuzzer {
             .arg(workspace.root().join(INPUTS).join(target));
         let more = MORE_INPUTS.iter().filter(|(name, _)| *name == target);
         command.args(more.map(|(_, folder)| workspace.root().join(folder)));
+        if idle {
+            command = process::idle(&command);
+        }
         let title = format!("fuzz {target}");
         Step { shown: is_count, ..Step::new(&title, log_of(workspace, target)) }.run(&mut command)
     }

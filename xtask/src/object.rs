@@ -27,6 +27,9 @@ pub(crate) const LOSING_FEATURE: [&str; 2] = ["--features", "lose-events"];
 /// The program's own BTF, and the debug information that the linker makes it from. The BTF names each source.
 const BPF_RUSTFLAGS: &str = "-C debuginfo=2 -C link-arg=--btf";
 
+/// The arguments of cargo that cargo-auditable passes on.
+const AUDITABLE_ARGUMENTS: &str = r#"{"offline":false,"locked":true,"frozen":false,"config":[]}"#;
+
 /// bpf-linker does its own link-time optimization, so the fat one of the release profile is for the binary only.
 const BPF_PROFILE: &str = "profile.release.lto='thin'";
 
@@ -75,7 +78,12 @@ pub(crate) fn build_released(
     let path = env::var_os("PATH").unwrap_or_default();
     let path = env::join_paths(folder.into_iter().chain(env::split_paths(&path)))?;
     let mut command = host_cargo(workspace);
-    command.env("PATH", path).arg("auditable");
+    // What `cargo auditable` sets, with one difference: cargo makes the path of a wrapper part of the names in the
+    // binary, so the wrapper has none.
+    command
+        .env("PATH", path)
+        .env("RUSTC_WORKSPACE_WRAPPER", cargo_tools::AUDITABLE.0)
+        .env("CARGO_AUDITABLE_ORIG_ARGS", AUDITABLE_ARGUMENTS);
     build_binary(workspace, architecture, command, &[], idle)
 }
 
@@ -156,7 +164,7 @@ fn build_object(workspace: &Workspace, bpf: &Bpf, features: &[&str]) -> Result<(
 }
 
 /// Puts the release binary for this machine where people expect it.
-fn put_binary_of_host(workspace: &Workspace) -> Result<()> {
+pub(crate) fn put_binary_of_host(workspace: &Workspace) -> Result<()> {
     let binary = workspace.binary();
     fs::create_dir_all(binary.parent().unwrap_or(&binary))?;
     // Not over the file: it may be running.

@@ -134,7 +134,10 @@ pub(crate) fn soak(workspace: &Workspace, time: Duration) -> Result<bool> {
 pub(crate) fn test_packages(workspace: &Workspace, filter: &[String]) -> Result<bool> {
     let tools = tools::provide(workspace)?;
     let mut report = Report::default();
-    report.need("dist", || dist::run(workspace, &architecture::ALL))?;
+    report.need("dist", || {
+        dist::run(workspace, &architecture::ALL)?;
+        object::put_binary_of_host(workspace)
+    })?;
     report.step("packages", || packages(workspace, &tools, filter));
     Ok(report.finish(workspace))
 }

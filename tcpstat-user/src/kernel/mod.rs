@@ -11,6 +11,7 @@ mod capabilities;
 mod close_wait;
 mod counters;
 mod cpus;
+mod default_action;
 mod dwell;
 mod enter;
 mod error;

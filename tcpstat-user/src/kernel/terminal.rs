@@ -9,7 +9,7 @@ use std::{
 
 use libc::{c_int, c_void, sigaction, siginfo_t, termios};
 
-use super::seccomp;
+use super::{default_action::take_default_action, seccomp};
 
 /// Turns off bracketed paste and styles, and shows the first screen and the cursor.
 const FIRST_SCREEN: &[u8] = b"\x1b[?2004l\x1b[0m\x1b[?1049l\x1b[?25h";
@@ -138,12 +138,7 @@ extern "C" fn on_signal(signal: c_int, info: *mut siginfo_t, context: *mut c_voi
         unsafe { libc::sigaction(signal, &raw const saved.actions[place], null_mut()) };
         return;
     }
-    // SAFETY: both are async-signal-safe. The signal is blocked until this returns, and then ends the
-    // process.
-    unsafe {
-        libc::signal(signal, libc::SIG_DFL);
-        libc::raise(signal);
-    }
+    take_default_action(signal);
 }
 
 /// Uses only functions that are async-signal-safe (POSIX.1-2024, 2.4.3). SIGTTOU is blocked meanwhile, so

@@ -68,7 +68,8 @@ fn the_page_shows_why_sockets_close_and_how_old_a_leak_is(namespace: &Namespace)
     ]);
     let found = await_rows(&page, "#causes", &expected)?;
     ensure!(found.as_array().is_some_and(|rows| rows.len() == 3), "{found}");
-    ensure!(page.number(refused)? > before, "{found}");
+    let more = format!("return (() => {{ {refused} }})() > {before}");
+    page.browser.wait("the refused connect", &more)?;
     let now =
         "return [...document.querySelectorAll('#causes td.rate')].map((cell) => cell.textContent)";
     page.browser.wait("rates", &format!("{now}.every((text) => text !== '–' && text !== '0')"))?;

@@ -22,6 +22,7 @@ use tcpstat_tests::kernel_tests;
 use tcpstat_tests::loopback::{Churn, Pairs};
 use tcpstat_tests::map_reader::MapReader;
 use tcpstat_tests::netns::Namespace;
+use tcpstat_tests::proc_view;
 use tcpstat_tests::receive_processor::receive_on;
 use tcpstat_tests::tcp::{Family, State};
 
@@ -56,6 +57,8 @@ fn missed_events_switch_the_program_and_the_counts_continue(namespace: &Namespac
     let births = [("family", "ipv4"), ("from", "close"), ("to", "syn_sent")];
     before = exporter.scrape()?;
     let done = churn.run()?;
+    // The last events can follow shortly after.
+    proc_view::await_quiet(DEADLINE)?;
     let after = exporter.scrape()?;
     let counted = |scrape: &Scrape| scrape.value("tcpstat_transitions_total", &births);
     assert!(counted(&before)? > 1000.0, "{before:?}");

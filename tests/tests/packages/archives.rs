@@ -87,6 +87,10 @@ fn the_archive_has_the_tested_binary_and_its_files() -> Result<()> {
     for words in ["MIT", "Apache License", "GNU GENERAL PUBLIC LICENSE"] {
         ensure!(licences.contains(words), "the licences lack {words}");
     }
+    let notices = fs::read_to_string(root.join("usr/share/doc/tcpstat/THIRD-PARTY"))?;
+    for words in ["aya 0.", "ring 0.", "tokio 1.", "musl", "free of charge"] {
+        ensure!(notices.contains(words), "the licences of others lack {words}");
+    }
     Ok(())
 }
 

@@ -32,8 +32,7 @@ pub(super) fn make(
         tree::put(&from, &source.join("debian").join(name), mode)?;
     }
     fs::write(source.join("debian/changelog"), changelog(release)?)?;
-    let mut command = Command::new("dpkg-buildpackage");
-    release.set_time(&mut command);
+    let mut command = release.command("dpkg-buildpackage");
     // -d: what it would build with need not be installed for another architecture.
     command
         .args(["--build=binary", "--unsigned-source", "--unsigned-changes", "-d"])
@@ -49,14 +48,10 @@ pub(super) fn make(
 
 /// Debian's changelog, of which only the newest entry is written: the package has CHANGELOG.md too.
 fn changelog(release: &Release) -> Result<String> {
-    let mut date = Command::new("date");
-    release.set_time(&mut date);
-    let date =
-        process::probe(date.args(["--rfc-email", "--utc", &format!("--date=@{}", release.time)]))
-            .context("date fails")?;
+    let date = release.date("--rfc-email")?;
     Ok(format!(
         "tcpstat ({}-1) unstable; urgency=medium\n\n  * See CHANGELOG.md.\n\n -- tcpstat maintainers \
-         <tcpstat@localhost>  {date}",
+         <tcpstat@localhost>  {date}\n",
         release.version
     ))
 }

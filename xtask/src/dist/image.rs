@@ -1,5 +1,5 @@
-//! The container image: an OCI layout with one image for each architecture in one index. Each has one layer, and that
-//! has one file. <https://github.com/opencontainers/image-spec>
+//! The container image: an OCI layout with one image for each architecture in one index. Each has one layer: the
+//! binary and the licences. <https://github.com/opencontainers/image-spec>
 
 use std::path::Path;
 use std::process::Command;
@@ -17,6 +17,9 @@ const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+
+/// The name of the image in the manifests, the chart, and the compose file.
+const NAME: &str = "ghcr.io/tcpstat/tcpstat";
 
 /// The binary in the image, which is its entry point.
 const BINARY: &str = "tcpstat";
@@ -43,8 +46,11 @@ pub(super) fn make(
         .collect::<Result<Vec<_>>>()?;
     let images = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests});
     let mut images = layout.add_json(INDEX, &images)?;
-    // As `podman pull oci-archive:` and `ctr image import` name it.
-    images["annotations"] = json!({"org.opencontainers.image.ref.name": release.version});
+    // podman and containerd give the image the first name when they import the archive. skopeo finds it by the second one.
+    images["annotations"] = json!({
+        "io.containerd.image.name": format!("{NAME}:{}", release.version),
+        "org.opencontainers.image.ref.name": release.version,
+    });
     let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [images]});
     fs::write(folder.join("index.json"), index.to_string())?;
     fs::write(folder.join("oci-layout"), json!({"imageLayoutVersion": "1.0.0"}).to_string())?;
@@ -64,11 +70,17 @@ impl Layout<'_> {
     ) -> Result<Value> {
         let root = work.join(format!("image-{}", architecture.name()));
         tree::put(&architecture.binary(workspace), &root.join(BINARY), 0o755)?;
+        let installed = work.join(architecture.name()).join("usr/share/doc/tcpstat");
+        for name in tree::LICENCES {
+            tree::put(&installed.join(name), &root.join("licenses").join(name), 0o644)?;
+        }
         let plain = work.join("layer.tar");
-        process::probe(self.release.tar(&root, BINARY).arg("--file").arg(&plain))
+        process::probe(self.release.tar(&root, ".").arg("--file").arg(&plain))
             .context("tar fails")?;
         let compressed = work.join("layer.tar.gz");
-        tarball::compress(self.release.tar(&root, BINARY), &compressed)?;
+        let mut archive = Command::new("cat");
+        archive.arg(&plain);
+        tarball::compress(archive, &compressed)?;
         let layer = self.add(LAYER, &compressed)?;
         let labels = json!({
             "org.opencontainers.image.title": "tcpstat",
@@ -77,6 +89,7 @@ impl Layout<'_> {
             "org.opencontainers.image.version": self.release.version,
         });
         let config = json!({
+            "created": self.release.date("--iso-8601=seconds")?,
             "architecture": architecture.debian(),
             "os": "linux",
             "config": {

@@ -1,5 +1,7 @@
-//! `cargo xtask dist`: what is released, in target/dist. The same commit gives the same bytes.
+//! `cargo xtask dist`: what is released, in target/dist. The same commit and tools give the same bytes.
 
+use std::env;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -13,6 +15,7 @@ use crate::{apt, files, object};
 
 mod deb;
 mod image;
+mod notices;
 mod rpm;
 mod tarball;
 mod tree;
@@ -28,27 +31,50 @@ pub(crate) struct Release {
     pub(crate) time: u64,
     /// Where its files are made.
     pub(crate) folder: PathBuf,
+    /// The home directory of what makes them.
+    home: PathBuf,
 }
 
 impl Release {
     /// That of the checked-out commit.
     fn of(workspace: &Workspace) -> Result<Self> {
         let mut git = Command::new("git");
-        git.args(["log", "-1", "--format=%ct"]).current_dir(workspace.root());
+        git.args(["log", "-1", "--no-show-signature", "--format=%ct"])
+            .current_dir(workspace.root());
         let time = process::probe(&mut git).context("git does not tell the time of the commit")?;
         let time = time.trim().parse().with_context(|| format!("{time}: not a time"))?;
         let folder = workspace.target().join("dist");
-        Ok(Self { version: env!("CARGO_PKG_VERSION").to_owned(), time, folder })
+        let home = workspace.target().join("xtask/dist/home");
+        Ok(Self { version: env!("CARGO_PKG_VERSION").to_owned(), time, folder, home })
     }
 
-    /// `command` with the moment as reproducible builds expect it.
-    fn set_time(&self, command: &mut Command) {
+    /// `program`, with the moment as reproducible builds expect it, and without what the user's settings would change.
+    fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
+        let is_setting = |name: &OsString| {
+            let name = name.to_string_lossy();
+            ["DEB_", "DPKG_", "DH_", "TAR_", "TCPSTAT_"].iter().any(|of| name.starts_with(of))
+        };
+        for name in env::vars_os().map(|(name, _)| name).filter(is_setting) {
+            command.env_remove(name);
+        }
+        // Without the macros of rpm, as an example.
+        command.env("HOME", &self.home);
         command.env("SOURCE_DATE_EPOCH", self.time.to_string()).env("TZ", "UTC").env("LC_ALL", "C");
+        command
+    }
+
+    /// The moment in UTC, in that format of date(1).
+    fn date(&self, format: &str) -> Result<String> {
+        let mut date = self.command("date");
+        date.args(["--utc", format, &format!("--date=@{}", self.time)]);
+        let date = process::probe(&mut date).context("date fails")?;
+        Ok(date.trim_end().to_owned())
     }
 
     /// A tar archive of what is in `folder`, or of `name` in it, that depends on nothing but names, modes and contents.
     fn tar(&self, folder: &Path, name: &str) -> Command {
-        let mut command = Command::new("tar");
+        let mut command = self.command("tar");
         command
             .args([
                 "--create",
@@ -89,6 +115,7 @@ pub(crate) fn pack(workspace: &Workspace, architectures: &[Architecture]) -> Res
     files::make_empty(&release.folder)?;
     let work = workspace.target().join("xtask/dist");
     files::make_empty(&work)?;
+    fs::create_dir_all(&release.home)?;
     for architecture in architectures {
         let tree = work.join(architecture.name());
         tree::make(workspace, &release, *architecture, &tree)?;

@@ -1,7 +1,6 @@
 //! The RPM package, made by rpmbuild from tcpstat-user/assets/packaging/rpm.
 
 use std::path::Path;
-use std::process::Command;
 
 use anyhow::Result;
 use fs_err as fs;
@@ -24,8 +23,7 @@ pub(super) fn make(
     let name = architecture.name();
     let top = work.join(format!("rpm-{name}"));
     files::make_empty(&top)?;
-    let mut command = Command::new("rpmbuild");
-    release.set_time(&mut command);
+    let mut command = release.command("rpmbuild");
     command.args(["-bb", "--target", &format!("{name}-linux")]);
     let define = |name: &str, value: &str| ["--define".to_owned(), format!("{name} {value}")];
     command

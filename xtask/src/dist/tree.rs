@@ -2,13 +2,12 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Command;
 
 use anyhow::{Context, Result};
 use fs_err as fs;
 
 use crate::architecture::Architecture;
-use crate::dist::Release;
+use crate::dist::{Release, notices};
 use crate::process;
 use crate::target::Workspace;
 
@@ -30,6 +29,9 @@ const COMPLETIONS: [(&str, &str); 3] = [
     ("zsh", "usr/share/zsh/site-functions/_tcpstat"),
 ];
 
+/// The texts of licences, in usr/share/doc/tcpstat: tcpstat's own, and those of the crates in the binary.
+pub(super) const LICENCES: [&str; 2] = ["copyright", "THIRD-PARTY"];
+
 pub(super) const BINARY: &str = "usr/bin/tcpstat";
 pub(super) const MAN: &str = "usr/share/man/man1";
 
@@ -44,18 +46,19 @@ pub(super) fn make(
     for (to, from) in FILES {
         put(&workspace.root().join(from), &tree.join(to), 0o644)?;
     }
-    put_licences(workspace, &tree.join("usr/share/doc/tcpstat/copyright"))?;
+    let [own, of_others] = LICENCES.map(|name| tree.join("usr/share/doc/tcpstat").join(name));
+    put_licences(workspace, &own)?;
+    write(&of_others, notices::text(workspace, architecture)?.as_bytes())?;
     let host = Architecture::host()?.binary(workspace);
     for (shell, to) in COMPLETIONS {
-        let script = process::probe(Command::new(&host).args(["completions", shell]));
+        let script = process::probe(release.command(&host).args(["completions", shell]));
         let script =
             script.with_context(|| format!("tcpstat prints no completions for {shell}"))?;
         write(&tree.join(to), script.as_bytes())?;
     }
     let man = tree.join(MAN);
     fs::create_dir_all(&man)?;
-    let mut command = Command::new(&host);
-    release.set_time(&mut command);
+    let mut command = release.command(&host);
     process::probe(command.args(["man", "--directory"]).arg(&man))
         .with_context(|| format!("tcpstat writes no pages into {}", man.display()))?;
     Ok(())

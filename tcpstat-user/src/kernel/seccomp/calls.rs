@@ -385,7 +385,8 @@ impl List {
         self.when(libc::SYS_mprotect, masked(2, executable, 0)?)?;
         // Limits of this process.
         self.when(libc::SYS_prlimit64, own(0)?)?;
-        // abort(3) and raise(3).
+        // A signal to a thread of this process. abort(3) of musl calls tkill(2), which can name any thread of the host: the
+        // process then ends by SIGSYS.
         let pid = u64::from(std::process::id());
         self.of(libc::SYS_tgkill, 0, &[pid])?;
         self.of(libc::SYS_ioctl, 1, REQUESTS)?;

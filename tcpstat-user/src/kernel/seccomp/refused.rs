@@ -17,6 +17,8 @@ use nix::{
     unistd::{pipe2, read},
 };
 
+use crate::kernel::default_action::take_default_action;
+
 /// `si_code` of a signal from a filter (include/uapi/asm-generic/siginfo.h).
 const SYS_SECCOMP: c_int = 1;
 
@@ -77,11 +79,7 @@ impl Refusals {
 extern "C" fn on_signal(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
     // SAFETY: the kernel passes both to a handler with SA_SIGINFO.
     if !unsafe { refuse(info, context) } {
-        // SAFETY: both are async-signal-safe. The signal is blocked until this returns, and then ends the process.
-        unsafe {
-            libc::signal(signal, libc::SIG_DFL);
-            libc::raise(signal);
-        }
+        take_default_action(signal);
     }
 }
 
