@@ -7,7 +7,6 @@
 mod attack;
 mod body;
 mod events;
-mod fleet;
 mod load;
 mod many;
 mod plot;
@@ -48,7 +47,7 @@ struct Effort {
 
 type Part = fn(Effort, &mut Samples) -> Result<()>;
 
-const PARTS: [(&str, Part); 10] = [
+const PARTS: [(&str, Part); 9] = [
     ("sizes", sizes::measure),
     ("transitions", transitions::measure),
     ("events", events::measure),
@@ -58,7 +57,6 @@ const PARTS: [(&str, Part); 10] = [
     ("idle", load::idle),
     ("load", load::busy),
     ("attack", attack::measure),
-    ("fleet", fleet::measure),
 ];
 
 const USAGE: &str = "usage: bench SOCKETS FOLDER [--short] [--hosts N] [--part PART]...";
@@ -76,7 +74,9 @@ fn main() -> Result<ExitCode> {
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--short" => effort.short = true,
-            "--hosts" => effort.hosts = arguments.next().context(USAGE)?.parse().context("--hosts")?,
+            "--hosts" => {
+                effort.hosts = arguments.next().context(USAGE)?.parse().context("--hosts")?
+            }
             "--part" => chosen.push(part(&arguments.next().context(USAGE)?)?),
             _ => bail!(USAGE),
         }
