@@ -28,6 +28,7 @@ pub mod event_record;
 pub mod events;
 pub mod exporter;
 pub mod exposition;
+pub mod fleet;
 pub mod flow;
 pub mod frozen;
 pub mod guest;

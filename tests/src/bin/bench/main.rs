@@ -1,4 +1,4 @@
-//! `bench SOCKETS FOLDER [--short] [--part PART]...`: the costs of tcpstat with 10, 100, … SOCKETS
+//! `bench SOCKETS FOLDER [--short] [--hosts N] [--part PART]...`: the costs of tcpstat with 10, 100, … SOCKETS
 //! established sockets, beside tools that list every socket, in a private network namespace. Prints a table in
 //! Markdown, and writes it, the raw samples and a plot to FOLDER. Progress goes to standard error.
 
@@ -31,11 +31,16 @@ use crate::samples::Samples;
 /// Limits the sockets in TIME_WAIT: their end would be the only change.
 const MAX_TIME_WAITS: u32 = 1_000;
 
+/// Hosts of the largest fleet, unless the command says otherwise.
+const FEW_HOSTS: usize = 10;
+
 /// How much to measure.
 #[derive(Clone, Copy, Debug)]
 struct Effort {
     /// The largest number of sockets.
     sockets: usize,
+    /// The largest number of hosts of a fleet.
+    hosts: usize,
     /// Whether the run only shows that everything works.
     short: bool,
 }
@@ -54,7 +59,7 @@ const PARTS: [(&str, Part); 9] = [
     ("attack", attack::measure),
 ];
 
-const USAGE: &str = "usage: bench SOCKETS FOLDER [--short] [--part PART]...";
+const USAGE: &str = "usage: bench SOCKETS FOLDER [--short] [--hosts N] [--part PART]...";
 
 fn main() -> Result<ExitCode> {
     if resident::is_asked_for() {
@@ -64,11 +69,14 @@ fn main() -> Result<ExitCode> {
     let sockets = arguments.next().context(USAGE)?;
     let sockets: usize = sockets.parse().with_context(|| format!("SOCKETS is {sockets:?}"))?;
     let folder = arguments.next().context(USAGE)?;
-    let mut effort = Effort { sockets, short: false };
+    let mut effort = Effort { sockets, hosts: FEW_HOSTS, short: false };
     let mut chosen = Vec::new();
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--short" => effort.short = true,
+            "--hosts" => {
+                effort.hosts = arguments.next().context(USAGE)?.parse().context("--hosts")?
+            }
             "--part" => chosen.push(part(&arguments.next().context(USAGE)?)?),
             _ => bail!(USAGE),
         }
