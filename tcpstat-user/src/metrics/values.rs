@@ -150,10 +150,7 @@ impl Values {
 }
 
 fn kernel_release() -> String {
-    uname().map_or_else(
-        |_| String::new(),
-        |uname| uname.release().to_string_lossy().into_owned(),
-    )
+    uname().map_or_else(|_| String::new(), |uname| uname.release().to_string_lossy().into_owned())
 }
 
 impl TracerValues {

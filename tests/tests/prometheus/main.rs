@@ -8,6 +8,7 @@ mod alerting;
 mod charts;
 mod dashboard;
 mod fleet;
+mod fleet_dashboard;
 mod kubernetes;
 mod message;
 mod other_ways;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
     tests.extend(rule_files::tests());
     tests.extend(access::tests());
     tests.extend(dashboard::tests());
+    tests.extend(fleet_dashboard::tests());
     tests.extend(recording::tests());
     tests.extend(alerting::tests());
     tests.extend(fleet::tests());
