@@ -5,6 +5,7 @@
 
 mod access;
 mod alerting;
+mod at_scale;
 mod charts;
 mod dashboard;
 mod fleet;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
     tests.extend(fleet_dashboard::tests());
     tests.extend(recording::tests());
     tests.extend(alerting::tests());
+    tests.extend(at_scale::tests());
     tests.extend(fleet::tests());
     tests.extend(kubernetes::tests());
     tests.extend(charts::tests());
