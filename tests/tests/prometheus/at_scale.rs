@@ -37,6 +37,10 @@ const DIVISOR: u64 = 60;
 /// other alerts of a group.
 const INTERVAL: Duration = Duration::from_secs(1);
 
+/// Hosts of the simulated fleet, in ten sites, and those of them that leak after the roll-out.
+const HOSTS: u64 = 240;
+const LEAKING: u64 = 200;
+
 /// Bytes of a message, whatever the number of hosts.
 const BOUND: usize = 3000;
 
@@ -193,24 +197,29 @@ fn shape() -> Result<Shape> {
 fn a_leak_that_a_roll_out_brings_is_one_message_and_so_is_a_lost_site(_: &Namespace) -> Result<()> {
     let pager = Pager::start()?;
     #[expect(clippy::cast_precision_loss, reason = "it is small")]
-    let fleet = Fleet { speed: DIVISOR as f64, ..Fleet::quiet(600) };
+    let fleet = Fleet { speed: DIVISOR as f64, ..Fleet::quiet(HOSTS) };
     let served = Served::start(fleet, vec![(Profile::Scopes, shape()?)])?;
     let config = served.config(Profile::Scopes, INTERVAL, &alertmanager::alerting());
     let prometheus = Prometheus::start(&config, &scaled(&printed(&["rules"])?, DIVISOR)?)?;
-    let scraped = "sum(count by (job) (tcpstat_build_info)) == 600";
-    prometheus.await_query(scraped, DEADLINE, |answer| !answer.is_empty())?;
+    let scraped = format!("sum(count by (job) (tcpstat_build_info)) == {HOSTS}");
+    prometheus.await_query(&scraped, DEADLINE, |answer| !answer.is_empty())?;
 
     let begins = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs_f64();
     served.change(|fleet| {
-        fleet.roll_out = Some(RollOut { begins, lasts: 0.0, leaking: 500 });
+        fleet.roll_out = Some(RollOut { begins, lasts: 0.0, leaking: LEAKING });
     });
-    let wanted = format!("[FIRING] Sockets leak in CLOSE_WAIT on 500 hosts, in {LEAKING_SCOPE}");
+    let wanted =
+        format!("[FIRING] Sockets leak in CLOSE_WAIT on {LEAKING} hosts, in {LEAKING_SCOPE}");
     let (leak, before) = pager.await_mail(&wanted).with_context(|| prometheus.log())?;
-    ensure!(leak.body.contains(", and 490 more.") && leak.body.len() < BOUND, "{}", leak.body);
+    ensure!(
+        leak.body.contains(&format!(", and {} more.", LEAKING - 10)) && leak.body.len() < BOUND,
+        "{}",
+        leak.body
+    );
     served.change(|fleet| fleet.lost_site = Some(3));
-    let wanted = "[FIRING] tcpstat does not answer on 60 hosts, site site-3";
+    let wanted = "[FIRING] tcpstat does not answer on 24 hosts, site site-3";
     let (lost, between) = pager.await_mail(wanted).with_context(|| prometheus.log())?;
-    ensure!(lost.body.contains(", and 50 more."), "{}", lost.body);
+    ensure!(lost.body.contains(", and 14 more."), "{}", lost.body);
 
     // A machine that stands still can make the first message one about fewer hosts: then a second one of the same
     // group follows. There is no third group.

@@ -26,6 +26,7 @@ use tcpstat_tests::harness::run_with_waiting;
 
 fn main() -> ExitCode {
     let mut tests = story::tests();
+    tests.extend(at_scale::tests());
     let waiting = tests.len();
     tests.extend(rule_files::tests());
     tests.extend(access::tests());
@@ -33,7 +34,6 @@ fn main() -> ExitCode {
     tests.extend(fleet_dashboard::tests());
     tests.extend(recording::tests());
     tests.extend(alerting::tests());
-    tests.extend(at_scale::tests());
     tests.extend(fleet::tests());
     tests.extend(kubernetes::tests());
     tests.extend(charts::tests());
