@@ -34,10 +34,7 @@ pub fn agent(address: SocketAddr, config: &str) -> Result<Server> {
 /// The part of a configuration of Prometheus that sends to a Prometheus or a VictoriaMetrics at this address.
 #[must_use]
 pub fn remote_write(receiver: SocketAddr) -> String {
-    // A receiver that comes back is tried again within a second.
-    format!(
-        "remote_write: [{{url: 'http://{receiver}/api/v1/write', queue_config: {{max_backoff: 1s}}}}]\n"
-    )
+    format!("remote_write: [{{url: 'http://{receiver}/api/v1/write'}}]\n")
 }
 
 /// A Prometheus that scrapes nothing, and receives samples. It evaluates `rules` that often.

@@ -6,6 +6,7 @@
 mod access;
 mod alerting;
 mod charts;
+mod cut;
 mod dashboard;
 mod fleet;
 mod kubernetes;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
     tests.extend(recording::tests());
     tests.extend(alerting::tests());
     tests.extend(fleet::tests());
+    tests.extend(cut::tests());
     tests.extend(kubernetes::tests());
     tests.extend(charts::tests());
     tests.extend(other_ways::tests());
