@@ -56,6 +56,7 @@ pub mod priority;
 pub mod proc_view;
 pub mod prometheus;
 pub mod receive_processor;
+pub mod remote_write;
 pub mod resident;
 pub mod rules;
 pub mod scopes;

@@ -61,6 +61,12 @@ impl Server {
         self.address
     }
 
+    /// The folder that it runs in.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// `GET path`, over a connection of its own.
     ///
     /// # Errors

@@ -90,9 +90,9 @@ impl Host {
         self.read_at - (self.now - self.started) / self.fleet.speed
     }
 
-    /// The time, as its reader sees it.
+    /// The time at which it is read.
     #[must_use]
-    pub fn now(&self) -> f64 {
+    pub fn read_at(&self) -> f64 {
         self.read_at
     }
 
@@ -133,6 +133,7 @@ fn share(number: u64, salt: u64) -> f64 {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "the values compared are whole numbers, or copies")]
 mod tests {
     use super::*;
     use crate::fleet::RollOut;
@@ -180,7 +181,7 @@ mod tests {
         let fast = Fleet { speed: 120.0, leak_every: Some(500), roll_out: None, ..fleet() };
         assert_eq!(fast.host(250, 1e9 + 10.0).leaked(300.0), 900.0);
         let host = fast.host(1, 1e9 + 10.0);
-        assert!(host.started() <= host.now(), "{host:?}");
+        assert!(host.started() <= host.read_at(), "{host:?}");
     }
 
     #[test]

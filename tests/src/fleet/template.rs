@@ -112,7 +112,7 @@ impl Number {
             Kind::Gauge => gauge(),
             Kind::Counter => counter(),
             Kind::Start => host.started(),
-            Kind::Now => host.now(),
+            Kind::Now => host.read_at(),
             Kind::InCloseWait(age) => gauge() + host.leaked(age),
             Kind::IntoCloseWait => counter() + host.leaked(0.0),
             Kind::Oldest => gauge().max(host.leaking()),
@@ -157,7 +157,9 @@ fn sample(line: &str, is_counter: bool, has_scopes: bool) -> Result<Line> {
     // What is 0 or 1 says yes or no, or never happens, and what is no number has no level.
     let is_fixed = match kind {
         Kind::Gauge => {
-            value == 0.0 || value == 1.0 || FIXED.iter().any(|part| sample.name.contains(part))
+            value == 0.0
+                || sample.count() == Some(1)
+                || FIXED.iter().any(|part| sample.name.contains(part))
         }
         Kind::Counter => value == 0.0,
         _ => false,
@@ -206,6 +208,7 @@ fn seed(sample: &Sample) -> u64 {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "the values compared are whole numbers, or copies")]
 mod tests {
     use super::*;
     use crate::fleet::Fleet;
@@ -299,7 +302,7 @@ mod tests {
     #[test]
     fn a_leak_is_in_one_scope() {
         let fleet = Fleet { leak_every: Some(10), ..Fleet::quiet(10) };
-        let scrape = scrape(SCOPES, &fleet, 5, 100.0);
+        let scrape = scrape(SCOPES, &fleet, 5, 100.5);
         let sockets =
             |netns| scrape.value("tcpstat_netns_connections", &[("netns", netns)]).unwrap();
         assert_eq!((sockets("host"), sockets(LEAKING_SCOPE)), (0.0, 100.0));
@@ -312,7 +315,7 @@ mod tests {
         let fleet = Fleet { leak_every: Some(10), ..Fleet::quiet(10) };
         let leaked = |host| {
             let labels = [("state", "close_wait")];
-            scrape(TEXT, &fleet, host, 100.0).value("tcpstat_connections", &labels).unwrap()
+            scrape(TEXT, &fleet, host, 100.5).value("tcpstat_connections", &labels).unwrap()
         };
         assert!(leaked(5) >= 100.0, "{}", leaked(5));
         assert!(leaked(6) < 100.0, "{}", leaked(6));

@@ -7,6 +7,7 @@ mod access;
 mod alerting;
 mod at_scale;
 mod charts;
+mod cut;
 mod dashboard;
 mod fleet;
 mod fleet_dashboard;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
     tests.extend(recording::tests());
     tests.extend(alerting::tests());
     tests.extend(fleet::tests());
+    tests.extend(cut::tests());
     tests.extend(kubernetes::tests());
     tests.extend(charts::tests());
     tests.extend(other_ways::tests());
