@@ -21,6 +21,9 @@ use crate::scraper::{Response, Scraper};
 /// The default address: every namespace has its own loopback.
 const ADDRESS: &str = "127.0.0.1:10048";
 
+/// Asks for every series, also those of counters that have not counted anything.
+pub const ALL_SERIES: &str = "/metrics?collect[]=all";
+
 /// Flags for ten snapshots a second. The source is named, because the interval of a source that tcpstat
 /// chooses is stretched to a hundred times the duration of a snapshot: to seconds on a slow machine.
 pub const FREQUENT_SNAPSHOTS: [&str; 2] = ["--snapshot=procfs", "--snapshot-interval=100ms"];
@@ -208,11 +211,19 @@ impl Exporter {
         self.scraper.get(path)
     }
 
-    /// Scrapes it over that connection.
+    /// Scrapes every series over that connection. A test of what a plain scrape has takes [`Exporter::scrape_plain`].
     ///
     /// # Errors
     /// As [`Scraper::scrape`].
     pub fn scrape(&mut self) -> Result<Scrape> {
+        self.scraper.scrape_path(ALL_SERIES)
+    }
+
+    /// Scrapes it as Prometheus does, over that connection.
+    ///
+    /// # Errors
+    /// As [`Scraper::scrape`].
+    pub fn scrape_plain(&mut self) -> Result<Scrape> {
         self.scraper.scrape()
     }
 

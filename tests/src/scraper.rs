@@ -150,8 +150,16 @@ impl Scraper {
     /// # Errors
     /// As [`Scraper::get`] and [`Scrape::parse`].
     pub fn scrape(&mut self) -> Result<Scrape> {
-        let response = self.get("/metrics")?;
-        ensure!(response.status == 200, "/metrics: {} {}", response.status, response.body);
+        self.scrape_path("/metrics")
+    }
+
+    /// The same of the groups that `path` asks for.
+    ///
+    /// # Errors
+    /// As [`Scraper::scrape`].
+    pub fn scrape_path(&mut self, path: &str) -> Result<Scrape> {
+        let response = self.get(path)?;
+        ensure!(response.status == 200, "{path}: {} {}", response.status, response.body);
         Scrape::parse(&response.body)
     }
 

@@ -8,7 +8,7 @@ use prometheus_client::{
 };
 
 use super::{
-    SnapshotValues, TracerValues, Values, WebConfigValues, family_writer::FamilyWriter,
+    SnapshotValues, TracerValues, Values, WebConfigValues, at_zero, family_writer::FamilyWriter,
     groups::Groups, names, names::Metric, node_exporter::ConnectionStates,
 };
 use crate::{
@@ -20,6 +20,10 @@ use crate::{
     tracker::{Health, Reason},
     transitions::{TRANSITIONS, Transitions},
 };
+
+/// The states whose peaks a plain scrape has: those in which a burst uses up a limit, or shows a fault.
+const PEAKS: [State; 5] =
+    [State::Established, State::SynSent, State::SynRecv, State::TimeWait, State::CloseWait];
 
 /// The families of some groups, without those of scopes.
 #[derive(Debug)]
@@ -39,9 +43,12 @@ impl Values {
         if let Some(connections) = &self.connections {
             writer.by_state(names::CONNECTIONS, connections)?;
         }
+        let groups = writer.groups;
         if let Some(peak) = &self.peak {
-            let sockets =
-                peak.iter().map(|(state, sockets)| ([("state", state_word(state))], sockets));
+            let sockets = peak
+                .iter()
+                .filter(|(state, _)| groups.details() || PEAKS.contains(state))
+                .map(|(state, sockets)| ([("state", state_word(state))], sockets));
             writer.gauges(names::CONNECTIONS_PEAK, sockets)?;
         }
         if let Some(tracer) = &self.tracer {
@@ -89,12 +96,12 @@ impl FamilyWriter<'_> {
         metric: Metric,
         values: &PerState<V>,
     ) -> fmt::Result {
-        self.gauges(
-            metric,
-            values.shown().map(|(family, state, value)| {
-                ([("family", family_word(family)), ("state", state_word(state))], value)
-            }),
-        )
+        let groups = self.groups;
+        let samples = values.shown().filter(|&(_, state, _)| groups.has(state));
+        let samples = samples.map(|(family, state, value)| {
+            ([("family", family_word(family)), ("state", state_word(state))], value)
+        });
+        self.gauges(metric, samples)
     }
 
     fn tracer(&mut self, tracer: &TracerValues) -> fmt::Result {
@@ -116,11 +123,13 @@ impl FamilyWriter<'_> {
             self.histograms(names::DWELL_SECONDS, states.iter().map(of))?;
             self.single_counter(names::DWELL_OVERFLOW, dwells.overflow())?;
         }
+        let drift: u64 = tracer.drift.shown().map(|(.., drift)| drift.unsigned_abs()).sum();
+        self.single(names::DRIFT_ABSOLUTE_CONNECTIONS, drift)?;
         self.by_state(names::DRIFT_CONNECTIONS, &tracer.drift)?;
         let corrections = State::ALL.into_iter().map(|state| {
             let sockets: u64 =
                 Family::ALL.into_iter().map(|family| tracer.corrections[(family, state)]).sum();
-            ([("state", state_word(state))], sockets)
+            ([("state", state_word(state))], sockets, false)
         });
         self.counters(names::CORRECTIONS, corrections)?;
         self.single_counter(names::EVENTS_MISSED, tracer.events_missed)?;
@@ -132,7 +141,7 @@ impl FamilyWriter<'_> {
         self.single(names::CONSISTENT, u64::from(health.consistent))?;
         self.single_counter(names::SOCKSTAT_MISMATCHES, health.mismatches)?;
         let reconciles = Reason::ALL
-            .map(|reason| ([("reason", reason.word())], health.reconciles[reason as usize]));
+            .map(|reason| ([("reason", reason.word())], health.reconciles[reason as usize], false));
         self.counters(names::RECONCILES, reconciles)?;
         match health.last_agreement {
             Some(time) => self.single(names::LAST_AGREEMENT_TIMESTAMP_SECONDS, since_epoch(time)),
@@ -182,8 +191,9 @@ impl FamilyWriter<'_> {
         let inuse = |family| {
             (vec![("kind", "inuse"), ("family", family_word(family))], sockstat.inuse[family])
         };
-        let samples =
-            [inuse(Family::Ipv4), inuse(Family::Ipv6), (vec![("kind", "tw")], sockstat.tw)];
+        // No rule needs the full sockets.
+        let full = self.groups.details().then(|| Family::ALL.map(inuse));
+        let samples = full.into_iter().flatten().chain([(vec![("kind", "tw")], sockstat.tw)]);
         self.gauges(names::SOCKSTAT_SOCKETS, samples)
     }
 
@@ -212,8 +222,8 @@ pub(super) fn since_epoch(moment: Moment) -> f64 {
 /// `N` labels, each a name and a value.
 type Labels<const N: usize> = [(&'static str, &'static str); N];
 
-/// The transitions of full sockets that TCP makes, also at zero.
-fn transitions(transitions: &Transitions) -> impl Iterator<Item = (Labels<3>, u64)> + '_ {
+/// The transitions of full sockets that TCP makes.
+fn transitions(transitions: &Transitions) -> impl Iterator<Item = (Labels<3>, u64, bool)> + '_ {
     Family::ALL.into_iter().flat_map(move |family| {
         TRANSITIONS.into_iter().map(move |(old, new)| {
             let labels = [
@@ -221,7 +231,8 @@ fn transitions(transitions: &Transitions) -> impl Iterator<Item = (Labels<3>, u6
                 ("from", state_word(old)),
                 ("to", state_word(new)),
             ];
-            (labels, transitions.get(family, old, new))
+            let at_zero = at_zero::TRANSITIONS.contains(&(old, new));
+            (labels, transitions.get(family, old, new), at_zero)
         })
     })
 }

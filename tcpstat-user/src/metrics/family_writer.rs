@@ -55,14 +55,21 @@ impl FamilyWriter<'_> {
         Ok(())
     }
 
-    /// Writes a counter with labels.
+    /// Writes the samples of a counter with labels that have counted something, and those that are marked to be there at
+    /// zero. With details, all of them. Writes nothing if none is left.
     pub(super) fn counters<L: EncodeLabelSet>(
         &mut self,
         metric: Metric,
-        samples: impl IntoIterator<Item = (L, u64)>,
+        samples: impl IntoIterator<Item = (L, u64, bool)>,
     ) -> fmt::Result {
+        let details = self.groups.details();
+        let is_written = |&(_, value, at_zero): &(L, u64, bool)| details || at_zero || value != 0;
+        let mut samples = samples.into_iter().filter(is_written).peekable();
+        if samples.peek().is_none() {
+            return Ok(());
+        }
         let Some(mut family) = self.describe(metric)? else { return Ok(()) };
-        for (labels, value) in samples {
+        for (labels, value, _) in samples {
             ConstCounter::new(value).encode(family.encode_family(&labels)?)?;
         }
         Ok(())

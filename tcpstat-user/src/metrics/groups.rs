@@ -1,4 +1,6 @@
-//! Groups of metrics: a scrape can ask for some of them, or for all but some.
+//! Groups of metrics: a scrape can ask for some of them, or for all but some. A plain scrape leaves out the details.
+
+use crate::states::State;
 
 /// A set of metrics that belong together. Each metric is in one group, which [`names`](super::names) gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,13 +37,15 @@ pub(crate) enum Group {
     Cadvisor,
     /// The version of this binary.
     Build,
-    /// Memory, CPU time and descriptors of this process, and its web configuration.
+    /// Memory and CPU time of this process, and its web configuration.
     Process,
+    /// What no rule and no panel asks for: metrics of its own, and the rest of the series of the other groups.
+    Details,
 }
 
 impl Group {
     /// All groups.
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::Connections,
         Self::Transitions,
         Self::Causes,
@@ -59,6 +63,7 @@ impl Group {
         Self::Cadvisor,
         Self::Build,
         Self::Process,
+        Self::Details,
     ];
 
     /// The group as clients name it.
@@ -81,6 +86,7 @@ impl Group {
             Self::Cadvisor => "cadvisor",
             Self::Build => "build",
             Self::Process => "process",
+            Self::Details => "details",
         }
     }
 
@@ -101,21 +107,40 @@ impl Groups {
     /// Every group.
     pub(crate) const ALL: Self = Self((1 << Group::ALL.len()) - 1);
 
+    /// What a scrape gets that does not ask for groups.
+    pub(crate) const DEFAULT: Self = Self(Self::ALL.0 & !Self::NONE.with(Group::Details).0);
+
     /// These and `group`.
     #[must_use]
     pub(crate) const fn with(self, group: Group) -> Self {
         Self(self.0 | 1 << group as u32)
     }
 
-    /// All groups but these.
+    /// These and `others`.
+    #[must_use]
+    pub(crate) const fn and(self, others: Self) -> Self {
+        Self(self.0 | others.0)
+    }
+
+    /// The groups of a plain scrape but these.
     #[must_use]
     pub(crate) const fn others(self) -> Self {
-        Self(Self::ALL.0 & !self.0)
+        Self(Self::DEFAULT.0 & !self.0)
     }
 
     /// Whether `group` is one of these.
     pub(crate) const fn contains(self, group: Group) -> bool {
         self.0 & 1 << group as u32 != 0
+    }
+
+    /// Whether a gauge by state has this one: that of CLOSE, which is always 0, is a detail.
+    pub(crate) const fn has(self, state: State) -> bool {
+        self.details() || !matches!(state, State::Close)
+    }
+
+    /// Whether each family is written with all its series.
+    pub(crate) const fn details(self) -> bool {
+        self.contains(Group::Details)
     }
 }
 
@@ -133,13 +158,16 @@ mod tests {
     }
 
     #[test]
-    fn the_others_are_all_groups_that_are_not_in_the_set() {
+    fn the_others_are_the_groups_of_a_plain_scrape_that_are_not_in_the_set() {
         let some = Groups::NONE.with(Group::Connections).with(Group::Process);
         for group in Group::ALL {
             assert!(Groups::ALL.contains(group));
             assert!(!Groups::NONE.contains(group));
-            assert_ne!(some.contains(group), some.others().contains(group));
+            let of_plain = group != Group::Details;
+            assert_eq!(Groups::DEFAULT.contains(group), of_plain);
+            assert_eq!(some.others().contains(group), of_plain && !some.contains(group));
         }
         assert_eq!(some.others().others(), some);
+        assert_eq!(Groups::DEFAULT.with(Group::Details), Groups::ALL);
     }
 }

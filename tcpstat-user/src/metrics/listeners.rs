@@ -49,10 +49,11 @@ struct Series<'a> {
 }
 
 impl SeriesWriter<'_> {
-    /// Writes the listeners of each address and port, then all others.
+    /// Writes the listeners of each address and port, then all others if there are or were some, or with details.
     pub(super) fn listeners(&mut self, listeners: Option<&ShownListeners>) -> fmt::Result {
         let Some(shown) = listeners else { return Ok(()) };
-        let all: Vec<_> = each("", shown).chain([other("", shown)]).collect();
+        let other = (self.details() || has_others(shown)).then(|| other("", shown));
+        let all: Vec<_> = each("", shown).chain(other).collect();
         self.families(&OWN, &all)
     }
 
@@ -63,8 +64,7 @@ impl SeriesWriter<'_> {
             .filter_map(|scope| Some((&*scope.name, scope.netns.as_ref()?.listeners.as_deref()?)));
         let all: Vec<_> = shown
             .flat_map(|(netns, shown)| {
-                let has_others = shown.other != Listener::default();
-                each(netns, shown).chain(has_others.then(|| other(netns, shown)))
+                each(netns, shown).chain(has_others(shown).then(|| other(netns, shown)))
             })
             .collect();
         self.families(&OF_NAMESPACES, &all)
@@ -102,6 +102,10 @@ fn each<'a>(netns: &'a str, shown: &'a ShownListeners) -> impl Iterator<Item = S
         port: endpoint.port.to_string(),
         listener,
     })
+}
+
+fn has_others(shown: &ShownListeners) -> bool {
+    shown.other != Listener::default()
 }
 
 fn other<'a>(netns: &'a str, shown: &'a ShownListeners) -> Series<'a> {

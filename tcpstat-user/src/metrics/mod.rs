@@ -1,8 +1,11 @@
 //! The metrics: the values of one scrape, and the two text formats.
 //!
-//! Label sets are bounded. Every scrape has every series, also at zero; of scopes, it has the transitions that
-//! were seen. A scrape can ask for some groups of metrics. Nothing is kept between two scrapes.
+//! Label sets are bounded. A scrape has every gauge, also at zero; a counter with labels appears with its first event, or
+//! is there from the start if a rule needs it. A scrape can ask for some groups of metrics, and for the details, which
+//! make it complete: with them it has every series, also at zero; of scopes, it has the transitions that were seen.
+//! Nothing is kept between two scrapes.
 
+mod at_zero;
 mod cadvisor;
 mod causes;
 mod classic;

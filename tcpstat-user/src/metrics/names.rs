@@ -53,7 +53,7 @@ pub(super) const CONNECTS_RETRIED: Metric = counter(
     "Outgoing connects that sent their SYN more than once, by family and outcome.",
 );
 pub(super) const CLOSE_WAIT_SILENCE_SECONDS: Metric = histogram(
-    Group::Ages,
+    Group::Details,
     "tcpstat_close_wait_silence_seconds",
     "Time since the peer was last heard, when a socket left CLOSE_WAIT: how long the socket was there, unless the peer still acknowledged something.",
 );
@@ -73,7 +73,7 @@ pub(super) const LISTENER_ACCEPT_QUEUE_LENGTH: Metric = gauge(
     "Connections that wait to be accepted, by local address and port of the listening sockets.",
 );
 pub(super) const LISTENER_ACCEPT_QUEUE_LIMIT: Metric = gauge(
-    Group::Listeners,
+    Group::Details,
     "tcpstat_listener_accept_queue_limit",
     "Limit of the accept queue (the backlog of listen(2)), by local address and port. Several sockets there are added up.",
 );
@@ -83,7 +83,7 @@ pub(super) const LISTENER_ACCEPT_QUEUE_FULLEST_RATIO: Metric = gauge(
     "Length of the accept queue divided by one more than its limit, of the fullest socket at this local address and port. At 1 the queue is full and the kernel drops connections.",
 );
 pub(super) const LISTENER_HALF_OPEN: Metric = gauge(
-    Group::Listeners,
+    Group::Details,
     "tcpstat_listener_half_open",
     "Half-open connections of the listening sockets, by local address and port.",
 );
@@ -93,7 +93,7 @@ pub(super) const LISTENER_DROPS: Metric = counter(
     "Packets that the listening sockets dropped, by local address and port: those of connections that found a queue full, and others, for example of port scans or TCP_DEFER_ACCEPT.",
 );
 pub(super) const SNAPSHOT_CONNECTIONS: Metric = gauge(
-    Group::Snapshot,
+    Group::Details,
     "tcpstat_snapshot_connections",
     "TCP sockets in the last snapshot, by family (of the socket, not of the packets) and state.",
 );
@@ -108,9 +108,14 @@ pub(super) const DWELL_OVERFLOW: Metric = counter(
     "Sockets whose dwell is not measured, because as many as --dwell-max were in one of the states.",
 );
 pub(super) const DRIFT_CONNECTIONS: Metric = gauge(
-    Group::Health,
+    Group::Details,
     "tcpstat_drift_connections",
     "Counted sockets minus sockets in the snapshot, at the last exact snapshot, before the correction.",
+);
+pub(super) const DRIFT_ABSOLUTE_CONNECTIONS: Metric = gauge(
+    Group::Health,
+    "tcpstat_drift_absolute_connections",
+    "Sum over families and states of the absolute differences between counted sockets and those in the snapshot, at the last exact snapshot, before the correction.",
 );
 pub(super) const CORRECTIONS: Metric = counter(
     Group::Health,
@@ -143,7 +148,7 @@ pub(super) const SNAPSHOT_INTERVAL_SECONDS: Metric = gauge(
     "Time between two snapshots: the configured interval, or more if snapshots would take too much of that time.",
 );
 pub(super) const SNAPSHOT_ROWS: Metric =
-    gauge(Group::Snapshot, "tcpstat_snapshot_rows", "Number of sockets in the last snapshot.");
+    gauge(Group::Details, "tcpstat_snapshot_rows", "Number of sockets in the last snapshot.");
 pub(super) const SNAPSHOT_ERRORS: Metric = counter(
     Group::Snapshot,
     "tcpstat_snapshot_errors",
@@ -190,7 +195,7 @@ pub(super) const EVENTS_MISSED: Metric = counter(
     "Events that the tracer did not count: the kernel reports that it did not run the tracer, or the tracer has no counter for the transition.",
 );
 pub(super) const TRACER_CHANGES: Metric = counter(
-    Group::Tracer,
+    Group::Details,
     "tcpstat_tracer_changes",
     "Times that tcpstat switched to a program that misses fewer events.",
 );
@@ -200,7 +205,7 @@ pub(super) const CONSISTENT: Metric = gauge(
     "1 if the sum of the gauges agreed with the kernel's own count (sockstat) at the last conclusive check, else 0.",
 );
 pub(super) const SOCKSTAT_MISMATCHES: Metric = counter(
-    Group::Health,
+    Group::Details,
     "tcpstat_sockstat_mismatches",
     "Failed sockstat checks: the sum of the gauges differed from the kernel's own count twice in a row.",
 );
@@ -210,7 +215,7 @@ pub(super) const RECONCILES: Metric = counter(
     "Comparisons of the counts with a snapshot, by reason.",
 );
 pub(super) const LAST_AGREEMENT_TIMESTAMP_SECONDS: Metric = gauge(
-    Group::Health,
+    Group::Details,
     "tcpstat_last_agreement_timestamp_seconds",
     "Time at which the counts last agreed with the kernel, in seconds since the epoch.",
 );
@@ -245,7 +250,7 @@ pub(super) const NETNS_LISTENER_ACCEPT_QUEUE_LENGTH: Metric = gauge(
     "Connections that wait to be accepted, by network namespace, local address and port of the listening sockets.",
 );
 pub(super) const NETNS_LISTENER_ACCEPT_QUEUE_LIMIT: Metric = gauge(
-    Group::Netns,
+    Group::Details,
     "tcpstat_netns_listener_accept_queue_limit",
     "Limit of the accept queue (the backlog of listen(2)), by network namespace, local address and port. Several sockets there are added up.",
 );
@@ -255,7 +260,7 @@ pub(super) const NETNS_LISTENER_ACCEPT_QUEUE_FULLEST_RATIO: Metric = gauge(
     "Length of the accept queue divided by one more than its limit, of the fullest socket at this local address and port of the network namespace. At 1 the queue is full and the kernel drops connections.",
 );
 pub(super) const NETNS_LISTENER_HALF_OPEN: Metric = gauge(
-    Group::Netns,
+    Group::Details,
     "tcpstat_netns_listener_half_open",
     "Half-open connections of the listening sockets, by network namespace, local address and port.",
 );
@@ -292,16 +297,16 @@ pub(super) const PROCESS_CPU_SECONDS: Metric = counter(
 pub(super) const PROCESS_RESIDENT_MEMORY_BYTES: Metric =
     gauge(Group::Process, "process_resident_memory_bytes", "Resident memory size in bytes.");
 pub(super) const PROCESS_VIRTUAL_MEMORY_BYTES: Metric =
-    gauge(Group::Process, "process_virtual_memory_bytes", "Virtual memory size in bytes.");
+    gauge(Group::Details, "process_virtual_memory_bytes", "Virtual memory size in bytes.");
 pub(super) const PROCESS_START_TIME_SECONDS: Metric = gauge(
     Group::Process,
     "process_start_time_seconds",
     "Start time of the process since unix epoch in seconds.",
 );
 pub(super) const PROCESS_OPEN_FDS: Metric =
-    gauge(Group::Process, "process_open_fds", "Number of open file descriptors.");
+    gauge(Group::Details, "process_open_fds", "Number of open file descriptors.");
 pub(super) const PROCESS_MAX_FDS: Metric =
-    gauge(Group::Process, "process_max_fds", "Maximum number of open file descriptors.");
+    gauge(Group::Details, "process_max_fds", "Maximum number of open file descriptors.");
 pub(super) const WEB_CONFIG_LAST_RELOAD_SUCCESSFUL: Metric = gauge(
     Group::Process,
     "tcpstat_web_config_last_reload_successful",

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::{
     exposition::since_epoch,
+    groups::Groups,
     names,
     series_writer::{Samples, SeriesWriter},
 };
@@ -40,11 +41,12 @@ impl SeriesWriter<'_> {
     }
 
     fn sockets(&mut self, kind: ScopeKind, scopes: &[Scope]) -> fmt::Result {
+        let groups = self.groups;
         self.family(names::scope_connections(kind), |samples| {
             scopes.iter().try_for_each(|scope| {
                 let Some(connections) = &scope.connections else { return Ok(()) };
                 samples.share([(kind.word(), &*scope.name)]);
-                by_state(samples, connections)
+                by_state(samples, connections, groups)
             })
         })?;
         self.family(names::scope_transitions(kind), |samples| {
@@ -92,8 +94,8 @@ impl SeriesWriter<'_> {
 }
 
 /// The sockets of one scope: each state, also at zero.
-fn by_state(samples: &mut Samples<'_>, connections: &PerState<u64>) -> fmt::Result {
-    State::ALL.into_iter().try_for_each(|state| {
+fn by_state(samples: &mut Samples<'_>, connections: &PerState<u64>, groups: Groups) -> fmt::Result {
+    State::ALL.into_iter().filter(|&state| groups.has(state)).try_for_each(|state| {
         let sockets: u64 = Family::ALL.into_iter().map(|family| connections[(family, state)]).sum();
         samples.sample([("state", state_word(state))], sockets)
     })

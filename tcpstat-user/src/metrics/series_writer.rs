@@ -31,6 +31,11 @@ impl SeriesWriter<'_> {
         self.groups.contains(metric.group)
     }
 
+    /// Whether the families have all their series.
+    pub(super) fn details(&self) -> bool {
+        self.groups.details()
+    }
+
     /// Writes name, help and type, and the samples that `write` adds; nothing if it adds none.
     pub(super) fn family(
         &mut self,

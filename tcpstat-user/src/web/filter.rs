@@ -1,4 +1,5 @@
 //! Which groups of metrics a scrape asks for: `?collect[]=GROUP` and `?exclude[]=GROUP`, as node_exporter has them.
+//! `collect[]` also takes `default`, the groups of a plain scrape, and `all`.
 
 use axum::{extract::Query, http::Uri};
 use thiserror::Error;
@@ -14,6 +15,11 @@ const MAX_QUERY: usize = 2048;
 const COLLECT: &str = "collect[]";
 const EXCLUDE: &str = "exclude[]";
 
+/// The groups of a plain scrape, for `collect[]`.
+const DEFAULT: &str = "default";
+/// Every group, for `collect[]`.
+const ALL: &str = "all";
+
 /// Why a query selects no groups, in one line.
 #[derive(Debug, PartialEq, Eq, Error)]
 pub(super) enum FilterError {
@@ -25,12 +31,14 @@ pub(super) enum FilterError {
     WithoutBrackets(&'static str),
     #[error("{COLLECT} and {EXCLUDE} cannot be combined: use one of them")]
     Combined,
-    #[error("{parameter}={}: there is no such group; the groups are {}", shown(group), words())]
-    UnknownGroup { parameter: &'static str, group: String },
+    #[error("{COLLECT}={}: there is no such group; the groups are {}, {DEFAULT} and {ALL}", shown(.0), words())]
+    UnknownCollected(String),
+    #[error("{EXCLUDE}={}: there is no such group; the groups are {}", shown(.0), words())]
+    UnknownExcluded(String),
 }
 
-/// The groups that the query of `uri` asks for: all of them without `collect[]` and `exclude[]`. Both can be
-/// repeated, and their brackets can be percent-encoded. As in node_exporter, other parameters do nothing.
+/// The groups that the query of `uri` asks for: those of a plain scrape without `collect[]`, and without those of
+/// `exclude[]`. Both can be repeated, and their brackets can be percent-encoded. As in node_exporter, other parameters do nothing.
 pub(super) fn groups(uri: &Uri) -> Result<Groups, FilterError> {
     let query = uri.query().unwrap_or_default();
     if query.len() > MAX_QUERY {
@@ -40,23 +48,33 @@ pub(super) fn groups(uri: &Uri) -> Result<Groups, FilterError> {
         Query::<Vec<(String, String)>>::try_from_uri(uri).map_err(|_| FilterError::Malformed)?;
     let (mut collected, mut excluded) = (None, None);
     for (name, group) in parameters {
-        let (parameter, groups) = match name.as_str() {
-            COLLECT => (COLLECT, &mut collected),
-            EXCLUDE => (EXCLUDE, &mut excluded),
+        let named = Group::named(&group).map(|group| Groups::NONE.with(group));
+        let (groups, named) = match name.as_str() {
+            COLLECT => {
+                let named = named.or_else(|| several(&group));
+                (&mut collected, named.ok_or(FilterError::UnknownCollected(group))?)
+            }
+            EXCLUDE => (&mut excluded, named.ok_or(FilterError::UnknownExcluded(group))?),
             "collect" => return Err(FilterError::WithoutBrackets("collect")),
             "exclude" => return Err(FilterError::WithoutBrackets("exclude")),
             _ => continue,
         };
-        match Group::named(&group) {
-            Some(group) => *groups = Some(groups.unwrap_or(Groups::NONE).with(group)),
-            None => return Err(FilterError::UnknownGroup { parameter, group }),
-        }
+        *groups = Some(groups.unwrap_or(Groups::NONE).and(named));
     }
     match (collected, excluded) {
         (Some(_), Some(_)) => Err(FilterError::Combined),
         (Some(collected), None) => Ok(collected),
         (None, Some(excluded)) => Ok(excluded.others()),
-        (None, None) => Ok(Groups::ALL),
+        (None, None) => Ok(Groups::DEFAULT),
+    }
+}
+
+/// The groups that one word of `collect[]` names.
+fn several(word: &str) -> Option<Groups> {
+    match word {
+        DEFAULT => Some(Groups::DEFAULT),
+        ALL => Some(Groups::ALL),
+        _ => None,
     }
 }
 
@@ -78,10 +96,10 @@ mod tests {
     }
 
     #[test]
-    fn without_a_filter_all_groups_are_selected() {
-        assert_eq!(groups(&"/metrics".parse().unwrap()), Ok(Groups::ALL));
+    fn without_a_filter_all_groups_but_the_details_are_selected() {
+        assert_eq!(groups(&"/metrics".parse().unwrap()), Ok(Groups::DEFAULT));
         for query in ["", "&", "name=value", "collect[0]=connections"] {
-            assert_eq!(selected(query), Ok(Groups::ALL), "{query}");
+            assert_eq!(selected(query), Ok(Groups::DEFAULT), "{query}");
         }
     }
 
@@ -95,6 +113,11 @@ mod tests {
             ("collect%5B%5D=connections&collect%5b%5D=health", both),
             ("exclude[]=connections&exclude%5B%5D=health", both.others()),
             ("collect[]=%63onnections&collect[]=health", both),
+            ("exclude[]=details", Groups::DEFAULT),
+            ("collect[]=default", Groups::DEFAULT),
+            ("collect[]=default&collect[]=details", Groups::ALL),
+            ("collect[]=all", Groups::ALL),
+            ("collect[]=health&collect[]=all&collect[]=connections", Groups::ALL),
         ] {
             assert_eq!(selected(query), Ok(groups), "{query}");
         }
@@ -118,14 +141,20 @@ mod tests {
 
     #[test]
     fn an_unknown_group_is_refused_with_the_names_of_all_groups() {
-        for query in
-            ["collect[]=foo", "exclude[]=foo", "collect[]=", "collect[]=connections,health"]
-        {
+        for query in [
+            "collect[]=foo",
+            "exclude[]=foo",
+            "collect[]=",
+            "collect[]=connections,health",
+            "exclude[]=all",
+            "exclude[]=default",
+        ] {
             let line = selected(query).unwrap_err().to_string();
             assert!(line.starts_with(query), "{line}");
             for group in Group::ALL {
                 assert!(line.contains(group.word()), "{line}");
             }
+            assert_eq!(line.ends_with(", default and all"), query.starts_with(COLLECT), "{line}");
         }
     }
 
@@ -143,7 +172,7 @@ mod tests {
         let longest = "&collect[]=connections".repeat(MAX_QUERY).split_off(1);
         let length = longest.len();
         assert_eq!(selected(&longest), Err(FilterError::TooLong(length)));
-        assert_eq!(selected(&"x".repeat(MAX_QUERY)), Ok(Groups::ALL));
+        assert_eq!(selected(&"x".repeat(MAX_QUERY)), Ok(Groups::DEFAULT));
         let all = Group::ALL.map(|group| format!("{COLLECT}={}", group.word())).join("&");
         assert_eq!(selected(&all), Ok(Groups::ALL));
     }

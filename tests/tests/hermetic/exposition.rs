@@ -1,5 +1,6 @@
 //! The exposition, byte for byte, in both formats.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
@@ -25,6 +26,7 @@ pub(crate) fn tests() -> Vec<Test> {
         limits_are_exported_if_they_can_be_read,
         a_broken_sockstat_removes_only_its_own_metrics,
         a_scrape_gets_the_groups_it_asks_for,
+        a_scrape_of_all_has_every_family_and_series,
         a_filter_that_makes_no_sense_is_refused_in_one_line
     ]
 }
@@ -161,6 +163,30 @@ fn a_scrape_gets_the_groups_it_asks_for() -> Result<()> {
     Ok(())
 }
 
+fn a_scrape_of_all_has_every_family_and_series() -> Result<()> {
+    let mut exporter = anywhere(CASE)?.start()?;
+    let mut series = |query: &str| -> Result<BTreeSet<String>> {
+        let body = exporter.get(&format!("/metrics{query}"))?.body;
+        let samples = body.lines().filter(|line| !line.starts_with('#'));
+        samples.map(|line| Ok(line.rsplit_once(' ').context("no value")?.0.to_owned())).collect()
+    };
+    let (plain, all) = (series("")?, series("?collect[]=all")?);
+    assert_eq!(series("?collect[]=default&collect[]=details")?, all);
+    assert_eq!(series("?collect[]=default")?, plain);
+    assert_eq!(series("?exclude[]=details")?, plain);
+    assert!(plain.is_subset(&all));
+    for detail in [
+        r#"tcpstat_connections{family="ipv6",state="close"}"#,
+        r#"tcpstat_connections_peak{state="listen"}"#,
+        r#"tcpstat_snapshot_connections{family="ipv4",state="listen"}"#,
+        r#"tcpstat_sockstat_sockets{kind="inuse",family="ipv4"}"#,
+        "process_open_fds",
+    ] {
+        assert!(all.contains(detail) && !plain.contains(detail), "{detail}");
+    }
+    Ok(())
+}
+
 fn a_filter_that_makes_no_sense_is_refused_in_one_line() -> Result<()> {
     let mut exporter = anywhere(CASE)?.start()?;
     for (query, reason) in [
@@ -171,6 +197,7 @@ fn a_filter_that_makes_no_sense_is_refused_in_one_line() -> Result<()> {
             "collect[]=netstat: there is no such group; the groups are connections, ",
         ),
         ("exclude[]=", "exclude[]=: there is no such group; the groups are connections, "),
+        ("exclude[]=all", "exclude[]=all: there is no such group"),
         (&"x".repeat(4096), "the query has 4096 bytes"),
     ] {
         let response = exporter.get(&format!("/metrics?{query}"))?;

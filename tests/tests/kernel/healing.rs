@@ -26,6 +26,8 @@ use tcpstat_tests::proc_view;
 use tcpstat_tests::receive_processor::receive_on;
 use tcpstat_tests::tcp::{Family, State};
 
+use crate::series::names;
+
 pub(crate) fn tests() -> Vec<Test> {
     kernel_tests![
         a_socket_that_changes_its_family_is_a_drift_and_is_corrected,
@@ -40,8 +42,13 @@ fn missed_events_switch_the_program_and_the_counts_continue(namespace: &Namespac
     let mut exporter = Exporter::start(&["--tracer=tracepoint,btf", "--snapshot-interval=1h"])?;
     assert_eq!(program(&exporter.scrape()?), "tracepoint");
     let _pairs = Pairs::connect(20, Family::Ipv6)?;
+    let seen = names(&exporter.scrape_plain()?);
     let mut before =
         churn_under_misses(namespace, &mut exporter, |scrape| program(scrape) == "tp_btf")?;
+    // No counter goes away with the program that has counted it.
+    let after = names(&exporter.scrape_plain()?);
+    let mut gone = seen.difference(&after);
+    assert_eq!(gone.find(|name| !name.starts_with("tcpstat_tracer_info")), None);
 
     assert_eq!(before.value("tcpstat_tracer_changes_total", &[])?, 1.0);
     assert!(before.value("tcpstat_events_missed_total", &[])? >= 100.0);

@@ -27,6 +27,7 @@ mod remedies;
 mod remote_scopes;
 mod restrictions;
 mod roots;
+mod series;
 mod snapshots;
 mod states;
 mod surroundings;
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
     tests.extend(processors::tests());
     tests.extend(restrictions::tests());
     tests.extend(surroundings::tests());
+    tests.extend(series::tests());
     tests.extend(snapshots::tests());
     tests.extend(terminal::tests());
     tests.extend(terminal_holders::tests());

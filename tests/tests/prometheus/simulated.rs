@@ -29,7 +29,7 @@ const COMPARED: [&str; 15] = [
     "tcpstat_cgroup_connections",
     "tcpstat_netns_connections",
     "tcpstat_netns_close_wait_aged_connections",
-    "tcpstat_drift_connections",
+    "tcpstat_drift_absolute_connections",
     "tcpstat_listener_accept_queue_length",
     "tcpstat_listener_accept_queue_limit",
     "tcpstat_listener_accept_queue_fullest_ratio",

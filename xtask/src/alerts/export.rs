@@ -11,6 +11,14 @@ const TIME_WAIT_LIMIT: i64 = 262_144;
 
 const AGES: [(&str, u64); 3] = [("1m", MINUTE), ("5m", 5 * MINUTE), ("1h", HOUR)];
 
+/// The transitions that a rule names: tcpstat has their counters from the start.
+const TRANSITIONS_AT_ZERO: [(&str, &str); 4] = [
+    ("close", "syn_sent"),
+    ("listen", "syn_recv"),
+    ("syn_sent", "established"),
+    ("syn_sent", "close"),
+];
+
 /// All series of the host.
 pub(super) fn export(host: &Host) -> Vec<Series> {
     let mut exporter = Exporter { host, series: Vec::new(), lives: lives(host) };
@@ -80,6 +88,24 @@ impl Exporter<'_> {
         self.push(metric, labels, &vec![value; self.host.scrapes()], 1);
     }
 
+    /// A counter that a scrape has from its first event on, as one that no rule names.
+    fn counter_from_first_event(&mut self, metric: &str, labels: &str, events: &[i64]) {
+        self.counter(metric, labels, events);
+        let Some(series) = self.series.last_mut() else { return };
+        let mut was_there = false;
+        for sample in &mut series.samples {
+            if *sample == Sample::Value(0) {
+                *sample = if was_there { Sample::Stale } else { Sample::Missing };
+            }
+            if *sample != Sample::Missing {
+                was_there = matches!(sample, Sample::Value(_));
+            }
+        }
+        if !series.samples.iter().any(|sample| matches!(sample, Sample::Value(_))) {
+            self.series.pop();
+        }
+    }
+
     /// Counters begin again with each start of tcpstat.
     fn counter(&mut self, metric: &str, labels: &str, events: &[i64]) {
         let mut values = sums(events);
@@ -126,7 +152,7 @@ impl Exporter<'_> {
         self.constant("tcpstat_ephemeral_ports", "", self.host.ephemeral_ports);
         if self.host.tracer {
             self.constant("tcpstat_consistent", "", 1);
-            self.constant("tcpstat_drift_connections", "family=\"ipv4\",state=\"close_wait\"", 0);
+            self.constant("tcpstat_drift_absolute_connections", "", 0);
         }
         let scrapes = (0..self.host.scrapes() as u64).map(|scrape| scrape * self.host.scrape);
         let last = |time: u64| Host::snapshot_at(time + 1).saturating_sub(15 * SECOND) / SECOND;
@@ -182,7 +208,12 @@ impl Exporter<'_> {
             for (family, events) in Family::ALL.into_iter().zip(events) {
                 let (family, from, to) = (family.word(), from.word(), to.word());
                 let labels = format!("family=\"{family}\",from=\"{from}\",to=\"{to}\"");
-                self.counter("tcpstat_transitions_total", &labels, events);
+                let metric = "tcpstat_transitions_total";
+                if TRANSITIONS_AT_ZERO.contains(&(from, to)) {
+                    self.counter(metric, &labels, events);
+                } else {
+                    self.counter_from_first_event(metric, &labels, events);
+                }
             }
         }
     }
@@ -252,7 +283,11 @@ impl Exporter<'_> {
             let word = family.word();
             for (cause, events) in CONNECT_CAUSES.iter().zip(&self.host.failures[family as usize]) {
                 let labels = format!("family=\"{word}\",from=\"syn_sent\",cause=\"{cause}\"");
-                self.counter("tcpstat_closed_total", &labels, events);
+                if matches!(*cause, "none" | "destroyed") {
+                    self.counter_from_first_event("tcpstat_closed_total", &labels, events);
+                } else {
+                    self.counter("tcpstat_closed_total", &labels, events);
+                }
             }
             let labels = format!("family=\"{word}\",outcome=\"failed\"");
             let events = &self.host.retried[family as usize];
@@ -281,6 +316,24 @@ mod tests {
     use super::super::socket::HOST;
     use super::super::time::span;
     use super::*;
+
+    #[test]
+    fn a_counter_that_no_rule_names_is_there_from_its_first_event_until_tcpstat_ends() {
+        let host = host(false);
+        let mut exporter = Exporter { host: &host, series: Vec::new(), lives: lives(&host) };
+        let mut events = host.zeros();
+        exporter.counter_from_first_event("never", "", &events);
+        assert!(exporter.series.is_empty());
+        let (first, second) = (host.scrape_at(10 * MINUTE), host.scrape_at(30 * MINUTE));
+        (events[first], events[second]) = (1, 1);
+        exporter.counter_from_first_event("seen", "", &events);
+        let samples = &exporter.series[0].samples;
+        assert_eq!(samples[first - 1..=first], [Sample::Missing, Sample::Value(1)]);
+        let (down, up) = (host.scrape_at(20 * MINUTE), host.scrape_at(21 * MINUTE));
+        assert_eq!(samples[down], Sample::Stale);
+        assert!(samples[up..second].iter().all(|sample| *sample == Sample::Missing));
+        assert_eq!(samples[second], Sample::Value(1));
+    }
 
     /// A host with a socket in CLOSE_WAIT from the first minute on, and with a restart of tcpstat.
     fn host(keepalive: bool) -> Host {
@@ -314,10 +367,7 @@ mod tests {
         assert_eq!([6, 7].map(|minute| at(aged, minute)), [Sample::Value(0), Sample::Value(1)]);
         assert_eq!(at("tcpstat_close_wait_oldest_seconds", 10), Sample::Value(9 * 60 - 8));
         // After a restart the counters begin again; the silence of a socket is its age at once.
-        assert_eq!(
-            [19, 22].map(|minute| at(entered, minute)),
-            [Sample::Value(1), Sample::Value(0)]
-        );
+        assert_eq!([19, 22].map(|minute| at(entered, minute)), [Sample::Value(1), Sample::Missing]);
         assert_eq!(at(entered, 20), Sample::Stale);
         assert_eq!(at("up", 20), Sample::Value(0));
         assert_eq!(at(aged, 22), Sample::Value(1));

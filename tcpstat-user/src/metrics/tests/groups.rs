@@ -19,8 +19,25 @@ fn each_metric_is_in_one_group() {
     for (group, text) in Group::ALL.into_iter().zip(&each) {
         assert!(!text.is_empty(), "{}", group.word());
     }
+    let mut names = families(&all);
+    let mut of_groups: Vec<_> = each.iter().flat_map(|text| families(text)).collect();
+    names.sort_unstable();
+    of_groups.sort_unstable();
+    assert_eq!(names, of_groups);
+}
+
+/// So that the groups of a fleet can be chosen one by one.
+#[test]
+fn with_details_all_groups_together_have_what_each_has() {
+    let all = of(Groups::ALL, Format::Classic);
+    let details = of(Groups::NONE.with(Group::Details), Format::Classic);
     let mut lines: Vec<_> = all.lines().collect();
-    let mut of_groups: Vec<_> = each.iter().flat_map(|text| text.lines()).collect();
+    let mut of_groups: Vec<_> = details.lines().map(str::to_owned).collect();
+    for group in Group::ALL.into_iter().filter(|group| *group != Group::Details) {
+        let text = of(Groups::NONE.with(group).with(Group::Details), Format::Classic);
+        let own = text.lines().filter(|line| !details.lines().any(|other| other == *line));
+        of_groups.extend(own.map(str::to_owned));
+    }
     lines.sort_unstable();
     of_groups.sort_unstable();
     assert_eq!(lines, of_groups);

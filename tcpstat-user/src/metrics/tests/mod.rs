@@ -3,6 +3,7 @@
 mod ages;
 mod cadvisor;
 mod causes;
+mod details;
 mod dwell;
 mod groups;
 mod listeners;
@@ -25,7 +26,7 @@ use crate::{
     scopes::{NetnsKind, NetnsName},
     snapshot::Tally,
     states::{Family, PerFamily, PerState, State},
-    tracker::{Health, NetnsDetails, Scope, ScopeKind, Scopes},
+    tracker::{Health, NetnsDetails, Reason, Scope, ScopeKind, Scopes},
     transitions::Transitions,
 };
 
@@ -116,11 +117,12 @@ fn container(cgroup: &str) -> NetnsName {
 
 /// Values with every metric.
 fn everything() -> Values {
+    let endpoint = Endpoint { address: Ipv4Addr::LOCALHOST.into(), port: 80 };
+    let each = vec![(endpoint, Listener::default())];
+    let listeners = Some(Arc::new(ShownListeners { each, ..ShownListeners::default() }));
     let mut host = namespace("host", NetnsName::host(4_026_531_840));
     if let Some(netns) = &mut host.netns {
-        let endpoint = Endpoint { address: Ipv4Addr::LOCALHOST.into(), port: 80 };
-        let each = vec![(endpoint, Listener::default())];
-        netns.listeners = Some(Arc::new(ShownListeners { each, ..ShownListeners::default() }));
+        netns.listeners = listeners.clone();
         netns.close_wait_ages = Some((CloseWaitAges::default(), RATE));
     }
     let namespaces = vec![host, namespace("shop/web-0", pod())];
@@ -139,10 +141,14 @@ fn everything() -> Values {
             )),
             dwells: Some(dwells()),
             drift: PerState::default(),
-            corrections: PerState::default(),
+            corrections: connections(),
             events_missed: 0,
             tracer_changes: 0,
-            health: Health { last_agreement: Some(AT), ..Health::default() },
+            health: Health {
+                last_agreement: Some(AT),
+                reconciles: [1; Reason::ALL.len()],
+                ..Health::default()
+            },
         }),
         snapshot: Some(SnapshotValues {
             source: "procfs",
@@ -171,7 +177,7 @@ fn everything() -> Values {
             open_fds: 9,
             max_fds: Some(1024),
         }),
-        listeners: Some(Arc::new(ShownListeners::default())),
+        listeners,
         scopes: vec![
             scopes(ScopeKind::Netns, namespaces),
             scopes(ScopeKind::Cgroup, vec![scope("none"), scope("/system.slice/ssh.service")]),
