@@ -1,7 +1,7 @@
 //! The dashboard of the fleet: what it reads, and where its tables lead.
 
 use std::collections::BTreeSet;
-use std::net::{TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -9,14 +9,18 @@ use serde_json::Value;
 use tcpstat_tests::fleet::{Fleet, Profile, Served};
 use tcpstat_tests::harness::Test;
 use tcpstat_tests::netns::Namespace;
-use tcpstat_tests::rules::shipped;
+use tcpstat_tests::prometheus::{Prometheus, Series};
+use tcpstat_tests::remote_write::{remote_write, victoria_metrics};
+use tcpstat_tests::rules::{scaled, shipped};
 use tcpstat_tests::{hermetic_tests, kernel_tests};
 
 use crate::dashboard::{dashboard, list, panels, parsed, queries};
 use crate::scene::{DEADLINE, DIVISOR, Scene, Traffic, is_data, refused};
 
 pub(crate) fn tests() -> Vec<Test> {
-    let mut tests = kernel_tests![every_query_of_the_dashboard_of_the_fleet_has_data];
+    let mut tests = kernel_tests![
+        every_query_of_the_fleet_and_every_rule_has_the_same_answer_in_victoria_metrics
+    ];
     tests.extend(hermetic_tests![
         the_dashboard_of_the_fleet_reads_what_the_rules_record,
         tables_of_hosts_lead_to_the_dashboard_of_the_host,
@@ -28,6 +32,9 @@ pub(crate) fn tests() -> Vec<Test> {
 /// Hosts of two sites, one of which does not answer; some leak, some are blind.
 const HOSTS: u64 = 12;
 
+/// Where VictoriaMetrics listens.
+const VICTORIA: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8428);
+
 /// A port that a service of the real host leaks at.
 const PORT: u16 = 8080;
 
@@ -35,8 +42,10 @@ fn fleet_dashboard() -> Result<Value> {
     parsed(&["dashboard", "--fleet"])
 }
 
-/// A simulated fleet, and a real host with scopes.
-fn every_query_of_the_dashboard_of_the_fleet_has_data(namespace: &Namespace) -> Result<()> {
+/// A simulated fleet, and a real host with scopes. Prometheus scrapes them, and sends all that it has to VictoriaMetrics.
+fn every_query_of_the_fleet_and_every_rule_has_the_same_answer_in_victoria_metrics(
+    namespace: &Namespace,
+) -> Result<()> {
     let fleet = Fleet {
         sites: 2,
         #[expect(clippy::cast_precision_loss, reason = "it is small")]
@@ -46,12 +55,14 @@ fn every_query_of_the_dashboard_of_the_fleet_has_data(namespace: &Namespace) -> 
         lost_site: Some(1),
         ..Fleet::quiet(HOSTS)
     };
+    let victoria = victoria_metrics(VICTORIA)?;
     let served = Served::start(fleet, vec![(Profile::Standard, Profile::Standard.shape()?)])?;
     let job = served.job(Profile::Standard, None);
     let job = job.replace("job_name: tcpstat", "job_name: tcpstat/fleet");
     let job: String = job.lines().map(|line| format!("  {line}\n")).collect();
+    let more = format!("{job}{}", remote_write(VICTORIA));
     let ports = format!("--ports={PORT}");
-    let scene = Scene::with(namespace, &["--cgroups=**", &ports], &job)?;
+    let scene = Scene::with(namespace, &["--cgroups=**", &ports], &more)?;
     let _leaked = leak_at(PORT)?;
     // More than the connects that succeed over the other family.
     let _refused = Traffic::every(Duration::from_millis(5), refused);
@@ -61,13 +72,35 @@ fn every_query_of_the_dashboard_of_the_fleet_has_data(namespace: &Namespace) -> 
         let answer = scene.prometheus.await_query(&query, DEADLINE, |answer| {
             is_data(answer) && answer.iter().any(|series| series.value != 0.0)
         });
-        answer.with_context(|| format!("panel {title}\n{}", scene.prometheus.log()))?;
+        let answer =
+            answer.with_context(|| format!("panel {title}\n{}", scene.prometheus.log()))?;
+        ensure_alike(&victoria, &query, &answer).with_context(|| format!("panel {title}"))?;
     }
     // The variables, as Grafana asks for their values.
     let values = |label| scene.prometheus.label_values("job:tcpstat_tracer_up:count", label);
     assert_eq!(values("job")?, ["tcpstat", "tcpstat/fleet"]);
     assert_eq!(values("site")?, ["site-0"]);
+
+    // What the rules ask. VictoriaMetrics does not evaluate them here: vmalert would ask the same.
+    for rule in shipped()? {
+        let query = scaled(&rule.expr, DIVISOR)?;
+        let answer = scene.prometheus.query(&query)?;
+        // An alert can end between the two.
+        let answer = if rule.alert.is_some() { Vec::new() } else { answer };
+        ensure_alike(&victoria, &query, &answer).with_context(|| format!("{rule:?}"))?;
+    }
     Ok(())
+}
+
+/// Waits until VictoriaMetrics has an answer to `query` whose series have the same names of labels.
+fn ensure_alike(victoria: &Prometheus, query: &str, expected: &[Series]) -> Result<()> {
+    let names = |answer: &[Series]| -> BTreeSet<Vec<String>> {
+        answer.iter().map(|series| series.labels.keys().cloned().collect()).collect()
+    };
+    let expected = names(expected);
+    let answer =
+        victoria.await_query(query, DEADLINE, |answer| names(answer).is_superset(&expected));
+    answer.map(drop).with_context(|| format!("VictoriaMetrics, expected {expected:?}"))
 }
 
 /// A socket in CLOSE_WAIT with that local port.
