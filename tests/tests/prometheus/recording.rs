@@ -28,11 +28,13 @@ const BUDGET: usize = 40;
 
 /// The rules that record nothing of a healthy host without scopes, or one series of all hosts. The dashboard of the fleet
 /// shows what they record: its test asks for it.
-const OF_FAULTS_AND_SCOPES: [&str; 6] = [
+const OF_FAULTS_AND_SCOPES: [&str; 8] = [
     "instance:tcpstat_up:silent",
     "instance:tcpstat_tracer_up:blind",
     "instance:tcpstat_build_info:topk1",
     "instance_netns_port:tcpstat_accept_queue_fullest:ratio",
+    "job:tcpstat_alerting_hosts:count",
+    "job_alertname:tcpstat_alerting_hosts:count",
     "job_cgroup:tcpstat_close_wait:sum",
     "job_port:tcpstat_close_wait:sum",
 ];
