@@ -59,7 +59,7 @@ fn every_query_of_the_fleet_and_every_rule_has_the_same_answer_in_victoria_metri
     let served = Served::start(fleet, vec![(Profile::Standard, Profile::Standard.shape()?)])?;
     let job = served.job(Profile::Standard, None);
     let job = job.replace("job_name: tcpstat", "job_name: tcpstat/fleet");
-    let job: String = job.lines().map(|line| format!("  {line}\n")).collect();
+    let job = format!("  {}\n", job.trim_end().replace('\n', "\n  "));
     let more = format!("{job}{}", remote_write(VICTORIA));
     let ports = format!("--ports={PORT}");
     let scene = Scene::with(namespace, &["--cgroups=**", &ports], &more)?;
