@@ -117,6 +117,21 @@ impl Running {
         Ok(answers.iter().flatten().map(|series| series.value).sum())
     }
 
+    /// The seconds of the last evaluation of each rule, of the first database; vmalert does not tell them.
+    pub(crate) fn rules(&self) -> Result<Vec<(String, f64)>> {
+        let Some(database) = self.databases.first() else { return Ok(Vec::new()) };
+        if self.engine == Engine::VictoriaMetrics {
+            return Ok(Vec::new());
+        }
+        let data = database.api("rules", &[])?;
+        let groups = data["groups"].as_array().into_iter().flatten();
+        let rules = groups.flat_map(|group| group["rules"].as_array().into_iter().flatten());
+        let rules = rules.filter_map(|rule| {
+            Some((rule["name"].as_str()?.to_owned(), rule["evaluationTime"].as_f64()?))
+        });
+        Ok(rules.collect())
+    }
+
     /// The bytes on disk of all samples so far, as they are kept for long.
     pub(crate) fn stored_bytes(&self) -> Result<u64> {
         let mut bytes = 0;

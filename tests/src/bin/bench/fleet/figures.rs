@@ -18,8 +18,9 @@ pub(crate) struct Figures {
     cases: BTreeMap<Case, BTreeMap<String, f64>>,
 }
 
-/// Seconds of a query, and of a group of rules.
+/// Seconds of a query, of a rule, and of a group of rules.
 pub(crate) const QUERY: &str = "query ";
+pub(crate) const RULE: &str = "rule ";
 pub(crate) const GROUP: &str = "group ";
 
 /// Bytes and cores of a server.
@@ -117,10 +118,10 @@ impl Figures {
                 slowest(values, &format!("{QUERY}fleet: ")),
             );
         }
-        text.push_str("\n| profile | hosts | engine | group of rules, or query (p95) | seconds |\n| --- | ---: | --- | --- | ---: |\n");
+        text.push_str("\n| profile | hosts | engine | group of rules, rule, or query (p95) | seconds |\n| --- | ---: | --- | --- | ---: |\n");
         for ((profile, hosts, engine), values) in &self.cases {
             for (what, value) in values {
-                if what.starts_with(QUERY) || what.starts_with(GROUP) {
+                if [QUERY, RULE, GROUP].iter().any(|prefix| what.starts_with(prefix)) {
                     let _ =
                         writeln!(text, "| {profile} | {hosts} | {engine} | {what} | {value:.4} |");
                 }

@@ -19,7 +19,9 @@ use tcpstat_tests::server::REQUEST_INTERVAL;
 use crate::Effort;
 use crate::samples::Samples;
 use engines::{Engine, Running, total};
-use figures::{BYTES, CORES, Figures, GROUP, INTERVAL, MEMORY, PER_SERIES, QUERY, SAMPLES, SERIES};
+use figures::{
+    BYTES, CORES, Figures, GROUP, INTERVAL, MEMORY, PER_SERIES, QUERY, RULE, SAMPLES, SERIES,
+};
 use queries::Query;
 
 /// How often each query is asked.
@@ -216,6 +218,9 @@ impl<'a> Watch<'a> {
         }
         if !values.keys().any(|name| name.starts_with(GROUP)) {
             bail!("no group of rules was evaluated: {}", self.running.logs());
+        }
+        for (name, seconds) in self.running.rules()? {
+            values.insert(format!("{RULE}{name}"), seconds);
         }
         let [series, rate, stored] = sums;
         ensure!(series > 0.0 && stored > 0.0, "nothing is stored: {}", self.running.logs());
