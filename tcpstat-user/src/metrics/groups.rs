@@ -21,9 +21,9 @@ pub(crate) enum Group {
     Snapshot,
     /// The kernel's own counts and limits.
     Sockstat,
-    /// What counts, and what it missed.
+    /// Whether a program counts: for a small scrape.
     Tracer,
-    /// Whether the numbers are right.
+    /// What counts, what it missed, and whether the numbers are right.
     Health,
     /// Sockets by network namespace, how long they are in CLOSE_WAIT, and listening sockets.
     Netns,

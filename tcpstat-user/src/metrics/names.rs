@@ -185,12 +185,12 @@ pub(super) const TRACER_UP: Metric = gauge(
     "1 if a program counts transitions in the kernel, 0 if the numbers come from snapshots only.",
 );
 pub(super) const TRACER_INFO: Metric = gauge(
-    Group::Tracer,
+    Group::Health,
     "tcpstat_tracer_info",
     "How tcpstat counts sockets: program, source of snapshots, additional hooks, release of the kernel.",
 );
 pub(super) const EVENTS_MISSED: Metric = counter(
-    Group::Tracer,
+    Group::Health,
     "tcpstat_events_missed",
     "Events that the tracer did not count: the kernel reports that it did not run the tracer, or the tracer has no counter for the transition.",
 );

@@ -17,7 +17,7 @@ use tcpstat_tests::proc_view;
 use tcpstat_tests::prometheus::Prometheus;
 use tcpstat_tests::rules::scaled;
 use tcpstat_tests::server::REQUEST_INTERVAL;
-use tcpstat_tests::tcp::Family;
+use tcpstat_tests::tcp::{Family, State};
 use tcpstat_tests::{hermetic_tests, kernel_tests};
 use tempfile::TempDir;
 
@@ -59,11 +59,14 @@ impl Fleet {
         Ok(Self { hosts: hosts.into(), exporters, prometheus })
     }
 
-    /// The sums in /proc.
+    /// The sums in /proc, without CLOSE: a plain scrape has no such series.
     fn in_proc(&self) -> Result<Sums> {
         let mut sums = Sums::new();
         for host in &self.hosts {
-            for ((_, state), count) in host.inside.run(proc_view::connections)? {
+            let of_host = host.inside.run(proc_view::connections)?;
+            for ((_, state), count) in
+                of_host.into_iter().filter(|((_, it), _)| *it != State::Close)
+            {
                 *sums.entry(state.word().to_owned()).or_default() +=
                     f64::from(u32::try_from(count)?);
             }

@@ -21,10 +21,13 @@ fn series(values: Values, groups: Groups, prefix: &str) -> BTreeSet<String> {
     samples.filter_map(|line| Some(line.rsplit_once(' ')?.0.to_owned())).collect()
 }
 
-/// A host on which nothing has happened, without scopes.
+fn without_scopes() -> Values {
+    Values { scopes: Vec::new(), ..everything() }
+}
+
+/// A host on which nothing has happened.
 fn idle() -> Values {
-    let mut values = everything();
-    values.scopes.clear();
+    let mut values = without_scopes();
     let tracer = values.tracer.as_mut().unwrap();
     tracer.transitions = Transitions::default();
     tracer.corrections = PerState::default();
@@ -52,6 +55,24 @@ fn a_plain_scrape_describes_no_family_without_samples() {
             }
         }
     }
+}
+
+/// So that nobody adds a series for which nobody has asked.
+#[test]
+fn the_documentation_says_who_asks_for_each_metric_of_a_plain_scrape() {
+    let page = include_str!("../../../docs/metrics.md");
+    let (_, section) = page.split_once("\n### Who asks for what\n").unwrap();
+    let section = section.split("\n#").next().unwrap();
+    let rows = section.lines().filter(|line| line.starts_with("| `"));
+    let columns = rows.filter_map(|row| row.split('|').nth(1));
+    let documented: BTreeSet<_> = columns.flat_map(|it| it.split('`').skip(1).step_by(2)).collect();
+    // Off by default.
+    let off = ["tcpstat_dwell_seconds", "tcpstat_dwell_overflow_total"];
+    let off = [&off[..], &["tcpstat_ephemeral_ports_fullest_destination_info"]].concat();
+    let text = Arc::new(without_scopes()).encode_groups(Format::Classic, Groups::DEFAULT);
+    let plain: BTreeSet<_> =
+        text.lines().filter_map(described).filter(|name| !off.contains(name)).collect();
+    assert_eq!(plain, documented);
 }
 
 #[test]
