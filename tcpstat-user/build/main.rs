@@ -7,7 +7,11 @@
 
 mod runbook;
 
-use std::{env, fs, path::PathBuf, process::Command};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 const RUNBOOK: &str = "docs/runbook.md";
 
@@ -54,10 +58,16 @@ fn without_debug_information(object: &[u8]) -> Result<Vec<u8>, object::build::Er
 
 /// The commit that is built, or `unknown` outside a checkout.
 fn revision() -> String {
-    for path in ["../.git/HEAD", "../.git/refs/heads"] {
+    let git = Path::new("../.git");
+    let head = fs::read_to_string(git.join("HEAD")).unwrap_or_default();
+    let branch = git.join(head.strip_prefix("ref: ").map_or("HEAD", str::trim));
+    // The next commit of a packed branch makes its file.
+    let is_packed = !fs::exists(&branch).unwrap_or(false);
+    let branch = if is_packed { git.join("refs/heads") } else { branch };
+    for path in [git.join("HEAD"), branch] {
         // A path that does not exist would make cargo run this script in every build.
-        if fs::exists(path).unwrap_or(false) {
-            println!("cargo::rerun-if-changed={path}");
+        if fs::exists(&path).unwrap_or(false) {
+            println!("cargo::rerun-if-changed={}", path.display());
         }
     }
     Command::new("git")

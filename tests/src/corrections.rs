@@ -18,6 +18,39 @@ pub fn corrections(scrape: &Scrape) -> Result<f64> {
     State::ALL.into_iter().map(of).sum()
 }
 
+/// The corrections that no missed event explains, so far. A missed event leaves one gauge too high and one too low at most.
+///
+/// # Errors
+/// As [`corrections`].
+pub fn unexplained_corrections(exporter: &mut Exporter) -> Result<f64> {
+    let scrape = exporter.scrape()?;
+    let (corrected, missed) = (corrections(&scrape)?, missed(&scrape)?);
+    let unexplained = (corrected - 2.0 * missed).max(0.0);
+    if unexplained > 0.0 {
+        println!("{corrected} corrections for {missed} missed events: {}", exporter.log());
+    }
+    Ok(unexplained)
+}
+
+/// The events that the kernel has reported as missed.
+///
+/// # Errors
+/// Fails if there is no such sample.
+pub fn missed(scrape: &Scrape) -> Result<f64> {
+    scrape.value("tcpstat_events_missed_total", &[])
+}
+
+/// Fails unless all that was made is counted, but for events that the kernel has reported as missed.
+///
+/// # Errors
+/// Fails with the numbers.
+pub fn ensure_counted(counted: f64, made: u64, missed: f64) -> Result<()> {
+    let made = f64::from(u32::try_from(made)?);
+    let is_right = counted <= made && counted + missed >= made;
+    ensure!(is_right, "{counted} of {made} are counted, and {missed} reported as missed");
+    Ok(())
+}
+
 /// Runs `attempt`, which returns how many corrections lost events do not explain, and fails if there are any.
 ///
 /// Before 6.7 the kernel does not count the events that the classic tracepoint misses ([`counts_misses`]), so that a

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::corrections::{ensure_counted, missed};
 use crate::deadline::{DEADLINE, Progress, wait_until};
 use crate::exporter::Exporter;
 use crate::exposition::Scrape;
@@ -18,12 +19,14 @@ pub type Transitions = BTreeMap<(Family, State, State), u64>;
 pub type Balance = BTreeMap<(Family, State), i64>;
 
 /// The counters and the sockets at a moment when no socket changed its state.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Rest {
     /// Counted since the start of the exporter.
     pub transitions: Transitions,
     /// The full sockets in `/proc`: transitions of mini-sockets are not exported.
     pub full: Connections,
+    /// Events that the kernel has reported as missed since the start of the exporter.
+    pub missed: f64,
 }
 
 impl Rest {
@@ -44,12 +47,14 @@ impl Rest {
     }
 
     fn read(exporter: &mut Exporter) -> Result<Self> {
-        let transitions = transitions(&exporter.scrape()?)?;
+        let scrape = exporter.scrape()?;
+        let transitions = transitions(&scrape)?;
+        let missed = missed(&scrape)?;
         let mut full = proc_view::no_connections();
         for row in proc_view::rows()?.into_iter().filter(|row| row.full) {
             *full.entry((row.family, row.state)).or_default() += 1;
         }
-        Ok(Self { transitions, full })
+        Ok(Self { transitions, full, missed })
     }
 
     /// How many transitions were counted since `earlier`.
@@ -57,6 +62,15 @@ impl Rest {
     pub fn counted_since(&self, earlier: &Self) -> u64 {
         let total = |transitions: &Transitions| transitions.values().sum::<u64>();
         total(&self.transitions) - total(&earlier.transitions)
+    }
+
+    /// Fails unless all `made` transitions were counted since `earlier`, but for missed events.
+    ///
+    /// # Errors
+    /// Fails with the numbers.
+    pub fn ensure_counted_since(&self, earlier: &Self, made: u64) -> Result<()> {
+        let counted = f64::from(u32::try_from(self.counted_since(earlier))?);
+        ensure_counted(counted, made, self.missed - earlier.missed)
     }
 
     /// For every family and state: the sockets at `earlier`, plus those that entered and minus those that
@@ -148,7 +162,7 @@ mod tests {
         let mut all = proc_view::no_connections();
         all.extend(full.iter().map(|(state, count)| ((V4, *state), *count)));
         let transitions = transitions.iter().map(|(from, to, count)| ((V4, *from, *to), *count));
-        Rest { transitions: transitions.collect(), full: all }
+        Rest { transitions: transitions.collect(), full: all, missed: 0.0 }
     }
 
     const TEN_CONNECTIONS: [(State, State, u64); 5] = [
@@ -170,6 +184,18 @@ mod tests {
         let after = rest(&TEN_CONNECTIONS, &[(Listen, 1), (Established, 4)]);
         assert_eq!(lost(&after), (0, Balance::new()));
         assert_eq!(after.counted_since(&rest(&[], &[])), 56);
+    }
+
+    #[test]
+    fn what_is_not_counted_must_have_been_reported_as_missed() {
+        let before = rest(&[], &[]);
+        let mut after = rest(&TEN_CONNECTIONS, &[]);
+        assert!(after.ensure_counted_since(&before, 56).is_ok());
+        assert!(after.ensure_counted_since(&before, 55).is_err());
+        assert!(after.ensure_counted_since(&before, 57).is_err());
+        after.missed = 1.0;
+        assert!(after.ensure_counted_since(&before, 57).is_ok());
+        assert!(after.ensure_counted_since(&before, 58).is_err());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use tcpstat_tests::agreement::{
     assert_agreement, await_agreement, await_agreement_between_snapshots,
 };
 use tcpstat_tests::causes::Causes;
-use tcpstat_tests::corrections::await_no_drift;
+use tcpstat_tests::corrections::{await_no_drift, ensure_counted, missed};
 use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
 use tcpstat_tests::dwell::{ROUNDING, await_dwells, dwells, hash_map_entries};
 use tcpstat_tests::exporter::{Exporter, FREQUENT_SNAPSHOTS};
@@ -62,7 +62,8 @@ fn missed_events_switch_the_program_and_the_counts_continue(namespace: &Namespac
     let after = exporter.scrape()?;
     let counted = |scrape: &Scrape| scrape.value("tcpstat_transitions_total", &births);
     assert!(counted(&before)? > 1000.0, "{before:?}");
-    assert_eq!(counted(&after)? - counted(&before)?, 100.0);
+    let missed = missed(&after)? - missed(&before)?;
+    ensure_counted(counted(&after)? - counted(&before)?, 100, missed)?;
     let causes = Causes::of(&after)?.since(&Causes::of(&before)?)?;
     let reset = (Family::Ipv4, State::Established, "reset".to_owned());
     assert_eq!(causes.closed.get(&reset), Some(&done.reset), "{causes:?}");

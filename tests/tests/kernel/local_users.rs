@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use rustix::net::connect_unspec;
 use socket2::{Domain, Protocol, Socket, Type};
 use tcpstat_tests::agreement::await_agreement_between_snapshots;
-use tcpstat_tests::corrections::{corrections, without_corrections};
+use tcpstat_tests::corrections::{unexplained_corrections, without_corrections};
 use tcpstat_tests::exporter::Exporter;
 use tcpstat_tests::harness::{Test, kernel_test};
 use tcpstat_tests::loopback::Pairs;
@@ -53,15 +53,7 @@ fn every_gauge_is_right(tracer: &str) -> Result<f64> {
         }
         await_agreement_between_snapshots(&mut exporter).context(name)?;
     }
-    let scrape = exporter.scrape()?;
-    // Only missed events may cause corrections: each leaves one gauge too high and one too low.
-    let missed = scrape.value("tcpstat_events_missed_total", &[])?;
-    let corrected = corrections(&scrape)?;
-    let unexplained = (corrected - 2.0 * missed).max(0.0);
-    if unexplained > 0.0 {
-        println!("{corrected} corrections for {missed} missed events: {}", exporter.log());
-    }
-    Ok(unexplained)
+    unexplained_corrections(&mut exporter)
 }
 
 fn listen() -> Result<(TcpListener, SocketAddr)> {

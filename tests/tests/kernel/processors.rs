@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use tcpstat_tests::agreement::await_agreement_between_snapshots;
 use tcpstat_tests::exporter::Exporter;
 use tcpstat_tests::flow::Rest;
@@ -41,7 +41,7 @@ fn every_transition_counts(tracer: &str, possible: &str) -> Result<()> {
         let made: u64 = churn.run()?.transitions().values().sum();
         await_agreement_between_snapshots(&mut exporter)?;
         let after = Rest::await_with(&mut exporter)?;
-        assert_eq!(after.counted_since(&before), made, "on CPU {cpu}");
+        after.ensure_counted_since(&before, made).with_context(|| format!("on CPU {cpu}"))?;
     }
     Ok(())
 }
