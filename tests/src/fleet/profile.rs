@@ -24,6 +24,9 @@ const NAMESPACES: usize = 20;
 /// Connections of each of them; one is two sockets.
 const CONNECTIONS: usize = 10;
 
+/// Connections of each family that come and go. A host with ten times as many sockets in TIME_WAIT is not near its limit.
+const CHURN: usize = 30;
+
 /// What the hosts of a fleet export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Profile {
@@ -86,7 +89,7 @@ impl Profile {
         let netns = format!("--netns={netns}");
         let mut exporter = Exporter::start(&["--snapshot-interval=1s", &tracer, &netns])?;
         for family in Family::ALL {
-            Churn { threads: 1, connections: 300, family, resets: true }.run()?;
+            Churn { threads: 1, connections: CHURN, family, resets: true }.run()?;
         }
         let mut names = BTreeMap::from([(current_inum()?.to_string(), HOST.to_owned())]);
         let own = ["shop", "search", "cart", "mail"].map(str::to_owned);

@@ -7,7 +7,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use tcpstat_tests::exporter::Options;
+use tcpstat_tests::exporter::{ALL_SERIES, Options};
 use tcpstat_tests::harness::Test;
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::proc_view;
@@ -160,7 +160,7 @@ fn answer_all(stream: TcpStream) -> Result<()> {
                     b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 3\r\n\r\nnot",
                 )?;
             }
-            "/metrics" => stream.write_all(
+            "/metrics" | ALL_SERIES => stream.write_all(
                 b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
                 15\r\n# TYPE ignored gauge\n\r\n\
                 36;extension=1\r\ntcpstat_connections{family=\"ipv4\",state=\"listen\"} 1.0\n\r\n\

@@ -12,7 +12,7 @@ pub(crate) struct Samples {
 }
 
 impl Samples {
-    /// No samples. `folder` is where a part writes what are none.
+    /// No samples yet. A part may write other files to `folder`.
     pub(crate) fn new(folder: &Path) -> Self {
         Self { folder: folder.to_owned(), rows: Vec::new() }
     }
