@@ -1,17 +1,21 @@
 //! An Alertmanager with a configuration of a test.
 
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
-use crate::binary::path_from;
+use serde_json::Value;
+
+use crate::binary::{path_from, printed};
 use crate::mounts::PrivateMounts;
 use crate::server::Server;
 
 /// Where it listens: every namespace has its own loopback.
 const ADDRESS: &str = "127.0.0.1:9093";
 
-/// Starts it in the network namespace of the calling thread.
+/// Starts it in the network namespace of the calling thread, with the templates that tcpstat prints in `tcpstat.tmpl`.
 ///
 /// # Errors
 /// As [`Server::start`].
@@ -25,7 +29,45 @@ pub fn start(mounts: &PrivateMounts, config: &str) -> Result<Server> {
     ];
     let program = path_from("TCPSTAT_ALERTMANAGER")?;
     show_templates(mounts, &program)?;
-    Server::start(&program, &args, &[("alertmanager.yml", config)], ADDRESS.parse()?)
+    let template = printed(&["alertmanager", "--template"])?;
+    let files = [("alertmanager.yml", config), ("tcpstat.tmpl", template.as_str())];
+    Server::start(&program, &args, &files, ADDRESS.parse()?)
+}
+
+/// The configuration that tcpstat prints, with the addresses of a test.
+///
+/// # Errors
+/// Fails if an address is not once in it.
+pub fn shipped(webhook: SocketAddr, mailbox: SocketAddr) -> Result<String> {
+    let mut config = printed(&["alertmanager"])?;
+    for (example, own) in [
+        ("'mail.example:25'", format!("'{mailbox}'\n  smtp_require_tls: false")),
+        ("'http://pager.example/alerts'", format!("'http://{webhook}/'")),
+    ] {
+        ensure!(config.matches(example).count() == 1, "{example} is not once in {config}");
+        config = config.replace(example, &own);
+    }
+    Ok(config)
+}
+
+/// Sends it alerts, as Prometheus does.
+///
+/// # Errors
+/// Fails if it does not accept them.
+pub fn send(alerts: &[Value]) -> Result<()> {
+    let body = serde_json::to_string(alerts)?;
+    let mut stream = TcpStream::connect(ADDRESS)?;
+    let head = format!(
+        "POST /api/v2/alerts HTTP/1.1\r\nHost: {ADDRESS}\r\nConnection: close\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes())?;
+    stream.write_all(body.as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    ensure!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    Ok(())
 }
 
 /// The part of a configuration of Prometheus that names it.

@@ -76,15 +76,29 @@ impl<'a> Network<'a> {
         Ok(address)
     }
 
+    /// Cuts the way to a host, or heals it. Packets on a way that is cut are lost without a trace.
+    ///
+    /// # Errors
+    /// Fails if the host has no port on the bridge.
+    pub fn set_way(&self, host: &Host, is_open: bool) -> Result<()> {
+        let [.., number] = host.address.octets();
+        let state = if is_open { "up" } else { "down" };
+        self.namespace.ip(&[&format!("link set {} {state}", port(number))])
+    }
+
     /// The bridge's port for the next host, and its address.
     fn next(&mut self) -> Result<(String, Ipv4Addr)> {
         self.hosts =
             self.hosts.checked_add(1).filter(|&n| n < 254).context("the network is full")?;
-        Ok((format!("port{}", self.hosts), Ipv4Addr::new(10, 88, 0, self.hosts)))
+        Ok((port(self.hosts), Ipv4Addr::new(10, 88, 0, self.hosts)))
     }
 
     fn attach(&self, port: &str) -> Result<()> {
         self.namespace
             .ip(&[&format!("link set {port} master {BRIDGE}"), &format!("link set {port} up")])
     }
+}
+
+fn port(number: u8) -> String {
+    format!("port{number}")
 }

@@ -1,6 +1,7 @@
 //! A Prometheus with a configuration and rules of a test.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -35,15 +36,32 @@ impl Prometheus {
     /// # Errors
     /// As [`Server::start`].
     pub fn start(config: &str, rules: &str) -> Result<Self> {
+        Self::start_at(ADDRESS.parse()?, &["--storage.tsdb.path=data"], config, rules)
+    }
+
+    /// As [`Prometheus::start`], at an address of its own and with these arguments, which say where it stores.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub fn start_at(address: SocketAddr, args: &[&str], config: &str, rules: &str) -> Result<Self> {
         let program = path_from("TCPSTAT_PROMETHEUS")?;
-        let args = [
-            "--config.file=prometheus.yml",
-            "--storage.tsdb.path=data",
-            &format!("--web.listen-address={ADDRESS}"),
-            "--log.level=warn",
-        ];
+        let listen = format!("--web.listen-address={address}");
+        let own = ["--config.file=prometheus.yml", "--log.level=warn", &listen];
         let files = [("prometheus.yml", config), ("rules.yml", rules)];
-        Ok(Self { server: Server::start(&program, &args, &files, ADDRESS.parse()?)? })
+        let server = Server::start(&program, &[&own, args].concat(), &files, address)?;
+        Ok(Self::at(server))
+    }
+
+    /// A server that answers as Prometheus does.
+    #[must_use]
+    pub fn at(server: Server) -> Self {
+        Self { server }
+    }
+
+    /// The server.
+    #[must_use]
+    pub fn server(&self) -> &Server {
+        &self.server
     }
 
     /// The answer to a PromQL expression at this moment, which must be an instant vector.
@@ -92,7 +110,10 @@ impl Prometheus {
     }
 
     /// The field `data` of an answer of `/api/v1/`.
-    fn api(&self, endpoint: &str, parameters: &[(&str, &str)]) -> Result<Value> {
+    ///
+    /// # Errors
+    /// As [`Prometheus::query`].
+    pub fn api(&self, endpoint: &str, parameters: &[(&str, &str)]) -> Result<Value> {
         let encoded = |text| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
         let pairs: Vec<_> = parameters
             .iter()

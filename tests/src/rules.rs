@@ -85,7 +85,8 @@ pub fn with_least_age(rules: &str) -> String {
     rules.replace("* 3600 - 300", "* 3600 - 60")
 }
 
-/// Divides the duration after each `mark` in `line`. In prose no duration follows such a mark.
+/// Divides the duration after each `mark` in `line`. In prose no duration follows such a mark, and in a class of
+/// characters, such as `[0-9]`, a dash follows the digit.
 fn divided_after(line: &str, mark: &str, divisor: u64) -> Result<String> {
     let mut parts = line.split(mark);
     let mut result = parts.next().unwrap_or_default().to_owned();
@@ -93,7 +94,7 @@ fn divided_after(line: &str, mark: &str, divisor: u64) -> Result<String> {
         let end = part.find(|next: char| !next.is_ascii_alphanumeric()).unwrap_or(part.len());
         let (duration, rest) = part.split_at(end);
         result.push_str(mark);
-        if duration.starts_with(|first: char| first.is_ascii_digit()) {
+        if duration.starts_with(|first: char| first.is_ascii_digit()) && !rest.starts_with('-') {
             result.push_str(&divided(duration, divisor)?);
         } else {
             result.push_str(duration);
@@ -136,13 +137,13 @@ mod tests {
   - alert: A1h
     expr: x:rate5m[6h] offset 15m > 60 and y{a=\"[b]\"}[1h30m]
     for: 15m
-    labels: {for: 1h}
+    labels: {for: 1h, scope: '{{ match `[0-9]+` `7` }}'}
 ";
         let expected = "\
   - alert: A1h
     expr: x:rate5m[360000ms] offset 15000ms > 60 and y{a=\"[b]\"}[90000ms]
     for: 15000ms
-    labels: {for: 1h}
+    labels: {for: 1h, scope: '{{ match `[0-9]+` `7` }}'}
 ";
         assert_eq!(scaled(rules, 60).unwrap(), expected);
     }

@@ -7,6 +7,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use crate::deadline::{DEADLINE, Progress, poll};
@@ -59,6 +61,22 @@ impl Server {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Replaces the text of one of its files, and has it read its configuration again.
+    ///
+    /// # Errors
+    /// Fails if it has ended.
+    pub fn reload(&self, name: &str, text: &str) -> Result<()> {
+        fs::write(self.folder.path().join(name), text)?;
+        let pid = Pid::from_raw(self.child.id().try_into()?);
+        Ok(kill(pid, Signal::SIGHUP)?)
+    }
+
+    /// The folder that it runs in.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// `GET path`, over a connection of its own.

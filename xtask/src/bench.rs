@@ -34,8 +34,30 @@ const MANY_TIMES: u64 = 12;
 /// Sockets of the run that only shows that all of it runs.
 const FEW_SOCKETS: usize = 1_000;
 
-/// Builds, and measures with up to so many sockets, all or only those parts; results are in target/bench.
-pub(crate) fn run(workspace: &Workspace, sockets: usize, parts: &[String]) -> Result<()> {
+/// What to measure.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// The most sockets
+    #[arg(long, default_value_t = 1_000_000)]
+    sockets: usize,
+    /// Only that part: sizes, transitions, events, body, starts, scopes, idle, load, attack, fleet, or instructions (repeatable)
+    #[arg(long, value_name = "PART")]
+    part: Vec<String>,
+    /// Hosts of the fleet, in place of 10, 100 and 1,000
+    #[arg(long, value_name = "N")]
+    hosts: Option<u64>,
+    /// Of what scrapes the fleet only that: one, remote-write, victoria-metrics, or shards
+    #[arg(long)]
+    engine: Option<String>,
+    /// Of the metrics of the fleet only that profile: minimal, standard, or scopes
+    #[arg(long)]
+    profile: Option<String>,
+}
+
+/// Builds, and measures; results are in target/bench.
+pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
+    let Options { sockets, part: parts, hosts, engine, profile } = options;
+    let sockets = *sockets;
     ensure!(sockets >= 10 && sockets.is_multiple_of(2), "--sockets {sockets}: even, 10 or more");
     let tools = tools::provide(workspace)?;
     object::build(workspace)?;
@@ -43,8 +65,13 @@ pub(crate) fn run(workspace: &Workspace, sockets: usize, parts: &[String]) -> Re
     build(workspace)?;
     let others: Vec<_> = parts.iter().filter(|part| *part != INSTRUCTIONS).collect();
     if parts.is_empty() || !others.is_empty() {
+        let hosts = hosts.map(|hosts| hosts.to_string());
+        let of_fleet = [("--hosts", &hosts), ("--engine", engine), ("--profile", profile)];
+        let of_fleet =
+            of_fleet.into_iter().filter_map(|(name, value)| Some([name, value.as_ref()?]));
         let status = command(workspace, &tools, sockets, &folder)?
             .args(others.into_iter().flat_map(|part| ["--part", part]))
+            .args(of_fleet.flatten())
             .stdin(Stdio::null())
             .status()
             .context("cannot run the benchmark")?;
@@ -96,7 +123,7 @@ fn command(workspace: &Workspace, tools: &Tools, sockets: usize, folder: &Path) 
         .arg(sockets.to_string())
         .arg(folder)
         .env("TCPSTAT_BIN", workspace.binary())
-        .env(tools::NODE_EXPORTER, &tools.node_exporter);
+        .envs(tools.variables.iter().cloned());
     Ok(command)
 }
 

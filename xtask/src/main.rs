@@ -86,14 +86,7 @@ enum Command {
         filter: Vec<String>,
     },
     /// Build, then measure what it costs with 10, 100, … sockets, beside node_exporter, ss and cat
-    Bench {
-        /// The most sockets
-        #[arg(long, default_value_t = 1_000_000)]
-        sockets: usize,
-        /// Only that part: sizes, transitions, body, starts, scopes, idle, load, attack, or instructions (repeatable)
-        #[arg(long, value_name = "PART")]
-        part: Vec<String>,
-    },
+    Bench(bench::Options),
     /// Evaluate the alerting rules over simulated hosts: how soon faults are reported, and what is reported on healthy days
     Alerts(alerts::Options),
     /// Fuzz what tcpstat reads from outside: parsers of /proc, records, requests, and files
@@ -155,7 +148,7 @@ fn run(command: Command) -> Result<bool> {
         Command::Matrix { kernel, filter } => {
             return test_steps::matrix(&workspace, &filter, &kernel);
         }
-        Command::Bench { sockets, part } => bench::run(&workspace, sockets, &part)?,
+        Command::Bench(options) => bench::run(&workspace, &options)?,
         Command::Alerts(options) => alerts::run(&workspace, &options)?,
         Command::Fuzz { target, seconds } => {
             test_steps::fuzz(&workspace, &target, Duration::from_secs(seconds))?;

@@ -1,7 +1,7 @@
-//! What the tests need beside the BPF toolchain: Prometheus, Alertmanager and a node exporter, a browser,
+//! What the tests need beside the BPF toolchain: Prometheus, Alertmanager, a node exporter and VictoriaMetrics, a browser,
 //! `ip`, containers, a terminal, the shells that have completions, schemas, helm and kubectl.
 //!
-//! The first three are never installed, as Debian's packages start services: they are taken from PATH, else
+//! The first four are never installed, as Debian's packages start services: they are taken from PATH, else
 //! unpacked below the target directory. The others are installed.
 
 use std::path::PathBuf;
@@ -26,17 +26,17 @@ pub(crate) struct Tools {
 /// A program: the variable that the tests read, and the names it goes by: upstream's first, then Debian's.
 type Program = (&'static str, &'static [&'static str]);
 
-const SERVICES: [Program; 4] = [
+const SERVICES: [Program; 6] = [
     ("TCPSTAT_PROMTOOL", &["promtool"]),
     ("TCPSTAT_PROMETHEUS", &["prometheus"]),
     ("TCPSTAT_ALERTMANAGER", &["alertmanager", "prometheus-alertmanager"]),
-    (NODE_EXPORTER, &["node_exporter", "prometheus-node-exporter"]),
+    ("TCPSTAT_NODE_EXPORTER", &["node_exporter", "prometheus-node-exporter"]),
+    ("TCPSTAT_VICTORIA_METRICS", &["victoria-metrics-prod", "victoria-metrics"]),
+    ("TCPSTAT_VMALERT", &["vmalert-prod", "vmalert"]),
 ];
 
-/// The benchmark reads it, too.
-pub(crate) const NODE_EXPORTER: &str = "TCPSTAT_NODE_EXPORTER";
-
-const PACKAGES: [&str; 3] = ["prometheus", "prometheus-alertmanager", "prometheus-node-exporter"];
+const PACKAGES: [&str; 4] =
+    ["prometheus", "prometheus-alertmanager", "prometheus-node-exporter", "victoria-metrics"];
 
 /// Below the target directory: the root of what is unpacked.
 const UNPACKED: &str = "xtask/tools";
@@ -124,9 +124,9 @@ fn find<const N: usize>(workspace: &Workspace, programs: [Program; N]) -> Option
         let here = names.iter().map(|name| unpacked.join(name));
         on_path.chain(here).find_map(|path| {
             let text = process::probe(Command::new(&path).arg("--version"))?;
-            // Such as `promtool, version 2.42.0+ds (branch: debian/sid)`.
+            // Such as `promtool, version 2.42.0+ds (branch: debian/sid)`. Debian's VictoriaMetrics does not say it.
             let is_number = |word: &&str| word.starts_with(|first: char| first.is_ascii_digit());
-            let version = text.split_whitespace().find(is_number)?.to_owned();
+            let version = text.split_whitespace().find(is_number).unwrap_or("?").to_owned();
             Some(Tool { variable, path, version })
         })
     };

@@ -139,6 +139,7 @@ pub(crate) fn values() -> Values {
             tracer_changes: 0,
             health: Health { consistent: true, ..Health::default() },
         }),
+        kernel: "6.1.0-18-amd64".to_owned(),
         snapshot: Some(SnapshotValues {
             source: "procfs",
             tally: Tally::default(),

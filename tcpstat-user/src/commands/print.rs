@@ -9,7 +9,10 @@ use super::{values, write_out};
 pub(super) const EXAMPLES: &str = "Examples:
   tcpstat print unit > /etc/systemd/system/tcpstat.service
   tcpstat print dashboard > tcpstat.json
-  tcpstat print rules --runbook-url https://runbooks/tcpstat > /etc/prometheus/tcpstat.rules.yml";
+  tcpstat print dashboard --fleet > tcpstat-fleet.json
+  tcpstat print rules --runbook-url https://runbooks/tcpstat > /etc/prometheus/tcpstat.rules.yml
+  tcpstat print alertmanager > /etc/prometheus/alertmanager.yml
+  tcpstat print alertmanager --template > /etc/prometheus/tcpstat.tmpl";
 
 /// Flags of `tcpstat print`.
 #[derive(Args, Debug)]
@@ -23,11 +26,27 @@ enum Kind {
     /// A systemd unit: an unprivileged service with two capabilities
     Unit,
     /// A dashboard for Grafana 10 or later, to import or to provision
-    Dashboard,
+    Dashboard(DashboardArgs),
     /// Recording and alerting rules for Prometheus
     Rules(RulesArgs),
+    /// A configuration for Alertmanager: one message for one fault on many hosts
+    Alertmanager(AlertmanagerArgs),
     /// The runbook: what each alert means, how to confirm it, and what to do
     Runbook,
+}
+
+#[derive(Args, Debug)]
+struct DashboardArgs {
+    /// The dashboard of all hosts together, whose tables lead to that of each host
+    #[arg(long)]
+    fleet: bool,
+}
+
+#[derive(Args, Debug)]
+struct AlertmanagerArgs {
+    /// The template of the messages, which the configuration reads from tcpstat.tmpl
+    #[arg(long)]
+    template: bool,
 }
 
 #[derive(Args, Debug)]
@@ -45,6 +64,9 @@ struct RulesArgs {
 
 const UNIT: &str = include_str!("../../assets/packaging/tcpstat.service");
 const DASHBOARD: &str = include_str!("../../assets/dashboard.json");
+const FLEET_DASHBOARD: &str = include_str!("../../assets/fleet-dashboard.json");
+const ALERTMANAGER: &str = include_str!("../../assets/alertmanager.yml");
+const ALERTMANAGER_TEMPLATE: &str = include_str!("../../assets/alertmanager.tmpl");
 const RULES: &str = include_str!("../../assets/rules.yml");
 const RUNBOOK: &str = include_str!("../../docs/runbook.md");
 
@@ -56,7 +78,10 @@ const SECTION: char = '#';
 pub(super) fn run(args: &PrintArgs) -> anyhow::Result<ExitCode> {
     let text = match &args.kind {
         Kind::Unit => UNIT,
-        Kind::Dashboard => DASHBOARD,
+        Kind::Dashboard(DashboardArgs { fleet: false }) => DASHBOARD,
+        Kind::Dashboard(DashboardArgs { fleet: true }) => FLEET_DASHBOARD,
+        Kind::Alertmanager(AlertmanagerArgs { template: false }) => ALERTMANAGER,
+        Kind::Alertmanager(AlertmanagerArgs { template: true }) => ALERTMANAGER_TEMPLATE,
         Kind::Rules(RulesArgs { runbook_url: Some(url) }) => &with_runbook(RULES, url),
         Kind::Rules(RulesArgs { runbook_url: None }) => RULES,
         Kind::Runbook => RUNBOOK,

@@ -64,7 +64,12 @@ impl Values {
         let program = self.tracer.as_ref().map_or("none", |tracer| tracer.program);
         let source = self.snapshot.as_ref().map_or("none", |snapshot| snapshot.source);
         let hooks = self.tracer.as_ref().map_or("none", |tracer| tracer.hooks);
-        let info = [("program", program), ("snapshot", source), ("hooks", hooks)];
+        let info = [
+            ("program", program),
+            ("snapshot", source),
+            ("hooks", hooks),
+            ("kernel", self.kernel.as_str()),
+        ];
         // While the first snapshot is taken, a tracer can run that counts nothing yet.
         if self.snapshot.is_some() || self.snapshot_errors > 0 {
             writer.single(names::TRACER_UP, u64::from(self.tracer.is_some()))?;

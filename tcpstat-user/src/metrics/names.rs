@@ -187,7 +187,7 @@ pub(super) const TRACER_UP: Metric = gauge(
 pub(super) const TRACER_INFO: Metric = gauge(
     Group::Health,
     "tcpstat_tracer_info",
-    "How tcpstat counts sockets: program, source of snapshots, additional hooks.",
+    "How tcpstat counts sockets: program, source of snapshots, additional hooks, release of the kernel.",
 );
 pub(super) const EVENTS_MISSED: Metric = counter(
     Group::Health,

@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use nix::sys::utsname::uname;
+
 use crate::{
     ages::{CloseWaitAges, Silences, TickRate},
     destinations::FullestDestination,
@@ -29,6 +31,8 @@ pub struct Values {
     pub snapshot: Option<SnapshotValues>,
     /// Rows that did not parse and snapshots that failed.
     pub snapshot_errors: u64,
+    /// The release of the kernel, as `uname -r` prints it; empty if it is not known.
+    pub kernel: String,
     /// The kernel's own socket counts.
     pub sockstat: Option<Sockstat>,
     /// Memory, CPU time and descriptors of this process.
@@ -135,6 +139,7 @@ impl Values {
             }),
             snapshot: published.snapshot.as_ref().map(|last| SnapshotValues::new(last, interval)),
             snapshot_errors: published.snapshot_errors,
+            kernel: kernel_release(),
             sockstat,
             process,
             listeners: published.listeners.clone(),
@@ -142,6 +147,10 @@ impl Values {
             compat,
         }
     }
+}
+
+fn kernel_release() -> String {
+    uname().map_or_else(|_| String::new(), |uname| uname.release().to_string_lossy().into_owned())
 }
 
 impl TracerValues {

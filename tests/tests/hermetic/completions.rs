@@ -24,13 +24,15 @@ pub(crate) fn tests() -> Vec<Test> {
 }
 
 /// What is typed, some words that are offered then, and some that are not.
-const CASES: [(&str, &[&str], &[&str]); 8] = [
+const CASES: [(&str, &[&str], &[&str]); 10] = [
     ("serve --web.", &["--web.listen-address", "--web.telemetry-path"], &["--tracer"]),
     ("--web.", &["--web.listen-address", "--web.telemetry-path"], &["--tracer"]),
     ("", &["serve", "top", "show", "check", "print", "completions", "man"], &["unit"]),
     ("serve --tracer ", &["auto", "btf", "tracepoint", "off"], &["serve"]),
     ("serve --tracer off --snapshot", &["--snapshot", "--snapshot-interval"], &["serve"]),
-    ("print ", &["unit", "dashboard", "rules", "runbook"], &["serve"]),
+    ("print ", &["unit", "dashboard", "rules", "alertmanager", "runbook"], &["serve"]),
+    ("print dashboard --", &["--fleet"], &["--runbook-url"]),
+    ("print alertmanager --", &["--template"], &["--fleet"]),
     ("print rules --r", &["--runbook-url"], &["unit"]),
     ("completions ", &["bash", "fish", "zsh"], &["elvish", "powershell"]),
 ];

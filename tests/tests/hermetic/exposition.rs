@@ -215,7 +215,13 @@ fn masked(body: &str) -> String {
         Some((name, _)) if varies.iter().any(|prefix| line.starts_with(prefix)) => {
             format!("{name} *\n")
         }
-        _ => format!("{line}\n"),
+        _ => match line.split_once("kernel=\"") {
+            Some((before, release)) => {
+                let end = release.find('"').unwrap_or(release.len());
+                format!("{before}kernel=\"*{}\n", &release[end..])
+            }
+            None => format!("{line}\n"),
+        },
     };
     body.lines().map(mask).collect()
 }

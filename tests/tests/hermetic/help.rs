@@ -25,11 +25,13 @@ pub(crate) fn tests() -> Vec<Test> {
 }
 
 /// Flags without an environment variable, and why.
-const WITHOUT_VARIABLE: [(&str, &str); 4] = [
+const WITHOUT_VARIABLE: [(&str, &str); 6] = [
     ("--help", "asks for something else than the command"),
     ("--version", "asks for something else than the command"),
     ("--json", "a script that asks for it must get it, and one that does not must not"),
     ("--directory", "is given once, by a package's build"),
+    ("--fleet", "chooses the file to print"),
+    ("--template", "chooses the file to print"),
 ];
 
 /// Commands that answer a question: their flags are the question, which no unit or shell asks for all of them. Those of

@@ -78,6 +78,9 @@ fn the_archive_has_the_tested_binary_and_its_files() -> Result<()> {
         ("usr/lib/systemd/system/tcpstat.service", "tcpstat-user/assets/packaging/tcpstat.service"),
         ("usr/share/tcpstat/rules.yml", "tcpstat-user/assets/rules.yml"),
         ("usr/share/tcpstat/dashboard.json", "tcpstat-user/assets/dashboard.json"),
+        ("usr/share/tcpstat/fleet-dashboard.json", "tcpstat-user/assets/fleet-dashboard.json"),
+        ("usr/share/tcpstat/alertmanager.yml", "tcpstat-user/assets/alertmanager.yml"),
+        ("usr/share/tcpstat/tcpstat.tmpl", "tcpstat-user/assets/alertmanager.tmpl"),
     ] {
         ensure!(fs::read(root.join(file))? == fs::read(source(origin)?)?, "{file} is not {origin}");
     }

@@ -103,6 +103,9 @@ fn installs_and_purges(suite: &str) -> Result<()> {
         "usr/share/man/man1/tcpstat-who.1.gz",
         "usr/share/tcpstat/rules.yml",
         "usr/share/tcpstat/dashboard.json",
+        "usr/share/tcpstat/fleet-dashboard.json",
+        "usr/share/tcpstat/alertmanager.yml",
+        "usr/share/tcpstat/tcpstat.tmpl",
         "usr/share/doc/tcpstat/copyright",
     ] {
         let path = system.path(file);

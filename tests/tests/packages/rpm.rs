@@ -44,6 +44,9 @@ fn rpm_installs_the_tested_binary_and_its_files(_: &Namespace) -> Result<()> {
         "/usr/share/zsh/site-functions/_tcpstat",
         "/usr/share/man/man1/tcpstat.1",
         "/usr/share/tcpstat/rules.yml",
+        "/usr/share/tcpstat/fleet-dashboard.json",
+        "/usr/share/tcpstat/alertmanager.yml",
+        "/usr/share/tcpstat/tcpstat.tmpl",
         "/usr/share/doc/tcpstat/copyright",
     ] {
         ensure!(files.contains(file), "{file} is missing: {files:?}");

@@ -1,4 +1,4 @@
-//! The dashboards: tcpstat's own, and the usual one for node_exporter.
+//! The dashboards: those of tcpstat, and the usual one for node_exporter.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -22,10 +22,10 @@ pub(crate) fn tests() -> Vec<Test> {
         a_panel_of_dashboard_1860_gets_exactly_one_series
     ];
     tests.extend(hermetic_tests![
-        grafana_can_import_the_dashboard,
-        grafana_knows_every_field_of_the_dashboard,
-        every_panel_of_the_dashboard_has_description_unit_and_legend,
-        the_panels_of_the_dashboard_do_not_overlap
+        grafana_can_import_the_dashboards,
+        grafana_knows_every_field_of_the_dashboards,
+        every_panel_of_the_dashboards_has_description_unit_and_legend,
+        the_panels_of_the_dashboards_do_not_overlap
     ]);
     tests
 }
@@ -41,16 +41,32 @@ const ZERO_WHEN_WELL: [&str; 7] = [
     "Failed snapshots and rows",
 ];
 
-fn dashboard() -> Result<Value> {
-    Ok(serde_json::from_str(&printed(&["dashboard"])?)?)
+/// What prints a dashboard, its uid, and its variables.
+type Dashboard = (&'static [&'static str], &'static str, &'static [&'static str]);
+
+const DASHBOARDS: [Dashboard; 2] = [
+    (&["dashboard"], "tcpstat", &["cgroup", "datasource", "instance", "job", "netns", "port"]),
+    (&["dashboard", "--fleet"], "tcpstat-fleet", &["datasource", "job", "site"]),
+];
+
+/// What Grafana knows without a definition in the dashboard.
+const BUILT_IN: [&str; 4] = ["__rate_interval", "__all", "__data", "__url_time_range"];
+
+pub(crate) fn dashboard() -> Result<Value> {
+    parsed(DASHBOARDS[0].0)
 }
 
-fn list<'a>(value: &'a Value, key: &str) -> Result<&'a Vec<Value>> {
+/// The dashboard that `tcpstat print` prints with these arguments.
+pub(crate) fn parsed(print: &[&str]) -> Result<Value> {
+    Ok(serde_json::from_str(&printed(print)?)?)
+}
+
+pub(crate) fn list<'a>(value: &'a Value, key: &str) -> Result<&'a Vec<Value>> {
     value[key].as_array().with_context(|| format!("no list {key}"))
 }
 
 /// All panels without the rows.
-fn panels(dashboard: &Value) -> Result<Vec<&Value>> {
+pub(crate) fn panels(dashboard: &Value) -> Result<Vec<&Value>> {
     let panels = list(dashboard, "panels")?.iter().filter(|panel| panel["type"] != "row");
     let panels: Vec<_> = panels.collect();
     ensure!(!panels.is_empty(), "no panel");
@@ -74,7 +90,7 @@ fn scope_panels(dashboard: &Value) -> Result<BTreeSet<&str>> {
 }
 
 /// Panels' titles and queries.
-fn queries(dashboard: &Value) -> Result<Vec<(&str, &str)>> {
+pub(crate) fn queries(dashboard: &Value) -> Result<Vec<(&str, &str)>> {
     let mut queries = Vec::new();
     for panel in panels(dashboard)? {
         let title = panel["title"].as_str().context("no title")?;
@@ -96,31 +112,31 @@ fn substituted(query: &str, instance: SocketAddr) -> String {
         .replace("$port", ".*")
 }
 
-fn grafana_can_import_the_dashboard() -> Result<()> {
-    let dashboard = dashboard()?;
-    assert_eq!(dashboard["uid"], "tcpstat");
+fn grafana_can_import_the_dashboards() -> Result<()> {
+    DASHBOARDS.into_iter().try_for_each(grafana_can_import)
+}
+
+fn grafana_can_import((print, uid, expected): Dashboard) -> Result<()> {
+    let dashboard = parsed(print)?;
+    assert_eq!(dashboard["uid"], uid);
     // Grafana 10.0; later ones migrate it.
     assert_eq!(dashboard["schemaVersion"], 38);
+    // By this tag each dashboard links to the other.
     assert!(list(&dashboard, "tags")?.contains(&"tcpstat".into()));
+    assert_eq!(dashboard["links"][0]["tags"][0], "tcpstat");
 
     let variables: BTreeSet<_> = list(&dashboard["templating"], "list")?
         .iter()
         .filter_map(|variable| variable["name"].as_str())
         .collect();
-    assert_eq!(
-        variables,
-        BTreeSet::from(["cgroup", "datasource", "instance", "job", "netns", "port"])
-    );
+    assert_eq!(variables, expected.iter().copied().collect());
     let text = dashboard.to_string();
     // A dollar before a slash ends a regular expression.
     for name in text.split('$').skip(1).filter(|rest| !rest.starts_with('/')) {
         let name = name.trim_start_matches('{');
         let end = name.find(|next: char| next != '_' && !next.is_ascii_alphanumeric());
         let name = &name[..end.context("an open end")?];
-        assert!(
-            variables.contains(name) || ["__rate_interval", "__all"].contains(&name),
-            "${name}"
-        );
+        assert!(variables.contains(name) || BUILT_IN.contains(&name), "${name}");
     }
 
     let mut ids = BTreeSet::new();
@@ -135,45 +151,53 @@ fn grafana_can_import_the_dashboard() -> Result<()> {
     Ok(())
 }
 
-/// Validates it with the models that Grafana publishes.
-fn grafana_knows_every_field_of_the_dashboard() -> Result<()> {
-    let file = NamedTempFile::new()?;
-    fs::write(file.path(), printed(&["dashboard"])?)?;
-    let mut command = Command::new(path_from("TCPSTAT_SCHEMAS_PYTHON")?);
-    let run = output(command.arg(source("tests/schemas/dashboard.py")?).arg(file.path()))?;
-    ensure!(run.status == Some(0) && run.stdout.is_empty(), "{}{}", run.stdout, run.stderr);
+/// Validates them with the models that Grafana publishes.
+fn grafana_knows_every_field_of_the_dashboards() -> Result<()> {
+    for (print, _, _) in DASHBOARDS {
+        let file = NamedTempFile::new()?;
+        fs::write(file.path(), printed(print)?)?;
+        let mut command = Command::new(path_from("TCPSTAT_SCHEMAS_PYTHON")?);
+        let run = output(command.arg(source("tests/schemas/dashboard.py")?).arg(file.path()))?;
+        ensure!(run.status == Some(0) && run.stdout.is_empty(), "{}{}", run.stdout, run.stderr);
+    }
     Ok(())
 }
 
-fn every_panel_of_the_dashboard_has_description_unit_and_legend() -> Result<()> {
-    let dashboard = dashboard()?;
-    let mut titles = BTreeSet::new();
-    for panel in panels(&dashboard)? {
-        let title = panel["title"].as_str().context("no title")?;
-        assert!(titles.insert(title), "{title} twice");
-        let text = |value: &Value| value.as_str().is_some_and(|text| !text.is_empty());
-        assert!(text(&panel["description"]), "{title}: no description");
-        assert!(text(&panel["fieldConfig"]["defaults"]["unit"]), "{title}: no unit");
-        let targets = list(panel, "targets")?;
-        let named = |target: &Value| target["format"] == "table" || text(&target["legendFormat"]);
-        assert!(!targets.is_empty() && targets.iter().all(named), "{title}: no legend");
+fn every_panel_of_the_dashboards_has_description_unit_and_legend() -> Result<()> {
+    let text = |value: &Value| value.as_str().is_some_and(|text| !text.is_empty());
+    for (print, _, _) in DASHBOARDS {
+        let dashboard = parsed(print)?;
+        let mut titles = BTreeSet::new();
+        for panel in panels(&dashboard)? {
+            let title = panel["title"].as_str().context("no title")?;
+            assert!(titles.insert(title), "{title} twice");
+            assert!(text(&panel["description"]), "{title}: no description");
+            assert!(text(&panel["fieldConfig"]["defaults"]["unit"]), "{title}: no unit");
+            let targets = list(panel, "targets")?;
+            let named =
+                |target: &Value| target["format"] == "table" || text(&target["legendFormat"]);
+            assert!(!targets.is_empty() && targets.iter().all(named), "{title}: no legend");
+        }
     }
+    let dashboard = dashboard()?;
     for title in ZERO_WHEN_WELL {
-        assert!(titles.contains(title), "no panel {title}");
+        assert!(panels(&dashboard)?.iter().any(|panel| panel["title"] == title), "no {title}");
     }
     Ok(())
 }
 
-fn the_panels_of_the_dashboard_do_not_overlap() -> Result<()> {
-    let dashboard = dashboard()?;
-    let mut taken = BTreeSet::new();
-    for panel in list(&dashboard, "panels")? {
-        let place = |key: &str| panel["gridPos"][key].as_u64().context("no gridPos");
-        let (x, y) = (place("x")?, place("y")?);
-        assert!(x + place("w")? <= 24, "{} is too wide", panel["title"]);
-        for column in x..x + place("w")? {
-            for line in y..y + place("h")? {
-                assert!(taken.insert((column, line)), "{} overlaps", panel["title"]);
+fn the_panels_of_the_dashboards_do_not_overlap() -> Result<()> {
+    for (print, _, _) in DASHBOARDS {
+        let dashboard = parsed(print)?;
+        let mut taken = BTreeSet::new();
+        for panel in list(&dashboard, "panels")? {
+            let place = |key: &str| panel["gridPos"][key].as_u64().context("no gridPos");
+            let (x, y) = (place("x")?, place("y")?);
+            assert!(x + place("w")? <= 24, "{} is too wide", panel["title"]);
+            for column in x..x + place("w")? {
+                for line in y..y + place("h")? {
+                    assert!(taken.insert((column, line)), "{} overlaps", panel["title"]);
+                }
             }
         }
     }

@@ -5,9 +5,12 @@
 
 mod access;
 mod alerting;
+mod at_scale;
 mod charts;
+mod cut;
 mod dashboard;
 mod fleet;
+mod fleet_dashboard;
 mod kubernetes;
 mod message;
 mod other_ways;
@@ -24,13 +27,16 @@ use tcpstat_tests::harness::run_with_waiting;
 
 fn main() -> ExitCode {
     let mut tests = story::tests();
+    tests.extend(at_scale::tests());
     let waiting = tests.len();
     tests.extend(rule_files::tests());
     tests.extend(access::tests());
     tests.extend(dashboard::tests());
+    tests.extend(fleet_dashboard::tests());
     tests.extend(recording::tests());
     tests.extend(alerting::tests());
     tests.extend(fleet::tests());
+    tests.extend(cut::tests());
     tests.extend(kubernetes::tests());
     tests.extend(charts::tests());
     tests.extend(other_ways::tests());

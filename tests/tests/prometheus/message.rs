@@ -34,6 +34,8 @@ impl Leak<'_> {
         let of_host = |value| if self.container.is_none() { Some(value) } else { None };
         ensure!(labels["cgroup"].as_str() == of_host(self.unit), "{body:#}");
         ensure!(labels["port"].as_str() == of_host(port.as_str()), "{body:#}");
+        let scope = if self.container.is_some() { "container" } else { self.unit };
+        ensure!(labels["scope"] == scope, "{body:#}");
         let annotations = &alert["annotations"];
         let place = self.container.map(|name| format!(", in {name}")).unwrap_or_default();
         let summary = format!("Sockets leak in CLOSE_WAIT on 127.0.0.1{place}.");
@@ -82,13 +84,15 @@ impl Leak<'_> {
         Ok(())
     }
 
-    /// Checks what Alertmanager makes of it by its own templates.
+    /// Checks what Alertmanager makes of it by the templates that tcpstat prints.
     pub(crate) fn ensure_in_mail(&self, message: &Message, body: &Value) -> Result<()> {
         let subject = message.header.replace("\n ", " ");
         let subject = subject.lines().find_map(|line| line.strip_prefix("Subject: "));
         let subject = subject.context("no subject")?;
-        ensure!(subject.starts_with("[FIRING:1] TcpCloseWaitLeak"), "{subject}");
-        ensure!(subject.contains(self.container.unwrap_or("127.0.0.1:10048")), "{subject}");
+        let place =
+            if self.container.is_none() { format!(", in {}", self.unit) } else { String::new() };
+        let expected = format!("[FIRING] Sockets leak in CLOSE_WAIT on 127.0.0.1{place}");
+        ensure!(subject == expected, "{subject}");
         for annotation in ["summary", "description", "runbook_url"] {
             let text = body["alerts"][0]["annotations"][annotation].as_str().context(annotation)?;
             ensure!(message.body.contains(text), "no {annotation} in {message:#?}");

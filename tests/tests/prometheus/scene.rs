@@ -43,14 +43,20 @@ pub(crate) struct Scene {
 
 impl Scene {
     pub(crate) fn start(namespace: &Namespace) -> Result<Self> {
+        Self::with(namespace, &[], "")
+    }
+
+    /// With more flags of the exporter, and more scrape configurations.
+    pub(crate) fn with(namespace: &Namespace, flags: &[&str], more: &str) -> Result<Self> {
         let wire = Wire::open(namespace)?;
         let half_open = states::syn_recv(&wire, Addressing::Ipv4)?;
         let pairs = [Pairs::connect(5, Family::Ipv4)?, Pairs::connect(5, Family::Ipv6)?];
         let (client, _) = pairs[0].streams().first().context("a pair")?;
         fill_queues(client)?;
         let stuck = Stuck::start(Ipv4Addr::LOCALHOST.into(), 9, 5)?;
-        let exporter = Exporter::start(&["--snapshot-interval=1s"])?;
-        let config = config(&[exporter.address()], "");
+        let flags: Vec<_> = ["--snapshot-interval=1s"].iter().chain(flags).copied().collect();
+        let exporter = Exporter::start(&flags)?;
+        let config = config(&[exporter.address()], more);
         let rules = scaled(&printed(&["rules"])?, DIVISOR)?;
         Ok(Self {
             prometheus: Prometheus::start(&config, &rules)?,
@@ -85,23 +91,35 @@ pub(crate) fn is_data(answer: &[Series]) -> bool {
     !answer.is_empty() && answer.iter().all(|series| series.value.is_finite())
 }
 
-/// Makes connections that are closed in order or by reset, refused, or leaked in CLOSE_WAIT, until this is dropped.
-struct Traffic {
+/// Rounds of connections, until this is dropped.
+pub(crate) struct Traffic {
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<Result<()>>>,
 }
 
 impl Traffic {
+    /// Connections that are closed in order or by reset, refused, or leaked in CLOSE_WAIT.
     fn start() -> Self {
+        let mut leaked = Vec::new();
+        Self::every(PACE, move || {
+            for family in Family::ALL {
+                Churn { threads: 1, connections: 2, family, resets: true }.run()?;
+            }
+            refused()?;
+            leaked.push(leak()?);
+            Ok(())
+        })
+    }
+
+    /// A round after each pause.
+    pub(crate) fn every(
+        pause: Duration,
+        mut round: impl FnMut() -> Result<()> + Send + 'static,
+    ) -> Self {
         let (stop, stopped) = channel::<()>();
         let thread = thread::spawn(move || {
-            let mut leaked = Vec::new();
-            while stopped.recv_timeout(PACE) == Err(RecvTimeoutError::Timeout) {
-                for family in Family::ALL {
-                    Churn { threads: 1, connections: 2, family, resets: true }.run()?;
-                }
-                refused()?;
-                leaked.push(leak()?);
+            while stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
+                round()?;
             }
             Ok(())
         });
@@ -120,7 +138,8 @@ impl Drop for Traffic {
     }
 }
 
-fn refused() -> Result<()> {
+/// A connect to a port where nothing listens.
+pub(crate) fn refused() -> Result<()> {
     let refused = TcpStream::connect(SocketAddr::from(CLOSED_PORT));
     ensure!(
         refused.as_ref().is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused),

@@ -1,13 +1,13 @@
 //! One of five services leaks: one message says where, and its command names the process.
 
 use std::env;
-use std::fs::{self, File};
+use std::fs::File;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use tcpstat_tests::alertmanager;
-use tcpstat_tests::binary::{printed, source};
+use tcpstat_tests::binary::printed;
 use tcpstat_tests::cgroups::Cgroup;
 use tcpstat_tests::container::{Container, Maker};
 use tcpstat_tests::harness::{Test, kernel_test};
@@ -32,7 +32,7 @@ const DIVISOR: u64 = 20;
 /// Between two scrapes, two evaluations, and two snapshots, undivided.
 const INTERVAL: Duration = Duration::from_secs(15);
 
-/// Of Alertmanager in docs/alerts.md.
+/// Of Alertmanager in the configuration that tcpstat prints.
 const GROUP_INTERVAL: Duration = Duration::from_mins(5);
 
 /// The first is in a container, the second in a unit.
@@ -150,7 +150,9 @@ fn one_leaks(name: &str) -> Result<()> {
     let own = format!("/proc/{}", std::process::id());
     mounts.replace(Path::new("/proc/1"), Path::new(&own))?;
     let (webhook, mailbox) = (Webhook::listen()?, Mailbox::listen()?);
-    let alertmanager = alertmanager::start(&mounts, &config(&clock, &webhook, &mailbox)?)?;
+    let config = alertmanager::shipped(webhook.address(), mailbox.address())?;
+    let config = scaled(&config, clock.divisor)?;
+    let alertmanager = alertmanager::start(&mounts, &config)?;
     let interval = format!("--snapshot-interval={}ms", clock.of(INTERVAL).as_millis());
     // A source that is named keeps the interval: the share of a processor that snapshots may take is not divided.
     let source = if clock.divisor == 1 { "--snapshot=auto" } else { "--snapshot=iter" };
@@ -190,23 +192,6 @@ fn one_leaks(name: &str) -> Result<()> {
     healthy.into_iter().try_for_each(|clients| clients.end().map(drop))?;
     drop(exporter);
     Ok(())
-}
-
-/// The configuration of docs/alerts.md, with the addresses of the test.
-fn config(clock: &Clock, webhook: &Webhook, mailbox: &Mailbox) -> Result<String> {
-    let document = fs::read_to_string(source("tcpstat-user/docs/alerts.md")?)?;
-    let block = document.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next());
-    let mut config = block.context("docs/alerts.md has no configuration")?.to_owned();
-    let global = "global:\n  smtp_require_tls: false";
-    for (example, own) in [
-        ("'mail.example:25'", mailbox.address().to_string()),
-        ("'http://pager.example/alerts'", format!("http://{}/", webhook.address())),
-        ("global:", global.to_owned()),
-    ] {
-        ensure!(config.matches(example).count() == 1, "{example} is not once in {config}");
-        config = config.replace(example, &own);
-    }
-    scaled(&config, clock.divisor)
 }
 
 /// Scrapes tcpstat, without the namespaces of tests that run beside this one.

@@ -12,11 +12,14 @@ use crate::process;
 use crate::target::Workspace;
 
 /// Where a file of the repository is installed, its path from the root.
-const FILES: [(&str, &str); 7] = [
+const FILES: [(&str, &str); 10] = [
     ("usr/lib/systemd/system/tcpstat.service", "tcpstat-user/assets/packaging/tcpstat.service"),
     ("etc/default/tcpstat", "tcpstat-user/assets/packaging/default"),
     ("usr/share/tcpstat/dashboard.json", "tcpstat-user/assets/dashboard.json"),
+    ("usr/share/tcpstat/fleet-dashboard.json", "tcpstat-user/assets/fleet-dashboard.json"),
     ("usr/share/tcpstat/rules.yml", "tcpstat-user/assets/rules.yml"),
+    ("usr/share/tcpstat/alertmanager.yml", "tcpstat-user/assets/alertmanager.yml"),
+    ("usr/share/tcpstat/tcpstat.tmpl", "tcpstat-user/assets/alertmanager.tmpl"),
     ("usr/share/doc/tcpstat/README.md", "README.md"),
     ("usr/share/doc/tcpstat/SECURITY.md", "SECURITY.md"),
     ("usr/share/doc/tcpstat/CHANGELOG.md", "CHANGELOG.md"),

@@ -167,6 +167,7 @@ fn everything() -> Values {
             limits: Limits { time_wait: Some(131_072), ephemeral_ports: Some(28_232) },
         }),
         snapshot_errors: 0,
+        kernel: "6.1.0-18-amd64".to_owned(),
         sockstat: Some(Sockstat { inuse: PerFamily([451, 12]), tw: 1_000 }),
         process: Some(ProcessStatus {
             cpu_seconds: 0.5,

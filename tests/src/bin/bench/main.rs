@@ -1,4 +1,4 @@
-//! `bench SOCKETS FOLDER [--short] [--part PART]...`: the costs of tcpstat with 10, 100, … SOCKETS
+//! `bench SOCKETS FOLDER [--short] [--part PART]... [--hosts N] [--engine ENGINE] [--profile PROFILE]`: the costs of tcpstat with 10, 100, … SOCKETS
 //! established sockets, beside tools that list every socket, in a private network namespace. Prints a table in
 //! Markdown, and writes it, the raw samples and a plot to FOLDER. Progress goes to standard error.
 
@@ -7,6 +7,7 @@
 mod attack;
 mod body;
 mod events;
+mod fleet;
 mod load;
 mod many;
 mod plot;
@@ -36,13 +37,15 @@ const MAX_TIME_WAITS: u32 = 1_000;
 struct Effort {
     /// The largest number of sockets.
     sockets: usize,
+    /// Of the part `fleet`.
+    fleet: fleet::Choice,
     /// Whether the run only shows that everything works.
     short: bool,
 }
 
 type Part = fn(Effort, &mut Samples) -> Result<()>;
 
-const PARTS: [(&str, Part); 9] = [
+const PARTS: [(&str, Part); 10] = [
     ("sizes", sizes::measure),
     ("transitions", transitions::measure),
     ("events", events::measure),
@@ -52,9 +55,10 @@ const PARTS: [(&str, Part); 9] = [
     ("idle", load::idle),
     ("load", load::busy),
     ("attack", attack::measure),
+    ("fleet", fleet::measure),
 ];
 
-const USAGE: &str = "usage: bench SOCKETS FOLDER [--short] [--part PART]...";
+const USAGE: &str = "usage: bench SOCKETS FOLDER [--short] [--part PART]... [--hosts N] [--engine ENGINE] [--profile PROFILE]";
 
 fn main() -> Result<ExitCode> {
     if resident::is_asked_for() {
@@ -64,11 +68,17 @@ fn main() -> Result<ExitCode> {
     let sockets = arguments.next().context(USAGE)?;
     let sockets: usize = sockets.parse().with_context(|| format!("SOCKETS is {sockets:?}"))?;
     let folder = arguments.next().context(USAGE)?;
-    let mut effort = Effort { sockets, short: false };
+    let mut effort = Effort { sockets, fleet: fleet::Choice::default(), short: false };
     let mut chosen = Vec::new();
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--short" => effort.short = true,
+            "--hosts" => {
+                let hosts = arguments.next().context(USAGE)?;
+                effort.fleet.hosts = Some(hosts.parse().context("--hosts")?);
+            }
+            "--engine" => effort.fleet.choose_engine(&arguments.next().context(USAGE)?)?,
+            "--profile" => effort.fleet.choose_profile(&arguments.next().context(USAGE)?)?,
             "--part" => chosen.push(part(&arguments.next().context(USAGE)?)?),
             _ => bail!(USAGE),
         }
@@ -81,7 +91,7 @@ fn main() -> Result<ExitCode> {
 
     let namespace = Namespace::enter()?;
     namespace.set_sysctl("net.ipv4.tcp_max_tw_buckets", MAX_TIME_WAITS)?;
-    let mut samples = Samples::default();
+    let mut samples = Samples::new(folder);
     let raw = folder.join("samples.csv");
     for measure in chosen {
         measure(effort, &mut samples)?;

@@ -2,14 +2,26 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 
 /// All samples so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Samples {
+    folder: PathBuf,
     rows: Vec<(&'static str, usize, f64)>,
 }
 
 impl Samples {
+    /// No samples yet. A part may write other files to `folder`.
+    pub(crate) fn new(folder: &Path) -> Self {
+        Self { folder: folder.to_owned(), rows: Vec::new() }
+    }
+
+    /// That of [`Samples::new`].
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Adds a value of `what` with that many sockets, in seconds or bytes.
     pub(crate) fn add(&mut self, what: &'static str, sockets: usize, value: f64) {
         self.rows.push((what, sockets, value));

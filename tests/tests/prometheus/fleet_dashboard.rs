@@ -1,0 +1,181 @@
+//! The dashboard of the fleet: what it reads, and where its tables lead.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use tcpstat_tests::fleet::{Fleet, Profile, Served};
+use tcpstat_tests::harness::Test;
+use tcpstat_tests::netns::Namespace;
+use tcpstat_tests::prometheus::{Prometheus, Series};
+use tcpstat_tests::remote_write::{remote_write, victoria_metrics};
+use tcpstat_tests::rules::{scaled, shipped};
+use tcpstat_tests::{hermetic_tests, kernel_tests};
+
+use crate::dashboard::{dashboard, list, panels, parsed, queries};
+use crate::scene::{DEADLINE, DIVISOR, Scene, Traffic, is_data, refused};
+
+pub(crate) fn tests() -> Vec<Test> {
+    let mut tests = kernel_tests![
+        every_query_of_the_fleet_and_every_rule_has_the_same_answer_in_victoria_metrics
+    ];
+    tests.extend(hermetic_tests![
+        the_dashboard_of_the_fleet_reads_what_the_rules_record,
+        tables_of_hosts_lead_to_the_dashboard_of_the_host,
+        a_table_without_rows_says_why
+    ]);
+    tests
+}
+
+/// Hosts of two sites, one of which does not answer; some leak, some are blind.
+const HOSTS: u64 = 12;
+
+/// Where VictoriaMetrics listens.
+const VICTORIA: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8428);
+
+/// A port that a service of the real host leaks at.
+const PORT: u16 = 8080;
+
+fn fleet_dashboard() -> Result<Value> {
+    parsed(&["dashboard", "--fleet"])
+}
+
+/// A simulated fleet, and a real host with scopes. Prometheus scrapes them, and sends all that it has to VictoriaMetrics.
+fn every_query_of_the_fleet_and_every_rule_has_the_same_answer_in_victoria_metrics(
+    namespace: &Namespace,
+) -> Result<()> {
+    let fleet = Fleet {
+        sites: 2,
+        #[expect(clippy::cast_precision_loss, reason = "it is small")]
+        speed: DIVISOR as f64,
+        leak_every: Some(4),
+        blind_every: Some(4),
+        lost_site: Some(1),
+        ..Fleet::quiet(HOSTS)
+    };
+    let victoria = victoria_metrics(VICTORIA)?;
+    let served = Served::start(fleet, vec![(Profile::Standard, Profile::Standard.shape()?)])?;
+    let job = served.job(Profile::Standard, None);
+    let job = job.replace("job_name: tcpstat", "job_name: tcpstat/fleet");
+    let job = format!("  {}\n", job.trim_end().replace('\n', "\n  "));
+    let more = format!("{job}{}", remote_write(VICTORIA));
+    let ports = format!("--ports={PORT}");
+    let scene = Scene::with(namespace, &["--cgroups=**", &ports], &more)?;
+    let _leaked = leak_at(PORT)?;
+    // More than the connects that succeed over the other family.
+    let _refused = Traffic::every(Duration::from_millis(5), refused);
+    let dashboard = fleet_dashboard()?;
+    for (title, query) in queries(&dashboard)? {
+        let query = query.replace("$job", ".+").replace("$site", ".*");
+        let answer = scene.prometheus.await_query(&query, DEADLINE, |answer| {
+            is_data(answer) && answer.iter().any(|series| series.value != 0.0)
+        });
+        let answer =
+            answer.with_context(|| format!("panel {title}\n{}", scene.prometheus.log()))?;
+        ensure_alike(&victoria, &query, &answer).with_context(|| format!("panel {title}"))?;
+    }
+    // The variables, as Grafana asks for their values.
+    let values = |label| scene.prometheus.label_values("job:tcpstat_tracer_up:count", label);
+    assert_eq!(values("job")?, ["tcpstat", "tcpstat/fleet"]);
+    assert_eq!(values("site")?, ["site-0"]);
+
+    // What the rules ask. VictoriaMetrics does not evaluate them here: vmalert would ask the same.
+    for rule in shipped()? {
+        let query = scaled(&rule.expr, DIVISOR)?;
+        let answer = scene.prometheus.query(&query)?;
+        // An alert can end between the two.
+        let answer = if rule.alert.is_some() { Vec::new() } else { answer };
+        ensure_alike(&victoria, &query, &answer).with_context(|| format!("{rule:?}"))?;
+    }
+    Ok(())
+}
+
+/// Waits until VictoriaMetrics has an answer to `query` whose series have the labels that all series of the other answer
+/// have. Only the hosts of the simulated fleet have a site, and which hosts are at the top can differ.
+fn ensure_alike(victoria: &Prometheus, query: &str, expected: &[Series]) -> Result<()> {
+    let names = |series: &Series| -> BTreeSet<String> {
+        series.labels.keys().filter(|label| *label != "site").cloned().collect()
+    };
+    let common = expected.iter().map(names).reduce(|all, next| &all & &next);
+    let answer = victoria.await_query(query, DEADLINE, |answer| {
+        let Some(common) = &common else { return true };
+        !answer.is_empty() && answer.iter().all(|series| names(series).is_superset(common))
+    });
+    answer.map(drop).with_context(|| format!("VictoriaMetrics, expected {common:?}"))
+}
+
+/// A socket in CLOSE_WAIT with that local port.
+fn leak_at(port: u16) -> Result<TcpStream> {
+    let listener = TcpListener::bind(("127.0.0.1", port))?;
+    let client = TcpStream::connect(listener.local_addr()?)?;
+    let (accepted, _) = listener.accept()?;
+    drop(client);
+    Ok(accepted)
+}
+
+/// A query over what 10,000 hosts export would take seconds. ALERTS is what alerting rules record.
+fn the_dashboard_of_the_fleet_reads_what_the_rules_record() -> Result<()> {
+    let recorded: BTreeSet<_> = shipped()?.into_iter().filter_map(|rule| rule.record).collect();
+    for (title, query) in queries(&fleet_dashboard()?)? {
+        let is_name = |next: char| next.is_ascii_alphanumeric() || next == '_' || next == ':';
+        let selectors = query.match_indices('{').map(|(brace, _)| {
+            let before = &query[..brace];
+            &before[before.rfind(|next| !is_name(next)).map_or(0, |end| end + 1)..]
+        });
+        let selectors: Vec<_> = selectors.collect();
+        ensure!(!selectors.is_empty(), "{title}: {query}");
+        for name in selectors {
+            ensure!(recorded.contains(name) || name == "ALERTS", "{title} reads {name}: {query}");
+        }
+    }
+    Ok(())
+}
+
+fn tables_of_hosts_lead_to_the_dashboard_of_the_host() -> Result<()> {
+    let host = dashboard()?;
+    let variables: BTreeSet<_> = list(&host["templating"], "list")?
+        .iter()
+        .filter_map(|variable| variable["name"].as_str())
+        .collect();
+    let uid = host["uid"].as_str().context("no uid")?;
+    let mut leading = 0;
+    for panel in panels(&fleet_dashboard()?)?.into_iter().filter(|panel| panel["type"] == "table") {
+        let columns = &panel["transformations"][0]["options"];
+        for override_ in list(&panel["fieldConfig"], "overrides")? {
+            let Some(link) = override_["properties"][0]["value"][0]["url"].as_str() else {
+                continue;
+            };
+            let (path, arguments) = link.split_once('?').context("no variables")?;
+            assert_eq!(path, format!("/d/{uid}"));
+            for argument in arguments.split('&').filter(|argument| argument.starts_with("var-")) {
+                let (name, value) = argument[4..].split_once('=').context("no value")?;
+                assert!(variables.contains(name), "{link}");
+                // The value is that of a column, which must not be hidden.
+                let column = value.strip_prefix("${__data.fields.");
+                let Some(column) = column.and_then(|rest| rest.strip_suffix('}')) else {
+                    assert_eq!((name, value), ("datasource", "${datasource}"));
+                    continue;
+                };
+                assert_eq!(column, name);
+                assert!(columns["indexByName"][column].is_u64(), "{}: {column}", panel["title"]);
+                assert!(columns["excludeByName"][column].is_null());
+            }
+            leading += usize::from(override_["matcher"]["options"] == "instance");
+        }
+        let has_hosts = columns["indexByName"]["instance"].is_u64();
+        let leads = panel["fieldConfig"]["overrides"][0]["matcher"]["options"] == "instance";
+        assert_eq!(has_hosts, leads, "{}", panel["title"]);
+    }
+    ensure!(leading >= 5, "{leading} tables of hosts");
+    Ok(())
+}
+
+fn a_table_without_rows_says_why() -> Result<()> {
+    for panel in panels(&fleet_dashboard()?)? {
+        let text = panel["fieldConfig"]["defaults"]["noValue"].as_str().unwrap_or_default();
+        assert!(panel["type"] != "table" || text.len() > 10, "{}: {text:?}", panel["title"]);
+    }
+    Ok(())
+}
