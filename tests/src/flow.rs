@@ -64,7 +64,7 @@ impl Rest {
         total(&self.transitions) - total(&earlier.transitions)
     }
 
-    /// Fails unless all `made` transitions were counted since `earlier`, except missed events.
+    /// Fails unless all `made` transitions were counted since `earlier`, except for missed events.
     ///
     /// # Errors
     /// Fails with the numbers.

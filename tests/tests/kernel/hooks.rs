@@ -89,7 +89,7 @@ fn hooks_of_check() -> Result<String> {
     hooks.map(str::to_owned).context(report)
 }
 
-/// Waits until the exporter agrees with `/proc`, without a correction and without a sockstat mismatch, except those of
+/// Waits until the exporter agrees with `/proc`, without a correction and without a sockstat mismatch, except for those of
 /// missed events.
 fn await_right(exporter: &mut Exporter) -> Result<Connections> {
     proc_view::await_quiet(DEADLINE)?;

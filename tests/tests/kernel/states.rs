@@ -116,7 +116,7 @@ fn all_at_once(namespace: &Namespace, tracer: &str) -> Result<f64> {
     unexplained_corrections(&mut exporter)
 }
 
-/// The numbers were right without a correction by a snapshot, except those of missed events.
+/// The numbers were right without a correction by a snapshot, except for those of missed events.
 fn assert_no_correction(exporter: &mut Exporter) -> Result<()> {
     assert_eq!(unexplained_corrections(exporter)?, 0.0);
     Ok(())
