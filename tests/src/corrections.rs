@@ -40,7 +40,7 @@ pub fn missed(scrape: &Scrape) -> Result<f64> {
     scrape.value("tcpstat_events_missed_total", &[])
 }
 
-/// Fails unless all that was made is counted, except events that the kernel has reported as missed.
+/// Fails unless all that was made is counted, except for events that the kernel has reported as missed.
 ///
 /// # Errors
 /// Fails with the numbers.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use socket2::{Domain, Socket, Type};
@@ -81,6 +82,14 @@ impl Scraper {
         stream.set_write_timeout(Some(DEADLINE))?;
         stream.set_nodelay(true)?;
         Ok(Self { stream: BufReader::new(stream), address, closed: false })
+    }
+
+    /// Waits up to `limit` for each part of an answer.
+    ///
+    /// # Errors
+    /// Fails if the limit is zero.
+    pub fn set_patience(&self, limit: Duration) -> Result<()> {
+        Ok(self.stream.get_ref().set_read_timeout(Some(limit))?)
     }
 
     /// `GET path`.

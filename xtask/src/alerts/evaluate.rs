@@ -128,7 +128,9 @@ fn samples(got: &str) -> Result<Vec<(String, String, f64)>> {
         for pair in label.captures_iter(&found[1]) {
             match &pair[1] {
                 "alertname" => pair[2].clone_into(&mut name),
-                "job" | "instance" | "severity" | "alertstate" | "state" | "__name__" => {}
+                // The scope follows from the others.
+                "job" | "instance" | "severity" | "scope" | "alertstate" | "state" | "__name__" => {
+                }
                 key => labels.push(format!("{key}={}", &pair[2])),
             }
         }

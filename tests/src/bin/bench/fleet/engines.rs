@@ -15,6 +15,9 @@ use tcpstat_tests::remote_write::{
 use tcpstat_tests::scraper::Scraper;
 use tcpstat_tests::server::Server;
 
+/// The limit of the time that a snapshot of a database takes.
+const SNAPSHOT: Duration = Duration::from_mins(10);
+
 /// A way to set them up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Engine {
@@ -144,7 +147,9 @@ impl Running {
                 bytes += size(&folder)?;
             } else {
                 let path = "/api/v1/admin/tsdb/snapshot";
-                let answer = Scraper::connect(server.address())?.request("POST", path, &[])?;
+                let mut scraper = Scraper::connect(server.address())?;
+                scraper.set_patience(SNAPSHOT)?;
+                let answer = scraper.request("POST", path, &[])?;
                 ensure!(answer.status == 200, "Prometheus makes no snapshot: {answer:?}");
                 bytes += size(&folder.join("snapshots"))?;
             }
