@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::corrections::corrections;
+use crate::corrections::{corrections, missed};
 use crate::deadline::{DEADLINE, Progress, wait_until};
 use crate::exporter::Exporter;
 use crate::exposition::{Sample, Scrape};
@@ -121,7 +121,7 @@ pub fn assert_one_counted<T>(
 
 /// Events that the exporter knows to be lost.
 fn lost(scrape: &Scrape) -> Result<f64> {
-    Ok(scrape.value("tcpstat_events_missed_total", &[])? + corrections(scrape)?)
+    Ok(missed(scrape)? + corrections(scrape)?)
 }
 
 fn difference<K: Ord + Clone>(

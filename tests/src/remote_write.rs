@@ -88,8 +88,6 @@ pub fn vmalert(
     ];
     // Versions before 1.91 do not know it.
     let known = |line: &&str| !line.trim_start().starts_with("keep_firing_for:");
-    let rules: Vec<_> = rules.lines().filter(known).collect();
-    let files = [("rules.yml", rules.join("\n"))];
-    let files = files.each_ref().map(|(name, text)| (*name, text.as_str()));
-    Server::start(&path_from("TCPSTAT_VMALERT")?, &args, &files, address)
+    let rules = rules.lines().filter(known).collect::<Vec<_>>().join("\n");
+    Server::start(&path_from("TCPSTAT_VMALERT")?, &args, &[("rules.yml", &rules)], address)
 }

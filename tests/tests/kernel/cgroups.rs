@@ -5,6 +5,7 @@ use std::thread;
 use anyhow::{Context, Result, anyhow, ensure};
 use tcpstat_tests::binary::tcpstat;
 use tcpstat_tests::cgroups::Cgroup;
+use tcpstat_tests::corrections::missed;
 use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
 use tcpstat_tests::exporter::Exporter;
 use tcpstat_tests::exposition::Scrape;
@@ -157,7 +158,7 @@ fn churn(tracer: &str) -> Result<()> {
     await_scope(&mut exporter, "cgroup", &calm.path(), &[("established", 6), ("listen", 1)])?;
     let scrape = await_scope(&mut exporter, "port", "443", &[("established", 3), ("listen", 1)])?;
     let accepted = transitions(&scrape, &busy.path(), "listen", "syn_recv")?;
-    let missed = scrape.value("tcpstat_events_missed_total", &[])?;
+    let missed = missed(&scrape)?;
     let connections = u32::try_from(churned.orderly + churned.reset)?.into();
     ensure!(accepted <= connections, "{accepted} of {connections} are counted");
     // Some kernels lose a few events without a report: see kernels.md.

@@ -51,7 +51,7 @@ fn missed_events_switch_the_program_and_the_counts_continue(namespace: &Namespac
     assert_eq!(gone.find(|name| !name.starts_with("tcpstat_tracer_info")), None);
 
     assert_eq!(before.value("tcpstat_tracer_changes_total", &[])?, 1.0);
-    assert!(before.value("tcpstat_events_missed_total", &[])? >= 100.0);
+    assert!(missed(&before)? >= 100.0);
     await_agreement_between_snapshots(&mut exporter)?;
     assert_eq!(
         exporter.log().matches("too many missed events: switched").count(),
@@ -116,7 +116,6 @@ fn missed_events_switch_the_program_and_dwells_continue(namespace: &Namespace) -
 
 fn missed_events_do_not_switch_a_program_that_was_named(namespace: &Namespace) -> Result<()> {
     let mut exporter = Exporter::start(&["--tracer=tracepoint", "--snapshot-interval=1h"])?;
-    let missed = |scrape: &Scrape| scrape.value("tcpstat_events_missed_total", &[]);
     let scrape = churn_under_misses(namespace, &mut exporter, |scrape| {
         missed(scrape).is_ok_and(|count| count > 500.0)
     })?;
@@ -141,7 +140,7 @@ fn churn_under_misses(
     wait_until("missed events", DEADLINE, || {
         CHURN.run()?;
         let scrape = exporter.scrape()?;
-        let missed = scrape.value("tcpstat_events_missed_total", &[])?;
+        let missed = missed(&scrape)?;
         Ok(if enough(&scrape) {
             Progress::Done(scrape)
         } else {
