@@ -29,8 +29,9 @@ impl Console {
         // The firmware's last line has no end: what follows is behind it.
         let (before, tests) = text.split_once("matrix: tests\n").unwrap_or((&text, ""));
         let (tests, after) = tests.split_once("matrix: losses\n").unwrap_or((tests, ""));
+        // Labels may follow those.
         let labels =
-            r#"(?m)^tcpstat_tracer_info\{program="(.*?)",snapshot="(.*?)",hooks="(.*?)"\}"#;
+            r#"(?m)^tcpstat_tracer_info\{program="([^"]*)",snapshot="([^"]*)",hooks="([^"]*)"[,}]"#;
         let counts = r"(\d+) passed; (\d+) failed; (\d+) ignored; .*?(\d+) filtered out";
         let runs = all(r"(?m)^(\S+) +runs$", before);
         let program = all(r"(?m)^tracer +would run, with (.+)$", before).pop();
@@ -76,7 +77,8 @@ mod tests {
         kernel        5.10.0-46-cloud-amd64\r\ncapabilities  CAP_BPF yes, CAP_PERFMON yes\r\n\
         tp_btf        runs\r\ntracepoint    refused: no tracefs\r\n              → mount it\r\n\
         tracer        would run, with tp_btf\r\nmatrix: serve\r\n\
-        tcpstat_tracer_info{program=\"tp_btf\",snapshot=\"iter\",hooks=\"none\"} 1\r\n\
+        tcpstat_tracer_info{program=\"tp_btf\",snapshot=\"iter\",hooks=\"none\",\
+        kernel=\"5.10.0-46-cloud-amd64\"} 1\r\n\
         matrix: tests\r\n\r\nrunning 3 tests\r\n\
         test one ... ok\r\ntest two ... FAILED\r\n\r\n\
         failures:\r\n\r\n---- two ----\r\nexit status: 1\r\n\r\n\r\n\
