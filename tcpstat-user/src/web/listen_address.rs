@@ -43,7 +43,7 @@ pub(crate) enum ListenError {
     NoInterface { address: ListenAddress, interface: String },
     #[error(
         "--web.listen-address {address}: {cause}: {}stop the process that listens there, or choose another port",
-        if holders.is_empty() { String::new() } else { format!("in use: {holders}: ") }
+        if holders.is_empty() { String::new() } else { format!("a socket listens on {holders}: ") }
     )]
     InUse {
         address: ListenAddress,

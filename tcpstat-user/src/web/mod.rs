@@ -92,7 +92,14 @@ pub(crate) fn router(app: AppState) -> Router {
         .route(READY_PATH, get(ready))
         .route(&app.telemetry_path, get(metrics));
     let routes = if app.page { routes.merge(page_and_api(&app.telemetry_path)) } else { routes };
-    routes.fallback(|| async { (StatusCode::NOT_FOUND, "not found\n") }).with_state(Arc::new(app))
+    let not_found = not_found(&app);
+    routes.fallback(|| async { (StatusCode::NOT_FOUND, not_found) }).with_state(Arc::new(app))
+}
+
+/// The answer to a path that does not exist: where the others are.
+fn not_found(app: &AppState) -> String {
+    let page = if app.page { "; the page is at /, the runbook at /runbook" } else { "" };
+    format!("not found; the metrics are at {}{page}\n", app.telemetry_path)
 }
 
 /// What people and their browsers use.

@@ -79,7 +79,7 @@ fn an_address_in_use_is_named() -> Result<()> {
     assert_eq!(run.status, Some(1));
     let line = format!(
         "tcpstat: --web.listen-address {address}: Address in use (os error 98): \
-         in use: {address}: stop the process that listens there, or choose another port\n"
+         a socket listens on {address}: stop the process that listens there, or choose another port\n"
     );
     assert_eq!(run.stderr, line);
     Ok(())

@@ -206,7 +206,9 @@ fn a_reserved_path_is_refused_for_the_metrics() -> Result<()> {
 fn other_paths_are_404_and_other_methods_are_405() -> Result<()> {
     let mut exporter = anywhere("debian-6.1")?.start()?;
     for path in ["/metric", "/metrics/", "/-/reload", "/favicon.ico", "/api/", "/api/v2/status"] {
-        assert_eq!(exporter.get(path)?.status, 404, "{path}");
+        let answer = exporter.get(path)?;
+        assert_eq!(answer.status, 404, "{path}");
+        assert!(answer.body.starts_with("not found; the metrics are at /metrics; "), "{path}");
     }
     for path in ["/", "/metrics", "/-/ready"] {
         assert_eq!(exporter.scraper().request("POST", path, &[])?.status, 405, "{path}");

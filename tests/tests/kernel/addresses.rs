@@ -80,7 +80,7 @@ fn a_port_that_is_taken_on_one_address_is_an_error_that_names_the_address(
         assert_eq!(run.status, Some(1), "{address}: {run:?}");
         let line = run.stderr.lines().last().context("no error")?;
         ensure!(line.contains("--web.listen-address :10048"), "{address}: {line}");
-        ensure!(line.contains(&format!("in use: {address}")), "{address}: {line}");
+        ensure!(line.contains(&format!("a socket listens on {address}")), "{address}: {line}");
     }
     Ok(())
 }
