@@ -21,6 +21,15 @@ pub fn kernel_series() -> Result<(u32, u32)> {
     series(&kernel_release()?)
 }
 
+/// Whether network namespaces have cookies, as they have since Linux 5.12. Before, a namespace is known by its inode number: if
+/// that comes again before the next search, the transitions go on, under the same name.
+///
+/// # Errors
+/// As [`kernel_series`].
+pub fn namespaces_have_cookies() -> Result<bool> {
+    Ok(kernel_series()? >= (5, 12))
+}
+
 /// The first two numbers of `release`.
 ///
 /// # Errors

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Text, at_most::at_most, state_counts::StateCounts};
+use super::{
+    Text, ages::AgesJson, at_most::at_most, listeners::ListenersJson, state_counts::StateCounts,
+};
 use crate::{
     history::{Moment, ScopeKey, ScopeSample, ScopesHistory},
     scopes::NetnsName,
@@ -60,6 +62,10 @@ pub(crate) struct ScopeJson {
     snapshot_ended_ms_ago: Option<u64>,
     /// `None` if it is not a network namespace, and for `other`.
     netns: Option<Box<NetnsJson>>,
+    /// How long sockets have been in CLOSE_WAIT; `None` if it is not a network namespace, or if that is not read.
+    pub(crate) close_wait_ages: Option<Box<AgesJson>>,
+    /// The listeners of a network namespace, as for the ages.
+    pub(crate) listeners: Option<Box<ListenersJson>>,
     /// `None` if no samples are requested.
     history: Option<Box<SamplesJson>>,
 }
@@ -139,6 +145,12 @@ impl ScopeJson {
             netns: details
                 .and_then(|details| details.name.as_deref())
                 .map(|name| NetnsJson::new(name).into()),
+            close_wait_ages: details
+                .and_then(|details| details.close_wait_ages)
+                .map(|ages| Box::new(ages.into())),
+            listeners: details
+                .and_then(|details| details.listeners.as_deref())
+                .map(|listeners| Box::new(listeners.into())),
             history: None,
         }
     }

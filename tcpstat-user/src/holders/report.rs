@@ -4,6 +4,7 @@ use std::{
     cmp::Reverse,
     collections::{HashMap, HashSet},
     net::IpAddr,
+    ops::RangeInclusive,
 };
 
 use tcpstat_ebpf::State;
@@ -30,8 +31,8 @@ pub struct Query {
     pub netns: Option<Vec<u64>>,
     /// Only sockets that this process holds.
     pub pid: Option<u32>,
-    /// Only sockets with this local port.
-    pub port: Option<u16>,
+    /// Only sockets with a local port in one of these ranges; with any if it is empty.
+    pub ports: Vec<RangeInclusive<u16>>,
     /// Only sockets whose peer has been silent for more ticks than this.
     pub older_than: Option<u32>,
     /// The order of the rows.
@@ -324,10 +325,8 @@ impl HolderTable {
     }
 
     fn accept_queues(&self, query: &Query) -> (Vec<AcceptQueue>, usize) {
-        let fits = |entry: &Entry| {
-            self.set_fits(entry.set, query)
-                && query.port.is_none_or(|port| entry.local_port == port)
-        };
+        let fits =
+            |entry: &Entry| self.set_fits(entry.set, query) && query.has_port(entry.local_port);
         let filled = self.listeners().filter(|(entry, queue)| queue.length > 0 && fits(entry));
         let queues = filled.map(|(entry, &queue)| AcceptQueue {
             netns: self.sets.netns(entry.set),
@@ -355,7 +354,11 @@ impl Query {
     /// Whether a socket fits it, apart from its namespace and its holders.
     fn fits(&self, entry: &Entry) -> bool {
         (self.states.is_empty() || self.states.contains(&entry.state))
-            && self.port.is_none_or(|port| entry.local_port == port)
+            && self.has_port(entry.local_port)
             && self.older_than.is_none_or(|bound| entry.silence().is_some_and(|it| it > bound))
+    }
+
+    fn has_port(&self, port: u16) -> bool {
+        self.ports.is_empty() || self.ports.iter().any(|ports| ports.contains(&port))
     }
 }

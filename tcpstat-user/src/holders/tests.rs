@@ -96,7 +96,9 @@ fn only_what_fits_the_query_is_counted() {
     assert_eq!(sockets(close_wait.clone()), (4, 3));
     assert_eq!(sockets(Query { pid: Some(10), ..close_wait.clone() }), (2, 1));
     assert_eq!(sockets(Query { netns: Some(vec![7]), ..close_wait.clone() }), (1, 1));
-    assert_eq!(sockets(Query { port: Some(8080), ..close_wait.clone() }), (1, 1));
+    assert_eq!(sockets(Query { ports: vec![8080..=8080], ..close_wait.clone() }), (1, 1));
+    assert_eq!(sockets(Query { ports: vec![80..=80, 8000..=8080], ..close_wait.clone() }), (1, 1));
+    assert_eq!(sockets(Query { ports: vec![80..=8079], ..close_wait.clone() }), (0, 0));
     assert_eq!(sockets(Query { older_than: Some(200), ..close_wait }), (2, 2));
     assert_eq!(sockets(Query { pid: Some(12), ..all }), (0, 0));
     let held = table.report(&Query::default()).netns;
@@ -157,7 +159,7 @@ fn accept_queues_have_the_processes_of_their_listener() {
     let states = vec![State::CloseWait];
     assert_eq!(queues(Query { states, ..Query::default() }), [long.clone(), short.clone()]);
     assert_eq!(queues(Query { pid: Some(6), ..Query::default() }), [short]);
-    assert_eq!(queues(Query { port: Some(82), ..Query::default() }), [long]);
+    assert_eq!(queues(Query { ports: vec![1..=1, 82..=83], ..Query::default() }), [long]);
     assert_eq!(table.report(&Query::default()).netns[0].queued, 12);
 }
 

@@ -85,6 +85,11 @@ pub(super) struct ClosedRow {
 pub(super) struct RecentCounts(VecDeque<(u64, Box<ClosedCounts>)>);
 
 impl Details {
+    /// What is known of a network namespace other than the own one.
+    pub(super) fn of_scope(ages: Option<&AgesJson>, listeners: Option<&ListenersJson>) -> Self {
+        Self::new(0, None, ages, listeners, None)
+    }
+
     pub(super) fn new(
         uptime_ms: u64,
         closed: Option<Box<ClosedCounts>>,

@@ -221,9 +221,9 @@ fn query(question: &Question, own: &NetnsSelector) -> WhoQuery {
             Place::Netns { inode, .. } => NetnsSelector::Inode(*inode),
             _ => own.clone(),
         },
-        port: match place {
-            Place::Port(port) => Some(*port),
-            _ => None,
+        ports: match place {
+            Place::Port(port) => vec![*port..=*port],
+            _ => Vec::new(),
         },
         sort: SortBy::Sockets,
         // Rows of other cgroups are removed afterwards.

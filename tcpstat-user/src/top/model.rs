@@ -9,7 +9,7 @@ mod marker;
 use super::{
     holders::HoldersView,
     numbers::{Numbers, StateRow, Update},
-    scopes::{ScopeSort, ScopeTable, ScopesAnswer},
+    scopes::{ScopeRow, ScopeSort, ScopeTable, ScopesAnswer},
 };
 use crate::{
     states::{Family, State},
@@ -43,6 +43,8 @@ enum View {
     Details,
     /// With the position of their kind.
     Scopes(usize),
+    /// The details of the marked one, with the position of its kind.
+    ScopeDetails(usize),
 }
 
 #[derive(Clone, Debug)]
@@ -144,8 +146,10 @@ impl Model {
             KeyCode::Left | KeyCode::Char('[') => self.change_state(Step::Back),
             KeyCode::Right | KeyCode::Char(']') => self.change_state(Step::Forward),
             KeyCode::Char('v') => self.show(self.next_kind()),
-            KeyCode::Char('d') if self.shows_details() => self.view = View::States,
-            KeyCode::Char('d') => self.show(View::Details),
+            KeyCode::Char('d') => {
+                self.keep_mark();
+                self.show(self.details_or_back());
+            }
             KeyCode::Char('s') if self.shows_scopes() => self.scope_sort = self.scope_sort.next(),
             KeyCode::Char('s') if self.shows_details() || self.holders_view.is_some() => {}
             KeyCode::Char('s') => {
@@ -181,9 +185,26 @@ impl Model {
         self.holders_view = None;
     }
 
+    /// The details of the marked scope, if it has its own, else those of the own namespace; the view before them, if they are
+    /// shown.
+    fn details_or_back(&self) -> View {
+        match self.view {
+            View::Details if self.shows_details() => View::States,
+            View::ScopeDetails(kind) if self.shows_details() => View::Scopes(kind),
+            View::Scopes(kind) | View::ScopeDetails(kind) if self.marked_has_details() => {
+                View::ScopeDetails(kind)
+            }
+            _ => View::Details,
+        }
+    }
+
     /// After the last kind, the states; after the holders, the kind before them.
     fn next_kind(&self) -> View {
-        let View::Scopes(shown) = self.view else { return View::Scopes(0) };
+        let shown = match self.view {
+            View::Scopes(shown) => shown,
+            View::ScopeDetails(shown) => return View::Scopes(shown),
+            View::States | View::Details => return View::Scopes(0),
+        };
         if self.holders_view.is_some() {
             return self.view;
         }
@@ -212,17 +233,28 @@ impl Model {
 
     /// Whether the view shows scopes instead of the states.
     pub(super) fn shows_scopes(&self) -> bool {
-        self.wants_scopes() && self.holders_view.is_none()
+        matches!(self.view, View::Scopes(_)) && self.holders_view.is_none()
     }
 
     /// Whether scopes have to be read: the view shows them, or returns to them.
     pub(super) fn wants_scopes(&self) -> bool {
-        matches!(self.view, View::Scopes(_))
+        matches!(self.view, View::Scopes(_) | View::ScopeDetails(_))
     }
 
-    /// Whether the view shows causes, ages, and listeners instead of the states.
+    /// Whether the view shows ages and listeners, and causes of the own namespace, instead of the states.
     pub(super) fn shows_details(&self) -> bool {
-        self.view == View::Details && self.holders_view.is_none()
+        matches!(self.view, View::Details | View::ScopeDetails(_)) && self.holders_view.is_none()
+    }
+
+    /// The network namespace whose details are shown; `None` for the own one.
+    pub(super) fn detailed_scope(&self) -> Option<&ScopeRow> {
+        let is_shown = matches!(self.view, View::ScopeDetails(_)) && self.marked_has_details();
+        self.marked_scope().filter(|_| is_shown).map(|(_, row)| row)
+    }
+
+    fn marked_has_details(&self) -> bool {
+        let table = self.scope_table().ok().flatten();
+        table.zip(self.marked_scope()).is_some_and(|(table, (_, row))| table.has_details(row))
     }
 
     /// The scopes of the kind that is shown; `None` if none are counted.
@@ -235,7 +267,7 @@ impl Model {
             Some(Err(problem)) => return Err(Some(problem)),
             Some(Ok(tables)) => tables,
         };
-        let View::Scopes(shown) = self.view else { return Ok(None) };
+        let (View::Scopes(shown) | View::ScopeDetails(shown)) = self.view else { return Ok(None) };
         Ok(tables.get(shown).or(tables.last()))
     }
 

@@ -17,7 +17,8 @@ use crate::api::{SCOPES_PATH, ScopesJson};
 /// Time between two requests.
 const INTERVAL: Duration = Duration::from_secs(2);
 
-/// Without samples, a scope with all its labels has some 600 bytes.
+/// Without samples, a scope with all its labels has some 750 bytes, and 130 more for each listener. All network namespaces but the
+/// own one have at most `--listeners-max` of these together.
 const MAX_ANSWER_BYTES: u64 = 4 << 20;
 
 const NO_HISTORY: &str = "history=false";

@@ -2,10 +2,12 @@
 
 use std::cmp::Reverse;
 
+use super::details::Details;
 use crate::{
     api::{ScopeJson, ScopeKindJson, ScopesJson},
     states::{State, state_word},
     text::{self, plain},
+    tracker::ScopeKind,
 };
 
 /// A number of a scope, which its table has a column for.
@@ -93,7 +95,7 @@ impl ScopeSort {
 pub(super) type ScopesAnswer = Result<Vec<ScopeTable>, String>;
 
 /// The scopes of one kind. All texts are safe to show on a terminal.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct ScopeTable {
     pub(super) kind: String,
     /// Scopes since the start that found no room.
@@ -103,13 +105,15 @@ pub(super) struct ScopeTable {
     pub(super) rows: Vec<ScopeRow>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct ScopeRow {
     pub(super) name: String,
     /// The inode number of the network namespace; `None` if it is not known, or if this is no namespace.
     pub(super) inode: Option<u64>,
     /// By [`ScopeColumn::ALL`]; `None` before the sockets are known.
     sockets: Option<[u64; ScopeColumn::ALL.len()]>,
+    /// Ages and listeners. Nothing is known of those of a scope that is no network namespace.
+    pub(super) details: Details,
 }
 
 impl ScopeTable {
@@ -125,6 +129,13 @@ impl ScopeTable {
             hidden: json.hidden,
             rows: json.scopes.iter().map(ScopeRow::new).collect(),
         }
+    }
+
+    /// Whether the details of this row are its own: those of a network namespace, and not those of the status, which are of
+    /// the first one.
+    pub(super) fn has_details(&self, row: &ScopeRow) -> bool {
+        self.kind == ScopeKind::Netns.word()
+            && self.rows.first().is_some_and(|own| own.name != row.name)
     }
 
     /// The rows in this order. Equal rows are ordered by their names.
@@ -148,7 +159,13 @@ impl ScopeRow {
             let of = |state| connections.get(state);
             ScopeColumn::ALL.map(|column| column.state().map_or(total, of))
         });
-        Self { name: plain(&json.name, text::VALUE).into_owned(), inode: json.inode(), sockets }
+        let (ages, listeners) = (json.close_wait_ages.as_deref(), json.listeners.as_deref());
+        Self {
+            name: plain(&json.name, text::VALUE).into_owned(),
+            inode: json.inode(),
+            sockets,
+            details: Details::of_scope(ages, listeners),
+        }
     }
 
     /// `None` before the sockets are known.

@@ -200,7 +200,7 @@ impl Finder {
     }
 
     /// The name of a namespace that no process is in, as far as the last find says.
-    pub(super) fn name_of_inode(&self, inode: u64) -> NetnsName {
+    pub(crate) fn name_of_inode(&self, inode: u64) -> NetnsName {
         self.names.of_inode(inode)
     }
 

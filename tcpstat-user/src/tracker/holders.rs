@@ -11,7 +11,9 @@ mod namespaces;
 mod selector;
 mod view;
 
-use std::{io, mem, path::PathBuf, sync::mpsc::sync_channel, thread, time::Duration};
+use std::{
+    io, mem, ops::RangeInclusive, path::PathBuf, sync::mpsc::sync_channel, thread, time::Duration,
+};
 
 use tcpstat_ebpf::HolderRecord;
 use thiserror::Error;
@@ -45,8 +47,8 @@ pub(crate) struct WhoQuery {
     pub(crate) states: Vec<State>,
     pub(crate) netns: NetnsSelector,
     pub(crate) pid: Option<u32>,
-    /// A local port.
-    pub(crate) port: Option<u16>,
+    /// As [`Query::ports`].
+    pub(crate) ports: Vec<RangeInclusive<u16>>,
     /// Only sockets whose peer has been silent for more seconds than this.
     pub(crate) older_than: Option<u32>,
     pub(crate) sort: SortBy,
@@ -223,7 +225,7 @@ impl HolderReader {
             states: query.states.clone(),
             netns: query.netns.keys(namespaces).map_err(WhoError::Selector)?,
             pid: query.pid,
-            port: query.port,
+            ports: query.ports.clone(),
             older_than: match (query.older_than, rate) {
                 (None, _) => None,
                 (Some(seconds), Some(rate)) => Some(rate.ticks_u32(seconds)),
@@ -248,7 +250,7 @@ impl HolderReader {
             rate: self.rate,
         };
         let mut holders = view.holders(report, self.source(), not_visible);
-        let is_whole = wanted.pid.is_none() && wanted.port.is_none();
+        let is_whole = wanted.pid.is_none() && wanted.ports.is_empty();
         if not_visible == 0 {
             let netns = wanted.netns.as_deref();
             holders.without_holder = namespaces.other(&holders.totals, netns, &self.procfs);

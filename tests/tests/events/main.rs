@@ -6,6 +6,7 @@ mod connects;
 mod ends;
 mod filters;
 mod losses;
+mod netns;
 mod output;
 mod privileges;
 mod processes;
@@ -21,6 +22,7 @@ use tcpstat_tests::harness::run;
 fn main() -> ExitCode {
     let mut tests = scripts::tests();
     tests.extend(filters::tests());
+    tests.extend(netns::tests());
     tests.extend(privileges::tests());
     tests.extend(processes::tests());
     tests.extend(silence::tests());

@@ -17,6 +17,7 @@ use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
 use tcpstat_tests::exporter::{Exporter, FREQUENT_SNAPSHOTS};
 use tcpstat_tests::exposition::Scrape;
 use tcpstat_tests::harness::Test;
+use tcpstat_tests::kernel_release::namespaces_have_cookies;
 use tcpstat_tests::kernel_tests;
 use tcpstat_tests::listeners::{Endpoint, Listener, by_ss, drops, half_open, other, scraped};
 use tcpstat_tests::loopback::Pairs;
@@ -26,8 +27,6 @@ use tcpstat_tests::scopes::{
     all_namespaces, await_gone, await_info, await_right, await_search, live_namespaces, numbers_of,
 };
 use tcpstat_tests::tcp::Family;
-
-use crate::lifetimes::namespaces_have_cookies;
 
 pub(crate) fn tests() -> Vec<Test> {
     if !namespaces_have_cookies().unwrap_or(true) {

@@ -9,6 +9,7 @@ use tcpstat_tests::deadline::{DEADLINE, Progress, poll, wait_until};
 use tcpstat_tests::end_marks::EndMarks;
 use tcpstat_tests::exporter::{Exporter, FREQUENT_SNAPSHOTS};
 use tcpstat_tests::harness::Test;
+use tcpstat_tests::kernel_release::namespaces_have_cookies;
 use tcpstat_tests::kernel_tests;
 use tcpstat_tests::loopback::Pairs;
 use tcpstat_tests::netns::{Namespace, ip, within};
@@ -135,15 +136,6 @@ fn an_inode_number_that_comes_again_is_another_namespace(namespace: &Namespace) 
         marks.await_end()?;
     }
     bail!("no number came again: {seen:?}")
-}
-
-/// Since Linux 5.12. Before, a namespace is known by its inode number: if that comes again before the next search, the
-/// transitions go on, under the same name.
-pub(crate) fn namespaces_have_cookies() -> Result<bool> {
-    let release = nix::sys::utsname::uname()?.release().to_string_lossy().into_owned();
-    let mut numbers = release.split(['.', '-']).map(str::parse::<u32>);
-    let mut number = || numbers.next().context("a number")?.with_context(|| release.clone());
-    Ok((number()?, number()?) >= (5, 12))
 }
 
 fn above_zero(counts: &Counts) -> Counts {

@@ -2,7 +2,9 @@
 
 use anyhow::Result;
 use tcpstat_tests::binary::path_from;
+use tcpstat_tests::calls::Call;
 use tcpstat_tests::harness::Test;
+use tcpstat_tests::kernel_release::namespaces_have_cookies;
 use tcpstat_tests::kernel_tests;
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::resident::{Order, Resident};
@@ -14,6 +16,7 @@ pub(crate) fn tests() -> Vec<Test> {
         top_shows_the_worst_namespace_first,
         top_shows_the_process_that_leaks_in_the_marked_namespace,
         top_shows_the_namespaces_of_a_running_exporter,
+        top_shows_the_ages_and_the_listeners_of_the_marked_namespace,
         top_without_scopes_says_so
     ]
 }
@@ -88,6 +91,33 @@ fn top_shows_the_namespaces_of_a_running_exporter(_: &Namespace) -> Result<()> {
         let row = first_row(screen);
         row.len() == 7 && row[0] == name && row[2] == "31"
     })?;
+    Ok(())
+}
+
+/// Of the tracker of this process, and of a running exporter.
+fn top_shows_the_ages_and_the_listeners_of_the_marked_namespace(_: &Namespace) -> Result<()> {
+    if !namespaces_have_cookies()? {
+        // Nothing shows what processes hold in other namespaces there.
+        return Ok(());
+    }
+    let mut resident = leaking()?;
+    resident.call(Call::Listen("127.0.0.1:7100".parse()?))?;
+    let mut exporter = all_namespaces(&["--snapshot-interval=1h"]).start()?;
+    let (name, _) = await_right(&mut exporter, resident.pid())?;
+    for args in ["--netns all", &format!("--connect http://{}", exporter.address())] {
+        let terminal = top(args)?;
+        terminal.await_screen("the leak", |screen| first_row(screen).get(2) == Some(&"31"))?;
+        terminal.press("d")?;
+        let title = format!("NETNS  {name}");
+        let screen = terminal.await_screen("the ages", |screen| {
+            screen.contains(&title) && screen.contains("CLOSE_WAIT  oldest")
+        })?;
+        assert!(screen.contains("LISTENER  1 of 1"), "{screen}");
+        assert!(screen.contains("127.0.0.1:7100"), "{screen}");
+        assert!(!screen.contains("CLOSED IN"), "{screen}");
+        terminal.press("d")?;
+        terminal.await_screen("the scopes again", |screen| screen.contains("SCOPE "))?;
+    }
     Ok(())
 }
 

@@ -18,6 +18,7 @@ use crate::links::{accepted, half_close, links};
 pub(crate) fn tests() -> Vec<Test> {
     kernel_tests![
         a_port_chooses_the_sockets_with_that_local_port,
+        a_list_of_ports_chooses_the_sockets_with_one_of_them,
         a_process_id_chooses_the_sockets_of_that_process,
         a_namespace_chooses_its_sockets_alone,
         rows_are_sorted_as_asked_and_the_rest_is_counted,
@@ -39,6 +40,20 @@ fn a_port_chooses_the_sockets_with_that_local_port(_: &Namespace) -> Result<()> 
     ensure!(row.local_ports.iter().all(|port| port.port == 7_001), "{row:?}");
     // The other ends, which this process holds, have the port as their peer's.
     assert_eq!((who.holders.len(), who.sockets), (1, 3));
+    Ok(())
+}
+
+fn a_list_of_ports_chooses_the_sockets_with_one_of_them(_: &Namespace) -> Result<()> {
+    let mut holder = Holder::start("server")?;
+    let ports = [(7_000, 1), (7_001, 2), (7_002, 3), (7_010, 4)];
+    let links = ports.map(|(port, number)| Ok::<_, anyhow::Error>(accepted(links(port, number)?)));
+    let links = links.into_iter().collect::<Result<Vec<_>>>()?;
+    holder.take(links.iter().flat_map(|(served, _)| served))?;
+    for (list, sockets) in [("7000,7002", 4), ("7001-7009", 5), ("7002,7000-7001,7002-7003", 6)] {
+        let pid = holder.pid().to_string();
+        let who = who(&["established", "--port", list, "--netns=self", "--pid", &pid])?;
+        assert_eq!(who.sockets, sockets, "{list}");
+    }
     Ok(())
 }
 
@@ -111,6 +126,8 @@ fn wrong_usage_names_the_argument_and_the_correct_form(_: &Namespace) -> Result<
         ("--pid=424242424", "no process has this id"),
         ("--netns=99", "no network namespace"),
         ("--port=70000", "65535"),
+        ("--port=0", "from 1"),
+        ("--port=8010-8000", "the first port of a range"),
         ("--pid=zero", "--pid"),
         ("--older-than=soon", "15s"),
         ("--older-than=50d", "49days"),

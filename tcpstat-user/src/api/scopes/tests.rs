@@ -1,7 +1,11 @@
+use std::{net::Ipv4Addr, num::NonZeroU32};
+
 use serde_json::{Value, json};
 
 use super::*;
 use crate::{
+    ages::{CloseWaitAges, TickRate},
+    listeners::{Endpoint, Listener, ShownListeners},
     states::{Family, PerState, State},
     tracker::{NetnsDetails, ScopeKind},
 };
@@ -27,11 +31,16 @@ fn pod() -> Scope {
         cgroup: "/kubepods/pod0f1e".into(),
         ..NetnsName::host(4_026_532_345)
     };
+    let rate = TickRate(NonZeroU32::new(250).unwrap());
+    let endpoint = Endpoint { address: Ipv4Addr::UNSPECIFIED.into(), port: 8_080 };
+    let listener = Listener { queue_length: 9, queue_limit: 8, drops: 5, ..Listener::default() };
+    let other = Listener { drops: 2, ..Listener::default() };
     let netns = NetnsDetails {
         name: Some(name.into()),
         consistent: Some(true),
         snapshot_finished: Some(Moment { unix_ms: 9, uptime_ms: 98_500 }),
-        ..NetnsDetails::default()
+        close_wait_ages: Some((CloseWaitAges { oldest: 250, older_than: [3, 0, 0] }, rate)),
+        listeners: Some(ShownListeners { each: vec![(endpoint, listener)], other }.into()),
     };
     Scope { netns: Some(netns), ..scope("shop/web", [3, 4]) }
 }
@@ -65,11 +74,26 @@ fn a_scope_has_its_sockets_by_state_and_what_it_belongs_to() {
         "container": "", "cgroup": "/kubepods/pod0f1e"
     });
     assert_eq!(scope["netns"], details);
+    let older_than = json!({ "1m": 3, "5m": 0, "1h": 0 });
+    assert_eq!(scope["close_wait_ages"], json!({ "oldest_ms": 1_000, "older_than": older_than }));
+    assert_eq!(
+        (&scope["listeners"]["count"], &scope["listeners"]["drops"]),
+        (&json!(1), &json!(7))
+    );
+    assert_eq!(scope["listeners"]["fullest"][0]["queue_length"], 9);
     let unknown = serde_json::to_value(NetnsJson::new(&NetnsName::without_process(7))).unwrap();
     assert_eq!((&unknown["inode"], &unknown["cgroup"]), (&Value::Null, &json!("")));
     let port = &json["kinds"][1]["scopes"][0];
-    for field in ["connections", "total", "consistent", "snapshot_ended_ms_ago", "netns", "history"]
-    {
+    for field in [
+        "connections",
+        "total",
+        "consistent",
+        "snapshot_ended_ms_ago",
+        "netns",
+        "close_wait_ages",
+        "listeners",
+        "history",
+    ] {
         assert_eq!(port[field], Value::Null, "{field}");
     }
     assert_eq!(json["history"], Value::Null);

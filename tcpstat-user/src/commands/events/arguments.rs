@@ -8,8 +8,9 @@ use clap::{
     builder::{PossibleValue, PossibleValuesParser, TypedValueParser},
 };
 use tcpstat_ebpf::Cause;
+use tracing::warn;
 
-use super::NetnsNames;
+use super::{NetnsNames, chosen::ChosenNetns};
 use crate::{
     commands::{
         ProcfsArgs, contradiction,
@@ -280,6 +281,18 @@ impl EventsArgs {
             return Err(contradiction("events", remedy).into());
         }
         Ok((filter, self.cgroups.clone()))
+    }
+
+    /// Which namespace `filter` chooses. Logs it if that is not there, as far as tcpstat can see.
+    pub(super) fn chosen(&self, filter: &Filter, names: &NetnsNames) -> ChosenNetns {
+        let Some(inum) = filter.netns else { return ChosenNetns::All };
+        if matches!(self.netns, NetnsSelector::Inode(_)) && !names.is_known(inum) {
+            warn!(
+                "--netns {inum}: no process that tcpstat sees is in a network namespace with this inode number: `lsns -t net` \
+                 shows the numbers"
+            );
+        }
+        names.key_of(inum).map_or(ChosenNetns::Next, ChosenNetns::Key)
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod cgroups;
+mod chosen;
 mod human;
 mod json;
 mod lines;
@@ -49,6 +50,7 @@ pub(super) fn run(args: &EventsArgs, seccomp: SeccompArgs) -> anyhow::Result<Exi
     let mut stream = load(&programs, &filter, args.buffer)?;
     // After the programs were accepted: without privileges one line says what to grant.
     names.find_once();
+    let chosen = args.chosen(&filter, &names);
     let mut cgroups = Cgroups::new(cgroup_patterns, stream.has_cgroups)?;
     cgroups.find(&mut stream);
     if !stream.has_processes && Procfs::in_initial_pid_namespace() == Some(false) {
@@ -70,6 +72,7 @@ pub(super) fn run(args: &EventsArgs, seccomp: SeccompArgs) -> anyhow::Result<Exi
         output,
         lines,
         names,
+        chosen,
         cgroups,
         limits,
         losses: Losses::default(),

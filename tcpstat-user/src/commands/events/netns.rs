@@ -145,6 +145,20 @@ impl NetnsNames {
         inodes
     }
 
+    /// What the programs identify the namespace with this inode number by; `None` if no process is known to be in it.
+    pub(super) fn key_of(&self, inum: u32) -> Option<u64> {
+        let is_it = |name: &NetnsName| name.known_inode() == Some(inum.into());
+        self.found.by_key.iter().find(|(_, name)| is_it(name)).map(|(&key, _)| key)
+    }
+
+    /// Whether a process is in the namespace with this inode number, or /run/netns has it, as far as tcpstat can see.
+    pub(super) fn is_known(&self, inum: u32) -> bool {
+        let named = |finder: &Finder| finder.name_of_inode(inum.into()).kind != NetnsKind::Unnamed;
+        self.key_of(inum).is_some()
+            || self.found.by_inode.contains_key(&inum.into())
+            || self.finder.as_ref().is_some_and(named)
+    }
+
     fn resolve(&mut self, key: u64, inum: u32) -> Known {
         let name = self.found.get(key, inum);
         let named = name.is_some_and(|name| name.kind != NetnsKind::Unnamed);

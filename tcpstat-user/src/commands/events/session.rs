@@ -13,6 +13,7 @@ use tracing::debug;
 
 use super::{
     cgroups::{Cgroups, Verdict},
+    chosen::ChosenNetns,
     lines::{Context, Lines, Totals},
     losses::Losses,
     netns::NetnsNames,
@@ -60,6 +61,7 @@ pub(super) struct Session {
     pub(super) output: Output,
     pub(super) lines: Lines,
     pub(super) names: NetnsNames,
+    pub(super) chosen: ChosenNetns,
     pub(super) cgroups: Cgroups,
     pub(super) limits: Limits,
     pub(super) losses: Losses,
@@ -150,6 +152,9 @@ impl Session {
     }
 
     fn show(&mut self, run: &mut Run, transition: &Transition, ahead: u64) {
+        if !self.chosen.has(transition.netns_key) {
+            return;
+        }
         match self.cgroups.verdict(transition.cgroup, &mut self.stream) {
             Verdict::Shown => {}
             Verdict::LeftOut => return,

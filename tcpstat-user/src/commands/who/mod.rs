@@ -23,6 +23,7 @@ use super::{
     ProcfsArgs, contradiction,
     netns::PodsArgs,
     restrictions::{SeccompArgs, Stays},
+    scopes::PortRange,
     values, write_out, write_part,
 };
 use crate::{
@@ -77,9 +78,16 @@ pub(super) struct WhoArgs {
     )]
     pid: Option<u32>,
 
-    /// Only sockets with this local port
-    #[arg(long, visible_alias = "local-port", value_name = "PORT", help_heading = "Sockets")]
-    port: Option<u16>,
+    /// Only sockets with one of these local ports: a list such as 80,443,8000-8010
+    #[arg(
+        long = "port",
+        visible_alias = "local-port",
+        value_name = "LIST",
+        value_delimiter = ',',
+        value_parser = values::parsed::<PortRange>,
+        help_heading = "Sockets"
+    )]
+    ports: Vec<PortRange>,
 
     /// Only sockets whose peer has been silent for longer, such as 5m. An answer to a keepalive ends a silence: in CLOSE_WAIT
     /// this can be shorter than the time in the state
@@ -274,7 +282,7 @@ impl WhoArgs {
             states: self.states.clone(),
             netns: self.netns.clone(),
             pid: self.pid,
-            port: self.port,
+            ports: self.ports.iter().map(|range| range.0.clone()).collect(),
             older_than: self.older_than.map(|age| u32::try_from(age.as_secs()).unwrap_or(u32::MAX)),
             sort: match self.sort {
                 Sort::Sockets => SortBy::Sockets,

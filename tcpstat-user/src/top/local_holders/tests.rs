@@ -96,11 +96,11 @@ fn a_question_asks_for_the_state_and_the_scope() {
     let ask = |place| query(&Question { state: TcpState::CloseWait, place }, &own);
     let asked = ask(Place::Own);
     assert_eq!((asked.states, asked.netns), (vec![TcpState::CloseWait], own.clone()));
-    assert_eq!((asked.port, asked.limit), (None, Some(MAX_ROWS)));
+    assert_eq!((asked.ports, asked.limit), (vec![], Some(MAX_ROWS)));
     let netns = Place::Netns { name: "a".to_owned(), inode: 9 };
     assert_eq!(ask(netns).netns, NetnsSelector::Inode(9));
     let port = ask(Place::Port(443));
-    assert_eq!((port.port, port.netns), (Some(443), own.clone()));
+    assert_eq!((port.ports, port.netns), (vec![443..=443], own.clone()));
     let cgroup = ask(Place::Cgroup("/a".to_owned()));
     assert_eq!((cgroup.limit, cgroup.netns), (None, own.clone()));
 }

@@ -53,9 +53,18 @@ impl Model {
                 let next = states.get(moved(place.unwrap_or_default(), step, states.len()));
                 self.marked_state = next.copied().unwrap_or(self.marked_state);
             }
-            View::Scopes(_) => self.mark_scope(step),
+            View::Scopes(_) | View::ScopeDetails(_) => self.mark_scope(step),
             View::Details => {}
         }
+    }
+
+    /// Keeps the scope marked that is marked now, whatever becomes the first one.
+    pub(super) fn keep_mark(&mut self) {
+        let Ok(Some(table)) = self.scope_table() else { return };
+        let marked = self.marked_scope();
+        let marked =
+            marked.map(|(_, row)| ScopeId { kind: table.kind.clone(), name: row.name.clone() });
+        self.marked_scope = marked;
     }
 
     fn mark_scope(&mut self, step: Step) {
@@ -81,7 +90,8 @@ impl Model {
             return;
         }
         let place = match (self.view, self.scope_table()) {
-            (View::Scopes(_), Ok(Some(table))) => match self.marked_scope() {
+            (View::Scopes(_) | View::ScopeDetails(_), Ok(Some(table))) => match self.marked_scope()
+            {
                 Some((_, row)) => Place::of_scope(&table.kind, row),
                 None => Place::Own,
             },

@@ -11,6 +11,7 @@ use ratatui::{
 
 use super::{
     listeners, number,
+    scopes::end_of,
     status_line::short_duration,
     theme::{FAINT, TITLE, Theme},
 };
@@ -18,8 +19,8 @@ use crate::{
     detailed::cause_word,
     states::state_word,
     top::{
-        Model,
-        details::{Ages, ClosedRow, Ports},
+        Model, ScopeRow,
+        details::{Ages, ClosedRow, Details, Ports},
     },
 };
 
@@ -32,8 +33,37 @@ const WORDY_WIDTH: u16 = 60;
 /// Whose details these are.
 const PLACE: &str = "of tcpstat's own network namespace, whichever scope is marked";
 
+/// What is not known of other namespaces.
+const OWN_ONLY: &str = "causes and ephemeral ports are known of tcpstat's own one only";
+
+/// A line about the ages, the namespace, and the listeners.
+fn draw_scope(frame: &mut Frame<'_>, area: Rect, scope: &ScopeRow, theme: Theme) {
+    let gap = u16::from(area.height >= AIRY_HEIGHT);
+    let Details { ages, listeners, .. } = &scope.details;
+    let [place, own_only, _, ages_area, _, listening] = Layout::vertical([
+        Constraint::Length(1),
+        Constraint::Length(gap),
+        Constraint::Length(gap),
+        Constraint::Length(1),
+        Constraint::Length(gap),
+        Constraint::Min(0),
+    ])
+    .areas(area);
+    let title = "NETNS  ";
+    let width = usize::from(place.width).saturating_sub(title.len());
+    let name = Span::raw(end_of(&scope.name, width, theme));
+    frame.render_widget(Line::from(vec![Span::styled(title, TITLE), name]), place);
+    frame.render_widget(Text::styled(OWN_ONLY, FAINT), own_only);
+    frame.render_widget(ages_line(ages.as_ref(), ages_area.width), ages_area);
+    let none = "none, or none that is counted by itself";
+    listeners::draw(frame, listening, listeners.as_ref(), none, theme);
+}
+
 /// A line about the ages, where there is room one about the ports, then the causes, then the listeners.
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: Theme) {
+    if let Some(scope) = model.detailed_scope() {
+        return draw_scope(frame, area, scope, theme);
+    }
     let status = &model.shown().status;
     if status.tracer.is_none() {
         let text =
@@ -63,7 +93,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: Them
     frame.render_widget(ports_line(status.details.ports.as_ref()), ports);
     frame.render_widget(Text::styled(PLACE, FAINT), place);
     draw_causes(frame, causes, rows.as_deref());
-    listeners::draw(frame, listening, status.details.listeners.as_ref(), theme);
+    listeners::draw(frame, listening, status.details.listeners.as_ref(), "none", theme);
 }
 
 /// The lines of a title and of so many rows, or of a text in their place.

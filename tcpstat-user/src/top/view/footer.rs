@@ -46,7 +46,11 @@ pub(super) fn keys(frame: &mut Frame<'_>, area: Rect, model: &Model) {
         Sort::Rate => "rate",
     };
     let view = if model.shows_scopes() { "next view" } else { "scopes" };
-    let details = if model.shows_details() { "states" } else { "details" };
+    let details = match model.shows_details() {
+        true if model.wants_scopes() => "back",
+        true => "states",
+        false => "details",
+    };
     let every = humantime::format_duration(model.interval()).to_string();
     let holders = model.holders_view().is_some();
     let state = state_word(model.marked_state());
@@ -65,6 +69,7 @@ pub(super) fn keys(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     ];
     let without: &[_] = match () {
         () if holders => &["s", "f"],
+        () if model.shows_details() && model.wants_scopes() => &["s", "f", "[]"],
         () if model.shows_details() => &["s", "jk", "[]"],
         // Their sockets are of both families.
         () if model.shows_scopes() => &["f", "[]"],

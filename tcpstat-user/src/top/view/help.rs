@@ -13,7 +13,7 @@ const KEYS: [(&str, &str); 12] = [
     ("q", "quit; so does Ctrl-C"),
     ("space", "pause and continue; so does p"),
     ("v", "view: states, then scopes: namespaces, cgroups, ports"),
-    ("d", "details: causes, ages in CLOSE_WAIT, ephemeral ports, listeners"),
+    ("d", "details: causes, ages, ports, listeners; of the marked namespace"),
     ("w", "who: processes that hold the marked sockets; back"),
     ("j k", "mark a state or a scope, scroll; so do the arrows"),
     ("[ ]", "another state, in the view of processes"),

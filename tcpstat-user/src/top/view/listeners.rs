@@ -39,8 +39,14 @@ pub(super) fn height(listeners: Option<&Listeners>) -> u16 {
     details::height(listeners.map_or(0, |listeners| listeners.fullest.len()))
 }
 
-/// A title, then a line for each listener, or for the reason why there is none.
-pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, listeners: Option<&Listeners>, theme: Theme) {
+/// A title, then a line for each listener, or for the reason why there is none: `none` if there is none in the numbers.
+pub(super) fn draw(
+    frame: &mut Frame<'_>,
+    area: Rect,
+    listeners: Option<&Listeners>,
+    none: &str,
+    theme: Theme,
+) {
     let lines: Vec<_> = (area.y..area.bottom()).map(|y| Rect { y, height: 1, ..area }).collect();
     let Some((title, lines)) = lines.split_first() else { return };
     let rows = listeners.map(|listeners| listeners.fullest.as_slice()).unwrap_or_default();
@@ -59,7 +65,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, listeners: Option<&Listene
         frame.render_widget(title, cell);
     }
     if let (true, Some(first)) = (rows.is_empty(), lines.first()) {
-        let reason = if listeners.is_some() { "none" } else { "not read here" };
+        let reason = if listeners.is_some() { none } else { "not read here" };
         frame.render_widget(Text::styled(reason, FAINT), *first);
     }
     for (row, line) in rows.iter().zip(lines) {

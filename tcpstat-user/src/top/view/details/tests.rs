@@ -6,6 +6,7 @@ use crate::top::{
     Model, Status,
     details::tests::{details, troubled},
     numbers::Update,
+    scopes::ScopeTable,
     tests::{model, press},
     view::tests::{SIZES, lines},
 };
@@ -146,6 +147,98 @@ fn d_shows_the_details_and_the_states_again_and_f_chooses_the_family() {
     press(&mut model, 'd');
     assert!(lines(&model, (80, 24)).join("").contains("CLOSED IN"));
     press(&mut model, 'v');
+    assert!(model.shows_scopes());
+}
+
+/// The view of the details of `shop/web-7f9c`, which is marked at first.
+fn scope_details_view() -> Model {
+    let mut model = details_view();
+    press(&mut model, 'v');
+    model.set_scopes(Some(Ok(namespaces())));
+    press(&mut model, 'd');
+    model
+}
+
+fn namespaces() -> Vec<ScopeTable> {
+    let mut kinds = json!([{ "kind": "netns", "scopes": [
+        { "name": "host", "connections": { "close_wait": 2 } },
+        { "name": "shop/web-7f9c", "connections": { "close_wait": 1_200 } },
+        { "name": "shop/db-0", "connections": { "close_wait": 0 } },
+        { "name": "new", "connections": null }
+    ] }]);
+    let fields = troubled(1);
+    for field in ["close_wait_ages", "listeners"] {
+        kinds[0]["scopes"][1][field] = fields[field].clone();
+    }
+    kinds[0]["scopes"][1]["close_wait_ages"]["oldest_ms"] = 7_260_000.into();
+    kinds[0]["scopes"][2]["listeners"] = json!({ "count": 0, "fullest": [] });
+    kinds[0]["scopes"][2]["close_wait_ages"] = json!({ "oldest_ms": 0 });
+    ScopeTable::all(&serde_json::from_value(json!({ "kinds": kinds })).unwrap())
+}
+
+#[test]
+fn the_marked_network_namespace_has_its_own_ages_and_listeners() {
+    let model = scope_details_view();
+    assert!(model.wants_scopes() && !model.shows_scopes());
+    for size in SIZES {
+        let lines = lines(&model, size);
+        let has = |start: &str, part: &str| {
+            lines.iter().any(|line| line.starts_with(start) && line.contains(part))
+        };
+        assert!(has("NETNS", "shop/web-7f9c") && has("CLOSE_WAIT", "2h 1m"), "{lines:#?}");
+        assert!(has("[::]:443", "full") && !has("PORTS", ""), "{size:?}: {lines:#?}");
+        assert!(!has("CLOSED IN", ""), "causes are those of the own one: {size:?}: {lines:#?}");
+    }
+    let text = lines(&model, (80, 24)).join("\n");
+    assert!(text.contains("of tcpstat's own one only"), "{text}");
+}
+
+#[test]
+fn j_shows_the_next_namespace_and_d_goes_back_to_the_scopes() {
+    let mut model = scope_details_view();
+    let keys = lines(&model, (80, 24)).pop().unwrap();
+    assert!(keys.contains("d back") && keys.contains("jk mark"), "{keys}");
+    press(&mut model, 'j');
+    let text = lines(&model, (80, 24)).join("\n");
+    assert!(text.contains("CLOSED IN") && text.contains("3h 3m"), "the own one: {text}");
+    press(&mut model, 'j');
+    let text = lines(&model, (80, 24)).join("\n");
+    assert!(text.contains("shop/db-0") && text.contains("none that is counted"), "{text}");
+    press(&mut model, 'j');
+    let text = lines(&model, (80, 24)).join("\n");
+    assert!(text.contains("the ages are not known") && text.contains("not read here"), "{text}");
+    press(&mut model, 'w');
+    assert!(model.holders_view().is_some());
+    press(&mut model, 'w');
+    assert!(model.shows_details());
+    press(&mut model, 'd');
+    assert!(model.shows_scopes());
+    assert_eq!(model.marked_scope().unwrap().1.name, "new");
+    press(&mut model, 'd');
+    press(&mut model, 'v');
+    assert!(model.shows_scopes());
+}
+
+#[test]
+fn the_details_stay_those_of_a_namespace_when_another_becomes_the_first_one() {
+    let mut model = scope_details_view();
+    let mut worse = namespaces();
+    worse[0].rows[1].name = "shop/cart".to_owned();
+    worse[0].rows.push(namespaces()[0].rows[1].clone());
+    model.set_scopes(Some(Ok(worse)));
+    press(&mut model, 'd');
+    assert_eq!(model.marked_scope().unwrap().0, 1, "shop/cart is before it");
+    press(&mut model, 'd');
+    let text = lines(&model, (80, 24)).join("\n");
+    assert!(text.contains("shop/web-7f9c") && !text.contains("shop/cart"), "{text}");
+}
+
+#[test]
+fn a_namespace_that_ends_leaves_the_details_of_the_first_one() {
+    let mut model = scope_details_view();
+    model.set_scopes(Some(Ok(Vec::new())));
+    assert!(lines(&model, (80, 24)).join("").contains("CLOSED IN"));
+    press(&mut model, 'd');
     assert!(model.shows_scopes());
 }
 
