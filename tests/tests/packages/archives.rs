@@ -38,7 +38,7 @@ fn every_file_has_a_checksum() -> Result<()> {
     Ok(())
 }
 
-/// With the rules, which are a link in the folder.
+/// With the rules and the dashboards, which are links in the folder.
 fn the_archive_of_the_chart_renders_what_its_folder_does() -> Result<()> {
     let helm = path_from("TCPSTAT_HELM")?;
     let home = tempfile::tempdir()?;
@@ -47,7 +47,10 @@ fn the_archive_of_the_chart_renders_what_its_folder_does() -> Result<()> {
             for variable in ["HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"] {
                 command.env(variable, home.path());
             }
-            command.args(["template", "tcpstat", "--set=prometheusRule.enabled=true"]).arg(chart)
+            command
+                .args(["template", "tcpstat", "--set=prometheusRule.enabled=true"])
+                .arg("--set=dashboards.enabled=true")
+                .arg(chart)
         })
     };
     let folder = source("tcpstat-user/assets/packaging/helm/tcpstat")?;
