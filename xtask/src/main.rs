@@ -105,9 +105,9 @@ enum Command {
         #[arg(long, default_value_t = 60)]
         minutes: u64,
     },
-    /// Build what is released, in target/dist: packages, archives, and a container image
+    /// Build what is released, in target/dist: packages, archives, and a container image. The checkout must be clean
     Dist {
-        /// Then install and run all of it, as `cargo xtask test` does
+        /// Then install and run all of it, as `cargo xtask test` does; also of a checkout with changes
         #[arg(long, conflicts_with = "target")]
         test: bool,
         /// Only that architecture: x86_64 or aarch64 (repeatable)
@@ -158,9 +158,9 @@ fn run(command: Command) -> Result<bool> {
         }
         Command::Dist { test: true, .. } => return test_steps::test_packages(&workspace, &[]),
         Command::Dist { target, .. } if target.is_empty() => {
-            dist::run(&workspace, &architecture::ALL)?;
+            dist::release(&workspace, &architecture::ALL)?;
         }
-        Command::Dist { target, .. } => dist::run(&workspace, &target)?,
+        Command::Dist { target, .. } => dist::release(&workspace, &target)?,
         Command::Bless => return test_steps::bless(&workspace),
     }
     Ok(true)

@@ -18,6 +18,7 @@ mod telemetry_path;
 mod textfile;
 mod web;
 mod web_config;
+mod web_config_changes;
 
 use std::process::ExitCode;
 
@@ -40,5 +41,6 @@ fn main() -> ExitCode {
     tests.extend(textfile::tests());
     tests.extend(web::tests());
     tests.extend(web_config::tests());
+    tests.extend(web_config_changes::tests());
     run(tests)
 }

@@ -1,5 +1,4 @@
-//! `--web.config.file`: TLS, client certificates, passwords, headers, and the rate limit; and how changes of the file
-//! take effect.
+//! `--web.config.file`: TLS, client certificates, passwords, headers, and the rate limit.
 
 use std::ffi::OsString;
 use std::fs;
@@ -7,15 +6,13 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Result, ensure};
-use nix::sys::signal::Signal;
 use tcpstat_tests::binary::{output, tcpstat};
 use tcpstat_tests::certificates::Authority;
 use tcpstat_tests::curl::{Answer, Curl};
-use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
 use tcpstat_tests::exporter::Exporter;
 use tcpstat_tests::harness::Test;
 use tcpstat_tests::hermetic_tests;
-use tcpstat_tests::web_config::{TLS, USER, USER_WITH_OTHER_PASSWORD, authority, write};
+use tcpstat_tests::web_config::{TLS, USER, authority, write};
 
 use crate::web::anywhere;
 
@@ -29,31 +26,29 @@ pub(crate) fn tests() -> Vec<Test> {
         headers_of_the_file_are_in_every_answer,
         requests_beyond_the_rate_limit_get_429,
         a_file_that_cannot_be_used_stops_the_start_with_one_line,
-        a_changed_file_is_read_again_and_a_bad_one_changes_nothing,
-        a_changed_certificate_is_served,
         page_and_api_are_served_under_allowed_host_names_only,
         without_the_page_only_metrics_and_health_are_served
     ]
 }
 
-fn flag(path: &Path) -> OsString {
+pub(crate) fn flag(path: &Path) -> OsString {
     let mut flag = OsString::from("--web.config.file=");
     flag.push(path);
     flag
 }
 
 /// An exporter whose web configuration is `text`.
-fn exporter(authority: &Authority, text: &str) -> Result<Exporter> {
+pub(crate) fn exporter(authority: &Authority, text: &str) -> Result<Exporter> {
     let path = write(authority, text)?;
     anywhere("debian-6.1")?.args([flag(&path)]).start_locked()
 }
 
 /// curl that accepts the certificates of `authority`.
-fn curl(authority: &Authority) -> Curl {
+pub(crate) fn curl(authority: &Authority) -> Curl {
     Curl::default().authority(&authority.path("ca.crt"))
 }
 
-fn url(scheme: &str, exporter: &Exporter, path: &str) -> String {
+pub(crate) fn url(scheme: &str, exporter: &Exporter, path: &str) -> String {
     format!("{scheme}://{}{path}", exporter.address())
 }
 
@@ -274,73 +269,6 @@ fn a_file_that_cannot_be_used_stops_the_start_with_one_line() -> Result<()> {
     let run = tcpstat(["serve".into(), flag(&missing)])?;
     ensure!(run.status == Some(1) && run.stderr.contains("missing.yml"), "{run:?}");
     Ok(())
-}
-
-/// The sample of that name in an exposition.
-fn value(text: &str, name: &str) -> Option<f64> {
-    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    line.and_then(|value| value.trim().parse().ok())
-}
-
-const SUCCESSFUL: &str = "tcpstat_web_config_last_reload_successful";
-const SUCCESS_TIME: &str = "tcpstat_web_config_last_reload_success_timestamp_seconds";
-
-fn a_changed_file_is_read_again_and_a_bad_one_changes_nothing() -> Result<()> {
-    let authority = authority()?;
-    let exporter = exporter(&authority, USER)?;
-    let metrics = |password: &str| {
-        Curl::default().user("alice", password).get(&url("http", &exporter, "/metrics"))
-    };
-    let wait_for = |password: &str, successful: f64| {
-        wait_until("the new settings", DEADLINE, || {
-            let answer = metrics(password)?;
-            let is_done = value(&answer.text, SUCCESSFUL) == Some(successful);
-            Ok(if is_done { Progress::Done(answer.text) } else { Progress::NotYet(answer.text) })
-        })
-    };
-    let first = value(&wait_for("secret", 1.0)?, SUCCESS_TIME);
-    ensure!(first.is_some_and(|time| time > 1e9), "{first:?}");
-
-    write(&authority, "basic_auth_users:\n  alice: secret\n")?;
-    let text = wait_for("secret", 0.0)?;
-    assert_eq!(value(&text, SUCCESS_TIME), first);
-    exporter.wait_log("the settings before stay in force")?;
-
-    write(&authority, USER_WITH_OTHER_PASSWORD)?;
-    let second = value(&wait_for("other", 1.0)?, SUCCESS_TIME);
-    ensure!(second > first, "{first:?} {second:?}");
-    assert_eq!(metrics("secret")?.status, 401);
-
-    // A file that is being written can be empty for a moment.
-    write(&authority, "")?;
-    wait_for("other", 0.0)?;
-    exporter.wait_log("authentication cannot be turned off")?;
-    assert_eq!(metrics("secret")?.status, 401);
-
-    // At once, without waiting for a check.
-    write(&authority, USER)?;
-    exporter.signal(Signal::SIGHUP)?;
-    exporter.wait_log("SIGHUP: reading --web.config.file again")?;
-    wait_for("secret", 1.0)?;
-    assert_eq!(metrics("other")?.status, 401);
-    Ok(())
-}
-
-fn a_changed_certificate_is_served() -> Result<()> {
-    let (first, second) = (authority()?, authority()?);
-    let exporter = exporter(&first, TLS)?;
-    let url = url("https", &exporter, "/-/healthy");
-    assert_eq!(curl(&first).get(&url)?.status, 200);
-    assert_eq!(curl(&second).get(&url)?.status, 0);
-    for file in ["server.crt", "server.key"] {
-        // As tools that renew certificates replace them.
-        fs::copy(second.path(file), first.path("new"))?;
-        fs::rename(first.path("new"), first.path(file))?;
-    }
-    wait_until("the new certificate", DEADLINE, || {
-        let answer = curl(&second).get(&url)?;
-        Ok(if answer.status == 200 { Progress::Done(()) } else { Progress::NotYet(answer.text) })
-    })
 }
 
 fn page_and_api_are_served_under_allowed_host_names_only() -> Result<()> {

@@ -23,6 +23,9 @@ mod peaks;
 mod peers;
 mod privileges;
 mod processors;
+// By the registers of x86-64.
+#[cfg(target_arch = "x86_64")]
+mod refused_calls;
 mod remedies;
 mod remote_scopes;
 mod restrictions;
@@ -79,6 +82,8 @@ fn surrounding_tests() -> Vec<Test> {
     tests.extend(fallback::tests());
     tests.extend(hostile_exporter::tests());
     tests.extend(namespaces::surrounding_tests());
+    #[cfg(target_arch = "x86_64")]
+    tests.extend(refused_calls::tests());
     tests.extend(remedies::tests());
     tests.extend(remote_scopes::tests());
     tests.extend(restrictions::surrounding_tests());

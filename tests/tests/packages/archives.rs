@@ -16,6 +16,7 @@ pub(crate) fn tests() -> Vec<Test> {
         the_archive_has_the_tested_binary_and_its_files,
         the_archive_of_the_chart_renders_what_its_folder_does,
         every_binary_is_static_and_names_its_crates,
+        the_bpf_object_in_every_binary_has_its_types_and_no_debug_information,
         no_file_names_a_folder_of_the_machine_that_built_it
     ]
 }
@@ -38,7 +39,7 @@ fn every_file_has_a_checksum() -> Result<()> {
     Ok(())
 }
 
-/// With the rules, which are a link in the folder.
+/// With the rules and the dashboards, which are links in the folder.
 fn the_archive_of_the_chart_renders_what_its_folder_does() -> Result<()> {
     let helm = path_from("TCPSTAT_HELM")?;
     let home = tempfile::tempdir()?;
@@ -47,7 +48,10 @@ fn the_archive_of_the_chart_renders_what_its_folder_does() -> Result<()> {
             for variable in ["HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"] {
                 command.env(variable, home.path());
             }
-            command.args(["template", "tcpstat", "--set=prometheusRule.enabled=true"]).arg(chart)
+            command
+                .args(["template", "tcpstat", "--set=prometheusRule.enabled=true"])
+                .arg("--set=dashboards.enabled=true")
+                .arg(chart)
         })
     };
     let folder = source("tcpstat-user/assets/packaging/helm/tcpstat")?;
@@ -108,6 +112,19 @@ fn every_binary_is_static_and_names_its_crates() -> Result<()> {
         }
         // https://github.com/rust-secure-code/cargo-auditable/blob/master/PARSING.md
         ensure!(headers.contains(".dep-v0"), "{architecture}: no list of crates: {headers}");
+    }
+    Ok(())
+}
+
+/// Debug information is four fifths of the object, and nothing reads it; without its BTF the kernel does not take it.
+fn the_bpf_object_in_every_binary_has_its_types_and_no_debug_information() -> Result<()> {
+    for (architecture, _) in ARCHITECTURES {
+        let folder = tempfile::tempdir()?;
+        let binary = fs::read(unpack(architecture, folder.path())?.join("usr/bin/tcpstat"))?;
+        let has = |name: &[u8]| binary.windows(name.len()).any(|bytes| bytes == name);
+        ensure!(has(b".BTF.ext\0"), "{architecture}: no BTF");
+        // The binary itself has names such as `.debug_info`, by which it would find its own.
+        ensure!(!has(b".rel.debug_info"), "{architecture}: the object has debug information");
     }
     Ok(())
 }

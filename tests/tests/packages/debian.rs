@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use tcpstat_tests::binary::path_from;
+use tcpstat_tests::binary::{output, path_from};
 use tcpstat_tests::harness::Test;
 use tcpstat_tests::kernel_tests;
 use tcpstat_tests::netns::Namespace;
@@ -17,6 +18,7 @@ pub(crate) fn tests() -> Vec<Test> {
     kernel_tests![
         apt_installs_and_purges_the_package_on_bookworm,
         apt_installs_and_purges_the_package_on_trixie,
+        an_upgrade_with_other_settings_keeps_those_of_the_operator,
         the_package_is_for_its_architecture_and_needs_no_other
     ]
 }
@@ -39,13 +41,22 @@ impl System {
         self.0.path().join(file)
     }
 
+    fn command(&self, words: &str) -> Command {
+        let mut command = Command::new("chroot");
+        command.arg(self.0.path()).args(words.split(' ')).env("DEBIAN_FRONTEND", "noninteractive");
+        command.stdin(Stdio::null());
+        command
+    }
+
     fn run(&self, words: &str) -> Result<String> {
-        run("chroot", |command| {
-            command
-                .arg(self.0.path())
-                .args(words.split(' '))
-                .env("DEBIAN_FRONTEND", "noninteractive")
-        })
+        let run = output(&mut self.command(words))?;
+        ensure!(run.status == Some(0), "{words}: {:?}\n{}{}", run.status, run.stdout, run.stderr);
+        Ok(run.stdout)
+    }
+
+    /// The state of the package, and its version.
+    fn state(&self) -> Result<String> {
+        self.run("dpkg-query --show --showformat=${db:Status-Status}_${Version} tcpstat")
     }
 
     /// All files that a package can leave behind: what apt and dpkg write down for themselves is left out.
@@ -131,6 +142,46 @@ fn installs_and_purges(suite: &str) -> Result<()> {
     system.run("apt-get purge -y tcpstat")?;
     let left: Vec<_> = system.files()?.difference(&before).cloned().collect();
     ensure!(left.is_empty(), "left behind: {left:?}");
+    Ok(())
+}
+
+/// A newer package, whose file of settings has another line.
+fn newer(system: &System) -> Result<()> {
+    let [folder, package] = ["tmp/newer", "tmp/newer.deb"].map(|name| system.path(name));
+    let released = released("tcpstat_", &format!("_{}.deb", host()?.0))?;
+    run("dpkg-deb", |command| command.arg("--raw-extract").arg(released).arg(&folder))?;
+    let control = fs::read_to_string(folder.join("DEBIAN/control"))?;
+    let version = control.lines().find(|line| line.starts_with("Version: ")).context("version")?;
+    fs::write(folder.join("DEBIAN/control"), control.replace(version, "Version: 9.0-1"))?;
+    let settings = fs::read_to_string(folder.join(DEFAULT))?;
+    fs::write(folder.join(DEFAULT), format!("{settings}# A new line\n"))?;
+    run("dpkg-deb", |command| command.args(["-Znone", "--build"]).args([&folder, &package]))?;
+    Ok(())
+}
+
+/// As docs/operations.md says of apt without a terminal.
+fn an_upgrade_with_other_settings_keeps_those_of_the_operator(_: &Namespace) -> Result<()> {
+    let system = System::new("bookworm")?;
+    fs::copy(
+        released("tcpstat_", &format!("_{}.deb", host()?.0))?,
+        system.path("tmp/tcpstat.deb"),
+    )?;
+    newer(&system)?;
+    let own = "TCPSTAT_WEB_LISTEN_ADDRESS=127.0.0.1:10048\n";
+    let is_kept = || Ok::<_, anyhow::Error>(fs::read_to_string(system.path(DEFAULT))? == own);
+    let keep = "-o Dpkg::Options::=--force-confold";
+    // Settings that were there before the first installation are kept too.
+    fs::write(system.path(DEFAULT), own)?;
+    system.run(&format!("apt-get install -y {keep} /tmp/tcpstat.deb"))?;
+    ensure!(is_kept()?, "the installation wrote the settings");
+    // dpkg asks, and nobody answers.
+    let asked = output(&mut system.command("apt-get install -y /tmp/newer.deb"))?;
+    ensure!(asked.status != Some(0) && asked.stderr.contains("conffile prompt"), "{asked:?}");
+    system.run("dpkg --configure -a --force-confold")?;
+    assert_eq!((system.state()?.as_str(), is_kept()?), ("installed_9.0-1", true));
+    // The way back, with the option.
+    system.run(&format!("apt-get install -y --allow-downgrades {keep} /tmp/tcpstat.deb"))?;
+    ensure!(system.state()?.starts_with("installed_0.") && is_kept()?, "{}", system.state()?);
     Ok(())
 }
 

@@ -20,6 +20,7 @@ pub(crate) fn tests() -> Vec<Test> {
         the_fixture_has_another_value_for_each_key_of_the_chart,
         the_chart_refuses_what_makes_no_sense,
         tcpstat_takes_the_arguments_of_the_chart,
+        the_chart_has_both_dashboards_where_the_sidecar_of_grafana_looks,
         the_rules_of_the_chart_link_to_the_port_of_the_node,
         the_command_of_the_readme_makes_the_same_rules
     ]
@@ -132,6 +133,8 @@ fn kubernetes_accepts_the_chart_with_every_value() -> Result<()> {
     assert_eq!(
         kinds,
         [
+            "ConfigMap",
+            "ConfigMap",
             "DaemonSet",
             "NetworkPolicy",
             "PodMonitor",
@@ -174,6 +177,10 @@ fn the_chart_refuses_what_makes_no_sense() -> Result<()> {
         ("scopesMax=0", "/scopesMax"),
         ("cgroups={a[b]}", "/cgroups/0"),
         ("ports={http}", "/ports/0"),
+        // The chart has no dnsConfig, without which Kubernetes refuses it.
+        ("dnsPolicy=None", "/dnsPolicy"),
+        ("dashboards.labels.grafana_dashboard=1", "/dashboards/labels"),
+        ("dashboards.enabled=yes", "/dashboards/enabled"),
         ("image.digest=sha256:12", "/image/digest"),
         ("networkPolicy.enabled=true", "hostNetwork: true"),
         ("web.config=a,web.existingSecret=b", "remove one of them"),
@@ -204,6 +211,34 @@ fn tcpstat_takes_the_arguments_of_the_chart() -> Result<()> {
         let run = tcpstat(&args)?;
         ensure!(run.status == Some(0) && run.stderr.is_empty(), "{args:?}: {}", run.stderr);
     }
+    Ok(())
+}
+
+fn the_chart_has_both_dashboards_where_the_sidecar_of_grafana_looks() -> Result<()> {
+    let own = ["--set", "dashboards.enabled=true"];
+    for (text, namespace, label) in
+        [(rendered(&own)?, "tcpstat", "1"), (with_every_value()?, "grafana", "tcp")]
+    {
+        let maps = objects(&text)?.into_values().filter(|object| object["kind"] == "ConfigMap");
+        let maps: Vec<_> = maps.collect();
+        let mut files = BTreeMap::new();
+        for map in &maps {
+            assert_eq!(map["metadata"]["namespace"], namespace);
+            assert_eq!(map["metadata"]["labels"]["grafana_dashboard"], label);
+            files.extend(map["data"].as_object().context("no data")?);
+        }
+        assert_eq!((maps.len(), files.len()), (2, 2));
+        for (file, flags) in [
+            ("tcpstat-dashboard.json", &["dashboard"][..]),
+            ("tcpstat-fleet-dashboard.json", &["dashboard", "--fleet"]),
+        ] {
+            let text = files.get(&file.to_owned()).and_then(|file| file.as_str());
+            let dashboard: Value = serde_json::from_str(text.context(file)?)?;
+            assert_eq!(dashboard, serde_json::from_str::<Value>(&printed(flags)?)?, "{file}");
+        }
+    }
+    // Nobody needs them without Grafana.
+    ensure!(object(&rendered(&[])?, "ConfigMap").is_err());
     Ok(())
 }
 

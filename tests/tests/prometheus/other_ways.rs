@@ -102,6 +102,19 @@ fn the_playbook_knows_the_variables_paths_and_metrics_of_tcpstat() -> Result<()>
     let urls = tasks.iter().filter_map(|task| task["ansible.builtin.uri"]["url"].as_str());
     let urls: Vec<_> = urls.collect();
     assert_eq!(urls, ["{{ tcpstat_url }}/-/ready", "{{ tcpstat_url }}/metrics?collect[]=tracer"]);
+    // Without them no host that is locked could be rolled out.
+    for task in tasks.iter().map(|task| &task["ansible.builtin.uri"]).filter(|uri| uri.is_object())
+    {
+        for (field, variable) in [
+            ("url_username", "user"),
+            ("url_password", "password"),
+            ("ca_path", "ca"),
+            ("client_cert", "client_cert"),
+            ("client_key", "client_key"),
+        ] {
+            assert_eq!(task[field], format!("{{{{ tcpstat_{variable} | default(omit) }}}}"));
+        }
+    }
     // The line that the last condition looks for; in the fixture no program counts.
     let mut conditions = tasks.iter().filter_map(|task| task["failed_when"].as_str());
     let condition = conditions.next_back().context("no condition")?;

@@ -125,6 +125,10 @@ fn every_alert_has_severity_summary_description_and_runbook() -> Result<()> {
         for annotation in ["summary", "description", "runbook_url"] {
             assert!(rule.annotations.contains_key(annotation), "{name}: no {annotation}");
         }
+        // It writes 28.57m and 1.2k, which nobody reads as a number of sockets.
+        let texts = rule.annotations.values();
+        let with_units: Vec<_> = texts.filter(|text| text.contains("humanize }}")).collect();
+        assert!(with_units.is_empty(), "{name}: {with_units:?}");
         let url = &rule.annotations["runbook_url"];
         assert!(url.ends_with(&format!("/runbook#{}", name.to_lowercase())), "{name}: {url}");
         if name != "TcpstatAbsent" {

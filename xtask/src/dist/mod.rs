@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use fs_err as fs;
 
 use crate::architecture::Architecture;
@@ -93,6 +93,24 @@ impl Release {
     }
 }
 
+/// As [`run`], of a commit: what is released has its time and its number, so it must be what is in it.
+pub(crate) fn release(workspace: &Workspace, architectures: &[Architecture]) -> Result<()> {
+    let changes = changes(workspace.root())?;
+    ensure!(
+        changes.is_empty(),
+        "these files are not those of the checked-out commit; commit or remove them, or try packages by `cargo xtask dist \
+         --test`:\n{changes}"
+    );
+    run(workspace, architectures)
+}
+
+/// The files of the checkout that differ from its commit, or that it does not have, one on each line.
+fn changes(root: &Path) -> Result<String> {
+    let mut git = Command::new("git");
+    git.args(["status", "--porcelain", "--untracked-files=all"]).current_dir(root);
+    process::probe(&mut git).context("git does not tell what has changed")
+}
+
 /// Builds the object and the binaries, then packs them. The binary of this machine prints man pages and completions.
 pub(crate) fn run(workspace: &Workspace, architectures: &[Architecture]) -> Result<()> {
     object::build_object_alone(workspace)?;
@@ -144,4 +162,29 @@ fn sum(workspace: &Workspace, release: &Release) -> Result<()> {
         println!("{} ({} KiB)", workspace.shown(&path), fs::metadata(&path)?.len().div_ceil(1024));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_changed_file_and_a_new_one_keep_a_checkout_from_being_released() {
+        let root = tempfile::tempdir().unwrap();
+        let git = |args: &[&str]| {
+            let mut git = Command::new("git");
+            git.args(["-c", "user.name=a", "-c", "user.email=a@localhost"]).args(args);
+            process::probe(git.current_dir(root.path())).unwrap()
+        };
+        git(&["init", "--quiet"]);
+        std::fs::write(root.path().join("kept"), "").unwrap();
+        std::fs::write(root.path().join(".gitignore"), "target\n").unwrap();
+        git(&["add", "."]);
+        git(&["commit", "--quiet", "--no-gpg-sign", "--message", "first"]);
+        std::fs::write(root.path().join("target"), "").unwrap();
+        assert_eq!(changes(root.path()).unwrap(), "");
+        std::fs::write(root.path().join("kept"), "changed").unwrap();
+        std::fs::write(root.path().join("new"), "").unwrap();
+        assert_eq!(changes(root.path()).unwrap(), " M kept\n?? new\n");
+    }
 }

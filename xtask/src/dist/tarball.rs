@@ -34,7 +34,7 @@ pub(super) fn make(
 /// The Helm chart, as `helm install` takes it.
 pub(super) fn chart(workspace: &Workspace, release: &Release) -> Result<()> {
     let to = release.folder.join(format!("tcpstat-chart-{}.tgz", release.version));
-    // Its rules are a link to those in the binary.
+    // Its rules and dashboards are links to those in the binary.
     let mut archive = release.tar(&workspace.root().join(CHART), "tcpstat");
     archive.arg("--dereference");
     compress(archive, &to)

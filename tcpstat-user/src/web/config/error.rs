@@ -1,6 +1,6 @@
 //! What is wrong with a web configuration: file, line, key, value, and what to do.
 
-use std::{io, path::PathBuf};
+use std::{borrow::Cow, io, path::PathBuf};
 
 use thiserror::Error;
 
@@ -77,6 +77,8 @@ pub(in crate::web) enum Problem {
     Missing { inline: &'static str, file: &'static str },
     #[error("both {inline} and {file} are set: remove one of them")]
     Both { inline: &'static str, file: &'static str },
+    #[error("{file}: this is a text in PEM, not a path: write it as {inline}")]
+    TextForPath { inline: &'static str, file: &'static str },
     #[error(
         "{key}: client_auth_type is NoClientCert, so no client certificate is requested: set it to RequireAndVerifyClientCert, or remove {key}"
     )]
@@ -98,7 +100,11 @@ pub(in crate::web) enum Problem {
         shown(value)
     )]
     HeaderValue { header: String, value: String },
-    #[error("basic_auth_users: {}: a user name is not empty and has no colon", shown(user))]
+    #[error(
+        "basic_auth_users: {}: a user name is not empty and has no colon: write NAME: HASH, with a space after the colon",
+        // A password can follow.
+        shown(user.split(':').next().unwrap_or_default())
+    )]
     UserName { user: String },
     #[error(
         "basic_auth_users: {}: this is not a bcrypt hash: make one with `htpasswd -nBC 10 USER`, and write what comes after the colon",
@@ -153,6 +159,17 @@ fn remedy(kind: io::ErrorKind) -> &'static str {
     }
 }
 
-fn shown(value: &str) -> std::borrow::Cow<'_, str> {
+/// As [`plain`]; a hash, and a text that can be a private key, are left out, wherever they were written.
+fn shown(value: &str) -> Cow<'_, str> {
+    if value.starts_with("$2") {
+        return Cow::Borrowed("(a bcrypt hash)");
+    }
+    if is_pem(value) {
+        return Cow::Borrowed("(a text in PEM)");
+    }
     plain(value, text::VALUE)
+}
+
+pub(super) fn is_pem(value: &str) -> bool {
+    value.contains("-----BEGIN")
 }

@@ -116,6 +116,26 @@ fn headers_users_and_the_limit_are_read() {
     assert_eq!((limit.interval.as_millis(), limit.burst), (100, 20));
 }
 
+/// A key or a hash in the wrong place, or a line that lacks a space.
+#[test]
+fn no_error_has_a_key_a_hash_or_a_password() {
+    let hash = "$2b$04$SECRETSECRETSECRETSECRETSECRETSECRETSECRETSECRETSECRET";
+    let pem = "\"-----BEGIN PRIVATE KEY-----\\nSECRET\\n-----END PRIVATE KEY-----\\n\"";
+    for (text, part) in [
+        (format!("basic_auth_users:\n  {hash}: alice\n"), "a bcrypt hash"),
+        (format!("basic_auth_users:\n  {hash}: x\n  {hash}: x\n"), "line 3"),
+        (format!("{hash}: alice\n"), "no such key"),
+        ("basic_auth_users:\n  alice:SECRET: x\n".to_owned(), "alice: a user name"),
+        (format!("tls_server_config:\n  cert_file: a\n  key_file: {pem}\n"), "write it as key"),
+        (format!("tls_server_config:\n  min_version: {pem}\n"), "neither cert nor cert_file"),
+        (format!("tls_server_config:\n  {pem}: key\n"), "no such key"),
+    ] {
+        let error = WebConfig::parse(&text, Path::new("/")).unwrap_err();
+        let error = error.in_file(Path::new("web.yml")).to_string();
+        assert!(error.contains(part) && !error.contains("SECRET"), "{error}");
+    }
+}
+
 #[test]
 fn no_debug_text_has_a_key_or_a_hash() {
     let text = "tls_server_config:\n  cert: CERT\n  key: SECRET\nbasic_auth_users:\n  alice: \

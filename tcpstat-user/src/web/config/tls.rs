@@ -8,7 +8,7 @@ use std::{
 use rustls::{CipherSuite, NamedGroup};
 
 use super::{
-    error::{Fault, Problem},
+    error::{Fault, Problem, is_pem},
     section::Section,
     yaml::{Node, Value},
 };
@@ -212,6 +212,9 @@ fn source(
         (None, None) => Ok(None),
         (Some((text, line)), None) => {
             Ok(Some(Source { key: inline, line, content: Content::Inline(text) }))
+        }
+        (None, Some((path, line))) if is_pem(&path) => {
+            Err(Fault::new(line, Problem::TextForPath { inline, file }))
         }
         (None, Some((path, line))) => {
             Ok(Some(Source { key: file, line, content: Content::File(directory.join(path)) }))

@@ -24,7 +24,9 @@ use crate::bounded_file;
 pub(crate) struct Settings {
     /// `None` for plain HTTP.
     pub(super) tls: Option<Arc<ServerConfig>>,
-    /// Whether each client must have a certificate from an authority.
+    /// Whether each client must have a certificate.
+    requires_certificates: bool,
+    /// Whether each client must have one from an authority.
     verifies_clients: bool,
     /// Whether the certificate must have one of some names.
     checks_names: bool,
@@ -66,6 +68,7 @@ impl Settings {
             same.cloned().unwrap_or_else(|| Arc::new(Limiter::new(limit)))
         });
         Ok(Self {
+            requires_certificates: tls.as_ref().is_some_and(|tls| tls.client_auth.requires()),
             verifies_clients: tls
                 .as_ref()
                 .is_some_and(|tls| tls.client_auth.verifies() && tls.client_auth.requires()),
@@ -91,6 +94,8 @@ impl Settings {
             "authentication cannot be turned off"
         } else if self.verifies_clients && !next.verifies_clients {
             "the check of client certificates cannot be turned off"
+        } else if self.requires_certificates && !next.requires_certificates {
+            "client certificates cannot be made optional"
         } else if self.checks_names && !next.checks_names {
             "the check of the names in client certificates cannot be turned off"
         } else {
@@ -106,6 +111,8 @@ impl fmt::Display for Settings {
         f.write_str(if self.tls.is_some() { "TLS" } else { "plain HTTP" })?;
         if self.verifies_clients {
             f.write_str(", client certificates required")?;
+        } else if self.requires_certificates {
+            f.write_str(", client certificates of any issuer required")?;
         }
         match self.users.hashes().len() {
             0 => f.write_str(", no authentication")?,

@@ -41,6 +41,21 @@ fn the_check_of_client_certificates_cannot_be_turned_off_later() {
 }
 
 #[test]
+fn a_client_certificate_cannot_become_optional_later() {
+    let locked = Settings { requires_certificates: true, ..Settings::default() };
+    assert!(locked.check_locks(&Settings::default()).is_err());
+    assert!(
+        locked
+            .check_locks(&Settings {
+                verifies_clients: true,
+                requires_certificates: true,
+                ..Settings::default()
+            })
+            .is_ok()
+    );
+}
+
+#[test]
 fn the_check_of_the_names_in_client_certificates_cannot_be_turned_off_later() {
     let locked = Settings { checks_names: true, ..Settings::default() };
     assert!(locked.check_locks(&Settings::default()).is_err());

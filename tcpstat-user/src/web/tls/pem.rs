@@ -1,6 +1,9 @@
 //! Certificates and keys in PEM, from files or from the configuration itself.
 
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use rustls::pki_types::{
+    CertificateDer, PrivateKeyDer,
+    pem::{Error, PemObject},
+};
 
 use crate::{
     bounded_file,
@@ -16,7 +19,7 @@ pub(super) fn certificates(source: &Source) -> Result<Vec<CertificateDer<'static
             Err(fault(source, "there is no certificate in PEM (-----BEGIN CERTIFICATE-----)"))
         }
         Ok(all) => Ok(all),
-        Err(cause) => Err(fault(source, cause.to_string())),
+        Err(cause) => Err(fault(source, not_pem(&cause))),
     }
 }
 
@@ -24,12 +27,23 @@ pub(super) fn certificates(source: &Source) -> Result<Vec<CertificateDer<'static
 pub(super) fn private_key(source: &Source) -> Result<PrivateKeyDer<'static>, Fault> {
     let bytes = bytes(source)?;
     PrivateKeyDer::from_pem_slice(&bytes).map_err(|cause| match cause {
-        rustls::pki_types::pem::Error::NoItemsFound => fault(
+        Error::NoItemsFound => fault(
             source,
             "there is no private key in PEM; one that is encrypted must be decrypted first (openssl pkey)",
         ),
-        cause => fault(source, cause.to_string()),
+        cause => fault(source, not_pem(&cause)),
     })
+}
+
+/// What is wrong, without the text: where lines have been joined, the library's error has the whole key.
+fn not_pem(cause: &Error) -> &'static str {
+    match cause {
+        Error::MissingSectionEnd { .. } | Error::IllegalSectionStart { .. } => {
+            "it is cut off, or its lines are joined: -----BEGIN ...----- and -----END ...----- are lines of their own"
+        }
+        Error::Base64Decode(_) => "a section is not base64: make it again",
+        _ => "it is not PEM",
+    }
 }
 
 /// The error for what is in `source`.
@@ -47,11 +61,16 @@ pub(super) fn place(source: &Source) -> String {
 }
 
 fn bytes(source: &Source) -> Result<Vec<u8>, Fault> {
-    match &source.content {
-        Content::Inline(text) => Ok(text.clone().into_bytes()),
+    let bytes = match &source.content {
+        Content::Inline(text) => text.clone().into_bytes(),
         Content::File(path) => bounded_file::read_regular(path).map_err(|cause| {
             let (key, path) = (source.key, path.clone());
             Fault::new(source.line, Problem::File { key, path, cause })
-        }),
+        })?,
+    };
+    // The rest was not read, and can have authorities.
+    if bytes.len() as u64 > bounded_file::MAX_BYTES {
+        return Err(fault(source, format!("it has more than {} bytes", bounded_file::MAX_BYTES)));
     }
+    Ok(bytes)
 }

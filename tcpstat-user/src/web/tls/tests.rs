@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use super::*;
-use crate::web::config::WebConfig;
+use crate::web::config::{Content, Source, WebConfig};
 
 /// The settings with `more` keys, whose certificate and key are text that is not in PEM.
 fn settings(more: &str) -> TlsSettings {
@@ -45,5 +45,39 @@ fn what_is_not_in_pem_is_an_error_with_key_and_line() {
     assert_eq!(
         error.to_string(),
         "--web.config.file web.yml: line 2: cert: its text: there is no certificate in PEM (-----BEGIN CERTIFICATE-----)"
+    );
+}
+
+/// The library's errors have the line that they are about, in which a key without line breaks is as a whole.
+#[test]
+fn the_error_about_a_key_whose_lines_are_joined_or_cut_has_nothing_of_it() {
+    let source =
+        |text: &str| Source { key: "key", line: 3, content: Content::Inline(text.to_owned()) };
+    for (text, part) in [
+        ("-----BEGIN PRIVATE KEY-----SECRET-----END PRIVATE KEY-----", "lines of their own"),
+        ("-----BEGIN PRIVATE KEY----- SECRET -----END PRIVATE KEY-----\n", "lines of their own"),
+        ("-----BEGIN PRIVATE KEY SECRET\nAAAA\n", "lines of their own"),
+        ("-----BEGIN PRIVATE KEY-----\nSECRET", "cut off"),
+        ("-----BEGIN PRIVATE KEY-----\n!SECRET\n-----END PRIVATE KEY-----\n", "not base64"),
+    ] {
+        let fault = pem::private_key(&source(text)).unwrap_err();
+        let error = fault.in_file(Path::new("web.yml")).to_string();
+        // As text, and as the numbers of its bytes.
+        let is_shown = ["SECRET", "83, 69, 67"].iter().any(|secret| error.contains(secret));
+        assert!(error.contains(part) && !is_shown, "{error}");
+    }
+}
+
+/// What is beyond the bound is not read, so it would be missing without a word.
+#[test]
+fn a_file_of_authorities_beyond_the_bound_is_an_error() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "# a comment\n".repeat(100_000)).unwrap();
+    let content = Content::File(file.path().to_owned());
+    let fault = pem::certificates(&Source { key: "client_ca_file", line: 4, content }).unwrap_err();
+    let error = fault.in_file(Path::new("web.yml")).to_string();
+    assert!(
+        error.contains("line 4: client_ca_file") && error.contains("more than 1048576"),
+        "{error}"
     );
 }
