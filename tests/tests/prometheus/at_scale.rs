@@ -23,6 +23,7 @@ use crate::scene::DEADLINE;
 pub(crate) fn tests() -> Vec<Test> {
     kernel_tests![
         a_fault_on_500_hosts_is_one_message_that_counts_them,
+        hosts_of_two_clusters_with_the_same_instance_are_two_hosts,
         a_leak_that_a_roll_out_brings_is_one_message_and_so_is_a_lost_site
     ]
 }
@@ -178,6 +179,32 @@ fn a_fault_on_500_hosts_is_one_message_that_counts_them(_: &Namespace) -> Result
     let ended =
         "Sockets leak in CLOSE_WAIT: no longer reported of 3 hosts: web000, web001, web002.";
     ensure!(message.body.contains(ended), "{}", message.body);
+    Ok(())
+}
+
+/// Each cluster has a Prometheus of its own, and numbers its hosts alike.
+fn hosts_of_two_clusters_with_the_same_instance_are_two_hosts(_: &Namespace) -> Result<()> {
+    let pager = Pager::start(60)?;
+    let mut alerts = Vec::new();
+    for cluster in ["berlin", "oslo"] {
+        for host in ["10.0.0.1", "10.0.0.2"] {
+            for pod in ["shop/web-7d9f8b6c5d-x2x4q", "shop/web-7d9f8b6c5d-b5z7k"] {
+                let labels = [("netns", pod), ("scope", "shop/web"), ("cluster", cluster)];
+                alerts.push(alert("TcpCloseWaitLeak", "Sockets leak", host, &labels));
+            }
+        }
+    }
+    // It inhibits the alerts about this host, and not those about the other one.
+    let labels = [("cluster", "berlin")];
+    alerts.push(alert("TcpstatDown", "tcpstat does not answer", "10.0.0.1", &labels));
+    alertmanager::send(&alerts)?;
+    let wanted = "[FIRING] Sockets leak on 3 hosts, in shop/web";
+    let (leak, before) = pager.await_mail(wanted)?;
+    let expected = "Hosts: 10.0.0.1, 10.0.0.2, 10.0.0.2 (oslo).";
+    ensure!(leak.body.contains(expected), "{}", leak.body);
+    if before.is_empty() {
+        pager.await_mail("[FIRING] tcpstat does not answer on 10.0.0.1, cluster berlin")?;
+    }
     Ok(())
 }
 

@@ -6,12 +6,15 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
+use tcpstat_tests::binary::printed;
+use tcpstat_tests::deadline::{Progress, poll};
 use tcpstat_tests::fleet::{Fleet, Profile, Served};
 use tcpstat_tests::harness::Test;
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::prometheus::{Prometheus, Series};
-use tcpstat_tests::remote_write::{remote_write, victoria_metrics};
+use tcpstat_tests::remote_write::{remote_write, victoria_metrics, vmalert};
 use tcpstat_tests::rules::{scaled, shipped};
+use tcpstat_tests::server::REQUEST_INTERVAL;
 use tcpstat_tests::{hermetic_tests, kernel_tests};
 
 use crate::dashboard::{dashboard, list, panels, parsed, queries};
@@ -24,7 +27,8 @@ pub(crate) fn tests() -> Vec<Test> {
     tests.extend(hermetic_tests![
         the_dashboard_of_the_fleet_reads_what_the_rules_record,
         tables_of_hosts_lead_to_the_dashboard_of_the_host,
-        a_table_without_rows_says_why
+        a_table_without_rows_says_why,
+        all_instances_of_a_fleet_are_no_list_in_a_query
     ]);
     tests
 }
@@ -34,6 +38,9 @@ const HOSTS: u64 = 12;
 
 /// Where VictoriaMetrics listens.
 const VICTORIA: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8428);
+
+/// Where vmalert listens.
+const VMALERT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8880);
 
 /// A port that a service of the real host leaks at.
 const PORT: u16 = 8080;
@@ -76,12 +83,17 @@ fn every_query_of_the_fleet_and_every_rule_has_the_same_answer_in_victoria_metri
             answer.with_context(|| format!("panel {title}\n{}", scene.prometheus.log()))?;
         ensure_alike(&victoria, &query, &answer).with_context(|| format!("panel {title}"))?;
     }
-    // The variables, as Grafana asks for their values.
-    let values = |label| scene.prometheus.label_values("job:tcpstat_tracer_up:count", label);
-    assert_eq!(values("job")?, ["tcpstat", "tcpstat/fleet"]);
-    assert_eq!(values("site")?, ["site-0"]);
+    // The variables, as Grafana asks for their values. No host of the second site answers.
+    for (name, expected) in [("job", ["tcpstat", "tcpstat/fleet"]), ("site", ["site-0", "site-1"])]
+    {
+        let (selector, label) = variable(&dashboard, name)?;
+        let selector = selector.replace("$job", ".+");
+        for database in [&scene.prometheus, &victoria] {
+            assert_eq!(database.label_values(&selector, &label)?, expected, "{name}");
+        }
+    }
 
-    // What the rules ask. VictoriaMetrics does not evaluate them here: vmalert would ask the same.
+    // What the rules ask. vmalert asks the same.
     for rule in shipped()? {
         let query = scaled(&rule.expr, DIVISOR)?;
         let answer = scene.prometheus.query(&query)?;
@@ -89,7 +101,37 @@ fn every_query_of_the_fleet_and_every_rule_has_the_same_answer_in_victoria_metri
         let answer = if rule.alert.is_some() { Vec::new() } else { answer };
         ensure_alike(&victoria, &query, &answer).with_context(|| format!("{rule:?}"))?;
     }
+    every_alert_fires_in_vmalert(&scene.prometheus)
+}
+
+/// The templates of an alert are evaluated when it fires only, so each alert that fires in Prometheus must do so in vmalert.
+fn every_alert_fires_in_vmalert(prometheus: &Prometheus) -> Result<()> {
+    let leak = "ALERTS{alertname=\"TcpCloseWaitLeak\",alertstate=\"firing\"}";
+    prometheus.await_query(leak, DEADLINE, is_data)?;
+    let firing = prometheus.query("count by (alertname) (ALERTS{alertstate=\"firing\"})")?;
+    let rules = scaled(&printed(&["rules"])?, DIVISOR)?;
+    let vmalert = vmalert(VMALERT, VICTORIA, &rules, Duration::from_millis(500))?;
+    for series in firing {
+        let name = series.labels.get("alertname").context("no name")?;
+        poll(&format!("{name} of vmalert"), DEADLINE, REQUEST_INTERVAL, || {
+            let answer: Value = serde_json::from_str(&vmalert.get("/api/v1/alerts")?.body)?;
+            let fires = |alert: &Value| alert["name"] == **name && alert["state"] == "firing";
+            let is_firing = list(&answer["data"], "alerts")?.iter().any(fires);
+            Ok(if is_firing { Progress::Done(()) } else { Progress::NotYet(vmalert.log()) })
+        })?;
+    }
     Ok(())
+}
+
+/// The selector and the label of a variable of a dashboard.
+fn variable(dashboard: &Value, name: &str) -> Result<(String, String)> {
+    let variables = list(&dashboard["templating"], "list")?;
+    let variable = variables.iter().find(|variable| variable["name"] == name);
+    let query = variable.and_then(|found| found["query"]["query"].as_str()).context("no query")?;
+    let arguments = query.strip_prefix("label_values(").and_then(|rest| rest.strip_suffix(')'));
+    let arguments = arguments.and_then(|arguments| arguments.rsplit_once(", "));
+    let (selector, label) = arguments.with_context(|| query.to_owned())?;
+    Ok((selector.to_owned(), label.to_owned()))
 }
 
 /// Waits until VictoriaMetrics has an answer to `query` whose series have the labels that all series of the other answer
@@ -177,5 +219,14 @@ fn a_table_without_rows_says_why() -> Result<()> {
         let text = panel["fieldConfig"]["defaults"]["noValue"].as_str().unwrap_or_default();
         assert!(panel["type"] != "table" || text.len() > 10, "{}: {text:?}", panel["title"]);
     }
+    Ok(())
+}
+
+/// Else Grafana puts the names of 10,000 hosts into each query. VictoriaMetrics refuses a query of more than 16 kB.
+fn all_instances_of_a_fleet_are_no_list_in_a_query() -> Result<()> {
+    let dashboard = dashboard()?;
+    let variables = list(&dashboard["templating"], "list")?;
+    let instance = variables.iter().find(|variable| variable["name"] == "instance");
+    assert_eq!(instance.context("no instance")?["allValue"], ".+");
     Ok(())
 }
