@@ -30,6 +30,8 @@ mod load;
 mod lose;
 mod memory;
 mod netns_slots;
+mod object;
+mod plan;
 mod program;
 mod remedy;
 mod replica;
