@@ -4,15 +4,13 @@
 //! times as much. User space makes the tags from that map. If a key is not in the map either, the program gives it
 //! a slot at once, so no event is lost until user space learns of it.
 
-use core::intrinsics::{AtomicOrdering, atomic_xadd};
-
 use aya_ebpf::{
     bindings::BPF_NOEXIST,
     maps::{Array, HashMap, Queue},
 };
 use tcpstat_ebpf::{Control, OTHER_SLOT, tag_index, tagged_slot};
 
-use crate::maps::CONTROL;
+use crate::{maps::CONTROL, this_cpu::add_to};
 
 /// The maps of one kind of scope. A program asks [`SlotMaps::tagged`], then [`SlotMaps::known`], then
 /// [`SlotMaps::assign`]. It writes that out: the compiler would copy the code of one function that does.
@@ -70,9 +68,7 @@ pub(crate) trait SlotMaps {
     fn announce() {
         if let Some(control) = CONTROL.get_ptr_mut(0) {
             // SAFETY: the pointer is to the map's only entry.
-            unsafe {
-                atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(Self::assigned(control), 1)
-            };
+            unsafe { add_to(Self::assigned(control), 1) };
         }
     }
 }

@@ -7,7 +7,7 @@ use tcpstat_ebpf::{
     closing,
 };
 
-use crate::count::bounded;
+use crate::bounded::bounded;
 
 /// What a program reads from a full socket, only where it is needed.
 pub(crate) trait FullSocket: Copy {

@@ -1,26 +1,20 @@
 //! Counts and logs an event of a counted namespace, in the rows of its slot. All programs use it.
 
-use core::{
-    intrinsics::{AtomicOrdering, atomic_xadd},
-    mem::transmute,
-};
-
-use aya_ebpf::{
-    EbpfContext,
-    bindings::{BPF_RB_NO_WAKEUP, bpf_func_id::BPF_FUNC_get_smp_processor_id},
-};
+use aya_ebpf::{EbpfContext, bindings::BPF_RB_NO_WAKEUP};
 use aya_log_ebpf::error;
 use tcpstat_ebpf::{
     BANK_CELLS, Bank, EventRecord, FAMILY_CELLS, FULL_PLACES, Family, MAY_HAVE_DETAIL, NO_CELL,
-    OWN_SLOT, PAIRS, Row, SILENCE_PLACE, SILENCE_SUM_PLACE, ScopedEventRecord, State, cell, pair,
-    place, row, silence_bucket,
+    OWN_SLOT, PAIRS, SILENCE_PLACE, SILENCE_SUM_PLACE, ScopedEventRecord, State, cell, pair, place,
+    silence_bucket,
 };
 
 use crate::{
+    bounded::bounded,
     closing::{FullSocket, detail_of},
     entered,
-    maps::{CONTROL, CPU_IDS, DETAIL_SLOT, EVENTS, ROWS, TICKS_PER_SECOND},
+    maps::{CONTROL, DETAIL_SLOT, EVENTS, TICKS_PER_SECOND},
     scoped::Scoping,
+    this_cpu::{add_to, own_row},
 };
 
 /// Counts a transition of a full socket. While the log is open, also logs it: `fill` sets kernel address,
@@ -186,12 +180,7 @@ fn place_of(oldstate: u64, newstate: u64) -> Option<usize> {
 fn without_cell() {
     if let Some(control) = CONTROL.get_ptr_mut(0) {
         // SAFETY: the pointer is to the map's only entry.
-        unsafe {
-            atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(
-                &raw mut (*control).without_cell,
-                1,
-            )
-        };
+        unsafe { add_to(&raw mut (*control).without_cell, 1) };
     }
 }
 
@@ -229,8 +218,8 @@ fn count_silence(family: Family, socket: impl FullSocket) {
     let sum = bounded::<BANK_CELLS>(cell(Bank::Plain, family, SILENCE_SUM_PLACE));
     // SAFETY: both cells are below BANK_CELLS, so the pointers stay inside the map's value.
     unsafe {
-        atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(row.add(sum), u64::from(ticks));
-        atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(row.add(bucket), 1);
+        add_to(row.add(sum), u64::from(ticks));
+        add_to(row.add(bucket), 1);
     }
 }
 
@@ -239,41 +228,9 @@ fn count_silence(family: Family, socket: impl FullSocket) {
 fn add(slot: u64, bank: Bank, cell: usize) {
     if let Some(row) = own_row(slot) {
         let index = bank as usize * BANK_CELLS + cell;
-        // Atomic although the row belongs to this CPU: a softirq can interrupt between load and store.
         // SAFETY: `cell` is below BANK_CELLS, so the pointer stays inside the map's value.
-        unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(row.add(index), 1) };
+        unsafe { add_to(row.add(index), 1) };
     }
-}
-
-/// The cells of this slot and this CPU.
-#[inline(always)]
-pub(crate) fn own_row(slot: u64) -> Option<*mut u64> {
-    ROWS.get_ptr_mut(row(slot, CPU_IDS.load() as usize, cpu()) as u32).map(<*mut Row>::cast)
-}
-
-/// The id of this CPU.
-///
-/// `bpf_get_smp_processor_id` of aya returns a `u32`, which takes three more instructions to widen. A helper
-/// returns a word.
-#[inline(always)]
-pub(crate) fn cpu() -> usize {
-    // SAFETY: the kernel replaces a call of this number by its helper, which has no preconditions.
-    unsafe {
-        let helper: extern "C" fn() -> usize = transmute(BPF_FUNC_get_smp_processor_id as usize);
-        helper()
-    }
-}
-
-/// Bounds `index` by an instruction that the compiler cannot remove. The compiler knows that the index is in
-/// bounds; the verifier does not, and would refuse the access.
-#[inline(always)]
-pub(crate) fn bounded<const LENGTH: usize>(mut index: usize) -> usize {
-    const { assert!(LENGTH.is_power_of_two()) };
-    // SAFETY: one instruction changes one register.
-    unsafe {
-        core::arch::asm!("{index} &= {mask}", index = inout(reg) index, mask = const LENGTH - 1);
-    }
-    index
 }
 
 /// Drops the record if the buffer is full. User space notices: the bank has one event more than the log.

@@ -4,8 +4,6 @@
 //! `DWELL_STATES` is a constant to the verifier: without a state it removes this code. The programs that user space attaches
 //! while neither scopes nor dwells are counted have none of it.
 
-use core::intrinsics::{AtomicOrdering, atomic_xadd};
-
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use tcpstat_ebpf::{
     DWELL_BUCKETS, DWELL_OVERFLOW_CELL, ROW_CELLS, State, dwell_bucket, dwell_cell, dwell_entry,
@@ -13,8 +11,9 @@ use tcpstat_ebpf::{
 };
 
 use crate::{
-    count::{bounded, own_row},
+    bounded::bounded,
     maps::{DWELL_SINCE, DWELL_SLOT, DWELL_STATES},
+    this_cpu::{add_to, own_row},
 };
 
 /// Notes a transition of a full socket of the own namespace.
@@ -76,6 +75,6 @@ fn add(cell: usize, value: u64) {
     if let Some(row) = own_row(u64::from(DWELL_SLOT.load())) {
         let cell = bounded::<ROW_CELLS>(cell);
         // SAFETY: the cell is below ROW_CELLS, so the pointer stays inside the map's value.
-        unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(row.add(cell), value) };
+        unsafe { add_to(row.add(cell), value) };
     }
 }

@@ -6,8 +6,7 @@
 //! requests. [`iter`] lists all sockets, [`close_wait`] those in CLOSE_WAIT, [`listeners`] those that listen,
 //! [`tasks`] all processes, [`held`] the sockets in CLOSE_WAIT and those that listen in other network namespaces,
 //! [`holders`] the descriptors of all TCP sockets, [`dwell_sockets`] those in the states that [`entered`] measures.
-//! [`stream`] has the programs of `tcpstat events`, on the
-//! same tracepoint.
+//! [`stream`] has the programs of `tcpstat events`, on the same tracepoint.
 #![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch, core_intrinsics))]
 #![cfg_attr(
     target_arch = "bpf",
@@ -20,6 +19,8 @@
 
 #[cfg(target_arch = "bpf")]
 mod assigned;
+#[cfg(target_arch = "bpf")]
+mod bounded;
 #[cfg(target_arch = "bpf")]
 mod close_wait;
 #[cfg(target_arch = "bpf")]
@@ -54,6 +55,8 @@ mod scoped;
 mod stream;
 #[cfg(target_arch = "bpf")]
 mod tasks;
+#[cfg(target_arch = "bpf")]
+mod this_cpu;
 #[cfg(target_arch = "bpf")]
 mod tp_btf;
 #[cfg(target_arch = "bpf")]

@@ -3,8 +3,6 @@
 //! `CGROUPS` and `PORTS` are constants to the verifier: it removes the code of a kind that is off. The programs
 //! that user space attaches while both are off have none of it.
 
-use core::intrinsics::{AtomicOrdering, atomic_xadd};
-
 use aya_ebpf::maps::{Array, HashMap, Queue};
 use tcpstat_ebpf::{
     Bank, CgroupMember, Control, OTHER_PORTS_SLOT, PORTS_OF_ENTRY, ROOT_CGROUP, SCOPE_ROW_CELLS,
@@ -13,12 +11,13 @@ use tcpstat_ebpf::{
 
 use crate::{
     assigned::SlotMaps,
-    count::{bounded, cpu},
+    bounded::bounded,
     maps::{
         CGROUP_KN, CGROUP_SLOTS, CGROUP_TAGS, CGROUPS, CPU_IDS, FREE_CGROUP_SLOTS, KERNFS_NODE_ID,
         PORT_SLOTS, PORTS, SCOPE_ROWS, SOCK_CGROUP, SOCK_CGROUP_WORD,
     },
     probe::probe,
+    this_cpu::{add_to, cpu},
 };
 
 /// Which scopes count a socket.
@@ -187,10 +186,7 @@ fn port_slot(port: u16) -> u64 {
 fn add(slot: u64, bank: Bank, place: usize) {
     if let Some(row) = SCOPE_ROWS.get_ptr_mut(row(slot, CPU_IDS.load() as usize, cpu()) as u32) {
         let cell = bounded::<SCOPE_ROW_CELLS>(scope_cell(bank, place));
-        // Atomic although the row belongs to this CPU: a softirq can interrupt between load and store.
         // SAFETY: `cell` is below SCOPE_ROW_CELLS, so the pointer stays inside the map's value.
-        unsafe {
-            atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(row.cast::<u64>().add(cell), 1)
-        };
+        unsafe { add_to(row.cast::<u64>().add(cell), 1) };
     }
 }

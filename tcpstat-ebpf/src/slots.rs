@@ -32,7 +32,7 @@ pub enum NetnsKey {
 /// `cpu_ids` is the number of rows of a slot. A CPU id beyond it uses the row of CPU 0; atomic adds allow that.
 #[must_use]
 #[inline(always)]
-#[expect(clippy::inline_always, reason = "a BPF program has no calls")]
+#[expect(clippy::inline_always, reason = "in a BPF program a call costs more than this")]
 #[expect(clippy::cast_possible_truncation, reason = "the number of a slot has 16 bits")]
 pub const fn row(slot: u64, cpu_ids: usize, cpu: usize) -> usize {
     // It wraps so that no panic is reachable in a program.
@@ -64,7 +64,7 @@ pub const fn tag(key: u64, slot: u64) -> Option<u64> {
 /// The slot that `tag` gives to the namespace with this key; `None` if it is the tag of another one.
 #[must_use]
 #[inline(always)]
-#[expect(clippy::inline_always, reason = "a BPF program has no calls")]
+#[expect(clippy::inline_always, reason = "in a BPF program a call costs more than this")]
 pub const fn tagged_slot(tag: u64, key: u64) -> Option<u64> {
     if tag >> SLOT_BITS == key { Some(tag & ((1 << SLOT_BITS) - 1)) } else { None }
 }
@@ -75,7 +75,7 @@ pub const fn tagged_slot(tag: u64, key: u64) -> Option<u64> {
 /// different keys are often the same. The multiplication distributes them (2^64 by the golden ratio).
 #[must_use]
 #[inline(always)]
-#[expect(clippy::inline_always, reason = "a BPF program has no calls")]
+#[expect(clippy::inline_always, reason = "in a BPF program a call costs more than this")]
 pub const fn tag_index(key: u64) -> u32 {
     (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - TAG_BITS)) as u32
 }

@@ -9,13 +9,35 @@ use std::net::IpAddr;
 
 use crate::{
     frequent::Frequent,
-    procfs::{EphemeralPorts, TimeWaitReuse},
     snapshot::{Kind, Row, ip_address},
     states::State,
 };
 
 /// Destinations that are counted at once.
 const MOST: usize = 1024;
+
+/// `net.ipv4.ip_local_port_range`, and when a connect takes a port in it from a socket in TIME_WAIT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct EphemeralPorts {
+    pub(crate) first: u16,
+    pub(crate) last: u16,
+    pub(crate) reuse: TimeWaitReuse,
+}
+
+impl EphemeralPorts {
+    pub(crate) fn contains(self, port: u16) -> bool {
+        (self.first..=self.last).contains(&port)
+    }
+}
+
+/// `net.ipv4.tcp_tw_reuse`: to which addresses a connect takes a port in TIME_WAIT after a second, if both ends send
+/// timestamps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TimeWaitReuse {
+    Never,
+    Loopback,
+    Always,
+}
 
 /// Where connections lead, and the local address that they come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,9 +1,16 @@
 //! tcpstat: TCP sockets by state, counted in the kernel, served to Prometheus.
 //!
-//! Imports run one way: `commands` → `web`, `top`, `textfile` → `api`, `metrics` → `tracker` → `ledger`,
-//! `history`, `ages`, `destinations`, `listeners`, `holders` → `snapshot`, `procfs`, `kernel` → the layout shared with the tracer (`tcpstat-ebpf`). Only
-//! `kernel` uses aya and unsafe code, only `procfs` reads /proc, and only `metrics` names a metric.
-//! `ledger`, `history`, `ages`, `destinations`, `listeners` and `holders` do no I/O and read no clock.
+//! Imports run one way: a module imports only modules that this list names after it.
+//!
+//! - `commands`: the command line, which starts everything else
+//! - `textfile`, `web`, `top`: what other programs and people see
+//! - `api`, `metrics`: the JSON of the API; the names, help texts, and labels of all metrics
+//! - `tracker`: the thread that counts
+//! - `kernel`: BPF and other system calls; it alone uses aya and unsafe code
+//! - `clock`, `procfs`: the time; the files of /proc, which no other module reads
+//! - `ledger`, `history`, `listeners`, `holders`, `destinations`, `scopes`, `stream`, `detailed`, `dwell`, `ages`, `frequent`,
+//!   `transitions`, `snapshot`, `states`: what is computed from these. They do no I/O, read no clock, and start no thread
+//! - `text`, `bounded_file`, `unix_path`: what any module may use
 
 pub mod ages;
 mod api;

@@ -10,6 +10,7 @@ use regex::Regex;
 
 use crate::documents::{self, Document, Documents};
 use crate::files;
+use crate::layers::{self, Layers};
 use crate::source;
 use crate::words::{self, Words};
 
@@ -36,19 +37,22 @@ const METRIC_NAMES: &str = "tcpstat-user/src/metrics/names.rs";
 /// What the table of promises begins with.
 const PROMISES_HEADER: &str = "| state | promise | test";
 
-/// The modules that compute: they import nothing of the modules that present.
-const COMPUTING_MODULES: [&str; 11] = [
-    "kernel",
-    "procfs",
-    "snapshot",
-    "ledger",
-    "history",
+/// The modules that compute: no I/O, no clock, no thread.
+const PURE_MODULES: [&str; 14] = [
     "ages",
     "destinations",
-    "listeners",
+    "detailed",
+    "dwell",
+    "frequent",
+    "history",
     "holders",
+    "ledger",
+    "listeners",
     "scopes",
-    "tracker",
+    "snapshot",
+    "states",
+    "stream",
+    "transitions",
 ];
 
 /// What may not stand in the code of some files.
@@ -60,7 +64,7 @@ struct Rule {
 }
 
 /// The lint `unsafe_code` denies unsafe code except where code expects it; clippy sees no inner `allow`.
-const RULES: [Rule; 6] = [
+const RULES: [Rule; 5] = [
     Rule {
         pattern: r"\baya(_log)?::|\buse\b[^;]*\baya(_log)?\b",
         holds: |path| !is_kernel_side(path),
@@ -77,14 +81,9 @@ const RULES: [Rule; 6] = [
         message: "an `allow`: use #[expect(.., reason = \"..\")]",
     },
     Rule {
-        pattern: r"\b(tokio|aya|axum)\b|\bstd::(fs|io|net|time)\b|\bstd::\{[^;]*\b(fs|io|net|time)\b",
-        holds: |path| is_module(path, "ledger") || is_module(path, "ages"),
-        message: "ledger and ages are plain arithmetic, pass values in",
-    },
-    Rule {
-        pattern: r"\bcrate::(metrics|web|top|textfile|commands)\b|\buse crate::\{[^;]*[{,\s](metrics|web|top|textfile|commands)(::|,|\s*\})",
-        holds: |path| COMPUTING_MODULES.iter().any(|module| is_module(path, module)),
-        message: "a module that computes imports one that presents: pass a plain value up",
+        pattern: r"\b(tokio|aya|axum)\b|\bstd::(\{[^;]*\b)?(env|fs|io|process|thread|time)\b|\b(Tcp|Udp|Unix)(Datagram|Listener|Socket|Stream)\b",
+        holds: |path| PURE_MODULES.iter().any(|module| is_module(path, module)),
+        message: "this module only computes: pass values in",
     },
     Rule {
         pattern: r"\bprocfs_crate\b",
@@ -96,15 +95,17 @@ const RULES: [Rule; 6] = [
 /// The rules for Rust files, ready to be applied.
 struct Checker {
     rules: Vec<(Regex, &'static Rule)>,
+    layers: Layers,
     metric: Regex,
     tests: Regex,
 }
 
 impl Checker {
-    fn new() -> Result<Self> {
+    fn new(layers: Layers) -> Result<Self> {
         let rules = RULES.iter().map(|rule| Ok((Regex::new(rule.pattern)?, rule)));
         Ok(Self {
             rules: rules.collect::<Result<_>>()?,
+            layers,
             metric: Regex::new(r"^(tcpstat|node_tcp|container_network)_\w*")?,
             tests: Regex::new(r"#\[cfg\(test\)\]\s*(pub(\(\w+\))? )?mod\b")?,
         })
@@ -123,6 +124,9 @@ impl Checker {
         for (pattern, rule) in self.rules.iter().filter(|(_, rule)| (rule.holds)(path)) {
             let lines = pattern.find_iter(&code).map(|place| line(&code, place.end()));
             found.extend(lines.map(|line| format!("{path}:{line}: {}", rule.message)));
+        }
+        for (at, message) in self.layers.breaches(path, &code) {
+            found.push(format!("{path}:{}: {message}", line(&code, at)));
         }
         let tests = self.tests.find(&code).map_or(usize::MAX, |tests| line(&code, tests.start()));
         for (line, text) in source::literals(text) {
@@ -148,8 +152,12 @@ impl Checker {
 /// The breaches in all files of the workspace: those in Rust files and of words, in the order of their paths;
 /// then those of vendored files, of promises, and of documents.
 pub(crate) fn check(root: &Path) -> Result<Vec<String>> {
-    let (checker, words) = (Checker::new()?, Words::compile());
+    let library = fs::read_to_string(root.join(layers::LIST))?;
+    let layers = Layers::parse(&library);
+    let unlisted = layers.incomplete(&library);
+    let (checker, words) = (Checker::new(layers)?, Words::compile());
     let (mut breaches, mut documents, mut metrics) = (Vec::new(), Documents::new(), Vec::new());
+    breaches.extend(unlisted);
     let mut promised = promised_tests(&fs::read_to_string(root.join(PROMISES))?);
     if promised.is_empty() {
         breaches.push(format!("{PROMISES}: no table begins with `{PROMISES_HEADER}`"));

@@ -25,6 +25,7 @@ mod dist;
 mod documents;
 mod files;
 mod fuzz;
+mod layers;
 mod linker;
 mod losses;
 mod matrix;

@@ -8,8 +8,8 @@ use tcpstat_ebpf::{
 };
 
 use crate::{
+    bounded::bounded,
     closing,
-    count::bounded,
     maps::{
         STREAM_ADDRESSES, STREAM_BY_ADDRESS, STREAM_BY_CGROUP, STREAM_CAUSES, STREAM_CGROUPS,
         STREAM_NETNS, STREAM_PORT_FILTERS, STREAM_PORTS, STREAM_TRANSITIONS,

@@ -7,8 +7,6 @@ mod filter;
 mod tp_btf;
 mod tracepoint;
 
-use core::intrinsics::{AtomicOrdering, atomic_xadd};
-
 use aya_ebpf::{
     bindings::BPF_RB_NO_WAKEUP,
     helpers::{
@@ -21,9 +19,12 @@ use tcpstat_ebpf::{
     StreamRecord,
 };
 
-use crate::maps::{
-    CGROUPS, NETNS_KEY, STREAM, STREAM_LOST, STREAM_PROCESS, TASK_COMM, TASK_GROUP_LEADER,
-    TICKS_PER_SECOND,
+use crate::{
+    maps::{
+        CGROUPS, NETNS_KEY, STREAM, STREAM_LOST, STREAM_PROCESS, TASK_COMM, TASK_GROUP_LEADER,
+        TICKS_PER_SECOND,
+    },
+    this_cpu::add_to,
 };
 
 /// What the programs read from a full socket, only where it is needed.
@@ -92,7 +93,7 @@ fn transition(socket: impl Socket, family: Family, oldstate: u64, newstate: u64)
     let Some(lost) = STREAM_LOST.get_ptr_mut(0) else { return };
     let Some(mut entry) = STREAM.reserve::<StreamRecord>(0) else {
         // SAFETY: the pointer is to the map's only entry.
-        unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(lost, 1) };
+        unsafe { add_to(lost, 1) };
         return;
     };
     let record = entry.as_mut_ptr();

@@ -52,7 +52,7 @@ pub(super) struct ConnectArgs {
     )]
     ca_file: Option<PathBuf>,
 
-    /// File with a certificate for an exporter that wants one of its clients, in PEM
+    /// File with the client certificate for an exporter that asks for one, in PEM
     #[arg(
         long = "connect.cert-file",
         value_name = "PATH",
@@ -63,7 +63,7 @@ pub(super) struct ConnectArgs {
     )]
     cert_file: Option<PathBuf>,
 
-    /// File with the private key of that certificate, in PEM
+    /// File with the private key of --connect.cert-file, in PEM
     #[arg(
         long = "connect.key-file",
         value_name = "PATH",

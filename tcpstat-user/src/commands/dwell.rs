@@ -12,9 +12,9 @@ use crate::{
 /// Flags of dwells.
 #[derive(Args, Clone, Debug, Default)]
 pub(super) struct DwellArgs {
-    /// Also measure how long sockets of tcpstat's own namespace are in these states, with --netns all too: established,
-    /// syn_sent, fin_wait1, fin_wait2, close_wait, last_ack, listen or closing, with commas between. `established` gives
-    /// the lifetimes of connections. Needs a tracer
+    /// Also measure how long sockets are in these states, with commas between: established, syn_sent, fin_wait1,
+    /// fin_wait2, close_wait, last_ack, listen, closing. `established` gives the lifetimes of connections. Only sockets of
+    /// tcpstat's own namespace, with --netns all too; needs a tracer
     #[arg(
         long = "dwell",
         value_name = "STATE",

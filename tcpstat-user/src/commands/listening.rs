@@ -46,8 +46,8 @@ pub(super) struct ListeningArgs {
     )]
     pub(super) telemetry_path: TelemetryPath,
 
-    /// Answers under way at once, streams not counted; a further request waits up to 1 s, then gets 503. 0 for as many
-    /// as connections
+    /// Most requests that are answered at a time, streams not counted; one more waits up to 1 s, then gets 503. 0 for as
+    /// many as connections
     #[arg(
         long = "web.max-requests",
         default_value = "40",

@@ -29,7 +29,7 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 /// Flags of every command.
 #[derive(Args, Clone, Debug)]
 pub(super) struct LogArgs {
-    /// Minimum log level; logs to standard error
+    /// Minimum level of the log, which goes to standard error
     #[arg(
         long = "log.level",
         global = true,

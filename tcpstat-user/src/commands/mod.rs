@@ -108,16 +108,16 @@ enum Command {
     /// Count, and serve the metrics over HTTP
     #[command(after_long_help = serve::EXAMPLES)]
     Serve(ServeArgs),
-    /// Show the states live in the terminal
+    /// Show how many sockets are in each state, live in the terminal
     #[command(after_long_help = top::EXAMPLES)]
     Top(top::TopArgs),
-    /// Print the sockets by state once; needs no privileges
+    /// Print once how many sockets are in each state; needs no privileges
     ///
     /// IPV4 and IPV6 are the families of the sockets, not of the packets: a connection from an IPv4 client to
     /// a dual-stack listener is an IPv6 socket, as in /proc/net/tcp6.
     #[command(after_long_help = show::EXAMPLES)]
     Show(show::ShowArgs),
-    /// Print which processes hold sockets: their number, oldest, ports and peers
+    /// Print which processes hold sockets: how many, the oldest, ports, and peers
     ///
     /// A row is a set of processes that hold the same sockets in one network namespace. A socket that several
     /// processes share is in one row with all of them, and counts once. With CAP_BPF and CAP_PERFMON the kernel
@@ -125,21 +125,23 @@ enum Command {
     /// trace, and ages are not known.
     #[command(after_long_help = who::EXAMPLES)]
     Who(who::WhoArgs),
-    /// Print every transition live, one line each: of full sockets, not of those in TIME_WAIT
+    /// Print every transition as it happens, one on each line
     ///
-    /// A BPF program of its own, beside that of a running exporter, writes the transitions of full sockets to a ring buffer. Times
-    /// are in UTC. A transition has a process only if a system call of that process made it. Filters of different kinds all have
-    /// to fit; of several values of one filter, one has to. What does not fit in the buffer is lost, and reported where it is
-    /// missing. It needs CAP_BPF and CAP_PERFMON.
+    /// Sockets in TIME_WAIT make no transitions: the full socket has closed. A transition has a process only if a system call of
+    /// that process made it. Times are in UTC. A transition is shown if every filter keeps it; a filter with several values keeps
+    /// what any of them keeps.
+    ///
+    /// A BPF program of its own, beside that of a running exporter, writes the transitions to a ring buffer. Those that do not fit
+    /// in it are lost, and a line in their place says how many. Needs CAP_BPF and CAP_PERFMON.
     #[command(after_long_help = events::EXAMPLES)]
     Events(events::EventsArgs),
     /// Check whether a program can count in the kernel, and show which privileges are missing
     #[command(after_long_help = check::EXAMPLES)]
     Check(check::CheckArgs),
-    /// Print a file that is part of the binary
+    /// Print the systemd unit, a dashboard, the rules, a configuration of Alertmanager, or the runbook
     #[command(after_long_help = print::EXAMPLES)]
     Print(print::PrintArgs),
-    /// Print shell completions
+    /// Print completions for a shell
     #[command(after_long_help = completions::EXAMPLES)]
     Completions(completions::CompletionsArgs),
     /// Print the manual page

@@ -44,7 +44,7 @@ pub(super) struct NetnsArgs {
     )]
     pub(super) pods: PathBuf,
 
-    /// Most scopes of each kind: namespaces besides its own, cgroups, ports. The first namespaces and cgroups get
+    /// Most scopes of each kind: namespaces besides tcpstat's own, cgroups, ports. The first namespaces and cgroups get
     /// them, and the rest count in the scope `other`; more ports are refused
     #[arg(
         long = "scopes-max",

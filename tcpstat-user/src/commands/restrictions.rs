@@ -18,7 +18,7 @@ use crate::{
 /// The flag of every command that has a filter.
 #[derive(Args, Clone, Copy, Debug)]
 pub(super) struct SeccompArgs {
-    /// Do not refuse the system calls that tcpstat never makes
+    /// Turn off the filter that refuses system calls that tcpstat never makes
     #[arg(
         long = "no-seccomp",
         global = true,

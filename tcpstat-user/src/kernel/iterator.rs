@@ -6,7 +6,6 @@ use std::{
     iter,
     ops::ControlFlow,
     os::fd::AsFd,
-    path::Path,
 };
 
 use aya::{
@@ -21,8 +20,8 @@ use super::{
     error::{LoadError, refusal},
     iter_link::IterLink,
     layout::Globals,
-    load::{KERNEL_BTF, OBJECT, loader},
     memory::release_memory,
+    object::{OBJECT, loader},
     remedy::is_temporary,
     step::{Attachment, Step},
 };
@@ -100,7 +99,7 @@ impl RecordIterator {
         if OBJECT.is_empty() {
             return Err(LoadError::NoObject);
         }
-        let types = KernelTypes::read(Path::new(KERNEL_BTF))?;
+        let types = KernelTypes::read()?;
         let globals = globals(&types)?;
         drop(types);
         let mut loader = loader(&globals);

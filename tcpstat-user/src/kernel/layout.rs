@@ -1,15 +1,10 @@
 //! Compares what the programs rely on in the kernel's structures with the running kernel's BTF.
 
-use std::path::Path;
-
 use tcpstat_ebpf::{
     CgroupMember, FIXED_MEMBERS, FixedMember, MEMBERS, NetnsKey, RECORD_FIELDS, Reader,
 };
 
-use super::{
-    btf::{BtfError, KernelTypes, Place, Structure},
-    load::KERNEL_BTF,
-};
+use super::btf::{BtfError, KernelTypes, Place, Structure};
 use crate::ages::TickRate;
 
 /// Names and values of read-only globals of the BPF object.
@@ -52,7 +47,7 @@ pub(super) fn offsets(types: &KernelTypes, reader: Reader) -> Result<Globals, Bt
 /// # Errors
 /// [`BtfError`] if the types of the kernel cannot be read.
 pub(crate) fn netns_has_cookie() -> Result<bool, BtfError> {
-    let key = netns_key(&KernelTypes::read(Path::new(KERNEL_BTF))?);
+    let key = netns_key(&KernelTypes::read()?);
     Ok(key.contains(&("NETNS_KEY", NetnsKey::Cookie as u32)))
 }
 

@@ -2,37 +2,31 @@
 
 use std::{
     os::fd::{AsFd, BorrowedFd},
-    path::Path,
     sync::Arc,
 };
 
-use aya::{
-    Btf, Ebpf, EbpfLoader,
-    maps::{Map, MapData},
-    programs::{BtfTracePoint, ProgramError, TracePoint},
-};
+use aya::{Btf, Ebpf};
 use aya_log::EbpfLogger;
-use tcpstat_ebpf::{BANK_CELLS, Reader};
-use tracing::warn;
+use tcpstat_ebpf::BANK_CELLS;
 
 use super::{
-    btf::{BtfError, KernelTypes},
-    counters::{Counters, OwnRows, Switch},
-    cpus::cpu_ids,
-    dwell::{self, DwellMap},
+    btf::BtfError,
+    counters::{Counters, Switch},
+    dwell::DwellMap,
     error::{LoadError, refusal},
     events::EventLog,
     hooks::{self, HookRefusal},
-    iterators::{FoundIterators, Iterators, WantedIterators},
-    layout::{self, Globals},
+    iterators::{Iterators, WantedIterators},
     memory::release_memory,
     netns_slots::{NETNS_MAPS, Namespaces, NetnsSlots},
+    object::{OBJECT, attach, map},
+    plan::{Plan, counts_more},
     program::Program,
     scope_maps::{ScopeKinds, ScopeMaps},
-    step::{Attachment, Step},
+    step::Step,
     stream::STREAM_MAPS,
 };
-use crate::{ages::TickRate, clock, dwell::DwellChoice, states::Hooks};
+use crate::{ages::TickRate, dwell::DwellChoice, states::Hooks};
 
 /// A loaded program that counts, with its counters and its event log. Dropping it stops the count.
 pub(crate) struct Tracer {
@@ -72,7 +66,7 @@ pub(crate) struct Tracer {
 impl Tracer {
     /// The descriptor of [`Tracer::program`]. Its fdinfo has the number of events that the kernel skipped.
     pub(crate) fn program_fd(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.fds(std::iter::once(self.program.symbol(has_more(&self.kinds, self.dwell))))
+        self.fds(std::iter::once(self.program.symbol(counts_more(&self.kinds, self.dwell))))
     }
 
     /// The descriptors of the attached hooks. Their fdinfo has the number of events that the kernel skipped.
@@ -119,110 +113,41 @@ impl Tracer {
         program: Program,
         netns_inum: u32,
         namespaces: Namespaces,
-        mut kinds: ScopeKinds,
+        kinds: ScopeKinds,
         dwell: DwellChoice,
-        mut iterators: WantedIterators,
+        iterators: WantedIterators,
     ) -> Result<Self, LoadError> {
         if OBJECT.is_empty() {
             return Err(LoadError::NoObject);
         }
-        let types = KernelTypes::read(Path::new(KERNEL_BTF))?;
-        let mut globals = globals(&types, program, netns_inum)?;
-        let found_hooks = hooks::FoundHooks::find(&types);
-        globals.extend(found_hooks.globals());
-        if namespaces != Namespaces::Own {
-            globals.extend(layout::netns_key(&types));
-        }
-        if kinds.cgroups.is_some() {
-            match layout::cgroup_member(&types) {
-                Ok(members) => globals.extend(members),
-                Err(error) => {
-                    warn!("--cgroups is off: {error}");
-                    kinds.cgroups = None;
-                }
-            }
-        }
-        globals.push(("PORTS", (!kinds.ports.is_empty()).into()));
-        let slots = namespaces.slots();
-        let causes_refused = match layout::causes(&types, slots) {
-            Ok(members) => {
-                globals.extend(members);
-                None
-            }
-            Err(error) => Some(error),
-        };
-        let own = OwnRows { details: causes_refused.is_none(), dwells: dwell.any() };
-        globals.extend(dwell::globals(dwell, slots + own.detail_slots()));
-        let (mut silence_rate, mut silence_refused) =
-            (clock::tick_rate().filter(|_| own.details), None);
-        if let Some(rate) = silence_rate {
-            match layout::silence(&types, rate) {
-                Ok(members) => globals.extend(members),
-                Err(error) => (silence_rate, silence_refused) = (None, Some(error)),
-            }
-        }
-        iterators.sockets &= kinds.cgroups.is_some();
-        iterators.close_wait &= silence_rate.is_some();
-        iterators.dwell &= dwell.any();
-        let iterators = FoundIterators::find(iterators, &types);
-        globals.extend_from_slice(iterators.globals());
-        drop(types);
-        let cpus = cpu_ids().map_err(|error| refusal(Step::CountCpus, error.into()))?;
-        globals.push(("CPU_IDS", cpus));
-
-        let mut loader = loader(&globals);
-        loader.map_max_entries("ROWS", (slots + own.slots()) * cpus);
-        let scope_sizes = namespaces.map_sizes().into_iter().chain(kinds.map_sizes(cpus));
-        for (name, entries) in scope_sizes.chain(dwell::map_size(dwell)) {
-            loader.map_max_entries(name, entries);
-        }
-        let mut ebpf =
-            loader.load(OBJECT).map_err(|error| refusal(Step::CreateMaps, error.into()))?;
-
-        let rows = map(&ebpf, "ROWS")?;
-        let counters = Counters::map(rows, slots as usize, cpus as usize, BANK_CELLS, own)
-            .map_err(|error| refusal(Step::MapMemory("the counters"), error.into()))?;
-        // Nothing that is loaded here uses these, so their memory is freed.
-        for name in STREAM_MAPS {
-            drop(ebpf.take_map(name));
-        }
-        let switch = Switch::map(map(&ebpf, "CONTROL")?)
-            .map_err(|error| refusal(Step::MapMemory("the control page"), error.into()))?;
-        let ring = ebpf.take_map("EVENTS").ok_or(LoadError::WrongObject("EVENTS"))?;
-        let counters = Arc::new(counters);
-        let log = EventLog::new(ring, switch, Arc::clone(&counters));
-        let netns_slots = match namespaces {
-            Namespaces::Own => None,
-            Namespaces::All { others } => Some(NetnsSlots::new(&mut ebpf, &NETNS_MAPS, others)?),
-        };
-        let scopes = ScopeMaps::new(&mut ebpf, &kinds, cpus as usize)?;
-
-        let dwell_map = DwellMap::new(&mut ebpf, dwell)?;
-
+        let plan = Plan::make(program, netns_inum, namespaces, kinds, dwell, iterators)?;
+        let load = plan.loader().load(OBJECT);
+        let mut ebpf = load.map_err(|error| refusal(Step::CreateMaps, error.into()))?;
+        let maps = Maps::take(&mut ebpf, &plan)?;
         let logger = EbpfLogger::init(&mut ebpf)
             .map_err(|error| refusal(Step::MapMemory("the tracer's log"), error.into()))?;
         let btf = Btf::from_sys_fs().map_err(|error| refusal(Step::ReadTypes, error.into()))?;
-        attach(&mut ebpf, program, program.symbol(has_more(&kinds, dwell)), &btf)?;
-        let (hooks, hooks_refused) = found_hooks.attach(&mut ebpf, &btf);
-        let iterators = iterators.load(&mut ebpf, &btf);
+        attach(&mut ebpf, program, plan.symbol, &btf)?;
+        let (hooks, hooks_refused) = plan.hooks.attach(&mut ebpf, &btf);
+        let iterators = plan.iterators.load(&mut ebpf, &btf);
         drop(btf);
         release_memory();
         Ok(Self {
             program,
-            counters,
-            log,
+            counters: maps.counters,
+            log: maps.log,
             netns_inum,
             namespaces,
-            netns_slots,
-            kinds,
-            scopes,
+            netns_slots: maps.netns_slots,
+            kinds: plan.kinds,
+            scopes: maps.scopes,
             dwell,
-            dwell_map,
+            dwell_map: maps.dwell,
             hooks,
             hooks_refused,
-            causes_refused,
-            silence_rate,
-            silence_refused,
+            causes_refused: plan.causes_refused,
+            silence_rate: plan.silence_rate,
+            silence_refused: plan.silence_refused,
             iterators,
             logger,
             ebpf,
@@ -232,6 +157,39 @@ impl Tracer {
     /// Writes what the programs have logged (transitions without a cell) to this process' log.
     pub(crate) fn flush_log(&mut self) {
         self.logger.flush();
+    }
+}
+
+/// What the tracer has in memory that the kernel shares, and its other maps.
+struct Maps {
+    counters: Arc<Counters>,
+    log: EventLog,
+    netns_slots: Option<NetnsSlots>,
+    scopes: Option<ScopeMaps>,
+    dwell: Option<DwellMap>,
+}
+
+impl Maps {
+    fn take(ebpf: &mut Ebpf, plan: &Plan) -> Result<Self, LoadError> {
+        let (slots, cpus) = (plan.namespaces.slots() as usize, plan.cpus as usize);
+        let counters = Counters::map(map(ebpf, "ROWS")?, slots, cpus, BANK_CELLS, plan.own)
+            .map_err(|error| refusal(Step::MapMemory("the counters"), error.into()))?;
+        // Nothing that is loaded here uses these, so their memory is freed.
+        for name in STREAM_MAPS {
+            drop(ebpf.take_map(name));
+        }
+        let switch = Switch::map(map(ebpf, "CONTROL")?)
+            .map_err(|error| refusal(Step::MapMemory("the control page"), error.into()))?;
+        let ring = ebpf.take_map("EVENTS").ok_or(LoadError::WrongObject("EVENTS"))?;
+        let counters = Arc::new(counters);
+        let log = EventLog::new(ring, switch, Arc::clone(&counters));
+        let netns_slots = match plan.namespaces {
+            Namespaces::Own => None,
+            Namespaces::All { others } => Some(NetnsSlots::new(ebpf, &NETNS_MAPS, others)?),
+        };
+        let scopes = ScopeMaps::new(ebpf, &plan.kinds, cpus)?;
+        let dwell = DwellMap::new(ebpf, plan.dwell)?;
+        Ok(Self { counters, log, netns_slots, scopes, dwell })
     }
 }
 
@@ -285,78 +243,4 @@ pub(crate) fn load_first(
         first.refused = refused;
     }
     first
-}
-
-/// Whether more is counted of the own namespace than the default program counts.
-fn has_more(kinds: &ScopeKinds, dwell: DwellChoice) -> bool {
-    kinds.any() || dwell.any()
-}
-
-/// The read-only globals that `program` needs.
-fn globals(types: &KernelTypes, program: Program, netns_inum: u32) -> Result<Globals, LoadError> {
-    let reader = match program {
-        Program::TpBtf => Reader::TpBtf,
-        Program::Tracepoint => Reader::Tracepoint,
-    };
-    let mut globals = layout::offsets(types, reader)?;
-    globals.push(("NETNS_INUM", netns_inum));
-    #[cfg(feature = "lose-events")]
-    globals.extend(super::lose::globals());
-    Ok(globals)
-}
-
-/// The BTF of the running kernel.
-pub(super) const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
-
-pub(super) static OBJECT: &[u8] =
-    aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcpstat.bpf.o"));
-
-/// A loader of [`OBJECT`] that sets these read-only globals.
-pub(super) fn loader<'a>(globals: &'a [(&'static str, u32)]) -> EbpfLoader<'a> {
-    let mut loader = EbpfLoader::new();
-    // The object has no relocations that need the kernel's types, which would take megabytes.
-    loader.btf(None);
-    for (name, value) in globals {
-        loader.override_global(name, value, true);
-    }
-    loader
-}
-
-pub(super) fn map<'a>(
-    ebpf: &'a Ebpf,
-    name: &'static str,
-) -> Result<impl AsFd + use<'a>, LoadError> {
-    match ebpf.map(name) {
-        Some(Map::Array(data)) => Ok(MapData::fd(data).as_fd()),
-        _ => Err(LoadError::WrongObject(name)),
-    }
-}
-
-/// Loads and attaches the program with this name in the object, which is of the kind of `program`.
-pub(super) fn attach(
-    ebpf: &mut Ebpf,
-    program: Program,
-    symbol: &'static str,
-    btf: &Btf,
-) -> Result<(), LoadError> {
-    let attachment = match program {
-        Program::TpBtf => Attachment::TpBtf,
-        Program::Tracepoint => Attachment::Tracepoint,
-    };
-    let at_load = |error: ProgramError| refusal(Step::Load(attachment), error.into());
-    let at_attach = |error: ProgramError| refusal(Step::Attach(attachment), error.into());
-    let handle = ebpf.program_mut(symbol).ok_or(LoadError::WrongObject(symbol))?;
-    match program {
-        Program::TpBtf => {
-            let handle: &mut BtfTracePoint = handle.try_into().map_err(at_load)?;
-            handle.load("inet_sock_set_state", btf).map_err(at_load)?;
-            handle.attach().map_err(at_attach)?;
-        }
-        Program::Tracepoint => {
-            let handle: &mut TracePoint = handle.try_into().map_err(at_load)?;
-            handle.load().map_err(at_load)?;
-            handle.attach("sock", "inet_sock_set_state").map_err(at_attach)?;
-        }
-    }
-    Ok(())
 }

@@ -13,7 +13,7 @@ use super::{
     counters::Switch,
     error::{LoadError, refusal},
     events::await_running_programs,
-    load::map,
+    object::map,
     slot::Slot,
     step::Step,
     tags::Tags,

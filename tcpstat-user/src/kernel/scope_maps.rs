@@ -13,8 +13,8 @@ use tcpstat_ebpf::{
 use super::{
     counters::{Counters, OwnRows},
     error::{LoadError, refusal},
-    load::map,
     netns_slots::{CGROUP_MAPS, KeyedSlots},
+    object::map,
     slot::Slot,
     step::Step,
 };

@@ -6,7 +6,6 @@
 use std::{
     ops::ControlFlow,
     os::fd::{AsFd, BorrowedFd},
-    path::Path,
     sync::atomic::Ordering,
 };
 
@@ -26,8 +25,9 @@ use super::{
     error::{LoadError, refusal},
     events::await_running_programs,
     layout::{self, Globals},
-    load::{Attempt, KERNEL_BTF, OBJECT, loader, map},
+    load::Attempt,
     memory::release_memory,
+    object::{OBJECT, attach, loader, map},
     program::Program,
     step::Step,
 };
@@ -96,7 +96,7 @@ impl TransitionStream {
         if OBJECT.is_empty() {
             return Err(LoadError::NoObject);
         }
-        let types = KernelTypes::read(Path::new(KERNEL_BTF))?;
+        let types = KernelTypes::read()?;
         let found = Found::new(&types, program)?;
         drop(types);
         let mut globals = found.globals;
@@ -114,7 +114,7 @@ impl TransitionStream {
             .map_err(|error| refusal(Step::MapMemory("the ring buffer"), error.into()))?;
         let cgroups = HashMap::try_from(take(&mut ebpf, "STREAM_CGROUPS")?).map_err(wrong_map)?;
         let btf = Btf::from_sys_fs().map_err(|error| refusal(Step::ReadTypes, error.into()))?;
-        super::load::attach(&mut ebpf, program, symbol(program), &btf)?;
+        attach(&mut ebpf, program, symbol(program), &btf)?;
         drop(btf);
         release_memory();
         Ok(Self {

@@ -5,6 +5,7 @@
 use std::{collections::BTreeSet, fmt, ops::RangeInclusive};
 
 use super::{Procfs, ProcfsError, file::read_to_string, root::number};
+use crate::destinations::{EphemeralPorts, TimeWaitReuse};
 
 /// The limits; `None` for one that cannot be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -82,29 +83,6 @@ impl Procfs {
             value: text.trim().to_owned(),
         })
     }
-}
-
-/// `net.ipv4.ip_local_port_range`, and when a connect takes a port in it from a socket in TIME_WAIT.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct EphemeralPorts {
-    pub(crate) first: u16,
-    pub(crate) last: u16,
-    pub(crate) reuse: TimeWaitReuse,
-}
-
-impl EphemeralPorts {
-    pub(crate) fn contains(self, port: u16) -> bool {
-        (self.first..=self.last).contains(&port)
-    }
-}
-
-/// `net.ipv4.tcp_tw_reuse`: to which addresses a connect takes a port in TIME_WAIT after a second, if both ends send
-/// timestamps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum TimeWaitReuse {
-    Never,
-    Loopback,
-    Always,
 }
 
 /// The ports that a socket can get without asking for one.

@@ -22,7 +22,7 @@ use thiserror::Error;
 
 pub(crate) use cgroups::CgroupHierarchy;
 pub use limits::Limits;
-pub(crate) use limits::{AutomaticPorts, EphemeralPorts, PortList, TimeWaitReuse};
+pub(crate) use limits::{AutomaticPorts, PortList};
 pub(crate) use privileges::{Lockdown, Privileges};
 pub(crate) use process::Capabilities;
 pub use process::ProcessStatus;

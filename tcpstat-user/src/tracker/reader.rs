@@ -9,13 +9,14 @@ use super::{
     own_scopes::TracedScopes, roots::Roots, sources::Sources,
 };
 use crate::{
+    destinations::EphemeralPorts,
     detailed::DetailedTransitions,
     kernel::{Counters, Slot, Tracer},
     ledger::{
         audit::{RewoundSnapshot, World},
         sockstat_sample::SockstatSample,
     },
-    procfs::{EphemeralPorts, Limits, Sockstat},
+    procfs::{Limits, Sockstat},
 };
 
 /// Time between two samples or snapshots that confirm each other.

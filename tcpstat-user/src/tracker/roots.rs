@@ -4,7 +4,8 @@ use tracing::debug;
 
 use super::{Files, SnapshotError};
 use crate::{
-    procfs::{EphemeralPorts, Limits, ProcessStatus, Procfs, ProcfsError, Sockstat},
+    destinations::EphemeralPorts,
+    procfs::{Limits, ProcessStatus, Procfs, ProcfsError, Sockstat},
     snapshot::RowSink,
 };
 

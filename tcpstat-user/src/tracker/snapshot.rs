@@ -19,7 +19,7 @@ use super::{
 use crate::{
     destinations::{Destinations, FullestDestination},
     history::Moment,
-    kernel::{Counters, EventLog, IterError, ScopeMaps, Slot, SocketIterator},
+    kernel::{Counters, EventLog, IterError, OpenLog, ScopeMaps, Slot, SocketIterator},
     ledger::{
         audit::RewoundSnapshot,
         rewind::{ByTuple, PortSet, Rewind, ScopedEvents, ScopedRows},
@@ -27,6 +27,7 @@ use crate::{
     procfs::{Procfs, ProcfsError},
     snapshot::{SnapshotSource, Tally},
     states::Hooks,
+    transitions::Event,
 };
 
 /// A snapshot as metrics and commands show it: the sums of all rows, and how they were read.
@@ -111,46 +112,23 @@ pub(super) fn logged<R: Rewind, E: Into<SnapshotError>>(
     let cut = log.cut().clone();
     let scope_cut = maps.zip(scope_bank).map(|(maps, bank)| maps.cut(bank));
     let mut logged = LoggedRows::new(hooks, ports.map(ScopedRows::new), destinations);
-    let scoped = maps.is_some();
-    let ended = AtomicBool::new(false);
-    let (listed, (mut events, mut scoped_events)) = thread::scope(|scope| {
-        let drain = thread::Builder::new().name("drain".into()).spawn_scoped(scope, || {
-            let (mut events, mut scoped_events) = (R::default(), ScopedEvents::default());
-            while !ended.load(Ordering::Relaxed) {
-                log.drain(|event| {
-                    events.event(&event);
-                    if scoped {
-                        scoped_events.event(&event);
-                    }
-                });
-                thread::sleep(DRAIN_INTERVAL);
-            }
-            (events, scoped_events)
-        });
-        let drain = drain.map_err(SnapshotError::Thread)?;
-        let listed = list(&mut logged);
-        ended.store(true, Ordering::Relaxed);
-        // After a panic the events are missing, so the log is known to be incomplete.
-        Ok::<_, SnapshotError>((listed, drain.join().unwrap_or_default()))
-    })?;
+    let (listed, mut events) =
+        while_emptied::<R, _>(&mut log, maps.is_some(), || list(&mut logged))?;
     let scopes_torn = maps.zip(scope_cut.as_ref()).is_some_and(|(maps, cut)| maps.is_torn(cut));
-    let closed = log.close(|event| {
-        events.event(&event);
-        if scoped {
-            scoped_events.event(&event);
-        }
-    });
+    let closed = log.close(|event| events.take(&event));
     listed.map_err(Into::into)?;
     let LoggedRows { rows, rewind, scoped, .. } = logged;
-    let events = events.with_rows_of(rewind);
+    let LoggedEvents { all, scoped: scoped_events } = events;
+    let events = all.with_rows_of(rewind);
     let rewound = RewoundSnapshot {
         tally: rows.tally,
         cut,
         at_cut: events.at_cut(),
         log_complete: closed.complete(),
     };
-    let scopes = scoped.zip(scope_cut).map(|(scoped, cut)| RewoundScopes {
-        snapshot: scoped.at_cut(&scoped_events, |id| events.has_events(id)),
+    let scoped = scoped.zip(scoped_events).zip(scope_cut);
+    let scopes = scoped.map(|((rows, scoped_events), cut)| RewoundScopes {
+        snapshot: rows.at_cut(&scoped_events, |id| events.has_events(id)),
         has_cgroups: source == SnapshotSource::Iter,
         cut,
         exact: rewound.exact() && !scopes_torn,
@@ -158,6 +136,51 @@ pub(super) fn logged<R: Rewind, E: Into<SnapshotError>>(
     let (source_word, doubts) = (source.word(), rewound.at_cut.doubts);
     debug!(source = source_word, rows = rows.tally.rows, doubts, log = ?closed, "took a snapshot");
     Ok((rows.finish(source, started), rewound, scopes))
+}
+
+/// The events of a log: all of them, and again by scope if scopes are counted.
+struct LoggedEvents<R> {
+    all: R,
+    scoped: Option<ScopedEvents>,
+}
+
+impl<R: Rewind> LoggedEvents<R> {
+    fn new(with_scopes: bool) -> Self {
+        Self { all: R::default(), scoped: with_scopes.then(ScopedEvents::default) }
+    }
+
+    fn take(&mut self, event: &Event) {
+        self.all.event(event);
+        if let Some(scoped) = &mut self.scoped {
+            scoped.event(event);
+        }
+    }
+}
+
+/// Calls `list` while a second thread empties the log. Returns what `list` returned, and the events until then.
+fn while_emptied<R: Rewind, T>(
+    log: &mut OpenLog<'_>,
+    with_scopes: bool,
+    list: impl FnOnce() -> T,
+) -> Result<(T, LoggedEvents<R>), SnapshotError> {
+    let ended = AtomicBool::new(false);
+    let empty = || {
+        let mut events = LoggedEvents::new(with_scopes);
+        while !ended.load(Ordering::Relaxed) {
+            log.drain(|event| events.take(&event));
+            thread::sleep(DRAIN_INTERVAL);
+        }
+        events
+    };
+    thread::scope(|scope| {
+        let drain = thread::Builder::new().name("drain".into()).spawn_scoped(scope, empty);
+        let drain = drain.map_err(SnapshotError::Thread)?;
+        let listed = list();
+        ended.store(true, Ordering::Relaxed);
+        // After a panic the events are missing, so the log is known to be incomplete.
+        let events = drain.join().unwrap_or_else(|_| LoggedEvents::new(with_scopes));
+        Ok((listed, events))
+    })
 }
 
 /// Adds up the rows that `list` passes on, if no transition is counted in `slot` meanwhile: then they show the

@@ -16,10 +16,10 @@ use super::{
 };
 use crate::{
     clock,
-    destinations::Destinations,
+    destinations::{Destinations, EphemeralPorts},
     kernel::{IterError, LogError, Slot, SocketIterator, Tracer, release_memory},
     ledger::rewind::{ByAddress, ByTuple, PortSet},
-    procfs::{EphemeralPorts, ProcfsError},
+    procfs::ProcfsError,
     snapshot::SnapshotSource,
 };
 

@@ -133,22 +133,22 @@ impl Task {
             match woken {
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
                 Ok(Wake) => self.check(),
-                Err(RecvTimeoutError::Timeout) => match self.schedule.turn(Instant::now()) {
-                    Some(Turn::Snapshot(id)) => self.take_turn(id),
-                    Some(Turn::Check) => {
-                        self.check();
-                        let next = self.own.intervals().check;
-                        self.schedule.checked(
-                            NamespaceId::OWN,
-                            Instant::now(),
-                            Duration::ZERO,
-                            next,
-                        );
-                        self.check_others();
-                    }
-                    None => {}
-                },
+                Err(RecvTimeoutError::Timeout) => self.give_turn(),
             }
+        }
+    }
+
+    /// Gives the turn that is due, if there is one.
+    fn give_turn(&mut self) {
+        match self.schedule.turn(Instant::now()) {
+            Some(Turn::Snapshot(id)) => self.take_turn(id),
+            Some(Turn::Check) => {
+                self.check();
+                let next = self.own.intervals().check;
+                self.schedule.checked(NamespaceId::OWN, Instant::now(), Duration::ZERO, next);
+                self.check_others();
+            }
+            None => {}
         }
     }
 

@@ -1,13 +1,14 @@
 //! Which arguments the command line accepts, and how it refuses the others.
 
 use std::io::{self, Read};
+use std::os::fd::AsFd;
 use std::process::Command;
-use std::thread::sleep;
-use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tcpstat_tests::binary::{output, path_from, tcpstat};
+use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
 use tcpstat_tests::harness::Test;
 use tcpstat_tests::hermetic_tests;
 use tcpstat_tests::skip::require_program;
@@ -131,12 +132,17 @@ fn standard_output_that_does_not_block_gets_everything() -> Result<()> {
     let whole = tcpstat(["print", "dashboard"])?.stdout;
     let (mut reader, writer) = io::pipe()?;
     fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    let other = writer.try_clone()?;
     let mut command = Command::new(path_from("TCPSTAT_BIN")?);
     let mut child = command.args(["print", "dashboard"]).stdout(writer).spawn()?;
     // The command has the other copy.
     drop(command);
-    // Meanwhile the pipe becomes full.
-    sleep(Duration::from_millis(200));
+    wait_until("a full pipe", DEADLINE, || {
+        let writable =
+            poll(&mut [PollFd::new(other.as_fd(), PollFlags::POLLOUT)], PollTimeout::ZERO)?;
+        Ok(if writable == 0 { Progress::Done(()) } else { Progress::NotYet("writable".to_owned()) })
+    })?;
+    drop(other);
     let mut text = String::new();
     reader.read_to_string(&mut text)?;
     ensure!(child.wait()?.success() && text == whole, "{} of {} bytes", text.len(), whole.len());

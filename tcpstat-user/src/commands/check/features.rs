@@ -64,12 +64,11 @@ fn ages(tracer: &Tracer, listed: bool) -> String {
     let Some(rate) = tracer.silence_rate else {
         return "not measured: the rate of the kernel's clock is not known".to_owned();
     };
-    let silences = format!("of sockets in CLOSE_WAIT, at {} ticks per second", rate.0);
     if !listed {
         return format!("works for the histogram alone: {NOT_LISTED}");
     }
     match CloseWaitIterator::load() {
-        Ok(_) => format!("works: {silences}"),
+        Ok(_) => format!("works: the kernel's clock has {} ticks per second", rate.0),
         Err(error) => format!("works for the histogram alone: {}", refused(&error)),
     }
 }

@@ -181,7 +181,7 @@ pub(crate) struct EventsArgs {
     )]
     pub(super) duration: Option<Duration>,
 
-    /// End after so many transitions
+    /// End after this number of transitions
     #[arg(
         long = "count",
         value_name = "NUMBER",

@@ -103,7 +103,7 @@ pub(super) struct WhoArgs {
     #[arg(long, default_value = "sockets", value_name = "BY", value_enum, help_heading = "Output")]
     sort: Sort,
 
-    /// Most rows, and most accept queues [default: 20 in a table, no limit in JSON]
+    /// Most rows to print, and most accept queues [default: 20 in a table, no limit in JSON]
     #[arg(
         long,
         value_name = "NUMBER",
@@ -126,7 +126,7 @@ pub(super) struct WhoArgs {
     )]
     json: bool,
 
-    /// Print again after so many seconds, 2 if there is no number, until Ctrl-C; clears the screen of a terminal
+    /// Print again every SECONDS, 2 if there is no number, until Ctrl-C; clears the screen of a terminal
     #[arg(
         long,
         value_name = "SECONDS",

@@ -66,11 +66,12 @@ const KIND_ENUM64: u32 = 19;
 const MAX_DEPTH: u32 = 16;
 
 impl KernelTypes {
-    /// Reads and indexes the BTF file at `path`.
+    /// Reads and indexes the BTF of the running kernel.
     ///
     /// # Errors
     /// [`BtfError::Unreadable`], [`BtfError::Malformed`].
-    pub(super) fn read(path: &Path) -> Result<Self, BtfError> {
+    pub(super) fn read() -> Result<Self, BtfError> {
+        let path = Path::new("/sys/kernel/btf/vmlinux");
         let data = std::fs::read(path)
             .map_err(|cause| BtfError::Unreadable { path: path.to_owned(), cause })?;
         Self::index(path, data)

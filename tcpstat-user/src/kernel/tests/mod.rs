@@ -21,8 +21,8 @@ use tcpstat_ebpf::TaskRecord;
 
 use super::{
     Namespaces, Program, Slot, Tracer,
-    load::OBJECT,
     netns_slots::{NetnsKey, NetnsSlots},
+    object::OBJECT,
     tasks::{ProcessIds, TaskIterator},
 };
 use crate::{

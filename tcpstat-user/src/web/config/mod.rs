@@ -1,5 +1,5 @@
 //! The web configuration: the file of `--web.config.file`, in the format of Prometheus' exporter-toolkit. Pure: the
-//! text of the file comes in. docs/operations.md describes every key.
+//! text of the file comes in. docs/access.md describes every key.
 //!
 //! The order is that of the checks: YAML, keys, then values. An error has the line of the key or value.
 
