@@ -159,7 +159,7 @@ fn newer(system: &System) -> Result<()> {
     Ok(())
 }
 
-/// As docs/operations.md says of apt without a terminal.
+/// As docs/install.md says of apt without a terminal.
 fn an_upgrade_with_other_settings_keeps_those_of_the_operator(_: &Namespace) -> Result<()> {
     let system = System::new("bookworm")?;
     fs::copy(
