@@ -174,6 +174,7 @@ fn the_chart_refuses_what_makes_no_sense() -> Result<()> {
         ("netns=/run/netns/blue", "/netns"),
         ("web.prot=1", "prot"),
         ("web.port=70000", "/web/port"),
+        ("web.port=80", "NET_BIND_SERVICE"),
         ("scopesMax=0", "/scopesMax"),
         ("cgroups={a[b]}", "/cgroups/0"),
         ("ports={http}", "/ports/0"),
