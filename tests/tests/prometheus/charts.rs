@@ -175,6 +175,8 @@ fn the_chart_refuses_what_makes_no_sense() -> Result<()> {
         ("web.prot=1", "prot"),
         ("web.port=70000", "/web/port"),
         ("web.port=80", "NET_BIND_SERVICE"),
+        ("updateStrategy.type=Recreate", "/updateStrategy/type"),
+        ("podMonitor.interval=15 s", "/podMonitor/interval"),
         ("scopesMax=0", "/scopesMax"),
         ("cgroups={a[b]}", "/cgroups/0"),
         ("ports={http}", "/ports/0"),
