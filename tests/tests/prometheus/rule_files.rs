@@ -40,7 +40,8 @@ pub(crate) fn tests() -> Vec<Test> {
     ]
 }
 
-fn promtool(args: &[&str], folder: &TempDir) -> Result<()> {
+/// Runs promtool in that folder.
+pub(crate) fn promtool(args: &[&str], folder: &TempDir) -> Result<()> {
     let mut command = Command::new(path_from("TCPSTAT_PROMTOOL")?);
     let run = output(command.args(args).current_dir(folder.path()))?;
     ensure!(run.status == Some(0), "promtool {args:?}:\n{}{}", run.stdout, run.stderr);
