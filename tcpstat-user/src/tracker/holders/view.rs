@@ -154,7 +154,7 @@ impl Describe<'_> {
 
     fn netns(&self, key: u64) -> NamedNetns {
         if let Some(known) = self.namespaces.get(key) {
-            return NamedNetns { inode: known.inode, name: known.name.name.clone() };
+            return NamedNetns { inode: known.inode, name: known.label.to_string() };
         }
         // No process is in it: its key is its inode number then.
         NamedNetns { inode: Some(key), name: self.finder.name_of_inode(key).name }
