@@ -51,6 +51,7 @@ pub mod network;
 pub mod node_exporter;
 pub mod own_scopes;
 pub mod passed_sockets;
+pub mod pid_namespace;
 pub mod population;
 pub mod priority;
 pub mod proc_view;

@@ -13,8 +13,8 @@ use tcpstat_tests::mounts::PrivateMounts;
 use tcpstat_tests::netns::{Namespace, elsewhere};
 use tcpstat_tests::tcp::{Family, State};
 
-use crate::privileges::ReachableBinary;
 use crate::roots::process_elsewhere;
+use tcpstat_tests::unprivileged::{BPF_CAPABILITIES, NO_CAPABILITIES, ReachableBinary};
 
 pub(crate) fn tests() -> Vec<Test> {
     let mut tests = Vec::new();
@@ -242,17 +242,10 @@ fn check_reports_namespaces_that_procfs_hides(_: &Namespace) -> Result<()> {
     let (_elsewhere, mut process) = process_elsewhere()?;
     PrivateMounts::enter()?.proc("hidepid=2")?;
     let binary = ReachableBinary::copy()?;
-    // CAP_PERFMON and CAP_BPF by number: an older setpriv does not know their names.
     for (capabilities, how) in
-        [("-all", "in the files of processes"), ("-all,+cap_38,+cap_39", "by iter/task")]
+        [(NO_CAPABILITIES, "in the files of processes"), (BPF_CAPABILITIES, "by iter/task")]
     {
-        let mut command = Command::new("setpriv");
-        command
-            .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
-            .arg(format!("--inh-caps={capabilities}"))
-            .arg(format!("--ambient-caps={capabilities}"))
-            .arg("--");
-        let report = output(command.arg(&binary.path).arg("check"))?.stdout;
+        let report = output(binary.command(capabilities).arg("check"))?.stdout;
         let netns = about(&report, "netns ")?;
         ensure!(netns[0].ends_with(&format!(" 0 others found {how}")), "{report}");
         let hidden = netns.iter().find(|line| line.contains("namespaces or processes hidden"));

@@ -18,7 +18,7 @@ use tcpstat_tests::netns::{Elsewhere, Namespace, elsewhere};
 use tcpstat_tests::tcp::{Family, State};
 use tempfile::TempDir;
 
-use crate::privileges::ReachableBinary;
+use tcpstat_tests::unprivileged::{NO_CAPABILITIES, ReachableBinary};
 
 pub(crate) fn tests() -> Vec<Test> {
     kernel_tests![
@@ -200,10 +200,10 @@ fn nothing_is_refused_if_process_1_is_hidden(_: &Namespace) -> Result<()> {
     let host = host_proc(&mounts)?;
     let binary = ReachableBinary::copy()?;
     let mut exporter = Options::default()
-        .binary(&binary.path)
+        .binary(binary.path())
         .args([&flag(host.path()), "--log.level=debug"])
         .args(FREQUENT_SNAPSHOTS)
-        .unprivileged()
+        .as_nobody(NO_CAPABILITIES)
         .start()?;
     await_agreement(&mut exporter)?;
     let log = exporter.log();

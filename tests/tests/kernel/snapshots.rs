@@ -15,7 +15,7 @@ use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::states::ALL;
 use tcpstat_tests::wire::Wire;
 
-use crate::privileges::ReachableBinary;
+use tcpstat_tests::unprivileged::ReachableBinary;
 
 pub(crate) fn tests() -> Vec<Test> {
     kernel_tests![

@@ -19,7 +19,7 @@ use tcpstat_tests::proc_view;
 use tcpstat_tests::tcp::{Family, State};
 use tempfile::NamedTempFile;
 
-use crate::privileges::ReachableBinary;
+use tcpstat_tests::unprivileged::ReachableBinary;
 
 pub(crate) fn tests() -> Vec<Test> {
     let mut tests = kernel_tests![

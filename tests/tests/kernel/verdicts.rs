@@ -13,9 +13,9 @@ use tcpstat_tests::mounts::PrivateMounts;
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::seccomp::{BpfCommand, refuse};
 
-use crate::privileges::ReachableBinary;
 use crate::roots::process_elsewhere;
 use crate::surroundings::rename_member;
+use tcpstat_tests::unprivileged::ReachableBinary;
 
 /// How the two are run: through this command, with these flags.
 #[derive(Clone, Copy)]
@@ -154,7 +154,8 @@ fn flag(root: &Path) -> String {
 /// Fails unless `check` reports the outcome that `serve` has, and that is `expected`.
 fn agree(Way { within, flags }: Way<'_>, expected: Outcome) -> Result<()> {
     let reachable = ReachableBinary::copy()?;
-    let binary = reachable.path.to_str().context("a path in UTF-8")?;
+    let path = reachable.path();
+    let binary = path.to_str().context("a path in UTF-8")?;
     let mut command: Vec<&str> = within.to_vec();
     command.extend([binary, "check"]);
     command.extend(flags);
