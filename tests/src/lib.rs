@@ -50,6 +50,7 @@ pub mod netns;
 pub mod network;
 pub mod node_exporter;
 pub mod own_scopes;
+pub mod owned_child;
 pub mod passed_sockets;
 pub mod pid_namespace;
 pub mod population;

@@ -19,10 +19,10 @@ use tcpstat_tests::mounts::PrivateMounts;
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::seccomp::{BpfCommand, refuse};
 use tcpstat_tests::tcp::Family;
+use tcpstat_tests::unprivileged::ReachableBinary;
 use tempfile::NamedTempFile;
 
 use crate::snapshots::source;
-use tcpstat_tests::unprivileged::ReachableBinary;
 
 pub(crate) fn tests() -> Vec<Test> {
     let mut tests = kernel_tests![

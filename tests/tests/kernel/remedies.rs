@@ -12,9 +12,9 @@ use tcpstat_tests::kernel_tests;
 use tcpstat_tests::mounts::PrivateMounts;
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::seccomp::{BpfCommand, refuse};
+use tcpstat_tests::unprivileged::ReachableBinary;
 
 use crate::surroundings::change_offset;
-use tcpstat_tests::unprivileged::ReachableBinary;
 
 pub(crate) fn tests() -> Vec<Test> {
     kernel_tests![

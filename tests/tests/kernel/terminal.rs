@@ -17,9 +17,8 @@ use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::states;
 use tcpstat_tests::tcp::Family;
 use tcpstat_tests::terminal::Terminal;
-use tcpstat_tests::wire::Wire;
-
 use tcpstat_tests::unprivileged::ReachableBinary;
+use tcpstat_tests::wire::Wire;
 
 pub(crate) fn tests() -> Vec<Test> {
     kernel_tests![

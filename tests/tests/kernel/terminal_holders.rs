@@ -12,9 +12,9 @@ use tcpstat_tests::listeners::Stuck;
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::resident::{Order, Resident};
 use tcpstat_tests::terminal::Terminal;
+use tcpstat_tests::unprivileged::ReachableBinary;
 
 use crate::terminal::{sockets, top};
-use tcpstat_tests::unprivileged::ReachableBinary;
 
 pub(crate) fn tests() -> Vec<Test> {
     kernel_tests![

@@ -12,10 +12,10 @@ use tcpstat_tests::harness::{Test, kernel_test};
 use tcpstat_tests::mounts::PrivateMounts;
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::seccomp::{BpfCommand, refuse};
+use tcpstat_tests::unprivileged::ReachableBinary;
 
 use crate::roots::process_elsewhere;
 use crate::surroundings::rename_member;
-use tcpstat_tests::unprivileged::ReachableBinary;
 
 /// How the two are run: through this command, with these flags.
 #[derive(Clone, Copy)]
@@ -119,11 +119,9 @@ pub(crate) fn tests() -> Vec<Test> {
         }));
     }
     tests.push(kernel_test("check_and_serve_agree_on_another_namespace", |_| {
-        let (_elsewhere, mut process) = process_elsewhere()?;
+        let (_elsewhere, process) = process_elsewhere()?;
         let root = format!("/proc/{}", process.id());
         agree(Way { flags: &[&flag(Path::new(&root))], ..AS_ROOT }, TakesSnapshots)?;
-        process.kill()?;
-        process.wait()?;
         Ok(())
     }));
     tests.push(kernel_test("check_and_serve_agree_on_the_proc_of_a_host", |_| {
