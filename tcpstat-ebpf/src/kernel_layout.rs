@@ -21,13 +21,13 @@ pub enum Reader {
     Iterator,
     /// `iter/task`
     Tasks,
-    /// The same in a PID namespace that is not the initial one.
+    /// `iter/task` in a PID namespace that is not the initial one.
     NestedTasks,
     /// What identifies namespaces by their cookie.
     NetnsCookie,
     /// What finds the cgroup of a socket since 5.15.
     CgroupPointer,
-    /// The same before.
+    /// What finds the cgroup of a socket before 5.15.
     CgroupWord,
     /// What finds why a socket closes, and whether a connect was retried.
     Causes,
@@ -43,7 +43,7 @@ pub enum Reader {
     Held,
     /// The `iter/task_file` that lists all TCP sockets with the processes that hold them.
     Holders,
-    /// The same in a PID namespace that is not the initial one, besides what [`Reader::NestedTasks`] reads.
+    /// As [`Reader::Holders`], in a PID namespace that is not the initial one: what it reads besides [`Reader::NestedTasks`].
     NestedHolders,
     /// The programs of `tcpstat events`, besides what those of the tracepoint, causes and silences read.
     Stream,
@@ -186,7 +186,7 @@ macro_rules! record {
                 RecordField { offset: $offset, read_as: PhantomData };)*
         }
 
-        /// The same for user space, which compares them with the kernel's BTF.
+        /// The fields of the record for user space, which compares them with the kernel's BTF.
         pub const RECORD_FIELDS: &[FixedMember] = &[$(FixedMember {
             structure: RECORD,
             member: $field,

@@ -203,7 +203,7 @@ pub struct Control {
     /// How many network namespaces have got a slot from the tracer. It adds to it after it has put one into the map
     /// `NETNS_SLOTS`.
     pub netns_assigned: u64,
-    /// The same for cgroups and the map `CGROUP_SLOTS`.
+    /// How many cgroups have got a slot from the tracer: as `netns_assigned`, with the map `CGROUP_SLOTS`.
     pub cgroups_assigned: u64,
 }
 

@@ -9,7 +9,7 @@ pub(crate) fn probe(base: u64, offset: u32) -> u64 {
     unsafe { bpf_probe_read_kernel((base + u64::from(offset)) as *const u64) }.unwrap_or(0)
 }
 
-/// The same for half a word.
+/// Reads half a word, as [`probe`] reads a word.
 #[inline(always)]
 pub(crate) fn probe_u32(base: u64, offset: u32) -> u32 {
     // SAFETY: as in `probe`.

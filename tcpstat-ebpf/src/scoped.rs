@@ -147,7 +147,7 @@ pub(crate) unsafe fn cgroup_id(sk: *const u8) -> u64 {
     }
 }
 
-/// The same for a socket of which only the address is known.
+/// The id of the cgroup of a full socket of which only the address is known.
 #[inline(always)]
 pub(crate) fn cgroup_id_at(skaddr: u64) -> u64 {
     let offset = if CGROUPS.load() == CgroupMember::Word as u32 {

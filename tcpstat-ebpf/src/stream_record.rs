@@ -99,7 +99,7 @@ pub const fn shown_cause(oldstate: u8, cause: u8) -> usize {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum StreamProcess {
-    /// They do not.
+    /// Transitions do not have the process.
     Off = 0,
     /// By the name of its thread: before 5.11 a program gets no pointer to the task.
     Thread = 1,

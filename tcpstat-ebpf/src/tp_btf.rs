@@ -23,7 +23,7 @@ pub(crate) fn tcpstat_tp_btf(ctx: BtfTracePointContext) -> i32 {
     transition(&ctx, ())
 }
 
-/// The same while cgroups, ports or dwells are counted.
+/// As `tcpstat_tp_btf`, while cgroups, ports or dwells are counted.
 #[btf_tracepoint(function = "inet_sock_set_state")]
 pub(crate) fn tcpstat_tp_btf_scoped(ctx: BtfTracePointContext) -> i32 {
     let sk: *const u8 = ctx.arg(0);

@@ -22,7 +22,7 @@ pub(crate) fn tcpstat_tracepoint(ctx: TracePointContext) -> u32 {
     transition(&ctx, ())
 }
 
-/// The same while cgroups, ports or dwells are counted.
+/// As `tcpstat_tracepoint`, while cgroups, ports or dwells are counted.
 #[tracepoint(category = "sock", name = "inet_sock_set_state")]
 pub(crate) fn tcpstat_tracepoint_scoped(ctx: TracePointContext) -> u32 {
     let scoping = Full {

@@ -7,11 +7,7 @@
 
 mod runbook;
 
-use std::{
-    env, fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{env, fs, path::PathBuf, process::Command};
 
 const RUNBOOK: &str = "docs/runbook.md";
 
@@ -58,23 +54,29 @@ fn without_debug_information(object: &[u8]) -> Result<Vec<u8>, object::build::Er
 
 /// The commit that is built, or `unknown` outside a checkout.
 fn revision() -> String {
-    let git = Path::new("../.git");
-    let head = fs::read_to_string(git.join("HEAD")).unwrap_or_default();
-    let branch = git.join(head.strip_prefix("ref: ").map_or("HEAD", str::trim));
+    let Some(head) = git(&["rev-parse", "--git-path", "HEAD"]) else { return "unknown".to_owned() };
+    // None for a commit without a branch. A worktree has its own HEAD, and its branch is beside those of the others.
+    let branch = git(&["symbolic-ref", "--quiet", "HEAD"]);
+    let branch = branch.and_then(|branch| git(&["rev-parse", "--git-path", &branch]));
     // The next commit of a packed branch makes its file.
-    let is_packed = !fs::exists(&branch).unwrap_or(false);
-    let branch = if is_packed { git.join("refs/heads") } else { branch };
-    for path in [git.join("HEAD"), branch] {
+    let is_packed = |branch: &String| !fs::exists(branch).unwrap_or(false);
+    let branch = match branch {
+        Some(branch) if is_packed(&branch) => git(&["rev-parse", "--git-path", "refs/heads"]),
+        branch => branch,
+    };
+    for path in [Some(head), branch].into_iter().flatten() {
         // A path that does not exist would make cargo run this script in every build.
         if fs::exists(&path).unwrap_or(false) {
-            println!("cargo::rerun-if-changed={}", path.display());
+            println!("cargo::rerun-if-changed={path}");
         }
     }
-    Command::new("git")
-        .args(["rev-parse", "--short=12", "HEAD"])
-        .output()
-        .ok()
-        .filter(|output| output.status.success())
-        .and_then(|output| String::from_utf8(output.stdout).ok())
-        .map_or_else(|| "unknown".to_owned(), |revision| revision.trim().to_owned())
+    git(&["rev-parse", "--short=12", "HEAD"]).unwrap_or_else(|| "unknown".to_owned())
+}
+
+/// What git answers, in one line; `None` if it fails.
+fn git(args: &[&str]) -> Option<String> {
+    let output = Command::new("git").args(args).output().ok()?;
+    let answer =
+        output.status.success().then(|| String::from_utf8(output.stdout).ok()).flatten()?;
+    Some(answer.trim().to_owned())
 }

@@ -57,7 +57,7 @@ pub const fn cause_word(cause: Cause) -> &'static str {
 }
 
 impl DetailedTransitions {
-    /// The same without details.
+    /// The transitions without their details.
     #[must_use]
     pub fn transitions(&self) -> Transitions {
         let [plain, ..] = self.rows;

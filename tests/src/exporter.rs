@@ -17,6 +17,7 @@ use crate::binary::{BINARY_VARIABLE, LOG_FORMAT, path_from};
 use crate::deadline::{DEADLINE, Progress, wait_until};
 use crate::exposition::Scrape;
 use crate::scraper::{Response, Scraper};
+use crate::unprivileged::{as_nobody, words};
 
 /// The default address: every namespace has its own loopback.
 const ADDRESS: &str = "127.0.0.1:10048";
@@ -28,9 +29,6 @@ pub const ALL_SERIES: &str = "/metrics?collect[]=all";
 /// chooses is stretched to a hundred times the duration of a snapshot: to seconds on a slow machine.
 pub const FREQUENT_SNAPSHOTS: [&str; 2] = ["--snapshot=procfs", "--snapshot-interval=100ms"];
 
-/// The user and group "nobody".
-const NOBODY: &str = "65534";
-
 /// How to start an exporter.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -39,7 +37,6 @@ pub struct Options {
     args: Vec<OsString>,
     variables: Vec<(OsString, OsString)>,
     within: Vec<OsString>,
-    unprivileged: bool,
 }
 
 impl Default for Options {
@@ -51,7 +48,6 @@ impl Default for Options {
             args: Vec::new(),
             variables: Vec::new(),
             within: Vec::new(),
-            unprivileged: false,
         }
     }
 }
@@ -93,12 +89,11 @@ impl Options {
         self
     }
 
-    /// Runs as nobody without capabilities, and without a way to gain any. That user must be able to read the
-    /// binary.
+    /// Runs as nobody with these capabilities, and without a way to gain others. That user must be able to read
+    /// the binary.
     #[must_use]
-    pub fn unprivileged(mut self) -> Self {
-        self.unprivileged = true;
-        self
+    pub fn as_nobody(self, capabilities: &str) -> Self {
+        self.within(words(&as_nobody(capabilities)))
     }
 
     /// Starts it in the network namespace of the calling thread and waits until it is ready.
@@ -145,14 +140,7 @@ impl Options {
             Some(binary) => binary.clone().into_os_string(),
             None => path_from(BINARY_VARIABLE)?.into_os_string(),
         };
-        let mut command = if self.unprivileged {
-            let mut setpriv = Command::new("setpriv");
-            setpriv.arg(format!("--reuid={NOBODY}")).arg(format!("--regid={NOBODY}"));
-            setpriv.args(["--clear-groups", "--no-new-privs"]);
-            setpriv.args(["--inh-caps=-all", "--ambient-caps=-all", "--bounding-set=-all"]);
-            setpriv.arg("--").arg(binary);
-            setpriv
-        } else if let [program, rest @ ..] = self.within.as_slice() {
+        let mut command = if let [program, rest @ ..] = self.within.as_slice() {
             let mut within = Command::new(program);
             within.args(rest).arg(binary);
             within

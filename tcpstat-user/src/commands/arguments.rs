@@ -79,7 +79,7 @@ impl Variables {
         named.unwrap_or(message)
     }
 
-    /// The same for an error of wrong usage that a command itself returns.
+    /// Names the variable in an error of wrong usage that a command itself returns.
     pub(super) fn name_in_usage(&self, error: clap::Error) -> clap::Error {
         let text = error.to_string();
         let message = text.trim_start_matches("error: ").split("\n\n").next().unwrap_or_default();
@@ -87,7 +87,7 @@ impl Variables {
         if named == message { error } else { command().error(error.kind(), named) }
     }
 
-    /// The same for clap's errors about values. The command line alone had no error.
+    /// Names the variable in an error of clap about a value. The command line alone had no error.
     fn name_in(&self, mut error: clap::Error) -> clap::Error {
         if let Some(ContextValue::String(arg)) = error.get(ContextKind::InvalidArg)
             && let Some(variable) =

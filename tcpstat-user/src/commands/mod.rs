@@ -215,7 +215,7 @@ fn write_out(text: &[u8]) -> anyhow::Result<()> {
     write_part(text).map(drop)
 }
 
-/// The same. Returns whether a reader is there.
+/// Writes to standard output. Returns whether a reader is there.
 fn write_part(text: &[u8]) -> anyhow::Result<bool> {
     match stderr::write_all(io::stdout(), text) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),

@@ -44,10 +44,10 @@ pub struct Query {
 /// The order of the rows. Rows that are equal are in the order of their lowest process ids.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SortBy {
-    /// Those with most sockets first.
+    /// Rows with most sockets first.
     #[default]
     Sockets,
-    /// Those with the longest silence first.
+    /// Rows with the longest silence first.
     Oldest,
     /// By the lowest process id.
     Pid,
@@ -221,7 +221,7 @@ impl HolderTable {
         totals
     }
 
-    /// Those within the limit in order, and the number of others.
+    /// The rows within the limit in their order, and the number of other rows.
     fn sorted(&self, sums: Vec<Sums>, query: &Query) -> (Vec<(Vec<u32>, Sums)>, usize) {
         let mut sums: Vec<_> =
             sums.into_iter().map(|it| (self.sets.first_pid(it.set), it)).collect();

@@ -40,7 +40,7 @@ impl Kept {
         Self(self.0.union(more.0))
     }
 
-    /// Those that are in both.
+    /// The capabilities that both have.
     #[must_use]
     pub(crate) fn within(self, other: Self) -> Self {
         Self(self.0.intersection(other.0))
@@ -61,7 +61,7 @@ impl Kept {
         self.0.bits().count_ones()
     }
 
-    /// Those that `self` has and `other` lacks.
+    /// The capabilities that `self` has and `other` lacks.
     #[must_use]
     pub(crate) fn without(self, other: Self) -> Self {
         Self(self.0.difference(other.0))

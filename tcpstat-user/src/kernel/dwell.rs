@@ -137,7 +137,7 @@ impl DwellIterator {
         RecordIterator::load(KIND, globals).map(Self)
     }
 
-    /// Those besides the states, which the tracer has.
+    /// The globals of the iterator, without `DWELL_STATES`, which the tracer sets.
     pub(super) fn globals(types: &KernelTypes) -> Result<Globals, BtfError> {
         layout::offsets(types, Reader::Dwell)
     }

@@ -16,25 +16,25 @@ use super::{
     tasks::{ProcessIds, TaskIterator},
 };
 
-/// Which iterators to load with a tracer.
+/// Which iterators to load with a tracer, by what they list.
 #[derive(Clone, Copy, Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is one iterator of many")]
 pub(crate) struct WantedIterators {
-    /// That of all sockets, with their cgroups.
+    /// All sockets, with their cgroups.
     pub(crate) sockets: bool,
-    /// That of sockets in CLOSE_WAIT.
+    /// The sockets in CLOSE_WAIT.
     pub(crate) close_wait: bool,
-    /// That of sockets in the states whose dwell is measured.
+    /// The sockets in the states whose dwell is measured.
     pub(crate) dwell: bool,
-    /// That of listening sockets.
+    /// The listening sockets.
     pub(crate) listeners: bool,
-    /// That of sockets in CLOSE_WAIT and listening ones of other namespaces.
+    /// The sockets in CLOSE_WAIT and the listening ones of other namespaces.
     pub(crate) held: bool,
-    /// That of processes, with these ids.
+    /// The processes, with these ids.
     pub(crate) tasks: Option<ProcessIds>,
 }
 
-/// Those that were loaded. One that was refused is `None`: loading it by itself gives the reason.
+/// The iterators that were loaded. One that was refused is `None`: loading it by itself gives the reason.
 #[derive(Default)]
 pub(crate) struct Iterators {
     pub(crate) sockets: Option<SocketIterator>,
@@ -45,14 +45,14 @@ pub(crate) struct Iterators {
     pub(crate) tasks: Option<TaskIterator>,
 }
 
-/// Those that can be loaded: the kernel has all members that they read.
+/// The wanted iterators that can be loaded: the kernel has all members that they read.
 pub(super) struct FoundIterators {
     wanted: WantedIterators,
     globals: Globals,
 }
 
 impl FoundIterators {
-    /// Those of `wanted` that can be loaded on a kernel with these types.
+    /// The iterators of `wanted` that can be loaded on a kernel with these types.
     pub(super) fn find(wanted: WantedIterators, types: &KernelTypes) -> Self {
         let mut globals = Globals::new();
         let mut take = |found: Result<Globals, BtfError>| match found {

@@ -209,7 +209,7 @@ pub(crate) struct FirstTracer {
     pub(crate) refused: Vec<Attempt>,
     /// The programs that were refused with the dwells, if it runs without them.
     pub(crate) refused_with_dwells: Vec<Attempt>,
-    /// Those that were refused with the kinds of scopes, if it runs without them.
+    /// The programs that were refused with the kinds of scopes, if it runs without them.
     pub(crate) refused_with_kinds: Vec<Attempt>,
 }
 

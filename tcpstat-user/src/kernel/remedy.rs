@@ -33,7 +33,7 @@ pub(crate) enum Tracefs {
     Missing,
     /// This user may not read it.
     Denied,
-    /// It cannot be read for another reason.
+    /// It is there, and cannot be read for another reason.
     Unreadable,
 }
 

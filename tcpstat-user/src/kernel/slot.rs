@@ -7,10 +7,10 @@ use tcpstat_ebpf::{OTHER_SLOT, OWN_SLOT};
 pub(crate) struct Slot(u64);
 
 impl Slot {
-    /// That of this process' namespace.
+    /// The slot of this process' namespace.
     pub(crate) const OWN: Self = Self(OWN_SLOT);
 
-    /// That of all namespaces that came when no slot was free.
+    /// The slot of all namespaces that came when no slot was free.
     pub(crate) const OTHER: Self = Self(OTHER_SLOT);
 
     /// The slot with the number that a map has.

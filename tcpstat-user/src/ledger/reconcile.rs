@@ -13,7 +13,7 @@ pub(crate) enum Verdict {
     Agrees,
     /// The ledger is certainly wrong, by this drift.
     Correct(Correction),
-    /// They differ, but the snapshot may be wrong: another snapshot is needed.
+    /// Ledger and snapshot differ, but the snapshot may be wrong: another snapshot is needed.
     Undecided,
 }
 
@@ -66,7 +66,7 @@ pub(super) struct Reconciler {
 /// Exact snapshots in a row that must show the same drift while sockets change state. A snapshot that skips
 /// or doubles a row makes a different error the next time.
 const CONFIRMATIONS: u32 = 3;
-/// The same in calm, when only objects that are not counted can make a snapshot skip a row.
+/// As [`CONFIRMATIONS`], in calm, when only objects that are not counted can make a snapshot skip a row.
 const CONFIRMATIONS_IN_CALM: u32 = 2;
 
 /// What is known about one snapshot.
@@ -79,7 +79,7 @@ pub(super) struct Evidence {
     pub(super) calm: bool,
     /// Ledger minus sockstat in full sockets, after the snapshot; `None` while they change state.
     pub(super) difference: Option<i64>,
-    /// The same in mini-sockets; also `None` if they are not counted.
+    /// Ledger minus sockstat in mini-sockets; also `None` if they are not counted.
     pub(super) minis_difference: Option<i64>,
     /// Changes of family to IPv4 according to sockstat, after the snapshot; `None` while sockets change
     /// state.

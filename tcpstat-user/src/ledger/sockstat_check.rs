@@ -34,9 +34,9 @@ pub(super) enum Finding {
     Agrees,
     /// Sockets change state: the check is not conclusive.
     Moving,
-    /// They differ, and did not differ like this at the last check: check again after some milliseconds.
+    /// The sums differ, and did not differ like this at the last check: check again after some milliseconds.
     Suspect,
-    /// They differ as at the last check: the check fails.
+    /// The sums differ as at the last check: the check fails.
     Mismatch,
 }
 

@@ -121,7 +121,7 @@ impl Listener {
 /// What is shown of the listeners of a namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ShownListeners {
-    /// Those that are shown each, in the order of their addresses.
+    /// The listeners that are shown each by itself, in the order of their addresses.
     pub each: Vec<(Endpoint, Listener)>,
     /// All others together.
     pub other: Listener,

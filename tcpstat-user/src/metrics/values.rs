@@ -75,7 +75,7 @@ pub struct TracerValues {
     pub hooks: &'static str,
     /// Transitions since the start.
     pub transitions: Transitions,
-    /// The same with their details; `None` if these are not counted.
+    /// The transitions with their details; `None` if these are not counted.
     pub detailed: Option<DetailedTransitions>,
     /// The silences among the details, and what they are counted in; `None` if they are not counted.
     pub silences: Option<(Silences, TickRate)>,

@@ -41,7 +41,8 @@ impl Procfs {
         Ok(self.local_port_range()?.count() as u64)
     }
 
-    /// The same ports, and when a connect takes one that is in TIME_WAIT. A setting that cannot be read counts as off.
+    /// The ports of `net.ipv4.ip_local_port_range`, and when a connect takes one that is in TIME_WAIT. A setting that cannot be read
+    /// counts as off.
     ///
     /// # Errors
     /// As [`Procfs::ephemeral_ports`].
@@ -121,7 +122,7 @@ impl AutomaticPorts {
 pub(crate) struct PortList(BTreeSet<u16>);
 
 impl PortList {
-    /// The same and these.
+    /// A list of the ports of `self` and of `ports`.
     pub(crate) fn with(&self, ports: &[u16]) -> Self {
         Self(self.0.iter().chain(ports).copied().collect())
     }

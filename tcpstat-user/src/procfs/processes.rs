@@ -142,7 +142,7 @@ impl Processes {
         inode(&self.root.join("self/net/tcp"))
     }
 
-    /// The same of another process.
+    /// The inode number of net/tcp of another process.
     ///
     /// # Errors
     /// [`ProcfsError::Unreadable`].

@@ -18,7 +18,7 @@ pub(super) enum Meaning {
     /// The process that watches over a container from outside: not one within a container that has given
     /// itself such a cgroup.
     Monitor,
-    /// The same for the machine whose directory this is in.
+    /// The process that watches over the machine whose directory this is in.
     Supervisor,
     /// The systemd manager of a user, who chooses all names below it.
     User(u32),

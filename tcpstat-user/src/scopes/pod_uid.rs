@@ -21,12 +21,12 @@ impl PodUid {
         })
     }
 
-    /// The same for the name of a slice: the kubelet writes `_` there for each `-`.
+    /// Parses the name of a slice: the kubelet writes `_` there for each `-`.
     pub(super) fn parse_slice(text: &str) -> Option<Self> {
         Self::parse(&text.replace(r"\x2d", "-").replace('_', "-"))
     }
 
-    /// The same for a place where other names than those of pods are: a UUID or 32 digits alone.
+    /// Parses a name in a place where other names than those of pods are: only a UUID or 32 digits.
     pub(super) fn parse_certain(text: &str) -> Option<Self> {
         let certain = is_uuid(text, b'-') || is_uuid(text, b'_') || is_hex(text, 32);
         certain.then(|| Self::parse(text)).flatten()

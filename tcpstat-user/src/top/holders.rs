@@ -46,7 +46,7 @@ pub(super) struct Answer {
 pub(super) struct Holders {
     /// Sockets that processes hold.
     pub(super) sockets: u64,
-    /// Those with the most sockets first, at most [`MAX_ROWS`].
+    /// The rows with the most sockets first, at most [`MAX_ROWS`].
     pub(super) rows: Vec<HolderRow>,
     /// Rows beyond those.
     pub(super) more_rows: usize,
@@ -78,7 +78,7 @@ pub(super) struct QueueRow {
     pub(super) limit: Option<u64>,
     /// Address and port.
     pub(super) listener: String,
-    /// Those that hold the listener.
+    /// The processes that hold the listener.
     pub(super) processes: Processes,
 }
 
@@ -99,7 +99,7 @@ pub(super) struct HoldersView {
 }
 
 impl Place {
-    /// That of a scope of this kind.
+    /// The place of a scope of this kind.
     pub(super) fn of_scope(kind: &str, scope: &ScopeRow) -> Self {
         let name = scope.name.clone();
         match (kind, scope.inode, name.parse()) {

@@ -58,7 +58,7 @@ pub(super) struct Held {
 pub(super) struct HeldReader {
     /// `None` before the first reading.
     reader_thread: Option<ReaderThread>,
-    /// That of the thread, until it is started.
+    /// The iterator of the thread, until it is started.
     iterator: Option<HeldIterator>,
     netns_inum: u32,
     /// When the reading began that goes on; `None` if there is none.

@@ -31,7 +31,7 @@ use crate::{
 
 /// Time between two checks.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
-/// The same while ledger and kernel differ, or while a snapshot after churn is due.
+/// Time between two checks while ledger and kernel differ, or while a snapshot after churn is due.
 const FAST_CHECK_INTERVAL: Duration = Duration::from_millis(250);
 /// After so many transitions without verification a snapshot is due in calm: one may have been lost without a
 /// report. The worst known kernel loses one in a million.
@@ -73,7 +73,7 @@ pub(super) struct Namespace {
     snapshot_failed: bool,
     /// Transitions that earlier tracers counted.
     carried: Arc<Transitions>,
-    /// The same with their details.
+    /// Transitions that earlier tracers counted, with their details.
     carried_details: Arc<DetailedTransitions>,
 }
 
@@ -111,7 +111,7 @@ impl Namespace {
         }
     }
 
-    /// The same, whose scopes are counted too.
+    /// The namespace with these scopes, which are counted too.
     pub(super) fn with_scopes(self, scopes: Option<OwnScopes>) -> Self {
         Self { reader: self.reader.with_scopes(scopes), ..self }
     }

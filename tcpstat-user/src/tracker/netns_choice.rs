@@ -5,7 +5,7 @@ use std::path::PathBuf;
 /// Which network namespaces are counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum NetnsChoice {
-    /// That of this process, or the one that `--path.procfs` lists.
+    /// The namespace of this process, or the one that `--path.procfs` lists.
     Own,
     /// All that have a process or a socket event, each as a scope.
     All,

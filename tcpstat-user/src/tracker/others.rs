@@ -34,7 +34,7 @@ use crate::{
 
 /// Time between two searches for namespaces.
 const FIND_INTERVAL: Duration = Duration::from_secs(5);
-/// The same at most, where searches take long.
+/// The longest time between two searches, where they take long.
 const MAX_FIND_INTERVAL: Duration = Duration::from_secs(30);
 /// Between these two, searches take at most this fraction of one CPU: 1 / `FIND_SHARE`. A namespace with a
 /// socket event is found at the next check in any case.
@@ -102,7 +102,7 @@ pub(super) struct Others {
     intervals: SnapshotIntervals,
     /// After so long without a process and without a transition a namespace is forgotten, whatever is counted.
     abandoned_after: Duration,
-    /// Those that were forgotten so. One that comes again has sockets that no event has shown.
+    /// The namespaces that were forgotten after that time. One that comes again has sockets that no event has shown.
     abandoned: HashSet<NetnsKey>,
     next_number: u64,
     next_find: Instant,

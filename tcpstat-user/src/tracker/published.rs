@@ -52,7 +52,7 @@ pub(crate) struct Published {
 /// The network namespaces that are counted.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PublishedNamespaces {
-    /// That of the own one; `None` before the first search.
+    /// The label of the own namespace; `None` before the first search.
     pub(crate) own: Option<NetnsLabel>,
     pub(crate) others: Vec<Arc<PublishedNetns>>,
     /// Namespaces since the start that found no slot.
@@ -97,7 +97,7 @@ pub(crate) struct Live {
     pub(crate) silence_rate: Option<TickRate>,
     /// Transitions that earlier tracers counted.
     pub(crate) carried: Arc<Transitions>,
-    /// The same with their details.
+    /// Transitions that earlier tracers counted, with their details.
     pub(crate) carried_details: Arc<DetailedTransitions>,
     /// The state of the sockstat checks.
     pub(crate) checks: SockstatChecks,

@@ -53,7 +53,7 @@ impl Reader {
         }
     }
 
-    /// The same, with these scopes of the namespace.
+    /// The reader with these scopes of the namespace.
     pub(super) fn with_scopes(self, scopes: Option<OwnScopes>) -> Self {
         Self { scopes: scopes.map(TracedScopes::new), ..self }
     }

@@ -23,7 +23,7 @@ impl Roots {
         Self { directories, ended_left_out: false }
     }
 
-    /// The same, where a directory whose process has ended has no sockets.
+    /// The roots, where a directory whose process has ended has no sockets.
     pub(super) fn without_ended(self) -> Self {
         Self { ended_left_out: true, ..self }
     }

@@ -39,7 +39,7 @@ pub(crate) struct Scrape {
     pub(crate) connections: Option<PerState<u64>>,
     /// Transitions since the start; `None` without a tracer.
     pub(crate) transitions: Option<Transitions>,
-    /// The same with their details; `None` if these are not counted.
+    /// The transitions with their details; `None` if these are not counted.
     pub(crate) detailed: Option<DetailedTransitions>,
     /// How long sockets were in the chosen states, since the start; `None` if that is not measured.
     pub(crate) dwells: Option<(DwellStates, Dwells)>,

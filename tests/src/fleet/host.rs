@@ -117,6 +117,12 @@ impl Host {
         ((self.leaking() - age).max(0.0) * self.fleet.leaked_per_second).floor()
     }
 
+    /// How many have leaked since the start of its exporter.
+    #[must_use]
+    pub fn leaked_since_start(&self) -> f64 {
+        self.leaked(0.0) - self.leaked(self.now - self.started)
+    }
+
     /// For how many seconds it has leaked.
     #[must_use]
     pub fn leaking(&self) -> f64 {

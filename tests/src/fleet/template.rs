@@ -114,7 +114,7 @@ impl Number {
             Kind::Start => host.started(),
             Kind::Now => host.read_at(),
             Kind::InCloseWait(age) => gauge() + host.leaked(age),
-            Kind::IntoCloseWait => counter() + host.leaked(0.0),
+            Kind::IntoCloseWait => counter() + host.leaked_since_start(),
             Kind::Oldest => gauge().max(host.leaking()),
         }
     }
@@ -211,7 +211,7 @@ fn seed(sample: &Sample) -> u64 {
 #[expect(clippy::float_cmp, reason = "the values compared are whole numbers, or copies")]
 mod tests {
     use super::*;
-    use crate::fleet::Fleet;
+    use crate::fleet::{Fleet, RollOut};
 
     const TEXT: &str = "# HELP tcpstat_connections TCP sockets.\n# TYPE tcpstat_connections gauge\n\
         tcpstat_connections{family=\"ipv4\",state=\"established\"} 40\n\
@@ -286,6 +286,25 @@ mod tests {
             samples[59] > 0.0 && samples.windows(2).any(|pair| pair[1] > pair[0]),
             "{samples:?}"
         );
+    }
+
+    #[test]
+    fn the_counter_of_a_leak_begins_again_at_a_restart_and_its_gauge_does_not() {
+        const TEXT: &str = "# TYPE tcpstat_transitions_total counter\n\
+            tcpstat_transitions_total{family=\"ipv4\",from=\"established\",to=\"close_wait\"} 0\n\
+            # TYPE tcpstat_connections gauge\n\
+            tcpstat_connections{family=\"ipv4\",state=\"close_wait\"} 0\n";
+        let began = Fleet::quiet(10).began;
+        let roll_out = RollOut { begins: began + 1_000.0, lasts: 0.0, leaking: 0 };
+        let fleet = Fleet { leak_every: Some(10), roll_out: Some(roll_out), ..Fleet::quiet(10) };
+        let fleet = Fleet { began, ..fleet };
+        let [before, after] = [999.5, 1_010.5].map(|at| {
+            let scrape = scrape(TEXT, &fleet, 5, at);
+            ["tcpstat_transitions_total", "tcpstat_connections"]
+                .map(|name| scrape.value(name, &[]).unwrap())
+        });
+        assert_eq!((before[1], after), (999.0, [10.0, 1_010.0]));
+        assert!(before[0] > after[0], "{before:?}");
     }
 
     #[test]

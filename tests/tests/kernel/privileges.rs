@@ -1,22 +1,17 @@
 //! Without root: what works, and which remedy is printed for the rest.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
-use std::process::Command;
-
 use anyhow::{Context, Result, ensure};
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 use tcpstat_tests::agreement::await_agreement;
-use tcpstat_tests::binary::{Run, output, path_from, tcpstat};
-use tcpstat_tests::exporter::{Exporter, FREQUENT_SNAPSHOTS, Options};
+use tcpstat_tests::binary::{output, tcpstat};
+use tcpstat_tests::exporter::{Exporter, FREQUENT_SNAPSHOTS};
 use tcpstat_tests::harness::Test;
 use tcpstat_tests::kernel_tests;
 use tcpstat_tests::loopback::Pairs;
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::proc_view;
 use tcpstat_tests::tcp::Family;
-use tempfile::TempDir;
+use tcpstat_tests::unprivileged::{BPF_CAPABILITIES, ReachableBinary};
 
 pub(crate) fn tests() -> Vec<Test> {
     kernel_tests![
@@ -27,38 +22,6 @@ pub(crate) fn tests() -> Vec<Test> {
         check_succeeds_if_the_tracer_runs,
         check_fails_without_privileges_and_says_what_to_grant
     ]
-}
-
-/// The binary in a folder that every user can read.
-pub(crate) struct ReachableBinary {
-    _folder: TempDir,
-    pub(crate) path: PathBuf,
-}
-
-impl ReachableBinary {
-    pub(crate) fn copy() -> Result<Self> {
-        let folder = tempfile::tempdir()?;
-        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
-        let path = folder.path().join("tcpstat");
-        fs::copy(path_from("TCPSTAT_BIN")?, &path)?;
-        Ok(Self { _folder: folder, path })
-    }
-
-    /// Starts an exporter without privileges.
-    pub(crate) fn serve(&self, args: &[&str]) -> Result<Exporter> {
-        Options::default().binary(&self.path).args(args).unprivileged().start()
-    }
-
-    /// Runs it to its end as nobody, without capabilities.
-    pub(crate) fn run(&self, args: &[&str]) -> Result<Run> {
-        output(
-            Command::new("setpriv")
-                .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
-                .args(["--inh-caps=-all", "--ambient-caps=-all", "--bounding-set=-all", "--"])
-                .arg(&self.path)
-                .args(args),
-        )
-    }
 }
 
 fn without_privileges_snapshots_are_served_and_one_line_says_why(_: &Namespace) -> Result<()> {
@@ -89,22 +52,11 @@ fn with_the_tracer_off_snapshots_are_served(_: &Namespace) -> Result<()> {
 }
 
 fn with_two_capabilities_tp_btf_runs(_: &Namespace) -> Result<()> {
-    // CAP_PERFMON and CAP_BPF by number: an older setpriv does not know their names.
-    let capabilities = "-all,+cap_38,+cap_39";
     // Before 5.11 the kernel charges maps to this limit, and the two capabilities may not raise it. If this
     // process may not either, later kernels ignore it and earlier ones fail the test.
     let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
     let binary = ReachableBinary::copy()?;
-    let run = output(
-        Command::new("setpriv")
-            .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs"])
-            .arg(format!("--inh-caps={capabilities}"))
-            .arg(format!("--ambient-caps={capabilities}"))
-            .arg(format!("--bounding-set={capabilities}"))
-            .arg("--")
-            .arg(&binary.path)
-            .arg("check"),
-    )?;
+    let run = output(binary.command(BPF_CAPABILITIES).arg("check"))?;
     ensure!(run.status == Some(0), "{run:?}");
     ensure!(run.stdout.contains("CAP_BPF yes, CAP_PERFMON yes"), "{}", run.stdout);
     let tp_btf = run.stdout.lines().find(|line| line.starts_with("tp_btf"));

@@ -12,8 +12,8 @@ use tcpstat_tests::kernel_tests;
 use tcpstat_tests::mounts::PrivateMounts;
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::seccomp::{BpfCommand, refuse};
+use tcpstat_tests::unprivileged::ReachableBinary;
 
-use crate::privileges::ReachableBinary;
 use crate::surroundings::change_offset;
 
 pub(crate) fn tests() -> Vec<Test> {
@@ -28,18 +28,9 @@ pub(crate) fn tests() -> Vec<Test> {
     ]
 }
 
-/// Runs `check` as nobody with these capabilities, as setpriv takes them.
+/// Runs `check` as nobody with these capabilities alone, as setpriv takes them.
 fn check_with(binary: &ReachableBinary, capabilities: &str) -> Result<Run> {
-    output(
-        Command::new("setpriv")
-            .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs"])
-            .arg(format!("--inh-caps=-all{capabilities}"))
-            .arg(format!("--ambient-caps=-all{capabilities}"))
-            .arg(format!("--bounding-set=-all{capabilities}"))
-            .arg("--")
-            .arg(&binary.path)
-            .arg("check"),
-    )
+    output(binary.command(&format!("-all{capabilities}")).arg("check"))
 }
 
 /// The remedies for tp_btf, for the classic tracepoint, and for the iterator (with its cause). Refused hooks have
@@ -76,7 +67,7 @@ fn only_the_missing_capability_is_named(_: &Namespace) -> Result<()> {
 fn a_user_namespace_is_named_and_no_capability(_: &Namespace) -> Result<()> {
     let binary = ReachableBinary::copy()?;
     let mut command = Command::new("unshare");
-    command.args(["--user", "--map-root-user", "--"]).arg(&binary.path).arg("check");
+    command.args(["--user", "--map-root-user", "--"]).arg(binary.path()).arg("check");
     let run = output(&mut command)?;
     ensure!(run.stdout.contains("CAP_BPF yes, CAP_PERFMON yes"), "{run:?}");
     assert_all_name(&run, "run it in the initial user namespace", &["grant", "root;"])

@@ -13,6 +13,8 @@ use tcpstat_tests::kernel_tests;
 use tcpstat_tests::loopback::Pairs;
 use tcpstat_tests::mounts::PrivateMounts;
 use tcpstat_tests::netns::Namespace;
+use tcpstat_tests::resident::{Order, Resident};
+use tcpstat_tests::scopes::await_right;
 use tcpstat_tests::tcp::Family;
 use tempfile::TempDir;
 
@@ -163,10 +165,15 @@ fn a_configuration_that_only_another_user_may_read_is_read_again(_: &Namespace) 
 /// With hidepid=4 the kernel shows only processes that one may trace, to root too.
 fn hidden_processes_are_found_after_the_start_too(_: &Namespace) -> Result<()> {
     PrivateMounts::enter()?.proc("hidepid=4")?;
-    let exporter = Exporter::start(&["--netns=all", "--tracer=btf"])?;
+    let mut exporter = Exporter::start(&["--netns=all", "--tracer=btf"])?;
     check_threads(&exporter, TWO | SYS_PTRACE, "2")?;
     let log = exporter.log();
     ensure!(log.contains("CAP_SYS_PTRACE is kept for a procfs that hides processes"), "{log}");
     ensure!(!log.contains("not every network namespace is found"), "{log}");
+    let mut resident = Resident::in_new_namespace()?;
+    resident.order(&Order::Connect(2))?;
+    let (name, counts) = await_right(&mut exporter, resident.pid())?;
+    ensure!(!counts.is_empty(), "{name} has no sockets");
+    ensure!(!exporter.log().contains("not every network namespace is found"), "{}", exporter.log());
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::mpsc::channel;
 
 use anyhow::{Context, Result, ensure};
@@ -15,10 +15,10 @@ use tcpstat_tests::kernel_tests;
 use tcpstat_tests::loopback::Pairs;
 use tcpstat_tests::mounts::PrivateMounts;
 use tcpstat_tests::netns::{Elsewhere, Namespace, elsewhere};
+use tcpstat_tests::owned_child::OwnedChild;
 use tcpstat_tests::tcp::{Family, State};
+use tcpstat_tests::unprivileged::{NO_CAPABILITIES, ReachableBinary};
 use tempfile::TempDir;
-
-use crate::privileges::ReachableBinary;
 
 pub(crate) fn tests() -> Vec<Test> {
     kernel_tests![
@@ -103,12 +103,13 @@ fn the_own_namespace_is_counted_if_it_is_requested(namespace: &Namespace) -> Res
 }
 
 /// An idle process in the namespace of the calling thread.
-fn sleep() -> Result<Child> {
-    Command::new("sleep").arg("1000").stdin(Stdio::null()).spawn().context("sleep")
+fn sleep() -> Result<OwnedChild> {
+    let child = Command::new("sleep").arg("1000").stdin(Stdio::null()).spawn().context("sleep")?;
+    Ok(child.into())
 }
 
 fn a_tracer_counts_if_the_process_is_in_the_own_namespace(namespace: &Namespace) -> Result<()> {
-    let mut process = sleep()?;
+    let process = sleep()?;
     let procfs = format!("--path.procfs=/proc/{}", process.id());
     let mut exporter = Options::default().args([&procfs, "--snapshot-interval=1h"]).start()?;
     let _pairs = Pairs::connect(5, Family::Ipv4)?;
@@ -121,13 +122,11 @@ fn a_tracer_counts_if_the_process_is_in_the_own_namespace(namespace: &Namespace)
     ensure!(exporter.log().contains(&counted), "{}", exporter.log());
     let run = tcpstat(["check", &procfs])?;
     ensure!(run.status == Some(0) && run.stdout.contains(&counted), "{run:?}");
-    process.kill()?;
-    process.wait()?;
     Ok(())
 }
 
 /// Another namespace with five connections, and a process in it.
-pub(crate) fn process_elsewhere() -> Result<(Elsewhere, Child)> {
+pub(crate) fn process_elsewhere() -> Result<(Elsewhere, OwnedChild)> {
     let (send, receive) = channel();
     let elsewhere = elsewhere(move |_| {
         send.send(sleep()?)?;
@@ -139,7 +138,7 @@ pub(crate) fn process_elsewhere() -> Result<(Elsewhere, Child)> {
 fn a_process_in_another_namespace_is_observed_by_snapshots_with_one_warning(
     _: &Namespace,
 ) -> Result<()> {
-    let (elsewhere, mut process) = process_elsewhere()?;
+    let (elsewhere, process) = process_elsewhere()?;
     let procfs = format!("--path.procfs=/proc/{}", process.id());
     let mut exporter = Options::default().args([&procfs, "--snapshot=iter"]).start()?;
     let established = exporter.scrape()?.connections()?[&(Family::Ipv4, State::Established)];
@@ -150,8 +149,6 @@ fn a_process_in_another_namespace_is_observed_by_snapshots_with_one_warning(
     ensure!(run.status == Some(1), "{run:?}");
     let counted = format!("net:[{}], neither of this process nor of process 1", elsewhere.inum());
     ensure!(run.stdout.contains(&counted) && log.contains(&counted), "{run:?} {log}");
-    process.kill()?;
-    process.wait()?;
     Ok(())
 }
 
@@ -161,7 +158,7 @@ fn a_process_that_changes_its_namespace_is_no_longer_observed(_: &Namespace) -> 
     let _elsewhere = elsewhere(move |_| {
         let mut shell = Command::new("sh");
         shell.args(["-c", "read line; exec unshare --net sleep 1000"]).stdin(Stdio::piped());
-        send.send(shell.spawn()?)?;
+        send.send(OwnedChild::from(shell.spawn()?))?;
         Pairs::connect(5, Family::Ipv4)
     })?;
     let mut process = receive.recv()?;
@@ -178,8 +175,6 @@ fn a_process_that_changes_its_namespace_is_no_longer_observed(_: &Namespace) -> 
     let log = exporter.log();
     let warning = "this lists a different network namespace from the one at the start";
     assert_eq!(log.matches(warning).count(), 1, "{log}");
-    process.kill()?;
-    process.wait()?;
     Ok(())
 }
 
@@ -200,10 +195,10 @@ fn nothing_is_refused_if_process_1_is_hidden(_: &Namespace) -> Result<()> {
     let host = host_proc(&mounts)?;
     let binary = ReachableBinary::copy()?;
     let mut exporter = Options::default()
-        .binary(&binary.path)
+        .binary(binary.path())
         .args([&flag(host.path()), "--log.level=debug"])
         .args(FREQUENT_SNAPSHOTS)
-        .unprivileged()
+        .as_nobody(NO_CAPABILITIES)
         .start()?;
     await_agreement(&mut exporter)?;
     let log = exporter.log();

@@ -13,9 +13,8 @@ use tcpstat_tests::held::Addressing;
 use tcpstat_tests::kernel_tests;
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::states::ALL;
+use tcpstat_tests::unprivileged::ReachableBinary;
 use tcpstat_tests::wire::Wire;
-
-use crate::privileges::ReachableBinary;
 
 pub(crate) fn tests() -> Vec<Test> {
     kernel_tests![

@@ -15,11 +15,11 @@ use tcpstat_tests::kernel_tests;
 use tcpstat_tests::loopback::{Churn, Pairs};
 use tcpstat_tests::mounts::PrivateMounts;
 use tcpstat_tests::netns::{Namespace, elsewhere};
+use tcpstat_tests::owned_child::OwnedChild;
 use tcpstat_tests::proc_view;
 use tcpstat_tests::tcp::{Family, State};
+use tcpstat_tests::unprivileged::ReachableBinary;
 use tempfile::NamedTempFile;
-
-use crate::privileges::ReachableBinary;
 
 pub(crate) fn tests() -> Vec<Test> {
     let mut tests = kernel_tests![
@@ -106,7 +106,7 @@ fn if_the_observed_process_ends_one_line_says_so_and_the_numbers_stay(_: &Namesp
     let (send, receive) = std::sync::mpsc::channel();
     let elsewhere = elsewhere(move |_| {
         let sleep = Command::new("sleep").arg("1000").stdin(Stdio::null()).spawn()?;
-        send.send(sleep)?;
+        send.send(OwnedChild::from(sleep))?;
         Pairs::connect(3, Family::Ipv4)
     })?;
     let mut sleep = receive.recv()?;

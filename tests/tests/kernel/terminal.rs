@@ -17,9 +17,8 @@ use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::states;
 use tcpstat_tests::tcp::Family;
 use tcpstat_tests::terminal::Terminal;
+use tcpstat_tests::unprivileged::ReachableBinary;
 use tcpstat_tests::wire::Wire;
-
-use crate::privileges::ReachableBinary;
 
 pub(crate) fn tests() -> Vec<Test> {
     kernel_tests![
@@ -236,12 +235,7 @@ fn top_shows_a_running_exporter_and_reconnects_after_its_restart(_: &Namespace) 
 
 fn top_without_privileges_shows_snapshots_and_says_so(_: &Namespace) -> Result<()> {
     let binary = ReachableBinary::copy()?;
-    let script = format!(
-        "exec setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all \
-         --bounding-set=-all -- {} top --interval 200ms",
-        binary.path.display()
-    );
-    let terminal = Terminal::open(&script, (100, 24))?;
+    let terminal = Terminal::open(&binary.top_script(), (100, 24))?;
     let screen = terminal.await_screen("its start", |screen| screen.contains("established"))?;
     assert!(screen.contains("snapshots only"), "{screen}");
     assert!(screen.contains("grant CAP_BPF and CAP_PERFMON"), "{screen}");

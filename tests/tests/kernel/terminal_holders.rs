@@ -12,8 +12,8 @@ use tcpstat_tests::listeners::Stuck;
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::resident::{Order, Resident};
 use tcpstat_tests::terminal::Terminal;
+use tcpstat_tests::unprivileged::ReachableBinary;
 
-use crate::privileges::ReachableBinary;
 use crate::terminal::{sockets, top};
 
 pub(crate) fn tests() -> Vec<Test> {
@@ -85,12 +85,7 @@ fn top_without_privileges_says_how_many_processes_are_hidden(_: &Namespace) -> R
     let mut resident = Resident::start()?;
     resident.order(&Order::Leak(3))?;
     let binary = ReachableBinary::copy()?;
-    let script = format!(
-        "exec setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all \
-         --bounding-set=-all -- {} top --interval 200ms",
-        binary.path.display()
-    );
-    let terminal = Terminal::open(&script, (100, 24))?;
+    let terminal = Terminal::open(&binary.top_script(), (100, 24))?;
     terminal.await_screen("the leak", |screen| sockets(screen, "close_wait") == Some(3))?;
     terminal.press("w")?;
     let screen =

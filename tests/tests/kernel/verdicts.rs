@@ -12,8 +12,8 @@ use tcpstat_tests::harness::{Test, kernel_test};
 use tcpstat_tests::mounts::PrivateMounts;
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::seccomp::{BpfCommand, refuse};
+use tcpstat_tests::unprivileged::ReachableBinary;
 
-use crate::privileges::ReachableBinary;
 use crate::roots::process_elsewhere;
 use crate::surroundings::rename_member;
 
@@ -119,11 +119,9 @@ pub(crate) fn tests() -> Vec<Test> {
         }));
     }
     tests.push(kernel_test("check_and_serve_agree_on_another_namespace", |_| {
-        let (_elsewhere, mut process) = process_elsewhere()?;
+        let (_elsewhere, process) = process_elsewhere()?;
         let root = format!("/proc/{}", process.id());
         agree(Way { flags: &[&flag(Path::new(&root))], ..AS_ROOT }, TakesSnapshots)?;
-        process.kill()?;
-        process.wait()?;
         Ok(())
     }));
     tests.push(kernel_test("check_and_serve_agree_on_the_proc_of_a_host", |_| {
@@ -154,7 +152,8 @@ fn flag(root: &Path) -> String {
 /// Fails unless `check` reports the outcome that `serve` has, and that is `expected`.
 fn agree(Way { within, flags }: Way<'_>, expected: Outcome) -> Result<()> {
     let reachable = ReachableBinary::copy()?;
-    let binary = reachable.path.to_str().context("a path in UTF-8")?;
+    let path = reachable.path();
+    let binary = path.to_str().context("a path in UTF-8")?;
     let mut command: Vec<&str> = within.to_vec();
     command.extend([binary, "check"]);
     command.extend(flags);

@@ -77,6 +77,13 @@ fn the_archive_has_the_tested_binary_and_its_files() -> Result<()> {
     );
     let version = run(binary.to_str().context("path")?, |command| command.arg("--version"))?;
     ensure!(version.starts_with("tcpstat 0."), "{version}");
+    let root_of_sources = source("")?;
+    let commit = run("git", |command| {
+        command.args(["rev-parse", "--short=12", "HEAD"]).current_dir(&root_of_sources)
+    })?;
+    let (bytes, commit) = (fs::read(&binary)?, commit.trim().as_bytes());
+    let names_it = bytes.windows(commit.len()).any(|part| part == commit);
+    ensure!(names_it, "the binary is not of {}", String::from_utf8_lossy(commit));
     for (file, origin) in [
         ("etc/default/tcpstat", "tcpstat-user/assets/packaging/default"),
         ("usr/lib/systemd/system/tcpstat.service", "tcpstat-user/assets/packaging/tcpstat.service"),

@@ -120,9 +120,10 @@ fn a_fault_on_500_hosts_is_one_message_that_counts_them(_: &Namespace) -> Result
     let silent = "tcpstat does not answer";
     for number in 0..400 {
         let host = format!("db{number:03}");
-        alerts.push(alert("TcpstatDown", silent, &host, &[("site", "bergen")]));
+        let site = [("site", "bergen")];
+        alerts.push(alert("TcpstatDown", silent, &host, &site));
         // An older alert about it.
-        alerts.push(alert("TcpSynFlood", "Too many half-open connections", &host, &[]));
+        alerts.push(alert("TcpSynFlood", "Too many half-open connections", &host, &site));
     }
     let absent = json!({"alertname": "TcpstatAbsent", "severity": "warning"});
     alerts.push(json!({"labels": absent, "annotations": {"summary": "No tcpstat is scraped."}}));

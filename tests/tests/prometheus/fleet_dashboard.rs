@@ -1,11 +1,12 @@
 //! The dashboard of the fleet: what it reads, and where its tables lead.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tcpstat_tests::binary::printed;
 use tcpstat_tests::deadline::{Progress, poll};
 use tcpstat_tests::fleet::{Fleet, Profile, Served};
@@ -16,8 +17,10 @@ use tcpstat_tests::remote_write::{remote_write, victoria_metrics, vmalert};
 use tcpstat_tests::rules::{scaled, shipped};
 use tcpstat_tests::server::REQUEST_INTERVAL;
 use tcpstat_tests::{hermetic_tests, kernel_tests};
+use tempfile::TempDir;
 
 use crate::dashboard::{dashboard, list, panels, parsed, queries};
+use crate::rule_files::promtool;
 use crate::scene::{DEADLINE, DIVISOR, Scene, Traffic, is_data, refused};
 
 pub(crate) fn tests() -> Vec<Test> {
@@ -28,7 +31,8 @@ pub(crate) fn tests() -> Vec<Test> {
         the_dashboard_of_the_fleet_reads_what_the_rules_record,
         tables_of_hosts_lead_to_the_dashboard_of_the_host,
         a_table_without_rows_says_why,
-        all_instances_of_a_fleet_are_no_list_in_a_query
+        all_instances_of_a_fleet_are_no_list_in_a_query,
+        hosts_of_two_clusters_with_the_same_instance_are_two_hosts_on_the_dashboards
     ]);
     tests
 }
@@ -229,4 +233,35 @@ fn all_instances_of_a_fleet_are_no_list_in_a_query() -> Result<()> {
     let instance = variables.iter().find(|variable| variable["name"] == "instance");
     assert_eq!(instance.context("no instance")?["allValue"], ".+");
     Ok(())
+}
+
+/// At a centre that several Prometheus servers send to.
+fn hosts_of_two_clusters_with_the_same_instance_are_two_hosts_on_the_dashboards() -> Result<()> {
+    let mut series = Vec::new();
+    for cluster in ["berlin", "oslo"] {
+        let host = format!("cluster=\"{cluster}\",job=\"tcpstat\",instance=\"10.0.0.1:10048\"");
+        series.extend([
+            format!("ALERTS{{alertname=\"TcpSynFlood\",alertstate=\"firing\",{host}}}"),
+            format!("tcpstat_tracer_info{{program=\"tp_btf\",{host}}}"),
+            format!("tcpstat_build_info{{version=\"0.2.0\",{host}}}"),
+        ]);
+    }
+    let series: Vec<_> =
+        series.iter().map(|series| json!({"series": series, "values": "1"})).collect();
+    let counted = |dashboard: &Value, title: &str| -> Result<String> {
+        let query = queries(dashboard)?.into_iter().find(|(of, _)| *of == title);
+        let (_, query) = query.with_context(|| title.to_owned())?;
+        let all = ["$job", "$site", "$instance"];
+        Ok(all.iter().fold(query.to_owned(), |query, variable| query.replace(variable, ".*")))
+    };
+    let faults = counted(&fleet_dashboard()?, "Faults")?;
+    let info = format!("count({})", counted(&dashboard()?, "How tcpstat counts")?);
+    let expected = |query: &str, labels: &str| json!({"expr": query, "exp_samples": [{"labels": labels, "value": 2}]});
+    let file = json!({"tests": [{
+        "input_series": series,
+        "promql_expr_test": [expected(&faults, "{alertname=\"TcpSynFlood\"}"), expected(&info, "{}")],
+    }]});
+    let folder = TempDir::new()?;
+    fs::write(folder.path().join("test.yml"), file.to_string())?;
+    promtool(&["test", "rules", "test.yml"], &folder)
 }

@@ -1,15 +1,11 @@
 //! What an unprivileged exporter sees of other namespaces: with two capabilities, and without BPF.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
-
 use anyhow::{Context, Result, ensure};
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 use serde_json::Value;
 use tcpstat_tests::agreement::await_agreement;
-use tcpstat_tests::binary::path_from;
 use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
-use tcpstat_tests::exporter::{Exporter, FREQUENT_SNAPSHOTS, Options};
+use tcpstat_tests::exporter::{Exporter, FREQUENT_SNAPSHOTS};
 use tcpstat_tests::harness::Test;
 use tcpstat_tests::kernel_tests;
 use tcpstat_tests::mounts::PrivateMounts;
@@ -18,7 +14,7 @@ use tcpstat_tests::resident::{Order, Resident};
 use tcpstat_tests::scopes::{
     all_namespaces, await_one_with, await_right, counts_of, infos, transitions,
 };
-use tempfile::TempDir;
+use tcpstat_tests::unprivileged::{BPF_CAPABILITIES, NO_CAPABILITIES, ReachableBinary};
 
 pub(crate) fn tests() -> Vec<Test> {
     kernel_tests![
@@ -29,15 +25,6 @@ pub(crate) fn tests() -> Vec<Test> {
     ]
 }
 
-/// The binary in a folder that every user can read.
-fn reachable_binary() -> Result<(TempDir, Options)> {
-    let folder = tempfile::tempdir()?;
-    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
-    let path = folder.path().join("tcpstat");
-    fs::copy(path_from("TCPSTAT_BIN")?, &path)?;
-    Ok((folder, Options::default().binary(path).args(["--netns=all"])))
-}
-
 fn with_two_capabilities_an_unprivileged_user_counts_other_namespaces(_: &Namespace) -> Result<()> {
     // Before 5.11 the kernel charges maps to this limit. If this process may not raise it, later kernels
     // ignore it and earlier ones fail the test.
@@ -45,21 +32,9 @@ fn with_two_capabilities_an_unprivileged_user_counts_other_namespaces(_: &Namesp
     let mut before = Resident::in_new_namespace()?;
     before.order(&Order::Connect(3))?;
     before.order(&Order::Leak(2))?;
-    let (_folder, options) = reachable_binary()?;
-    // CAP_PERFMON and CAP_BPF by number: an older setpriv does not know their names.
-    let capabilities = "-all,+cap_38,+cap_39";
-    let setpriv = [
-        "setpriv",
-        "--reuid=65534",
-        "--regid=65534",
-        "--clear-groups",
-        "--no-new-privs",
-        &format!("--inh-caps={capabilities}"),
-        &format!("--ambient-caps={capabilities}"),
-        &format!("--bounding-set={capabilities}"),
-        "--",
-    ];
-    let mut exporter = options.within(setpriv).args(["--snapshot-interval=1h"]).start()?;
+    let binary = ReachableBinary::copy()?;
+    let options = binary.exporter(BPF_CAPABILITIES).args(["--netns=all", "--snapshot-interval=1h"]);
+    let mut exporter = options.start()?;
     let scrape = exporter.scrape()?;
     ensure!(scrape.value("tcpstat_tracer_up", &[])? == 1.0, "{}", exporter.log());
     let mut after = Resident::in_new_namespace()?;
@@ -74,8 +49,9 @@ fn with_two_capabilities_an_unprivileged_user_counts_other_namespaces(_: &Namesp
 }
 
 fn without_bpf_an_unprivileged_user_has_snapshots_of_other_namespaces(_: &Namespace) -> Result<()> {
-    let (_folder, options) = reachable_binary()?;
-    let mut exporter = options.unprivileged().args(FREQUENT_SNAPSHOTS).start()?;
+    let binary = ReachableBinary::copy()?;
+    let options = binary.exporter(NO_CAPABILITIES).args(["--netns=all"]).args(FREQUENT_SNAPSHOTS);
+    let mut exporter = options.start()?;
     assert_served(&mut exporter)?;
     assert_eq!(hidden(&mut exporter)?, 0.0, "{}", exporter.log());
     // The user may not read the numbers of namespaces with processes of root.
@@ -134,8 +110,9 @@ fn namespaces_that_an_unprivileged_user_may_not_read_are_hidden(_: &Namespace) -
     resident.order(&Order::Connect(2))?;
     let mounts = PrivateMounts::enter()?;
     mounts.proc("hidepid=1")?;
-    let (_folder, options) = reachable_binary()?;
-    let mut exporter = options.unprivileged().args(FREQUENT_SNAPSHOTS).start()?;
+    let binary = ReachableBinary::copy()?;
+    let options = binary.exporter(NO_CAPABILITIES).args(["--netns=all"]).args(FREQUENT_SNAPSHOTS);
+    let mut exporter = options.start()?;
     let found = wait_until("hidden namespace", DEADLINE, || {
         let some = hidden(&mut exporter)? >= 1.0;
         Ok(if some { Progress::Done(()) } else { Progress::NotYet("none is hidden".to_owned()) })

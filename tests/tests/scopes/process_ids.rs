@@ -2,10 +2,9 @@
 //! namespace.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::env;
 use std::fs::{self, File};
 use std::net::Ipv4Addr;
-use std::process::{self, Command};
+use std::process;
 
 use anyhow::{Context, Result, bail, ensure};
 use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
@@ -14,6 +13,7 @@ use tcpstat_tests::harness::Test;
 use tcpstat_tests::kernel_tests;
 use tcpstat_tests::loopback::Pairs;
 use tcpstat_tests::netns::{Namespace, current_inum, within};
+use tcpstat_tests::pid_namespace::as_process_1;
 use tcpstat_tests::resident::{Order, Resident};
 use tcpstat_tests::scopes::{
     HOST, Labels, all_namespaces, await_gone, await_right, await_search, infos, inode,
@@ -42,31 +42,17 @@ pub(crate) fn tests() -> Vec<Test> {
 fn a_process_id_that_is_used_again_shows_no_numbers_of_another_namespace(
     _: &Namespace,
 ) -> Result<()> {
-    if is_guest() || process::id() == 1 {
-        return used_again();
-    }
-    in_pid_namespace(1)
-}
-
-/// Runs the test again as process 1 of a PID namespace at this depth below that of this process, with its own /proc.
-fn in_pid_namespace(depth: usize) -> Result<()> {
-    let all = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"].repeat(depth);
-    let [first, rest @ ..] = &all[..] else { bail!("no PID namespace") };
-    let mut command = Command::new(first);
-    command.args(rest).arg(env::current_exe()?);
-    let status = command.status().context("start unshare (util-linux)")?;
-    ensure!(status.success(), "the test in a PID namespace: {status}");
-    Ok(())
+    if is_guest() { used_again() } else { as_process_1(1, used_again) }
 }
 
 fn a_tracer_in_a_pid_namespace_finds_the_network_namespaces_of_its_processes(
     _: &Namespace,
 ) -> Result<()> {
-    if process::id() == 1 { finds_as_without_a_tracer() } else { in_pid_namespace(1) }
+    as_process_1(1, finds_as_without_a_tracer)
 }
 
 fn a_tracer_in_a_pid_namespace_of_a_pid_namespace_does_too(_: &Namespace) -> Result<()> {
-    if process::id() == 1 { finds_as_without_a_tracer() } else { in_pid_namespace(2) }
+    as_process_1(2, finds_as_without_a_tracer)
 }
 
 fn finds_as_without_a_tracer() -> Result<()> {

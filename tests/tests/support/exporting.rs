@@ -13,6 +13,7 @@ use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::proc_view;
 use tcpstat_tests::scraper::Scraper;
 use tcpstat_tests::tcp::{Family, State};
+use tcpstat_tests::unprivileged::NO_CAPABILITIES;
 use tcpstat_tests::{hermetic_tests, kernel_tests};
 
 /// The argument on which this program plays the exporter.
@@ -64,7 +65,7 @@ fn scrapes_share_one_connection(_: &Namespace) -> Result<()> {
 }
 
 fn an_unprivileged_exporter_has_no_rights(_: &Namespace) -> Result<()> {
-    let mut exporter = stand_in()?.unprivileged().start()?;
+    let mut exporter = stand_in()?.as_nobody(NO_CAPABILITIES).start()?;
     let status = exporter.get("/status")?.body;
     for line in [
         "Uid:\t65534\t",

@@ -1,13 +1,11 @@
 //! The ids of processes are those of the PID namespace that `who` runs in.
 
-use std::process::Command;
-use std::{env, process};
-
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 use tcpstat_tests::harness::Test;
 use tcpstat_tests::holder::Holder;
 use tcpstat_tests::kernel_tests;
 use tcpstat_tests::netns::Namespace;
+use tcpstat_tests::pid_namespace::as_process_1;
 use tcpstat_tests::tcp::State;
 use tcpstat_tests::who::who;
 
@@ -17,15 +15,11 @@ pub(crate) fn tests() -> Vec<Test> {
     kernel_tests![in_a_pid_namespace_processes_have_the_ids_that_they_have_there]
 }
 
-/// The test runs again as process 1 of a PID namespace with its own /proc.
 fn in_a_pid_namespace_processes_have_the_ids_that_they_have_there(_: &Namespace) -> Result<()> {
-    if process::id() != 1 {
-        let mut command = Command::new("unshare");
-        command.args(["--pid", "--fork", "--kill-child", "--mount-proc"]).arg(env::current_exe()?);
-        let status = command.status().context("start unshare (util-linux)")?;
-        ensure!(status.success(), "the test in a PID namespace: {status}");
-        return Ok(());
-    }
+    as_process_1(1, processes_have_the_ids_that_they_have_here)
+}
+
+fn processes_have_the_ids_that_they_have_here() -> Result<()> {
     let mut holder = Holder::start("inside")?;
     let (served, clients) = accepted(links(7_000, 2)?);
     holder.take(&served)?;

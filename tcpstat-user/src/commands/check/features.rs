@@ -25,7 +25,7 @@ impl Report {
         self.add("listeners", &listeners(listed));
     }
 
-    /// The same where no tracer would run.
+    /// Adds the lines of the features where no tracer would run.
     pub(super) fn no_features(&mut self) {
         for feature in ["causes", "ages", "dwells", "listeners"] {
             self.add(feature, "does not work without a tracer");

@@ -9,7 +9,7 @@ pub(super) struct Losses {
     skipped: u64,
     /// Events of cgroups whose paths are not known, so that no filter can keep them.
     unknown: u64,
-    /// Those of them that have not been reported.
+    /// The events of [`Self::unknown`] that have not been reported.
     unknown_unreported: u64,
 }
 

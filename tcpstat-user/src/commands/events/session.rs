@@ -36,10 +36,10 @@ const BATCH_BYTES: usize = 256 * 1024;
 /// How long the ring buffer is left alone after it was empty.
 const POLL: Duration = Duration::from_millis(10);
 
-/// The same after a second without a transition.
+/// How long the ring buffer is left alone after a second without a transition.
 const IDLE_POLL: Duration = Duration::from_millis(50);
 
-/// The same while standard output accepts nothing.
+/// How long the ring buffer is left alone while standard output accepts nothing.
 const BLOCKED_POLL: Duration = Duration::from_millis(2);
 
 /// How often the number of events is read that the kernel skipped.

@@ -80,7 +80,7 @@ pub(super) fn allowed(needs: Needs) -> Result<Rules, BackendError> {
     Ok(list.0)
 }
 
-/// The same in all commands.
+/// The calls that every command makes.
 const ALWAYS: &[i64] = &[
     // Read and write what is open: the log, sockets, iterators, the queue of refused calls.
     libc::SYS_read,
@@ -164,7 +164,7 @@ const ALWAYS: &[i64] = &[
     libc::SYS_shutdown,
 ];
 
-/// The same by older calls, which glibc and musl prefer on x86_64.
+/// Older calls that do what calls of other groups do. glibc and musl prefer them on x86_64.
 #[cfg(target_arch = "x86_64")]
 const LEGACY: &[i64] = &[
     libc::SYS_stat,
@@ -283,7 +283,7 @@ const REQUESTS: &[u64] = &[
     libc::SIOCGIFINDEX as u64,
 ];
 
-/// Those of the view. TIOCSTI, which types for the user, is none of them.
+/// The requests of ioctl(2) that the terminal view makes. TIOCSTI, which types for the user, is not one of them.
 #[expect(clippy::unnecessary_cast, reason = "the type of a request depends on the C library")]
 const TERMINAL_REQUESTS: &[u64] = &[
     libc::TCSETS as u64,

@@ -24,13 +24,13 @@ pub(super) struct Census {
 pub(super) struct Members {
     pub(super) key: NetnsKey,
     pub(super) inum: u32,
-    /// Those that were chosen before and are still in it.
+    /// The processes that were chosen before and are still in the namespace.
     pub(super) kept: Vec<u32>,
     /// The first others by id.
     pub(super) candidates: Vec<u32>,
     /// The first cgroups, by their ids, each with a process in it.
     pub(super) cgroups: Vec<(u64, u32)>,
-    /// Those that were chosen before.
+    /// The processes that were chosen before.
     chosen: Vec<u32>,
     pub(super) has_pid_1: bool,
 }

@@ -26,9 +26,9 @@ pub(super) struct Listed {
 /// Which sockets a reading lists.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Parts {
-    /// Those in CLOSE_WAIT.
+    /// Sockets in CLOSE_WAIT, for the ages.
     pub(super) ages: bool,
-    /// Those that listen.
+    /// Listening sockets.
     pub(super) listeners: bool,
 }
 

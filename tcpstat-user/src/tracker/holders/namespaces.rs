@@ -1,12 +1,15 @@
 //! The network namespaces of a reading: their names, and what sockstat says of them.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
-use super::{super::finder::Found, HolderSource};
+use super::{
+    super::{finder::Found, scopes::OTHER},
+    HolderSource,
+};
 use crate::{
     holders::NetnsTotals,
     procfs::{Procfs, Sockstat},
-    scopes::NetnsName,
+    scopes::{NetnsName, UniqueNames},
 };
 
 /// The namespaces that have a process in them.
@@ -26,6 +29,8 @@ pub(super) struct Namespace {
     pub(super) key: u64,
     pub(super) inode: Option<u64>,
     pub(super) name: NetnsName,
+    /// Its name as it is shown: no other namespace has the same, as in the metrics.
+    pub(super) label: Arc<str>,
     /// Procfs that list it; the first that does is as good as another.
     files: Vec<PathBuf>,
 }
@@ -36,13 +41,15 @@ impl Namespaces {
         let own = (found.own, vec![procfs.root().to_owned()]);
         let others = found.others.into_iter().map(|other| (other.name, other.processes));
         let all = (0..).zip(std::iter::once(own).chain(others));
+        let mut labels = UniqueNames::new(&[OTHER]);
         let all = all.map(|(place, (name, files))| {
             let inode = name.known_inode();
+            let label = labels.name(place, &name.name, name.inode);
             let key = match source {
                 HolderSource::Iterator => inode.unwrap_or(0),
                 HolderSource::Descriptors => place,
             };
-            Namespace { key, inode, name, files }
+            Namespace { key, inode, name, label, files }
         });
         Self { all: all.collect(), source, has_hidden }
     }
@@ -102,5 +109,30 @@ impl Namespace {
     /// Procfs that list the namespace.
     pub(super) fn procfs(&self) -> impl Iterator<Item = Procfs> {
         self.files.iter().map(Procfs::new)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tracker::finder::FoundNetns;
+
+    #[test]
+    fn namespaces_with_the_same_name_are_shown_with_different_ones() {
+        let named =
+            |name: &str, inode| NetnsName { name: name.to_owned(), ..NetnsName::host(inode) };
+        let names = [("shop/web", 5), ("shop/web", 7), ("other", 9)];
+        let others = names.map(|(name, inode)| FoundNetns {
+            key: inode,
+            name: named(name, inode),
+            processes: Vec::new(),
+        });
+        let found =
+            Found { own: named("host", 3), others: others.into(), hidden: 0, by_tasks: true };
+        let procfs = Procfs::new(Procfs::DEFAULT_ROOT);
+        let all = Namespaces::new(found, &procfs, HolderSource::Iterator);
+        let labels: Vec<_> = all.iter().map(|it| it.label.as_ref()).collect();
+        assert_eq!(labels, ["host", "shop/web", "shop/web@7", "other@9"]);
+        assert!(all.iter().filter(|it| it.name.is_called("shop/web")).count() == 2);
     }
 }

@@ -18,7 +18,7 @@ use crate::scopes::NetnsName;
 pub(crate) enum NetnsSelector {
     #[default]
     All,
-    /// That of this process.
+    /// The namespace of this process.
     Own,
     Inode(u64),
     /// A name, or a path.

@@ -34,7 +34,7 @@ pub(crate) struct Holders {
     pub(crate) orphans: Option<u64>,
     /// Sockets that nobody holds, besides those in accept queues and the orphans; `None` if that is not known.
     pub(crate) other: Option<u64>,
-    /// The same for any query: those of the chosen namespaces.
+    /// Sockets of the chosen namespaces that nobody holds, whatever else the query asks for.
     pub(crate) without_holder: Option<u64>,
     pub(crate) totals: Vec<NetnsTotals>,
 }
@@ -42,7 +42,7 @@ pub(crate) struct Holders {
 /// A row.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct HolderView {
-    /// Those with the lowest ids.
+    /// The processes with the lowest ids.
     pub(crate) processes: Vec<NamedProcess>,
     pub(crate) more_processes: usize,
     pub(crate) netns: NamedNetns,
@@ -154,7 +154,7 @@ impl Describe<'_> {
 
     fn netns(&self, key: u64) -> NamedNetns {
         if let Some(known) = self.namespaces.get(key) {
-            return NamedNetns { inode: known.inode, name: known.name.name.clone() };
+            return NamedNetns { inode: known.inode, name: known.label.to_string() };
         }
         // No process is in it: its key is its inode number then.
         NamedNetns { inode: Some(key), name: self.finder.name_of_inode(key).name }

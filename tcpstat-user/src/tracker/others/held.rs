@@ -4,7 +4,7 @@ use super::{NamespaceId, NetnsKey, Others, SharedSlot};
 use crate::tracker::held::Held;
 
 impl Others {
-    /// That of the namespace with this key; `None` if it is not known.
+    /// The id of the namespace with this key; `None` if it is not known.
     pub(in crate::tracker) fn id(&self, key: NetnsKey) -> Option<NamespaceId> {
         self.ids.get(&key).copied().or_else(|| self.shared.has(key).then_some(SharedSlot::ID))
     }

@@ -47,7 +47,7 @@ impl OwnScopes {
 /// The scopes that a tracer counts.
 pub(super) struct TracedScopes {
     settings: OwnScopes,
-    /// Those of the tracer that counts; `None` before the first one.
+    /// The counters of the tracer that counts; `None` before the first one.
     counters: Option<Arc<Counters>>,
     hooks: Hooks,
     cgroups: Option<Cgroups>,

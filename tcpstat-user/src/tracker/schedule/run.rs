@@ -167,7 +167,7 @@ impl Run<Costs> {
         run
     }
 
-    /// The same, after the seeds.
+    /// A run after the seeds.
     pub(super) fn seeded(others: u64) -> Self {
         let mut run = Self::with(others);
         run.go_on(MINUTE);

@@ -41,7 +41,10 @@ fn not_pem(cause: &Error) -> &'static str {
         Error::MissingSectionEnd { .. } | Error::IllegalSectionStart { .. } => {
             "it is cut off, or its lines are joined: -----BEGIN ...----- and -----END ...----- are lines of their own"
         }
-        Error::Base64Decode(_) => "a section is not base64: make it again",
+        // An older form of encrypted keys has a header in the section.
+        Error::Base64Decode(_) => {
+            "a section is not base64: make it again, or decrypt it first if it is encrypted (openssl pkey)"
+        }
         _ => "it is not PEM",
     }
 }

@@ -57,6 +57,10 @@ fn the_error_about_a_key_whose_lines_are_joined_or_cut_has_nothing_of_it() {
         ("-----BEGIN PRIVATE KEY-----SECRET-----END PRIVATE KEY-----", "lines of their own"),
         ("-----BEGIN PRIVATE KEY----- SECRET -----END PRIVATE KEY-----\n", "lines of their own"),
         ("-----BEGIN PRIVATE KEY SECRET\nAAAA\n", "lines of their own"),
+        (
+            "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nSECRET\n-----END RSA PRIVATE KEY-----\n",
+            "decrypt it first",
+        ),
         ("-----BEGIN PRIVATE KEY-----\nSECRET", "cut off"),
         ("-----BEGIN PRIVATE KEY-----\n!SECRET\n-----END PRIVATE KEY-----\n", "not base64"),
     ] {

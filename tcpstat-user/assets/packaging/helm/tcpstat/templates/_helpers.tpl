@@ -56,6 +56,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 
 {{/* The address to listen on. */}}
 {{- define "tcpstat.address" -}}
+{{- $context := .Values.securityContext | default dict -}}
+{{- $added := ($context.capabilities | default dict).add | default list -}}
+{{- $binds := or $context.privileged (has "NET_BIND_SERVICE" $added) (not .Values.hostNetwork) -}}
+{{- if and (lt (int .Values.web.port) 1024) (not $binds) -}}
+{{- fail "web.port is below 1024: choose another one, or add NET_BIND_SERVICE to securityContext.capabilities.add: [BPF, PERFMON, NET_BIND_SERVICE]" -}}
+{{- end -}}
 {{- with .Values.web -}}
 {{ contains ":" .host | ternary (printf "[%s]" .host) .host }}:{{ .port }}
 {{- end -}}
