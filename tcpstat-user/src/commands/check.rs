@@ -206,5 +206,7 @@ fn iterator(procfs: &Procfs, privileges: &Privileges) -> Result<String, String> 
 }
 
 fn summary(snapshot: &Snapshot) -> String {
-    format!("{} sockets in {:.1} ms", snapshot.tally.rows, snapshot.duration.as_secs_f64() * 1e3)
+    let rows = snapshot.tally.rows;
+    let sockets = if rows == 1 { "socket" } else { "sockets" };
+    format!("{rows} {sockets} in {:.1} ms", snapshot.duration.as_secs_f64() * 1e3)
 }

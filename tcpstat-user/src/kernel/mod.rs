@@ -54,7 +54,7 @@ pub(crate) use counters::Counters;
 pub(crate) use dwell::{DwellIterator, DwellMap, DwellMapError};
 pub(crate) use enter::enter;
 pub(crate) use error::LoadError;
-pub(crate) use events::{EventLog, LogError, OpenLog};
+pub(crate) use events::{EventLog, LogError};
 pub(crate) use held::{HeldIterator, HeldSocket};
 pub(crate) use holders::HolderIterator;
 pub(crate) use hooks::HookRefusal;

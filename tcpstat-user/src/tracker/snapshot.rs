@@ -19,7 +19,7 @@ use super::{
 use crate::{
     destinations::{Destinations, FullestDestination},
     history::Moment,
-    kernel::{Counters, EventLog, IterError, OpenLog, ScopeMaps, Slot, SocketIterator},
+    kernel::{Counters, EventLog, IterError, ScopeMaps, Slot, SocketIterator},
     ledger::{
         audit::RewoundSnapshot,
         rewind::{ByTuple, PortSet, Rewind, ScopedEvents, ScopedRows},
@@ -112,8 +112,11 @@ pub(super) fn logged<R: Rewind, E: Into<SnapshotError>>(
     let cut = log.cut().clone();
     let scope_cut = maps.zip(scope_bank).map(|(maps, bank)| maps.cut(bank));
     let mut logged = LoggedRows::new(hooks, ports.map(ScopedRows::new), destinations);
-    let (listed, mut events) =
-        while_emptied::<R, _>(&mut log, maps.is_some(), || list(&mut logged))?;
+    let (listed, mut events) = while_emptied(
+        |events: &mut LoggedEvents<R>| log.drain(|event| events.take(&event)),
+        maps.is_some(),
+        || list(&mut logged),
+    )?;
     let scopes_torn = maps.zip(scope_cut.as_ref()).is_some_and(|(maps, cut)| maps.is_torn(cut));
     let closed = log.close(|event| events.take(&event));
     listed.map_err(Into::into)?;
@@ -157,9 +160,10 @@ impl<R: Rewind> LoggedEvents<R> {
     }
 }
 
-/// Calls `list` while a second thread empties the log. Returns what `list` returned, and the events until then.
+/// Calls `list` while a second thread calls `drain`, which empties the log. Returns what `list` returned, and the events
+/// until then.
 fn while_emptied<R: Rewind, T>(
-    log: &mut OpenLog<'_>,
+    mut drain: impl FnMut(&mut LoggedEvents<R>) + Send,
     with_scopes: bool,
     list: impl FnOnce() -> T,
 ) -> Result<(T, LoggedEvents<R>), SnapshotError> {
@@ -167,20 +171,30 @@ fn while_emptied<R: Rewind, T>(
     let empty = || {
         let mut events = LoggedEvents::new(with_scopes);
         while !ended.load(Ordering::Relaxed) {
-            log.drain(|event| events.take(&event));
+            drain(&mut events);
             thread::sleep(DRAIN_INTERVAL);
         }
         events
     };
     thread::scope(|scope| {
-        let drain = thread::Builder::new().name("drain".into()).spawn_scoped(scope, empty);
-        let drain = drain.map_err(SnapshotError::Thread)?;
+        let thread = thread::Builder::new().name("drain".into()).spawn_scoped(scope, empty);
+        let thread = thread.map_err(SnapshotError::Thread)?;
+        let set = SetWhenDropped(&ended);
         let listed = list();
-        ended.store(true, Ordering::Relaxed);
+        drop(set);
         // After a panic the events are missing, so the log is known to be incomplete.
-        let events = drain.join().unwrap_or_else(|_| LoggedEvents::new(with_scopes));
+        let events = thread.join().unwrap_or_else(|_| LoggedEvents::new(with_scopes));
         Ok((listed, events))
     })
+}
+
+/// Sets a flag also if a panic drops it: the thread that reads the flag ends then, and with it the scope that waits for it.
+struct SetWhenDropped<'a>(&'a AtomicBool);
+
+impl Drop for SetWhenDropped<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Adds up the rows that `list` passes on, if no transition is counted in `slot` meanwhile: then they show the
@@ -210,3 +224,19 @@ pub(super) fn undisturbed<E: Into<SnapshotError>>(
 
 /// In this time a host with ten million events a second fills a third of the log's buffer.
 const DRAIN_INTERVAL: Duration = Duration::from_millis(1);
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+
+    #[test]
+    fn a_panic_in_a_snapshot_ends_the_thread_that_empties_the_log() {
+        let snapshot = || {
+            let list = || panic!("a snapshot that panics");
+            while_emptied(|_: &mut LoggedEvents<ByTuple>| {}, false, list).map(|((), _)| ())
+        };
+        assert!(catch_unwind(AssertUnwindSafe(snapshot)).is_err());
+    }
+}
