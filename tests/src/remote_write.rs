@@ -21,6 +21,14 @@ pub const AGENT_FOLDER: &str = "agent";
 /// # Errors
 /// As [`Server::start`].
 pub fn agent(address: SocketAddr, config: &str) -> Result<Server> {
+    agent_with_files(address, &[("prometheus.yml", config)])
+}
+
+/// As [`agent`], in a folder with these files (names and texts). One is prometheus.yml, its configuration.
+///
+/// # Errors
+/// As [`Server::start`].
+pub fn agent_with_files(address: SocketAddr, files: &[(&str, &str)]) -> Result<Server> {
     let args = [
         "--config.file=prometheus.yml",
         "--enable-feature=agent",
@@ -28,7 +36,7 @@ pub fn agent(address: SocketAddr, config: &str) -> Result<Server> {
         &format!("--web.listen-address={address}"),
         "--log.level=warn",
     ];
-    Server::start(&path_from("TCPSTAT_PROMETHEUS")?, &args, &[("prometheus.yml", config)], address)
+    Server::start(&path_from("TCPSTAT_PROMETHEUS")?, &args, files, address)
 }
 
 /// The part of a configuration of Prometheus that sends to a Prometheus or a VictoriaMetrics at this address.

@@ -1,15 +1,14 @@
 //! Several hosts, each with its tcpstat, and one Prometheus that scrapes them across the network.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::net::{Shutdown, SocketAddr};
-use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use tcpstat_tests::binary::{output, path_from, printed, source};
+use tcpstat_tests::binary::printed;
 use tcpstat_tests::deadline::{Progress, poll};
 use tcpstat_tests::exporter::{Exporter, Options};
 use tcpstat_tests::harness::Test;
+use tcpstat_tests::kernel_tests;
 use tcpstat_tests::loopback::Pairs;
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::network::{Host, Network};
@@ -18,18 +17,14 @@ use tcpstat_tests::prometheus::Prometheus;
 use tcpstat_tests::rules::scaled;
 use tcpstat_tests::server::REQUEST_INTERVAL;
 use tcpstat_tests::tcp::{Family, State};
-use tcpstat_tests::{hermetic_tests, kernel_tests};
-use tempfile::TempDir;
 
 use crate::scene::{DEADLINE, DIVISOR, config, is_data};
 
 pub(crate) fn tests() -> Vec<Test> {
-    let mut tests = kernel_tests![
+    kernel_tests![
         the_numbers_of_the_fleet_are_the_sums_over_all_hosts,
         an_alert_names_a_host_that_stops_answering
-    ];
-    tests.extend(hermetic_tests![promtool_accepts_the_configurations_in_fleet_md]);
-    tests
+    ]
 }
 
 /// Sockets by state, of all hosts and both families.
@@ -137,29 +132,5 @@ fn an_alert_names_a_host_that_stops_answering(namespace: &Namespace) -> Result<(
     let alerts = fleet.prometheus.await_query(firing, DEADLINE, is_data)?;
     assert_eq!(alerts.len(), 1, "{alerts:?}");
     assert_eq!(alerts[0].labels["instance"], instance);
-    Ok(())
-}
-
-fn promtool_accepts_the_configurations_in_fleet_md() -> Result<()> {
-    let document = fs::read_to_string(source("tcpstat-user/docs/fleet.md")?)?;
-    let blocks: Vec<_> = document
-        .split("```yaml\n")
-        .skip(1)
-        .filter_map(|rest| rest.split("```").next())
-        .filter(|block| block.starts_with("global:"))
-        .collect();
-    assert_eq!(
-        blocks.len(),
-        2,
-        "one for the fleet's Prometheus, and one for a Prometheus above it"
-    );
-    for block in blocks {
-        let folder = TempDir::new()?;
-        fs::write(folder.path().join("prometheus.yml"), block)?;
-        let mut promtool = Command::new(path_from("TCPSTAT_PROMTOOL")?);
-        promtool.args(["check", "config", "--syntax-only", "prometheus.yml"]);
-        let run = output(promtool.current_dir(folder.path()))?;
-        ensure!(run.status == Some(0), "{}{}", run.stdout, run.stderr);
-    }
     Ok(())
 }

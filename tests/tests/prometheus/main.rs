@@ -9,6 +9,7 @@ mod at_scale;
 mod charts;
 mod cut;
 mod dashboard;
+mod documents;
 mod fleet;
 mod fleet_dashboard;
 mod kubernetes;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
     tests.extend(recording::tests());
     tests.extend(alerting::tests());
     tests.extend(fleet::tests());
+    tests.extend(documents::tests());
     tests.extend(cut::tests());
     tests.extend(kubernetes::tests());
     tests.extend(charts::tests());

@@ -111,3 +111,51 @@ fn the_documentation_has_each_group_with_its_metrics() {
         assert_eq!(families(&text).into_iter().collect::<BTreeSet<_>>(), documented, "{start}");
     }
 }
+
+/// The rules: whether each is an alert, its name, and the words of its expression.
+fn rules() -> Vec<(bool, &'static str, BTreeSet<&'static str>)> {
+    let rules = include_str!("../../../assets/rules.yml").split("\n      - ").skip(1);
+    let rules = rules.map(|rule| {
+        let (kind, rest) = rule.split_once(": ").unwrap();
+        let (name, rest) = rest.split_once('\n').unwrap();
+        let (_, expression) = rest.split_once("expr:").unwrap();
+        let expression = expression.split("\n        for:").next().unwrap();
+        let lines = expression.lines().filter(|line| !line.trim_start().starts_with('#'));
+        let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
+        let words = lines.flat_map(|line| line.split(move |c| !is_name(c)));
+        (kind == "alert", name, words.collect())
+    });
+    rules.collect()
+}
+
+/// The alerts that need a metric of `names`, also by what other rules record.
+fn alerts_that_read(mut names: BTreeSet<&str>) -> BTreeSet<&'static str> {
+    let rules = rules();
+    loop {
+        let reads = rules.iter().filter(|(_, _, words)| !words.is_disjoint(&names));
+        let (alerts, records): (Vec<_>, Vec<_>) = reads.partition(|(is_alert, ..)| *is_alert);
+        let known = names.len();
+        names.extend(records.into_iter().map(|(_, name, _)| *name));
+        if names.len() == known {
+            return alerts.into_iter().map(|(_, name, _)| *name).collect();
+        }
+    }
+}
+
+/// So that nobody leaves a group out and misses an alert.
+#[test]
+fn the_documentation_says_which_alerts_need_each_group() {
+    let page = include_str!("../../../docs/metrics.md");
+    let (_, table) = page.split_once("\n| without | ").unwrap();
+    let rows: Vec<_> = table.lines().take_while(|line| !line.is_empty()).collect();
+    // No plain scrape has them.
+    for group in Group::ALL.into_iter().filter(|group| *group != Group::Details) {
+        let word = format!("`{}`", group.word());
+        let of_group = |row: &&&str| row.split('|').nth(1).is_some_and(|cell| cell.contains(&word));
+        let row = rows.iter().find(of_group).unwrap_or_else(|| panic!("no row for {word}"));
+        let quoted = row.split('`').skip(1).step_by(2);
+        let documented: BTreeSet<_> = quoted.filter(|it| it.starts_with("Tcp")).collect();
+        let text = of(Groups::NONE.with(group), Format::Classic);
+        assert_eq!(documented, alerts_that_read(families(&text).into_iter().collect()), "{word}");
+    }
+}

@@ -1,4 +1,4 @@
-//! `bench SOCKETS FOLDER [--short] [--part PART]... [--hosts N] [--engine ENGINE] [--profile PROFILE]`: the costs of tcpstat with 10, 100, … SOCKETS
+//! `bench SOCKETS FOLDER [--short] [--part PART]... [--hosts N] [--engine ENGINE] [--profile PROFILE] [--interval SECONDS]`: the costs of tcpstat with 10, 100, … SOCKETS
 //! established sockets, beside tools that list every socket, in a private network namespace. Prints a table in
 //! Markdown, and writes it, the raw samples and a plot to FOLDER. Progress goes to standard error.
 
@@ -58,7 +58,7 @@ const PARTS: [(&str, Part); 10] = [
     ("fleet", fleet::measure),
 ];
 
-const USAGE: &str = "usage: bench SOCKETS FOLDER [--short] [--part PART]... [--hosts N] [--engine ENGINE] [--profile PROFILE]";
+const USAGE: &str = "usage: bench SOCKETS FOLDER [--short] [--part PART]... [--hosts N] [--engine ENGINE] [--profile PROFILE] [--interval SECONDS]";
 
 fn main() -> Result<ExitCode> {
     if resident::is_asked_for() {
@@ -79,6 +79,10 @@ fn main() -> Result<ExitCode> {
             }
             "--engine" => effort.fleet.choose_engine(&arguments.next().context(USAGE)?)?,
             "--profile" => effort.fleet.choose_profile(&arguments.next().context(USAGE)?)?,
+            "--interval" => {
+                let seconds = arguments.next().context(USAGE)?;
+                effort.fleet.interval = Some(seconds.parse().context("--interval")?);
+            }
             "--part" => chosen.push(part(&arguments.next().context(USAGE)?)?),
             _ => bail!(USAGE),
         }

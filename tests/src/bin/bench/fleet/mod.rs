@@ -6,6 +6,7 @@ mod figures;
 mod queries;
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -33,8 +34,12 @@ const SIZES: [u64; 3] = [10, 100, 1_000];
 /// From that number of hosts on they are scraped once a minute.
 const MANY: u64 = 1_000;
 
-/// Scrapes of each host that are measured, after the first ones.
-const INTERVALS: u32 = 4;
+/// Scrapes of each host that are measured at least, after the first ones.
+const INTERVALS: u64 = 4;
+
+/// How long a fleet is measured at least if the command names the interval, in seconds: as long as one that is scraped once a
+/// minute.
+const SECONDS: u64 = 60 * INTERVALS;
 
 /// Which fleets and servers; `None` is all.
 #[derive(Clone, Copy, Debug, Default)]
@@ -42,6 +47,8 @@ pub(crate) struct Choice {
     pub(crate) hosts: Option<u64>,
     pub(crate) engine: Option<Engine>,
     pub(crate) profile: Option<Profile>,
+    /// Between two scrapes of a host, in seconds; `None` depends on the number of hosts.
+    pub(crate) interval: Option<NonZeroU64>,
 }
 
 impl Choice {
@@ -82,7 +89,12 @@ pub(crate) fn measure(effort: Effort, samples: &mut Samples) -> Result<()> {
             eprintln!("fleet of {hosts} hosts, {}: {series} series each ...", profile.name());
             let served = Served::start(Fleet::usual(hosts), vec![(profile, shape.clone())])?;
             for (engine, values) in measure_fleet(effort, &served, profile, &engines)? {
-                let case = (profile.name().to_owned(), hosts, engine.name().to_owned());
+                // Beside the figures of the usual interval, not in place of them.
+                let name = match choice.interval {
+                    Some(seconds) => format!("{}, each {seconds} s", profile.name()),
+                    None => profile.name().to_owned(),
+                };
+                let case = (name, hosts, engine.name().to_owned());
                 figures.put(case, values);
             }
             // An interruption does not lose what is measured.
@@ -101,12 +113,13 @@ fn measure_fleet(
     engines: &[Engine],
 ) -> Result<Vec<(Engine, BTreeMap<String, f64>)>> {
     let hosts = served.fleet().hosts;
-    let interval = match hosts {
-        _ if effort.short => 1,
-        hosts if hosts < MANY => 5,
-        _ => 60,
+    let (seconds, intervals) = match (effort.fleet.interval, hosts) {
+        (Some(seconds), _) => (seconds.get(), INTERVALS.max(SECONDS / seconds)),
+        (None, _) if effort.short => (1, INTERVALS),
+        (None, hosts) if hosts < MANY => (5, INTERVALS),
+        (None, _) => (60, INTERVALS),
     };
-    let interval = Duration::from_secs(interval);
+    let interval = Duration::from_secs(seconds);
     let rules = printed(&["rules"])?;
     let start = |engine: &Engine| {
         let running = Running::start(*engine, served, profile, interval, &rules);
@@ -117,7 +130,7 @@ fn measure_fleet(
         await_all_up(engine, hosts, interval)?;
     }
     let mut watched: Vec<_> = running.iter().map(Watch::start).collect::<Result<_>>()?;
-    for _ in 0..INTERVALS {
+    for _ in 0..intervals {
         sleep(interval);
         for watch in &mut watched {
             watch.look()?;
