@@ -28,10 +28,11 @@ const BUDGET: usize = 40;
 
 /// The rules that record nothing of a healthy host without scopes, or one series of all hosts. The dashboard of the fleet
 /// shows what they record: its test asks for it.
-const OF_FAULTS_AND_SCOPES: [&str; 8] = [
+const OF_FAULTS_AND_SCOPES: [&str; 9] = [
     "instance:tcpstat_up:silent",
     "instance:tcpstat_tracer_up:blind",
     "instance:tcpstat_build_info:topk1",
+    "instance_netns:tcpstat_close_wait_aged:any",
     "instance_netns_port:tcpstat_accept_queue_fullest:ratio",
     "job:tcpstat_alerting_hosts:count",
     "job_alertname:tcpstat_alerting_hosts:count",
