@@ -91,6 +91,9 @@ impl NetnsName {
     /// container within another one can join the outer one's namespace. Among equals, a pod comes before a
     /// container, a container before a machine, and then the first path by its bytes, so that the name does
     /// not depend on the order.
+    ///
+    /// The name of a service is given only where every process belongs to a service or to a login session: in a
+    /// namespace that something else made, a process of a service is a guest.
     #[must_use]
     pub fn new<'a>(
         inode: u64,
@@ -99,6 +102,8 @@ impl NetnsName {
         pods: &PodNames,
     ) -> Self {
         let mut netns = Self::unnamed(inode);
+        let cgroups: Vec<_> = cgroups.into_iter().collect();
+        let of_services = cgroups.iter().all(|cgroup| of_service(cgroup));
         let owner = cgroups.into_iter().min_by_key(|cgroup| rank(cgroup));
         if let Some(owner) = owner {
             netns.cgroup.clone_from(&owner.path);
@@ -111,7 +116,9 @@ impl NetnsName {
         if identity.is_none() || is_machine {
             if let Some(name) = named.get(inode) {
                 netns.take_name(name, NetnsKind::Named);
-            } else if let Some(service) = owner.filter(|_| !is_machine).and_then(service) {
+            } else if let Some(service) =
+                owner.filter(|_| of_services && !is_machine).and_then(service)
+            {
                 netns.take_name(service, NetnsKind::Named);
             }
         }
@@ -191,6 +198,13 @@ fn identity(cgroup: &CgroupName) -> Option<&Identity> {
 fn service(cgroup: &CgroupName) -> Option<&str> {
     let unit = cgroup.unit.as_ref().filter(|unit| unit.is_service() && cgroup.user.is_none());
     unit.filter(|_| !cgroup.monitor).map(super::UnitName::as_str)
+}
+
+/// Whether a process can be in the namespace of a service: it belongs to one, watches over a container, or a person at a
+/// login looks in (`nsenter`).
+fn of_service(cgroup: &CgroupName) -> bool {
+    let of_login = || cgroup.path.split('/').any(|part| part == "user.slice");
+    cgroup.monitor || service(cgroup).is_some() || of_login()
 }
 
 /// The lowest is the one whose name a namespace gets.

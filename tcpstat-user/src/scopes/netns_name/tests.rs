@@ -80,14 +80,17 @@ fn what_a_user_or_a_container_chose_stands_behind_its_name() {
 }
 
 #[test]
-fn a_namespace_with_several_containers_belongs_to_the_least_nested() {
+fn a_namespace_with_several_containers_or_services_belongs_to_the_least_nested() {
     for (paths, name) in [
         (["/system.slice/ssh.service", "/kubepods/podUID/ID"], "shop/web-0"),
         (["/kubepods/podUID/ID/docker/OTHER", "/kubepods/podUID/ID"], "shop/web-0"),
         (["/docker/OTHER/kubepods/podUID/ID", "/docker/OTHER/a.service"], "40c03570b6f4"),
         (["/docker/OTHER", "/docker/ID"], "3f2a9c1b04de"),
         (["/lxc.payload.a", "/docker/ID"], "3f2a9c1b04de"),
-        (["/", "/system.slice/a.service"], "a.service"),
+        (["/", "/system.slice/a.service"], "4026532345"),
+        (["/system.slice/run-r1.scope", "/system.slice/a.service"], "4026532345"),
+        (["/user.slice/user-0.slice/session-3.scope", "/system.slice/a.service"], "a.service"),
+        (["/system.slice/b.service", "/system.slice/a.service"], "a.service"),
         (["/system.slice/crio-conmon-ID.scope", "/system.slice/a.service"], "a.service"),
     ] {
         assert_eq!(name_and_kind(&paths).0, name, "{paths:?}");
