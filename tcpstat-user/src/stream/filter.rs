@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use tcpstat_ebpf::{Cause, StreamTransitions};
+use tcpstat_ebpf::{Cause, FULL_TRANSITIONS, StreamTransitions, TRANSITIONS};
 
 use super::{Prefix, STATES};
 use crate::states::{State, state_word};
@@ -31,6 +31,10 @@ pub(crate) type Port = RangeInclusive<u16>;
 /// The states before and after a transition; `None` for any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct StatePair(pub(crate) Option<State>, pub(crate) Option<State>);
+
+/// Why no transition of TIME_WAIT is shown.
+pub(crate) const NO_TIME_WAIT: &str = "the kernel reports no transition into or out of time_wait: the full socket closes when the \
+                                       mini-socket begins, so use --transition fin_wait2:close,closing:close";
 
 /// What stands for any state.
 const ANY: &str = "*";
@@ -82,6 +86,11 @@ impl Filter {
     }
 }
 
+/// The transitions that full sockets make.
+fn made_by_tcp() -> impl Iterator<Item = (State, State)> {
+    TRANSITIONS.into_iter().take(FULL_TRANSITIONS)
+}
+
 /// From each state to each other one. What the kernel reports as a transition to the same state is not one.
 fn every_transition() -> StreamTransitions {
     let mut transitions = [0; 16];
@@ -109,7 +118,19 @@ impl StatePair {
             Some(Self(Some(from), Some(to))) if from == to => {
                 Err("the two states are the same".to_owned())
             }
+            Some(Self(Some(from), Some(to))) if !made_by_tcp().any(|made| made == (from, to)) => {
+                let made = made_by_tcp().filter(|(old, new)| *old == from || *new == to);
+                let made =
+                    made.map(|(old, new)| format!("{}:{}", state_word(old), state_word(new)));
+                Err(format!(
+                    "TCP never makes this transition; from and to these states it makes {}",
+                    made.collect::<Vec<_>>().join(", ")
+                ))
+            }
             Some(pair) => Ok(pair),
+            None if text.to_ascii_lowercase().contains(state_word(State::TimeWait)) => {
+                Err(NO_TIME_WAIT.to_owned())
+            }
             None => Err(format!(
                 "write it like established:close, or {ANY}:close_wait for any state before; the states are {}",
                 STATES.map(state_word).join(", ")
@@ -157,9 +178,25 @@ mod tests {
         let pair = StatePair(Some(State::Established), Some(State::Close));
         assert_eq!(StatePair::parse("established:close"), Ok(pair));
         assert_eq!(StatePair::parse("*:*"), Ok(StatePair(None, None)));
-        for text in ["", "close", "close:", "a:b", "time_wait:close", "established:close:listen"] {
+        for text in ["", "close", "close:", "a:b", "established:close:listen"] {
             assert!(StatePair::parse(text).unwrap_err().contains("close_wait, last_ack"), "{text}");
         }
         assert!(StatePair::parse("close:close").is_err());
+        for text in ["time_wait:close", "fin_wait2:TIME_WAIT", "*:time_wait"] {
+            assert_eq!(StatePair::parse(text), Err(NO_TIME_WAIT.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_transition_that_tcp_never_makes_is_refused_with_those_that_it_makes() {
+        for (old, new) in made_by_tcp() {
+            let text = format!("{}:{}", state_word(old), state_word(new));
+            assert_eq!(StatePair::parse(&text), Ok(StatePair(Some(old), Some(new))), "{text}");
+        }
+        let error = StatePair::parse("established:listen").unwrap_err();
+        for made in ["established:close_wait", "established:close", "close:listen"] {
+            assert!(error.contains(made), "{made}: {error}");
+        }
+        assert!(!error.contains("last_ack"), "{error}");
     }
 }

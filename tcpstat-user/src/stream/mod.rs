@@ -7,7 +7,7 @@ mod socket_ids;
 mod transition;
 
 pub(crate) use connects::Connects;
-pub(crate) use filter::{Filter, Port, StatePair};
+pub(crate) use filter::{Filter, NO_TIME_WAIT, Port, StatePair};
 pub(crate) use prefix::Prefix;
 pub(crate) use socket_ids::SocketIds;
 pub(crate) use transition::{Process, Transition};

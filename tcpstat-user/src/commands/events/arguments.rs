@@ -24,7 +24,7 @@ use crate::{
     procfs::Procfs,
     scopes::CgroupPattern,
     states::State,
-    stream::{Filter, Prefix, STATES, StatePair},
+    stream::{Filter, NO_TIME_WAIT, Prefix, STATES, StatePair},
     text::{self, plain},
     tracker::{NetnsSelector, inode_at},
 };
@@ -185,7 +185,7 @@ pub(crate) struct EventsArgs {
     #[arg(
         long = "count",
         value_name = "NUMBER",
-        value_parser = clap::value_parser!(u64).range(1..),
+        value_parser = values::number::<u64>(1..=u64::MAX),
         help_heading = "Output"
     )]
     pub(super) count: Option<u64>,
@@ -253,15 +253,18 @@ impl EventsArgs {
             // 0 is that of none; the programs take it for all.
             NetnsSelector::Inode(inode) => match u32::try_from(*inode) {
                 Ok(number @ 1..) => Some(number),
-                _ => bail!("--netns {inode}: no network namespace has this inode number"),
+                _ => bail!(
+                    "--netns {inode}: no network namespace has this inode number: `lsns -t net` shows the numbers"
+                ),
             },
             NetnsSelector::Named(name) => Some(named(name, names)?),
         };
         if self.addresses.len() > MAX_ADDRESSES {
-            bail!(
-                "--address: {} prefixes, and at most {MAX_ADDRESSES} are compared",
+            let remedy = format!(
+                "--address: {} prefixes, and at most {MAX_ADDRESSES} are compared: list fewer, or shorter prefixes",
                 self.addresses.len()
             );
+            return Err(contradiction("events", &remedy).into());
         }
         let ports = |ranges: &[PortRange]| ranges.iter().map(|range| range.0.clone()).collect();
         let mut filter = Filter {
@@ -318,9 +321,13 @@ fn named(name: &Path, names: &mut NetnsNames) -> anyhow::Result<u32> {
 }
 
 fn state() -> impl TypedValueParser<Value = State> {
-    PossibleValuesParser::new(STATES.map(values::state))
-        // It is one of the possible values.
-        .map(|word| values::state_named(&word).unwrap_or(State::Close))
+    // Hidden, so that the error gives the reason.
+    let time_wait = values::state(State::TimeWait).hide(true);
+    let words = STATES.map(values::state).into_iter().chain([time_wait]);
+    PossibleValuesParser::new(words).try_map(|word| {
+        let state = values::state_named(&word).filter(|state| STATES.contains(state));
+        state.ok_or(NO_TIME_WAIT)
+    })
 }
 
 fn cause() -> impl TypedValueParser<Value = Cause> {
