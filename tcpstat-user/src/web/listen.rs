@@ -83,7 +83,7 @@ fn each(addresses: &[SocketAddr]) -> io::Result<Vec<TcpListener>> {
 
 /// The socket addresses that `text` stands for, each once.
 async fn resolved(address: &ListenAddress, text: &str) -> Result<Vec<SocketAddr>, ListenError> {
-    let refused = |cause| ListenError::Refused { address: address.clone(), cause };
+    let unresolved = |cause| ListenError::Unresolved { address: address.clone(), cause };
     let bracketed = text.rsplit_once(':').and_then(|(host, port)| Some((bracketed(host)?, port)));
     if let Some(((ip, interface), port)) = bracketed {
         let port = port.parse().map_err(|_| ListenError::Form(text.to_owned()))?;
@@ -91,7 +91,7 @@ async fn resolved(address: &ListenAddress, text: &str) -> Result<Vec<SocketAddr>
         return Ok(vec![SocketAddrV6::new(ip, port, 0, scope).into()]);
     }
     let mut all = Vec::new();
-    for found in lookup_host(text).await.map_err(refused)? {
+    for found in lookup_host(text).await.map_err(unresolved)? {
         if !all.contains(&found) {
             all.push(found);
         }

@@ -51,6 +51,11 @@ pub(crate) enum ListenError {
         holders: String,
         cause: io::Error,
     },
+    #[error(
+        "--web.listen-address {address}: the address of this host name is not found: {cause}: use a name that this host resolves \
+         (`getent hosts NAME`), an IP address, or :PORT for all addresses"
+    )]
+    Unresolved { address: ListenAddress, cause: io::Error },
     #[error("--web.listen-address {address}: {cause}{}", remedy(cause.kind()))]
     Refused { address: ListenAddress, cause: io::Error },
 }

@@ -16,7 +16,12 @@ pub(super) fn certificates(source: &Source) -> Result<Vec<CertificateDer<'static
     let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
     match all {
         Ok(all) if all.is_empty() => {
-            Err(fault(source, "there is no certificate in PEM (-----BEGIN CERTIFICATE-----)"))
+            let cause = if has(&bytes, "PRIVATE KEY-----") {
+                "there is no certificate in PEM, but a private key: use the file of the certificate, or exchange the values of certificate and key"
+            } else {
+                "there is no certificate in PEM (-----BEGIN CERTIFICATE-----): convert it with `openssl x509 -outform PEM`"
+            };
+            Err(fault(source, cause))
         }
         Ok(all) => Ok(all),
         Err(cause) => Err(fault(source, not_pem(&cause))),
@@ -27,12 +32,20 @@ pub(super) fn certificates(source: &Source) -> Result<Vec<CertificateDer<'static
 pub(super) fn private_key(source: &Source) -> Result<PrivateKeyDer<'static>, Fault> {
     let bytes = bytes(source)?;
     PrivateKeyDer::from_pem_slice(&bytes).map_err(|cause| match cause {
+        Error::NoItemsFound if has(&bytes, "BEGIN CERTIFICATE-----") => fault(
+            source,
+            "there is no private key in PEM, but a certificate: use the file of the key, or exchange the values of certificate and key",
+        ),
         Error::NoItemsFound => fault(
             source,
             "there is no private key in PEM; one that is encrypted must be decrypted first (openssl pkey)",
         ),
         cause => fault(source, not_pem(&cause)),
     })
+}
+
+fn has(bytes: &[u8], text: &str) -> bool {
+    bytes.windows(text.len()).any(|part| part == text.as_bytes())
 }
 
 /// What is wrong, without the text: where lines have been joined, the library's error has the whole key.

@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use super::*;
-use crate::web::config::{Content, Source, WebConfig};
+use crate::web::config::{Content, Fault, Source, WebConfig};
 
 /// The settings with `more` keys, whose certificate and key are text that is not in PEM.
 fn settings(more: &str) -> TlsSettings {
@@ -44,8 +44,21 @@ fn what_is_not_in_pem_is_an_error_with_key_and_line() {
     let error = server_config(&settings("")).unwrap_err().in_file(Path::new("web.yml"));
     assert_eq!(
         error.to_string(),
-        "--web.config.file web.yml: line 2: cert: its text: there is no certificate in PEM (-----BEGIN CERTIFICATE-----)"
+        "--web.config.file web.yml: line 2: cert: its text: there is no certificate in PEM (-----BEGIN CERTIFICATE-----): convert it with `openssl x509 -outform PEM`"
     );
+}
+
+#[test]
+fn a_certificate_and_a_key_that_are_exchanged_are_named() {
+    let source =
+        |text: &str| Source { key: "key", line: 3, content: Content::Inline(text.to_owned()) };
+    let key = source("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n");
+    let certificate = source("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    let shown = |fault: Fault| fault.in_file(Path::new("web.yml")).to_string();
+    let error = shown(pem::certificates(&key).unwrap_err());
+    assert!(error.contains("no certificate in PEM, but a private key: use"), "{error}");
+    let error = shown(pem::private_key(&certificate).unwrap_err());
+    assert!(error.contains("no private key in PEM, but a certificate: use"), "{error}");
 }
 
 /// The library's errors have the line that they are about, in which a key without line breaks is as a whole.
