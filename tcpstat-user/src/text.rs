@@ -34,6 +34,11 @@ pub(crate) fn plain(text: &str, max: usize) -> Cow<'_, str> {
     Cow::Owned(printed)
 }
 
+/// What is added to a noun after so many.
+pub(crate) const fn plural(count: u64) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}
+
 /// `url` with `***` in place of user and password. A user name alone may be a token, so it is hidden too.
 ///
 /// An unencoded password may contain any character: everything from the scheme to the last `@` is hidden.

@@ -93,7 +93,7 @@ pub(crate) enum WhoError {
     /// The log at the start has the reason.
     #[error(
         "--older-than: only iter/task_file knows ages, and it does not run here: run tcpstat as root, or with CAP_BPF and \
-         CAP_PERFMON, on Linux 5.12 or newer, or leave the flag out"
+         CAP_PERFMON, on Linux 5.11 or newer, or leave the flag out"
     )]
     NoAges,
     #[error("--pid {pid}: no process has this id in {}: `tcpstat who` shows those with sockets", root.display())]

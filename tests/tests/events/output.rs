@@ -32,7 +32,7 @@ fn a_line_has_the_states_the_addresses_and_the_process(_: &Namespace) -> Result<
     let text = String::from_utf8(output.stdout)?;
     let mut last = String::new();
     log.read_to_string(&mut last)?;
-    let whole = "1 transitions in";
+    let whole = "1 transition in";
     ensure!(last.contains(whole) && last.contains("--netns all shows the others"), "{last}");
     let line = text.lines().find(|line| line.contains("fin_wait1")).context("no line")?;
     let parts = [

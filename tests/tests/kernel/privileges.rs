@@ -61,7 +61,7 @@ fn with_two_capabilities_tp_btf_runs(_: &Namespace) -> Result<()> {
     ensure!(run.stdout.contains("CAP_BPF yes, CAP_PERFMON yes"), "{}", run.stdout);
     let tp_btf = run.stdout.lines().find(|line| line.starts_with("tp_btf"));
     ensure!(tp_btf.is_some_and(|line| line.ends_with("runs")), "{}", run.stdout);
-    ensure!(run.stdout.contains("others found by iter/task"), "{}", run.stdout);
+    ensure!(run.stdout.contains(" found by iter/task"), "{}", run.stdout);
     ensure!(!run.stdout.contains(" hidden"), "{}", run.stdout);
     Ok(())
 }

@@ -5,6 +5,7 @@ use crate::{
     commands::netns::SCOPES_MAX,
     kernel::{self, Namespaces, ProcessIds, Program, TaskIterator, Tracer},
     procfs::{Privileges, Procfs},
+    text::plural,
     tracker::{self, NetnsCount},
 };
 
@@ -39,7 +40,8 @@ impl Report {
             Ok(NetnsCount { others, hidden }) => {
                 let how =
                     if refused.is_none() { "by iter/task" } else { "in the files of processes" };
-                self.add("netns", &format!("{others} others found {how}"));
+                let s = plural(others as u64);
+                self.add("netns", &format!("{others} other{s} found {how}"));
                 if hidden > 0 {
                     self.add(
                         "",

@@ -56,8 +56,9 @@ pub(super) fn transition(
 }
 
 pub(super) fn lost(line: &mut Vec<u8>, events: u64) {
+    let are = if events == 1 { "event is" } else { "events are" };
     let _ = writeln!(
         line,
-        "{events} events are missing here: narrow the filters, raise --buffer, or read faster"
+        "{events} {are} missing here: narrow the filters, raise --buffer, or read faster"
     );
 }

@@ -28,6 +28,7 @@ use crate::{
     kernel::TransitionStream,
     procfs::Procfs,
     stream::{Connects, Transition},
+    text::plural,
 };
 
 /// Lines are written when there are so many bytes, or when the ring buffer is empty.
@@ -254,7 +255,9 @@ impl Session {
             return Err(error).context("writing to standard output");
         }
         let Totals { events, lost, .. } = totals;
-        let summary = format!("{events} transitions in {seconds:.1} s, {lost} lost ({namespaces})");
+        let s = plural(events);
+        let summary =
+            format!("{events} transition{s} in {seconds:.1} s, {lost} lost ({namespaces})");
         let unwritten = totals.events - written.min(totals.events);
         if is_closed || end == End::Output {
             log::write_notice(&format!("the reader of standard output has closed it: {summary}"));

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use crate::{
     holders::Peer,
     states::{State, state_word},
+    text::plural,
     tracker::{HolderView, Holders, NamedProcess, QueueView, WhoQuery},
 };
 
@@ -64,8 +65,17 @@ fn nothing(holders: &Holders, query: &WhoQuery) -> String {
     let states: Vec<_> = query.states.iter().map(|&state| state_word(state)).collect();
     let place =
         if states.is_empty() { String::new() } else { format!(" in {}", states.join(", ")) };
-    if query.states == [State::TimeWait] {
-        return format!("no process holds a socket{place}: `tcpstat show` counts them\n");
+    match query.states[..] {
+        [State::TimeWait] => {
+            return format!("no process holds a socket{place}: `tcpstat show` counts them\n");
+        }
+        [State::SynRecv] => {
+            return format!(
+                "no process holds a socket{place}: those are half-open connections of a listening socket: `tcpstat show` counts \
+                 them, and `tcpstat who listen` shows who listens\n"
+            );
+        }
+        _ => {}
     }
     // A socket that has no visible holder can be one of those that are asked for.
     let hidden = match (holders.not_visible, holders.without_holder) {
@@ -188,7 +198,7 @@ fn write_columns(text: &mut String, rows: &[[String; 9]]) {
 
 fn more(text: &mut String, more: usize, what: &str) {
     if more > 0 {
-        let plural = if more == 1 { "" } else { "s" };
+        let plural = plural(more as u64);
         let _ = writeln!(text, "{more} more {what}{plural}: see --limit");
     }
 }

@@ -13,7 +13,7 @@ use super::{
     status_line::{host_name, min_width, status_lines},
     theme::{FAINT, KEY, TITLE, Theme},
 };
-use crate::top::Model;
+use crate::{text::plural, top::Model};
 
 /// Height of the header in a view of that size: one line if there is little room, else as many as it takes to
 /// cut nothing off.
@@ -63,7 +63,7 @@ fn health(model: &Model, theme: Theme, width: usize, lines: usize) -> Vec<Line<'
 /// Cuts the names of host and exporter if needed, and never the number of sockets.
 fn title(model: &Model, width: usize, theme: Theme) -> Line<'static> {
     let sockets: u64 = model.rows().iter().map(|row| row.sockets).sum();
-    let plural = if sockets == 1 { "" } else { "s" };
+    let plural = plural(sockets);
     let sockets = format!("{} socket{plural}", number::count(sockets, 12));
     let status = &model.shown().status;
     let version = concat!(" ", env!("CARGO_PKG_VERSION"));

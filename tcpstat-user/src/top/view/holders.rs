@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     states::{State, state_word},
+    text::plural,
     top::{
         Model,
         holders::{HolderRow, Holders, Place, Processes, Question, QueueRow},
@@ -120,11 +121,14 @@ fn note(holders: &Holders) -> Option<String> {
     let Holders { hidden, more_rows, .. } = holders;
     let mut parts = Vec::new();
     if *hidden > 0 {
-        let processes = number::count(*hidden, 6);
-        parts.push(format!("{processes} processes hidden: grant CAP_BPF, CAP_PERFMON"));
+        let processes = if *hidden == 1 { "process" } else { "processes" };
+        let count = number::count(*hidden, 6);
+        parts.push(format!("{count} {processes} hidden: grant CAP_BPF, CAP_PERFMON"));
     }
     if *more_rows > 0 {
-        parts.push(format!("{} more rows: tcpstat who", number::count(*more_rows as u64, 6)));
+        let more = *more_rows as u64;
+        let s = plural(more);
+        parts.push(format!("{} more row{s}: tcpstat who", number::count(more, 6)));
     }
     (!parts.is_empty()).then(|| parts.join(";  "))
 }
