@@ -65,6 +65,14 @@ pub fn output(command: &mut Command) -> Result<Run> {
     Ok(Run { status: output.status.code(), stdout: String::from_utf8(output.stdout)?, stderr })
 }
 
+/// Removes the variables that tests read themselves: `serve` would warn of them.
+pub(crate) fn remove_variables_of_tests(command: &mut Command) {
+    let own = env::vars_os().map(|(name, _)| name);
+    for name in own.filter(|name| name.as_encoded_bytes().starts_with(b"TCPSTAT_")) {
+        command.env_remove(name);
+    }
+}
+
 /// The path of a fixture.
 ///
 /// # Errors

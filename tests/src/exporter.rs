@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::binary::{BINARY_VARIABLE, LOG_FORMAT, path_from};
+use crate::binary::{BINARY_VARIABLE, LOG_FORMAT, path_from, remove_variables_of_tests};
 use crate::deadline::{DEADLINE, Progress, wait_until};
 use crate::exposition::Scrape;
 use crate::scraper::{Response, Scraper};
@@ -147,6 +147,7 @@ impl Options {
         } else {
             Command::new(binary)
         };
+        remove_variables_of_tests(&mut command);
         command
             .arg("serve")
             .arg(format!("--web.listen-address={}", self.listen_address))

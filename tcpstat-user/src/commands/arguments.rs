@@ -9,6 +9,7 @@ use std::{
     env,
     ffi::{OsStr, OsString},
     path::PathBuf,
+    time::Duration,
 };
 
 use clap::{
@@ -18,7 +19,7 @@ use clap::{
     parser::ValueSource,
 };
 
-use super::Cli;
+use super::{Cli, unknown_variables};
 use crate::text::{self, plain, without_password};
 
 /// The flags whose values come from variables.
@@ -40,7 +41,12 @@ pub(super) fn command() -> Command {
     fn with_values(command: Command) -> Command {
         let with_value = |arg: Arg| {
             let takes_value = arg.get_action().takes_values();
-            arg.hide_env_values(true).allow_negative_numbers(takes_value)
+            // `-5s` is no number. What may follow a flag without a value is not taken for one.
+            let is_time = arg.get_value_parser().type_id() == TypeId::of::<Duration>()
+                && arg.get_num_args().is_none_or(|values| values.min_values() > 0);
+            arg.hide_env_values(true)
+                .allow_negative_numbers(takes_value)
+                .allow_hyphen_values(takes_value && is_time)
         };
         command.mut_args(with_value).mut_subcommands(with_values)
     }
@@ -67,6 +73,28 @@ pub(super) fn parse(command_line: &[OsString]) -> Result<(Cli, Variables), clap:
         .and_then(|arguments| Cli::from_arg_matches(&arguments))
         .map_err(|error| safe_to_show(variables.name_in(error)))?;
     Ok((arguments, variables))
+}
+
+/// One line for each variable that is named like those of tcpstat and that no command has; few for many.
+pub(super) fn unknown_variables() -> Vec<String> {
+    fn add_known(command: &Command, known: &mut Vec<String>) {
+        let variables = command.get_arguments().filter_map(Arg::get_env);
+        known.extend(variables.map(|name| name.to_string_lossy().into_owned()));
+        command.get_subcommands().for_each(|command| add_known(command, known));
+    }
+    let mut known = Vec::new();
+    add_known(&command(), &mut known);
+    if cfg!(feature = "lose-events") {
+        known.extend(["TCPSTAT_LOSE", "TCPSTAT_CLOCK"].map(str::to_owned));
+    }
+    let is_named =
+        |name: &OsStr| name.as_encoded_bytes().starts_with(unknown_variables::PREFIX.as_bytes());
+    let set = env::vars_os().filter(|(name, _)| is_named(name));
+    let text = |text: OsString| text.to_string_lossy().into_owned();
+    unknown_variables::warnings(
+        set.map(|(name, value)| (text(name), text(value))).collect(),
+        &known,
+    )
 }
 
 impl Variables {

@@ -12,6 +12,7 @@ use super::{ProcfsArgs, counting::described, restrictions::SeccompArgs, write_ou
 use crate::{
     kernel::{HookRefusal, Namespaces, Needs, Program, SocketIterator, Tracer},
     procfs::{Lockdown, Privileges, Procfs, ProcfsError},
+    text::plural,
     tracker::{self, Snapshot},
 };
 
@@ -74,6 +75,10 @@ impl Report {
         self.add("perf events", &setting("perf_event_paranoid", privileges.perf_event_paranoid));
         let unprivileged = privileges.unprivileged_bpf_disabled;
         self.add("BPF", &setting("unprivileged_bpf_disabled", unprivileged));
+        if let Err(error) = procfs.check_kind() {
+            self.add("procfs", &error.to_string());
+            return Verdict::NoStart("--path.procfs is not a procfs");
+        }
         if let Err(error) = procfs.check_namespace() {
             self.add("procfs", &error.to_string());
             return Verdict::NoStart(
@@ -206,7 +211,10 @@ fn iterator(procfs: &Procfs, privileges: &Privileges) -> Result<String, String> 
 }
 
 fn summary(snapshot: &Snapshot) -> String {
-    let rows = snapshot.tally.rows;
-    let sockets = if rows == 1 { "socket" } else { "sockets" };
-    format!("{rows} {sockets} in {:.1} ms", snapshot.duration.as_secs_f64() * 1e3)
+    let sockets = snapshot.tally.rows;
+    format!(
+        "{sockets} socket{} in {:.1} ms",
+        plural(sockets),
+        snapshot.duration.as_secs_f64() * 1e3
+    )
 }

@@ -1,13 +1,12 @@
 //! The flags of the commands that count, and the start of the tracker with them.
 
-use std::{fmt::Write as _, time::Duration};
+use std::time::Duration;
 
-use anyhow::bail;
-use clap::{Args, CommandFactory, ValueEnum, error::ErrorKind};
+use clap::{Args, ValueEnum};
 use tracing::{debug, info, warn};
 
 use super::{
-    Cli, ProcfsArgs, dwell::DwellArgs, netns::NetnsArgs, restrictions::Restrictions,
+    ProcfsArgs, combination, dwell::DwellArgs, netns::NetnsArgs, restrictions::Restrictions,
     scopes::ScopeArgs,
 };
 use crate::{
@@ -118,6 +117,20 @@ impl CountingArgs {
         programs(&self.tracer)
     }
 
+    /// Checks the flags without a change of anything.
+    ///
+    /// # Errors
+    /// Those of [`NetnsArgs::check`]; if flags contradict each other.
+    pub(super) fn check(&self) -> anyhow::Result<()> {
+        if self.scopes.cgroups() && self.snapshot == SnapshotChoice::Procfs {
+            let remedy =
+                "--cgroups: /proc does not show cgroups: leave out --snapshot procfs, or --cgroups";
+            return Err(combination(remedy).into());
+        }
+        self.scopes.check(&self.netns)?;
+        self.netns.check(&self.procfs)
+    }
+
     /// Whether a program or an iterator can be loaded, now or later.
     pub(super) fn uses_bpf(&self) -> bool {
         self.tracer != [TracerChoice::Off]
@@ -129,16 +142,17 @@ impl CountingArgs {
     /// these dwells. Logs the network namespace, and why a program does not run.
     ///
     /// # Errors
-    /// Those of [`NetnsArgs::procfs`].
+    /// Those of [`Self::check`] and [`NetnsArgs::procfs`].
     pub(super) fn load(
         &self,
         programs: Vec<Program>,
         listeners_max: u32,
         dwell: &DwellArgs,
     ) -> anyhow::Result<Counting> {
+        self.check()?;
         let procfs = self.netns.procfs(&self.procfs)?;
         // Errors come before the first line of the log.
-        let own_scopes = self.own_scopes(&procfs)?;
+        let own_scopes = self.scopes.scopes(&procfs, &self.netns)?;
         if let Ok(namespace) = procfs.namespace() {
             info!("counting the sockets of network namespace {}", described(&namespace));
         }
@@ -161,25 +175,13 @@ impl CountingArgs {
             source: self.snapshot.into(),
             snapshot_interval: self.snapshot_interval,
             netns: self.netns.netns.clone(),
-            pods: self.netns.pods.clone(),
+            pods: self.netns.pods(),
             scopes_max: self.netns.scopes_max,
             own_scopes,
             listeners_max,
             shows_destination: false,
         };
         Ok(Counting { procfs, tracker })
-    }
-}
-
-impl CountingArgs {
-    /// The scopes of the own namespace that the tracer has to count.
-    fn own_scopes(&self, procfs: &Procfs) -> anyhow::Result<Option<OwnScopes>> {
-        if self.scopes.cgroups() && self.snapshot == SnapshotChoice::Procfs {
-            bail!(
-                "--cgroups: /proc does not show cgroups: leave out --snapshot procfs, or --cgroups"
-            );
-        }
-        self.scopes.scopes(procfs, &self.netns)
     }
 }
 
@@ -241,7 +243,7 @@ pub(super) fn programs(choices: &[TracerChoice]) -> Result<Vec<Program>, clap::E
     if choices.contains(&TracerChoice::Off) && choices.len() > 1 {
         let remedy =
             "--tracer: `off` cannot be combined with a program; use it alone, or leave it out";
-        return Err(Cli::command().error(ErrorKind::ArgumentConflict, remedy));
+        return Err(combination(remedy));
     }
     let mut programs = Vec::new();
     for choice in choices {
@@ -340,20 +342,26 @@ fn first_tracer(
         if let Some(error) = &tracer.silence_refused {
             warn!("how long sockets are in CLOSE_WAIT is not measured: {error}");
         }
-        let mut lost = String::new();
-        for refusal in &tracer.hooks_refused {
-            // Writing to a String cannot fail.
-            let _ = write!(lost, "; only snapshots show {}: {refusal}", refusal.lost());
-        }
-        if !lost.is_empty() {
-            let _ = write!(lost, "; {}", HookRefusal::REMEDY);
-        }
+        let lost = without_hooks(&tracer.hooks_refused);
         let hooks = tracer.hooks.word();
         info!(program = tracer.program.word(), hooks, "counting in the kernel{lost}");
     } else {
         warn!("no tracer runs, using snapshots only: {}", with_remedies(refused));
     }
     first
+}
+
+/// What is not counted without the hooks that the kernel refuses. The log has the reasons at the level debug.
+fn without_hooks(refused: &[HookRefusal]) -> String {
+    let lost: Vec<_> = refused.iter().map(HookRefusal::lost).collect();
+    if lost.is_empty() {
+        return String::new();
+    }
+    format!(
+        "; only snapshots show {}, because this kernel takes no hooks for them: there is nothing to grant, and \
+         `tcpstat check` shows the reason",
+        lost.join(", and ")
+    )
 }
 
 /// Why programs do not run, and what to do.

@@ -31,7 +31,7 @@ pub(super) struct DwellArgs {
         long = "dwell-max",
         value_name = "NUMBER",
         env = "TCPSTAT_DWELL_MAX",
-        value_parser = clap::value_parser!(u32).range(1..=1_048_576),
+        value_parser = values::number::<u32>(1..=1_048_576),
         help_heading = "Counting"
     )]
     dwell_max: Option<u32>,

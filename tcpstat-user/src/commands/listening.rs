@@ -53,7 +53,7 @@ pub(super) struct ListeningArgs {
         default_value = "40",
         value_name = "NUMBER",
         env = "TCPSTAT_WEB_MAX_REQUESTS",
-        value_parser = clap::value_parser!(u16).range(0..),
+        value_parser = values::number::<u16>(0..=u16::MAX),
         help_heading = "Listening"
     )]
     max_requests: u16,

@@ -2,12 +2,12 @@
 
 use std::{
     fs,
-    io::{self, Write},
+    io::{self, ErrorKind, Write},
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
-use anyhow::Context;
+use anyhow::anyhow;
 use clap::{Args, Command, ValueHint};
 use clap_mangen::Man;
 
@@ -37,8 +37,14 @@ pub(super) fn run(args: &ManArgs) -> anyhow::Result<ExitCode> {
 
 fn write_all(command: &Command, directory: &Path) -> anyhow::Result<()> {
     let path = directory.join(format!("{}.1", name(command)));
-    fs::write(&path, page(command)?)
-        .with_context(|| format!("--directory: writing {}", path.display()))?;
+    fs::write(&path, page(command)?).map_err(|error| {
+        let remedy = match error.kind() {
+            ErrorKind::NotFound | ErrorKind::NotADirectory => ": make the directory first",
+            ErrorKind::PermissionDenied => ": use a directory where this user may write",
+            _ => "",
+        };
+        anyhow!("--directory: writing {}: {error}{remedy}", path.display())
+    })?;
     command.get_subcommands().try_for_each(|command| write_all(command, directory))
 }
 

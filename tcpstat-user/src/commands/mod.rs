@@ -23,6 +23,7 @@ mod signals;
 mod stderr;
 mod stopping;
 mod top;
+mod unknown_variables;
 mod values;
 mod web;
 mod who;
@@ -166,10 +167,18 @@ struct ProcfsArgs {
 
 impl ProcfsArgs {
     /// # Errors
-    /// If the procfs shows a different network namespace from the one that the path names.
+    /// If the path is no procfs, or shows a different network namespace from the one that it names.
     fn procfs(&self) -> anyhow::Result<Procfs> {
-        let procfs = Procfs::new(&self.path);
+        let procfs = self.existing()?;
         procfs.check_namespace().map_err(|error| anyhow!("--path.procfs {error}"))?;
+        Ok(procfs)
+    }
+
+    /// # Errors
+    /// If the path is no procfs.
+    fn existing(&self) -> anyhow::Result<Procfs> {
+        let procfs = Procfs::new(&self.path);
+        procfs.check_kind().map_err(|error| anyhow!("--path.procfs {error}"))?;
         Ok(procfs)
     }
 }
@@ -197,6 +206,11 @@ impl Cli {
             Some(Command::Man(args)) => man::run(&args),
         }
     }
+}
+
+/// Arguments of `serve`, or of several commands, that cannot be combined.
+fn combination(remedy: &str) -> clap::Error {
+    Cli::command().error(ErrorKind::ArgumentConflict, remedy)
 }
 
 /// Arguments of a command that contradict each other.

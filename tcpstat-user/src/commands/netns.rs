@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use clap::{Args, ValueHint, builder::TypedValueParser};
 
-use super::{ProcfsArgs, values};
+use super::{ProcfsArgs, combination, values};
 use crate::{
     kernel::{self, Namespaces},
     procfs::Procfs,
@@ -14,6 +14,9 @@ use crate::{
 
 /// The default of `--scopes-max`.
 pub(super) const SCOPES_MAX: u32 = 256;
+
+/// The default of `--path.pods`.
+const PODS: &str = "/var/log/pods";
 
 /// Flags that choose network namespaces.
 #[derive(Args, Clone, Debug)]
@@ -32,17 +35,16 @@ pub(super) struct NetnsArgs {
     pub(super) netns: NetnsChoice,
 
     /// Directory whose entries name the Kubernetes pods of this host, NAMESPACE_NAME_UID; need not exist; only with
-    /// --netns all
+    /// --netns all [default: /var/log/pods]
     #[arg(
         long = "path.pods",
-        default_value = "/var/log/pods",
         value_name = "DIR",
         env = "TCPSTAT_PATH_PODS",
         value_parser = values::path(),
         value_hint = ValueHint::DirPath,
         help_heading = "Scopes"
     )]
-    pub(super) pods: PathBuf,
+    pods: Option<PathBuf>,
 
     /// Most scopes of each kind: namespaces besides tcpstat's own, cgroups, ports. The first namespaces and cgroups get
     /// them, and the rest count in the scope `other`; more ports are refused
@@ -51,7 +53,7 @@ pub(super) struct NetnsArgs {
         default_value_t = SCOPES_MAX,
         value_name = "NUMBER",
         env = "TCPSTAT_SCOPES_MAX",
-        value_parser = clap::value_parser!(u32).range(1..=4096),
+        value_parser = values::number::<u32>(1..=4096),
         help_heading = "Scopes"
     )]
     pub(super) scopes_max: u32,
@@ -63,7 +65,7 @@ pub(super) struct PodsArgs {
     /// Directory whose entries name the Kubernetes pods of this host, NAMESPACE_NAME_UID; need not exist
     #[arg(
         long = "path.pods",
-        default_value = "/var/log/pods",
+        default_value = PODS,
         value_name = "DIR",
         env = "TCPSTAT_PATH_PODS",
         value_parser = values::path(),
@@ -88,19 +90,40 @@ impl NetnsArgs {
     /// # Errors
     /// Those of [`ProcfsArgs::procfs`]; if the flags contradict each other; if the namespace cannot be entered.
     pub(super) fn procfs(&self, args: &ProcfsArgs) -> anyhow::Result<Procfs> {
-        if let NetnsChoice::Path(path) = &self.netns {
-            let flag = || format!("--netns {}", path.display());
-            let procfs = Procfs::new(&args.path);
-            check_mount(&procfs).with_context(flag)?;
-            return kernel::enter(path, &procfs)
-                .map_err(|error| anyhow::anyhow!("--netns {error}"));
+        self.check(args)?;
+        match &self.netns {
+            NetnsChoice::Path(path) => kernel::enter(path, &Procfs::new(&args.path))
+                .map_err(|error| anyhow::anyhow!("--netns {error}")),
+            NetnsChoice::Own | NetnsChoice::All => args.procfs(),
         }
-        let procfs = args.procfs()?;
-        if self.netns == NetnsChoice::All {
-            check_mount(&procfs).context("--netns all")?;
-            check_pods(&self.pods)?;
+    }
+
+    /// Checks everything about these flags but whether the namespace can be entered.
+    ///
+    /// # Errors
+    /// Those of [`ProcfsArgs::procfs`]; if the flags contradict each other.
+    pub(super) fn check(&self, args: &ProcfsArgs) -> anyhow::Result<()> {
+        if self.pods.is_some() && self.netns != NetnsChoice::All {
+            let remedy =
+                "--path.pods: pods are named with --netns all only: add that, or leave it out";
+            return Err(combination(remedy).into());
         }
-        Ok(procfs)
+        match &self.netns {
+            NetnsChoice::Own => args.procfs().map(drop),
+            NetnsChoice::All => {
+                check_mount(&args.procfs()?).context("--netns all")?;
+                check_pods(&self.pods())
+            }
+            NetnsChoice::Path(path) => {
+                let procfs = args.existing()?;
+                check_mount(&procfs).with_context(|| format!("--netns {}", path.display()))
+            }
+        }
+    }
+
+    /// The directory of `--path.pods`, or its default.
+    pub(super) fn pods(&self) -> PathBuf {
+        self.pods.clone().unwrap_or_else(|| PODS.into())
     }
 
     /// The namespaces that a tracer counts.

@@ -14,6 +14,24 @@ pub(super) const EXAMPLES: &str = "Examples:
   tcpstat print alertmanager > /etc/prometheus/alertmanager.yml
   tcpstat print alertmanager --template > /etc/prometheus/tcpstat.tmpl";
 
+const UNIT_EXAMPLES: &str = "Examples:
+  tcpstat print unit > /etc/systemd/system/tcpstat.service";
+
+const DASHBOARD_EXAMPLES: &str = "Examples:
+  tcpstat print dashboard > tcpstat.json
+  tcpstat print dashboard --fleet > tcpstat-fleet.json";
+
+const RULES_EXAMPLES: &str = "Examples:
+  tcpstat print rules > /etc/prometheus/tcpstat.rules.yml
+  tcpstat print rules --runbook-url https://runbooks/tcpstat > /etc/prometheus/tcpstat.rules.yml";
+
+const ALERTMANAGER_EXAMPLES: &str = "Examples:
+  tcpstat print alertmanager > /etc/prometheus/alertmanager.yml
+  tcpstat print alertmanager --template > /etc/prometheus/tcpstat.tmpl";
+
+const RUNBOOK_EXAMPLES: &str = "Examples:
+  tcpstat print runbook > tcpstat-runbook.md";
+
 /// Flags of `tcpstat print`.
 #[derive(Args, Debug)]
 pub(super) struct PrintArgs {
@@ -24,14 +42,19 @@ pub(super) struct PrintArgs {
 #[derive(Debug, Subcommand)]
 enum Kind {
     /// A systemd unit: an unprivileged service with two capabilities
+    #[command(after_long_help = UNIT_EXAMPLES)]
     Unit,
     /// A dashboard for Grafana 10 or later, to import or to provision
+    #[command(after_long_help = DASHBOARD_EXAMPLES)]
     Dashboard(DashboardArgs),
     /// Recording and alerting rules for Prometheus
+    #[command(after_long_help = RULES_EXAMPLES)]
     Rules(RulesArgs),
     /// A configuration for Alertmanager: one message for one fault on many hosts
+    #[command(after_long_help = ALERTMANAGER_EXAMPLES)]
     Alertmanager(AlertmanagerArgs),
     /// The runbook: what each alert means, how to confirm it, and what to do
+    #[command(after_long_help = RUNBOOK_EXAMPLES)]
     Runbook,
 }
 

@@ -7,7 +7,7 @@ use clap::Args;
 use thiserror::Error;
 use tracing::warn;
 
-use super::{netns::NetnsArgs, values};
+use super::{combination, netns::NetnsArgs, values};
 use crate::{
     procfs::{AutomaticPorts, CgroupHierarchy, PortList, Procfs, ProcfsError},
     scopes::CgroupPattern,
@@ -82,7 +82,7 @@ impl ScopeArgs {
     /// kind that is impossible here is off, with one line in the log.
     ///
     /// # Errors
-    /// A port that the kernel gives to any socket, or too many ports.
+    /// A port that the kernel gives to any socket.
     pub(super) fn scopes(
         &self,
         procfs: &Procfs,
@@ -109,17 +109,29 @@ impl ScopeArgs {
         Ok(scopes.kinds().any().then_some(scopes))
     }
 
-    fn ports(&self, procfs: &Procfs, netns: &NetnsArgs) -> anyhow::Result<Vec<u16>> {
-        let max = netns.scopes_max;
+    /// # Errors
+    /// More ports than `--scopes-max`.
+    pub(super) fn check(&self, netns: &NetnsArgs) -> Result<(), clap::Error> {
+        let (ports, max) = (self.listed_ports().len(), netns.scopes_max);
+        if ports > max as usize {
+            let remedy = format!(
+                "--ports: {ports} ports, and at most {max} are counted: list fewer, or raise --scopes-max"
+            );
+            return Err(combination(&remedy));
+        }
+        Ok(())
+    }
+
+    /// Each port once.
+    fn listed_ports(&self) -> Vec<u16> {
         let mut ports: Vec<u16> = self.ports.iter().flat_map(|range| range.0.clone()).collect();
         ports.sort_unstable();
         ports.dedup();
-        if ports.len() > max as usize {
-            bail!(
-                "--ports: {} ports, and at most {max} are counted: list fewer, or raise --scopes-max",
-                ports.len()
-            );
-        }
+        ports
+    }
+
+    fn ports(&self, procfs: &Procfs, netns: &NetnsArgs) -> anyhow::Result<Vec<u16>> {
+        let ports = self.listed_ports();
         if ports.is_empty() {
             return Ok(ports);
         }

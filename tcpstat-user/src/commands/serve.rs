@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::{
+    arguments, combination,
     counting::CountingArgs,
     dwell::DwellArgs,
     listening::ListeningArgs,
@@ -75,7 +76,7 @@ pub(super) struct ServeArgs {
         default_value = "100",
         value_name = "NUMBER",
         env = "TCPSTAT_LISTENERS_MAX",
-        value_parser = clap::value_parser!(u32).range(0..=4096),
+        value_parser = values::number::<u32>(0..=4096),
         help_heading = "Counting"
     )]
     listeners_max: u32,
@@ -146,13 +147,13 @@ impl ServeArgs {
     /// The programs to try, of flags that do not contradict each other.
     fn programs(&self) -> anyhow::Result<Vec<Program>> {
         if self.cadvisor && self.counting.netns.netns != NetnsChoice::All {
-            bail!(
-                "--compat.cadvisor: pods and containers are counted with --netns all only: add that, or leave \
-                 --compat.cadvisor and TCPSTAT_COMPAT_CADVISOR out"
-            );
+            let remedy = "--compat.cadvisor: pods and containers are counted with --netns all only: add that, or leave \
+                          --compat.cadvisor and TCPSTAT_COMPAT_CADVISOR out";
+            return Err(combination(remedy).into());
         }
         let programs = self.counting.programs()?;
         self.dwell.check()?;
+        self.counting.check()?;
         Ok(programs)
     }
 
@@ -224,6 +225,9 @@ async fn serve(
     let listeners = args.listening.listeners(passed).await?;
     let counting = args.counting.load(programs, args.listeners_max, &args.dwell)?;
     let counting = counting.with_destination(args.ephemeral_destination);
+    for unknown in arguments::unknown_variables() {
+        warn!("{unknown}");
+    }
     counting.keep(&mut restrictions);
     restrictions.reduce(Stays::Long);
     let procfs = counting.procfs.clone();

@@ -68,6 +68,9 @@ pub(super) fn run(
     let connection = args.connect.connection()?;
     let mut restrictions = seccomp.restrict(args.needs(connection.is_some()));
     restrictions.log_refusals()?;
+    if connection.is_none() {
+        args.counting.check()?;
+    }
     let drawable = env::var("TERM").is_ok_and(|kind| kind != "dumb");
     if !io::stdout().is_terminal() || !drawable {
         bail!(
@@ -91,7 +94,7 @@ pub(super) fn run(
     // How the holders are read is known only when the view shows them.
     restrictions.keep_descriptors();
     restrictions.reduce(Stays::Briefly);
-    let holders = LocalHolders::start(&procfs, &args.counting.netns.pods)
+    let holders = LocalHolders::start(&procfs, &args.counting.netns.pods())
         .context("starting the thread that reads what processes hold")?;
     let tracking = counting.start()?;
     let tracker = OwnTracker { published: tracking.published.clone(), procfs, holders };

@@ -1,6 +1,6 @@
 //! Parsers for the values of flags. Their errors do not quote the value, because clap does.
 
-use std::{fmt::Display, path::PathBuf, str::FromStr, time::Duration};
+use std::{fmt::Display, ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration};
 
 use clap::builder::{PathBufValueParser, PossibleValue, TypedValueParser};
 
@@ -13,15 +13,24 @@ use crate::{
 /// PATH_MAX of Linux, without the zero at the end.
 const MAX_PATH_BYTES: usize = 4_095;
 
-pub(super) fn duration(text: &str, min: Duration, max: Duration) -> Result<Duration, String> {
-    let duration = humantime::parse_duration(text).map_err(|error| {
-        let error = error.to_string();
-        format!("{}; write it like 15s, 500ms or 1h", plain(&error, text::VALUE))
-    })?;
-    if (min..=max).contains(&duration) {
-        return Ok(duration);
+/// A parser of whole numbers in a range.
+pub(super) fn number<T>(
+    range: RangeInclusive<T>,
+) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static
+where
+    T: FromStr + PartialOrd + Display + Clone + Send + Sync + 'static,
+{
+    move |text| {
+        let number = text.trim().parse().ok().filter(|number| range.contains(number));
+        number.ok_or_else(|| format!("write a number from {} to {}", range.start(), range.end()))
     }
-    Err(format!("at least {}, at most {}", shown(min), shown(max)))
+}
+
+pub(super) fn duration(text: &str, min: Duration, max: Duration) -> Result<Duration, String> {
+    let bounds = || format!("at least {}, at most {}", shown(min), shown(max));
+    let duration = humantime::parse_duration(text)
+        .map_err(|_| format!("write a time such as 15s, 500ms or 1h; {}", bounds()))?;
+    if (min..=max).contains(&duration) { Ok(duration) } else { Err(bounds()) }
 }
 
 /// In whole days where it can be: the months and years of `humantime` are not whole days.

@@ -1,8 +1,10 @@
 //! What kind of procfs a path leads to, and which network namespace it lists.
 
 use std::{
+    ffi::OsStr,
     fs,
-    os::unix::fs::MetadataExt,
+    io::ErrorKind,
+    os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::{Path, PathBuf},
 };
 
@@ -71,7 +73,65 @@ pub(crate) enum WrongNamespace {
     },
 }
 
+/// A path that is no procfs and has none of its files.
+#[derive(Debug, Error)]
+pub(crate) enum NotProcfs {
+    /// Nothing is there.
+    #[error("{root}: it does not exist: {REMEDY}")]
+    Missing {
+        /// The path.
+        root: String,
+    },
+    /// The directory of a process in a procfs, and that process does not exist.
+    #[error("{root}: {procfs} has no process with this number, or hides it: {REMEDY}")]
+    NoProcess {
+        /// The path.
+        root: String,
+        /// The procfs.
+        procfs: String,
+    },
+    /// A file, or a directory with other files.
+    #[error("{root}: {root}/net/tcp does not exist, so this is not a procfs: {REMEDY}")]
+    NoTable {
+        /// The path.
+        root: String,
+    },
+}
+
+const REMEDY: &str = "use the mount point of a procfs, such as /proc, or the directory of a process in it, such as /proc/1";
+
 impl Procfs {
+    /// Checks that a path other than the default one is a procfs, the directory of a process in one, or a folder with such
+    /// files. A file that cannot be read now is no error. Nor is a missing procfs at the default path: the iterator lists
+    /// sockets without it.
+    ///
+    /// # Errors
+    /// [`NotProcfs`].
+    pub(crate) fn check_kind(&self) -> Result<(), NotProcfs> {
+        let is_missing = |path: &Path| {
+            let missing = [ErrorKind::NotFound, ErrorKind::NotADirectory];
+            matches!(fs::symlink_metadata(path), Err(error) if missing.contains(&error.kind()))
+        };
+        let is_default = self.root == Path::new(Self::DEFAULT_ROOT);
+        if is_default || self.kind != RootKind::Folder || !is_missing(&self.net.join("tcp")) {
+            return Ok(());
+        }
+        let root = self.root.display().to_string();
+        if !is_missing(&self.root) {
+            return Err(NotProcfs::NoTable { root });
+        }
+        let is_number = |name: &OsStr| name.as_bytes().iter().all(u8::is_ascii_digit);
+        match self.root.parent() {
+            Some(parent)
+                if self.root.file_name().is_some_and(is_number)
+                    && RootKind::of(parent) == RootKind::Mount =>
+            {
+                Err(NotProcfs::NoProcess { root, procfs: parent.display().to_string() })
+            }
+            _ => Err(NotProcfs::Missing { root }),
+        }
+    }
+
     /// Checks that net/tcp lists the namespace that a user expects at this path. A procfs that is mounted at
     /// another path than the default one is expected to be the host's, and to list the namespace of the
     /// host's process 1. The default path and the directory of a process are always right.

@@ -1,6 +1,7 @@
 //! Valid and invalid arguments and variables: valid ones work, invalid ones cause a short error.
 
 use std::ffi::{OsStr, OsString};
+use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::process::Command;
 
@@ -24,6 +25,8 @@ pub(crate) fn tests() -> Vec<Test> {
         the_metrics_of_cadvisor_need_all_network_namespaces,
         a_maximum_of_dwells_without_a_state_is_wrong_usage,
         a_choice_of_namespaces_that_makes_no_sense_is_refused_with_a_remedy,
+        a_path_that_is_no_procfs_is_refused_before_the_port_opens,
+        a_misspelt_variable_is_named_once_with_the_nearest_one,
         no_error_and_no_help_shows_a_password
     ]
 }
@@ -184,9 +187,8 @@ fn a_state_that_does_not_exist_is_refused_with_those_that_do() -> Result<()> {
 fn the_metrics_of_cadvisor_need_all_network_namespaces() -> Result<()> {
     let procfs = format!("--path.procfs={}", fixture("proc/debian-7.2")?.display());
     let run = tcpstat(["serve", "--compat.cadvisor", &procfs])?;
-    assert_eq!(run.status, Some(1), "{run:?}");
-    assert_eq!(run.stderr.lines().count(), 1, "{run:?}");
-    for part in ["--compat.cadvisor", "--netns all", "TCPSTAT_COMPAT_CADVISOR"] {
+    assert_eq!(run.status, Some(2), "{run:?}");
+    for part in ["error: --compat.cadvisor", "--netns all", "TCPSTAT_COMPAT_CADVISOR"] {
         assert!(run.stderr.contains(part), "{part}: {run:?}");
     }
     Ok(())
@@ -300,11 +302,17 @@ fn a_choice_of_namespaces_that_makes_no_sense_is_refused_with_a_remedy() -> Resu
         ),
         (
             &["--ports=1-20", "--scopes-max=9"],
-            1,
+            2,
             ["--ports: 20 ports", "at most 9", "raise --scopes-max"],
         ),
-        (&["--scopes-max=0"], 2, ["'0'", "--scopes-max", "1..=4096"]),
-        (&["--scopes-max=4097"], 2, ["'4097'", "--scopes-max", "1..=4096"]),
+        (&["--path.pods=/x"], 2, ["--path.pods: ", "--netns all only", "leave it out"]),
+        (
+            &["--cgroups=*", "--snapshot=procfs"],
+            2,
+            ["--cgroups: ", "/proc does not show cgroups", "leave out --snapshot procfs"],
+        ),
+        (&["--scopes-max=0"], 2, ["'0'", "--scopes-max", "from 1 to 4096"]),
+        (&["--scopes-max=4097"], 2, ["'4097'", "--scopes-max", "from 1 to 4096"]),
     ] {
         let run = tcpstat([&["serve", "--web.listen-address=127.0.0.1:0"], args].concat())?;
         assert_eq!(run.status, Some(status), "{args:?}: {run:?}");
@@ -315,5 +323,51 @@ fn a_choice_of_namespaces_that_makes_no_sense_is_refused_with_a_remedy() -> Resu
             ensure!(line.contains(part), "{args:?}: {part}: {run:?}");
         }
     }
+    Ok(())
+}
+
+fn a_path_that_is_no_procfs_is_refused_before_the_port_opens() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("file");
+    fs::write(&file, "")?;
+    let (folder, file) = (folder.path().display().to_string(), file.display().to_string());
+    for (path, cause) in [
+        ("/nonexistent", "it does not exist"),
+        (folder.as_str(), "net/tcp does not exist, so this is not a procfs"),
+        (file.as_str(), "net/tcp does not exist, so this is not a procfs"),
+        ("/proc/4999999", "/proc has no process with this number"),
+    ] {
+        for command in ["serve", "show", "top", "events", "who"] {
+            let procfs = format!("--path.procfs={path}");
+            let address = "--web.listen-address=127.0.0.1:0".to_owned();
+            let address = (command == "serve").then_some(address);
+            let run = tcpstat([command.to_owned(), procfs].into_iter().chain(address))?;
+            assert_eq!(run.status, Some(1), "{command} {path}: {run:?}");
+            ensure!(run.stderr.lines().count() == 1, "{command} {path}: {run:?}");
+            let start = format!("tcpstat: --path.procfs {path}: ");
+            for part in [start.as_str(), cause, "use the mount point of a procfs, such as /proc"] {
+                ensure!(run.stderr.contains(part), "{command} {part}: {run:?}");
+            }
+        }
+    }
+    let report = tcpstat(["check", "--path.procfs=/nonexistent"])?;
+    ensure!(
+        report.stdout.contains("serve would not start: --path.procfs is not a procfs"),
+        "{report:?}"
+    );
+    Ok(())
+}
+
+fn a_misspelt_variable_is_named_once_with_the_nearest_one() -> Result<()> {
+    let mut exporter = anywhere("debian-7.2")?
+        .env("TCPSTAT_LISTENER_MAX", "5")
+        .env("TCPSTAT_PORT", "tcp://10.0.0.1:10048")
+        .env("TCPSTAT_CONNECT", "http://web-1:10048")
+        .start()?;
+    exporter.get("/metrics")?;
+    let log = exporter.log();
+    let lines: Vec<_> = log.lines().filter(|line| line.contains("has no effect")).collect();
+    let line = "TCPSTAT_LISTENER_MAX has no effect: no flag has this variable: did you mean TCPSTAT_LISTENERS_MAX?";
+    ensure!(lines.len() == 1 && lines[0].contains(line) && lines[0].contains("WARN"), "{log}");
     Ok(())
 }

@@ -28,7 +28,7 @@ pub(crate) fn tests() -> Vec<Test> {
 }
 
 fn an_invalid_flag_is_named_and_prevents_the_start() -> Result<()> {
-    let cases: [(&[&str], &str); 18] = [
+    let cases: [(&[&str], &str); 27] = [
         (&["serve", "--snapshot-interval=often"], "--snapshot-interval"),
         (&["--snapshot-interval=often"], "--snapshot-interval"),
         (&["serve", "--snapshot-interval=1ms"], "at least 100ms"),
@@ -38,9 +38,9 @@ fn an_invalid_flag_is_named_and_prevents_the_start() -> Result<()> {
         (&["serve", "--web.telemetry-path=/-/ready"], "are reserved"),
         (
             &["serve", "--listeners-max", "-1"],
-            "'-1' for '--listeners-max <NUMBER>': -1 is not in 0..=4096",
+            "'-1' for '--listeners-max <NUMBER>': write a number from 0 to 4096",
         ),
-        (&["serve", "--scopes-max", "-1"], "-1 is not in 1..=4096"),
+        (&["serve", "--scopes-max", "-1"], "write a number from 1 to 4096"),
         (&["serve", "--tracer=kprobe"], "auto, btf, tracepoint, off"),
         (&["serve", "--tracer=btf,off"], "--tracer: `off` cannot be combined with a program"),
         (&["top", "--connect=web-1:10048"], "http://web-1:10048"),
@@ -48,6 +48,18 @@ fn an_invalid_flag_is_named_and_prevents_the_start() -> Result<()> {
         (&["print", "rules", "--runbook-url=runbooks/tcp"], "https://runbooks.example/tcpstat"),
         (&["print", "rules", "--runbook-url=https://a/b#c"], "without a #"),
         (&["print", "rules", "--runbook-url=https://a/'\nb: c"], "without a #"),
+        (&["serve", "--snapshot-interval", "-5s"], "'-5s' for '--snapshot-interval <TIME>'"),
+        (&["top", "--interval", "-5s"], "write a time such as 15s"),
+        (&["who", "--pid", "x"], "write a number from 1 to 4294967295"),
+        (&["who", "--watch", "x"], "write a number from 1 to 86400"),
+        (&["who", "--older-than", "x"], "write a time such as 15s"),
+        (&["events", "--duration", "-1"], "at most 365days"),
+        (
+            &["events", "--state=TIME_WAIT"],
+            "the kernel reports no transition into or out of time_wait",
+        ),
+        (&["events", "--transition=established:listen"], "established:close_wait"),
+        (&["completions"], "bash|fish|zsh"),
         (&["print"], "unit"),
         (&["count"], "count"),
     ];

@@ -114,7 +114,10 @@ fn a_stream_that_is_not_the_journal_is_a_pipe() -> Result<()> {
 
 fn other_commands_write_for_people_to_a_pipe() -> Result<()> {
     let lines = log(&["show", "--path.procfs=/nowhere"], None)?;
-    ensure!(lines.len() == 1 && lines[0].starts_with("tcpstat: /nowhere/"), "{lines:#?}");
+    ensure!(
+        lines.len() == 1 && lines[0].starts_with("tcpstat: --path.procfs /nowhere: "),
+        "{lines:#?}"
+    );
     Ok(())
 }
 

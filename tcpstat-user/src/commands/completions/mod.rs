@@ -18,7 +18,7 @@ pub(super) const EXAMPLES: &str = "Examples:
 #[derive(Args, Debug)]
 pub(super) struct CompletionsArgs {
     /// Shell to print completions for
-    #[arg(value_enum)]
+    #[arg(value_enum, value_name = "bash|fish|zsh")]
     shell: Shell,
 }
 

@@ -73,7 +73,7 @@ pub(super) struct WhoArgs {
     #[arg(
         long,
         value_name = "PID",
-        value_parser = clap::value_parser!(u32).range(1..),
+        value_parser = values::number::<u32>(1..=u32::MAX),
         help_heading = "Sockets"
     )]
     pid: Option<u32>,
@@ -107,7 +107,7 @@ pub(super) struct WhoArgs {
     #[arg(
         long,
         value_name = "NUMBER",
-        value_parser = clap::value_parser!(u32).range(1..),
+        value_parser = values::number::<u32>(1..=u32::MAX),
         help_heading = "Output"
     )]
     limit: Option<u32>,
@@ -132,7 +132,7 @@ pub(super) struct WhoArgs {
         value_name = "SECONDS",
         num_args = 0..=1,
         default_missing_value = "2",
-        value_parser = clap::value_parser!(u32).range(1..=86_400),
+        value_parser = values::number::<u32>(1..=86_400),
         help_heading = "Output"
     )]
     watch: Option<u32>,
@@ -175,7 +175,7 @@ pub(super) fn run(args: &WhoArgs, seccomp: SeccompArgs) -> anyhow::Result<ExitCo
     let procfs = args.procfs.procfs()?;
     if !procfs.is_mount() {
         bail!(
-            "--path.procfs {} is not the mount point of a procfs, which has the processes",
+            "--path.procfs {} is not the mount point of a procfs, which has the processes: use the mount point, such as /proc",
             procfs.root().display()
         );
     }
