@@ -1,7 +1,7 @@
 //! The process of a transition is the one whose system call makes it, and never one that a softirq interrupts.
 
 use std::fs;
-use std::process::{Child, Command};
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use tcpstat_tests::event_record::summaries;
@@ -10,6 +10,7 @@ use tcpstat_tests::holder::Holder;
 use tcpstat_tests::kernel_tests;
 use tcpstat_tests::loopback::Pairs;
 use tcpstat_tests::netns::Namespace;
+use tcpstat_tests::owned_child::OwnedChild;
 use tcpstat_tests::receive_processor::{receive_on, run_on};
 use tcpstat_tests::tcp::Family;
 use tcpstat_tests::transition_stream::Stream;
@@ -26,29 +27,17 @@ pub(crate) fn tests() -> Vec<Test> {
     ]
 }
 
-/// A process that computes on one processor. Dropping it ends it.
-struct Busy(Child);
-
-impl Busy {
-    fn start() -> Result<Self> {
-        let process = Command::new("sh").args(["-c", "while :; do :; done"]).spawn();
-        Ok(Self(process.context("start sh")?))
-    }
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        // Both fail only for a process that has ended.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+/// A process that computes on one processor.
+fn busy_process() -> Result<OwnedChild> {
+    let process = Command::new("sh").args(["-c", "while :; do :; done"]).spawn();
+    Ok(process.context("start sh")?.into())
 }
 
 /// Every segment is received on processor 0, where another process runs; both ends run on processor 1.
 fn a_process_that_softirqs_interrupt_is_never_named(namespace: &Namespace) -> Result<()> {
     receive_on(namespace, 0)?;
     run_on(0)?;
-    let _busy = Busy::start()?;
+    let _busy = busy_process()?;
     run_on(1)?;
     let mut scene = Scene::new(Family::Ipv4, 0)?;
     assert_exact(&[], || {

@@ -2,7 +2,7 @@
 //! the process would.
 
 use std::fs;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use anyhow::{Result, bail, ensure};
 use nix::libc::{self, user_regs_struct};
@@ -15,6 +15,7 @@ use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
 use tcpstat_tests::harness::Test;
 use tcpstat_tests::kernel_tests;
 use tcpstat_tests::netns::Namespace;
+use tcpstat_tests::owned_child::OwnedChild;
 use tcpstat_tests::scraper::Scraper;
 use tempfile::NamedTempFile;
 
@@ -27,9 +28,9 @@ const SYSCALL: [u8; 2] = [0x0f, 0x05];
 
 const ADDRESS: &str = "127.0.0.1:10048";
 
-/// An exporter that is killed when it is dropped. Others may have no such line in their log.
+/// An exporter. Those of [`Options`](tcpstat_tests::exporter::Options) may have no such line in their log.
 struct Serving {
-    child: Child,
+    child: OwnedChild,
     log: NamedTempFile,
 }
 
@@ -39,7 +40,7 @@ impl Serving {
         let mut command = Command::new(path_from("TCPSTAT_BIN")?);
         command.args(["serve", "--tracer=off", "--web.listen-address", ADDRESS]);
         command.args(["--log.format=logfmt"]).stdin(Stdio::null()).stderr(log.reopen()?);
-        Ok(Self { child: command.spawn()?, log })
+        Ok(Self { child: command.spawn()?.into(), log })
     }
 
     fn await_line(&self, part: &str) -> Result<String> {
@@ -60,13 +61,6 @@ impl Serving {
             }
         }
         bail!("no thread {name}")
-    }
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

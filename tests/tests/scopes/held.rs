@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
-use std::process::{Child, Command};
+use std::process::Command;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ use tcpstat_tests::kernel_tests;
 use tcpstat_tests::listeners::{Endpoint, Listener, by_ss, drops, half_open, other, scraped};
 use tcpstat_tests::loopback::Pairs;
 use tcpstat_tests::netns::{Namespace, within};
+use tcpstat_tests::owned_child::OwnedChild;
 use tcpstat_tests::resident::Resident;
 use tcpstat_tests::scopes::{
     all_namespaces, await_gone, await_info, await_right, await_search, live_namespaces, numbers_of,
@@ -187,21 +188,9 @@ fn await_byte(mut client: &TcpStream) -> Result<()> {
 }
 
 /// A process with this socket as its standard input.
-struct Holder(Child);
-
-impl Holder {
-    fn start(socket: &Socket) -> Result<Self> {
-        let socket = OwnedFd::from(socket.try_clone()?);
-        Ok(Self(Command::new("sleep").arg("1000").stdin(socket).spawn().context("start sleep")?))
-    }
-}
-
-impl Drop for Holder {
-    fn drop(&mut self) {
-        // It fails only for a process that has ended.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+fn holder(socket: &Socket) -> Result<OwnedChild> {
+    let socket = OwnedFd::from(socket.try_clone()?);
+    Ok(Command::new("sleep").arg("1000").stdin(socket).spawn().context("start sleep")?.into())
 }
 
 /// Two other processes and two descriptors of this one have the same listener, and the same socket in CLOSE_WAIT.
@@ -212,7 +201,7 @@ fn a_socket_that_two_processes_hold_counts_once(_: &Namespace) -> Result<()> {
     let accepted = Socket::from(pairs.streams()[0].1.try_clone()?);
     let _waiting = other.connect(2, 7_000, false)?;
     let again = [listener.try_clone()?, accepted.try_clone()?];
-    let holders = [Holder::start(&listener)?, Holder::start(&listener)?, Holder::start(&accepted)?];
+    let holders = [holder(&listener)?, holder(&listener)?, holder(&accepted)?];
     let mut exporter = all_namespaces(&OFTEN).start()?;
     let name = other.await_name(&mut exporter)?;
     let one = Listener { length: 2, limit: 9, fullest: 0.2 };

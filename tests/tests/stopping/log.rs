@@ -19,6 +19,7 @@ use tcpstat_tests::deadline::{DEADLINE, Progress, poll, wait_until};
 use tcpstat_tests::harness::Test;
 use tcpstat_tests::kernel_tests;
 use tcpstat_tests::netns::Namespace;
+use tcpstat_tests::owned_child::OwnedChild;
 use tcpstat_tests::scraper::Scraper;
 
 use crate::await_snapshot;
@@ -38,12 +39,9 @@ const NOTICES: [Signal; 3] = [Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2];
 /// Where it listens, in a namespace of its own.
 const ADDRESS: &str = "127.0.0.1:10048";
 
-/// A process that is killed when it is dropped.
-struct Killed(Child);
-
 /// An exporter that logs every snapshot to a pipe, ten a second.
 struct Logging {
-    child: Killed,
+    child: OwnedChild,
     scraper: Scraper,
     log: Option<PipeReader>,
     /// The pipe once more, so that the test can fill it.
@@ -55,7 +53,7 @@ impl Logging {
     fn start() -> Result<Self> {
         let (log, writer) = pipe()?;
         let pipe = opened_again(&writer)?;
-        let child = Killed(serve(writer)?);
+        let child = serve(writer)?;
         let mut scraper = None;
         let connected = wait_until("exporter that is ready", DEADLINE, || {
             let ready = Scraper::connect(ADDRESS.parse()?).and_then(|mut connected| {
@@ -75,7 +73,7 @@ impl Logging {
     }
 
     fn signal(&self, signal: Signal) -> Result<()> {
-        Ok(kill(Pid::from_raw(self.child.0.id().try_into()?), signal)?)
+        Ok(kill(Pid::from_raw(self.child.id().try_into()?), signal)?)
     }
 
     /// Sends the signals of [`NOTICES`], and waits until they are delivered, so that the next ones do not merge with
@@ -84,7 +82,7 @@ impl Logging {
         for signal in NOTICES {
             self.signal(signal)?;
         }
-        let path = format!("/proc/{}/status", self.child.0.id());
+        let path = format!("/proc/{}/status", self.child.id());
         poll("delivery of the signals", DEADLINE, Duration::ZERO, || {
             let status = fs::read_to_string(&path)?;
             let pending = status.lines().find_map(|line| line.strip_prefix("ShdPnd:"));
@@ -96,38 +94,29 @@ impl Logging {
 
     fn stop(&mut self) -> Result<ExitStatus> {
         self.signal(Signal::SIGTERM)?;
-        self.child.wait_end()
+        wait_end(&mut self.child)
     }
 }
 
-impl Killed {
-    fn wait_end(&mut self) -> Result<ExitStatus> {
-        wait_until("end of the process", DEADLINE, || {
-            Ok(match self.0.try_wait()? {
-                Some(status) => Progress::Done(status),
-                None => Progress::NotYet("it is running".to_owned()),
-            })
+fn wait_end(child: &mut Child) -> Result<ExitStatus> {
+    wait_until("end of the process", DEADLINE, || {
+        Ok(match child.try_wait()? {
+            Some(status) => Progress::Done(status),
+            None => Progress::NotYet("it is running".to_owned()),
         })
-    }
+    })
 }
 
-impl Drop for Killed {
-    fn drop(&mut self) {
-        // Both fail only for a process that has ended and been waited for.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn serve(stderr: PipeWriter) -> Result<Child> {
-    Command::new(path_from("TCPSTAT_BIN")?)
+fn serve(stderr: PipeWriter) -> Result<OwnedChild> {
+    let child = Command::new(path_from("TCPSTAT_BIN")?)
         .args(["serve", "--tracer=off", "--snapshot-interval=100ms", "--log.level=debug"])
         .arg(format!("--web.listen-address={ADDRESS}"))
         .env(LOG_FORMAT.0, LOG_FORMAT.1)
         .stderr(stderr)
         .stdin(Stdio::null())
         .spawn()
-        .context("start tcpstat")
+        .context("start tcpstat")?;
+    Ok(child.into())
 }
 
 /// Opens the same pipe with O_NONBLOCK. The flag belongs to the open file, not to the descriptor, so the writer
@@ -153,8 +142,8 @@ fn an_error_that_nobody_reads_does_not_delay_the_exit(_: &Namespace) -> Result<(
     let _holder = TcpListener::bind(ADDRESS)?;
     let (_reader, writer) = pipe()?;
     fill(&mut opened_again(&writer)?)?;
-    let mut child = Killed(serve(writer)?);
-    assert_eq!(child.wait_end()?.code(), Some(1));
+    let mut child = serve(writer)?;
+    assert_eq!(wait_end(&mut child)?.code(), Some(1));
     Ok(())
 }
 

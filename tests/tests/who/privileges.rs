@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
-use std::process::Child;
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
@@ -14,6 +13,7 @@ use tcpstat_tests::harness::Test;
 use tcpstat_tests::holder::Holder;
 use tcpstat_tests::kernel_tests;
 use tcpstat_tests::netns::Namespace;
+use tcpstat_tests::owned_child::OwnedChild;
 use tcpstat_tests::resident::{Order, Resident};
 use tcpstat_tests::tcp::State;
 use tcpstat_tests::unprivileged::{
@@ -37,31 +37,19 @@ fn who_as_nobody(capabilities: &str, args: &[&str]) -> Result<Who> {
     Who::of(&output(binary.command(capabilities).args(["who", "--json"]).args(args))?)
 }
 
-/// A process of nobody with a socket as its standard input. Dropping it ends it.
-struct OfNobody(Child);
-
-impl OfNobody {
-    fn start(socket: OwnedFd) -> Result<Self> {
-        let mut command = as_nobody(NO_CAPABILITIES);
-        command.args(["sleep", "1000"]).stdin(socket);
-        let process = Self(command.spawn().context("start setpriv (util-linux)")?);
-        let name = format!("/proc/{}/comm", process.0.id());
-        // Until then setpriv runs.
-        wait_until("sleep", DEADLINE, || {
-            let name = fs::read_to_string(&name)?;
-            let runs = name == "sleep\n";
-            Ok(if runs { Progress::Done(()) } else { Progress::NotYet(name) })
-        })?;
-        Ok(process)
-    }
-}
-
-impl Drop for OfNobody {
-    fn drop(&mut self) {
-        // Both fail only for a process that has ended.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+/// A process of nobody with a socket as its standard input.
+fn holder_of_nobody(socket: OwnedFd) -> Result<OwnedChild> {
+    let mut command = as_nobody(NO_CAPABILITIES);
+    command.args(["sleep", "1000"]).stdin(socket);
+    let process = OwnedChild::from(command.spawn().context("start setpriv (util-linux)")?);
+    let name = format!("/proc/{}/comm", process.id());
+    // Until then setpriv runs.
+    wait_until("sleep", DEADLINE, || {
+        let name = fs::read_to_string(&name)?;
+        let runs = name == "sleep\n";
+        Ok(if runs { Progress::Done(()) } else { Progress::NotYet(name) })
+    })?;
+    Ok(process)
 }
 
 /// Processes of other users that run a program. Threads of the kernel run none.
@@ -89,13 +77,13 @@ fn without_capabilities_a_user_sees_the_own_processes_and_how_many_are_hidden(
     let (served, clients) = accepted(links(7_000, 4)?);
     hidden.take(&served[1..])?;
     let mut served = served.into_iter();
-    let shown = OfNobody::start(served.next().context("a socket")?.into())?;
+    let shown = holder_of_nobody(served.next().context("a socket")?.into())?;
     drop(served);
     let before = processes_of_others()?;
     let who = who_as_nobody(NO_CAPABILITIES, &["established"])?;
     let after = processes_of_others()?;
     assert_eq!(who.source, DESCRIPTORS);
-    let row = who.row_of(&[shown.0.id()])?;
+    let row = who.row_of(&[shown.id()])?;
     row.ensure_states(&[(State::Established, 1)])?;
     ensure!(row.processes[0].command() == "sleep", "{row:?}");
     ensure!(row.local_ports.iter().all(|port| port.port == 7_000), "{row:?}");

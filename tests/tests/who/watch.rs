@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::symlink;
-use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
+use std::process::{ChildStderr, ChildStdout, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::{Signal, kill};
@@ -14,6 +14,7 @@ use tcpstat_tests::harness::Test;
 use tcpstat_tests::holder::Holder;
 use tcpstat_tests::kernel_tests;
 use tcpstat_tests::netns::Namespace;
+use tcpstat_tests::owned_child::OwnedChild;
 use tcpstat_tests::tcp::State;
 use tcpstat_tests::who::Who;
 
@@ -26,9 +27,8 @@ pub(crate) fn tests() -> Vec<Test> {
     ]
 }
 
-/// Dropping it ends it.
 struct Watch {
-    child: Child,
+    child: OwnedChild,
     lines: BufReader<ChildStdout>,
     errors: BufReader<ChildStderr>,
 }
@@ -41,7 +41,7 @@ impl Watch {
         let mut child = command.spawn().context("start who")?;
         let lines = BufReader::new(child.stdout.take().context("no standard output")?);
         let errors = BufReader::new(child.stderr.take().context("no standard error")?);
-        Ok(Self { child, lines, errors })
+        Ok(Self { child: child.into(), lines, errors })
     }
 
     fn next(&mut self) -> Result<Who> {
@@ -61,14 +61,6 @@ impl Watch {
         }
         ensure!(wanted(&last), "{last:#?}");
         Ok(last)
-    }
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        // Both fail only for a process that has ended.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
