@@ -128,7 +128,7 @@ impl CountingArgs {
             return Err(combination(remedy).into());
         }
         self.scopes.check(&self.netns)?;
-        self.netns.check(&self.procfs)
+        self.netns.check(&self.procfs).map(drop)
     }
 
     /// Whether a program or an iterator can be loaded, now or later.
@@ -142,14 +142,13 @@ impl CountingArgs {
     /// these dwells. Logs the network namespace, and why a program does not run.
     ///
     /// # Errors
-    /// Those of [`Self::check`] and [`NetnsArgs::procfs`].
+    /// Those of [`NetnsArgs::procfs`].
     pub(super) fn load(
         &self,
         programs: Vec<Program>,
         listeners_max: u32,
         dwell: &DwellArgs,
     ) -> anyhow::Result<Counting> {
-        self.check()?;
         let procfs = self.netns.procfs(&self.procfs)?;
         // Errors come before the first line of the log.
         let own_scopes = self.scopes.scopes(&procfs, &self.netns)?;

@@ -90,33 +90,37 @@ impl NetnsArgs {
     /// # Errors
     /// Those of [`ProcfsArgs::procfs`]; if the flags contradict each other; if the namespace cannot be entered.
     pub(super) fn procfs(&self, args: &ProcfsArgs) -> anyhow::Result<Procfs> {
-        self.check(args)?;
+        let procfs = self.check(args)?;
         match &self.netns {
-            NetnsChoice::Path(path) => kernel::enter(path, &Procfs::new(&args.path))
-                .map_err(|error| anyhow::anyhow!("--netns {error}")),
-            NetnsChoice::Own | NetnsChoice::All => args.procfs(),
+            NetnsChoice::Path(path) => {
+                kernel::enter(path, &procfs).map_err(|error| anyhow::anyhow!("--netns {error}"))
+            }
+            NetnsChoice::Own | NetnsChoice::All => Ok(procfs),
         }
     }
 
-    /// Checks everything about these flags but whether the namespace can be entered.
+    /// The procfs of `--path.procfs`, after a check of everything about these flags but whether the namespace can be entered.
     ///
     /// # Errors
     /// Those of [`ProcfsArgs::procfs`]; if the flags contradict each other.
-    pub(super) fn check(&self, args: &ProcfsArgs) -> anyhow::Result<()> {
+    pub(super) fn check(&self, args: &ProcfsArgs) -> anyhow::Result<Procfs> {
         if self.pods.is_some() && self.netns != NetnsChoice::All {
             let remedy =
                 "--path.pods: pods are named with --netns all only: add that, or leave it out";
             return Err(combination(remedy).into());
         }
         match &self.netns {
-            NetnsChoice::Own => args.procfs().map(drop),
+            NetnsChoice::Own => args.procfs(),
             NetnsChoice::All => {
-                check_mount(&args.procfs()?).context("--netns all")?;
-                check_pods(&self.pods())
+                let procfs = args.procfs()?;
+                check_mount(&procfs).context("--netns all")?;
+                check_pods(&self.pods())?;
+                Ok(procfs)
             }
             NetnsChoice::Path(path) => {
                 let procfs = args.existing()?;
-                check_mount(&procfs).with_context(|| format!("--netns {}", path.display()))
+                check_mount(&procfs).with_context(|| format!("--netns {}", path.display()))?;
+                Ok(procfs)
             }
         }
     }

@@ -2,10 +2,13 @@
 
 use std::ops::RangeInclusive;
 
-use tcpstat_ebpf::{Cause, FULL_TRANSITIONS, StreamTransitions, TRANSITIONS};
+use tcpstat_ebpf::{Cause, StreamTransitions};
 
 use super::{Prefix, STATES};
-use crate::states::{State, state_word};
+use crate::{
+    states::{State, state_word},
+    transitions::TRANSITIONS,
+};
 
 /// What the programs compare. A transition has to pass all parts that are on.
 #[derive(Clone, Debug)]
@@ -86,11 +89,6 @@ impl Filter {
     }
 }
 
-/// The transitions that full sockets make.
-fn made_by_tcp() -> impl Iterator<Item = (State, State)> {
-    TRANSITIONS.into_iter().take(FULL_TRANSITIONS)
-}
-
 /// From each state to each other one. What the kernel reports as a transition to the same state is not one.
 fn every_transition() -> StreamTransitions {
     let mut transitions = [0; 16];
@@ -118,10 +116,10 @@ impl StatePair {
             Some(Self(Some(from), Some(to))) if from == to => {
                 Err("the two states are the same".to_owned())
             }
-            Some(Self(Some(from), Some(to))) if !made_by_tcp().any(|made| made == (from, to)) => {
-                let made = made_by_tcp().filter(|(old, new)| *old == from || *new == to);
+            Some(Self(Some(from), Some(to))) if !TRANSITIONS.contains(&(from, to)) => {
+                let made = TRANSITIONS.iter().filter(|(old, new)| *old == from || *new == to);
                 let made =
-                    made.map(|(old, new)| format!("{}:{}", state_word(old), state_word(new)));
+                    made.map(|(old, new)| format!("{}:{}", state_word(*old), state_word(*new)));
                 Err(format!(
                     "TCP never makes this transition; from and to these states it makes {}",
                     made.collect::<Vec<_>>().join(", ")
@@ -189,7 +187,7 @@ mod tests {
 
     #[test]
     fn a_transition_that_tcp_never_makes_is_refused_with_those_that_it_makes() {
-        for (old, new) in made_by_tcp() {
+        for (old, new) in TRANSITIONS {
             let text = format!("{}:{}", state_word(old), state_word(new));
             assert_eq!(StatePair::parse(&text), Ok(StatePair(Some(old), Some(new))), "{text}");
         }

@@ -5,7 +5,7 @@ use crate::{
     states::State,
     top::{
         holders::{Answer, Holders, HoldersView, Place, Question},
-        scopes::{ScopeColumn, ScopeRow},
+        scopes::{ScopeColumn, ScopeRow, ScopeTable},
     },
 };
 
@@ -21,6 +21,12 @@ pub(super) enum Step {
 pub(super) struct ScopeId {
     kind: String,
     name: String,
+}
+
+impl ScopeId {
+    fn new(table: &ScopeTable, row: &ScopeRow) -> Self {
+        Self { kind: table.kind.clone(), name: row.name.clone() }
+    }
 }
 
 impl Model {
@@ -61,10 +67,7 @@ impl Model {
     /// Keeps the scope marked that is marked now, whatever becomes the first one.
     pub(super) fn keep_mark(&mut self) {
         let Ok(Some(table)) = self.scope_table() else { return };
-        let marked = self.marked_scope();
-        let marked =
-            marked.map(|(_, row)| ScopeId { kind: table.kind.clone(), name: row.name.clone() });
-        self.marked_scope = marked;
+        self.marked_scope = self.marked_scope().map(|(_, row)| ScopeId::new(table, row));
     }
 
     fn mark_scope(&mut self, step: Step) {
@@ -72,8 +75,7 @@ impl Model {
         let Ok(Some(table)) = self.scope_table() else { return };
         let rows = table.sorted(self.scope_sort);
         let row = rows.get(moved(place, step, rows.len()));
-        self.marked_scope =
-            row.map(|row| ScopeId { kind: table.kind.clone(), name: row.name.clone() });
+        self.marked_scope = row.map(|row| ScopeId::new(table, row));
     }
 
     fn scroll(&mut self, step: Step) {
@@ -89,12 +91,8 @@ impl Model {
         if self.holders_view.take().is_some() {
             return;
         }
-        let place = match (self.view, self.scope_table()) {
-            (View::Scopes(_) | View::ScopeDetails(_), Ok(Some(table))) => match self.marked_scope()
-            {
-                Some((_, row)) => Place::of_scope(&table.kind, row),
-                None => Place::Own,
-            },
+        let place = match (self.scope_table(), self.marked_scope()) {
+            (Ok(Some(table)), Some((_, row))) => Place::of_scope(&table.kind, row),
             _ => Place::Own,
         };
         self.holders_view = Some(HoldersView { place, scrolled: 0 });

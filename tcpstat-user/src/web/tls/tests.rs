@@ -85,7 +85,7 @@ fn the_error_about_a_key_whose_lines_are_joined_or_cut_has_nothing_of_it() {
     }
 }
 
-/// What is beyond the bound is not read, so it would be missing without a word.
+/// What is beyond the bound is not read, so it would be missing silently.
 #[test]
 fn a_file_of_authorities_beyond_the_bound_is_an_error() {
     let file = tempfile::NamedTempFile::new().unwrap();
