@@ -10,6 +10,7 @@
 
 use std::num::NonZero;
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::Arc;
 use std::{env, thread};
 
 use anyhow::{Error, Result, anyhow};
@@ -18,6 +19,7 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use crate::holder;
 use crate::kernel_gate::{is_required, kernel_gate};
 use crate::netns::Namespace;
+use crate::repeat::Repeats;
 use crate::resident;
 use crate::skip::Skip;
 
@@ -126,12 +128,19 @@ fn run_as(mut tests: Vec<Test>, arguments: impl FnOnce() -> Arguments) -> ExitCo
         eprintln!("kernel tests are ignored here: {reason}");
     }
     let captured = !arguments.nocapture;
+    let repeats = Arc::new(Repeats::of_this_kernel());
     let trials = tests
         .into_iter()
         .map(|Test { name, needs_kernel, .. }| {
             let runner = {
-                let name = name.clone();
-                move || run_in_process(&name, captured)
+                let (name, repeats) = (name.clone(), Arc::clone(&repeats));
+                move || match run_in_process(&name, captured) {
+                    Err(failed) if needs_kernel && repeats.take() => {
+                        announce_repeat(&name, &failed);
+                        run_in_process(&name, captured)
+                    }
+                    result => result,
+                }
             };
             Trial::ignorable_test(name, runner).with_ignored_flag(needs_kernel && gate.is_err())
         })
@@ -165,6 +174,12 @@ fn run_in_process(name: &str, captured: bool) -> Result<Completion, Failed> {
         return Ok(Completion::ignored_with(text.trim_end()));
     }
     Err(format!("{text}{}", output.status).into())
+}
+
+/// `cargo xtask test` shows the first of these lines at its end.
+fn announce_repeat(name: &str, failed: &Failed) {
+    let reason = "this kernel skips events without counting them, and the first run failed";
+    eprintln!("repeated: {name}: {reason}\n{}", failed.message().unwrap_or_default());
 }
 
 fn run_here(name: &str, tests: Vec<Test>) -> ExitCode {

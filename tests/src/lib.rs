@@ -59,6 +59,7 @@ pub mod proc_view;
 pub mod prometheus;
 pub mod receive_processor;
 pub mod remote_write;
+mod repeat;
 pub mod resident;
 pub mod rules;
 pub mod scopes;

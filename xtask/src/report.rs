@@ -1,6 +1,7 @@
 //! The results of the steps of a run, printed at its end: a table, then for each failed step its error and what its
 //! failed tests printed.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -52,24 +53,36 @@ impl Report {
         }
         let mut all_passed = true;
         for (name, error, _) in self.rows {
+            let log = fs::read(workspace.log(name)).unwrap_or_default();
+            for line in repeated(&String::from_utf8_lossy(&log)) {
+                println!("\n{name}: {line}");
+            }
             let Some(error) = error else { continue };
             all_passed = false;
             println!("\n{name}: {error}");
-            print_failures(&workspace.log(name));
+            print!("{}", failures_in(&workspace.log(name)));
         }
         all_passed
     }
 }
 
-/// Prints the failed tests in the log at `path`, all output of test binaries; nothing without a log.
-pub(crate) fn print_failures(path: &Path) {
+/// The failed tests in the log at `path`, all output of test binaries, each with what it printed; nothing without a log.
+pub(crate) fn failures_in(path: &Path) -> String {
     let log = fs::read(path).unwrap_or_default();
+    let mut text = String::new();
     for (test, lines) in failures(&String::from_utf8_lossy(&log).replace('\r', "")) {
-        println!("\nfailed: {test}");
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "\nfailed: {test}");
         for line in lines {
-            println!("    {line}");
+            let _ = writeln!(text, "    {line}");
         }
     }
+    text
+}
+
+/// What a log says of the tests that ran twice: see `Repeats` of the tests.
+fn repeated(log: &str) -> impl Iterator<Item = &str> {
+    log.lines().filter(|line| line.starts_with("repeated: "))
 }
 
 /// The names of the failed tests in the log's order, each with the first lines of its output, without empty
@@ -98,6 +111,13 @@ fn failures(log: &str) -> Vec<(&str, Vec<&str>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tests_that_ran_twice_are_shown() {
+        let log =
+            "running 2 tests\nrepeated: churn: the first run failed\nleft: 1\ntest churn ... ok\n";
+        assert_eq!(repeated(log).collect::<Vec<_>>(), ["repeated: churn: the first run failed"]);
+    }
 
     #[test]
     fn each_failed_test_is_shown_with_its_output_and_without_its_backtrace() {

@@ -56,10 +56,24 @@ impl Console {
 
     /// Whether all tests that ran passed, and one did run, and what served was what was chosen.
     pub(crate) fn passed(&self) -> bool {
-        self.status == Some(0)
-            && self.counts.is_some_and(|[passed, failed, ..]| failed == 0 && passed > 0)
-            && self.program.is_some()
-            && self.serving.as_ref().map(|[program, ..]| program) == self.program.as_ref()
+        self.reason().is_none()
+    }
+
+    /// Why that is not so.
+    pub(crate) fn reason(&self) -> Option<&'static str> {
+        let served = self.serving.as_ref().map(|[program, ..]| program);
+        match self.counts {
+            None => Some("no test binary came to its end"),
+            Some([_, failed, ..]) if failed > 0 => Some("tests failed"),
+            Some([0, ..]) => Some("no test ran"),
+            _ if self.status != Some(0) => Some("a test binary failed, or did not come to its end"),
+            _ if self.program.is_none() => Some("`tcpstat check` names no tracer"),
+            _ if served.is_none() => Some("`tcpstat serve` did not become ready"),
+            _ if served != self.program.as_ref() => {
+                Some("`tcpstat serve` counts with another program than `tcpstat check` names")
+            }
+            _ => None,
+        }
     }
 }
 
@@ -106,7 +120,7 @@ mod tests {
         assert_eq!(console.results[..2], ["test two ... FAILED", "test storm ... FAILED"]);
         assert_eq!(console.results.len(), 4);
         assert_eq!(console.losses.len(), 1);
-        assert!(!console.passed());
+        assert_eq!(console.reason(), Some("tests failed"));
     }
 
     #[test]
@@ -114,14 +128,19 @@ mod tests {
         let passing = passing();
         assert!(Console::read(&passing).passed());
         let cut = passing.split("matrix: ended").next().unwrap();
-        assert!(!Console::read(&format!("{cut}[    9.1] Kernel panic - not syncing\n")).passed());
+        let reason = |text: &str| Console::read(text).reason().unwrap_or_default();
+        let panicked = format!("{cut}[    9.1] Kernel panic - not syncing\n");
+        assert!(reason(&panicked).contains("did not come to its end"));
         assert_eq!(Console::read(""), Console::default());
-        for (text, instead) in [
-            ("would run, with tp_btf", "would not run; snapshots alone"),
-            ("program=\"tp_btf\"", "program=\"tracepoint\""),
-            ("2 passed", "0 passed"),
+        assert_eq!(reason(""), "no test binary came to its end");
+        for (text, instead, expected) in [
+            ("would run, with tp_btf", "would not run; snapshots alone", "names no tracer"),
+            ("tcpstat_tracer_info{", "wget: cannot connect", "did not become ready"),
+            ("program=\"tp_btf\"", "program=\"tracepoint\"", "with another program"),
+            ("2 passed", "0 passed", "no test ran"),
         ] {
-            assert!(!Console::read(&passing.replace(text, instead)).passed(), "{instead}");
+            let reason = reason(&passing.replace(text, instead));
+            assert!(reason.contains(expected), "{instead}: {reason}");
         }
     }
 }

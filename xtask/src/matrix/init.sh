@@ -25,8 +25,10 @@ echo "matrix: check"
 /bin/tcpstat check 2>&1
 echo "matrix: serve"
 /bin/tcpstat serve --web.listen-address=127.0.0.1:10048 2>&1 &
-for _ in 1 2 3 4 5 6 7 8 9 10; do
-    wget -qO /dev/null http://127.0.0.1:10048/-/ready 2>/dev/null && break
+# Two minutes: a guest may have a tenth of a processor.
+tries=120
+until wget -qO /dev/null http://127.0.0.1:10048/-/ready 2>/dev/null || [ "$tries" -eq 0 ]; do
+    tries=$((tries - 1))
     sleep 1
 done
 wget -qO - http://127.0.0.1:10048/metrics | grep '^tcpstat_tracer_info'

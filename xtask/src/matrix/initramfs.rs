@@ -63,7 +63,6 @@ impl Base {
         }
         let filter = filter.iter().map(String::as_str).filter(|word| *word != "--");
         let usual = ["--color", "never"].into_iter().chain(left_out::arguments(kernel.series()));
-        let usual = usual.chain(variant.left_out.iter().flat_map(|part| ["--skip", *part]));
         let arguments: Vec<_> = match variant.filter {
             Some(only) => usual.chain([only]).collect(),
             None => usual.chain(filter).collect(),

@@ -94,7 +94,7 @@ pub(crate) fn announce(kernel_of_host: bool) {
         "left out: tests of what is around the process (tests/tests/kernel/main.rs): the host runs them, and a guest takes too long"
     );
     println!(
-        "left out: half of the tests on each kernel between the oldest and the newest, which take turns, and with_tracepoint* except the scopes and the storm: `cargo xtask matrix --kernel SERIES` runs all"
+        "left out: most tests on the kernels between the oldest and the newest, of which one runs those on what differs and the next the scopes and the storm: `cargo xtask matrix --kernel SERIES` runs all"
     );
     for (test, reason, _) in LEFT_OUT {
         println!("left out: {test}*: {reason}");

@@ -164,12 +164,10 @@ pub(crate) fn run(
     println!("\n{table}");
     fs_err::write(workspace.log("matrix").with_extension("md"), &table)?;
     let failed: Vec<_> = rows.iter().filter(|row| !row.passed()).collect();
-    for row in &failed {
-        row.print_failures();
-    }
     if !failed.is_empty() {
-        let failed: Vec<_> = failed.into_iter().map(Row::version).collect();
-        bail!("the kernel tests failed on {}", failed.join(", "));
+        let versions: Vec<_> = failed.iter().map(|row| row.version()).collect();
+        let reasons: String = failed.iter().map(|row| row.reasons()).collect();
+        bail!("the kernel tests failed on {}\n{reasons}", versions.join(", "));
     }
     let ran = kernels.len() + left_to_host;
     let enough = if names.is_empty() { ran >= FEWEST } else { missing.is_empty() };

@@ -60,10 +60,11 @@ impl Row {
         }
     }
 
-    /// Prints in short the output of its failed tests.
-    pub(crate) fn print_failures(&self) {
-        println!("\nkernel {}:", self.version);
-        report::print_failures(&self.log);
+    /// In short why it did not pass: what its failed tests printed, and how it ended.
+    pub(crate) fn reasons(&self) -> String {
+        let tests = report::failures_in(&self.log);
+        let reason = self.obstacle.as_deref().or_else(|| self.console.reason()).unwrap_or_default();
+        format!("\nkernel {}: {reason}\n{tests}", self.version)
     }
 }
 

@@ -1,5 +1,5 @@
-//! The tests that a guest of another architecture runs. It is slower than the others, and most of what tcpstat does depends
-//! on the kernel's version alone: these are the tests on what differs.
+//! The tests on what differs between kernels and architectures: the structures of the kernel, processors, trampolines, system
+//! calls. A guest of another architecture runs these alone, because it is slower than the others.
 
 use std::path::Path;
 
