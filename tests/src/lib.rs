@@ -56,6 +56,7 @@ pub mod pid_namespace;
 pub mod population;
 pub mod priority;
 pub mod proc_view;
+pub mod process_limits;
 pub mod prometheus;
 pub mod receive_processor;
 pub mod remote_write;

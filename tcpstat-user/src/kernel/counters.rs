@@ -93,6 +93,12 @@ impl Counters {
         self.of(slot, BOTH_BANKS)
     }
 
+    /// The number of transitions in all slots.
+    #[must_use]
+    pub(crate) fn total(&self) -> u64 {
+        self.slots().map(|slot| self.read(slot).total()).sum()
+    }
+
     /// As [`Counters::read`], and the same transitions with their details. `None` if the tracer counts none, as in all
     /// slots but that of the own namespace.
     #[must_use]

@@ -8,6 +8,7 @@ use std::{
 use aya::{Btf, Ebpf};
 use aya_log::EbpfLogger;
 use tcpstat_ebpf::BANK_CELLS;
+use tracing::debug;
 
 use super::{
     btf::BtfError,
@@ -18,7 +19,7 @@ use super::{
     hooks::{self, HookRefusal},
     iterators::{Iterators, WantedIterators},
     memory::release_memory,
-    netns_slots::{NETNS_MAPS, Namespaces, NetnsSlots},
+    netns_slots::{NETNS_MAPS, Namespaces, NetnsKey, NetnsSlots},
     object::{OBJECT, attach, map},
     plan::{Plan, counts_more},
     program::Program,
@@ -117,13 +118,41 @@ impl Tracer {
         dwell: DwellChoice,
         iterators: WantedIterators,
     ) -> Result<Self, LoadError> {
+        Self::load_reserving(program, netns_inum, namespaces, kinds, dwell, iterators, &[])
+    }
+
+    /// Loads and attaches `program`, which counts what this tracer counts, beside it. The namespaces with these keys have
+    /// their slots before its first event, so that no other namespace takes those.
+    ///
+    /// # Errors
+    /// As [`Tracer::load`].
+    pub(crate) fn load_beside(
+        &self,
+        program: Program,
+        keys: &[NetnsKey],
+    ) -> Result<Self, LoadError> {
+        let &Self { netns_inum, namespaces, ref kinds, dwell, .. } = self;
+        let (kinds, iterators) = (kinds.clone(), WantedIterators::default());
+        Self::load_reserving(program, netns_inum, namespaces, kinds, dwell, iterators, keys)
+    }
+
+    fn load_reserving(
+        program: Program,
+        netns_inum: u32,
+        namespaces: Namespaces,
+        kinds: ScopeKinds,
+        dwell: DwellChoice,
+        iterators: WantedIterators,
+        keys: &[NetnsKey],
+    ) -> Result<Self, LoadError> {
         if OBJECT.is_empty() {
             return Err(LoadError::NoObject);
         }
         let plan = Plan::make(program, netns_inum, namespaces, kinds, dwell, iterators)?;
         let load = plan.loader().load(OBJECT);
         let mut ebpf = load.map_err(|error| refusal(Step::CreateMaps, error.into()))?;
-        let maps = Maps::take(&mut ebpf, &plan)?;
+        let mut maps = Maps::take(&mut ebpf, &plan)?;
+        maps.reserve(keys);
         let logger = EbpfLogger::init(&mut ebpf)
             .map_err(|error| refusal(Step::MapMemory("the tracer's log"), error.into()))?;
         let btf = Btf::from_sys_fs().map_err(|error| refusal(Step::ReadTypes, error.into()))?;
@@ -190,6 +219,16 @@ impl Maps {
         let scopes = ScopeMaps::new(ebpf, &plan.kinds, cpus)?;
         let dwell = DwellMap::new(ebpf, plan.dwell)?;
         Ok(Self { counters, log, netns_slots, scopes, dwell })
+    }
+
+    /// Gives these namespaces their slots.
+    fn reserve(&mut self, keys: &[NetnsKey]) {
+        let Some(slots) = &mut self.netns_slots else { return };
+        for &key in keys {
+            if let Err(error) = slots.slot(key) {
+                debug!(%error, key, "a network namespace has no slot yet");
+            }
+        }
     }
 }
 

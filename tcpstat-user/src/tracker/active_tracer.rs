@@ -6,7 +6,7 @@ use tracing::{debug, info, warn};
 
 use super::programs::Programs;
 use crate::{
-    kernel::{NetnsKey, Program, Slot, Tracer, WantedIterators},
+    kernel::{NetnsKey, Program, Slot, Tracer},
     procfs::{Privileges, Procfs, ProcfsError},
     transitions::Transitions,
 };
@@ -138,31 +138,21 @@ impl ActiveTracer {
     /// Reads the number of missed events. Gives the program to switch to, if there are too many.
     pub(super) fn check(&mut self) -> Option<Program> {
         self.tracer.flush_log();
-        let mut missed_by_program = 0;
-        match self.events_missed() {
-            Ok(EventsMissed { by_program, others }) => {
-                missed_by_program = by_program;
-                self.missed = self.missed_by_earlier + by_program + others;
-            }
-            Err(error) => debug!(%error, "the number of missed events is unknown"),
-        }
-        let counted = self.tracer.counters.read(Slot::OWN).total();
-        self.programs.judge(self.tracer.program, counted, missed_by_program)
+        let EventsMissed { by_program, others } = self
+            .events_missed()
+            .inspect_err(|error| debug!(%error, "the number of missed events is unknown"))
+            .ok()?;
+        self.missed = self.missed_by_earlier + by_program + others;
+        let counters = &self.tracer.counters;
+        let own = counters.read(Slot::OWN).total();
+        self.programs.judge(self.tracer.program, own, by_program, || counters.total())
     }
 
     /// Loads `program`, which counts the same namespaces from now on, beside the current tracer. Logs a failure, and
     /// gives `None` then.
-    pub(super) fn load(&mut self, program: Program) -> Option<Tracer> {
-        let Tracer { netns_inum, namespaces, ref kinds, dwell, .. } = self.tracer;
-        Tracer::load_with(
-            program,
-            netns_inum,
-            namespaces,
-            kinds.clone(),
-            dwell,
-            WantedIterators::default(),
-        )
-        .inspect_err(|error| {
+    /// The other namespaces with a slot of their own have these `keys`.
+    pub(super) fn load(&mut self, program: Program, keys: &[NetnsKey]) -> Option<Tracer> {
+        let loaded = self.tracer.load_beside(program, keys).inspect_err(|error| {
             error.write_kernel_log();
             let cause = error.with_remedy(&Privileges::read());
             let program_word = program.word();
@@ -171,8 +161,8 @@ impl ActiveTracer {
                 "too many missed events, and switching programs failed: {cause}"
             );
             self.programs.refused(program);
-        })
-        .ok()
+        });
+        loaded.ok()
     }
 
     /// Lets `tracer` count from now on. Returns the tracer before, which still counts too.

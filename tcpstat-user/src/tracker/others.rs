@@ -1,6 +1,7 @@
 //! The network namespaces besides the own one: finds them, names them, and forgets them when they are empty.
 
 mod held;
+mod intervals;
 mod other;
 mod present;
 mod shared_slot;
@@ -14,7 +15,7 @@ use std::{
 
 use tracing::{debug, warn};
 
-use self::{other::Other, present::Present, shared_slot::SharedSlot};
+use self::{intervals::SnapshotIntervals, other::Other, present::Present, shared_slot::SharedSlot};
 use super::{
     SourceChoice,
     active_tracer::ActiveTracer,
@@ -39,10 +40,6 @@ const MAX_FIND_INTERVAL: Duration = Duration::from_secs(30);
 /// Between these two, searches take at most this fraction of one CPU: 1 / `FIND_SHARE`. A namespace with a
 /// socket event is found at the next check in any case.
 const FIND_SHARE: u32 = 500;
-/// Time between two snapshots of a namespace that the tracer counts, in intervals of the own namespace: five
-/// minutes by default.
-const SNAPSHOT_INTERVALS: u32 = 20;
-
 /// How long a namespace without processes and transitions is kept, in intervals of the own namespace: 15 minutes by
 /// default. The kernel gives up an orphan earlier.
 const ABANDONED_INTERVALS: u32 = 60;
@@ -61,32 +58,6 @@ pub(super) trait Find: Send {
 impl Find for Finder {
     fn find(&mut self) -> Result<Found, FindError> {
         Self::find(self)
-    }
-}
-
-/// Time between two snapshots of a namespace.
-#[derive(Clone, Copy, Debug)]
-struct SnapshotIntervals {
-    calm: Duration,
-    /// While the last one is outdated.
-    outdated: Duration,
-}
-
-impl SnapshotIntervals {
-    /// A namespace that `roots` list. `is_new`: see [`Namespace::begin`].
-    fn namespace(
-        self,
-        roots: Roots,
-        slot: Slot,
-        active: Option<&ActiveTracer>,
-        is_new: bool,
-    ) -> Namespace {
-        let sources = Sources::new(roots, SourceChoice::Auto, self.calm, active.is_some());
-        let mut namespace = Namespace::other(sources, slot, self.outdated);
-        if let Some(active) = active {
-            namespace.begin(active, is_new);
-        }
-        namespace
     }
 }
 
@@ -109,6 +80,8 @@ pub(super) struct Others {
     /// Whether a search has succeeded: a namespace that appears later had no sockets before its first event.
     complete: bool,
     find_failed: bool,
+    /// The namespaces that the tracer has announced and no search has taken yet.
+    announced: Vec<(NetnsKey, Slot)>,
     own: Option<NetnsLabel>,
     hidden: u64,
     /// Names or namespaces have changed since [`Self::published`].
@@ -124,8 +97,7 @@ impl Others {
         snapshot_interval: Duration,
         traced: bool,
     ) -> Self {
-        let calm = snapshot_interval * if traced { SNAPSHOT_INTERVALS } else { 1 };
-        let intervals = SnapshotIntervals { calm, outdated: snapshot_interval };
+        let intervals = SnapshotIntervals::new(snapshot_interval, traced);
         let max = usize::try_from(max).unwrap_or(usize::MAX);
         Self {
             finder,
@@ -141,11 +113,17 @@ impl Others {
             next_find: Instant::now(),
             complete: false,
             find_failed: false,
+            announced: Vec::new(),
             own: None,
             hidden: 0,
             changed: true,
             published: Arc::default(),
         }
+    }
+
+    /// The namespaces with a slot of their own.
+    pub(super) fn keys(&self) -> Vec<NetnsKey> {
+        self.ids.keys().copied().collect()
     }
 
     /// Lets the next [`Self::update`] search.
@@ -174,10 +152,11 @@ impl Others {
         schedule: &mut Schedule,
     ) -> bool {
         let now = Instant::now();
-        let assigned = active.as_deref_mut().map(ActiveTracer::new_namespaces).unwrap_or_default();
-        if assigned.is_empty() && now < self.next_find {
+        let new = active.as_deref_mut().map(ActiveTracer::new_namespaces).unwrap_or_default();
+        if new.is_empty() && now < self.next_find {
             return false;
         }
+        self.announced.extend(new);
         let cpu = clock::thread_cpu();
         let found = self.finder.find();
         let took = clock::thread_cpu().saturating_sub(cpu);
@@ -195,7 +174,8 @@ impl Others {
             return false;
         }
         self.find_failed = false;
-        self.take(found, &assigned, active, schedule);
+        let announced = std::mem::take(&mut self.announced);
+        self.take(found, &announced, active, schedule);
         self.complete = true;
         let interval = (took * FIND_SHARE).clamp(FIND_INTERVAL, MAX_FIND_INTERVAL);
         self.next_find = Instant::now() + interval;
@@ -237,13 +217,21 @@ impl Others {
         active: &mut ActiveTracer,
         schedule: &mut Schedule,
     ) {
+        let mut without_slot = Vec::new();
         for (&id, other) in &mut self.namespaces {
             let slot = active.slot(other.key);
+            if slot == Slot::OTHER {
+                without_slot.push(other.key);
+                continue;
+            }
             other.namespace.move_to(slot, old, active);
             other.publish(Some(active));
             schedule.hurry(id, Instant::now());
         }
         self.shared.carry_over(old, active);
+        for key in without_slot {
+            self.share(key, schedule);
+        }
         schedule.hurry(SharedSlot::ID, Instant::now());
         // Namespaces that have left the shared slot have no place until a search finds them.
         self.next_find = Instant::now();
@@ -267,7 +255,7 @@ impl Others {
     fn take(
         &mut self,
         found: Found,
-        assigned: &[(NetnsKey, Slot)],
+        announced: &[(NetnsKey, Slot)],
         mut active: Option<&mut ActiveTracer>,
         schedule: &mut Schedule,
     ) {
@@ -281,7 +269,7 @@ impl Others {
         for netns in found.others {
             self.take_one(netns, active.as_deref_mut(), schedule);
         }
-        for &(key, _) in assigned.iter().filter(|(key, _)| !present.keys.contains(key)) {
+        for &(key, _) in announced.iter().filter(|(key, _)| !present.keys.contains(key)) {
             let name = NetnsName::without_process(key);
             let netns = FoundNetns { key, name, processes: Vec::new() };
             self.take_one(netns, active.as_deref_mut(), schedule);
@@ -370,9 +358,21 @@ impl Others {
             } else if ended.contains(&key) || other.namespace.is_empty(&counted) {
                 self.forget(key, schedule);
             } else {
-                other.namespace.resume(active.slot(key), &counted, active);
+                match active.slot(key) {
+                    Slot::OTHER => self.share(key, schedule),
+                    slot => other.namespace.resume(slot, &counted, active),
+                }
             }
         }
+    }
+
+    /// Counts a namespace in `other` from now on, because the tracer has no slot for it.
+    fn share(&mut self, key: NetnsKey, schedule: &mut Schedule) {
+        let Some(other) = self.ids.get(&key).and_then(|id| self.namespaces.remove(id)) else {
+            return;
+        };
+        self.forget(key, schedule);
+        self.shared.add(other.into_found(), false);
     }
 
     fn forget(&mut self, key: NetnsKey, schedule: &mut Schedule) {

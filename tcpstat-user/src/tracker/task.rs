@@ -277,7 +277,8 @@ impl Task {
     /// current program continues.
     fn switch_program(&mut self, program: Program) {
         let Some(active) = &mut self.tracer else { return };
-        let Some(mut tracer) = active.load(program) else { return };
+        let keys = self.others.as_ref().map(Others::keys).unwrap_or_default();
+        let Some(mut tracer) = active.load(program, &keys) else { return };
         if let Err(error) = self.own.reseed(&mut tracer) {
             warn!(%error, "too many missed events, and seeding the other program failed");
             return;

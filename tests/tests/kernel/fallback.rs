@@ -1,6 +1,5 @@
 //! If one source of snapshots fails, the other one takes over, at the start and later.
 
-use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -17,6 +16,7 @@ use tcpstat_tests::kernel_tests;
 use tcpstat_tests::loopback::Pairs;
 use tcpstat_tests::mounts::PrivateMounts;
 use tcpstat_tests::netns::Namespace;
+use tcpstat_tests::process_limits::{ROOT, no_room, set_limit};
 use tcpstat_tests::seccomp::{BpfCommand, refuse};
 use tcpstat_tests::tcp::Family;
 use tcpstat_tests::unprivileged::ReachableBinary;
@@ -226,27 +226,6 @@ fn with_proc_limited_to_processes_it_takes_snapshots_without_privileges(
     Ok(())
 }
 
-/// Sets limits of a running process, in the syntax of prlimit(1), as the `user` who runs it: root may not
-/// without CAP_SYS_RESOURCE.
-fn limit(user: &str, pid: u32, limit: &str) -> Result<()> {
-    let mut command = Command::new("setpriv");
-    command.args(["--reuid", user, "--regid", user, "--clear-groups", "--", "prlimit"]);
-    let run = output(command.arg(format!("--pid={pid}")).arg(limit))?;
-    ensure!(run.status == Some(0), "{run:?}");
-    Ok(())
-}
-
-const ROOT: &str = "0";
-
-/// The soft limit that leaves no room for another descriptor: the lowest number that is not used.
-fn no_room(pid: u32) -> Result<u64> {
-    let mut open = BTreeSet::new();
-    for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
-        open.insert(entry?.file_name().to_str().context("a number")?.parse::<u64>()?);
-    }
-    (1..1024).find(|number| !open.contains(number)).context("no such limit")
-}
-
 /// Whether the log has `part`.
 fn logged(exporter: &Exporter, part: &str) -> Progress<()> {
     let log = exporter.log();
@@ -262,10 +241,10 @@ fn without_descriptors_for_the_iterator_procfs_takes_over_until_it_works_again(
     let cause = "opening iter/tcp: No file descriptors available";
     wait_until("the cause in the log", DEADLINE, || {
         // A snapshot in progress may hold descriptors.
-        limit(ROOT, pid, &format!("--nofile={}:", no_room(pid)?))?;
+        set_limit(ROOT, pid, &format!("--nofile={}:", no_room(pid)?))?;
         Ok(logged(&exporter, cause))
     })?;
-    limit(ROOT, pid, "--nofile=1024:")?;
+    set_limit(ROOT, pid, "--nofile=1024:")?;
     wait_until("snapshot from procfs", DEADLINE, || {
         let source = source(&exporter.scrape()?);
         Ok(if source.as_deref() == Some("procfs") {
@@ -311,12 +290,12 @@ fn a_snapshot_without_a_thread_fails_with_one_line_and_a_later_one_succeeds(
         .start()?;
     assert_eq!(exporter.scrape()?.value("tcpstat_tracer_up", &[])?, 1.0);
     let pid = exporter.pid();
-    limit(USER, pid, "--nproc=1:")?;
+    set_limit(USER, pid, "--nproc=1:")?;
     wait_until("failure in the log", DEADLINE, || {
         Ok(logged(&exporter, "starting the thread that drains the event log: "))
     })?;
     exporter.scrape()?;
-    limit(USER, pid, "--nproc=100:")?;
+    set_limit(USER, pid, "--nproc=100:")?;
     wait_until("success in the log", DEADLINE, || {
         Ok(logged(&exporter, "snapshots succeed again"))
     })?;

@@ -17,7 +17,7 @@ use tcpstat_tests::scopes::{
 use tcpstat_tests::tcp::State;
 
 /// Slots for scopes.
-const SLOTS: usize = 3;
+pub(crate) const SLOTS: usize = 3;
 
 /// The states of full sockets here. How fresh the others are depends on the hooks.
 const FULL: [State; 3] = [State::Established, State::CloseWait, State::Listen];
@@ -87,7 +87,7 @@ fn with_room_for_all_there_is_no_other(_: &Namespace) -> Result<()> {
     Ok(())
 }
 
-fn with_sockets(pairs: usize) -> Result<Resident> {
+pub(crate) fn with_sockets(pairs: usize) -> Result<Resident> {
     let mut resident = Resident::in_new_namespace()?;
     resident.order(&Order::Connect(pairs))?;
     resident.order(&Order::Leak(2 * pairs))?;
@@ -95,7 +95,7 @@ fn with_sockets(pairs: usize) -> Result<Resident> {
 }
 
 /// It counts a namespace when a search finds it.
-fn await_overflow(exporter: &mut Exporter, least: f64) -> Result<()> {
+pub(crate) fn await_overflow(exporter: &mut Exporter, least: f64) -> Result<()> {
     poll("overflow", 3 * DEADLINE, Duration::from_millis(100), || {
         let labels = [("kind", "netns")];
         let overflow = exporter.scrape()?.value("tcpstat_scopes_overflow_total", &labels)?;
@@ -105,7 +105,7 @@ fn await_overflow(exporter: &mut Exporter, least: f64) -> Result<()> {
 }
 
 /// Waits until each namespace that is named is right, and `other` is the sum of those that are not.
-fn await_sum(exporter: &mut Exporter) -> Result<()> {
+pub(crate) fn await_sum(exporter: &mut Exporter) -> Result<()> {
     let agreed = wait_until("sum over all namespaces", DEADLINE, || {
         let live = live_namespaces()?;
         let wrong = wrong_in(&exporter.scrape()?, &live)?;

@@ -13,9 +13,11 @@ use tcpstat_tests::kernel_release::namespaces_have_cookies;
 use tcpstat_tests::kernel_tests;
 use tcpstat_tests::loopback::Pairs;
 use tcpstat_tests::netns::{Namespace, ip, within};
+use tcpstat_tests::process_limits::{ROOT, no_room, set_limit};
 use tcpstat_tests::resident::{Order, Resident};
 use tcpstat_tests::scopes::{
-    Counts, all_namespaces, await_gone, await_right, await_search, gauges, infos_of, transitions,
+    Counts, all_namespaces, await_gone, await_right, await_search, gauges, infos, infos_of,
+    transitions,
 };
 use tcpstat_tests::tcp::{Family, State};
 
@@ -26,6 +28,7 @@ pub(crate) fn tests() -> Vec<Test> {
     kernel_tests![
         orphans_are_counted_after_the_last_process_of_their_namespace,
         a_socket_that_is_held_from_outside_its_namespace_is_counted_until_it_ends,
+        a_namespace_that_comes_while_searches_fail_is_counted_after_them,
         a_process_that_leaves_its_namespace_takes_no_numbers_with_it,
         an_inode_number_that_comes_again_is_another_namespace
     ]
@@ -77,6 +80,39 @@ fn a_socket_that_is_held_from_outside_its_namespace_is_counted_until_it_ends(
     drop(pairs);
     await_gone(&mut exporter, &name).with_context(|| exporter.log())?;
     marks.await_end()
+}
+
+/// When a search succeeds again no process is in it any more.
+fn a_namespace_that_comes_while_searches_fail_is_counted_after_them(_: &Namespace) -> Result<()> {
+    let mut exporter = all_namespaces(&FREQUENT_SNAPSHOTS).start()?;
+    let _newest = await_search(&mut exporter)?;
+    let pid = exporter.pid();
+    let without_room = || set_limit(ROOT, pid, &format!("--nofile={}:", no_room(pid)?));
+    without_room()?;
+    // Its first transition makes the exporter search.
+    let resident = Resident::in_new_namespace()?;
+    let pairs =
+        within(&File::open(resident.namespace_file())?, || Pairs::connect(7, Family::Ipv6))?;
+    resident.end()?;
+    wait_until("the failure in the log", DEADLINE, || {
+        // A snapshot in progress may have held descriptors.
+        without_room()?;
+        let log = exporter.log();
+        let failed = log.contains("finding network namespaces failed");
+        Ok(if failed { Progress::Done(()) } else { Progress::NotYet(log) })
+    })?;
+    set_limit(ROOT, pid, "--nofile=1024:")?;
+    wait_until("the gauges of the new namespace", DEADLINE, || {
+        let scrape = exporter.scrape()?;
+        let mut all = Vec::new();
+        for labels in infos(&scrape)? {
+            all.extend(gauges(&scrape, &labels["netns"])?);
+        }
+        let is_there = all.iter().any(|gauges| gauges[&State::Established] == 14);
+        Ok(if is_there { Progress::Done(()) } else { Progress::NotYet(format!("{all:?}")) })
+    })?;
+    drop(pairs);
+    Ok(())
 }
 
 /// Its files then show another namespace, whose numbers are not those of the one it left.

@@ -1,9 +1,14 @@
 //! A tracer that misses or loses transitions in several namespaces: each is corrected for itself.
 
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
 use anyhow::{Context, Result, bail, ensure};
 use tcpstat_tests::binary::path_from;
 use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
 use tcpstat_tests::end_marks::EndMarks;
+use tcpstat_tests::exporter::Exporter;
 use tcpstat_tests::exposition::Scrape;
 use tcpstat_tests::harness::Test;
 use tcpstat_tests::kernel_tests;
@@ -13,9 +18,11 @@ use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::receive_processor::receive_on;
 use tcpstat_tests::resident::{Order, Resident};
 use tcpstat_tests::scopes::{
-    all_namespaces, await_gone, await_right, gauges, infos_of, transitions,
+    all_namespaces, await_gone, await_right, gauges, infos, infos_of, transitions,
 };
 use tcpstat_tests::tcp::{Family, State};
+
+use crate::bounds::{SLOTS, await_overflow, await_sum, with_sockets};
 
 /// The binary whose tracer loses the transitions that `TCPSTAT_LOSE` names.
 const LOSING_BINARY_VARIABLE: &str = "TCPSTAT_LOSING_BIN";
@@ -29,6 +36,7 @@ const ATTEMPTS: usize = 3;
 pub(crate) fn tests() -> Vec<Test> {
     kernel_tests![
         missed_events_switch_the_program_and_other_namespaces_stay_right,
+        a_switch_of_the_program_takes_no_slot_from_a_namespace,
         losses_in_other_namespaces_are_noticed_and_corrected,
         a_namespace_whose_inode_number_comes_again_has_ended_whatever_is_counted
     ]
@@ -58,14 +66,7 @@ fn missed_events_switch_the_program_and_other_namespaces_stay_right(
 
     receive_on(namespace, 0)?;
     let reader = MapReader::start(0)?;
-    wait_until("switch of the program", DEADLINE, || {
-        Churn { threads: 4, connections: 100, family: Family::Ipv4, resets: true }.run()?;
-        let scrape = exporter.scrape()?;
-        Ok(match program(&scrape)?.as_str() {
-            "tp_btf" => Progress::Done(()),
-            other => Progress::NotYet(other.to_owned()),
-        })
-    })?;
+    await_switch(&mut exporter)?;
     drop(reader);
     assert_eq!(exporter.scrape()?.value("tcpstat_tracer_changes_total", &[])?, 1.0);
     for resident in &mut residents {
@@ -78,6 +79,59 @@ fn missed_events_switch_the_program_and_other_namespaces_stay_right(
     let births = (State::Close, State::SynSent);
     ensure!(after[&births] == before[&births] + 2, "{before:?}, then {after:?}");
     Ok(())
+}
+
+/// The namespaces of `other` make the first transitions that the new program sees.
+fn a_switch_of_the_program_takes_no_slot_from_a_namespace(namespace: &Namespace) -> Result<()> {
+    let _named = (1..=SLOTS).map(with_sockets).collect::<Result<Vec<_>>>()?;
+    let bound = format!("--scopes-max={SLOTS}");
+    let args = [&bound, "--tracer=tracepoint,btf", "--snapshot-interval=1h"];
+    let mut exporter = all_namespaces(&args).start()?;
+    await_sum(&mut exporter)?;
+    let before = names(&exporter.scrape()?)?;
+    assert_eq!(before.len(), SLOTS + 1, "the own one has a slot besides");
+    let mut busy = [with_sockets(4)?, with_sockets(5)?];
+    await_overflow(&mut exporter, 2.0)?;
+    await_sum(&mut exporter)?;
+
+    receive_on(namespace, 0)?;
+    let reader = MapReader::start(0)?;
+    let ended = AtomicBool::new(false);
+    let churn = |resident: &mut Resident| -> Result<()> {
+        while !ended.load(Ordering::Relaxed) {
+            resident.order(&Order::Connect(1))?;
+            resident.order(&Order::Close)?;
+        }
+        resident.order(&Order::Connect(2))
+    };
+    thread::scope(|scope| {
+        let churns = busy.each_mut().map(|resident| scope.spawn(|| churn(resident)));
+        let switched = await_switch(&mut exporter);
+        ended.store(true, Ordering::Relaxed);
+        let churned = churns.map(|churn| churn.join().expect("a churn does not panic"));
+        churned.into_iter().chain([switched]).collect::<Result<()>>()
+    })?;
+    drop(reader);
+    await_sum(&mut exporter)?;
+    assert_eq!(names(&exporter.scrape()?)?, before);
+    Ok(())
+}
+
+/// The namespaces that have series of their own.
+fn names(scrape: &Scrape) -> Result<BTreeSet<String>> {
+    Ok(infos(scrape)?.into_iter().map(|labels| labels["netns"].clone()).collect())
+}
+
+/// Makes transitions until `tp_btf` counts.
+fn await_switch(exporter: &mut Exporter) -> Result<()> {
+    wait_until("switch of the program", DEADLINE, || {
+        Churn { threads: 4, connections: 100, family: Family::Ipv4, resets: true }.run()?;
+        let scrape = exporter.scrape()?;
+        Ok(match program(&scrape)?.as_str() {
+            "tp_btf" => Progress::Done(()),
+            other => Progress::NotYet(other.to_owned()),
+        })
+    })
 }
 
 fn program(scrape: &Scrape) -> Result<String> {

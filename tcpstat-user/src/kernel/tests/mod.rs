@@ -293,6 +293,21 @@ fn a_namespace_without_a_free_slot_is_counted_with_the_others() {
 }
 
 #[test]
+fn a_tracer_that_is_loaded_beside_another_keeps_the_slots_of_namespaces_for_them() {
+    let Some(_alone) = can_run() else { return };
+    let [known, faster] = [Elsewhere::new(), Elsewhere::new()];
+    let [known_key, faster_key] = keys([&known, &faster]);
+    let [first, second] = Program::in_order();
+    let tracer = load(first, 1);
+    let mut beside = tracer.load_beside(second, &[known_key]).unwrap();
+    faster.connect(2);
+    known.connect(3);
+    let found = [known_key, faster_key].map(|key| slots(&mut beside).slot(key).unwrap());
+    assert!(found[0] != Slot::OTHER && found[1] == Slot::OTHER, "{found:?}");
+    assert_eq!(counted(&beside, found[0]), expected(1, 3));
+}
+
+#[test]
 fn a_retired_slot_counts_nothing_until_it_is_free_again() {
     let Some(_alone) = can_run() else { return };
     let mut tracer = load(Program::TpBtf, OTHERS);

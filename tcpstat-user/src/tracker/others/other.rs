@@ -106,6 +106,12 @@ impl Other {
         }
     }
 
+    /// What the last search has found of it.
+    pub(super) fn into_found(self) -> FoundNetns {
+        let name = Arc::unwrap_or_clone(self.label.name);
+        FoundNetns { key: self.key, name, processes: self.process.into_iter().collect() }
+    }
+
     /// Its inode number; 0 if it is not known.
     pub(super) fn inode(&self) -> u64 {
         self.label.name.inode

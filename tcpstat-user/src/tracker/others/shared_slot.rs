@@ -183,8 +183,12 @@ impl SharedSlot {
     /// Lets the tracer that replaces `old` count them. Those that get a slot of their own there are no members any
     /// more: see [`Self::left`].
     pub(super) fn carry_over(&mut self, old: &Tracer, active: &mut ActiveTracer) {
+        let members = self.members.len();
         let left = self.members.extract_if(.., |&key, _| active.slot(key) != Slot::OTHER);
         self.left.extend(left.map(|(key, _)| key));
+        if self.members.len() < members {
+            self.discard_seed();
+        }
         if let Some(namespace) = &mut self.namespace {
             namespace.move_to(Slot::OTHER, old, active);
         }
