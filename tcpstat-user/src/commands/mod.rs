@@ -50,7 +50,7 @@ const EXIT_STATUS: &str = "Exit status:
   0  success; for check: a program would run
   1  failure: one line on standard error gives the reason; for check: no program would run
   2  wrong usage: standard error names the argument and its correct form
-  128 + the signal's number: a second SIGTERM, SIGINT or SIGQUIT ended serve at once; for top: a signal ended it";
+  128 + the signal's number: a second SIGTERM, SIGINT or SIGQUIT ended serve at once; for top: a signal other than SIGTERM, SIGINT and SIGHUP ended it";
 
 /// Runs the command of the command line and the environment. An error is written to standard error. The first
 /// of `arguments` is the program's name.

@@ -93,7 +93,7 @@ pub(super) struct WhoArgs {
     /// this can be shorter than the time in the state
     #[arg(
         long = "older-than",
-        value_name = "DURATION",
+        value_name = "TIME",
         value_parser = age,
         help_heading = "Sockets"
     )]
