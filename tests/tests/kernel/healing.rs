@@ -71,13 +71,20 @@ fn missed_events_switch_the_program_and_the_counts_continue(namespace: &Namespac
     assert!(counted(&before)? > 1000.0, "{before:?}");
     let missed = missed(&after)? - missed(&before)?;
     ensure_counted(counted(&after)? - counted(&before)?, 100, missed)?;
+    // From 7.0 on this program misses events.
     let causes = Causes::of(&after)?.since(&Causes::of(&before)?)?;
     let reset = (Family::Ipv4, State::Established, "reset".to_owned());
-    assert_eq!(causes.closed.get(&reset), Some(&done.reset), "{causes:?}");
+    let resets = causes.closed.get(&reset).copied().unwrap_or_default();
+    ensure_counted(number(resets)?, done.reset, missed).with_context(|| format!("{causes:?}"))?;
     let left_close_wait = silences(&after)?.since(&silences(&before)?)?;
-    assert_eq!(left_close_wait.count, done.orderly, "{left_close_wait:?}");
+    ensure_counted(number(left_close_wait.count)?, done.orderly, missed)
+        .with_context(|| format!("{left_close_wait:?}"))?;
     await_agreement_between_snapshots(&mut exporter)?;
     Ok(())
+}
+
+fn number(count: u64) -> Result<f64> {
+    Ok(f64::from(u32::try_from(count)?))
 }
 
 fn missed_events_switch_the_program_and_dwells_continue(namespace: &Namespace) -> Result<()> {

@@ -6,6 +6,7 @@ use std::thread;
 
 use anyhow::{Context, Result, bail, ensure};
 use tcpstat_tests::binary::path_from;
+use tcpstat_tests::corrections::{ensure_counted, missed};
 use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
 use tcpstat_tests::end_marks::EndMarks;
 use tcpstat_tests::exporter::Exporter;
@@ -36,7 +37,7 @@ const ATTEMPTS: usize = 3;
 pub(crate) fn tests() -> Vec<Test> {
     kernel_tests![
         missed_events_switch_the_program_and_other_namespaces_stay_right,
-        a_switch_of_the_program_takes_no_slot_from_a_namespace,
+        missed_events_switch_the_program_and_no_namespace_loses_its_slot,
         losses_in_other_namespaces_are_noticed_and_corrected,
         a_namespace_whose_inode_number_comes_again_has_ended_whatever_is_counted
     ]
@@ -58,7 +59,7 @@ fn missed_events_switch_the_program_and_other_namespaces_stay_right(
     let (passing_name, _) = await_right(&mut exporter, passing.pid())?;
     let second = with_sockets(5)?;
     let (name, _) = await_right(&mut exporter, second.pid())?;
-    let before = transitions(&exporter.scrape()?, &name)?;
+    let before = exporter.scrape()?;
     // So the others get other slots in the next tracer.
     drop(passing);
     await_gone(&mut exporter, &passing_name)?;
@@ -68,21 +69,27 @@ fn missed_events_switch_the_program_and_other_namespaces_stay_right(
     let reader = MapReader::start(0)?;
     await_switch(&mut exporter)?;
     drop(reader);
-    assert_eq!(exporter.scrape()?.value("tcpstat_tracer_changes_total", &[])?, 1.0);
+    let switched = exporter.scrape()?;
+    assert_eq!(switched.value("tcpstat_tracer_changes_total", &[])?, 1.0);
     for resident in &mut residents {
         await_right(&mut exporter, resident.pid()).with_context(|| exporter.log())?;
         resident.order(&Order::Connect(2))?;
         await_right(&mut exporter, resident.pid()).with_context(|| exporter.log())?;
     }
     // The counters continue from their values.
-    let after = transitions(&exporter.scrape()?, &name)?;
-    let births = (State::Close, State::SynSent);
-    ensure!(after[&births] == before[&births] + 2, "{before:?}, then {after:?}");
-    Ok(())
+    let after = exporter.scrape()?;
+    let births = |scrape: &Scrape| -> Result<f64> {
+        let births = transitions(scrape, &name)?[&(State::Close, State::SynSent)];
+        Ok(f64::from(u32::try_from(births)?))
+    };
+    // From 7.0 on this program misses events.
+    ensure_counted(births(&after)? - births(&before)?, 2, missed(&after)? - missed(&switched)?)
 }
 
 /// The namespaces of `other` make the first transitions that the new program sees.
-fn a_switch_of_the_program_takes_no_slot_from_a_namespace(namespace: &Namespace) -> Result<()> {
+fn missed_events_switch_the_program_and_no_namespace_loses_its_slot(
+    namespace: &Namespace,
+) -> Result<()> {
     let _named = (1..=SLOTS).map(with_sockets).collect::<Result<Vec<_>>>()?;
     let bound = format!("--scopes-max={SLOTS}");
     let args = [&bound, "--tracer=tracepoint,btf", "--snapshot-interval=1h"];
