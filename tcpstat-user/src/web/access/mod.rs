@@ -61,7 +61,7 @@ impl Access {
     ) -> Option<Response<Body>> {
         if let Some(wait) = settings.limiter.as_ref().and_then(|limiter| limiter.take()) {
             let line = "too many requests (rate_limit of --web.config.file): try again later\n";
-            let retry = [(header::RETRY_AFTER, wait.as_secs().max(1).to_string())];
+            let retry = [(header::RETRY_AFTER, retry_after(wait).to_string())];
             return Some((StatusCode::TOO_MANY_REQUESTS, retry, line).into_response());
         }
         let refused = self.hosts.refused(request.uri(), request.headers())?;
@@ -110,6 +110,23 @@ impl Settings {
     pub(super) fn add_headers<B>(&self, response: &mut Response<B>) {
         for (name, value) in &self.headers.0 {
             response.headers_mut().insert(name, value.clone());
+        }
+    }
+}
+
+/// The whole seconds after which a client that has to `wait` is not refused again.
+fn retry_after(wait: Duration) -> u64 {
+    (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_that_waits_as_long_as_retry_after_says_has_waited_long_enough() {
+        for (millis, seconds) in [(0, 1), (1, 1), (1_000, 1), (1_900, 2), (59_001, 60)] {
+            assert_eq!(retry_after(Duration::from_millis(millis)), seconds, "{millis} ms");
         }
     }
 }
