@@ -8,7 +8,6 @@ use std::{
 use aya::{Btf, Ebpf};
 use aya_log::EbpfLogger;
 use tcpstat_ebpf::BANK_CELLS;
-use tracing::debug;
 
 use super::{
     btf::BtfError,
@@ -19,10 +18,11 @@ use super::{
     hooks::{self, HookRefusal},
     iterators::{Iterators, WantedIterators},
     memory::release_memory,
-    netns_slots::{NETNS_MAPS, Namespaces, NetnsKey, NetnsSlots},
+    netns_slots::{NETNS_MAPS, Namespaces, NetnsSlots},
     object::{OBJECT, attach, map},
     plan::{Plan, counts_more},
     program::Program,
+    reserved::Reserved,
     scope_maps::{ScopeKinds, ScopeMaps},
     step::Step,
     stream::STREAM_MAPS,
@@ -118,22 +118,22 @@ impl Tracer {
         dwell: DwellChoice,
         iterators: WantedIterators,
     ) -> Result<Self, LoadError> {
-        Self::load_reserving(program, netns_inum, namespaces, kinds, dwell, iterators, &[])
+        let reserved = Reserved::default();
+        Self::load_reserving(program, netns_inum, namespaces, kinds, dwell, iterators, &reserved)
     }
 
-    /// Loads and attaches `program`, which counts what this tracer counts, beside it. The namespaces with these keys have
-    /// their slots before its first event, so that no other namespace takes those.
+    /// Loads and attaches `program`, which counts what this tracer counts, beside it, with the slots that are `reserved`.
     ///
     /// # Errors
     /// As [`Tracer::load`].
     pub(crate) fn load_beside(
         &self,
         program: Program,
-        keys: &[NetnsKey],
+        reserved: &Reserved,
     ) -> Result<Self, LoadError> {
         let &Self { netns_inum, namespaces, ref kinds, dwell, .. } = self;
         let (kinds, iterators) = (kinds.clone(), WantedIterators::default());
-        Self::load_reserving(program, netns_inum, namespaces, kinds, dwell, iterators, keys)
+        Self::load_reserving(program, netns_inum, namespaces, kinds, dwell, iterators, reserved)
     }
 
     fn load_reserving(
@@ -143,7 +143,7 @@ impl Tracer {
         kinds: ScopeKinds,
         dwell: DwellChoice,
         iterators: WantedIterators,
-        keys: &[NetnsKey],
+        reserved: &Reserved,
     ) -> Result<Self, LoadError> {
         if OBJECT.is_empty() {
             return Err(LoadError::NoObject);
@@ -152,7 +152,7 @@ impl Tracer {
         let load = plan.loader().load(OBJECT);
         let mut ebpf = load.map_err(|error| refusal(Step::CreateMaps, error.into()))?;
         let mut maps = Maps::take(&mut ebpf, &plan)?;
-        maps.reserve(keys);
+        maps.reserve(reserved);
         let logger = EbpfLogger::init(&mut ebpf)
             .map_err(|error| refusal(Step::MapMemory("the tracer's log"), error.into()))?;
         let btf = Btf::from_sys_fs().map_err(|error| refusal(Step::ReadTypes, error.into()))?;
@@ -221,13 +221,12 @@ impl Maps {
         Ok(Self { counters, log, netns_slots, scopes, dwell })
     }
 
-    /// Gives these namespaces their slots.
-    fn reserve(&mut self, keys: &[NetnsKey]) {
-        let Some(slots) = &mut self.netns_slots else { return };
-        for &key in keys {
-            if let Err(error) = slots.slot(key) {
-                debug!(%error, key, "a network namespace has no slot yet");
-            }
+    fn reserve(&mut self, reserved: &Reserved) {
+        if let Some(slots) = &mut self.netns_slots {
+            reserved.assign_netns(slots);
+        }
+        if let Some(slots) = self.scopes.as_mut().and_then(|scopes| scopes.cgroups.as_mut()) {
+            reserved.assign_cgroups(slots);
         }
     }
 }

@@ -6,7 +6,7 @@ use tracing::{debug, info, warn};
 
 use super::programs::Programs;
 use crate::{
-    kernel::{NetnsKey, Program, Slot, Tracer},
+    kernel::{NetnsKey, Program, Reserved, Slot, Tracer},
     procfs::{Privileges, Procfs, ProcfsError},
     transitions::Transitions,
 };
@@ -150,9 +150,9 @@ impl ActiveTracer {
 
     /// Loads `program`, which counts the same namespaces from now on, beside the current tracer. Logs a failure, and
     /// gives `None` then.
-    /// The other namespaces with a slot of their own have these `keys`.
-    pub(super) fn load(&mut self, program: Program, keys: &[NetnsKey]) -> Option<Tracer> {
-        let loaded = self.tracer.load_beside(program, keys).inspect_err(|error| {
+    /// The scopes that have slots are `reserved`.
+    pub(super) fn load(&mut self, program: Program, reserved: &Reserved) -> Option<Tracer> {
+        let loaded = self.tracer.load_beside(program, reserved).inspect_err(|error| {
             error.write_kernel_log();
             let cause = error.with_remedy(&Privileges::read());
             let program_word = program.word();

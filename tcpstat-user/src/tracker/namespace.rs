@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     detailed::DetailedTransitions,
-    kernel::{Slot, Tracer},
+    kernel::{Reserved, Slot, Tracer},
     ledger::{
         audit::Audit,
         reconcile::{Correction, Verdict},
@@ -114,6 +114,11 @@ impl Namespace {
     /// The namespace with these scopes, which are counted too.
     pub(super) fn with_scopes(self, scopes: Option<OwnScopes>) -> Self {
         Self { reader: self.reader.with_scopes(scopes), ..self }
+    }
+
+    /// Adds the slots of its scopes.
+    pub(super) fn reserve_scopes(&self, reserved: &mut Reserved) {
+        self.reader.reserve_scopes(reserved);
     }
 
     /// Lets the scopes continue with the tracer that has replaced `old`.

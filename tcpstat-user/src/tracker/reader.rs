@@ -11,7 +11,7 @@ use super::{
 use crate::{
     destinations::EphemeralPorts,
     detailed::DetailedTransitions,
-    kernel::{Counters, Slot, Tracer},
+    kernel::{Counters, Reserved, Slot, Tracer},
     ledger::{
         audit::{RewoundSnapshot, World},
         sockstat_sample::SockstatSample,
@@ -62,6 +62,13 @@ impl Reader {
     pub(super) fn refresh_scopes(&mut self, tracer: &mut Tracer) {
         if let Some(scopes) = &mut self.scopes {
             scopes.refresh(tracer);
+        }
+    }
+
+    /// Adds the slots of the scopes.
+    pub(super) fn reserve_scopes(&self, reserved: &mut Reserved) {
+        if let Some(scopes) = &self.scopes {
+            scopes.reserve(reserved);
         }
     }
 

@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     clock,
-    kernel::{Program, release_memory},
+    kernel::{Program, Reserved, release_memory},
 };
 
 /// Readings of ages take at most this fraction of one CPU, unless the user chose a source of snapshots:
@@ -277,8 +277,10 @@ impl Task {
     /// current program continues.
     fn switch_program(&mut self, program: Program) {
         let Some(active) = &mut self.tracer else { return };
-        let keys = self.others.as_ref().map(Others::keys).unwrap_or_default();
-        let Some(mut tracer) = active.load(program, &keys) else { return };
+        let netns = self.others.as_ref().map(Others::keys).unwrap_or_default();
+        let mut reserved = Reserved { netns, ..Reserved::default() };
+        self.own.reserve_scopes(&mut reserved);
+        let Some(mut tracer) = active.load(program, &reserved) else { return };
         if let Err(error) = self.own.reseed(&mut tracer) {
             warn!(%error, "too many missed events, and seeding the other program failed");
             return;

@@ -65,8 +65,8 @@ fn missed_events_switch_the_program_and_every_kind_of_scope_stays_right(
     let in_web = [("established", 6), ("fin_wait2", 1), ("close_wait", 1), ("listen", 1)];
     let on_443 = [("established", 3), ("close_wait", 1), ("listen", 1)];
     let in_states = FULL.map(|state| (state, 1));
-    let check = |exporter: &mut Exporter| -> Result<()> {
-        await_scope(exporter, "cgroup", &web.path(), &in_web)?;
+    let check = |exporter: &mut Exporter, in_web: &[(&str, u64)]| -> Result<()> {
+        await_scope(exporter, "cgroup", &web.path(), in_web)?;
         await_scope(exporter, "cgroup", &states.path(), &in_states)?;
         await_scope(exporter, "cgroup", &busy.path(), &[])?;
         await_scope(exporter, "port", "443", &on_443)?;
@@ -74,7 +74,12 @@ fn missed_events_switch_the_program_and_every_kind_of_scope_stays_right(
         await_right(exporter, std::process::id()).with_context(|| exporter.log())?;
         Ok(())
     };
-    check(&mut exporter)?;
+    check(&mut exporter, &in_web)?;
+    // The sockets until now have a cgroup that is gone.
+    web.restart()?;
+    let after_restart = web.inside(|| connections(0, 2))?;
+    let in_web = [("established", 10), ("fin_wait2", 1), ("close_wait", 1), ("listen", 2)];
+    check(&mut exporter, &in_web)?;
     let mut counted = Counted::default();
     counted.check(&exporter.scrape()?)?;
 
@@ -94,13 +99,13 @@ fn missed_events_switch_the_program_and_every_kind_of_scope_stays_right(
         })
     })?;
     drop(reader);
-    check(&mut exporter)?;
+    check(&mut exporter, &in_web)?;
     counted.check(&exporter.scrape()?)?;
     // It goes on counting, in each kind.
     let more = web.inside(|| connections(8443, 1))?;
     await_scope(&mut exporter, "port", "8443", &[("established", 1), ("listen", 1)])?;
     counted.check(&exporter.scrape()?)?;
-    drop((more, held, web_sockets));
+    drop((more, held, after_restart, web_sockets));
     for cgroup in [web.path(), states.path()] {
         await_scope(&mut exporter, "cgroup", &cgroup, &[])?;
     }

@@ -20,7 +20,7 @@ use elsewhere::{Elsewhere, drop_other_capabilities, expected, netns_cookie};
 use tcpstat_ebpf::TaskRecord;
 
 use super::{
-    Namespaces, Program, Slot, Tracer,
+    Namespaces, Program, Reserved, Slot, Tracer,
     netns_slots::{NetnsKey, NetnsSlots},
     object::OBJECT,
     tasks::{ProcessIds, TaskIterator},
@@ -299,7 +299,8 @@ fn a_tracer_that_is_loaded_beside_another_keeps_the_slots_of_namespaces_for_them
     let [known_key, faster_key] = keys([&known, &faster]);
     let [first, second] = Program::in_order();
     let tracer = load(first, 1);
-    let mut beside = tracer.load_beside(second, &[known_key]).unwrap();
+    let reserved = Reserved { netns: vec![known_key], ..Reserved::default() };
+    let mut beside = tracer.load_beside(second, &reserved).unwrap();
     faster.connect(2);
     known.connect(3);
     let found = [known_key, faster_key].map(|key| slots(&mut beside).slot(key).unwrap());

@@ -13,7 +13,8 @@ use super::{
 use crate::{
     dwell::DwellChoice,
     kernel::{
-        Namespaces, Program, ScopeKinds, ScopeMaps, Slot, SocketIterator, Tracer, WantedIterators,
+        Namespaces, Program, Reserved, ScopeKinds, ScopeMaps, Slot, SocketIterator, Tracer,
+        WantedIterators,
     },
     snapshot::{BrokenRow, Kind, Row, RowSink},
     states::{Family, State},
@@ -132,6 +133,41 @@ fn a_cgroup_without_a_free_slot_and_one_that_is_moved_are_counted_with_the_other
     one.inside(|| elsewhere.connect(4));
     assert_eq!(counted(&tracer, slot), expected(1, 2));
     assert_eq!(counted(&tracer, ScopeMaps::OTHER_CGROUPS), expected(2, 7));
+}
+
+#[test]
+fn a_tracer_that_is_loaded_beside_another_keeps_the_slots_of_cgroups_for_them() {
+    let Some(_alone) = can_run() else { return };
+    let cgroups = ["one", "restarted", "none", "faster"].map(Cgroup::new);
+    let [Some(one), Some(restarted), Some(none), Some(faster)] = cgroups else {
+        return println!("ignored: it lacks cgroups (v2) that can be made");
+    };
+    let elsewhere = Elsewhere::new();
+    let kinds = ScopeKinds { cgroups: Some(1), ports: Vec::new() };
+    let [first, second] = Program::in_order();
+    let tracer = Tracer::load_with(
+        first,
+        elsewhere.inum(),
+        Namespaces::Own,
+        kinds,
+        DwellChoice::default(),
+        WantedIterators::default(),
+    )
+    .unwrap();
+    let reserved = Reserved {
+        cgroups: vec![vec![one.id(), restarted.id()]],
+        other_cgroups: vec![none.id()],
+        ..Reserved::default()
+    };
+    let mut beside = tracer.load_beside(second, &reserved).unwrap();
+    for (cgroup, connections) in [(&none, 2), (&faster, 3), (&one, 4), (&restarted, 5)] {
+        cgroup.inside(|| elsewhere.connect(connections));
+    }
+    let cgroups = scopes(&mut beside).cgroups.as_mut().unwrap();
+    let slot = cgroups.slot(one.id()).unwrap();
+    assert_eq!(cgroups.slot(restarted.id()).unwrap(), slot);
+    assert_eq!(counted(&beside, slot), expected(2, 9));
+    assert_eq!(counted(&beside, ScopeMaps::OTHER_CGROUPS), expected(2, 5));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use tracing::debug;
 
 use super::{count::Count, ports::continued};
 use crate::{
-    kernel::{ScopeCut, ScopeMaps, Slot, SlotError},
+    kernel::{KeyedSlots, Reserved, ScopeCut, ScopeMaps, Slot, SlotError},
     ledger::{Ledger, rewind::ScopedSnapshot},
     procfs::CgroupHierarchy,
     scopes::{CgroupPattern, counting_cgroup},
@@ -108,9 +108,7 @@ impl Cgroups {
     ) -> Result<(), SlotError> {
         let slots = maps.cgroups.as_mut();
         if let Some(slots) = slots {
-            for slot in std::mem::take(&mut self.retired) {
-                slots.make_free(slot)?;
-            }
+            free(slots, &mut self.retired)?;
             let new = slots.new_namespaces()?;
             self.name(new.iter().map(|&(id, _)| id));
             for (id, slot) in new {
@@ -218,6 +216,12 @@ impl Cgroups {
             scope.at_cut = scope.count.at(cut);
         }
         self.refresh(maps, Some(cut));
+        if let (false, Some(slots)) = (self.seeded, maps.cgroups.as_mut()) {
+            // No scrape shows a slot yet, and the cgroups of this snapshot may need all of them.
+            if let Err(error) = free(slots, &mut self.retired) {
+                debug!(%error, "cgroups");
+            }
+        }
         self.name(snapshot.cgroups.keys().copied());
         for &id in snapshot.cgroups.keys() {
             if !self.places.contains_key(&id)
@@ -291,20 +295,41 @@ impl Cgroups {
         });
     }
 
-    /// Continues with the counters of another tracer, without slots: the next snapshot gives them again.
+    /// Adds the slots of the cgroups that are known.
+    pub(super) fn reserve(&self, reserved: &mut Reserved) {
+        let mut ids: HashMap<&Arc<str>, Vec<u64>> = HashMap::new();
+        for (&id, place) in &self.places {
+            match place {
+                Some(name) => ids.entry(name).or_default().push(id),
+                None => reserved.other_cgroups.push(id),
+            }
+        }
+        reserved.cgroups.extend(ids.into_values());
+    }
+
+    /// Continues with the counters of another tracer, which has the slots that [`Self::reserve`] gave. The next snapshot sets
+    /// the gauges.
     pub(super) fn rebind(&mut self, old: &ScopeMaps, new: &mut ScopeMaps) {
-        self.places.clear();
         self.zeros.clear();
         self.retired.clear();
         self.seeded = false;
         let (old, counters) = (&old.counters, Arc::clone(&new.counters));
         self.other = continued(&self.other, old, &counters, ScopeMaps::OTHER_CGROUPS);
-        let Some(slots) = new.cgroups.as_mut() else { return self.scopes.clear() };
+        let Some(slots) = new.cgroups.as_mut() else {
+            self.places.clear();
+            return self.scopes.clear();
+        };
+        let ids: HashMap<_, _> = self
+            .places
+            .iter()
+            .filter_map(|(&id, place)| Some((Arc::clone(place.as_ref()?), id)))
+            .collect();
         let mut continuing = BTreeMap::new();
         for (name, scope) in std::mem::take(&mut self.scopes) {
-            let id = self.hierarchy.id(&name);
+            let id = ids.get(&name).copied().or_else(|| self.hierarchy.id(&name));
             let slot = id.and_then(|id| Some((id, slots.slot(id).ok()?)));
             let Some((id, slot)) = slot.filter(|&(_, slot)| slot != Slot::OTHER) else {
+                self.places.retain(|_, place| place.as_ref() != Some(&name));
                 continue;
             };
             self.places.insert(id, Some(Arc::clone(&name)));
@@ -314,6 +339,14 @@ impl Cgroups {
         }
         self.scopes = continuing;
     }
+}
+
+/// Makes these slots free.
+fn free(slots: &mut KeyedSlots, retired: &mut Vec<Slot>) -> Result<(), SlotError> {
+    for slot in std::mem::take(retired) {
+        slots.make_free(slot)?;
+    }
+    Ok(())
 }
 
 impl CgroupScope {

@@ -15,7 +15,7 @@ use ports::Ports;
 pub(crate) use publication::{PublishedScopes, Totals};
 
 use crate::{
-    kernel::{Counters, ScopeCut, ScopeKinds, ScopeMaps, Tracer},
+    kernel::{Counters, Reserved, ScopeCut, ScopeKinds, ScopeMaps, Tracer},
     ledger::rewind::{PortSet, ScopedSnapshot},
     procfs::CgroupHierarchy,
     scopes::CgroupPattern,
@@ -115,6 +115,13 @@ impl TracedScopes {
         }
         if let (Some(cgroups), true) = (&mut self.cgroups, *has_cgroups) {
             cgroups.seed(maps, snapshot, cut, *exact);
+        }
+    }
+
+    /// Adds the slots of the cgroups.
+    pub(super) fn reserve(&self, reserved: &mut Reserved) {
+        if let Some(cgroups) = &self.cgroups {
+            cgroups.reserve(reserved);
         }
     }
 
