@@ -176,10 +176,10 @@ fn run_in_process(name: &str, captured: bool) -> Result<Completion, Failed> {
     Err(format!("{text}{}", output.status).into())
 }
 
-/// `cargo xtask test` shows the first of these lines at its end.
+/// `cargo xtask test` shows the first of these lines at its end. It begins a line, also behind `test NAME ... `.
 fn announce_repeat(name: &str, failed: &Failed) {
     let reason = "this kernel skips events without counting them, and the first run failed";
-    eprintln!("repeated: {name}: {reason}\n{}", failed.message().unwrap_or_default());
+    eprintln!("\nrepeated: {name}: {reason}\n{}", failed.message().unwrap_or_default());
 }
 
 fn run_here(name: &str, tests: Vec<Test>) -> ExitCode {
