@@ -118,8 +118,8 @@ impl Tracer {
         dwell: DwellChoice,
         iterators: WantedIterators,
     ) -> Result<Self, LoadError> {
-        let reserved = Reserved::default();
-        Self::load_reserving(program, netns_inum, namespaces, kinds, dwell, iterators, &reserved)
+        let plan = Plan::make(program, netns_inum, namespaces, kinds, dwell, iterators)?;
+        Self::load_plan(program, netns_inum, plan, &Reserved::default())
     }
 
     /// Loads and attaches `program`, which counts what this tracer counts, beside it, with the slots that are `reserved`.
@@ -132,23 +132,17 @@ impl Tracer {
         reserved: &Reserved,
     ) -> Result<Self, LoadError> {
         let &Self { netns_inum, namespaces, ref kinds, dwell, .. } = self;
-        let (kinds, iterators) = (kinds.clone(), WantedIterators::default());
-        Self::load_reserving(program, netns_inum, namespaces, kinds, dwell, iterators, reserved)
+        let iterators = WantedIterators::default();
+        let plan = Plan::make(program, netns_inum, namespaces, kinds.clone(), dwell, iterators)?;
+        Self::load_plan(program, netns_inum, plan, reserved)
     }
 
-    fn load_reserving(
+    fn load_plan(
         program: Program,
         netns_inum: u32,
-        namespaces: Namespaces,
-        kinds: ScopeKinds,
-        dwell: DwellChoice,
-        iterators: WantedIterators,
+        plan: Plan,
         reserved: &Reserved,
     ) -> Result<Self, LoadError> {
-        if OBJECT.is_empty() {
-            return Err(LoadError::NoObject);
-        }
-        let plan = Plan::make(program, netns_inum, namespaces, kinds, dwell, iterators)?;
         let load = plan.loader().load(OBJECT);
         let mut ebpf = load.map_err(|error| refusal(Step::CreateMaps, error.into()))?;
         let mut maps = Maps::take(&mut ebpf, &plan)?;
@@ -166,11 +160,11 @@ impl Tracer {
             counters: maps.counters,
             log: maps.log,
             netns_inum,
-            namespaces,
+            namespaces: plan.namespaces,
             netns_slots: maps.netns_slots,
             kinds: plan.kinds,
             scopes: maps.scopes,
-            dwell,
+            dwell: plan.dwell,
             dwell_map: maps.dwell,
             hooks,
             hooks_refused,

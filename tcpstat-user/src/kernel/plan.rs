@@ -15,7 +15,7 @@ use super::{
     iterators::{FoundIterators, WantedIterators},
     layout::{self, Globals},
     netns_slots::Namespaces,
-    object::loader,
+    object::{OBJECT, loader},
     program::Program,
     scope_maps::ScopeKinds,
     step::Step,
@@ -48,7 +48,7 @@ impl Plan {
     /// Leaves out what the kernel's structures do not show, except what `program` itself needs.
     ///
     /// # Errors
-    /// [`LoadError`] if `program` cannot run.
+    /// [`LoadError`] if there is no object, or if `program` cannot run.
     pub(super) fn make(
         program: Program,
         netns_inum: u32,
@@ -57,6 +57,9 @@ impl Plan {
         dwell: DwellChoice,
         mut iterators: WantedIterators,
     ) -> Result<Self, LoadError> {
+        if OBJECT.is_empty() {
+            return Err(LoadError::NoObject);
+        }
         let types = KernelTypes::read()?;
         let mut globals = own_globals(&types, program, netns_inum)?;
         let hooks = FoundHooks::find(&types);

@@ -40,6 +40,7 @@ const MAX_FIND_INTERVAL: Duration = Duration::from_secs(30);
 /// Between these two, searches take at most this fraction of one CPU: 1 / `FIND_SHARE`. A namespace with a
 /// socket event is found at the next check in any case.
 const FIND_SHARE: u32 = 500;
+
 /// How long a namespace without processes and transitions is kept, in intervals of the own namespace: 15 minutes by
 /// default. The kernel gives up an orphan earlier.
 const ABANDONED_INTERVALS: u32 = 60;
@@ -81,7 +82,7 @@ pub(super) struct Others {
     complete: bool,
     find_failed: bool,
     /// The namespaces that the tracer has announced and no search has taken yet.
-    announced: Vec<(NetnsKey, Slot)>,
+    announced: Vec<NetnsKey>,
     own: Option<NetnsLabel>,
     hidden: u64,
     /// Names or namespaces have changed since [`Self::published`].
@@ -156,7 +157,7 @@ impl Others {
         if new.is_empty() && now < self.next_find {
             return false;
         }
-        self.announced.extend(new);
+        self.announced.extend(new.into_iter().map(|(key, _)| key));
         let cpu = clock::thread_cpu();
         let found = self.finder.find();
         let took = clock::thread_cpu().saturating_sub(cpu);
@@ -255,7 +256,7 @@ impl Others {
     fn take(
         &mut self,
         found: Found,
-        announced: &[(NetnsKey, Slot)],
+        announced: &[NetnsKey],
         mut active: Option<&mut ActiveTracer>,
         schedule: &mut Schedule,
     ) {
@@ -269,7 +270,7 @@ impl Others {
         for netns in found.others {
             self.take_one(netns, active.as_deref_mut(), schedule);
         }
-        for &(key, _) in announced.iter().filter(|(key, _)| !present.keys.contains(key)) {
+        for &key in announced.iter().filter(|key| !present.keys.contains(key)) {
             let name = NetnsName::without_process(key);
             let netns = FoundNetns { key, name, processes: Vec::new() };
             self.take_one(netns, active.as_deref_mut(), schedule);

@@ -23,11 +23,13 @@ use crate::{
 
 /// Counts cgroups and this port in the namespace.
 fn load(program: Program, elsewhere: &Elsewhere, port: u16) -> Tracer {
-    let kinds = ScopeKinds { cgroups: Some(8), ports: vec![port] };
-    let inum = elsewhere.inum();
+    load_kinds(program, elsewhere, ScopeKinds { cgroups: Some(8), ports: vec![port] })
+}
+
+fn load_kinds(program: Program, elsewhere: &Elsewhere, kinds: ScopeKinds) -> Tracer {
     Tracer::load_with(
         program,
-        inum,
+        elsewhere.inum(),
         Namespaces::Own,
         kinds,
         DwellChoice::default(),
@@ -110,15 +112,7 @@ fn a_cgroup_without_a_free_slot_and_one_that_is_moved_are_counted_with_the_other
     let elsewhere = Elsewhere::new();
     let kinds = ScopeKinds { cgroups: Some(1), ports: Vec::new() };
     let [program, _] = Program::in_order();
-    let mut tracer = Tracer::load_with(
-        program,
-        elsewhere.inum(),
-        Namespaces::Own,
-        kinds,
-        DwellChoice::default(),
-        WantedIterators::default(),
-    )
-    .unwrap();
+    let mut tracer = load_kinds(program, &elsewhere, kinds);
     one.inside(|| elsewhere.connect(2));
     other.inside(|| elsewhere.connect(3));
     let found = new_cgroups(&mut tracer);
@@ -145,15 +139,7 @@ fn a_tracer_that_is_loaded_beside_another_keeps_the_slots_of_cgroups_for_them() 
     let elsewhere = Elsewhere::new();
     let kinds = ScopeKinds { cgroups: Some(1), ports: Vec::new() };
     let [first, second] = Program::in_order();
-    let tracer = Tracer::load_with(
-        first,
-        elsewhere.inum(),
-        Namespaces::Own,
-        kinds,
-        DwellChoice::default(),
-        WantedIterators::default(),
-    )
-    .unwrap();
+    let tracer = load_kinds(first, &elsewhere, kinds);
     let reserved = Reserved {
         cgroups: vec![vec![one.id(), restarted.id()]],
         other_cgroups: vec![none.id()],
