@@ -45,6 +45,7 @@ pub mod loopback;
 pub mod mailbox;
 pub mod map_reader;
 pub mod memory;
+pub mod misses;
 pub mod mounts;
 pub mod netns;
 pub mod network;

@@ -53,24 +53,28 @@ impl Report {
         }
         let mut all_passed = true;
         for (name, error, _) in self.rows {
-            let log = fs::read(workspace.log(name)).unwrap_or_default();
-            for line in repeated(&String::from_utf8_lossy(&log)) {
+            let log = read(&workspace.log(name));
+            for line in repeated(&log) {
                 println!("\n{name}: {line}");
             }
             let Some(error) = error else { continue };
             all_passed = false;
             println!("\n{name}: {error}");
-            print!("{}", failures_in(&workspace.log(name)));
+            print!("{}", shown_failures(&log));
         }
         all_passed
     }
 }
 
-/// The failed tests in the log at `path`, all output of test binaries, each with what it printed; nothing without a log.
-pub(crate) fn failures_in(path: &Path) -> String {
-    let log = fs::read(path).unwrap_or_default();
+/// The log at `path`; empty if there is none.
+pub(crate) fn read(path: &Path) -> String {
+    String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).replace('\r', "")
+}
+
+/// The failed tests in a log, all output of test binaries, each with what it printed.
+pub(crate) fn shown_failures(log: &str) -> String {
     let mut text = String::new();
-    for (test, lines) in failures(&String::from_utf8_lossy(&log).replace('\r', "")) {
+    for (test, lines) in failures(log) {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "\nfailed: {test}");
         for line in lines {

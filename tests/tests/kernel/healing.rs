@@ -20,10 +20,9 @@ use tcpstat_tests::exposition::Scrape;
 use tcpstat_tests::harness::Test;
 use tcpstat_tests::kernel_tests;
 use tcpstat_tests::loopback::{Churn, Pairs};
-use tcpstat_tests::map_reader::MapReader;
+use tcpstat_tests::misses::{CHURN, churn_under_misses, program};
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::proc_view;
-use tcpstat_tests::receive_processor::receive_on;
 use tcpstat_tests::tcp::{Family, State};
 
 use crate::series::names;
@@ -44,7 +43,7 @@ fn missed_events_switch_the_program_and_the_counts_continue(namespace: &Namespac
     let _pairs = Pairs::connect(20, Family::Ipv6)?;
     let seen = names(&exporter.scrape_plain()?);
     let mut before =
-        churn_under_misses(namespace, &mut exporter, |scrape| program(scrape) == "tp_btf")?;
+        churn_under_misses(namespace, &mut exporter, |scrape| Ok(program(scrape) == "tp_btf"))?;
     // No counter goes away with the program that has counted it.
     let after = names(&exporter.scrape_plain()?);
     let mut gone = seen.difference(&after);
@@ -98,7 +97,7 @@ fn missed_events_switch_the_program_and_dwells_continue(namespace: &Namespace) -
     let seen = RefCell::new(vec![dwells(&exporter.scrape()?, "close_wait")?]);
     churn_under_misses(namespace, &mut exporter, |scrape| {
         seen.borrow_mut().extend(dwells(scrape, "close_wait"));
-        program(scrape) == "tp_btf"
+        Ok(program(scrape) == "tp_btf")
     })?;
     let seen = seen.into_inner();
     for two in seen.windows(2) {
@@ -123,42 +122,13 @@ fn missed_events_switch_the_program_and_dwells_continue(namespace: &Namespace) -
 
 fn missed_events_do_not_switch_a_program_that_was_named(namespace: &Namespace) -> Result<()> {
     let mut exporter = Exporter::start(&["--tracer=tracepoint", "--snapshot-interval=1h"])?;
-    let scrape = churn_under_misses(namespace, &mut exporter, |scrape| {
-        missed(scrape).is_ok_and(|count| count > 500.0)
-    })?;
+    let scrape =
+        churn_under_misses(namespace, &mut exporter, |scrape| Ok(missed(scrape)? > 500.0))?;
     assert_eq!(program(&scrape), "tracepoint");
     // It heals without another program.
     await_agreement_between_snapshots(&mut exporter)?;
     assert_eq!(exporter.scrape()?.value("tcpstat_tracer_changes_total", &[])?, 0.0);
     Ok(())
-}
-
-/// Half of its connections end in order.
-const CHURN: Churn = Churn { threads: 4, connections: 100, family: Family::Ipv4, resets: true };
-
-/// Makes connections whose packets interrupt the reading of a BPF map, until a scrape satisfies `enough`.
-fn churn_under_misses(
-    namespace: &Namespace,
-    exporter: &mut Exporter,
-    enough: impl Fn(&Scrape) -> bool,
-) -> Result<Scrape> {
-    receive_on(namespace, 0)?;
-    let _reader = MapReader::start(0)?;
-    wait_until("missed events", DEADLINE, || {
-        CHURN.run()?;
-        let scrape = exporter.scrape()?;
-        let missed = missed(&scrape)?;
-        Ok(if enough(&scrape) {
-            Progress::Done(scrape)
-        } else {
-            Progress::NotYet(missed.to_string())
-        })
-    })
-}
-
-fn program(scrape: &Scrape) -> String {
-    let info = scrape.family("tcpstat_tracer_info");
-    info.iter().filter_map(|sample| sample.labels.get("program")).cloned().collect()
 }
 
 /// IPV6_ADDRFORM changes the family of a socket without a transition. The sum stays, and sockstat counts IPv4

@@ -9,19 +9,16 @@ use tcpstat_tests::binary::path_from;
 use tcpstat_tests::corrections::{ensure_counted, missed};
 use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
 use tcpstat_tests::end_marks::EndMarks;
-use tcpstat_tests::exporter::Exporter;
 use tcpstat_tests::exposition::Scrape;
 use tcpstat_tests::harness::Test;
 use tcpstat_tests::kernel_tests;
-use tcpstat_tests::loopback::Churn;
-use tcpstat_tests::map_reader::MapReader;
+use tcpstat_tests::misses::{churn_under_misses, program};
 use tcpstat_tests::netns::Namespace;
-use tcpstat_tests::receive_processor::receive_on;
 use tcpstat_tests::resident::{Order, Resident};
 use tcpstat_tests::scopes::{
     all_namespaces, await_gone, await_right, gauges, infos, infos_of, transitions,
 };
-use tcpstat_tests::tcp::{Family, State};
+use tcpstat_tests::tcp::State;
 
 use crate::bounds::{SLOTS, await_overflow, await_sum, with_sockets};
 
@@ -55,7 +52,7 @@ fn missed_events_switch_the_program_and_other_namespaces_stay_right(
     let (passing, first) = (with_sockets(1)?, with_sockets(3)?);
     let args = ["--tracer=tracepoint,btf", "--snapshot-interval=1h"];
     let mut exporter = all_namespaces(&args).start()?;
-    assert_eq!(program(&exporter.scrape()?)?, "tracepoint");
+    assert_eq!(program(&exporter.scrape()?), "tracepoint");
     let (passing_name, _) = await_right(&mut exporter, passing.pid())?;
     let second = with_sockets(5)?;
     let (name, _) = await_right(&mut exporter, second.pid())?;
@@ -65,11 +62,8 @@ fn missed_events_switch_the_program_and_other_namespaces_stay_right(
     await_gone(&mut exporter, &passing_name)?;
     let mut residents = [first, second];
 
-    receive_on(namespace, 0)?;
-    let reader = MapReader::start(0)?;
-    await_switch(&mut exporter)?;
-    drop(reader);
-    let switched = exporter.scrape()?;
+    let switched =
+        churn_under_misses(namespace, &mut exporter, |scrape| Ok(program(scrape) == "tp_btf"))?;
     assert_eq!(switched.value("tcpstat_tracer_changes_total", &[])?, 1.0);
     for resident in &mut residents {
         await_right(&mut exporter, resident.pid()).with_context(|| exporter.log())?;
@@ -101,8 +95,6 @@ fn missed_events_switch_the_program_and_no_namespace_loses_its_slot(
     await_overflow(&mut exporter, 2.0)?;
     await_sum(&mut exporter)?;
 
-    receive_on(namespace, 0)?;
-    let reader = MapReader::start(0)?;
     let ended = AtomicBool::new(false);
     let churn = |resident: &mut Resident| -> Result<()> {
         while !ended.load(Ordering::Relaxed) {
@@ -113,12 +105,13 @@ fn missed_events_switch_the_program_and_no_namespace_loses_its_slot(
     };
     thread::scope(|scope| {
         let churns = busy.each_mut().map(|resident| scope.spawn(|| churn(resident)));
-        let switched = await_switch(&mut exporter);
+        let switched =
+            churn_under_misses(namespace, &mut exporter, |scrape| Ok(program(scrape) == "tp_btf"))
+                .map(drop);
         ended.store(true, Ordering::Relaxed);
         let churned = churns.map(|churn| churn.join().expect("a churn does not panic"));
         churned.into_iter().chain([switched]).collect::<Result<()>>()
     })?;
-    drop(reader);
     await_sum(&mut exporter)?;
     assert_eq!(names(&exporter.scrape()?)?, before);
     Ok(())
@@ -127,24 +120,6 @@ fn missed_events_switch_the_program_and_no_namespace_loses_its_slot(
 /// The namespaces that have series of their own.
 fn names(scrape: &Scrape) -> Result<BTreeSet<String>> {
     Ok(infos(scrape)?.into_iter().map(|labels| labels["netns"].clone()).collect())
-}
-
-/// Makes transitions until `tp_btf` counts.
-fn await_switch(exporter: &mut Exporter) -> Result<()> {
-    wait_until("switch of the program", DEADLINE, || {
-        Churn { threads: 4, connections: 100, family: Family::Ipv4, resets: true }.run()?;
-        let scrape = exporter.scrape()?;
-        Ok(match program(&scrape)?.as_str() {
-            "tp_btf" => Progress::Done(()),
-            other => Progress::NotYet(other.to_owned()),
-        })
-    })
-}
-
-fn program(scrape: &Scrape) -> Result<String> {
-    let info = scrape.family("tcpstat_tracer_info");
-    let program = info.first().and_then(|sample| sample.labels.get("program"));
-    program.cloned().context("no program")
 }
 
 /// Half of the connections are lost at their birth, in each of two namespaces.

@@ -5,21 +5,17 @@ use std::net::Shutdown;
 
 use anyhow::{Context, Result, ensure};
 use tcpstat_tests::cgroups::Cgroup;
-use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
 use tcpstat_tests::exporter::Exporter;
 use tcpstat_tests::exposition::Scrape;
 use tcpstat_tests::harness::Test;
 use tcpstat_tests::held::{Addressing, Held};
 use tcpstat_tests::kernel_tests;
-use tcpstat_tests::loopback::Churn;
-use tcpstat_tests::map_reader::MapReader;
+use tcpstat_tests::misses::churn_under_misses;
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::own_scopes::{await_scope, check_sum, connections, counts};
-use tcpstat_tests::receive_processor::receive_on;
 use tcpstat_tests::resident::{Order, Resident};
 use tcpstat_tests::scopes::{Labels, all_namespaces, await_right};
 use tcpstat_tests::states;
-use tcpstat_tests::tcp::Family;
 use tcpstat_tests::wire::Wire;
 
 const KINDS: [&str; 3] = ["netns", "cgroup", "port"];
@@ -83,22 +79,12 @@ fn missed_events_switch_the_program_and_every_kind_of_scope_stays_right(
     let mut counted = Counted::default();
     counted.check(&exporter.scrape()?)?;
 
-    receive_on(namespace, 0)?;
-    let reader = MapReader::start(0)?;
     busy.inside(|| {
-        wait_until("switch of the program", DEADLINE, || {
-            Churn { threads: 4, connections: 100, family: Family::Ipv4, resets: true }.run()?;
-            let scrape = exporter.scrape()?;
-            counted.check(&scrape)?;
-            let changes = scrape.value("tcpstat_tracer_changes_total", &[])?;
-            Ok(if changes > 0.0 {
-                Progress::Done(())
-            } else {
-                Progress::NotYet(changes.to_string())
-            })
+        churn_under_misses(namespace, &mut exporter, |scrape| {
+            counted.check(scrape)?;
+            Ok(scrape.value("tcpstat_tracer_changes_total", &[])? > 0.0)
         })
     })?;
-    drop(reader);
     check(&mut exporter, &in_web)?;
     counted.check(&exporter.scrape()?)?;
     // It goes on counting, in each kind.

@@ -62,7 +62,7 @@ impl Row {
 
     /// In short why it did not pass: what its failed tests printed, and how it ended.
     pub(crate) fn reasons(&self) -> String {
-        let tests = report::failures_in(&self.log);
+        let tests = report::shown_failures(&report::read(&self.log));
         let reason = self.obstacle.as_deref().or_else(|| self.console.reason()).unwrap_or_default();
         format!("\nkernel {}: {reason}\n{tests}", self.version)
     }
