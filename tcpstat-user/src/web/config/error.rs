@@ -6,9 +6,9 @@ use thiserror::Error;
 
 use crate::text::{self, plain};
 
-/// Why a web configuration cannot be used.
+/// Why a web configuration cannot be used: one line, whatever is in the file.
 #[derive(Debug, Error)]
-#[error("--web.config.file {}: {}{problem}", path.display(), place(*line))]
+#[error("{}", plain(&format!("--web.config.file {}: {}{problem}", path.display(), place(*line)), text::MESSAGE))]
 pub(crate) struct WebConfigError {
     pub(super) path: PathBuf,
     /// 0 if the error has no line.
@@ -65,7 +65,10 @@ pub(in crate::web) enum Problem {
     NotABoolean { key: &'static str, value: String },
     #[error("{key}: {}: write one of {choices}", shown(value))]
     NotAChoice { key: &'static str, value: String, choices: String },
-    #[error("{key}: {value}: rustls does not implement it, because it is not safe: {remedy}")]
+    #[error(
+        "{key}: {}: rustls does not implement it, because it is not safe: {remedy}",
+        shown(value)
+    )]
     Refused { key: &'static str, value: String, remedy: &'static str },
     #[error(
         "min_version {min} is above max_version {max}: no client could connect; remove one of them"

@@ -4,6 +4,8 @@ use rustls::{CipherSuite as Suite, NamedGroup as Group};
 
 use super::*;
 
+const TLS: &str = "tls_server_config:\n  cert_file: a\n  key_file: b\n";
+
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/web-config")
 }
@@ -129,11 +131,54 @@ fn no_error_has_a_key_a_hash_or_a_password() {
         (format!("tls_server_config:\n  cert_file: a\n  key_file: {pem}\n"), "write it as key"),
         (format!("tls_server_config:\n  min_version: {pem}\n"), "neither cert nor cert_file"),
         (format!("tls_server_config:\n  {pem}: key\n"), "no such key"),
+        (
+            format!("{TLS}  cipher_suites: [{}]\n", pem.replace("\"-", "\"TLS_RSA_WITH_-")),
+            "not safe",
+        ),
     ] {
         let error = WebConfig::parse(&text, Path::new("/")).unwrap_err();
         let error = error.in_file(Path::new("web.yml")).to_string();
         assert!(error.contains(part) && !error.contains("SECRET"), "{error}");
     }
+}
+
+/// Wherever they are in the file, and in the paths that it names.
+#[test]
+fn control_characters_are_escaped_in_every_error() {
+    let value = "\"TLS_RSA_WITH_\\t\\e[2J\\n\"";
+    let keys = [
+        "cipher_suites",
+        "curve_preferences",
+        "min_version",
+        "client_auth_type",
+        "prefer_server_cipher_suites",
+        "client_ca_file",
+    ];
+    let tls = keys.map(|key| match key {
+        "cipher_suites" | "curve_preferences" => format!("{TLS}  {key}: [{value}]\n"),
+        _ => format!("{TLS}  {key}: {value}\n"),
+    });
+    let others = [
+        format!("{value}: 1\n"),
+        format!("{value}: 1\n{value}: 1\n"),
+        format!("http_server_config:\n  headers:\n    {value}: x\n"),
+        format!("http_server_config:\n  headers:\n    X-Frame-Options: {value}\n"),
+        format!("basic_auth_users:\n  {value}: x\n"),
+        format!("rate_limit:\n  interval: {value}\n  burst: 1\n"),
+        format!("rate_limit:\n  interval: 1s\n  burst: {value}\n"),
+        format!("tls_server_config:\n  {value}: [x]\n"),
+    ];
+    for text in tls.into_iter().chain(others) {
+        let fault = WebConfig::parse(&text, Path::new("/")).unwrap_err();
+        let error = fault.in_file(Path::new("/etc/\t/web.yml")).to_string();
+        assert!(error.starts_with(r"--web.config.file /etc/\t/web.yml: line "), "{error}");
+        assert!(!error.contains(char::is_control), "{error:?}");
+    }
+    let path = PathBuf::from("/etc/\u{1b}[2J.crt");
+    let cause = std::io::ErrorKind::NotFound.into();
+    let fault = Fault::new(2, Problem::File { key: "cert_file", path, cause });
+    let error = fault.in_file(Path::new("web.yml")).to_string();
+    assert!(error.contains(r"line 2: cert_file: /etc/\u{1b}[2J.crt: "), "{error}");
 }
 
 #[test]
