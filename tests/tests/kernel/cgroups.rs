@@ -3,6 +3,7 @@
 use std::thread;
 
 use anyhow::{Context, Result, anyhow, ensure};
+use nix::sys::signal::Signal;
 use tcpstat_tests::binary::tcpstat;
 use tcpstat_tests::cgroups::Cgroup;
 use tcpstat_tests::corrections::missed;
@@ -24,6 +25,7 @@ pub(crate) fn tests() -> Vec<Test> {
         a_restarted_unit_goes_on_under_its_path,
         a_cgroup_that_is_gone_ends_when_its_sockets_have_ended,
         cgroups_past_the_limit_count_in_other,
+        a_cgroup_that_came_among_too_many_others_is_counted_from_the_next_snapshot,
         a_cgroup_counts_in_its_ancestor_that_fits,
         a_listed_port_is_counted_and_all_others_together,
         ports_work_with_snapshots_of_proc,
@@ -208,6 +210,35 @@ fn cgroups_past_the_limit_count_in_other(_: &Namespace) -> Result<()> {
     let log = exporter.log();
     let warning = "more cgroups than --scopes-max=1: ";
     ensure!(log.lines().filter(|line| line.contains(warning)).count() == 1, "{log}");
+    Ok(())
+}
+
+/// The slots that are free for cgroups which may not be counted end before tcpstat can take one back.
+fn a_cgroup_that_came_among_too_many_others_is_counted_from_the_next_snapshot(
+    _: &Namespace,
+) -> Result<()> {
+    const MORE_THAN_SLOTS: u32 = 70;
+    let cgroup = Cgroup::new("late.service")?;
+    let path = cgroup.path();
+    let args = ["--cgroups=*.service", "--scopes-max=1", "--snapshot-interval=200ms", ITER];
+    let mut exporter = Exporter::start(&args)?;
+    await_scope(&mut exporter, "cgroup", &path, &[])?;
+
+    exporter.signal(Signal::SIGSTOP)?;
+    for number in 0..MORE_THAN_SLOTS {
+        Cgroup::new(&number.to_string())?.inside(|| connections(0, 0))?;
+    }
+    let held = cgroup.inside(|| connections(0, 2))?;
+    exporter.signal(Signal::SIGCONT)?;
+
+    await_scope(&mut exporter, "cgroup", &path, &[("established", 4), ("listen", 1)])?;
+    let more = cgroup.inside(|| connections(0, 1))?;
+    let sockets = [("established", 6), ("listen", 2)];
+    let scrape = await_scope(&mut exporter, "cgroup", &path, &sockets)?;
+    assert_eq!(transitions(&scrape, &path, "close", "listen")?, 1.0, "only the second one");
+    assert_eq!(scrape.value("tcpstat_scopes_overflow_total", &[("kind", "cgroup")])?, 0.0);
+    drop((held, more));
+    await_scope(&mut exporter, "cgroup", &path, &[])?;
     Ok(())
 }
 

@@ -27,6 +27,9 @@ pub(super) struct Cgroups {
     paths: HashMap<u64, Arc<str>>,
     /// The scope of each id that is known; `None` for the scope of all others.
     places: HashMap<u64, Option<Arc<str>>>,
+    /// Ids for which no slot was free when they came, though a pattern fits them. They count in the scope of all others
+    /// until the next snapshot.
+    slotless: HashSet<u64>,
     scopes: BTreeMap<Arc<str>, CgroupScope>,
     other: Count,
     /// What a slot had counted when it became free; zero for a slot that has not been used.
@@ -66,6 +69,7 @@ impl Cgroups {
             max,
             paths,
             places: HashMap::new(),
+            slotless: HashSet::new(),
             scopes: BTreeMap::new(),
             other: Count::new(ScopeMaps::OTHER_CGROUPS, Transitions::default()),
             zeros: HashMap::new(),
@@ -112,7 +116,10 @@ impl Cgroups {
             let new = slots.new_namespaces()?;
             self.name(new.iter().map(|&(id, _)| id));
             for (id, slot) in new {
-                self.place(maps, id, Some(slot), cut)?;
+                // If it fails, the next snapshot that shows the cgroup places it.
+                if let Err(error) = self.place(maps, id, Some(slot), cut) {
+                    debug!(%error, id, "a cgroup");
+                }
             }
         }
         Ok(())
@@ -154,9 +161,9 @@ impl Cgroups {
             None => slots.slot(id)?,
         };
         if slot == Slot::OTHER {
-            // No slot was free: it stays with the others, whose gauges have its sockets.
+            // No slot was free: the gauges of the others have its sockets.
             self.places.insert(id, None);
-            self.count_overflow(&name);
+            self.slotless.insert(id);
             return Ok(());
         }
         self.places.insert(id, Some(Arc::clone(&name)));
@@ -248,6 +255,31 @@ impl Cgroups {
         self.seeded = true;
         if exact {
             self.forget(maps, snapshot);
+        }
+        self.place_slotless(maps);
+    }
+
+    /// Gives the cgroups without a slot one that is free now. The gauges of their scopes begin with the next snapshot, as
+    /// the cut of this one was before.
+    fn place_slotless(&mut self, maps: &mut ScopeMaps) {
+        let ids = std::mem::take(&mut self.slotless).into_iter();
+        let ids: Vec<_> = ids.filter(|id| matches!(self.places.get(id), Some(None))).collect();
+        let Some(slots) = maps.cgroups.as_mut().filter(|_| !ids.is_empty()) else { return };
+        if let (_, Some(error)) = slots.retire(&ids) {
+            debug!(%error, "cgroups");
+            self.slotless.extend(ids);
+            return;
+        }
+        for id in ids {
+            self.places.remove(&id);
+            if let Err(error) = self.place(maps, id, None, None) {
+                debug!(%error, id, "a cgroup");
+            }
+            if let Some(Some(name)) = self.places.get(&id)
+                && let Some(scope) = self.scopes.get_mut(name)
+            {
+                scope.ledger = None;
+            }
         }
     }
 

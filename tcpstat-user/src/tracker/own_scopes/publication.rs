@@ -138,9 +138,10 @@ impl PublishedScopes {
         let rest = rest(total, &mut connections);
         let shown = |connections| kind.seeded.then_some(connections);
         let scopes = kind.scopes.iter().zip(now).zip(connections);
-        let scopes = scopes.map(|(((name, ..), now), connections)| Scope {
+        // The sockets of a scope without gauges are in the rest.
+        let scopes = scopes.map(|(((name, _, gauges), now), connections)| Scope {
             name: Arc::clone(name),
-            connections: shown(connections),
+            connections: gauges.as_ref().and_then(|_| shown(connections)),
             transitions: Some(now),
             netns: None,
         });
