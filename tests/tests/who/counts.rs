@@ -49,10 +49,13 @@ fn each_process_has_a_row_with_its_sockets_by_state(own: &Namespace) -> Result<(
     let leaking = who(&["close_wait"])?;
     ensure!(leaking.in_namespace(own.inum()).len() == 1, "{leaking:#?}");
     leaking.row_of(&[leaker.pid()])?.ensure_states(&[(State::CloseWait, 3)])?;
-    let two = who(&["close_wait", "established"])?;
-    let row = two.row_of(&[leaker.pid()])?;
-    row.ensure_states(&[(State::CloseWait, 3), (State::Established, 2)])?;
-    two.row_of(&[talker.pid()])?.ensure_states(&[(State::Established, 2)])?;
+    let both = ["close_wait", "established"];
+    for args in [&both[..], &["--state=close_wait,estab"], &["--state", "CLOSE-WAIT", both[1]]] {
+        let two = who(args)?;
+        let row = two.row_of(&[leaker.pid()])?;
+        row.ensure_states(&[(State::CloseWait, 3), (State::Established, 2)])?;
+        two.row_of(&[talker.pid()])?.ensure_states(&[(State::Established, 2)])?;
+    }
 
     leaker.close()?;
     let none = who(&["close_wait"])?;

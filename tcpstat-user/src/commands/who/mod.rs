@@ -57,6 +57,17 @@ pub(super) struct WhoArgs {
     #[arg(value_name = "STATE", value_parser = state(), ignore_case = true)]
     states: Vec<State>,
 
+    /// The same as STATE, with commas between: the form of `tcpstat events`
+    #[arg(
+        long = "state",
+        value_name = "STATE",
+        value_delimiter = ',',
+        value_parser = state(),
+        ignore_case = true,
+        help_heading = "Sockets"
+    )]
+    more_states: Vec<State>,
+
     /// Only sockets of one network namespace: its name as tcpstat shows it, its inode number, or its path; self for
     /// that of tcpstat, all for all
     #[arg(
@@ -265,10 +276,11 @@ impl WhoArgs {
     /// If no socket can be as old as is asked for.
     fn check_ages(&self) -> Result<(), clap::Error> {
         let has_age = |state| !WITHOUT_AGE.contains(state);
-        if self.older_than.is_none() || self.states.is_empty() || self.states.iter().any(has_age) {
+        let states = self.states();
+        if self.older_than.is_none() || states.is_empty() || states.iter().any(has_age) {
             return Ok(());
         }
-        let states: Vec<_> = self.states.iter().map(|&state| state_word(state)).collect();
+        let states: Vec<_> = states.into_iter().map(state_word).collect();
         let remedy = format!(
             "--older-than: sockets in {} have no age: leave it out, or ask for another state",
             states.join(", ")
@@ -276,10 +288,21 @@ impl WhoArgs {
         Err(contradiction("who", &remedy))
     }
 
+    /// Each once, as they were written.
+    fn states(&self) -> Vec<State> {
+        let mut states = Vec::new();
+        for &state in self.states.iter().chain(&self.more_states) {
+            if !states.contains(&state) {
+                states.push(state);
+            }
+        }
+        states
+    }
+
     fn query(&self) -> WhoQuery {
         let table_rows = (!self.json).then_some(TABLE_ROWS);
         WhoQuery {
-            states: self.states.clone(),
+            states: self.states(),
             netns: self.netns.clone(),
             pid: self.pid,
             ports: self.ports.iter().map(|range| range.0.clone()).collect(),
