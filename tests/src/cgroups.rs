@@ -73,6 +73,17 @@ impl Cgroup {
         Ok(cgroup)
     }
 
+    /// Makes one with that name in `parent`.
+    ///
+    /// # Errors
+    /// Fails if that is impossible.
+    pub fn below(parent: &Self, name: &str) -> Result<Self> {
+        let name = format!("{}/{name}", parent.name);
+        let cgroup = Self { root: parent.root.clone(), name, home: parent.home.clone() };
+        fs::create_dir(cgroup.folder()).with_context(|| cgroup.path())?;
+        Ok(cgroup)
+    }
+
     /// Its path, as the label has it.
     #[must_use]
     pub fn path(&self) -> String {

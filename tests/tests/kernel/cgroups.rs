@@ -1,5 +1,6 @@
 //! `--cgroups` and `--ports`: the own namespace by cgroup and by local port.
 
+use std::collections::BTreeMap;
 use std::thread;
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -25,6 +26,7 @@ pub(crate) fn tests() -> Vec<Test> {
         a_restarted_unit_goes_on_under_its_path,
         a_cgroup_that_is_gone_ends_when_its_sockets_have_ended,
         cgroups_past_the_limit_count_in_other,
+        a_cgroup_that_found_no_room_is_counted_whole_when_there_is_room,
         a_cgroup_that_came_among_too_many_others_is_counted_from_the_next_snapshot,
         a_cgroup_counts_in_its_ancestor_that_fits,
         a_listed_port_is_counted_and_all_others_together,
@@ -211,6 +213,32 @@ fn cgroups_past_the_limit_count_in_other(_: &Namespace) -> Result<()> {
     let warning = "more cgroups than --scopes-max=1: ";
     ensure!(log.lines().filter(|line| line.contains(warning)).count() == 1, "{log}");
     Ok(())
+}
+
+fn a_cgroup_that_found_no_room_is_counted_whole_when_there_is_room(_: &Namespace) -> Result<()> {
+    let (one, two) = (Cgroup::new("1.service")?, Cgroup::new("2.service")?);
+    let part = Cgroup::below(&two, "worker")?;
+    let args = ["--cgroups=*.service", "--scopes-max=1", "--snapshot-interval=200ms", ITER];
+    let mut exporter = Exporter::start(&args)?;
+    let first = one.inside(|| connections(0, 1))?;
+    await_scope(&mut exporter, "cgroup", &one.path(), &[("established", 2), ("listen", 1)])?;
+    let _second = two.inside(|| connections(0, 2))?;
+    // With both ends of the scrape, and the exporter's listener.
+    await_scope(&mut exporter, "cgroup", "other", &[("established", 6), ("listen", 2)])?;
+
+    drop((first, one));
+    let _part = part.inside(|| connections(0, 3))?;
+    let sockets = BTreeMap::from([("established".to_owned(), 10), ("listen".to_owned(), 2)]);
+    wait_until("the whole unit", DEADLINE, || {
+        let scrape = exporter.scrape()?;
+        check_sum(&scrape, "cgroup")?;
+        let all = counts(&scrape, "cgroup")?.into_iter();
+        let of_unit = all.filter(|((name, _), _)| *name == two.path());
+        let of_unit: BTreeMap<_, _> = of_unit.map(|((_, state), count)| (state, count)).collect();
+        ensure!(of_unit.is_empty() || of_unit == sockets, "a part: {of_unit:?}");
+        let done = of_unit == sockets;
+        Ok(if done { Progress::Done(()) } else { Progress::NotYet(exporter.log()) })
+    })
 }
 
 /// The slots that are free for cgroups which may not be counted end before tcpstat can take one back.

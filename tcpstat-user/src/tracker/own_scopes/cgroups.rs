@@ -1,7 +1,7 @@
 //! The cgroups that are counted: which id belongs to which scope, and which slots they have.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -27,9 +27,9 @@ pub(super) struct Cgroups {
     paths: HashMap<u64, Arc<str>>,
     /// The scope of each id that is known; `None` for the scope of all others.
     places: HashMap<u64, Option<Arc<str>>>,
-    /// Ids for which no slot was free when they came, though a pattern fits them. They count in the scope of all others
-    /// until the next snapshot.
-    slotless: HashSet<u64>,
+    /// Ids of scopes for which there was no room, or no free slot, when they came. They count in the scope of all others
+    /// until a snapshot finds room.
+    waiting: HashMap<u64, Arc<str>>,
     scopes: BTreeMap<Arc<str>, CgroupScope>,
     other: Count,
     /// What a slot had counted when it became free; zero for a slot that has not been used.
@@ -69,7 +69,7 @@ impl Cgroups {
             max,
             paths,
             places: HashMap::new(),
-            slotless: HashSet::new(),
+            waiting: HashMap::new(),
             scopes: BTreeMap::new(),
             other: Count::new(ScopeMaps::OTHER_CGROUPS, Transitions::default()),
             zeros: HashMap::new(),
@@ -143,8 +143,12 @@ impl Cgroups {
         let Some(slots) = maps.cgroups.as_mut() else { return Ok(()) };
         let path = self.paths.get(&id);
         let scope = path.and_then(|path| counting_cgroup(&self.patterns, path)).map(Arc::from);
-        let scope = scope.filter(|scope| self.has_room(scope));
-        let Some(name) = scope else {
+        // One that others of its scope wait for waits too: a part of a unit is never shown as the whole.
+        let waits = scope.as_ref().filter(|name| self.waits(name) || !self.has_room(name));
+        if let Some(name) = waits {
+            self.waiting.insert(id, Arc::clone(name));
+        }
+        let Some(name) = scope.filter(|_| !self.waiting.contains_key(&id)) else {
             self.places.insert(id, None);
             let before = slots.move_to(id, Slot::OTHER)?;
             self.carry_from(maps, before, None, cut);
@@ -163,7 +167,7 @@ impl Cgroups {
         if slot == Slot::OTHER {
             // No slot was free: the gauges of the others have its sockets.
             self.places.insert(id, None);
-            self.slotless.insert(id);
+            self.waiting.insert(id, name);
             return Ok(());
         }
         self.places.insert(id, Some(Arc::clone(&name)));
@@ -172,6 +176,10 @@ impl Cgroups {
         let ledger = self.seeded.then(empty);
         self.scopes.insert(name, CgroupScope { count, at_cut, ledger });
         Ok(())
+    }
+
+    fn waits(&self, name: &Arc<str>) -> bool {
+        self.waiting.values().any(|waiting| waiting == name)
     }
 
     fn has_room(&mut self, name: &Arc<str>) -> bool {
@@ -256,28 +264,33 @@ impl Cgroups {
         if exact {
             self.forget(maps, snapshot);
         }
-        self.place_slotless(maps);
+        self.place_waiting(maps, snapshot);
     }
 
-    /// Gives the cgroups without a slot one that is free now. The gauges of their scopes begin with the next snapshot, as
-    /// the cut of this one was before.
-    fn place_slotless(&mut self, maps: &mut ScopeMaps) {
-        let ids = std::mem::take(&mut self.slotless).into_iter();
-        let ids: Vec<_> = ids.filter(|id| matches!(self.places.get(id), Some(None))).collect();
-        let Some(slots) = maps.cgroups.as_mut().filter(|_| !ids.is_empty()) else { return };
+    /// Gives the scopes that wait, and of which the snapshot shows sockets, the room that there is now. Their gauges begin
+    /// with the next snapshot, as the cut of this one was before.
+    fn place_waiting(&mut self, maps: &mut ScopeMaps, snapshot: &ScopedSnapshot) {
+        self.waiting.retain(|id, _| matches!(self.places.get(id), Some(None)));
+        let shown = self.waiting.iter().filter(|(id, _)| snapshot.cgroups.contains_key(id));
+        let shown: BTreeSet<_> = shown.map(|(_, name)| Arc::clone(name)).collect();
+        let room = self.max.saturating_sub(self.scopes.len());
+        let (open, new): (Vec<_>, Vec<_>) =
+            shown.into_iter().partition(|name| self.scopes.contains_key(name));
+        let chosen: HashSet<_> = open.into_iter().chain(new.into_iter().take(room)).collect();
+        let Some(slots) = maps.cgroups.as_mut().filter(|_| !chosen.is_empty()) else { return };
+        let placed = self.waiting.extract_if(|_, name| chosen.contains(name));
+        let placed: Vec<_> = placed.collect();
+        let ids: Vec<_> = placed.iter().map(|&(id, _)| id).collect();
         if let (_, Some(error)) = slots.retire(&ids) {
             debug!(%error, "cgroups");
-            self.slotless.extend(ids);
-            return;
+            return self.waiting.extend(placed);
         }
-        for id in ids {
+        for (id, name) in placed {
             self.places.remove(&id);
             if let Err(error) = self.place(maps, id, None, None) {
                 debug!(%error, id, "a cgroup");
             }
-            if let Some(Some(name)) = self.places.get(&id)
-                && let Some(scope) = self.scopes.get_mut(name)
-            {
+            if let Some(scope) = self.scopes.get_mut(&name) {
                 scope.ledger = None;
             }
         }
