@@ -104,7 +104,8 @@ pub(crate) fn router(app: AppState) -> Router {
 
 /// The answer to a path that does not exist: where the others are.
 fn not_found(app: &AppState) -> String {
-    let page = if app.page { "; the page is at /, the runbook at /runbook, the API at /api" } else { "" };
+    let page =
+        if app.page { "; the page is at /, the runbook at /runbook, the API at /api" } else { "" };
     format!("not found; the metrics are at {}{page}\n", app.telemetry_path)
 }
 

@@ -11,10 +11,7 @@ use tcpstat_tests::netns::Namespace;
 use crate::page::Page;
 
 pub(crate) fn tests() -> Vec<Test> {
-    kernel_tests![
-        the_runbook_has_one_column,
-        a_link_to_an_alert_marks_its_heading_in_either_case
-    ]
+    kernel_tests![the_runbook_has_one_column, a_link_to_an_alert_marks_its_heading_in_either_case]
 }
 
 fn the_runbook_has_one_column(_: &Namespace) -> Result<()> {
