@@ -5,8 +5,9 @@ const SILENCE_MS = 5000;
 const MAX_REASON = 300;
 const RETRY_MS = [500, 1000, 2000, 4000];
 
-/** Calls `on.state` with "waiting" (for the first snapshot), "live" or "reconnecting", the last one with the
-    reason if the server refuses; `on.history` once after each connection, then `on.sample` and `on.status`. */
+/** Calls `on.state` with "waiting" (for the first snapshot), "loading" (the history), "live" or "reconnecting", the
+    last one with the reason if the server refuses; `on.history` once after each connection, then `on.sample` and
+    `on.status`. */
 export function connect(on) {
   let failures = 0;
   let silence;
@@ -42,6 +43,7 @@ export function connect(on) {
       restartTimer();
       samples += 1;
       if (samples === 1) {
+        on.state("loading");
         try {
           const answer = await fetch("api/v1/history", { signal: historyRequest.signal });
           if (!answer.ok) {

@@ -13,6 +13,7 @@ import { Rows, count, fillStates, fillTransitions, perSecond } from "./tables.js
 const WORDS = {
   connecting: "connecting",
   waiting: "waiting for the first snapshot",
+  loading: "loading",
   live: "live",
   reconnecting: "reconnecting",
 };
