@@ -13,6 +13,7 @@ import { Rows, count, fillStates, fillTransitions, perSecond } from "./tables.js
 const WORDS = {
   connecting: "connecting",
   waiting: "waiting for the first snapshot",
+  loading: "loading",
   live: "live",
   reconnecting: "reconnecting",
 };
@@ -79,12 +80,12 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
 document.addEventListener("visibilitychange", draw);
 
 connect({
-  state: (state) => {
+  state: (state, reason) => {
     const newest = series.newest();
     const old = state === "reconnecting" && newest ? `; the numbers are those of ${clock(series.time(newest))}` : "";
     document.body.dataset.connection = state;
     find("#connection").dataset.state = state;
-    find("#connection").textContent = `${WORDS[state]}${old}`;
+    find("#connection").textContent = `${reason ? `refused: ${reason}` : WORDS[state]}${old}`;
     if (state === "live") scopes.load();
   },
   history: (history) => series.load(history),

@@ -144,7 +144,11 @@ export class Plot {
   }
 }
 
-const clockOf = (_, splits, __, ___, step) => splits.map((seconds) => (step >= 60 ? clock(seconds).slice(0, 5) : clock(seconds)));
+// Without samples the scale has no times.
+function clockOf(plot, splits, _, __, step) {
+  if (plot.data[0].length === 0) return splits.map(() => "");
+  return splits.map((seconds) => (step >= 60 ? clock(seconds).slice(0, 5) : clock(seconds)));
+}
 
 // 1, 10, 100, … up to the end of the scale; in between 30, 300, … if there is room.
 function decades(plot, axis, min, max) {

@@ -75,6 +75,9 @@ pub(crate) struct AppState {
 const HEALTHY_PATH: &str = "/-/healthy";
 const READY_PATH: &str = "/-/ready";
 
+/// The answer to any other method.
+const NOT_ALLOWED: &str = "method not allowed; tcpstat answers GET and HEAD\n";
+
 /// Whether something other than the metrics is served at `path`.
 fn is_reserved(path: &str) -> bool {
     let below = |folder: &str| path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
@@ -93,12 +96,16 @@ pub(crate) fn router(app: AppState) -> Router {
         .route(&app.telemetry_path, get(metrics));
     let routes = if app.page { routes.merge(page_and_api(&app.telemetry_path)) } else { routes };
     let not_found = not_found(&app);
-    routes.fallback(|| async { (StatusCode::NOT_FOUND, not_found) }).with_state(Arc::new(app))
+    routes
+        .fallback(|| async { (StatusCode::NOT_FOUND, not_found) })
+        .method_not_allowed_fallback(|| async { (StatusCode::METHOD_NOT_ALLOWED, NOT_ALLOWED) })
+        .with_state(Arc::new(app))
 }
 
 /// The answer to a path that does not exist: where the others are.
 fn not_found(app: &AppState) -> String {
-    let page = if app.page { "; the page is at /, the runbook at /runbook" } else { "" };
+    let page =
+        if app.page { "; the page is at /, the runbook at /runbook, the API at /api" } else { "" };
     format!("not found; the metrics are at {}{page}\n", app.telemetry_path)
 }
 

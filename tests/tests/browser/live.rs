@@ -1,7 +1,9 @@
 //! The page shows the sockets, at once and again after a restart.
 
 use anyhow::{Result, ensure};
+use tcpstat_tests::browser::Browser;
 use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
+use tcpstat_tests::events::EventStream;
 use tcpstat_tests::exporter::Exporter;
 use tcpstat_tests::harness::Test;
 use tcpstat_tests::held::Addressing;
@@ -26,6 +28,7 @@ pub(crate) fn tests() -> Vec<Test> {
         the_page_draws_its_plots_without_messages_and_without_other_hosts,
         the_numbers_follow_the_sockets,
         the_page_shows_a_restart_and_reconnects,
+        a_page_whose_stream_is_refused_shows_the_reason,
         without_a_tracer_the_page_says_so_and_shows_no_rates
     ]
 }
@@ -100,6 +103,20 @@ fn the_page_shows_a_restart_and_reconnects(_: &Namespace) -> Result<()> {
     let pairs = Pairs::connect(4, Family::Ipv6)?;
     page.browser.wait_for_text("[data-series='established'] .ipv6", "8")?;
     drop(pairs);
+    page.browser.wait_for_text("#connection", "live")
+}
+
+/// All readers behind a proxy are one client.
+fn a_page_whose_stream_is_refused_shows_the_reason(_: &Namespace) -> Result<()> {
+    let page = Page { browser: Browser::start()?, exporter: Exporter::start(&[])? };
+    let open = || EventStream::open(page.exporter.address(), "/api/v1/stream");
+    let streams = (0..8).map(|_| open()).collect::<Result<Vec<_>>>()?;
+    let refused = open()?;
+    assert_eq!(refused.status, 503);
+    let line = refused.rest()?;
+    page.browser.open(&page.url(""))?;
+    page.browser.wait_for_text("#connection", &format!("refused: {}", line.trim_end()))?;
+    drop(streams);
     page.browser.wait_for_text("#connection", "live")
 }
 

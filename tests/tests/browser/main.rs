@@ -5,6 +5,7 @@ mod keyboard;
 mod live;
 mod locked;
 mod page;
+mod runbook;
 mod samples;
 mod scopes;
 mod sight;
@@ -21,5 +22,6 @@ fn main() -> ExitCode {
     tests.extend(scopes::tests());
     tests.extend(sight::tests());
     tests.extend(keyboard::tests());
+    tests.extend(runbook::tests());
     run(tests)
 }

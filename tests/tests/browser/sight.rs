@@ -2,6 +2,8 @@
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
+use tcpstat_tests::browser::Browser;
+use tcpstat_tests::exporter::Exporter;
 use tcpstat_tests::harness::Test;
 use tcpstat_tests::kernel_tests;
 use tcpstat_tests::netns::Namespace;
@@ -13,6 +15,7 @@ pub(crate) fn tests() -> Vec<Test> {
         the_page_fits_a_phone_of_360_pixels,
         both_themes_have_contrast_and_differ,
         the_layout_does_not_shift_when_the_numbers_arrive,
+        while_the_history_loads_the_page_says_so_and_empty_plots_have_no_times,
         a_header_cell_does_not_move_when_the_next_one_is_parsed,
         nothing_pulses_with_reduced_motion
     ]
@@ -95,6 +98,56 @@ fn the_layout_does_not_shift_when_the_numbers_arrive(_: &Namespace) -> Result<()
          })",
     )?;
     assert_eq!(shifts, json!([]));
+    Ok(())
+}
+
+/// Runs before the page: holds the answer of the history until `answer` is called, and records the texts of the
+/// plots, each with the state of the connection.
+const HELD: &str = "
+    const fetched = window.fetch;
+    const held = new Promise((resolve) => { window.answer = resolve; });
+    window.fetch = async (url, options) => {
+      if (url === 'api/v1/history') await held;
+      return fetched(url, options);
+    };
+    const fillText = CanvasRenderingContext2D.prototype.fillText;
+    window.texts = [];
+    CanvasRenderingContext2D.prototype.fillText = function (text, ...place) {
+      window.texts.push([text, document.body.dataset.connection ?? 'none']);
+      return fillText.call(this, text, ...place);
+    };";
+
+fn while_the_history_loads_the_page_says_so_and_empty_plots_have_no_times(
+    _: &Namespace,
+) -> Result<()> {
+    let mut exporter = Exporter::start(&[])?;
+    exporter.wait_ready()?;
+    let page = Page { browser: Browser::start()?, exporter };
+    let script = json!({ "source": HELD });
+    page.browser.devtools("Page.addScriptToEvaluateOnNewDocument", &script)?;
+    page.browser.open(&page.url(""))?;
+    page.browser.wait_for_text("#connection", "loading")?;
+    page.browser.wait(
+        "snapshot",
+        "return document.querySelector('#snapshot strong').textContent.endsWith(' ago')",
+    )?;
+    page.browser.wait_for_text("#connection", "loading")?;
+    page.browser.run("window.answer()")?;
+    page.wait_live()?;
+    // A text of the plots is a number or a time.
+    let times = |of: &str| {
+        format!(
+            "return window.texts.filter(([text, state]) => text.includes(':') && state === '{of}').length"
+        )
+    };
+    page.browser.wait("times below the plots", &times("live"))?;
+    assert_eq!(
+        page.number(
+            "return window.texts.filter(([, state]) => state === 'none').length > 0 ? 1 : 0"
+        )?,
+        1
+    );
+    assert_eq!(page.number(&times("none"))?, 0);
     Ok(())
 }
 

@@ -209,9 +209,13 @@ fn other_paths_are_404_and_other_methods_are_405() -> Result<()> {
         let answer = exporter.get(path)?;
         assert_eq!(answer.status, 404, "{path}");
         assert!(answer.body.starts_with("not found; the metrics are at /metrics; "), "{path}");
+        assert!(answer.body.ends_with(", the API at /api\n"), "{path}: {}", answer.body);
     }
-    for path in ["/", "/metrics", "/-/ready"] {
-        assert_eq!(exporter.scraper().request("POST", path, &[])?.status, 405, "{path}");
+    for path in ["/", "/metrics", "/-/ready", "/api/v1/status"] {
+        let answer = exporter.scraper().request("POST", path, &[])?;
+        assert_eq!(answer.status, 405, "{path}");
+        assert_eq!(answer.header("allow"), Some("GET,HEAD"), "{path}");
+        assert_eq!(answer.body, "method not allowed; tcpstat answers GET and HEAD\n", "{path}");
     }
     Ok(())
 }

@@ -22,6 +22,7 @@ pub(crate) fn tests() -> Vec<Test> {
         versions_and_suites_are_those_of_the_file,
         client_certificates_are_requested_required_and_verified_as_the_file_says,
         a_client_certificate_needs_one_of_the_allowed_names,
+        the_log_says_why_a_handshake_fails_and_what_to_do,
         every_path_needs_a_password,
         headers_of_the_file_are_in_every_answer,
         requests_beyond_the_rate_limit_get_429,
@@ -153,6 +154,34 @@ fn a_client_certificate_needs_one_of_the_allowed_names() -> Result<()> {
         assert_eq!(answer.status == 200, is_allowed, "{name}: {answer:?}");
     }
     exporter.wait_log("none of the names in client_allowed_sans")
+}
+
+/// One exporter for each case: the log has a line of this kind at most every 30 seconds.
+fn the_log_says_why_a_handshake_fails_and_what_to_do() -> Result<()> {
+    let authority = authority()?;
+    authority.self_signed("stranger")?;
+    authority.issue_version_1("old")?;
+    let path = |file: &str| authority.path(file);
+    let with = |name: &str| {
+        let [certificate, key] = ["crt", "key"].map(|kind| path(&format!("{name}.{kind}")));
+        curl(&authority).certificate(&certificate, &key)
+    };
+    let clients = "  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: ca.crt\n";
+    for (more, client, words) in [
+        (clients, curl(&authority), "the client sends no certificate: give it one"),
+        (clients, with("stranger"), "add its authority there"),
+        (clients, with("old"), "is of X.509 version 1: issue one of version 3"),
+        (clients, with("ca"), "is that of an authority: issue one with CA:FALSE"),
+        ("", Curl::default().authority(&path("stranger.crt")), "the client refuses; often"),
+        ("  min_version: TLS13\n", curl(&authority).args(["--tls-max", "1.2"]), "min_version, "),
+    ] {
+        let exporter = exporter(&authority, &format!("{TLS}{more}"))?;
+        client.get(&url("https", &exporter, "/metrics"))?;
+        exporter.wait_log("a TLS handshake failed")?;
+        let log = exporter.log();
+        ensure!(log.contains(words), "{words}: {log}");
+    }
+    Ok(())
 }
 
 fn every_path_needs_a_password() -> Result<()> {

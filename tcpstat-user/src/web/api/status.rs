@@ -61,7 +61,6 @@ impl TracerJson {
 
 impl SnapshotJson {
     fn of(snapshot: &LastSnapshot, interval: Duration, now: Moment) -> Self {
-        let milliseconds = |duration: Duration| duration.as_secs_f64() * 1e3;
         Self {
             source: snapshot.source.word().into(),
             ended_ms_ago: ms_ago(snapshot.finished, now),
@@ -70,6 +69,11 @@ impl SnapshotJson {
             sockets: snapshot.tally.rows,
         }
     }
+}
+
+/// To the microsecond.
+fn milliseconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
 }
 
 /// By the uptime, which does not step as the wall clock does.
@@ -96,6 +100,14 @@ mod tests {
         procfs::Limits,
         snapshot::{SnapshotSource, Tally},
     };
+
+    #[test]
+    fn durations_have_three_decimals_at_most() {
+        let written = |nanos| serde_json::to_string(&milliseconds(Duration::from_nanos(nanos)));
+        for (nanos, text) in [(7_255_563, "7.256"), (100_000_000, "100.0"), (1_499, "0.001")] {
+            assert_eq!(written(nanos).unwrap(), text);
+        }
+    }
 
     /// The wall clock steps by three hours in both directions; by the uptime, five seconds pass.
     #[test]

@@ -84,12 +84,13 @@ impl From<StreamLimit> for Refused {
         let line = match limit {
             StreamLimit::Total(most) => {
                 format!(
-                    "{most} streams are open, which is the maximum: close one, or request the history\n"
+                    "{most} streams are open, which is the maximum: close one, such as an open page, or \
+                     request the history\n"
                 )
             }
             StreamLimit::OfClient(most) => format!(
-                "{most} streams to this address are open, which is the maximum for one: close one, or \
-                 request the history\n"
+                "{most} streams to this address are open, which is the maximum for one (all readers behind a \
+                 proxy count as one): close one, such as an open page, or request the history\n"
             ),
         };
         Self(StatusCode::SERVICE_UNAVAILABLE, line)

@@ -2,11 +2,12 @@
 
 use std::{io, sync::Arc};
 
-use rustls::{CertificateError, Error, ServerConfig};
+use rustls::ServerConfig;
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tracing::info;
 
 use super::{Client, Connection, log_limit::LogLimit, monitored_stream::MonitoredStream};
+use crate::web::tls;
 
 /// The answer to a client that does not speak TLS.
 const NOT_TLS: &[u8] = b"HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
@@ -56,10 +57,7 @@ impl Handshakes {
     }
 }
 
-/// rustls shows an error of tcpstat's own check as a type, not as text.
 fn reason(cause: &io::Error) -> String {
-    match cause.get_ref().and_then(|error| error.downcast_ref()) {
-        Some(Error::InvalidCertificate(CertificateError::Other(own))) => own.to_string(),
-        _ => cause.to_string(),
-    }
+    let error = cause.get_ref().and_then(|error| error.downcast_ref());
+    error.map_or_else(|| cause.to_string(), tls::in_words)
 }

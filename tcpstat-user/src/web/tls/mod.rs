@@ -1,6 +1,7 @@
 //! TLS by rustls, from the settings of the web configuration.
 
 mod clients;
+mod failures;
 mod names;
 mod pem;
 
@@ -12,6 +13,8 @@ use rustls::{
     sign::{CertifiedKey, SingleCertAndKey},
     version::{TLS12, TLS13},
 };
+
+pub(super) use failures::in_words;
 
 use super::config::{Fault, Problem, TlsSettings, Version};
 
