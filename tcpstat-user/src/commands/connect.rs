@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory as _, ValueHint, error::ErrorKind};
+use clap::{Args, ValueHint};
 
-use super::{Cli, values};
+use super::{incomplete, values};
 use crate::top::{Connection, ExporterAddress};
 
 #[derive(Args, Clone, Debug)]
@@ -93,7 +93,7 @@ impl ConnectArgs {
         ];
         if let Some((flag, _, other, _)) = given.iter().find(|(_, has, _, other)| *has && !other) {
             let remedy = format!("{flag}: needs {other} too: give both, or none of them");
-            return Err(Cli::command().error(ErrorKind::MissingRequiredArgument, remedy));
+            return Err(incomplete(&remedy));
         }
         Ok(connect.clone().map(|address| Connection {
             address,

@@ -285,7 +285,7 @@ impl WhoArgs {
             "--older-than: sockets in {} have no age: leave it out, or ask for another state",
             states.join(", ")
         );
-        Err(contradiction("who", &remedy))
+        Err(contradiction(&remedy))
     }
 
     /// Each once, as they were written.
