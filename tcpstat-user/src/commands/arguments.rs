@@ -70,7 +70,13 @@ pub(super) fn parse(command_line: &[OsString]) -> Result<(Cli, Variables), clap:
     }
     let arguments = command
         .try_get_matches_from(command_line)
-        .and_then(|arguments| Cli::from_arg_matches(&arguments))
+        .and_then(|arguments| {
+            if let Some(("top", top)) = arguments.subcommand() {
+                let checked = super::connect::refuse_counting(top);
+                checked.map_err(|error| error.format(&mut named_command(command_line)))?;
+            }
+            Cli::from_arg_matches(&arguments)
+        })
         .map_err(|error| safe_to_show(variables.name_in(error)))?;
     Ok((arguments, variables))
 }
