@@ -66,13 +66,36 @@ pub(super) fn parse(command_line: &[OsString]) -> Result<(Cli, Variables), clap:
     let command = with_variables(command(), &given, &mut variables);
     if let Some(name) = variables.invalid_utf8() {
         let message = format!("{name}: its value is not UTF-8");
-        return Err(self::command().error(ErrorKind::InvalidUtf8, message));
+        return Err(named_command(command_line).error(ErrorKind::InvalidUtf8, message));
     }
     let arguments = command
         .try_get_matches_from(command_line)
-        .and_then(|arguments| Cli::from_arg_matches(&arguments))
+        .and_then(|arguments| {
+            if let Some(("top", top)) = arguments.subcommand() {
+                let checked = super::connect::refuse_counting(top);
+                checked.map_err(|error| error.format(&mut named_command(command_line)))?;
+            }
+            Cli::from_arg_matches(&arguments)
+        })
         .map_err(|error| safe_to_show(variables.name_in(error)))?;
     Ok((arguments, variables))
+}
+
+/// The command whose usage belongs to an error about `command_line`, as far as that parses.
+pub(super) fn named_command(command_line: &[OsString]) -> Command {
+    let parsed =
+        without_variables(command()).ignore_errors(true).try_get_matches_from(command_line);
+    let mut named = command();
+    // The usage of a command has the name of the program too then.
+    named.build();
+    let mut given = parsed.as_ref().ok();
+    while let Some((name, matches)) = given.and_then(ArgMatches::subcommand) {
+        given = Some(matches);
+        if let Some(command) = named.find_subcommand(name).cloned() {
+            named = command;
+        }
+    }
+    named
 }
 
 /// One line for each variable that is named like those of tcpstat and that no command has; few for many.
@@ -112,7 +135,7 @@ impl Variables {
         let text = error.to_string();
         let message = text.trim_start_matches("error: ").split("\n\n").next().unwrap_or_default();
         let named = self.name_at_start(message.to_owned());
-        if named == message { error } else { command().error(error.kind(), named) }
+        if named == message { error } else { clap::Error::raw(error.kind(), named) }
     }
 
     /// Names the variable in an error of clap about a value. The command line alone had no error.
@@ -185,7 +208,16 @@ fn usage_error(error: clap::Error, command_line: &[OsString]) -> clap::Error {
             let invalid = command_line.iter().find(|argument| argument.to_str().is_none());
             let invalid = invalid.map(|argument| argument.to_string_lossy()).unwrap_or_default();
             let invalid = plain(&invalid, text::VALUE);
-            command().error(error.kind(), format!("the argument '{invalid}' is not UTF-8"))
+            let message = format!("the argument '{invalid}' is not UTF-8");
+            named_command(command_line).error(error.kind(), message)
+        }
+        ErrorKind::InvalidSubcommand => {
+            let command = named_command(command_line);
+            let names: Vec<_> = command.get_subcommands().map(Command::get_name).collect();
+            let choices = format!("one of {}", names.join(", "));
+            let mut error = safe_to_show(error);
+            error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![choices.into()]));
+            error
         }
         _ => safe_to_show(error),
     }

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory as _, ValueHint, error::ErrorKind};
+use clap::{Arg, ArgMatches, Args, Command, ValueHint, parser::ValueSource};
 
-use super::{Cli, values};
+use super::{contradiction, counting::CountingArgs, incomplete, values};
 use crate::top::{Connection, ExporterAddress};
 
 #[derive(Args, Clone, Debug)]
@@ -75,6 +75,29 @@ pub(super) struct ConnectArgs {
     key_file: Option<PathBuf>,
 }
 
+/// Checks the arguments of `top`: with `--connect` it does not count. Variables may be those of an exporter beside it, and
+/// have no effect then.
+///
+/// # Errors
+/// If the command line has a flag of [`CountingArgs`] too.
+pub(super) fn refuse_counting(top: &ArgMatches) -> Result<(), clap::Error> {
+    let connect = match top.value_source("connect") {
+        None => return Ok(()),
+        Some(ValueSource::EnvVariable) => "TCPSTAT_CONNECT",
+        Some(_) => "--connect",
+    };
+    let counting = CountingArgs::augment_args(Command::new("top"));
+    let is_given =
+        |arg: &&Arg| top.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine);
+    match counting.get_arguments().find(is_given).and_then(Arg::get_long) {
+        Some(flag) => Err(contradiction(&format!(
+            "--{flag}: no effect with {connect}, which shows what that exporter counts: start the exporter with it, or leave \
+             one of the two out"
+        ))),
+        None => Ok(()),
+    }
+}
+
 impl ConnectArgs {
     /// `None` without `--connect`.
     ///
@@ -93,7 +116,7 @@ impl ConnectArgs {
         ];
         if let Some((flag, _, other, _)) = given.iter().find(|(_, has, _, other)| *has && !other) {
             let remedy = format!("{flag}: needs {other} too: give both, or none of them");
-            return Err(Cli::command().error(ErrorKind::MissingRequiredArgument, remedy));
+            return Err(incomplete(&remedy));
         }
         Ok(connect.clone().map(|address| Connection {
             address,

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use tracing::{debug, info, warn};
 
 use super::{
-    ProcfsArgs, combination, dwell::DwellArgs, netns::NetnsArgs, restrictions::Restrictions,
+    ProcfsArgs, contradiction, dwell::DwellArgs, netns::NetnsArgs, restrictions::Restrictions,
     scopes::ScopeArgs,
 };
 use crate::{
@@ -125,7 +125,7 @@ impl CountingArgs {
         if self.scopes.cgroups() && self.snapshot == SnapshotChoice::Procfs {
             let remedy =
                 "--cgroups: /proc does not show cgroups: leave out --snapshot procfs, or --cgroups";
-            return Err(combination(remedy).into());
+            return Err(contradiction(remedy).into());
         }
         self.scopes.check(&self.netns)?;
         self.netns.check(&self.procfs).map(drop)
@@ -242,7 +242,7 @@ pub(super) fn programs(choices: &[TracerChoice]) -> Result<Vec<Program>, clap::E
     if choices.contains(&TracerChoice::Off) && choices.len() > 1 {
         let remedy =
             "--tracer: `off` cannot be combined with a program; use it alone, or leave it out";
-        return Err(combination(remedy));
+        return Err(contradiction(remedy));
     }
     let mut programs = Vec::new();
     for choice in choices {

@@ -1,9 +1,9 @@
 //! The flags of dwells: how long sockets are in the states that the user chooses.
 
-use clap::{Args, CommandFactory, error::ErrorKind};
+use clap::Args;
 use tracing::warn;
 
-use super::{Cli, values};
+use super::{incomplete, values};
 use crate::{
     dwell::{DwellChoice, MeasuredState},
     procfs::Procfs,
@@ -49,7 +49,7 @@ impl DwellArgs {
         }
         let remedy = "--dwell-max: nothing is measured without --dwell: add --dwell with the states to measure, or leave \
                       --dwell-max out";
-        Err(Cli::command().error(ErrorKind::MissingRequiredArgument, remedy))
+        Err(incomplete(remedy))
     }
 
     /// What the tracer has to measure in the namespace that `procfs` lists. What is impossible here is off, with one line in

@@ -32,7 +32,7 @@ use std::{ffi::OsString, io, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, anyhow};
 use arguments::Variables;
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueHint, error::ErrorKind};
+use clap::{Args, Parser, Subcommand, ValueHint, error::ErrorKind};
 use log::LogArgs;
 use log_format::FormatChoice;
 use restrictions::SeccompArgs;
@@ -63,13 +63,16 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     match cli.run() {
         Ok(status) => status,
-        Err(error) => failed(error, &variables),
+        Err(error) => failed(error, &variables, &command_line),
     }
 }
 
-fn failed(error: anyhow::Error, variables: &Variables) -> ExitCode {
+fn failed(error: anyhow::Error, variables: &Variables, command_line: &[OsString]) -> ExitCode {
     match error.downcast::<clap::Error>() {
-        Ok(usage) => variables.name_in_usage(usage).exit(),
+        Ok(usage) => {
+            let usage = variables.name_in_usage(usage);
+            usage.format(&mut arguments::named_command(command_line)).exit()
+        }
         Err(error) => {
             let message = variables.name_at_start(format!("{error:#}"));
             log::write_failure(&plain(&message, text::MESSAGE));
@@ -185,7 +188,8 @@ impl ProcfsArgs {
 
 impl Cli {
     /// # Errors
-    /// The error of the command, whose exit status is 1; or a [`clap::Error`] for wrong usage.
+    /// The error of the command, whose exit status is 1; or for wrong usage a [`clap::Error`], to which [`failed`] adds the
+    /// usage of the command.
     fn run(self) -> anyhow::Result<ExitCode> {
         let last_log_line = LastLogLine::default();
         match &self.command {
@@ -208,20 +212,14 @@ impl Cli {
     }
 }
 
-/// Arguments of `serve`, or of several commands, that cannot be combined.
-fn combination(remedy: &str) -> clap::Error {
-    Cli::command().error(ErrorKind::ArgumentConflict, remedy)
+/// Arguments that contradict each other.
+fn contradiction(remedy: &str) -> clap::Error {
+    clap::Error::raw(ErrorKind::ArgumentConflict, remedy)
 }
 
-/// Arguments of a command that contradict each other.
-fn contradiction(command: &str, remedy: &str) -> clap::Error {
-    let mut cli = Cli::command();
-    // Its usage has the name of the program too then.
-    cli.build();
-    match cli.find_subcommand_mut(command) {
-        Some(command) => command.error(ErrorKind::ArgumentConflict, remedy),
-        None => Cli::command().error(ErrorKind::ArgumentConflict, remedy),
-    }
+/// An argument without the one that it belongs to.
+fn incomplete(remedy: &str) -> clap::Error {
+    clap::Error::raw(ErrorKind::MissingRequiredArgument, remedy)
 }
 
 /// Writes to standard output. A reader that closes the pipe (`| head`) is not an error.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use clap::{Args, ValueHint, builder::TypedValueParser};
 
-use super::{ProcfsArgs, combination, values};
+use super::{ProcfsArgs, contradiction, values};
 use crate::{
     kernel::{self, Namespaces},
     procfs::Procfs,
@@ -107,7 +107,7 @@ impl NetnsArgs {
         if self.pods.is_some() && self.netns != NetnsChoice::All {
             let remedy =
                 "--path.pods: pods are named with --netns all only: add that, or leave it out";
-            return Err(combination(remedy).into());
+            return Err(contradiction(remedy).into());
         }
         match &self.netns {
             NetnsChoice::Own => args.procfs(),

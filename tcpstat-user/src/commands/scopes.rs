@@ -7,7 +7,7 @@ use clap::Args;
 use thiserror::Error;
 use tracing::warn;
 
-use super::{combination, netns::NetnsArgs, values};
+use super::{contradiction, netns::NetnsArgs, values};
 use crate::{
     procfs::{AutomaticPorts, CgroupHierarchy, PortList, Procfs, ProcfsError},
     scopes::CgroupPattern,
@@ -117,7 +117,7 @@ impl ScopeArgs {
             let remedy = format!(
                 "--ports: {ports} ports, and at most {max} are counted: list fewer, or raise --scopes-max"
             );
-            return Err(combination(&remedy));
+            return Err(contradiction(&remedy));
         }
         Ok(())
     }

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::{
-    arguments, combination,
+    arguments, contradiction,
     counting::CountingArgs,
     dwell::DwellArgs,
     listening::ListeningArgs,
@@ -149,7 +149,7 @@ impl ServeArgs {
         if self.cadvisor && self.counting.netns.netns != NetnsChoice::All {
             let remedy = "--compat.cadvisor: pods and containers are counted with --netns all only: add that, or leave \
                           --compat.cadvisor and TCPSTAT_COMPAT_CADVISOR out";
-            return Err(combination(remedy).into());
+            return Err(contradiction(remedy).into());
         }
         let programs = self.counting.programs()?;
         self.dwell.check()?;

@@ -119,7 +119,8 @@ pub enum ProcfsError {
     },
     /// The procfs lists another namespace than that of this process.
     #[error(
-        "{}: this lists a different network namespace from that of this process, and a tracer counts only that of this process",
+        "{0}: this lists a different network namespace from that of this process, and a tracer counts only that of this process: \
+         `--netns {0}/ns/net` without --path.procfs counts it with a tracer",
         path.display()
     )]
     ForeignNamespace {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use ratatui::{
-    DefaultTerminal,
+    DefaultTerminal, Frame,
     crossterm::{
         cursor::Show,
         event::{DisableBracketedPaste, EnableBracketedPaste},
@@ -21,7 +21,10 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{Feed, Flow, LastLogLine, Model, keys, view::Theme};
+use super::{
+    Feed, Flow, LastLogLine, Model, keys,
+    view::{self, Theme},
+};
 use crate::kernel::TerminalGuard;
 
 /// Minimum time between two frames: typing or pasting does not delay the rest.
@@ -56,9 +59,13 @@ impl Screen {
         opened
     }
 
-    fn draw(&mut self, model: &Model, theme: Theme) -> io::Result<()> {
+    fn draw(&mut self, model: &mut Model, theme: Theme) -> io::Result<()> {
         let _drawing = DRAWING.lock().unwrap_or_else(PoisonError::into_inner);
-        self.terminal.draw(|frame| super::view::draw(frame, model, theme)).map(drop)
+        let draw = |frame: &mut Frame<'_>| {
+            view::fit(model, frame.area(), theme);
+            view::draw(frame, model, theme);
+        };
+        self.terminal.draw(draw).map(drop)
     }
 }
 
@@ -146,7 +153,7 @@ pub(crate) async fn run(
             }
             () = sleep_until(frame.unwrap_or(next)), if frame.is_some() => {
                 model.set_message(log.get());
-                screen.draw(&model, theme)?;
+                screen.draw(&mut model, theme)?;
                 last_frame = Instant::now();
                 frame = None;
             }

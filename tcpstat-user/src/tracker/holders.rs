@@ -122,7 +122,15 @@ struct Loaded {
 struct Listed {
     table: HolderTable,
     /// Processes whose descriptors cannot be read.
-    not_visible: u64,
+    not_visible: Vec<u32>,
+}
+
+impl Listed {
+    /// How many of the processes that are asked for are not visible.
+    fn not_visible(&self, pid: Option<u32>) -> u64 {
+        let asked = |process: &&u32| pid.is_none_or(|pid| pid == **process);
+        self.not_visible.iter().filter(asked).count() as u64
+    }
 }
 
 /// What was read at one time, for any number of queries.
@@ -159,9 +167,10 @@ impl HolderReader {
     pub(crate) fn read(&mut self, query: &WhoQuery) -> Result<Holders, WhoError> {
         let namespaces = self.namespaces()?;
         let wanted = self.wanted(query, &namespaces)?;
-        let (Listed { table, not_visible }, _) = self.list(&namespaces)?;
-        let report = table.report(&wanted);
-        drop(table);
+        let (listed, _) = self.list(&namespaces)?;
+        let not_visible = listed.not_visible(query.pid);
+        let report = listed.table.report(&wanted);
+        drop(listed);
         self.check(query, &report, &namespaces)?;
         Ok(self.named(report, &wanted, &namespaces, not_visible))
     }
@@ -184,7 +193,7 @@ impl HolderReader {
         let Reading { namespaces, listed, .. } = reading;
         let wanted = self.wanted(query, namespaces)?;
         let report = listed.table.report(&wanted);
-        Ok(self.named(report, &wanted, namespaces, listed.not_visible))
+        Ok(self.named(report, &wanted, namespaces, listed.not_visible(query.pid)))
     }
 
     /// # Errors
@@ -251,7 +260,7 @@ impl HolderReader {
         };
         let mut holders = view.holders(report, self.source(), not_visible);
         let is_whole = wanted.pid.is_none() && wanted.ports.is_empty();
-        if not_visible == 0 {
+        if not_visible == 0 && wanted.pid.is_none() {
             let netns = wanted.netns.as_deref();
             holders.without_holder = namespaces.other(&holders.totals, netns, &self.procfs);
         }
@@ -274,7 +283,7 @@ impl HolderReader {
                 table.add_held(&socket, pid);
             }
         })?;
-        Ok((Listed { table, not_visible: 0 }, other_cpu))
+        Ok((Listed { table, not_visible: Vec::new() }, other_cpu))
     }
 
     fn source(&self) -> HolderSource {

@@ -1,7 +1,9 @@
 //! Which arguments the command line accepts, and how it refuses the others.
 
+use std::ffi::OsStr;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::process::Command;
 
 use anyhow::{Result, ensure};
@@ -18,6 +20,7 @@ use crate::web::anywhere;
 pub(crate) fn tests() -> Vec<Test> {
     hermetic_tests![
         an_invalid_flag_is_named_and_prevents_the_start,
+        an_error_has_the_usage_of_the_command_that_it_is_about,
         environment_variables_set_flags,
         an_address_in_use_is_named,
         top_without_a_terminal_is_an_error,
@@ -28,7 +31,7 @@ pub(crate) fn tests() -> Vec<Test> {
 }
 
 fn an_invalid_flag_is_named_and_prevents_the_start() -> Result<()> {
-    let cases: [(&[&str], &str); 27] = [
+    let cases: [(&[&str], &str); 30] = [
         (&["serve", "--snapshot-interval=often"], "--snapshot-interval"),
         (&["--snapshot-interval=often"], "--snapshot-interval"),
         (&["serve", "--snapshot-interval=1ms"], "at least 100ms"),
@@ -51,8 +54,10 @@ fn an_invalid_flag_is_named_and_prevents_the_start() -> Result<()> {
         (&["serve", "--snapshot-interval", "-5s"], "'-5s' for '--snapshot-interval <TIME>'"),
         (&["top", "--interval", "-5s"], "write a time such as 15s"),
         (&["who", "--pid", "x"], "write a number from 1 to 4294967295"),
-        (&["who", "--watch", "x"], "write a number from 1 to 86400"),
+        (&["who", "--watch", "x"], "write a time such as 15s"),
         (&["who", "--older-than", "x"], "write a time such as 15s"),
+        (&["who", "--watch", "0"], "at least 1s"),
+        (&["who", "--watch", "2days"], "at most 1day"),
         (&["events", "--duration", "-1"], "at most 365days"),
         (
             &["events", "--state=TIME_WAIT"],
@@ -61,6 +66,7 @@ fn an_invalid_flag_is_named_and_prevents_the_start() -> Result<()> {
         (&["events", "--transition=established:listen"], "established:close_wait"),
         (&["completions"], "bash|fish|zsh"),
         (&["print"], "unit"),
+        (&["print", "unti"], "one of unit, dashboard, rules, alertmanager, runbook"),
         (&["count"], "count"),
     ];
     for (args, remedy) in cases {
@@ -70,6 +76,40 @@ fn an_invalid_flag_is_named_and_prevents_the_start() -> Result<()> {
         assert!(is_error, "{args:?}: {}", run.stderr);
         assert!(run.stderr.contains(remedy), "{args:?}: {}", run.stderr);
     }
+    Ok(())
+}
+
+fn an_error_has_the_usage_of_the_command_that_it_is_about() -> Result<()> {
+    let cases: [(&[&str], &str); 10] = [
+        (&["--dwell-max=5"], "tcpstat"),
+        (&["serve", "--dwell-max=5"], "tcpstat serve"),
+        (&["serve", "--compat.cadvisor"], "tcpstat serve"),
+        (&["serve", "--path.pods=/x"], "tcpstat serve"),
+        (&["serve", "--cgroups=*", "--snapshot=procfs"], "tcpstat serve"),
+        (&["serve", "--ports=1-20", "--scopes-max=9"], "tcpstat serve"),
+        (&["top", "--cgroups=*", "--snapshot=procfs"], "tcpstat top"),
+        (&["top", "--connect.user=x"], "tcpstat top"),
+        (&["who", "listen", "--older-than=5m"], "tcpstat who"),
+        (&["print", "unti"], "tcpstat print"),
+    ];
+    let begin = |command: &str| format!("\nUsage: {command} [");
+    for (args, command) in cases {
+        let run = tcpstat(args)?;
+        assert_eq!(run.status, Some(2), "{args:?}: {run:?}");
+        let usage = [begin(command), begin(command).replace('[', "<")];
+        assert!(usage.iter().any(|usage| run.stderr.contains(usage)), "{args:?}: {}", run.stderr);
+    }
+    // Of a variable too.
+    for value in [OsStr::new("x"), OsStr::from_bytes(b"\xff")] {
+        let mut command = Command::new(path_from("TCPSTAT_BIN")?);
+        let run = output(command.arg("top").env("TCPSTAT_CONNECT_USER", value))?;
+        assert_eq!(run.status, Some(2), "{run:?}");
+        assert!(run.stderr.starts_with("error: TCPSTAT_CONNECT_USER: "), "{}", run.stderr);
+        assert!(run.stderr.contains(&begin("tcpstat top")), "{}", run.stderr);
+    }
+    let mut command = Command::new(path_from("TCPSTAT_BIN")?);
+    let run = output(command.args(["top", "--interval"]).arg(OsStr::from_bytes(b"\xff")))?;
+    assert!(run.stderr.contains(&begin("tcpstat top")), "{}", run.stderr);
     Ok(())
 }
 

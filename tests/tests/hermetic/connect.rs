@@ -67,11 +67,12 @@ fn top_shows_an_exporter_behind_a_unix_socket() -> Result<()> {
 }
 
 /// What `tcpstat top` with `args` writes to its terminal before it fails.
-fn failure(args: &str) -> Result<String> {
+fn failure(args: &str, variables: &[(&str, &str)]) -> Result<String> {
     require_program("script")?;
     let top = format!("{} top {args}", path_from("TCPSTAT_BIN")?.display());
-    let run =
-        output(Command::new("script").args(["-qec", &top, "/dev/null"]).env("TERM", "xterm"))?;
+    let mut command = Command::new("script");
+    command.args(["-qec", &top, "/dev/null"]).env("TERM", "xterm");
+    let run = output(command.envs(variables.iter().copied()))?;
     assert_eq!(run.status, Some(1), "{run:?}");
     assert_eq!(run.stdout.lines().count(), 1, "{run:?}");
     Ok(run.stdout)
@@ -107,15 +108,16 @@ fn a_file_of_top_that_cannot_be_used_is_an_error_in_one_line() -> Result<()> {
         (pair("server.crt", "stranger.key"), "not the key of the certificate"),
         (pair("server.crt", "ca.crt"), "no private key in PEM"),
     ] {
-        let line = failure(&format!("--connect {address} {args}"))?;
+        let line = failure(&format!("--connect {address} {args}"), &[])?;
         let begins = format!("tcpstat: --connect {address}: ");
         ensure!(line.starts_with(&begins) && line.contains(words), "{words}: {line}");
         ensure!(!line.contains("wrong:"), "{line}");
     }
-    let plain = failure(&format!("--connect http://{} {ca}", exporter.address()))?;
+    let plain = failure(&format!("--connect http://{} {ca}", exporter.address()), &[])?;
     ensure!(plain.contains("--connect.ca-file: they are for https:// addresses"), "{plain}");
-    let none = failure(&format!("--connect unix:{}", at("none")))?;
+    let none = failure(&format!("--connect unix:{}", at("none")), &[])?;
     ensure!(none.contains("No such file"), "{none}");
+    ensure!(none.contains("start tcpstat serve with this --web.listen-address"), "{none}");
     Ok(())
 }
 
@@ -150,7 +152,7 @@ fn a_connection_that_fails_names_the_flag_that_helps() -> Result<()> {
         (format!("http://{}", locked.address()), "", "use https:// in the address"),
         ("http://127.0.0.1:1".to_owned(), "", "nothing listens there"),
     ] {
-        let line = failure(&format!("--connect {address} {args}"))?;
+        let line = failure(&format!("--connect {address} {args}"), &[])?;
         ensure!(line.contains(words), "{address} {args}: {words}: {line}");
     }
     mutual.wait_log("a TLS handshake failed")?;
@@ -169,10 +171,23 @@ fn flags_of_top_that_make_no_sense_are_refused() -> Result<()> {
             "a user name has no colon",
         ),
         (&["--connect=http://a", "--connect.cert-file=a.crt"], "needs --connect.key-file too"),
+        (&["--connect=http://a", "--netns=all"], "--netns: no effect with --connect"),
+        (&["--connect=http://a", "--ports=80"], "--ports: no effect with --connect"),
+        (&["--connect=http://a", "--cgroups=*"], "--cgroups: no effect with --connect"),
+        (&["--connect=http://a", "--tracer=off"], "--tracer: no effect with --connect"),
+        (&["--connect=http://a", "--snapshot=iter"], "--snapshot: no effect with --connect"),
+        (&["--connect=http://a", "--path.procfs=/x"], "--path.procfs: no effect with --connect"),
     ] {
         let run = tcpstat([&["top"], args].concat())?;
         assert_eq!(run.status, Some(2), "{args:?}: {run:?}");
         ensure!(run.stderr.contains(words), "{args:?}: {run:?}");
     }
+    let mut command = Command::new(path_from("TCPSTAT_BIN")?);
+    command.args(["top", "--netns=all"]).env("TCPSTAT_CONNECT", "http://a");
+    let run = output(&mut command)?;
+    ensure!(run.stderr.contains("--netns: no effect with TCPSTAT_CONNECT"), "{run:?}");
+    // The variables of an exporter are no mistake.
+    let line = failure("--connect http://127.0.0.1:1", &[("TCPSTAT_NETNS", "all")])?;
+    ensure!(line.contains("nothing listens there"), "{line}");
     Ok(())
 }

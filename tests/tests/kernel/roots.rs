@@ -84,6 +84,7 @@ fn process_1_of_the_host_can_be_observed_from_a_container(_: &Namespace) -> Resu
     ensure!(log.contains("of process 1, not that of this process"), "{log}");
     assert_eq!(log.matches(" WARN ").count(), 1, "{log}");
     ensure!(log.contains("a tracer counts only that of this process"), "{log}");
+    ensure!(log.contains("/1/ns/net` without --path.procfs"), "{log}");
     // sys/net belongs to the container.
     assert!(scrape.family("tcpstat_time_wait_limit").is_empty());
     Ok(())

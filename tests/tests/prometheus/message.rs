@@ -61,8 +61,11 @@ impl Leak<'_> {
         let closed = " peers have closed these connections, and a program has not.";
         let rest = rest.strip_prefix(closed).context("not what it means")?;
         let since = " The oldest has been there for ";
-        let (age, rest) = until(rest, since, ". Their number grows by ")?;
+        let (age, rest) = until(rest, since, ". In all ")?;
         ensure_duration(age)?;
+        let (all, rest) = until(rest, "", " are in CLOSE_WAIT, and their number grows by ")?;
+        let aged: u32 = sockets.parse()?;
+        ensure!((aged..1024).contains(&all.parse()?), "{all}");
         let (growth, rest) =
             rest.split_once(" a minute: there will be 1024, ").context("growth")?;
         // On a divided clock the readings of ages are far apart, so that the number grows in steps.

@@ -50,7 +50,9 @@ fn each_process_has_a_row_with_its_sockets_by_state(own: &Namespace) -> Result<(
     ensure!(leaking.in_namespace(own.inum()).len() == 1, "{leaking:#?}");
     leaking.row_of(&[leaker.pid()])?.ensure_states(&[(State::CloseWait, 3)])?;
     let both = ["close_wait", "established"];
-    for args in [&both[..], &["--state=close_wait,estab"], &["--state", "CLOSE-WAIT", both[1]]] {
+    let listed = ["close_wait,estab"];
+    let as_events = ["--state=close_wait,estab"];
+    for args in [&both[..], &listed, &as_events, &["--state", "CLOSE-WAIT", both[1]]] {
         let two = who(args)?;
         let row = two.row_of(&[leaker.pid()])?;
         row.ensure_states(&[(State::CloseWait, 3), (State::Established, 2)])?;

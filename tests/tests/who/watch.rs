@@ -36,7 +36,7 @@ struct Watch {
 impl Watch {
     fn start(netns: &str) -> Result<Self> {
         let mut command = Command::new(path_from("TCPSTAT_BIN")?);
-        command.args(["who", "close_wait", "--netns", netns, "--json", "--watch=1"]);
+        command.args(["who", "close_wait", "--netns", netns, "--json", "--watch=1s"]);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().context("start who")?;
         let lines = BufReader::new(child.stdout.take().context("no standard output")?);

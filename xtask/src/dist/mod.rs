@@ -14,6 +14,7 @@ use crate::target::Workspace;
 use crate::{apt, files, object};
 
 mod deb;
+mod documents;
 mod image;
 mod notices;
 mod rpm;

@@ -7,12 +7,12 @@ use anyhow::{Context, Result};
 use fs_err as fs;
 
 use crate::architecture::Architecture;
-use crate::dist::{Release, notices};
+use crate::dist::{Release, documents, notices};
 use crate::process;
 use crate::target::Workspace;
 
 /// Where a file of the repository is installed, its path from the root.
-const FILES: [(&str, &str); 10] = [
+const FILES: [(&str, &str); 7] = [
     ("usr/lib/systemd/system/tcpstat.service", "tcpstat-user/assets/packaging/tcpstat.service"),
     ("etc/default/tcpstat", "tcpstat-user/assets/packaging/default"),
     ("usr/share/tcpstat/dashboard.json", "tcpstat-user/assets/dashboard.json"),
@@ -20,9 +20,6 @@ const FILES: [(&str, &str); 10] = [
     ("usr/share/tcpstat/rules.yml", "tcpstat-user/assets/rules.yml"),
     ("usr/share/tcpstat/alertmanager.yml", "tcpstat-user/assets/alertmanager.yml"),
     ("usr/share/tcpstat/tcpstat.tmpl", "tcpstat-user/assets/alertmanager.tmpl"),
-    ("usr/share/doc/tcpstat/README.md", "README.md"),
-    ("usr/share/doc/tcpstat/SECURITY.md", "SECURITY.md"),
-    ("usr/share/doc/tcpstat/CHANGELOG.md", "CHANGELOG.md"),
 ];
 
 /// Where the completions for a shell are installed.
@@ -49,6 +46,7 @@ pub(super) fn make(
     for (to, from) in FILES {
         put(&workspace.root().join(from), &tree.join(to), 0o644)?;
     }
+    documents::put(workspace.root(), tree)?;
     let [own, of_others] = LICENCES.map(|name| tree.join("usr/share/doc/tcpstat").join(name));
     put_licences(workspace, &own)?;
     write(&of_others, notices::text(workspace, architecture)?.as_bytes())?;

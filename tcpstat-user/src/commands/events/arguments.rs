@@ -264,7 +264,7 @@ impl EventsArgs {
                 "--address: {} prefixes, and at most {MAX_ADDRESSES} are compared: list fewer, or shorter prefixes",
                 self.addresses.len()
             );
-            return Err(contradiction("events", &remedy).into());
+            return Err(contradiction(&remedy).into());
         }
         let ports = |ranges: &[PortRange]| ranges.iter().map(|range| range.0.clone()).collect();
         let mut filter = Filter {
@@ -281,7 +281,7 @@ impl EventsArgs {
         if filter.is_contradiction() {
             let remedy =
                 "--state, --transition, and --cause: no transition fits all of them; leave one out";
-            return Err(contradiction("events", remedy).into());
+            return Err(contradiction(remedy).into());
         }
         Ok((filter, self.cgroups.clone()))
     }

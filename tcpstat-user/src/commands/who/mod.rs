@@ -38,7 +38,7 @@ pub(super) const EXAMPLES: &str = "Examples:
   tcpstat who close_wait                         the processes with most sockets in CLOSE_WAIT
   tcpstat who close_wait --older-than 5m         only sockets whose peer has been silent for longer
   tcpstat who --netns shop/web-0 --sort oldest   the network namespace of a pod
-  tcpstat who --port 8080 --watch 5              again every five seconds
+  tcpstat who --port 8080 --watch 5s             again every five seconds
   tcpstat who --json | jq '.holders[0].processes'";
 
 /// Rows of a table, if `--limit` is not there.
@@ -53,11 +53,11 @@ const MAX_AGE: Duration = Duration::from_hours(24 * 49);
 /// Flags of `tcpstat who`.
 #[derive(Args, Debug)]
 pub(super) struct WhoArgs {
-    /// Only sockets in these states; all states if there is none
-    #[arg(value_name = "STATE", value_parser = state(), ignore_case = true)]
+    /// Only sockets in these states, with spaces or commas between; all states if there is none
+    #[arg(value_name = "STATE", value_delimiter = ',', value_parser = state(), ignore_case = true)]
     states: Vec<State>,
 
-    /// The same as STATE, with commas between: the form of `tcpstat events`
+    /// The same as STATE: the form of `tcpstat events`
     #[arg(
         long = "state",
         value_name = "STATE",
@@ -137,16 +137,17 @@ pub(super) struct WhoArgs {
     )]
     json: bool,
 
-    /// Print again every SECONDS, 2 if there is no number, until Ctrl-C; clears the screen of a terminal
+    /// Print again after this time, such as 5s, or 5 for seconds; 2s if there is none; until Ctrl-C. Clears the screen of a
+    /// terminal
     #[arg(
         long,
-        value_name = "SECONDS",
+        value_name = "TIME",
         num_args = 0..=1,
-        default_missing_value = "2",
-        value_parser = values::number::<u32>(1..=86_400),
+        default_missing_value = "2s",
+        value_parser = interval,
         help_heading = "Output"
     )]
-    watch: Option<u32>,
+    watch: Option<Duration>,
 
     #[command(flatten)]
     procfs: ProcfsArgs,
@@ -201,8 +202,8 @@ pub(super) fn run(args: &WhoArgs, seccomp: SeccompArgs) -> anyhow::Result<ExitCo
     let query = args.query();
     let mut read = || Answer::read(&mut reader, &query);
     let first = read()?;
-    if let Some(seconds) = args.watch {
-        watch(args, Duration::from_secs(seconds.into()), first, read)?;
+    if let Some(interval) = args.watch {
+        watch(args, interval, first, read)?;
     } else {
         let Answer { time, holders } = first;
         warn_not_visible(&holders);
@@ -285,7 +286,7 @@ impl WhoArgs {
             "--older-than: sockets in {} have no age: leave it out, or ask for another state",
             states.join(", ")
         );
-        Err(contradiction("who", &remedy))
+        Err(contradiction(&remedy))
     }
 
     /// Each once, as they were written.
@@ -320,6 +321,14 @@ impl WhoArgs {
 fn state() -> impl TypedValueParser<Value = State> {
     PossibleValuesParser::new(State::ALL.map(values::state))
         .try_map(|word| values::state_named(&word).ok_or("no such state"))
+}
+
+/// A number without a unit is one of seconds, as with watch(1).
+fn interval(text: &str) -> Result<Duration, String> {
+    let text = text.trim();
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let text = if is_number { format!("{text}s") } else { text.to_owned() };
+    values::duration(&text, Duration::from_secs(1), Duration::from_hours(24))
 }
 
 fn age(text: &str) -> Result<Duration, String> {

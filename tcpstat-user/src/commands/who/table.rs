@@ -77,13 +77,18 @@ fn nothing(holders: &Holders, query: &WhoQuery) -> String {
         }
         _ => {}
     }
+    if let (Some(pid), 0) = (query.pid, holders.not_visible) {
+        return format!("process {pid} holds no such socket{place}\n");
+    }
     // A socket that has no visible holder can be one of those that are asked for.
     let hidden = match (holders.not_visible, holders.without_holder) {
         (0, Some(0)) => None,
-        (0, Some(1)) => Some("1 socket has no visible holder: `ss -tan` shows it".to_owned()),
-        (0, Some(sockets)) => {
-            Some(format!("{sockets} sockets have no visible holder: `ss -tan` shows them"))
+        (0, Some(1)) => {
+            Some("1 socket has no visible holder: `ss -tanp` shows it without `users:`".to_owned())
         }
+        (0, Some(sockets)) => Some(format!(
+            "{sockets} sockets have no visible holder: `ss -tanp` shows them without `users:`"
+        )),
         (0, None) => Some("whether another process does is not known".to_owned()),
         (1, _) => Some(format!("1 process not visible: {SEE_ALL}")),
         (processes, _) => Some(format!("{processes} processes not visible: {SEE_ALL}")),

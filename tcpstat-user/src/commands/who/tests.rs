@@ -160,12 +160,23 @@ fn a_query_without_a_row_is_not_answered_for_holders_that_are_not_visible() {
     let start = "no visible process holds such a socket in listen (";
     for (holders, reason) in [
         (empty(77, None), "77 processes not visible: run as root, or with CAP_BPF and CAP_PERFMON"),
-        (empty(0, Some(1)), "1 socket has no visible holder: `ss -tan` shows it"),
-        (empty(0, Some(2)), "2 sockets have no visible holder: `ss -tan` shows them"),
+        (empty(0, Some(1)), "1 socket has no visible holder: `ss -tanp` shows it without `users:`"),
+        (
+            empty(0, Some(2)),
+            "2 sockets have no visible holder: `ss -tanp` shows them without `users:`",
+        ),
         (empty(0, None), "whether another process does is not known"),
     ] {
         assert_eq!(table::text(&holders, &query), format!("{start}{reason})\n"));
     }
+    // What a visible process holds is known, whatever others hold.
+    let query = WhoQuery { pid: Some(7), ..query };
+    for without_holder in [None, Some(0), Some(2)] {
+        let text = table::text(&empty(0, without_holder), &query);
+        assert_eq!(text, "process 7 holds no such socket in listen\n");
+    }
+    let reason = "1 process not visible: run as root, or with CAP_BPF and CAP_PERFMON";
+    assert_eq!(table::text(&empty(1, None), &query), format!("{start}{reason})\n"));
 }
 
 #[test]

@@ -86,6 +86,13 @@ impl Model {
         }
     }
 
+    /// Scrolls the list of processes back to this line, if it is farther.
+    pub(in crate::top) fn scroll_at_most(&mut self, line: usize) {
+        if let Some(view) = &mut self.holders_view {
+            view.scrolled = view.scrolled.min(line);
+        }
+    }
+
     /// Opens the view of holders for what is marked, or closes it.
     pub(super) fn toggle_holders(&mut self) {
         if self.holders_view.take().is_some() {
@@ -146,10 +153,7 @@ impl Model {
         }
         self.live.holders = answer;
         if let Some(Ok(holders)) = self.answer().map(|answer| &answer.holders) {
-            let last = holders.lines().saturating_sub(1);
-            if let Some(view) = &mut self.holders_view {
-                view.scrolled = view.scrolled.min(last);
-            }
+            self.scroll_at_most(holders.lines().saturating_sub(1));
         }
     }
 

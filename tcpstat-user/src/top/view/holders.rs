@@ -48,10 +48,11 @@ const COLUMNS: [(u16, &[Column]); 5] = {
 /// A line about the question, a title, a line for each row, and one about what is not visible.
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: Theme) {
     let (Some(question), Some(view)) = (model.question(), model.holders_view()) else { return };
-    let [summary, rest] = Layout::vertical([Constraint::Length(1), Constraint::Min(0)]).areas(area);
     let holders = match model.answer().map(|answer| &answer.holders) {
         Some(Ok(holders)) => holders,
         other => {
+            let [summary, rest] =
+                Layout::vertical([Constraint::Length(1), Constraint::Min(0)]).areas(area);
             let (text, style) = match (other, &question.place) {
                 (Some(Err(problem)), _) => (problem.clone(), theme.alert()),
                 (_, Place::Unknown(name)) => (unknown(name), theme.alert()),
@@ -66,18 +67,12 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: Them
             return;
         }
     };
+    let [summary, title, list, last] = parts(area, holders);
     frame.render_widget(
         summary_line(&question, held(holders, model.counted()), summary.width, theme),
         summary,
     );
-    let note = note(holders);
-    let [title, list, last] = Layout::vertical([
-        Constraint::Length(1),
-        Constraint::Min(0),
-        Constraint::Length(u16::from(note.is_some())),
-    ])
-    .areas(rest);
-    if let Some(note) = note {
+    if let Some(note) = note(holders) {
         frame.render_widget(Text::styled(note, theme.alert()), last);
     }
     if holders.rows.is_empty() {
@@ -86,6 +81,17 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: Them
         draw_titles(frame, title);
     }
     draw_list(frame, list, holders, view.scrolled, theme);
+}
+
+/// The summary, the title, the list, and the note.
+pub(super) fn parts(area: Rect, holders: &Holders) -> [Rect; 4] {
+    Layout::vertical([
+        Constraint::Length(1),
+        Constraint::Length(1),
+        Constraint::Min(0),
+        Constraint::Length(u16::from(note(holders).is_some())),
+    ])
+    .areas(area)
 }
 
 /// The state, how many of its sockets are held, and where.

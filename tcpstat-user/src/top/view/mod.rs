@@ -38,19 +38,7 @@ const _: () = assert!(STATES as usize == State::ALL.len());
 const TABLE_ROWS: u16 = STATES + 1;
 
 pub(super) fn draw(frame: &mut Frame<'_>, model: &Model, theme: Theme) {
-    let tall = frame.area().height >= TWO_LINE_HEIGHT;
-    let message = match model.message() {
-        Some(text) if tall => footer::message_height(text, frame.area()),
-        Some(_) if model.is_empty() => 1,
-        _ => 0,
-    };
-    let [header, body, log, keys] = Layout::vertical([
-        Constraint::Length(header::height(model, theme, frame.area())),
-        Constraint::Min(0),
-        Constraint::Length(message),
-        Constraint::Length(1),
-    ])
-    .areas(frame.area());
+    let [header, body, log, keys] = parts(frame.area(), model, theme);
     header::draw(frame, header, model, theme);
     draw_body(frame, body, model, theme);
     footer::message(frame, log, model, theme);
@@ -58,6 +46,32 @@ pub(super) fn draw(frame: &mut Frame<'_>, model: &Model, theme: Theme) {
     if model.help() {
         help::draw(frame, theme);
     }
+}
+
+/// Scrolls the list of processes back where less than a page of it would be shown in `area`.
+pub(super) fn fit(model: &mut Model, area: Rect, theme: Theme) {
+    let Some(Ok(holders)) = model.answer().map(|answer| &answer.holders) else { return };
+    let [_, body, ..] = parts(area, model, theme);
+    let page = holders::parts(body, holders)[2].height;
+    let last_page = holders.lines().saturating_sub(page.into());
+    model.scroll_at_most(last_page);
+}
+
+/// Header, body, log, and keys.
+fn parts(area: Rect, model: &Model, theme: Theme) -> [Rect; 4] {
+    let tall = area.height >= TWO_LINE_HEIGHT;
+    let message = match model.message() {
+        Some(text) if tall => footer::message_height(text, area),
+        Some(_) if model.is_empty() => 1,
+        _ => 0,
+    };
+    Layout::vertical([
+        Constraint::Length(header::height(model, theme, area)),
+        Constraint::Min(0),
+        Constraint::Length(message),
+        Constraint::Length(1),
+    ])
+    .areas(area)
 }
 
 fn draw_body(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: Theme) {

@@ -28,12 +28,21 @@ const COLUMNS: [(u16, &[ScopeColumn]); 4] = {
     ]
 };
 
+const NO_SCOPES: &str = "No scopes are counted. --netns all counts each network namespace separately, --cgroups and \
+     --ports those of this one.";
+
+/// With `--connect`.
+const NO_SCOPES_THERE: &str = "The exporter counts no scopes. Start it with --netns all to count each network namespace \
+     separately, with --cgroups or --ports for those of its own.";
+
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: Theme) {
     match model.scope_table() {
         Ok(Some(table)) => draw_table(frame, area, model, table, theme),
         Ok(None) => {
-            let text = "No scopes are counted. --netns all counts each network namespace separately, --cgroups and --ports \
-                 those of this one.";
+            let text = match model.shown().status.exporter {
+                None => NO_SCOPES,
+                Some(_) => NO_SCOPES_THERE,
+            };
             draw_text(frame, area, text, Style::new());
         }
         Err(Some(problem)) => draw_text(frame, area, problem, theme.alert()),

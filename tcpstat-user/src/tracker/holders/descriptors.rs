@@ -34,14 +34,14 @@ pub(super) fn list(processes: &Processes, namespaces: &Namespaces) -> Result<Lis
     if let Some(broken) = &tables.first_broken {
         warn!(rows = tables.broken_rows, "{broken}: rows like this are left out");
     }
-    let mut listed = Listed { table: tables.table, not_visible: 0 };
+    let mut listed = Listed { table: tables.table, not_visible: Vec::new() };
     for process in processes.list()? {
         let each = |inode| {
             listed.table.hold(inode, process.pid);
         };
         match processes.each_socket_of(process.pid, each) {
             Err(error) if error.is_denied() && !processes.is_kernel_thread(process.pid) => {
-                listed.not_visible += 1;
+                listed.not_visible.push(process.pid);
             }
             _ => {}
         }

@@ -1,3 +1,5 @@
+use ratatui::layout::Rect;
+
 use crate::{
     states::State,
     top::{
@@ -5,7 +7,10 @@ use crate::{
         holders::{Answer, Processes, tests::answer},
         scopes::tests::tables,
         tests::{model, press},
-        view::tests::{SIZES, lines},
+        view::{
+            Theme, fit,
+            tests::{SIZES, lines},
+        },
     },
 };
 
@@ -74,6 +79,35 @@ fn a_long_list_scrolls() {
     let lines = lines(&model, (40, 10));
     assert!(cells(&lines, "110 java").contains(&"9"), "{lines:#?}");
     assert!(!lines.join("").contains("109 java"), "{lines:#?}");
+}
+
+#[test]
+fn a_list_scrolls_to_its_last_page_and_not_at_all_if_it_fits() {
+    let theme = Theme { colours: false, unicode: true };
+    for (rows, queues) in [(1, 0), (1, 1), (4, 0), (30, 0), (30, 2)] {
+        for (width, height) in SIZES {
+            let mut model = holders_view(&vec![9; rows], queues);
+            let area = Rect::new(0, 0, width, height);
+            for _ in 0..50 {
+                press(&mut model, 'j');
+                fit(&mut model, area, theme);
+            }
+            let before = lines(&model, (width, height));
+            let list = before.iter().filter(|line| {
+                line.contains(" java") || line.contains("4194304") || line.contains("stuck")
+            });
+            let shown = list.count() + usize::from(before.join("").contains("WAITING"));
+            let all = rows + queues + usize::from(queues > 0);
+            let scrolled = model.holders_view().unwrap().scrolled;
+            assert_eq!(scrolled + shown, all, "{rows} {queues} {width}x{height}: {before:#?}");
+            // A full page: another line back would hide the last one.
+            if scrolled > 0 {
+                press(&mut model, 'k');
+                let back = lines(&model, (width, height));
+                assert_ne!(back, before, "{back:#?}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@ use serde_json::json;
 
 use super::*;
 use crate::top::{
+    numbers::Update,
     scopes::tests::tables,
     tests::{model, press},
     view::tests::{SIZES, lines},
@@ -74,6 +75,12 @@ fn the_view_says_why_there_are_no_scopes() {
             assert!(text_of_view.contains(text), "{size:?}: {text_of_view}");
         }
     }
+    model.set_scopes(Some(Ok(Vec::new())));
+    let mut status = model.shown().status.clone();
+    status.exporter = Some("http://web-1:10048".to_owned());
+    model.add(Update { samples: Vec::new(), status });
+    let text = lines(&model, (120, 24)).join("");
+    assert!(text.contains("The exporter counts no scopes. Start it with --netns all"), "{text}");
 }
 
 #[test]
