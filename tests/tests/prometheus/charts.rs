@@ -20,6 +20,7 @@ pub(crate) fn tests() -> Vec<Test> {
         the_fixture_has_another_value_for_each_key_of_the_chart,
         the_chart_refuses_what_makes_no_sense,
         tcpstat_takes_the_arguments_of_the_chart,
+        the_podmonitor_asks_where_tcpstat_serves_the_metrics,
         the_memory_limit_has_room_for_the_counters_of_512_cpus_twice,
         the_chart_has_both_dashboards_where_the_sidecar_of_grafana_looks,
         the_rules_of_the_chart_link_to_the_port_of_the_node,
@@ -214,6 +215,24 @@ fn tcpstat_takes_the_arguments_of_the_chart() -> Result<()> {
         args.push("--help");
         let run = tcpstat(&args)?;
         ensure!(run.status == Some(0) && run.stderr.is_empty(), "{args:?}: {}", run.stderr);
+    }
+    Ok(())
+}
+
+fn the_podmonitor_asks_where_tcpstat_serves_the_metrics() -> Result<()> {
+    let variable = r#"extraEnv=[{"name":"TCPSTAT_WEB_TELEMETRY_PATH","value":"/tcp"}]"#;
+    let args = r#"extraArgs=["--web.telemetry-path","/sockets"]"#;
+    for (values, path) in [
+        (&[][..], "/metrics"),
+        (&[variable], "/tcp"),
+        (&[args], "/sockets"),
+        (&[r#"extraArgs=["--dwell=established","--web.telemetry-path=/sockets"]"#], "/sockets"),
+        (&[variable, args], "/sockets"),
+    ] {
+        let mut words = vec!["--set", "podMonitor.enabled=true"];
+        words.extend(values.iter().flat_map(|value| ["--set-json", value]));
+        let monitor = object(&rendered(&words)?, "PodMonitor")?;
+        assert_eq!(monitor["spec"]["podMetricsEndpoints"][0]["path"], path, "{values:?}");
     }
     Ok(())
 }
