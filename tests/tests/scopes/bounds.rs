@@ -89,7 +89,7 @@ fn a_namespace_past_the_bound_is_counted_in_other_from_its_first_socket_on(
             let scrape = exporter.scrape()?;
             let named = infos(&scrape)?.iter().map(inode).collect::<Result<BTreeSet<_>>>()?;
             let mut least = Counts::new();
-            for resident in residents.iter() {
+            for resident in &residents {
                 if !named.contains(&resident.inum()?) {
                     add(&mut least, full(counts_of(resident.pid())?));
                 }
