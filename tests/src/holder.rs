@@ -52,22 +52,10 @@ impl Holder {
     /// # Errors
     /// Fails when it cannot be started.
     pub fn start(name: impl AsRef<[u8]>) -> Result<Self> {
-        Self::run(&mut Command::new(env::current_exe()?), name.as_ref())
-    }
-
-    /// As [`Holder::start`], through this command, which runs its arguments in the same process.
-    ///
-    /// # Errors
-    /// As [`Holder::start`].
-    pub fn start_within(command: &[&str], name: impl AsRef<[u8]>) -> Result<Self> {
-        let [program, rest @ ..] = command else { bail!("no command") };
-        Self::run(Command::new(program).args(rest).arg(env::current_exe()?), name.as_ref())
-    }
-
-    fn run(command: &mut Command, name: &[u8]) -> Result<Self> {
+        let mut command = Command::new(env::current_exe()?);
         let (link, other_end) = UnixStream::pair()?;
         link.set_read_timeout(Some(DEADLINE))?;
-        command.env(NAME, OsStr::from_bytes(name)).stdin(OwnedFd::from(other_end));
+        command.env(NAME, OsStr::from_bytes(name.as_ref())).stdin(OwnedFd::from(other_end));
         let process = command.spawn().with_context(|| format!("start {command:?}"))?;
         let mut holder = Self { process, link };
         // It has its name when it answers.

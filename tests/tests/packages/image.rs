@@ -1,4 +1,4 @@
-//! The container image, unpacked from its OCI layout and run by runc with the security context of the DaemonSet.
+//! The container image, unpacked from its OCI layout and run by runc as the DaemonSet says.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -11,9 +11,11 @@ use tcpstat_tests::binary::source;
 use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
 use tcpstat_tests::exposition::Scrape;
 use tcpstat_tests::harness::Test;
+use tcpstat_tests::holder::Holder;
 use tcpstat_tests::kernel_tests;
 use tcpstat_tests::loopback::Pairs;
-use tcpstat_tests::netns::Namespace;
+use tcpstat_tests::netns::{Namespace, elsewhere};
+use tcpstat_tests::scopes::infos_of;
 use tcpstat_tests::scraper::Scraper;
 use tcpstat_tests::tcp::Family;
 use tempfile::TempDir;
@@ -22,7 +24,7 @@ use crate::{ARCHITECTURES, host, released, run};
 
 pub(crate) fn tests() -> Vec<Test> {
     kernel_tests![
-        the_image_counts_with_the_rights_of_the_daemonset,
+        the_image_counts_as_the_daemonset_runs_it,
         the_image_has_both_architectures_and_nothing_but_the_binary_and_licences
     ]
 }
@@ -83,7 +85,7 @@ struct Running {
 
 impl Running {
     /// Runs it in the network namespace of the calling thread, as `hostNetwork` does.
-    fn start(args: &[&str]) -> Result<Self> {
+    fn start() -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let bundle = unpack(host()?.0, folder.path())?;
         let image: Value = serde_json::from_str(&fs::read_to_string(bundle.join("config.json"))?)?;
@@ -92,8 +94,7 @@ impl Running {
             "tcpstat-user/assets/packaging/kubernetes/base/daemonset.yaml",
         )?)?;
         let manifest: Value = serde_saphyr::from_str(&manifest)?;
-        let container = &manifest["spec"]["template"]["spec"]["containers"][0];
-        let config = config(entry, args, &container["securityContext"])?;
+        let config = config(entry, &manifest["spec"]["template"]["spec"])?;
         fs::write(bundle.join("config.json"), config.to_string())?;
         let runc = Command::new("runc")
             .arg("--root")
@@ -125,19 +126,47 @@ impl Drop for Running {
     }
 }
 
-/// The configuration that a kubelet's runtime makes of the security context, with `/sys/kernel/tracing` as in the manifest.
-fn config(entry: &str, args: &[&str], context: &Value) -> Result<Value> {
+/// What a kubelet's runtime makes of the pod: arguments, variables, rights, memory limit, mounts, and the namespaces that it shares with
+/// the host. Without the seccomp profile `RuntimeDefault`, which is part of the runtime: the one that Debian's packages have refuses bpf(2)
+/// even with `CAP_BPF`.
+fn config(entry: &str, pod: &Value) -> Result<Value> {
+    ensure!(pod["hostNetwork"] == true && pod["hostPID"] == true, "{pod}");
+    let container = &pod["containers"][0];
+    let context = &container["securityContext"];
     ensure!(context["capabilities"]["drop"] == json!(["ALL"]), "{context}");
     let added = context["capabilities"]["add"].as_array().context("no capabilities are added")?;
     let added: Vec<_> =
         added.iter().filter_map(Value::as_str).map(|name| format!("CAP_{name}")).collect();
-    let words = [&[entry], args].concat();
-    let bind = |path: &str| json!({ "destination": path, "type": "bind", "source": path, "options": ["rbind", "ro"] });
+    let args = container["args"].as_array().context("no args")?;
+    let words: Vec<_> = [json!(entry)].into_iter().chain(args.iter().cloned()).collect();
+    let variables = container["env"].as_array().context("no env")?.iter();
+    let variables: Vec<_> = variables
+        .filter_map(|one| Some(format!("{}={}", one["name"].as_str()?, one["value"].as_str()?)))
+        .collect();
+    let mut mounts = vec![
+        json!({ "destination": "/proc", "type": "proc", "source": "proc" }),
+        json!({ "destination": "/sys", "type": "sysfs", "source": "sysfs", "options": ["ro"] }),
+    ];
+    for mount in container["volumeMounts"].as_array().context("no mounts")? {
+        let mut volumes = pod["volumes"].as_array().context("no volumes")?.iter();
+        let volume = volumes.find(|volume| volume["name"] == mount["name"]).context("no volume")?;
+        let path = volume["hostPath"]["path"].as_str().context("no path")?;
+        ensure!(mount["readOnly"] == true, "{mount}");
+        // Only nodes have the directories of pods.
+        if Path::new(path).exists() {
+            mounts.push(json!({
+                "destination": mount["mountPath"], "type": "bind", "source": path, "options": ["rbind", "ro"],
+            }));
+        }
+    }
+    let memory = container["resources"]["limits"]["memory"].as_str().context("no limit")?;
+    let memory: u64 = memory.strip_suffix("Mi").context("not in Mi")?.parse()?;
     Ok(json!({
         "ociVersion": "1.0.2",
         "process": {
             "user": { "uid": context["runAsUser"], "gid": context["runAsGroup"] },
             "args": words,
+            "env": variables,
             "cwd": "/",
             "noNewPrivileges": context["allowPrivilegeEscalation"] == false,
             "capabilities": {
@@ -145,19 +174,17 @@ fn config(entry: &str, args: &[&str], context: &Value) -> Result<Value> {
             },
         },
         "root": { "path": "rootfs", "readonly": context["readOnlyRootFilesystem"] },
-        "mounts": [
-            { "destination": "/proc", "type": "proc", "source": "proc" },
-            bind("/sys"),
-        ],
+        "mounts": mounts,
         "linux": {
             "cgroupsPath": format!("/tcpstat-image-{}", std::process::id()),
-            "namespaces": [{ "type": "mount" }, { "type": "ipc" }, { "type": "uts" }, { "type": "pid" }],
+            "namespaces": [{ "type": "mount" }, { "type": "ipc" }, { "type": "uts" }],
+            "resources": { "memory": { "limit": memory << 20 } },
         },
     }))
 }
 
-fn the_image_counts_with_the_rights_of_the_daemonset(_: &Namespace) -> Result<()> {
-    let container = Running::start(&["serve", "--web.listen-address", "127.0.0.1:10048"])?;
+fn the_image_counts_as_the_daemonset_runs_it(_: &Namespace) -> Result<()> {
+    let container = Running::start()?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 10048));
     let scrape = || -> Result<Scrape> {
         let answer = Scraper::connect(address)?.get("/metrics")?;
@@ -178,7 +205,12 @@ fn the_image_counts_with_the_rights_of_the_daemonset(_: &Namespace) -> Result<()
     let pairs = Pairs::connect(20, Family::Ipv4)?;
     let during = scrape()?;
     ensure!(established(&during)? == before + 40, "{before}, then {}", established(&during)?);
-    ensure!(during.value("tcpstat_consistent", &[])? == 1.0, "it disagrees with the kernel");
+    ensure!(during.count("tcpstat_consistent", &[])? == 1, "it disagrees with the kernel");
     drop(pairs);
-    Ok(())
+    // With the host's processes it finds the namespace of a pod.
+    let pod = elsewhere(|_| Ok((Holder::start("pod")?, Pairs::connect(3, Family::Ipv4)?)))?;
+    wait_until("network namespace of a pod", DEADLINE, || {
+        let found = infos_of(&scrape()?, pod.inum())?;
+        Ok(if found.is_empty() { Progress::NotYet(container.log()) } else { Progress::Done(()) })
+    })
 }

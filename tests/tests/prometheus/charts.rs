@@ -20,6 +20,8 @@ pub(crate) fn tests() -> Vec<Test> {
         the_fixture_has_another_value_for_each_key_of_the_chart,
         the_chart_refuses_what_makes_no_sense,
         tcpstat_takes_the_arguments_of_the_chart,
+        the_podmonitor_asks_where_tcpstat_serves_the_metrics,
+        the_memory_limit_has_room_for_the_counters_of_512_cpus_twice,
         the_chart_has_both_dashboards_where_the_sidecar_of_grafana_looks,
         the_rules_of_the_chart_link_to_the_port_of_the_node,
         the_command_of_the_readme_makes_the_same_rules
@@ -214,6 +216,42 @@ fn tcpstat_takes_the_arguments_of_the_chart() -> Result<()> {
         let run = tcpstat(&args)?;
         ensure!(run.status == Some(0) && run.stderr.is_empty(), "{args:?}: {}", run.stderr);
     }
+    Ok(())
+}
+
+fn the_podmonitor_asks_where_tcpstat_serves_the_metrics() -> Result<()> {
+    let variable = r#"extraEnv=[{"name":"TCPSTAT_WEB_TELEMETRY_PATH","value":"/tcp"}]"#;
+    let args = r#"extraArgs=["--web.telemetry-path","/sockets"]"#;
+    for (values, path) in [
+        (&[][..], "/metrics"),
+        (&[variable], "/tcp"),
+        (&[args], "/sockets"),
+        (&[r#"extraArgs=["--dwell=established","--web.telemetry-path=/sockets"]"#], "/sockets"),
+        (&[variable, args], "/sockets"),
+    ] {
+        let mut words = vec!["--set", "podMonitor.enabled=true"];
+        words.extend(values.iter().flat_map(|value| ["--set-json", value]));
+        let monitor = object(&rendered(&words)?, "PodMonitor")?;
+        assert_eq!(monitor["spec"]["podMetricsEndpoints"][0]["path"], path, "{values:?}");
+    }
+    Ok(())
+}
+
+/// The rows of namespaces and of cgroups as docs/costs.md computes them, for two programs at a time, and what tcpstat takes without them.
+fn the_memory_limit_has_room_for_the_counters_of_512_cpus_twice() -> Result<()> {
+    const SCOPES_MAX: u64 = 256;
+    const CPUS: u64 = 512;
+    const WITHOUT_COUNTERS_MIB: u64 = 64;
+    let rows_kib = (SCOPES_MAX + 4) * CPUS + (SCOPES_MAX + 2) * CPUS / 2;
+    let help = tcpstat(["serve", "--help"])?.stdout;
+    let flag = help.split_once("--scopes-max").context("no --scopes-max")?.1;
+    let default = flag.split_once("[default: ").and_then(|(_, rest)| rest.split_once(']'));
+    assert_eq!(default.context("no default")?.0, SCOPES_MAX.to_string());
+    let daemonset = object(&rendered(&[])?, "DaemonSet")?;
+    let resources = &daemonset["spec"]["template"]["spec"]["containers"][0]["resources"];
+    let limit = resources["limits"]["memory"].as_str().context("no limit")?;
+    let limit: u64 = limit.strip_suffix("Mi").context("not in Mi")?.parse()?;
+    assert!(2 * rows_kib / 1024 + WITHOUT_COUNTERS_MIB <= limit, "{limit} MiB");
     Ok(())
 }
 

@@ -79,7 +79,7 @@ fn the_compose_file_is_the_daemonset() -> Result<()> {
 /// Without this, the test above would not show that the compose file is valid.
 fn a_compose_file_with_an_unknown_field_is_refused() -> Result<()> {
     let text = fs::read_to_string(source(COMPOSE)?)?;
-    for (right, wrong) in [("cap_drop", "capdrop"), ("target:", "to:"), ("128m", "128q")] {
+    for (right, wrong) in [("cap_drop", "capdrop"), ("target:", "to:"), ("512m", "512q")] {
         ensure!(text.contains(right), "no {right}");
         let file = NamedTempFile::with_suffix(".yaml")?;
         fs::write(file.path(), text.replace(right, wrong))?;

@@ -48,7 +48,8 @@ pub(crate) fn promtool(args: &[&str], folder: &TempDir) -> Result<()> {
     Ok(())
 }
 
-fn folder_with_rules() -> Result<TempDir> {
+/// A folder with `rules.yml`.
+pub(crate) fn folder_with_rules() -> Result<TempDir> {
     let folder = TempDir::new()?;
     fs::write(folder.path().join("rules.yml"), printed(&["rules"])?)?;
     Ok(folder)

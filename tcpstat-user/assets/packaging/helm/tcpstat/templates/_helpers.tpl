@@ -97,6 +97,27 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 {{- end -}}
 
+{{/* Where tcpstat serves the metrics: a flag in extraArgs comes before a variable in extraEnv. */}}
+{{- define "tcpstat.metricsPath" -}}
+{{- $path := "/metrics" -}}
+{{- range .Values.extraEnv -}}
+{{- if eq .name "TCPSTAT_WEB_TELEMETRY_PATH" -}}
+{{- $path = .value | default $path -}}
+{{- end -}}
+{{- end -}}
+{{- $flag := "--web.telemetry-path" -}}
+{{- $before := "" -}}
+{{- range .Values.extraArgs -}}
+{{- if eq $before $flag -}}
+{{- $path = . -}}
+{{- else if hasPrefix (printf "%s=" $flag) . -}}
+{{- $path = trimPrefix (printf "%s=" $flag) . -}}
+{{- end -}}
+{{- $before = . -}}
+{{- end -}}
+{{- $path -}}
+{{- end -}}
+
 {{/* What is mounted from the node, as a list in YAML: name, path on the node, path in the container. */}}
 {{- define "tcpstat.hostPaths" -}}
 {{- with .Values.hostPaths.tracefs }}
