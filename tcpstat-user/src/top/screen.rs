@@ -1,7 +1,8 @@
 //! The terminal, and the loop that handles keys, time and signals.
 
 use std::{
-    io::{self, stdout},
+    io::{self, IsTerminal as _, stdout},
+    mem::ManuallyDrop,
     panic, process,
     sync::{Mutex, PoisonError},
     thread,
@@ -36,7 +37,9 @@ static DRAWING: Mutex<()> = Mutex::new(());
 /// The terminal while the view is shown. Dropping it restores the terminal; so does a panic, or a signal that
 /// ends the process.
 struct Screen {
-    terminal: DefaultTerminal,
+    /// Not dropped: its `Drop` prints if it cannot show the cursor, and that panics if standard error is the terminal that has
+    /// gone.
+    terminal: ManuallyDrop<DefaultTerminal>,
     _guard: TerminalGuard,
 }
 
@@ -47,7 +50,7 @@ impl Screen {
             restore_on_panic();
             // The terminal then marks a paste, so that its characters are not taken for keys.
             execute!(stdout(), EnableBracketedPaste)?;
-            Ok(Self { terminal, _guard: guard })
+            Ok(Self { terminal: ManuallyDrop::new(terminal), _guard: guard })
         });
         if opened.is_err() {
             // Part of it may have succeeded.
@@ -71,6 +74,11 @@ impl Drop for Screen {
             restore();
         }
     }
+}
+
+/// Whether what was a terminal is none any more. Then nobody sees the view, and no error of it matters.
+fn has_gone() -> bool {
+    !stdout().is_terminal()
 }
 
 fn restore() {
@@ -99,11 +107,24 @@ fn restore_on_panic() {
     }));
 }
 
-/// Shows `model` until a key is pressed to quit, or until `stopped` or `feed` ends.
+/// Shows `model` until a key is pressed to quit, or until `stopped`, `feed` or the terminal ends.
 ///
 /// # Errors
 /// If the terminal fails.
 pub(crate) async fn run(
+    feed: Feed,
+    model: Model,
+    theme: Theme,
+    log: &LastLogLine,
+    stopped: impl Future,
+) -> io::Result<()> {
+    match show_until(feed, model, theme, log, stopped).await {
+        Err(_) if has_gone() => Ok(()),
+        shown => shown,
+    }
+}
+
+async fn show_until(
     mut feed: Feed,
     mut model: Model,
     theme: Theme,
