@@ -10,12 +10,14 @@ use std::{
 };
 
 use ratatui::{
-    DefaultTerminal,
+    DefaultTerminal, TerminalOptions, Viewport,
     crossterm::{
         cursor::Show,
         event::{DisableBracketedPaste, EnableBracketedPaste},
         execute,
+        terminal::EnterAlternateScreen,
     },
+    layout::{Rect, Size},
 };
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -30,6 +32,9 @@ const FRAME_INTERVAL: Duration = Duration::from_millis(30);
 
 /// Time between two updates until what the view shows has arrived.
 const FIRST_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Most columns and rows that are drawn: more than a screen shows. A terminal can claim any size, and each place takes memory.
+const MAX_SIZE: Size = Size::new(1_000, 400);
 
 /// Held while a frame is drawn, so that nothing is drawn after the terminal is restored.
 static DRAWING: Mutex<()> = Mutex::new(());
@@ -46,10 +51,11 @@ struct Screen {
 impl Screen {
     fn open() -> io::Result<Self> {
         let guard = TerminalGuard::new();
-        let opened = ratatui::try_init().and_then(|terminal| {
+        let options = TerminalOptions { viewport: Viewport::Fixed(Rect::ZERO) };
+        let opened = ratatui::try_init_with_options(options).and_then(|terminal| {
             restore_on_panic();
             // The terminal then marks a paste, so that its characters are not taken for keys.
-            execute!(stdout(), EnableBracketedPaste)?;
+            execute!(stdout(), EnterAlternateScreen, EnableBracketedPaste)?;
             Ok(Self { terminal: ManuallyDrop::new(terminal), _guard: guard })
         });
         if opened.is_err() {
@@ -61,6 +67,10 @@ impl Screen {
 
     fn draw(&mut self, model: &Model, theme: Theme) -> io::Result<()> {
         let _drawing = DRAWING.lock().unwrap_or_else(PoisonError::into_inner);
+        let area = drawn(self.terminal.size()?);
+        if area != self.terminal.get_frame().area() {
+            self.terminal.resize(area)?;
+        }
         self.terminal.draw(|frame| super::view::draw(frame, model, theme)).map(drop)
     }
 }
@@ -74,6 +84,11 @@ impl Drop for Screen {
             restore();
         }
     }
+}
+
+/// The part of a terminal of that size that is drawn. The rest stays empty.
+fn drawn(size: Size) -> Rect {
+    Rect::new(0, 0, size.width.min(MAX_SIZE.width), size.height.min(MAX_SIZE.height))
 }
 
 /// Whether what was a terminal is none any more. Then nobody sees the view, and no error of it matters.
@@ -184,4 +199,19 @@ fn update(model: &mut Model, feed: &mut Feed) {
 fn show(model: &mut Model, feed: &Feed) {
     model.set_scopes(feed.scopes(model.wants_scopes()));
     model.set_holders(feed.holders(model.wanted_holders()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_of_any_size_is_drawn_in_bounded_memory() {
+        assert_eq!(drawn(Size::new(80, 24)), Rect::new(0, 0, 80, 24));
+        assert_eq!(drawn(Size::new(0, 0)), Rect::ZERO);
+        for size in [(u16::MAX, u16::MAX), (5_000, 13_108), (2_000, 32_768)] {
+            assert_eq!(drawn(size.into()), Rect::new(0, 0, MAX_SIZE.width, MAX_SIZE.height));
+        }
+        assert_eq!(drawn(Size::new(u16::MAX, 24)), Rect::new(0, 0, MAX_SIZE.width, 24));
+    }
 }
