@@ -38,6 +38,8 @@ pub(crate) struct ClosedLog {
     pub(crate) read: u64,
     /// Whether an event after the cut did not see the log open. Then the cut is not exact.
     pub(crate) torn: bool,
+    /// How many namespaces had got a slot from the tracer at the cut.
+    pub(crate) netns_assigned: u64,
 }
 
 impl ClosedLog {
@@ -78,7 +80,9 @@ impl EventLog {
         await_running_programs();
         let plain = self.counters.bank(slot, Bank::Plain);
         let cut = Cut { transitions: plain.plus(&logged), plain, logged };
-        Ok(OpenLog { ring, switch: &self.switch, counters: &self.counters, slot, cut, read: 0 })
+        let netns_assigned = self.switch.netns_assigned();
+        let (switch, counters) = (&self.switch, &self.counters);
+        Ok(OpenLog { ring, switch, counters, slot, cut, netns_assigned, read: 0 })
     }
 
     /// Events since the start that the tracer saw and could not count: TCP made a transition that has no cell.
@@ -94,6 +98,7 @@ pub(crate) struct OpenLog<'a> {
     counters: &'a Counters,
     slot: Slot,
     cut: Cut,
+    netns_assigned: u64,
     read: u64,
 }
 
@@ -121,7 +126,7 @@ impl OpenLog<'_> {
         await_running_programs();
         self.drain(each);
         let counted = self.counters.bank(self.slot, Bank::Logged).since(&self.cut.logged).total();
-        ClosedLog { counted, read: self.read, torn }
+        ClosedLog { counted, read: self.read, torn, netns_assigned: self.netns_assigned }
     }
 }
 

@@ -177,6 +177,11 @@ impl Tracer {
         })
     }
 
+    /// How many namespaces have got a slot from the tracer; 0 if it counts one.
+    pub(crate) fn netns_assigned(&self) -> u64 {
+        self.netns_slots.as_ref().map_or(0, NetnsSlots::assigned)
+    }
+
     /// Writes what the programs have logged (transitions without a cell) to this process' log.
     pub(crate) fn flush_log(&mut self) {
         self.logger.flush();

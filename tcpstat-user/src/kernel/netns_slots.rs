@@ -105,6 +105,8 @@ pub(crate) struct KeyedSlots {
     seen: Seen<NetnsKey, Slot>,
     /// How many slots the tracer had assigned when the map was read.
     read_at: u64,
+    /// As [`Self::read_at`], when [`Self::note_known`] was called.
+    known_at: u64,
 }
 
 /// `BPF_NOEXIST`
@@ -128,7 +130,7 @@ impl KeyedSlots {
             free.push(FIRST_FREE_SLOT + number, 0).map_err(at_maps)?;
         }
         let assigned = maps.assigned;
-        Ok(Self { slots, free, tags, switch, assigned, seen: Seen::new(), read_at: 0 })
+        Ok(Self { slots, free, tags, switch, assigned, seen: Seen::new(), read_at: 0, known_at: 0 })
     }
 
     /// The namespaces that got a slot from the tracer since the last call, in no order. Makes tags for them. One
@@ -137,7 +139,7 @@ impl KeyedSlots {
     /// # Errors
     /// [`SlotError`]. The next call returns what this one has found.
     pub(crate) fn new_namespaces(&mut self) -> Result<Vec<(NetnsKey, Slot)>, SlotError> {
-        let assigned = (self.assigned)(&self.switch);
+        let assigned = self.assigned();
         let mut new = Vec::new();
         if assigned == self.read_at {
             return Ok(new);
@@ -153,6 +155,21 @@ impl KeyedSlots {
         }
         self.read_at = assigned;
         Ok(new)
+    }
+
+    /// Notes that the caller knows what [`Self::new_namespaces`] has returned so far.
+    pub(crate) fn note_known(&mut self) {
+        self.known_at = self.read_at;
+    }
+
+    /// Whether the caller knows all that had a slot when the tracer had assigned so many.
+    pub(crate) fn all_known(&self, assigned: u64) -> bool {
+        assigned == self.known_at
+    }
+
+    /// How many slots the tracer has assigned.
+    pub(crate) fn assigned(&self) -> u64 {
+        (self.assigned)(&self.switch)
     }
 
     /// The slot of the namespace with this key. One that has none gets one: a free one, else [`Slot::OTHER`].

@@ -46,8 +46,8 @@ pub(crate) struct RewoundSnapshot {
     pub(crate) cut: Transitions,
     /// The sockets at the cut.
     pub(crate) at_cut: AtCut,
-    /// Whether the event log held every event after the cut.
-    pub(crate) log_complete: bool,
+    /// Whether the event log held every event after the cut, and the rows are those of all that the counters count.
+    pub(crate) complete: bool,
 }
 
 /// The ledger, and what checks and snapshots have shown about it.
@@ -72,7 +72,7 @@ const ATTEMPTS: u32 = 3;
 impl RewoundSnapshot {
     /// Whether log and rewind leave no doubt about any socket.
     pub(crate) fn exact(&self) -> bool {
-        self.log_complete && self.at_cut.doubts == 0
+        self.complete && self.at_cut.doubts == 0
     }
 }
 

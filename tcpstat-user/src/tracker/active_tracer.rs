@@ -91,6 +91,13 @@ impl ActiveTracer {
         })
     }
 
+    /// Notes that the namespaces that [`Self::new_namespaces`] has returned are counted or listed.
+    pub(super) fn note_known(&mut self) {
+        if let Some(slots) = &mut self.tracer.netns_slots {
+            slots.note_known();
+        }
+    }
+
     /// Takes their slots from namespaces that are gone and have no sockets, so that others can have them. Returns what
     /// each has counted: one that made a transition meanwhile is not gone.
     pub(super) fn retire(&mut self, keys: &[NetnsKey]) -> Vec<(NetnsKey, Transitions)> {

@@ -176,7 +176,10 @@ impl Others {
         }
         self.find_failed = false;
         let announced = std::mem::take(&mut self.announced);
-        self.take(found, &announced, active, schedule);
+        self.take(found, &announced, active.as_deref_mut(), schedule);
+        if let Some(active) = active {
+            active.note_known();
+        }
         self.complete = true;
         let interval = (took * FIND_SHARE).clamp(FIND_INTERVAL, MAX_FIND_INTERVAL);
         self.next_find = Instant::now() + interval;

@@ -6,7 +6,7 @@ use tracing::warn;
 
 use super::{
     Files, LastSnapshot, OwnScopes, PublishedScopes, Snapshot, SnapshotError,
-    own_scopes::TracedScopes, roots::Roots, sources::Sources,
+    own_scopes::TracedScopes, roots::Roots, snapshot::Rewound, sources::Sources,
 };
 use crate::{
     destinations::EphemeralPorts,
@@ -180,7 +180,7 @@ impl World for TracedReader<'_> {
         let ports = scopes.as_ref().map(|scopes| scopes.port_set());
         // The own namespace is the one that is expected to have the most transitions.
         let listed_first = self.slot != Slot::OWN;
-        let (snapshot, rewound, rewound_scopes) = sources
+        let Rewound { snapshot, mut all, scopes: rewound_scopes, netns_assigned } = sources
             .rewound_snapshot(self.tracer, self.slot, listed_first, ports.as_ref(), ephemeral)
             .inspect_err(|_| *errors += 1)?;
         if let (Some(scopes), Some(maps), Some(rewound)) =
@@ -189,7 +189,8 @@ impl World for TracedReader<'_> {
             scopes.seed(maps, &rewound);
         }
         self.reader.record(&snapshot);
-        Ok(rewound)
+        all.complete &= self.lists_all(netns_assigned);
+        Ok(all)
     }
 
     /// During churn it takes some tries until no transition happens meanwhile.
@@ -203,11 +204,23 @@ impl World for TracedReader<'_> {
             taken = take();
         }
         self.reader.tw = taken.tw;
+        if !self.lists_all(self.tracer.netns_assigned()) {
+            (taken.inuse, taken.tw) = (None, None);
+        }
         taken
     }
 
     fn pause(&mut self) {
         thread::sleep(CONFIRMATION_GAP);
+    }
+}
+
+impl TracedReader<'_> {
+    /// Whether the directories list all namespaces that the slot counts, if the tracer has given slots to so many. One that
+    /// has come to [`Slot::OTHER`] since the last search is counted, and no directory lists it.
+    fn lists_all(&self, netns_assigned: u64) -> bool {
+        let slots = self.tracer.netns_slots.as_ref().filter(|_| self.slot == Slot::OTHER);
+        slots.is_none_or(|slots| slots.all_known(netns_assigned))
     }
 }
 

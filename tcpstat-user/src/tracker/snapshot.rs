@@ -85,8 +85,16 @@ pub(super) fn unlogged<E>(
 /// The counters of scopes, and the ports that are counted.
 pub(super) type CountedScopes<'a> = (&'a ScopeMaps, Arc<PortSet>);
 
-/// A snapshot, what the ledger is compared with, and the same for scopes.
-pub(super) type Rewound = (Snapshot, RewoundSnapshot, Option<RewoundScopes>);
+/// A snapshot, and what the ledger is compared with.
+#[derive(Debug)]
+pub(super) struct Rewound {
+    pub(super) snapshot: Snapshot,
+    pub(super) all: RewoundSnapshot,
+    /// The same by scope.
+    pub(super) scopes: Option<RewoundScopes>,
+    /// How many namespaces had got a slot from the tracer at the cut, or later.
+    pub(super) netns_assigned: u64,
+}
 
 /// Adds up the rows that `list` passes on, and rewinds them to the moment when `log` opened for
 /// `slot`.
@@ -127,7 +135,7 @@ pub(super) fn logged<R: Rewind, E: Into<SnapshotError>>(
         tally: rows.tally,
         cut,
         at_cut: events.at_cut(),
-        log_complete: closed.complete(),
+        complete: closed.complete(),
     };
     let scoped = scoped.zip(scoped_events).zip(scope_cut);
     let scopes = scoped.map(|((rows, scoped_events), cut)| RewoundScopes {
@@ -138,7 +146,12 @@ pub(super) fn logged<R: Rewind, E: Into<SnapshotError>>(
     });
     let (source_word, doubts) = (source.word(), rewound.at_cut.doubts);
     debug!(source = source_word, rows = rows.tally.rows, doubts, log = ?closed, "took a snapshot");
-    Ok((rows.finish(source, started), rewound, scopes))
+    Ok(Rewound {
+        snapshot: rows.finish(source, started),
+        all: rewound,
+        scopes,
+        netns_assigned: closed.netns_assigned,
+    })
 }
 
 /// The events of a log: all of them, and again by scope if scopes are counted.
@@ -218,7 +231,7 @@ pub(super) fn undisturbed<E: Into<SnapshotError>>(
     }
     let LoggedRows { rows, rewind, .. } = logged;
     let at_cut = rewind.at_cut();
-    let rewound = RewoundSnapshot { tally: rows.tally, cut, at_cut, log_complete: true };
+    let rewound = RewoundSnapshot { tally: rows.tally, cut, at_cut, complete: true };
     Ok(Some((rows.finish(SnapshotSource::Procfs, started), rewound)))
 }
 

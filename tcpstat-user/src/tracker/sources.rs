@@ -175,9 +175,10 @@ impl Sources {
             let list = |rows: &mut LoggedRows<ByTuple>| {
                 self.roots.each_counted_socket(rows, |logged| logged.rows.tally.sockets())
             };
-            if let Some((snapshot, rewound)) = undisturbed(&tracer.counters, slot, hooks, list)? {
+            if let Some((snapshot, all)) = undisturbed(&tracer.counters, slot, hooks, list)? {
                 self.record(&snapshot, begin);
-                return Ok((snapshot, rewound, None));
+                let netns_assigned = tracer.netns_assigned();
+                return Ok(Rewound { snapshot, all, scopes: None, netns_assigned });
             }
         }
         let Tracer { log, scopes, .. } = tracer;
@@ -199,7 +200,7 @@ impl Sources {
                 }
             }
         })?;
-        self.record(&rewound.0, begin);
+        self.record(&rewound.snapshot, begin);
         Ok(rewound)
     }
 

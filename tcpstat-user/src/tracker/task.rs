@@ -231,6 +231,10 @@ impl Task {
 
     /// Gives a namespace its turn.
     fn take_turn(&mut self, id: NamespaceId) {
+        if id != NamespaceId::OWN {
+            // A snapshot of those that share a slot decides nothing while one of them is unknown.
+            self.find_others();
+        }
         let namespace = match &mut self.others {
             _ if id == NamespaceId::OWN => Some(&mut self.own),
             others => others.as_mut().and_then(|others| others.get_mut(id)),

@@ -1,9 +1,11 @@
 //! More namespaces than slots.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use nix::sys::signal::Signal;
 use tcpstat_tests::deadline::{DEADLINE, Progress, poll, wait_until};
 use tcpstat_tests::exporter::Exporter;
 use tcpstat_tests::exposition::Scrape;
@@ -16,6 +18,8 @@ use tcpstat_tests::scopes::{
 };
 use tcpstat_tests::tcp::State;
 
+const LONGER_THAN_A_CHECK_IS_AWAITED: Duration = Duration::from_millis(1_200);
+
 /// Slots for scopes.
 pub(crate) const SLOTS: usize = 3;
 
@@ -25,7 +29,8 @@ const FULL: [State; 3] = [State::Established, State::CloseWait, State::Listen];
 pub(crate) fn tests() -> Vec<Test> {
     kernel_tests![
         namespaces_past_the_bound_count_in_other_and_the_sum_stays_the_total,
-        with_room_for_all_there_is_no_other
+        a_namespace_past_the_bound_is_counted_in_other_from_its_first_socket_on,
+        with_room_for_all_there_is_no_other,
     ]
 }
 
@@ -64,6 +69,40 @@ fn namespaces_past_the_bound_count_in_other_and_the_sum_stays_the_total(
         await_sum(&mut exporter)?;
         drop(newest);
     }
+    Ok(())
+}
+
+/// Each comes while tcpstat does not run, so a check of `other` is due before the search that finds the namespace.
+fn a_namespace_past_the_bound_is_counted_in_other_from_its_first_socket_on(
+    _: &Namespace,
+) -> Result<()> {
+    let mut residents = (0..=SLOTS).map(|_| with_sockets(1)).collect::<Result<Vec<_>>>()?;
+    let args = [&format!("--scopes-max={SLOTS}"), "--snapshot-interval=200ms", "--log.level=debug"];
+    let mut exporter = all_namespaces(&args).start()?;
+    await_sum(&mut exporter)?;
+    for _ in 0..3 {
+        exporter.signal(Signal::SIGSTOP)?;
+        residents.push(with_sockets(3)?);
+        thread::sleep(LONGER_THAN_A_CHECK_IS_AWAITED);
+        exporter.signal(Signal::SIGCONT)?;
+        for _ in 0..10 {
+            let scrape = exporter.scrape()?;
+            let named = infos(&scrape)?.iter().map(inode).collect::<Result<BTreeSet<_>>>()?;
+            let mut least = Counts::new();
+            for resident in residents.iter() {
+                if !named.contains(&resident.inum()?) {
+                    add(&mut least, full(counts_of(resident.pid())?));
+                }
+            }
+            // Other processes of this machine make namespaces too.
+            let other = gauges(&scrape, OTHER)?.context("no namespace is in other")?;
+            let is_there = |(state, count): (&State, &u64)| other.get(state) >= Some(count);
+            ensure!(least.iter().all(is_there), "{least:?}, {other:?}: {}", exporter.log());
+        }
+    }
+    let log = exporter.log();
+    let refuted = |line: &&str| line.contains("reconciled reason=\"sockstat\"");
+    ensure!(!log.lines().any(|line| refuted(&line)), "{log}");
     Ok(())
 }
 
@@ -129,14 +168,18 @@ fn wrong_in(scrape: &Scrape, live: &BTreeMap<u64, u32>) -> Result<Option<String>
     let mut sum = Counts::new();
     for pid in unnamed.into_values() {
         let Ok(counts) = counts_of(pid) else { return Ok(Some(format!("{pid} has ended"))) };
-        for (state, count) in full(counts) {
-            *sum.entry(state).or_default() += count;
-        }
+        add(&mut sum, full(counts));
     }
     let other = full(gauges(scrape, OTHER)?.unwrap_or_default());
     let above_zero = |counts: &Counts| counts.values().sum::<u64>() > 0;
     let same = other == sum || !above_zero(&other) && !above_zero(&sum);
     Ok((!same).then(|| format!("{OTHER}: {other:?}, in /proc {sum:?}")))
+}
+
+fn add(sum: &mut Counts, counts: Counts) {
+    for (state, count) in counts {
+        *sum.entry(state).or_default() += count;
+    }
 }
 
 fn full(mut counts: Counts) -> Counts {

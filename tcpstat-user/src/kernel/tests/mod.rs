@@ -203,6 +203,31 @@ fn each_namespace_is_counted_in_its_own_slot() {
     }
 }
 
+/// Also one that shares its slot, and one that came between the reading and the cut of a log.
+#[test]
+fn a_namespace_that_has_not_been_read_is_noticed() {
+    let Some(_alone) = can_run() else { return };
+    let mut tracer = load(Program::TpBtf, 0);
+    let (one, other) = (Elsewhere::new(), Elsewhere::new());
+    one.connect(1);
+    let assigned = tracer.netns_assigned();
+    assert!(!slots(&mut tracer).all_known(assigned));
+    let [key, other_key] = keys([&one, &other]);
+    assert_eq!(new_namespaces(&mut tracer)[&key], Slot::OTHER);
+    slots(&mut tracer).note_known();
+    let known = tracer.netns_assigned();
+    assert!(slots(&mut tracer).all_known(known));
+
+    other.connect(1);
+    let log = tracer.log.open(Slot::OTHER).unwrap();
+    let at_cut = log.close(|_| {}).netns_assigned;
+    assert!(at_cut > known && !slots(&mut tracer).all_known(at_cut));
+    assert_eq!(new_namespaces(&mut tracer)[&other_key], Slot::OTHER);
+    slots(&mut tracer).note_known();
+    let assigned = tracer.netns_assigned();
+    assert!(slots(&mut tracer).all_known(assigned));
+}
+
 fn connect_in_all(all: &[Elsewhere], threads: u32, count: u32) {
     for elsewhere in all {
         elsewhere.begin(threads, count);

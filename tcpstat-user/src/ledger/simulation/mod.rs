@@ -293,8 +293,8 @@ impl Model {
             rewind.event(&event);
             scoped.event(&event);
         }
-        let log_complete = self.log_complete;
-        let snapshot = RewoundSnapshot { tally, cut, at_cut: rewind.at_cut(), log_complete };
+        let complete = self.log_complete;
+        let snapshot = RewoundSnapshot { tally, cut, at_cut: rewind.at_cut(), complete };
         self.end_scopes(scoped, snapshot.exact(), |id| rewind.has_events(id));
         snapshot
     }
