@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_that_is_none_is_refused_and_not_that_of_the_scheme() {
+    fn a_wrong_port_is_refused_and_not_replaced_by_that_of_the_scheme() {
         for port in ["", "0", "65536", "100480", "99999999999999999999", "x", "-1"] {
             for start in ["http://web-1", "https://web-1", "http://10.0.0.7", "https://[::1]"] {
                 for path in ["", "/", "/base"] {
