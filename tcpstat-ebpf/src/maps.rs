@@ -135,7 +135,7 @@ pub(crate) static STREAM_LOST: Array<u64> = Array::with_max_entries(1, BPF_F_MMA
 #[map]
 pub(crate) static STREAM_PORTS: Array<u64> = Array::with_max_entries(1, 0);
 
-/// The prefixes of addresses that are written.
+/// For a prefix of addresses, whether they are written. Those of no prefix are not.
 #[map]
 pub(crate) static STREAM_ADDRESSES: LpmTrie<[u8; PREFIX_BYTES], u32> =
     LpmTrie::with_max_entries(1, 0);

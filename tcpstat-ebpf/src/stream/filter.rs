@@ -110,5 +110,6 @@ fn has_address(family: Family, address: [u32; 4]) -> bool {
     let mut bytes = [0; PREFIX_BYTES];
     let parts = words.map(u32::to_ne_bytes);
     bytes.copy_from_slice(parts.as_flattened());
-    STREAM_ADDRESSES.get(Key::new(8 * PREFIX_BYTES as u32, bytes)).is_some()
+    let written = STREAM_ADDRESSES.get(Key::new(8 * PREFIX_BYTES as u32, bytes));
+    written.is_some_and(|&written| written != 0)
 }

@@ -93,7 +93,15 @@ impl ScopeArgs {
             None
         } else if procfs.lists_own_namespace() {
             match CgroupHierarchy::find() {
-                Ok(hierarchy) => Some((self.cgroups.clone(), hierarchy)),
+                Ok(hierarchy) => {
+                    if !hierarchy.is_whole() {
+                        warn!(
+                            "--cgroups: {} does not show all cgroups of the host, because tcpstat is in a cgroup namespace: those it does not show count in `other`; share the host's cgroup namespace (docker run --cgroupns=host, cgroup: host in a compose file), or mount its /sys/fs/cgroup",
+                            hierarchy.root().display()
+                        );
+                    }
+                    Some((self.cgroups.clone(), hierarchy))
+                }
                 Err(error) => {
                     warn!("--cgroups is off: {error}");
                     None

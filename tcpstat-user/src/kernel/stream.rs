@@ -35,7 +35,7 @@ use crate::{
     ages::TickRate,
     clock,
     procfs::Procfs,
-    stream::{Filter, Port, Transition},
+    stream::{Filter, Port, Prefix, Transition},
 };
 
 /// Most cgroups whose verdicts the programs have. Transitions of others are written.
@@ -253,7 +253,8 @@ fn size_maps(loader: &mut EbpfLoader<'_>, filter: &Filter, bytes: u32) {
         loader.map_max_entries("STREAM_PORTS", 3 * PORT_WORDS);
     }
     if let Ok(addresses @ 1..) = u32::try_from(filter.addresses.len()) {
-        loader.map_max_entries("STREAM_ADDRESSES", addresses);
+        // One more for `Prefix::IPV4`.
+        loader.map_max_entries("STREAM_ADDRESSES", addresses + 1);
     }
     if filter.by_cgroup {
         loader.map_max_entries("STREAM_CGROUPS", MAX_CGROUPS);
@@ -277,8 +278,10 @@ fn fill_ports(ebpf: &mut Ebpf, filter: &Filter) -> Result<(), LoadError> {
 fn fill_addresses(ebpf: &mut Ebpf, filter: &Filter) -> Result<(), LoadError> {
     let map = map_mut(ebpf, "STREAM_ADDRESSES")?;
     let mut map: LpmTrie<_, [u8; PREFIX_BYTES], u32> = LpmTrie::try_from(map).map_err(wrong_map)?;
-    for prefix in &filter.addresses {
-        map.insert(&Key::new(prefix.bits, prefix.bytes), 1, 0).map_err(wrong_map)?;
+    // The longest prefix of an address decides, and the last value of a prefix.
+    let unwritten = std::iter::once((&Prefix::IPV4, 0));
+    for (prefix, written) in unwritten.chain(filter.addresses.iter().map(|prefix| (prefix, 1))) {
+        map.insert(&Key::new(prefix.bits, prefix.bytes), written, 0).map_err(wrong_map)?;
     }
     Ok(())
 }

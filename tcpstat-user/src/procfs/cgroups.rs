@@ -54,6 +54,17 @@ impl CgroupHierarchy {
         whole.map(|root| Self { root: root.clone() }).ok_or(CgroupError::NotMounted)
     }
 
+    /// Whether the mount shows all cgroups of the host. That of a container with a cgroup namespace of its own shows those
+    /// below its own cgroup.
+    pub(crate) fn is_whole(&self) -> bool {
+        inode(&self.root) == Some(ROOT_ID)
+    }
+
+    /// Where it is mounted.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// The path of each cgroup by its id, which is the inode number of its directory. At most 20,000 are listed.
     pub(crate) fn paths(&self) -> HashMap<u64, Arc<str>> {
         let mut paths = HashMap::new();

@@ -8,7 +8,8 @@ use std::{
 use tcpstat_ebpf::PREFIX_BYTES;
 use thiserror::Error;
 
-/// Addresses with the same first bits. IPv4 addresses are v4-mapped: a socket of IPv6 can have one too.
+/// Addresses with the same first bits. IPv4 addresses are v4-mapped: a socket of IPv6 can have one too. A shorter prefix than
+/// [`Prefix::IPV4`] has none of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Prefix {
     /// The others are 0.
@@ -33,6 +34,12 @@ const BITS: u32 = 128;
 
 /// Bits of a v4-mapped address before those of the IPv4 address.
 const MAPPED_BITS: u32 = 96;
+
+impl Prefix {
+    /// All IPv4 addresses.
+    pub(crate) const IPV4: Self =
+        Self { bytes: Ipv4Addr::UNSPECIFIED.to_ipv6_mapped().octets(), bits: MAPPED_BITS };
+}
 
 impl FromStr for Prefix {
     type Err = PrefixError;
@@ -87,7 +94,9 @@ mod tests {
         assert_eq!((parsed.bits, &parsed.bytes[10..13]), (104, &[0xff, 0xff, 10][..]));
         let parsed: Prefix = "2001:db8::/32".parse().unwrap();
         assert_eq!((parsed.bits, &parsed.bytes[..5]), (32, &[0x20, 1, 0x0d, 0xb8, 0][..]));
-        assert_eq!("0.0.0.0/0".parse::<Prefix>().unwrap().bits, 96);
+        for text in ["0.0.0.0/0", "::ffff:0:0/96"] {
+            assert_eq!(text.parse(), Ok(Prefix::IPV4), "{text}");
+        }
         assert_eq!("::/0".parse::<Prefix>().unwrap(), Prefix { bytes: [0; 16], bits: 0 });
     }
 

@@ -1,7 +1,8 @@
 //! The terminal, and the loop that handles keys, time and signals.
 
 use std::{
-    io::{self, stdout},
+    io::{self, IsTerminal as _, stdout},
+    mem::ManuallyDrop,
     panic, process,
     sync::{Mutex, PoisonError},
     thread,
@@ -9,12 +10,14 @@ use std::{
 };
 
 use ratatui::{
-    DefaultTerminal, Frame,
+    DefaultTerminal, Frame, TerminalOptions, Viewport,
     crossterm::{
         cursor::Show,
         event::{DisableBracketedPaste, EnableBracketedPaste},
         execute,
+        terminal::EnterAlternateScreen,
     },
+    layout::{Rect, Size},
 };
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -33,24 +36,30 @@ const FRAME_INTERVAL: Duration = Duration::from_millis(30);
 /// Time between two updates until what the view shows has arrived.
 const FIRST_INTERVAL: Duration = Duration::from_millis(50);
 
+/// Most columns and rows that are drawn: more than a screen shows. A terminal can claim any size, and each place takes memory.
+const MAX_SIZE: Size = Size::new(1_000, 400);
+
 /// Held while a frame is drawn, so that nothing is drawn after the terminal is restored.
 static DRAWING: Mutex<()> = Mutex::new(());
 
 /// The terminal while the view is shown. Dropping it restores the terminal; so does a panic, or a signal that
 /// ends the process.
 struct Screen {
-    terminal: DefaultTerminal,
+    /// Not dropped: its `Drop` prints if it cannot show the cursor, and that panics if standard error is the terminal that has
+    /// gone.
+    terminal: ManuallyDrop<DefaultTerminal>,
     _guard: TerminalGuard,
 }
 
 impl Screen {
     fn open() -> io::Result<Self> {
         let guard = TerminalGuard::new();
-        let opened = ratatui::try_init().and_then(|terminal| {
+        let options = TerminalOptions { viewport: Viewport::Fixed(Rect::ZERO) };
+        let opened = ratatui::try_init_with_options(options).and_then(|terminal| {
             restore_on_panic();
             // The terminal then marks a paste, so that its characters are not taken for keys.
-            execute!(stdout(), EnableBracketedPaste)?;
-            Ok(Self { terminal, _guard: guard })
+            execute!(stdout(), EnterAlternateScreen, EnableBracketedPaste)?;
+            Ok(Self { terminal: ManuallyDrop::new(terminal), _guard: guard })
         });
         if opened.is_err() {
             // Part of it may have succeeded.
@@ -61,6 +70,10 @@ impl Screen {
 
     fn draw(&mut self, model: &mut Model, theme: Theme) -> io::Result<()> {
         let _drawing = DRAWING.lock().unwrap_or_else(PoisonError::into_inner);
+        let area = drawn(self.terminal.size()?);
+        if area != self.terminal.get_frame().area() {
+            self.terminal.resize(area)?;
+        }
         let draw = |frame: &mut Frame<'_>| {
             view::fit(model, frame.area(), theme);
             view::draw(frame, model, theme);
@@ -78,6 +91,16 @@ impl Drop for Screen {
             restore();
         }
     }
+}
+
+/// The part of a terminal of that size that is drawn. The rest stays empty.
+fn drawn(size: Size) -> Rect {
+    Rect::new(0, 0, size.width.min(MAX_SIZE.width), size.height.min(MAX_SIZE.height))
+}
+
+/// Whether what was a terminal is none any more. Then nobody sees the view, and no error of it matters.
+fn has_gone() -> bool {
+    !stdout().is_terminal()
 }
 
 fn restore() {
@@ -106,11 +129,24 @@ fn restore_on_panic() {
     }));
 }
 
-/// Shows `model` until a key is pressed to quit, or until `stopped` or `feed` ends.
+/// Shows `model` until a key is pressed to quit, or until `stopped`, `feed` or the terminal ends.
 ///
 /// # Errors
 /// If the terminal fails.
 pub(crate) async fn run(
+    feed: Feed,
+    model: Model,
+    theme: Theme,
+    log: &LastLogLine,
+    stopped: impl Future,
+) -> io::Result<()> {
+    match show_until(feed, model, theme, log, stopped).await {
+        Err(_) if has_gone() => Ok(()),
+        shown => shown,
+    }
+}
+
+async fn show_until(
     mut feed: Feed,
     mut model: Model,
     theme: Theme,
@@ -170,4 +206,19 @@ fn update(model: &mut Model, feed: &mut Feed) {
 fn show(model: &mut Model, feed: &Feed) {
     model.set_scopes(feed.scopes(model.wants_scopes()));
     model.set_holders(feed.holders(model.wanted_holders()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_of_any_size_is_drawn_in_bounded_memory() {
+        assert_eq!(drawn(Size::new(80, 24)), Rect::new(0, 0, 80, 24));
+        assert_eq!(drawn(Size::new(0, 0)), Rect::ZERO);
+        for size in [(u16::MAX, u16::MAX), (5_000, 13_108), (2_000, 32_768)] {
+            assert_eq!(drawn(size.into()), Rect::new(0, 0, MAX_SIZE.width, MAX_SIZE.height));
+        }
+        assert_eq!(drawn(Size::new(u16::MAX, 24)), Rect::new(0, 0, MAX_SIZE.width, 24));
+    }
 }

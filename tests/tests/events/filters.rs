@@ -196,6 +196,12 @@ fn filters_by_port_and_address_let_through_what_matches(own: &Namespace) -> Resu
                 &["--address=127.4.0.0/14"],
                 has_address(|ip| matches!(ip, IpAddr::V4(ip) if ip.octets()[..2] == [127, 5])),
             ),
+            filter(&["--address=::/0"], has_address(|ip| ip.to_canonical().is_ipv6())),
+            filter(&["--address=0.0.0.0/0"], has_address(|ip| ip.to_canonical().is_ipv4())),
+            filter(
+                &["--address=::/0,127.5.0.7"],
+                has_address(|ip| ip.to_canonical().is_ipv6() || ip == Ipv4Addr::new(127, 5, 0, 7)),
+            ),
             // A listener has no remote address, which is not the same as 0.0.0.0 or ::.
             filter(
                 &["--address=0.0.0.0/8,::,127.5.0.7"],

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tcpstat_tests::binary::path_from;
+use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
 use tcpstat_tests::exporter::{Exporter, FREQUENT_SNAPSHOTS};
 use tcpstat_tests::harness::Test;
 use tcpstat_tests::held::Addressing;
@@ -27,6 +28,7 @@ pub(crate) fn tests() -> Vec<Test> {
         top_fits_every_terminal_size,
         top_restores_the_terminal_when_it_quits,
         top_restores_the_terminal_after_every_signal_except_sigkill,
+        top_ends_well_when_its_terminal_goes_away,
         top_handles_a_paste_of_20_kb,
         top_shows_a_running_exporter_and_reconnects_after_its_restart,
         top_without_privileges_shows_snapshots_and_says_so,
@@ -174,6 +176,37 @@ fn top_restores_the_terminal_after_every_signal_except_sigkill(_: &Namespace) ->
             lines.len() - own.len() <= 1 && is_restored(&own.join("\n"), status)
         })?;
         assert_eq!(terminal.format("#{alternate_on} #{cursor_flag}")?, "0 1", "{signal}");
+    }
+    Ok(())
+}
+
+/// The window closes, with the signal and without it, as below `nohup`.
+fn top_ends_well_when_its_terminal_goes_away(_: &Namespace) -> Result<()> {
+    let binary = path_from("TCPSTAT_BIN")?;
+    let folder = tempfile::tempdir()?;
+    let [printed, status] = ["printed", "status"].map(|name| folder.path().join(name));
+    for hangup in [":", ""] {
+        for stderr in [None, Some(&printed)] {
+            let stderr = stderr.map_or_else(String::new, |path| format!("2>{}", path.display()));
+            let script = format!(
+                "ulimit -c 0; trap '{hangup}' HUP; {} top --interval 200ms {stderr}; \
+                 echo $? >{status}.new; mv {status}.new {status}",
+                binary.display(),
+                status = status.display()
+            );
+            let terminal = Terminal::open(&script, (80, 24))?;
+            terminal.await_screen("its start", |screen| screen.contains("q quit"))?;
+            drop(terminal);
+            let ended = wait_until("the end of top", DEADLINE, || {
+                Ok(match fs::read_to_string(&status) {
+                    Ok(ended) => Progress::Done(ended),
+                    Err(error) => Progress::NotYet(error.to_string()),
+                })
+            })?;
+            assert_eq!(ended.trim(), "0", "{script}");
+            fs::remove_file(&status)?;
+        }
+        assert_eq!(fs::read_to_string(&printed)?, "");
     }
     Ok(())
 }

@@ -106,7 +106,7 @@ pub(crate) struct EventsArgs {
     remote_ports: Vec<PortRange>,
 
     /// Local or remote addresses, or prefixes such as 10.0.0.0/8, with commas between; an IPv4 address is also that of
-    /// v4-mapped sockets
+    /// v4-mapped sockets; 0.0.0.0/0 is all of IPv4, ::/0 all of IPv6
     #[arg(
         long = "address",
         value_name = "ADDRESS",

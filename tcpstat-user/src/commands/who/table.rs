@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
+use unicode_width::UnicodeWidthStr;
+
 use crate::{
     holders::Peer,
     states::{State, state_word},
@@ -183,17 +185,19 @@ pub(super) fn duration(seconds: f64) -> String {
 }
 
 fn write_columns(text: &mut String, rows: &[[String; 9]]) {
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
+    let width = |column: usize| rows.iter().map(|row| row[column].width()).max();
     let widths: [usize; 9] = std::array::from_fn(|column| width(column).unwrap_or_default());
     for row in rows {
         let mut line = String::new();
         for (column, (value, width)) in row.iter().zip(widths).enumerate() {
             let separator = if column == 0 { "" } else { "  " };
+            // A format would count characters, of which some take two places.
+            let rest = " ".repeat(width - value.width());
             // Numbers are at the right.
             let _ = if matches!(HEAD[column], "SOCKETS" | "OLDEST") {
-                write!(line, "{separator}{value:>width$}")
+                write!(line, "{separator}{rest}{value}")
             } else {
-                write!(line, "{separator}{value:<width$}")
+                write!(line, "{separator}{value}{rest}")
             };
         }
         text.push_str(line.trim_end());

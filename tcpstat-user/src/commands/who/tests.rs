@@ -3,6 +3,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use ratatui::text::Span;
 use serde_json::{Value, json};
 
 use super::{json, table};
@@ -115,6 +116,22 @@ orphans, which their owners have closed: 3
     assert!(at(2, column("STATES")).starts_with("close "), "{text}");
     assert!(at(1, column("UNIT")).starts_with("shop.service"), "{text}");
     assert!(at(2, column("UNIT")).starts_with('-'), "{text}");
+}
+
+#[test]
+fn columns_stay_in_line_below_characters_of_any_width() {
+    let mut holders = holders();
+    // Of two places, of none, and of one.
+    for name in ["\u{6f22}\u{5b57}", "e\u{301}", "java"] {
+        holders.rows[0].processes[0].command = Some(name.into());
+        let text = table::text(&holders, &WhoQuery::default());
+        let at = |line: usize, part: &str| {
+            let line = text.lines().nth(line).unwrap();
+            Span::raw(&line[..line.find(part).unwrap()]).width()
+        };
+        assert_eq!(at(0, "STATES"), at(1, "close_wait"), "{text}");
+        assert_eq!(at(0, "UNIT"), at(1, "shop.service"), "{text}");
+    }
 }
 
 #[test]

@@ -39,6 +39,8 @@ pub(crate) enum AddressError {
         "write it like http://web-1:10048, https://web-1:10048, or unix:/run/tcpstat/tcpstat.sock"
     )]
     Form,
+    #[error("write a port from 1 to 65535 after the colon, or no colon")]
+    Port,
     #[error(
         "every user of this host can see a password in the list of processes: use --connect.user and \
          --connect.password-file"
@@ -151,6 +153,11 @@ impl FromStr for ExporterAddress {
         if !is_base || !url.is_ascii() || url.len() > MAX_URL_BYTES || url.contains('#') {
             return Err(AddressError::Form);
         }
+        // A URI can have a port that is no number of a port; requests would go to the port of the scheme.
+        let has_colon = uri.authority().zip(uri.host()).is_some_and(|(all, host)| all != host);
+        if has_colon && !matches!(uri.port_u16(), Some(1..)) {
+            return Err(AddressError::Port);
+        }
         Ok(Self::Url { url: url.to_owned(), tls })
     }
 }
@@ -182,5 +189,18 @@ mod tests {
         }
         let secret = "https://me:sesame@web-1".parse::<ExporterAddress>();
         assert_eq!(secret, Err(AddressError::Password));
+    }
+
+    #[test]
+    fn a_wrong_port_is_refused_and_not_replaced_by_that_of_the_scheme() {
+        for port in ["", "0", "65536", "100480", "99999999999999999999", "x", "-1"] {
+            for start in ["http://web-1", "https://web-1", "http://10.0.0.7", "https://[::1]"] {
+                for path in ["", "/", "/base"] {
+                    let text = format!("{start}:{port}{path}");
+                    let refused = text.parse::<ExporterAddress>();
+                    assert_eq!(refused, Err(AddressError::Port), "{text}");
+                }
+            }
+        }
     }
 }
