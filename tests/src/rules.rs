@@ -81,8 +81,7 @@ pub fn scaled(rules: &str, divisor: u64) -> Result<String> {
 /// smallest age that tcpstat exports.
 #[must_use]
 pub fn with_least_age(rules: &str) -> String {
-    let rules = rules.replace("older_than=\"5m\"", "older_than=\"1m\"");
-    rules.replace("* 3600 - 300", "* 3600 - 60")
+    rules.replace("older_than=\"5m\"", "older_than=\"1m\"")
 }
 
 /// Divides the duration after each `mark` in `line`. In prose no duration follows such a mark, and in a class of
