@@ -9,7 +9,7 @@ use crate::{
     holders::Peer,
     states::{State, state_word},
     text::plural,
-    tracker::{HolderView, Holders, NamedProcess, QueueView, WhoQuery},
+    tracker::{HolderSource, HolderView, Holders, NamedProcess, QueueView, WhoQuery},
 };
 
 const HEAD: [&str; 9] =
@@ -75,6 +75,12 @@ fn nothing(holders: &Holders, query: &WhoQuery) -> String {
             return format!(
                 "no process holds a socket{place}: those are half-open connections of a listening socket: `tcpstat show` counts \
                  them, and `tcpstat who listen` shows who listens\n"
+            );
+        }
+        // /proc/PID/fd has their descriptors, and no file of /proc has their state.
+        [State::Close] if holders.source == HolderSource::Descriptors => {
+            return format!(
+                "whether a process holds a socket{place} is not known: /proc does not show that state, and iter/task_file does not run here\n"
             );
         }
         _ => {}

@@ -135,6 +135,16 @@ fn columns_stay_in_line_below_characters_of_any_width() {
 }
 
 #[test]
+fn without_the_iterator_nothing_is_known_about_sockets_in_close() {
+    let empty = Holders { rows: Vec::new(), source: HolderSource::Descriptors, ..holders() };
+    let query = WhoQuery { states: vec![State::Close], ..WhoQuery::default() };
+    let text = table::text(&empty, &query);
+    assert!(text.starts_with("whether a process holds a socket in close is not known: "), "{text}");
+    let query = WhoQuery { states: vec![State::Close, State::Listen], ..WhoQuery::default() };
+    assert!(table::text(&empty, &query).contains("holds such a socket"));
+}
+
+#[test]
 fn a_query_without_a_row_is_answered_in_one_line() {
     let empty = Holders {
         rows: Vec::new(),
