@@ -54,11 +54,9 @@ use tokio::sync::watch;
 
 pub(crate) use finder::{Finder, NetnsCount, count_netns, task_ids};
 pub use health::{Health, Reason};
-#[cfg(test)]
-pub(crate) use holders::HolderSource;
 pub(crate) use holders::{
-    HolderReader, HolderView, Holders, NamedNetns, NamedProcess, NetnsSelector, QueueView, Reading,
-    WhoError, WhoQuery, inode_at,
+    HolderReader, HolderSource, HolderView, Holders, NamedNetns, NamedProcess, NetnsSelector,
+    QueueView, Reading, WhoError, WhoQuery, inode_at,
 };
 pub(crate) use netns_choice::NetnsChoice;
 pub(crate) use own_scopes::{OwnScopes, PublishedScopes};
