@@ -39,7 +39,11 @@ impl Webhook {
     ///
     /// # Errors
     /// Fails if there is none within `deadline`, with the bodies received.
-    pub fn await_body(&self, deadline: Duration, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
+    pub fn await_body(
+        &self,
+        deadline: Duration,
+        mut wanted: impl FnMut(&Value) -> bool,
+    ) -> Result<Value> {
         let end = Instant::now() + deadline;
         let mut others = Vec::new();
         while let Ok(body) = self.bodies.recv_timeout(end.saturating_duration_since(Instant::now()))
