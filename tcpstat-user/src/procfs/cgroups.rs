@@ -48,10 +48,9 @@ impl CgroupHierarchy {
     /// [`CgroupError`].
     pub(crate) fn find() -> Result<Self, CgroupError> {
         let mounts = fs::read(MOUNTS).map_err(CgroupError::Mounts)?;
-        let mounts = mount_points(&mounts);
-        let is_whole = |path: &PathBuf| inode(path) == Some(ROOT_ID);
-        let whole = mounts.iter().find(|path| is_whole(path)).or(mounts.first());
-        whole.map(|root| Self { root: root.clone() }).ok_or(CgroupError::NotMounted)
+        let mounts: Vec<_> = mount_points(&mounts).into_iter().map(|root| Self { root }).collect();
+        let whole = mounts.iter().find(|mount| mount.is_whole()).or(mounts.first());
+        whole.cloned().ok_or(CgroupError::NotMounted)
     }
 
     /// Whether the mount shows all cgroups of the host. That of a container with a cgroup namespace of its own shows those

@@ -143,12 +143,7 @@ impl Cgroups {
         let Some(slots) = maps.cgroups.as_mut() else { return Ok(()) };
         let path = self.paths.get(&id);
         let scope = path.and_then(|path| counting_cgroup(&self.patterns, path)).map(Arc::from);
-        // One that others of its scope wait for waits too: a part of a unit is never shown as the whole.
-        let waits = scope.as_ref().filter(|name| self.waits(name) || !self.has_room(name));
-        if let Some(name) = waits {
-            self.waiting.insert(id, Arc::clone(name));
-        }
-        let Some(name) = scope.filter(|_| !self.waiting.contains_key(&id)) else {
+        let Some(name) = scope.and_then(|name| self.with_room(id, name)) else {
             self.places.insert(id, None);
             let before = slots.move_to(id, Slot::OTHER)?;
             self.carry_from(maps, before, None, cut);

@@ -43,23 +43,23 @@ impl Cgroups {
         }
     }
 
-    /// Whether ids of this scope wait.
-    pub(super) fn waits(&self, name: &Arc<str>) -> bool {
-        self.waiting.values().any(|waiting| waiting == name)
+    /// The scope of `id`, if there is room for it; else the id waits. It also waits if others of its scope do: a part of a
+    /// unit is never shown as the whole.
+    pub(super) fn with_room(&mut self, id: u64, name: Arc<str>) -> Option<Arc<str>> {
+        if self.waiting.values().any(|waiting| *waiting == name) || !self.has_room(&name) {
+            self.waiting.insert(id, name);
+            return None;
+        }
+        Some(name)
     }
 
     /// Whether the scope has a place, or can have one; counts it as overflow if not.
-    pub(super) fn has_room(&mut self, name: &Arc<str>) -> bool {
+    fn has_room(&mut self, name: &Arc<str>) -> bool {
         let has_room = self.scopes.contains_key(name) || self.scopes.len() < self.max;
-        if !has_room {
-            self.count_overflow(name);
-        }
-        has_room
-    }
-
-    fn count_overflow(&mut self, name: &Arc<str>) {
-        if self.overflowed.len() < MAX_OVERFLOWED && self.overflowed.insert(Arc::clone(name)) {
+        let can_be_noted = self.overflowed.len() < MAX_OVERFLOWED;
+        if !has_room && can_be_noted && self.overflowed.insert(Arc::clone(name)) {
             self.overflow.add();
         }
+        has_room
     }
 }
