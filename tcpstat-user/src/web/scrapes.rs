@@ -76,8 +76,11 @@ struct State {
     thread: u64,
     /// The file that the current thread reads, and since when.
     reading: Option<(PathBuf, Instant)>,
-    /// Earlier threads, and the files whose reads block them.
+    /// Earlier threads, and the files whose reads block them. The current thread is one of them if no other could be
+    /// started.
     blocked: Vec<(u64, PathBuf)>,
+    /// Whether the last try to start another thread failed.
+    lacks_thread: bool,
 }
 
 impl Scrapes {
@@ -142,28 +145,55 @@ impl Scrapes {
     }
 }
 
+impl State {
+    /// Whether a file blocks the current thread.
+    fn is_blocked(&self) -> bool {
+        self.blocked.iter().any(|(thread, _)| *thread == self.thread)
+    }
+
+    /// Files that blocked the thread `number` can be read again.
+    fn unblock(&mut self, number: u64) {
+        self.lacks_thread &= number != self.thread;
+        self.blocked.retain(|(thread, path)| {
+            if *thread == number {
+                info!("{} can be read again: its values are no longer left out", path.display());
+            }
+            *thread != number
+        });
+    }
+}
+
 impl Shared {
     /// Starts a new thread if a file blocks the current one. Returns the time until the next check is due.
     fn replace_blocked_thread(self: &Arc<Self>) -> Duration {
         let mut state = self.locked();
-        let Some((path, since)) = &state.reading else { return READ_DEADLINE };
-        let left = READ_DEADLINE.saturating_sub(since.elapsed());
-        if left > Duration::ZERO {
-            return left;
+        if let Some((path, since)) = &state.reading {
+            let left = READ_DEADLINE.saturating_sub(since.elapsed());
+            if left > Duration::ZERO {
+                return left;
+            }
+            let blocked = (state.thread, path.clone());
+            let path = path.display();
+            warn!(
+                "{path} could not be read within {READ_DEADLINE:?}: its values are left out until it can be read"
+            );
+            state.reading = None;
+            state.blocked.push(blocked);
+            let in_progress = std::mem::take(&mut state.in_progress);
+            state.waiting.extend(in_progress);
+        } else if !state.is_blocked() {
+            return READ_DEADLINE;
         }
-        let blocked = (state.thread, path.clone());
-        let path = path.display();
-        warn!(
-            "{path} could not be read within {READ_DEADLINE:?}: its values are left out until it can be read"
-        );
-        state.reading = None;
-        state.blocked.push(blocked);
-        let in_progress = std::mem::take(&mut state.in_progress);
-        state.waiting.extend(in_progress);
-        if let Err(cause) = self.start_thread(&mut state) {
-            warn!("cannot start a thread that answers scrapes without it: {cause}");
-            // Dropping a request ends it with an error.
-            state.waiting.clear();
+        // Also if the last try failed.
+        match self.start_thread(&mut state) {
+            Ok(()) => state.lacks_thread = false,
+            Err(cause) => {
+                if !std::mem::replace(&mut state.lacks_thread, true) {
+                    warn!("cannot start a thread that answers scrapes without it: {cause}");
+                }
+                // Dropping a request ends it with an error.
+                state.waiting.clear();
+            }
         }
         READ_DEADLINE
     }
@@ -179,13 +209,7 @@ impl Shared {
     fn run_thread(&self, number: u64) {
         kernel::request_short_slices();
         while self.take_requests(number) && self.answer_requests(number) {}
-        let mut state = self.locked();
-        state.blocked.retain(|(thread, path)| {
-            if *thread == number {
-                info!("{} can be read again: its values are no longer left out", path.display());
-            }
-            *thread != number
-        });
+        self.locked().unblock(number);
     }
 
     /// Waits for requests. Returns whether `number` is still the current thread.
@@ -219,6 +243,7 @@ impl Shared {
             return false;
         }
         state.reading = None;
+        state.unblock(number);
         let in_progress = std::mem::take(&mut state.in_progress);
         drop(state);
         reading.answer(in_progress);

@@ -1,26 +1,21 @@
-//! Few descriptors, many requests at once, and files that hang.
+//! Few descriptors, and many requests at once.
 
-use std::fs;
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
-use std::os::unix::fs::symlink;
-use std::path::PathBuf;
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::resource::{Resource, setrlimit};
-use tcpstat_tests::binary::{fixture, output};
 use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
-use tcpstat_tests::exporter::{Exporter, Options};
-use tcpstat_tests::frozen::FrozenFs;
+use tcpstat_tests::exporter::Exporter;
 use tcpstat_tests::harness::Test;
 use tcpstat_tests::hostile_clients::{ATTACK_DEADLINE, Attack, Kind};
 use tcpstat_tests::kernel_tests;
-use tcpstat_tests::mounts::PrivateMounts;
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::scraper::{Scraper, connect_from};
 use tempfile::TempDir;
+
+use super::hanging_files::over_a_folder;
 
 pub(crate) fn tests() -> Vec<Test> {
     kernel_tests![
@@ -30,9 +25,7 @@ pub(crate) fn tests() -> Vec<Test> {
         requests_above_the_limit_are_503_and_name_the_flag,
         a_limit_of_0_answers_on_every_connection,
         an_unread_answer_is_dropped_for_a_new_request,
-        unread_histories_do_not_block_other_clients,
-        waiting_scrapes_share_one_reading,
-        a_file_that_hangs_is_omitted_named_and_read_again_later
+        unread_histories_do_not_block_other_clients
     ]
 }
 
@@ -41,7 +34,7 @@ fn limit_descriptors(soft: u64, hard: u64) -> Result<()> {
     setrlimit(Resource::RLIMIT_NOFILE, soft, hard).context("setrlimit(RLIMIT_NOFILE)")
 }
 
-fn address_of(last: u8) -> IpAddr {
+pub(crate) fn address_of(last: u8) -> IpAddr {
     [127, 9, 0, last].into()
 }
 
@@ -154,21 +147,6 @@ fn an_unread_answer_is_dropped_for_a_new_request(_: &Namespace) -> Result<()> {
     Ok(())
 }
 
-/// An exporter over a folder whose sockstat is on a file system that can hang; the path of that sockstat.
-fn over_a_folder(folder: &TempDir, more: &str) -> Result<(Exporter, FrozenFs, PathBuf)> {
-    let net = folder.path().join("net");
-    fs::create_dir(&net)?;
-    for file in ["tcp", "tcp6"] {
-        fs::copy(fixture(format!("proc/debian-6.1/net/{file}"))?, net.join(file))?;
-    }
-    let fuse = FrozenFs::mount(&PrivateMounts::enter()?)?;
-    let sockstat = net.join("sockstat");
-    symlink(fuse.copy(&fixture("proc/debian-6.1/net/sockstat")?)?, &sockstat)?;
-    let procfs = format!("--path.procfs={}", folder.path().display());
-    let args = [procfs.as_str(), "--tracer=off", "--snapshot-interval=1h", more];
-    Ok((Options::default().args(args).start()?, fuse, sockstat))
-}
-
 fn requests_above_the_limit_are_503_and_name_the_flag(_: &Namespace) -> Result<()> {
     let folder = TempDir::new()?;
     let (exporter, fuse, _) = over_a_folder(&folder, "--web.max-requests=1")?;
@@ -212,76 +190,5 @@ fn unread_histories_do_not_block_other_clients(_: &Namespace) -> Result<()> {
     let response =
         Scraper::connect_from(address_of(99), exporter.address())?.get("/api/v1/history")?;
     assert_eq!(response.status, 200, "{}", response.body);
-    Ok(())
-}
-
-/// Scrapes that arrive during one reading share the next.
-fn waiting_scrapes_share_one_reading(_: &Namespace) -> Result<()> {
-    const SCRAPERS: u8 = 30;
-    const REQUEST: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: tcpstat\r\nConnection: close\r\n\r\n";
-    let folder = TempDir::new()?;
-    let (exporter, fuse, _) = over_a_folder(&folder, "--web.max-requests=40")?;
-    let ask = |n| -> Result<TcpStream> {
-        let mut stream = connect_from(address_of(n), exporter.address())?;
-        stream.write_all(REQUEST)?;
-        stream.set_read_timeout(Some(DEADLINE))?;
-        Ok(stream)
-    };
-    let before = fuse.opened();
-    fuse.freeze();
-    let mut first = ask(1)?;
-    fuse.wait_asked()?;
-    let others = (2..2 + SCRAPERS).map(ask).collect::<Result<Vec<_>>>()?;
-    wait_until("exporter that has every request", DEADLINE, || {
-        let run = output(Command::new("ss").args(["-Htn", "sport", "=", ":10048"]))?;
-        let queued = |line: &&str| line.split_whitespace().nth(1) != Some("0");
-        let waiting = run.stdout.lines().filter(queued).count();
-        let all = run.stdout.lines().count() > usize::from(SCRAPERS) && waiting == 0;
-        Ok(if all { Progress::Done(()) } else { Progress::NotYet(run.stdout) })
-    })?;
-    fuse.thaw();
-    let mut answer = String::new();
-    first.read_to_string(&mut answer)?;
-    for mut other in others {
-        let mut answer = String::new();
-        other.read_to_string(&mut answer)?;
-        ensure!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-        ensure!(answer.contains("\ntcpstat_sockstat_sockets{"), "{answer}");
-    }
-    // One for the first scrape, and one more; a request that the server has read may not have reached the
-    // handler yet.
-    let opened = fuse.opened() - before;
-    ensure!((2..=4).contains(&opened), "{opened} readings for {SCRAPERS} scrapes beside the first");
-    Ok(())
-}
-
-fn a_file_that_hangs_is_omitted_named_and_read_again_later(_: &Namespace) -> Result<()> {
-    let folder = TempDir::new()?;
-    let (mut exporter, fuse, sockstat) = over_a_folder(&folder, "--web.max-requests=40")?;
-    let exported = |exporter: &mut Exporter| -> Result<(bool, bool)> {
-        let scrape = exporter.scrape()?;
-        let has = |family: &str| !scrape.family(family).is_empty();
-        ensure!(has("tcpstat_connections"), "{}", exporter.log());
-        Ok((has("tcpstat_sockstat_sockets"), has("process_open_fds")))
-    };
-    assert_eq!(exported(&mut exporter)?, (true, true));
-    fuse.freeze();
-    // Only the values of the file that hangs are omitted, and no scrape hangs.
-    for _ in 0..3 {
-        assert_eq!(exported(&mut exporter)?, (false, true));
-    }
-    let log = exporter.log();
-    let lines: Vec<_> =
-        log.lines().filter(|line| line.contains("could not be read within")).collect();
-    ensure!(lines.len() == 1 && lines[0].contains(&*sockstat.to_string_lossy()), "{log}");
-    fuse.thaw();
-    wait_until("sockstat", DEADLINE, || {
-        let exported = exported(&mut exporter)?;
-        Ok(if exported.0 { Progress::Done(()) } else { Progress::NotYet(format!("{exported:?}")) })
-    })?;
-    ensure!(exporter.log().contains("its values are no longer left out"), "{}", exporter.log());
-    // It has no more threads than before.
-    let threads = Command::new("ls").arg(format!("/proc/{}/task", exporter.pid())).output()?;
-    ensure!(String::from_utf8_lossy(&threads.stdout).lines().count() < 9, "{threads:?}");
     Ok(())
 }

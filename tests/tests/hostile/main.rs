@@ -3,6 +3,7 @@
 #![expect(clippy::float_cmp, reason = "the values compared are whole numbers")]
 
 mod attacks;
+mod hanging_files;
 mod limits;
 mod passwords;
 mod timeouts;
@@ -15,6 +16,7 @@ use tcpstat_tests::harness::run_in_turn;
 
 fn main() -> ExitCode {
     let mut tests = attacks::tests();
+    tests.extend(hanging_files::tests());
     tests.extend(limits::tests());
     tests.extend(passwords::tests());
     tests.extend(timeouts::tests());
