@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use clap::{ArgAction, Args, ValueHint};
-use tokio::sync::watch;
+use tokio::{sync::watch, task::spawn_blocking};
 use tracing::{info, warn};
 
 use super::{
@@ -36,9 +36,16 @@ use crate::{
 /// Threads that answer requests.
 const WORKERS: usize = 2;
 
+/// Most threads that do what would block a worker: encode answers, check passwords, and read and write files. They never
+/// end, so that such work waits for a thread if the kernel starts no other one. Without any the runtime panics.
+const BLOCKING: usize = 8;
+
+/// Longer than any process runs.
+const FOREVER: Duration = Duration::from_hours(1_000_000);
+
 /// Threads that are needed: besides the workers, those that write the log, wait for signals and for refused system calls,
-/// read for scrapes, run the tracker, and drain the event log.
-const MIN_THREADS: usize = WORKERS + 6;
+/// read for scrapes, run the tracker, and drain the event log, and one for work that blocks.
+const MIN_THREADS: usize = WORKERS + 7;
 
 /// Descriptors that are needed: of the runtime, the signals, a listener, and one file.
 const MIN_DESCRIPTORS: usize = 10;
@@ -198,6 +205,8 @@ pub(super) fn run(args: &ServeArgs, seccomp: SeccompArgs) -> anyhow::Result<Exit
     let kept = restrictions.kept();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
+        .max_blocking_threads(BLOCKING)
+        .thread_keep_alive(FOREVER)
         .on_thread_start(move || {
             // A failure is reported when the main thread does the same.
             let _ = kept.keep();
@@ -220,6 +229,7 @@ async fn serve(
     descriptors: u64,
 ) -> anyhow::Result<()> {
     let started = clock::now();
+    spawn_blocking(|| ()).await.context("starting a thread for work that blocks")?;
     let Prepared { programs, config, mut restrictions, passed } = prepared;
     let access = args.web.access(config.as_ref(), &args.listening.telemetry_path);
     let listeners = args.listening.listeners(passed).await?;

@@ -6,13 +6,16 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::Signal;
 use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
 use tcpstat_tests::exporter::Exporter;
 use tcpstat_tests::harness::Test;
 use tcpstat_tests::hostile_clients::{ATTACK_DEADLINE, Attack, Kind};
 use tcpstat_tests::kernel_tests;
 use tcpstat_tests::netns::Namespace;
+use tcpstat_tests::process_limits::set_limit;
 use tcpstat_tests::scraper::{Scraper, connect_from};
+use tcpstat_tests::unprivileged::{NOBODY, ReachableBinary};
 use tempfile::TempDir;
 
 use super::hanging_files::over_a_folder;
@@ -25,7 +28,8 @@ pub(crate) fn tests() -> Vec<Test> {
         requests_above_the_limit_are_503_and_name_the_flag,
         a_limit_of_0_answers_on_every_connection,
         an_unread_answer_is_dropped_for_a_new_request,
-        unread_histories_do_not_block_other_clients
+        unread_histories_do_not_block_other_clients,
+        while_the_kernel_starts_no_thread_it_answers_and_stops
     ]
 }
 
@@ -190,5 +194,20 @@ fn unread_histories_do_not_block_other_clients(_: &Namespace) -> Result<()> {
     let response =
         Scraper::connect_from(address_of(99), exporter.address())?.get("/api/v1/history")?;
     assert_eq!(response.status, 200, "{}", response.body);
+    Ok(())
+}
+
+fn while_the_kernel_starts_no_thread_it_answers_and_stops(_: &Namespace) -> Result<()> {
+    let binary = ReachableBinary::copy()?;
+    let mut exporter = binary.serve(&["--tracer=off"])?;
+    set_limit(&NOBODY.to_string(), exporter.pid(), "--nproc=1:")?;
+    let mut scraper = Scraper::connect(exporter.address())?;
+    for path in ["/api/v1/history", "/api/v1/scopes", "/api/v1/status"] {
+        assert_eq!(scraper.get(path)?.status, 200, "{path}: {}", exporter.log());
+    }
+    exporter.signal(Signal::SIGTERM)?;
+    let status = exporter.wait_end()?;
+    ensure!(status.success(), "{status}: {}", exporter.log());
+    ensure!(!exporter.log().contains("defect"), "{}", exporter.log());
     Ok(())
 }
