@@ -2,7 +2,7 @@
 
 use clap::{ArgAction, Args, ValueHint};
 
-use super::values;
+use super::{contradiction, values};
 use crate::web::{self, ListenAddress, Listener, PassedSockets, TelemetryPath};
 
 #[derive(Args, Clone, Debug)]
@@ -84,8 +84,14 @@ impl ListeningArgs {
             return Ok(passed.listeners()?);
         }
         let mut listeners = Vec::new();
-        for address in &self.listen_address {
-            listeners.extend(web::bind(address).await?);
+        for (index, address) in self.listen_address.iter().enumerate() {
+            let bound = web::bind(address).await;
+            if bound.is_err() && self.listen_address[..index].contains(address) {
+                let remedy =
+                    format!("--web.listen-address {address}: it is given twice: leave one out");
+                return Err(contradiction(&remedy).into());
+            }
+            listeners.extend(bound?);
         }
         Ok(listeners)
     }

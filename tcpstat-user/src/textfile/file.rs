@@ -1,9 +1,10 @@
 //! Writes the file atomically, and removes it only if this process wrote it.
 
 use std::{
-    fs::{self, Metadata, Permissions},
+    fs::{self, File, Metadata, Permissions},
     io::{self, Write},
-    os::unix::fs::{MetadataExt, PermissionsExt},
+    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
+    path::Path,
 };
 
 use tempfile::NamedTempFile;
@@ -82,21 +83,22 @@ impl Textfile {
 
     /// In the same folder, so that it can be renamed. The collector ignores its name.
     fn temporary(&self) -> io::Result<NamedTempFile> {
+        let mut refusal = None;
+        let open = |path: &Path| {
+            let mut options = File::options();
+            let opened = options.read(true).write(true).create_new(true).mode(0o600).open(path);
+            opened.inspect_err(|error| refusal = error.raw_os_error())
+        };
         let temporary = tempfile::Builder::new()
             .prefix(leftovers::PREFIX)
             .suffix(leftovers::SUFFIX)
-            .tempfile_in(&self.folder)
-            .map_err(without_path)?;
+            .make_in(&self.folder, open);
+        // Without the name of the temporary file, which tempfile adds.
+        let temporary =
+            temporary.map_err(|error| refusal.map_or(error, io::Error::from_raw_os_error))?;
         leftovers::mark_used(temporary.as_file());
         Ok(temporary)
     }
-}
-
-/// The system's error, without the name of the temporary file that tempfile adds.
-fn without_path(error: io::Error) -> io::Error {
-    let inner = error.get_ref().and_then(|inner| inner.source());
-    let errno = inner.and_then(|inner| inner.downcast_ref::<io::Error>()?.raw_os_error());
-    errno.map_or(error, io::Error::from_raw_os_error)
 }
 
 impl Identity {

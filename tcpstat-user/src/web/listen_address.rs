@@ -63,7 +63,9 @@ pub(crate) enum ListenError {
 /// Empty if none is known.
 fn remedy(kind: io::ErrorKind) -> &'static str {
     match kind {
-        io::ErrorKind::AddrNotAvailable => ": no interface of this host has that address",
+        io::ErrorKind::AddrNotAvailable => {
+            ": no interface of this host has that address: use one of `ip address`, or :PORT for all addresses"
+        }
         io::ErrorKind::PermissionDenied => ": a port below 1024 needs CAP_NET_BIND_SERVICE",
         io::ErrorKind::InvalidInput => {
             ": a link-local address needs its interface, as in [fe80::1%eth0]:10048; write an IPv4 address as such"

@@ -136,6 +136,12 @@ fn an_address_in_use_is_named() -> Result<()> {
          a socket listens on {address}: stop the process that listens there, or choose another port\n"
     );
     assert_eq!(run.stderr.replace("already in use", "in use"), line);
+    drop(exporter);
+    let flag = format!("--web.listen-address={address}");
+    let run = tcpstat(["serve", "--tracer=off", &flag, &flag])?;
+    assert_eq!(run.status, Some(2));
+    let line = format!("error: {flag}: it is given twice: leave one out").replace('=', " ");
+    assert_eq!(run.stderr.lines().next(), Some(&*line));
     Ok(())
 }
 

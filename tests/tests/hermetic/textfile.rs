@@ -108,6 +108,7 @@ fn a_textfile_that_cannot_be_written_prevents_the_start() -> Result<()> {
         assert_eq!(run.status, Some(status), "{path}: {run:?}");
         let line = run.stderr.lines().next().context("no error")?;
         assert!(line.contains("--textfile") && line.contains(reason), "{path}: {}", run.stderr);
+        assert!(!line.contains(".tcpstat-"), "{path}: {}", run.stderr);
         assert!(status == 2 || run.stderr.lines().count() == 1, "{path}: {}", run.stderr);
     }
     Ok(())

@@ -120,7 +120,7 @@ pub(in crate::web) enum Problem {
     )]
     Cost { user: String, cost: u32, most: u32 },
     #[error(
-        "{key}: {}: write a duration with units, such as 100ms, 1s, or 1m30s; 0 for no limit",
+        "{key}: {}: write a duration with units, such as 100ms, 1s, or 1m30s, of at most 100 years; 0 for no limit",
         shown(value)
     )]
     Duration { key: &'static str, value: String },
