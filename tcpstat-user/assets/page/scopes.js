@@ -18,6 +18,7 @@ export class Scopes {
   constructor(section, figure, ticks, wanted) {
     this.section = section;
     this.figure = figure;
+    this.own = document.getElementById("own");
     this.select = section.querySelector("select");
     this.filter = section.querySelector("input");
     this.said = section.querySelector("[role=status]");
@@ -75,6 +76,7 @@ export class Scopes {
   draw() {
     const { kinds } = this.answer;
     this.section.hidden = kinds.length === 0;
+    this.own.hidden = !kinds.some(({ kind }) => kind === "netns");
     this.offer(kinds.map(({ kind }) => kind));
     const shown = kinds.find(({ kind }) => kind === this.select.value) ?? kinds[0];
     const scopes = shown?.scopes ?? [];

@@ -29,6 +29,9 @@ pub(crate) trait World {
     /// Reads the counters, sockstat, and the counters again.
     fn sample(&mut self) -> SockstatSample;
 
+    /// Whether a snapshot takes so long that it is not repeated at once.
+    fn is_slow(&self) -> bool;
+
     /// Waits some milliseconds: the distance of two samples or snapshots that confirm each other.
     fn pause(&mut self);
 }
@@ -77,7 +80,7 @@ impl RewoundSnapshot {
 }
 
 impl Audit {
-    /// Takes snapshots until one seeds the ledger exactly. The last of [`SEED_ATTEMPTS`] seeds it in any
+    /// Takes snapshots until one seeds the ledger exactly. The last of [`SEED_ATTEMPTS`], and a slow one, seeds it in any
     /// case; the returned flag says whether the seed is exact. `hooks` are the hooks that count.
     ///
     /// # Errors
@@ -92,7 +95,7 @@ impl Audit {
             let readings = sample.readings(&ledger);
             let findings = [checks.check(&readings), checks.check_families(&readings)];
             let exact = snapshot.exact() && !findings.contains(&Finding::Suspect);
-            if exact || attempt == SEED_ATTEMPTS {
+            if exact || attempt == SEED_ATTEMPTS || world.is_slow() {
                 if exact {
                     checks.snapshot_agreed(&readings);
                 }

@@ -4,7 +4,10 @@ use std::{
     collections::HashMap,
     ffi::OsString,
     fs, io,
-    os::unix::{ffi::OsStringExt, fs::MetadataExt},
+    os::unix::{
+        ffi::{OsStrExt, OsStringExt},
+        fs::MetadataExt,
+    },
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -79,7 +82,7 @@ impl CgroupHierarchy {
             for entry in entries.flatten() {
                 let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
                 if is_folder && depth < MAX_DEPTH {
-                    let path = format!("{path}/{}", entry.file_name().to_string_lossy());
+                    let path = format!("{path}/{}", text(entry.file_name().as_bytes()));
                     folders.push((entry.path(), path, depth + 1));
                 }
             }
@@ -96,6 +99,16 @@ impl CgroupHierarchy {
     pub(crate) fn folder(&self, path: &str) -> PathBuf {
         self.root.join(path.trim_start_matches('/'))
     }
+}
+
+/// A name, with `\xHH` for each byte that is not UTF-8, so that different names stay different.
+fn text(name: &[u8]) -> String {
+    let mut text = String::new();
+    for chunk in name.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}")));
+    }
+    text
 }
 
 fn inode(path: &Path) -> Option<u64> {
@@ -146,6 +159,13 @@ mod tests {
             mount_points(b"31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw"),
             [""; 0].map(PathBuf::from)
         );
+    }
+
+    #[test]
+    fn names_that_are_not_utf_8_stay_different() {
+        assert_eq!(text(b"web\xff.service"), "web\\xff.service");
+        assert_eq!(text(b"web\xfe.service"), "web\\xfe.service");
+        assert_eq!(text("\u{fc}.service".as_bytes()), "\u{fc}.service");
     }
 
     #[test]

@@ -59,7 +59,7 @@ impl CgroupPattern {
     pub fn fits(&self, path: &str) -> bool {
         let text =
             if self.0.contains('/') { path } else { path.rsplit('/').next().unwrap_or_default() };
-        fits(self.0.as_bytes(), text.as_bytes())
+        fits(&self.0.chars().collect::<Vec<_>>(), &text.chars().collect::<Vec<_>>())
     }
 }
 
@@ -82,18 +82,18 @@ pub fn counting_cgroup<'a>(patterns: &[CgroupPattern], path: &'a str) -> Option<
 
 /// Compares from left to right, and remembers the last star: when the rest does not fit, the star takes one more
 /// character. `**` may take slashes; a `*` that would have to gives way to an earlier `**`.
-fn fits(pattern: &[u8], text: &[u8]) -> bool {
+fn fits(pattern: &[char], text: &[char]) -> bool {
     let (mut at, mut read) = (0, 0);
     let mut star: Option<(usize, usize)> = None;
     let mut double: Option<(usize, usize)> = None;
     loop {
         match pattern.get(at) {
-            Some(b'*') if pattern.get(at + 1) == Some(&b'*') => {
+            Some('*') if pattern.get(at + 1) == Some(&'*') => {
                 at += 2;
                 (double, star) = (Some((at, read)), None);
                 continue;
             }
-            Some(b'*') => {
+            Some('*') => {
                 at += 1;
                 star = Some((at, read));
                 continue;
@@ -107,7 +107,7 @@ fn fits(pattern: &[u8], text: &[u8]) -> bool {
         }
         if let Some((after, taken)) = star
             && taken < text.len()
-            && text[taken] != b'/'
+            && text[taken] != '/'
         {
             star = Some((after, taken + 1));
             (at, read) = (after, taken + 1);
@@ -122,8 +122,8 @@ fn fits(pattern: &[u8], text: &[u8]) -> bool {
     }
 }
 
-fn fits_one(expected: u8, found: u8) -> bool {
-    if expected == b'?' { found != b'/' } else { expected == found }
+fn fits_one(expected: char, found: char) -> bool {
+    if expected == '?' { found != '/' } else { expected == found }
 }
 
 #[cfg(test)]
@@ -140,6 +140,7 @@ mod tests {
         assert!(fits("nginx.service", "/system.slice/nginx.service"));
         assert!(fits("getty@tty?.service", "/system.slice/system-getty.slice/getty@tty1.service"));
         assert!(fits("*", "/user.slice"));
+        assert!(fits("?.service", "/\u{fc}.service"));
         assert!(!fits("*.service", "/system.slice/nginx.service/worker"));
         assert!(!fits("nginx", "/system.slice/nginx.service"));
         assert!(!fits("*.service", "/"));

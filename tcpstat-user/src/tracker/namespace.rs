@@ -181,6 +181,10 @@ impl Namespace {
                 let hooks = tracer.hooks;
                 let (audit, exact) =
                     Audit::seed(hooks, &mut self.reader.traced(tracer, self.slot))?;
+                // Of many namespaces sockets with the same addresses are in doubt together.
+                if !exact && self.reader.is_slow(self.slot) {
+                    return Err(SnapshotError::Inexact);
+                }
                 if !exact && self.is_own {
                     warn!(
                         "the seed is not exact: too many sockets changed state during it; a later snapshot corrects the counts"
@@ -319,6 +323,10 @@ impl Namespace {
     }
 
     fn note_failure(&mut self, error: &SnapshotError) {
+        let is_known = matches!(error, SnapshotError::TooMany { .. });
+        if is_known && !std::mem::replace(&mut self.snapshot_failed, true) {
+            warn!("{error}");
+        }
         if !self.is_own {
             debug!("snapshot failed, the numbers of the last one are kept: {error}");
             return;

@@ -22,6 +22,9 @@ use crate::{
 /// Time between two samples or snapshots that confirm each other.
 const CONFIRMATION_GAP: Duration = Duration::from_millis(50);
 
+/// If a snapshot of the namespaces that share a slot takes longer, it is repeated in another turn.
+const SLOW: Duration = Duration::from_millis(500);
+
 /// Maximum number of samples until one is found without a transition.
 const SAMPLE_TRIES: u32 = 16;
 
@@ -108,6 +111,11 @@ impl Reader {
     /// How long the last snapshot took; zero before the first.
     pub(super) fn last_duration(&self) -> Duration {
         self.last.as_ref().map_or(Duration::ZERO, |snapshot| snapshot.duration)
+    }
+
+    /// Whether the last snapshot of the namespaces that share a slot took long. Meanwhile the own namespace waits.
+    pub(super) fn is_slow(&self, slot: Slot) -> bool {
+        slot == Slot::OTHER && self.last_duration() > SLOW
     }
 
     /// Rows that did not parse and snapshots that failed.
@@ -208,6 +216,10 @@ impl World for TracedReader<'_> {
             (taken.inuse, taken.tw) = (None, None);
         }
         taken
+    }
+
+    fn is_slow(&self) -> bool {
+        self.reader.is_slow(self.slot)
     }
 
     fn pause(&mut self) {

@@ -1,9 +1,12 @@
 //! The directories of procfs that list a namespace, or several namespaces that are counted together.
 
+use std::time::Duration;
+
 use tracing::debug;
 
 use super::{Files, SnapshotError};
 use crate::{
+    clock,
     destinations::EphemeralPorts,
     procfs::{Limits, ProcessStatus, Procfs, ProcfsError, Sockstat},
     snapshot::RowSink,
@@ -16,11 +19,17 @@ pub(super) struct Roots {
     directories: Vec<Procfs>,
     /// Whether a directory is left out if its process has ended.
     ended_left_out: bool,
+    /// The most CPU time of a list.
+    limit: Duration,
 }
+
+/// Nothing else is read while several namespaces are listed together, and one of them can take 40 ms: the kernel walks its
+/// whole hash table for each.
+const LIMIT: Duration = Duration::from_secs(4);
 
 impl Roots {
     pub(super) fn new(directories: Vec<Procfs>) -> Self {
-        Self { directories, ended_left_out: false }
+        Self { directories, ended_left_out: false, limit: LIMIT }
     }
 
     /// The roots, where a directory whose process has ended has no sockets.
@@ -41,7 +50,7 @@ impl Roots {
     /// Passes every socket to `sink`.
     ///
     /// # Errors
-    /// [`SnapshotError::NoProcess`], or those of [`Procfs::each_socket`].
+    /// [`SnapshotError::NoProcess`], [`SnapshotError::TooMany`], or those of [`Procfs::each_socket`].
     pub(super) fn each_socket(&self, sink: &mut impl RowSink) -> Result<(), SnapshotError> {
         self.list(|procfs| procfs.each_socket(sink))
     }
@@ -65,7 +74,12 @@ impl Roots {
         if self.directories.is_empty() {
             return Err(SnapshotError::NoProcess);
         }
-        for procfs in &self.directories {
+        let begun = clock::thread_cpu();
+        for (listed, procfs) in self.directories.iter().enumerate() {
+            if listed > 0 && clock::thread_cpu().saturating_sub(begun) > self.limit {
+                let all = self.directories.len();
+                return Err(SnapshotError::TooMany { all, listed, limit: self.limit });
+            }
             match list(procfs) {
                 Err(error) if self.ended_left_out && error.is_of_ended_process() => {}
                 listed => listed?,
@@ -179,6 +193,17 @@ mod tests {
         assert_eq!(listed(&[&one, &two]), 5);
         let roots = [&one, &two].map(|folder| Procfs::new(folder.path())).to_vec();
         assert_eq!(Roots::new(roots).read_sockstat().unwrap().inuse.total(), 5);
+    }
+
+    #[test]
+    fn several_namespaces_that_take_too_long_are_an_error_and_one_is_not() {
+        let (one, two) = (folder(2, 1), folder(2, 0));
+        let mut roots = Roots::new([&one, &two].map(|folder| Procfs::new(folder.path())).to_vec());
+        roots.limit = Duration::ZERO;
+        let error = roots.each_socket(&mut Counted::default()).unwrap_err();
+        assert!(matches!(error, SnapshotError::TooMany { all: 2, listed: 1, .. }), "{error}");
+        roots.directories.truncate(1);
+        roots.each_socket(&mut Counted::default()).unwrap();
     }
 
     #[test]

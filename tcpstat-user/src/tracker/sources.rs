@@ -29,6 +29,22 @@ pub(crate) enum SnapshotError {
     /// No process is in the network namespace, so no file lists its sockets.
     #[error("no process is in the network namespace")]
     NoProcess,
+    /// Several namespaces that are counted together take too long.
+    #[error(
+        "a snapshot of the {all} network namespaces in the scope `other` takes longer than {limit:?}, after {listed} of them: raise \
+         --scopes-max, which gives each a scope of its own"
+    )]
+    TooMany {
+        /// How many there are.
+        all: usize,
+        /// How many were listed in time.
+        listed: usize,
+        /// The most CPU time.
+        limit: Duration,
+    },
+    /// Sockets changed state while it was taken, which leaves others in doubt, and it is too slow to be repeated at once.
+    #[error("it is not exact, because sockets changed state meanwhile")]
+    Inexact,
     /// /proc/net/tcp cannot be read.
     #[error(transparent)]
     Procfs(#[from] ProcfsError),
@@ -65,7 +81,7 @@ impl SnapshotError {
             | Self::Iter(_)
             | Self::Refused(_)
             | Self::Both { .. } => true,
-            Self::Log(_) | Self::Thread(_) => false,
+            Self::TooMany { .. } | Self::Inexact | Self::Log(_) | Self::Thread(_) => false,
         }
     }
 }

@@ -100,7 +100,7 @@ fn without_scopes_the_page_has_no_section_for_them(_: &Namespace) -> Result<()> 
     let page = Page::open(&[])?;
     let read = "return performance.getEntriesByName(new URL('api/v1/scopes', location)).length";
     page.browser.wait("answer of the API", read)?;
-    for part in ["#scopes", "#scope-plot"] {
+    for part in ["#scopes", "#scope-plot", "#own"] {
         let visible = format!("return document.querySelector({part:?}).checkVisibility()");
         assert_eq!(page.browser.run(&visible)?, false, "{part}");
     }
@@ -229,6 +229,8 @@ fn the_page_shows_a_leak_in_another_namespace(_: &Namespace) -> Result<()> {
              return document.querySelector('#scopes tbody .close_wait')?.textContent === '7'"
         ),
     )?;
+    let says_own = page.browser.run("return document.querySelector('#own').checkVisibility()")?;
+    assert_eq!(says_own, true, "nothing says that the rest is of the own namespace");
     let console = page.browser.console()?;
     ensure!(console.is_empty(), "{console:?}");
     Ok(())

@@ -65,8 +65,11 @@ pub(super) fn text(holders: &Holders, query: &WhoQuery) -> String {
 /// One line for a query without a row.
 fn nothing(holders: &Holders, query: &WhoQuery) -> String {
     let states: Vec<_> = query.states.iter().map(|&state| state_word(state)).collect();
-    let place =
+    let mut place =
         if states.is_empty() { String::new() } else { format!(" in {}", states.join(", ")) };
+    if let Some(age) = query.older_than {
+        let _ = write!(place, " whose peer has been silent for more than {age} s");
+    }
     match query.states[..] {
         [State::TimeWait] => {
             return format!("no process holds a socket{place}: `tcpstat show` counts them\n");
@@ -92,10 +95,10 @@ fn nothing(holders: &Holders, query: &WhoQuery) -> String {
     let hidden = match (holders.not_visible, holders.without_holder) {
         (0, Some(0)) => None,
         (0, Some(1)) => {
-            Some("1 socket has no visible holder: `ss -tanp` shows it without `users:`".to_owned())
+            Some("1 socket has no visible holder: `ss -tanp` in its network namespace shows it without `users:`".to_owned())
         }
         (0, Some(sockets)) => Some(format!(
-            "{sockets} sockets have no visible holder: `ss -tanp` shows them without `users:`"
+            "{sockets} sockets have no visible holder: `ss -tanp` in their network namespaces shows them without `users:`"
         )),
         (0, None) => Some("whether another process does is not known".to_owned()),
         (1, _) => Some(format!("1 process not visible: {SEE_ALL}")),

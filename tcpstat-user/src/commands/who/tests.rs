@@ -187,10 +187,13 @@ fn a_query_without_a_row_is_not_answered_for_holders_that_are_not_visible() {
     let start = "no visible process holds such a socket in listen (";
     for (holders, reason) in [
         (empty(77, None), "77 processes not visible: run as root, or with CAP_BPF and CAP_PERFMON"),
-        (empty(0, Some(1)), "1 socket has no visible holder: `ss -tanp` shows it without `users:`"),
+        (
+            empty(0, Some(1)),
+            "1 socket has no visible holder: `ss -tanp` in its network namespace shows it without `users:`",
+        ),
         (
             empty(0, Some(2)),
-            "2 sockets have no visible holder: `ss -tanp` shows them without `users:`",
+            "2 sockets have no visible holder: `ss -tanp` in their network namespaces shows them without `users:`",
         ),
         (empty(0, None), "whether another process does is not known"),
     ] {

@@ -333,6 +333,10 @@ impl World for Model {
         SockstatSample { before, inuse: Some(inuse), tw: Some(tw), after: self.counted.clone() }
     }
 
+    fn is_slow(&self) -> bool {
+        false
+    }
+
     fn pause(&mut self) {
         self.run(self.pace * 5);
     }
