@@ -29,8 +29,11 @@ pub(crate) trait World {
     /// Reads the counters, sockstat, and the counters again.
     fn sample(&mut self) -> SockstatSample;
 
-    /// Whether a snapshot takes so long that it is not repeated at once.
-    fn is_slow(&self) -> bool;
+    /// Whether the last snapshot, which is not exact, can be repeated at once.
+    ///
+    /// # Errors
+    /// [`Self::Error`], if it takes too long for that.
+    fn check_repeatable(&self) -> Result<(), Self::Error>;
 
     /// Waits some milliseconds: the distance of two samples or snapshots that confirm each other.
     fn pause(&mut self);
@@ -80,11 +83,11 @@ impl RewoundSnapshot {
 }
 
 impl Audit {
-    /// Takes snapshots until one seeds the ledger exactly. The last of [`SEED_ATTEMPTS`], and a slow one, seeds it in any
+    /// Takes snapshots until one seeds the ledger exactly. The last of [`SEED_ATTEMPTS`] seeds it in any
     /// case; the returned flag says whether the seed is exact. `hooks` are the hooks that count.
     ///
     /// # Errors
-    /// The error of the first snapshot that fails.
+    /// The error of the first snapshot that fails, or that is neither exact nor repeatable.
     pub(crate) fn seed<W: World>(hooks: Hooks, world: &mut W) -> Result<(Self, bool), W::Error> {
         let mut checks = SockstatChecks::default();
         let mut attempt = 1;
@@ -95,7 +98,10 @@ impl Audit {
             let readings = sample.readings(&ledger);
             let findings = [checks.check(&readings), checks.check_families(&readings)];
             let exact = snapshot.exact() && !findings.contains(&Finding::Suspect);
-            if exact || attempt == SEED_ATTEMPTS || world.is_slow() {
+            if !exact {
+                world.check_repeatable()?;
+            }
+            if exact || attempt == SEED_ATTEMPTS {
                 if exact {
                     checks.snapshot_agreed(&readings);
                 }

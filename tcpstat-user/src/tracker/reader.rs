@@ -113,11 +113,6 @@ impl Reader {
         self.last.as_ref().map_or(Duration::ZERO, |snapshot| snapshot.duration)
     }
 
-    /// Whether the last snapshot of the namespaces that share a slot took long. Meanwhile the own namespace waits.
-    pub(super) fn is_slow(&self, slot: Slot) -> bool {
-        slot == Slot::OTHER && self.last_duration() > SLOW
-    }
-
     /// Rows that did not parse and snapshots that failed.
     pub(super) fn errors(&self) -> u64 {
         self.errors
@@ -218,8 +213,10 @@ impl World for TracedReader<'_> {
         taken
     }
 
-    fn is_slow(&self) -> bool {
-        self.reader.is_slow(self.slot)
+    /// Of many namespaces sockets with the same addresses are in doubt together, and the own namespace waits meanwhile.
+    fn check_repeatable(&self) -> Result<(), SnapshotError> {
+        let is_slow = self.slot == Slot::OTHER && self.reader.last_duration() > SLOW;
+        if is_slow { Err(SnapshotError::Inexact) } else { Ok(()) }
     }
 
     fn pause(&mut self) {

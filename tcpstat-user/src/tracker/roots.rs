@@ -14,7 +14,7 @@ use crate::{
 
 /// One directory for each namespace: the procfs itself, or that of a process in the namespace. None if no process
 /// is in it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Roots {
     directories: Vec<Procfs>,
     /// Whether a directory is left out if its process has ended.
@@ -26,6 +26,12 @@ pub(super) struct Roots {
 /// Nothing else is read while several namespaces are listed together, and one of them can take 40 ms: the kernel walks its
 /// whole hash table for each.
 const LIMIT: Duration = Duration::from_secs(4);
+
+impl Default for Roots {
+    fn default() -> Self {
+        Self::new(Vec::new())
+    }
+}
 
 impl Roots {
     pub(super) fn new(directories: Vec<Procfs>) -> Self {

@@ -79,8 +79,6 @@ struct State {
     /// Earlier threads, and the files whose reads block them. The current thread is one of them if no other could be
     /// started.
     blocked: Vec<(u64, PathBuf)>,
-    /// Whether the last try to start another thread failed.
-    lacks_thread: bool,
 }
 
 impl Scrapes {
@@ -146,14 +144,13 @@ impl Scrapes {
 }
 
 impl State {
-    /// Whether a file blocks the current thread.
+    /// Whether a file blocks the current thread, and no other thread could be started.
     fn is_blocked(&self) -> bool {
         self.blocked.iter().any(|(thread, _)| *thread == self.thread)
     }
 
     /// Files that blocked the thread `number` can be read again.
     fn unblock(&mut self, number: u64) {
-        self.lacks_thread &= number != self.thread;
         self.blocked.retain(|(thread, path)| {
             if *thread == number {
                 info!("{} can be read again: its values are no longer left out", path.display());
@@ -167,6 +164,7 @@ impl Shared {
     /// Starts a new thread if a file blocks the current one. Returns the time until the next check is due.
     fn replace_blocked_thread(self: &Arc<Self>) -> Duration {
         let mut state = self.locked();
+        let is_repeated = state.is_blocked();
         if let Some((path, since)) = &state.reading {
             let left = READ_DEADLINE.saturating_sub(since.elapsed());
             if left > Duration::ZERO {
@@ -181,19 +179,16 @@ impl Shared {
             state.blocked.push(blocked);
             let in_progress = std::mem::take(&mut state.in_progress);
             state.waiting.extend(in_progress);
-        } else if !state.is_blocked() {
+        } else if !is_repeated {
             return READ_DEADLINE;
         }
-        // Also if the last try failed.
-        match self.start_thread(&mut state) {
-            Ok(()) => state.lacks_thread = false,
-            Err(cause) => {
-                if !std::mem::replace(&mut state.lacks_thread, true) {
-                    warn!("cannot start a thread that answers scrapes without it: {cause}");
-                }
-                // Dropping a request ends it with an error.
-                state.waiting.clear();
+        // Also if an earlier try failed.
+        if let Err(cause) = self.start_thread(&mut state) {
+            if !is_repeated {
+                warn!("cannot start a thread that answers scrapes without it: {cause}");
             }
+            // Dropping a request ends it with an error.
+            state.waiting.clear();
         }
         READ_DEADLINE
     }

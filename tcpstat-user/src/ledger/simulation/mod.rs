@@ -333,8 +333,8 @@ impl World for Model {
         SockstatSample { before, inuse: Some(inuse), tw: Some(tw), after: self.counted.clone() }
     }
 
-    fn is_slow(&self) -> bool {
-        false
+    fn check_repeatable(&self) -> Result<(), Infallible> {
+        Ok(())
     }
 
     fn pause(&mut self) {
