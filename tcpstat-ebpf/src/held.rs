@@ -1,19 +1,21 @@
 //! `iter/task_file`: lists the sockets in CLOSE_WAIT and the listening ones that processes hold in other network
-//! namespaces than the exporter's own.
+//! namespaces than the exporter's own, and the namespaces of the sockets in other states.
 //!
 //! It lists the files of the processes of the PID namespace of the process that creates the iterator. The kernel shows
 //! a thread's files only if they are not those of its process (`task_seq_get_next`), and holds the file that it shows,
 //! so the socket is there as long as the program runs.
 
 use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_sock_from_file};
-use tcpstat_ebpf::{CloseWaitRecord, HeldRecord, NetnsKey, State};
+use tcpstat_ebpf::{
+    CloseWaitRecord, Family, HeldRecord, IPPROTO_MPTCP, IPPROTO_TCP, NetnsKey, State,
+};
 
 use crate::{
     iter::{Meta, write},
     listeners,
     maps::{
-        NET_COOKIE, NET_INUM, NETNS_INUM, NETNS_KEY, SOCK_NET, SOCK_STATE, SOCKET_SK, TCP_LRCVTIME,
-        TCP_RCV_TSTAMP,
+        LAST_HELD, NET_COOKIE, NET_INUM, NETNS_INUM, NETNS_KEY, SOCK_FAMILY, SOCK_NET,
+        SOCK_PROTOCOL, SOCK_STATE, SOCKET_SK, TCP_LRCVTIME, TCP_RCV_TSTAMP,
     },
     typed::tcp_sock,
 };
@@ -27,7 +29,7 @@ pub(crate) struct Context {
     file: *const u8,
 }
 
-/// Writes a [`HeldRecord`] if the file in the context is such a socket.
+/// Writes a [`HeldRecord`] if the file in the context is such a socket, or names another namespace than the last record.
 #[unsafe(no_mangle)]
 // SAFETY: the section names the kernel's iterator, and the function takes the context of that iterator.
 #[unsafe(link_section = "iter/task_file")]
@@ -38,8 +40,9 @@ pub(crate) extern "C" fn tcpstat_held(context: *const Context) -> i32 {
         if sk.is_null() {
             return 0;
         }
-        if let Some(record) = record(sk) {
-            write((*context).meta, &record, size_of::<HeldRecord>());
+        let meta = (*context).meta;
+        if let Some(record) = record(sk, (*meta).session_id) {
+            write(meta, &record, size_of::<HeldRecord>());
         }
     }
     0
@@ -65,16 +68,17 @@ pub(crate) unsafe fn socket(context: *const Context) -> *const u8 {
     }
 }
 
-/// `None` for a socket in another state, of another protocol, or of the exporter's own namespace.
+/// `None` for a socket in CLOSE, of another protocol, or of the exporter's own namespace, and for one that shows nothing
+/// new in this session.
 ///
 /// # Safety
 /// `sk` is the `struct sock *` of a file that the kernel passed.
 #[inline(always)]
-unsafe fn record(sk: *const u8) -> Option<HeldRecord> {
+unsafe fn record(sk: *const u8, session: u64) -> Option<HeldRecord> {
     // SAFETY: as the function's; the helper returns null for an object of another type.
     unsafe {
         let state = SOCK_STATE.read(sk);
-        if state != State::CloseWait as u8 && state != State::Listen as u8 {
+        if state == State::Close as u8 || !has_transitions(sk) {
             return None;
         }
         let net = SOCK_NET.read(sk);
@@ -88,8 +92,11 @@ unsafe fn record(sk: *const u8) -> Option<HeldRecord> {
             u64::from(inum)
         };
         let (mut close_wait, mut listener) = (NO_CLOSE_WAIT, listeners::NONE);
-        if state == State::Listen as u8 {
+        let is_tcp = SOCK_PROTOCOL.read(sk) == IPPROTO_TCP;
+        if state == State::Listen as u8 && is_tcp {
             listener = listeners::record(sk)?;
+        } else if state != State::CloseWait as u8 || !is_tcp {
+            is_news(session, netns_key).then_some(())?;
         } else {
             let tcp_sock = tcp_sock(sk);
             if tcp_sock.is_null() {
@@ -102,6 +109,32 @@ unsafe fn record(sk: *const u8) -> Option<HeldRecord> {
         }
         Some(HeldRecord { netns_key, close_wait, listener })
     }
+}
+
+/// Whether it is a TCP socket, or has subflows that are.
+///
+/// # Safety
+/// As [`record`].
+#[inline(always)]
+unsafe fn has_transitions(sk: *const u8) -> bool {
+    // SAFETY: as the function's; every socket has both members.
+    let (family, protocol) = unsafe { (SOCK_FAMILY.read(sk), SOCK_PROTOCOL.read(sk)) };
+    Family::from_address_family(family).is_some()
+        && (protocol == IPPROTO_TCP || protocol == IPPROTO_MPTCP)
+}
+
+/// Whether the last record of this session that names only a namespace names another one. Remembers this one.
+#[inline(always)]
+fn is_news(session: u64, netns_key: u64) -> bool {
+    let Some(last) = LAST_HELD.get_ptr_mut(0) else { return true };
+    // SAFETY: it is the value of a map. Two readings at once replace each other's, and write more records.
+    unsafe {
+        if *last == [session, netns_key] {
+            return false;
+        }
+        *last = [session, netns_key];
+    }
+    true
 }
 
 const NO_CLOSE_WAIT: CloseWaitRecord = CloseWaitRecord { skaddr: 0, now: 0, heard: 0, received: 0 };

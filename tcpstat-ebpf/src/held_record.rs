@@ -6,14 +6,17 @@ use crate::{CloseWaitRecord, ListenerRecord};
 
 /// A socket that a process holds in another network namespace than the exporter's own: in CLOSE_WAIT, or a listening
 /// one. A socket that several descriptors refer to comes several times.
+///
+/// Or, with neither, only the namespace: a socket in another state is held in it. Those of one namespace that follow one
+/// another come once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct HeldRecord {
     /// What the programs identify its network namespace by.
     pub netns_key: u64,
-    /// The socket in CLOSE_WAIT; all 0 for a listening socket.
+    /// The socket in CLOSE_WAIT; else all 0.
     pub close_wait: CloseWaitRecord,
-    /// The listening socket; all 0 for a socket in CLOSE_WAIT.
+    /// The listening socket; else all 0.
     pub listener: ListenerRecord,
 }
 

@@ -22,10 +22,12 @@ use crate::{
     typed::tcp_sock,
 };
 
-/// The first member of `struct bpf_iter_meta`.
+/// The first members of `struct bpf_iter_meta`.
 #[repr(C)]
 pub(crate) struct Meta {
     seq: *mut seq_file,
+    /// A number that no other open file of an iterator has.
+    pub(crate) session_id: u64,
 }
 
 /// Gives the first `bytes` of the record to the reader of the iterator.

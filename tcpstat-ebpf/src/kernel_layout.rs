@@ -88,8 +88,8 @@ macro_rules! members {
     ($with:ident) => {
         $with! {
             SOCK_NET: *const u8 = "sock", "__sk_common.skc_net.net", [TpBtf, Tracepoint, Timewait, Requests, Held, Holders];
-            SOCK_PROTOCOL: u16 = "sock", "sk_protocol", [TpBtf, Timewait, Requests];
-            SOCK_FAMILY: u16 = "sock", "__sk_common.skc_family", [TpBtf, Timewait, Requests, Iterator, Listeners, Holders];
+            SOCK_PROTOCOL: u16 = "sock", "sk_protocol", [TpBtf, Timewait, Requests, Held];
+            SOCK_FAMILY: u16 = "sock", "__sk_common.skc_family", [TpBtf, Timewait, Requests, Iterator, Listeners, Held, Holders];
             SOCK_DPORT: u16 = "sock", "__sk_common.skc_dport", [TpBtf, Timewait, Requests, Iterator, Holders];
             // Host order.
             SOCK_NUM: u16 = "sock", "__sk_common.skc_num", [Timewait, Requests, Iterator, Listeners, Holders];
@@ -223,6 +223,7 @@ pub const FIXED_MEMBERS: &[FixedMember] = &[
             Reader::CloseWait,
             Reader::Dwell,
             Reader::Listeners,
+            Reader::Held,
             Reader::Holders,
         ],
     ),
@@ -257,6 +258,13 @@ pub const FIXED_MEMBERS: &[FixedMember] = &[
             Reader::Holders,
         ],
     ),
+    FixedMember {
+        structure: "bpf_iter_meta",
+        member: "session_id",
+        offset: 8,
+        bytes: Some(bytes_of::<u64>()),
+        readers: &[Reader::Held],
+    },
 ];
 
 const TCP_ITERATORS: &[Reader] =

@@ -191,6 +191,9 @@ const AF_INET6: u16 = 10;
 /// `IPPROTO_TCP`: the only protocol that is counted.
 pub const IPPROTO_TCP: u16 = 6;
 
+/// `IPPROTO_MPTCP`: the protocol of a socket whose subflows are TCP sockets without a descriptor.
+pub const IPPROTO_MPTCP: u16 = 262;
+
 /// What user space controls in the loaded tracer: the value type of the map `CONTROL`, which has one entry.
 #[derive(Clone, Copy)]
 #[repr(C)]

@@ -127,6 +127,10 @@ pub(crate) static HASH_ADD_PARAMETERS: Global<u32> = Global::new(0);
 #[map]
 pub(crate) static STREAM: RingBuf = RingBuf::with_byte_size(4096, 0);
 
+/// The last record that names only a namespace: the reading that it is of (`bpf_iter_meta.session_id`), and the key.
+#[map]
+pub(crate) static LAST_HELD: Array<[u64; 2]> = Array::with_max_entries(1, 0);
+
 /// How many records did not fit in `STREAM`. User space maps it into its memory.
 #[map]
 pub(crate) static STREAM_LOST: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);

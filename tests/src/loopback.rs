@@ -262,7 +262,10 @@ fn listen(family: Family) -> Result<TcpListener> {
 }
 
 /// One connection, as (client, accepted); its listener is closed.
-pub(crate) fn connected_pair(family: Family) -> Result<(TcpStream, TcpStream)> {
+///
+/// # Errors
+/// Fails when it cannot be made.
+pub fn connected_pair(family: Family) -> Result<(TcpStream, TcpStream)> {
     connect(&listen(family)?)
 }
 

@@ -6,11 +6,12 @@
 use std::any::Any;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write, stdin, stdout};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
-use std::{env, thread};
+use std::{env, process, thread};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use nix::sched::{CloneFlags, setns};
@@ -80,6 +81,17 @@ impl Resident {
     pub fn in_new_namespace() -> Result<Self> {
         let mut resident = Self::start()?;
         resident.order(&Order::NewNamespace)?;
+        Ok(resident)
+    }
+
+    /// Starts one in the network namespace of this open file.
+    ///
+    /// # Errors
+    /// As [`Resident::in_new_namespace`].
+    pub fn inside(namespace: &File) -> Result<Self> {
+        let mut resident = Self::start()?;
+        let path = format!("/proc/{}/fd/{}", process::id(), namespace.as_raw_fd());
+        resident.order(&Order::Enter(path.into()))?;
         Ok(resident)
     }
 

@@ -1,5 +1,5 @@
-//! The sockets in CLOSE_WAIT and the listening ones that processes hold in other network namespaces, by a BPF iterator
-//! over the files of all processes.
+//! The sockets that processes hold in other network namespaces, by a BPF iterator over the files of all processes: each one
+//! in CLOSE_WAIT, each listening one, and the namespaces of the rest.
 
 use aya::{Btf, Ebpf};
 use tcpstat_ebpf::{CloseWaitRecord, HeldRecord, ListenerRecord, Reader};
@@ -22,6 +22,8 @@ pub(crate) struct HeldIterator(RecordIterator);
 pub(crate) enum HeldSocket {
     CloseWait(CloseWaitRecord),
     Listener(ListenerRecord),
+    /// At least one in another state, but not in CLOSE.
+    InOtherState,
 }
 
 const KIND: Kind =
@@ -55,7 +57,8 @@ impl HeldIterator {
         RecordIterator::load_from(ebpf, KIND, btf).map(Self)
     }
 
-    /// Passes every such socket to `each`, with the key of its namespace: once for each descriptor.
+    /// Passes every such socket to `each`, with the key of its namespace: once for each descriptor, but
+    /// [`HeldSocket::InOtherState`] once for those of a namespace that follow one another.
     ///
     /// # Errors
     /// [`IterError`], after the sockets before the error.
@@ -72,8 +75,9 @@ pub(super) fn decode(bytes: &[u8]) -> Option<(NetnsKey, HeldSocket)> {
     let (netns_key, rest) = bytes.split_first_chunk()?;
     let (close_wait, listener) = rest.split_at_checked(size_of::<CloseWaitRecord>())?;
     let (close_wait, listener) = (close_wait::decode(close_wait)?, listeners::decode(listener)?);
-    let socket = match listener.skaddr {
-        0 => HeldSocket::CloseWait(close_wait),
+    let socket = match (close_wait.skaddr, listener.skaddr) {
+        (0, 0) => HeldSocket::InOtherState,
+        (_, 0) => HeldSocket::CloseWait(close_wait),
         _ => HeldSocket::Listener(listener),
     };
     Some((u64::from_ne_bytes(*netns_key), socket))
@@ -91,10 +95,12 @@ mod tests {
     }
 
     #[test]
-    fn a_record_is_a_listener_if_it_has_one_else_a_socket_in_close_wait() {
+    fn a_record_is_a_listener_or_a_socket_in_close_wait_if_it_has_one() {
         let listener = ListenerRecord { skaddr: 5, ..ListenerRecord::default() };
         let decoded = Some((7, HeldSocket::Listener(listener)));
         assert_eq!(decode(&bytes([7, 0, 0, 0], 5)), decoded);
+
+        assert_eq!(decode(&bytes([7, 0, 0, 0], 0)), Some((7, HeldSocket::InOtherState)));
 
         let times = u64::from_ne_bytes([1, 0, 0, 0, 2, 0, 0, 0]);
         let bytes = bytes([7, 3, 4, times], 0);

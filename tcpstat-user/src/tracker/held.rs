@@ -1,4 +1,5 @@
-//! Reads the sockets in CLOSE_WAIT and the listening ones of other network namespaces: those that processes hold.
+//! Reads the sockets in CLOSE_WAIT and the listening ones of other network namespaces: those that processes hold. It also
+//! says in which namespaces there are held sockets: at the first reading, those are older than the tracer.
 //!
 //! `iter/task_file` shows every file of every process, so a reading costs as much as there are files. It waits until
 //! its share of the time has paid for the last one. A thread of its own reads ([`reader_thread`]).
@@ -33,6 +34,7 @@ use crate::{
     clock,
     kernel::HeldIterator,
     listeners::{Listeners, MAX_SOCKETS as MAX_LISTENERS, ShownListeners},
+    procfs::Procfs,
 };
 
 /// Readings take at most this fraction of one CPU: 1 / `SHARE`.
@@ -71,6 +73,10 @@ pub(super) struct HeldReader {
     budget: Budget,
     /// When the next reading is due, or whether one has ended has to be asked; `None` after a failure that lasts.
     due: Option<Instant>,
+    /// Whether a reading has succeeded.
+    has_read: bool,
+    /// The iterator lists the processes of this one's PID namespace.
+    sees_all_processes: bool,
     last_failure: LastFailure,
     too_many_logged: bool,
 }
@@ -84,16 +90,16 @@ struct Found {
 
 impl HeldReader {
     /// Reads at least `interval` apart: ages if the kernel's clock ticks at `rate`, and the listeners of at most
-    /// `listeners_max` addresses and ports each. `None` if both are off.
+    /// `listeners_max` addresses and ports each. If both are off, it reads once.
     pub(super) fn new(
         rate: Option<TickRate>,
         listeners_max: usize,
         interval: Duration,
         netns_inum: u32,
         iterator: Option<HeldIterator>,
-    ) -> Option<Self> {
+    ) -> Self {
         let now = Instant::now();
-        (rate.is_some() || listeners_max > 0).then(|| Self {
+        Self {
             reader_thread: None,
             iterator,
             netns_inum,
@@ -103,9 +109,11 @@ impl HeldReader {
             interval,
             budget: Budget::new(SHARE, Duration::ZERO, now),
             due: Some(now),
+            has_read: false,
+            sees_all_processes: Procfs::in_initial_pid_namespace() == Some(true),
             last_failure: LastFailure::default(),
             too_many_logged: false,
-        })
+        }
     }
 
     /// When to call [`HeldReader::update`] next; `None` for never.
@@ -134,13 +142,19 @@ impl HeldReader {
         self.begun = None;
         match reading {
             Ok(reading) => {
+                self.has_read = true;
+                if self.sees_all_processes && reading.listed.has_all_namespaces() {
+                    others.know_held(&reading.listed.namespaces);
+                }
                 let cpu = clock::thread_cpu();
                 let found = self.evaluate(&reading.listed, others);
                 self.show(found, others);
                 let took = reading.cpu + clock::thread_cpu().saturating_sub(cpu);
                 debug!(cpu = ?took, "read what processes hold in other network namespaces");
                 self.budget.spend(now, took);
-                self.due = Some(self.budget.open_at(now).max(begun + self.interval));
+                let is_repeated = self.ages.is_some() || self.listeners.is_some();
+                let next = self.budget.open_at(now).max(begun + self.interval);
+                self.due = is_repeated.then_some(next);
                 if self.last_failure.is_over() {
                     info!(
                         "the sockets that processes hold in other network namespaces are shown again"
@@ -152,9 +166,10 @@ impl HeldReader {
         true
     }
 
-    /// Lets the thread read. Without another namespace there is nothing to read, and nothing to remember.
+    /// Lets the thread read. After the first reading, without another namespace there is nothing to read, and nothing to
+    /// remember.
     fn begin(&mut self, now: Instant, others: &mut Others) {
-        if others.is_empty() {
+        if self.has_read && others.is_empty() {
             self.evaluate(&Listed::default(), others);
             self.due = Some(now + self.interval);
             return;
@@ -227,9 +242,11 @@ impl HeldReader {
         self.due = retry_at(error.is_temporary());
         if self.last_failure.is_new(&error.to_string()) {
             let until = if self.due.is_some() { "for now" } else { "from now on" };
+            let gauges =
+                if self.has_read { "" } else { "gauges of namespaces without a process, " };
             let cause = error.explain();
             warn!(
-                "ages of CLOSE_WAIT and listening sockets of other network namespaces are not shown {until}: \
+                "{gauges}ages of CLOSE_WAIT and listening sockets of other network namespaces are not shown {until}: \
                  iter/task_file: {cause}"
             );
         }

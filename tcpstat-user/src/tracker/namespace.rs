@@ -220,6 +220,18 @@ impl Namespace {
         audit.ledger().counted(now).iter().all(|(.., sockets)| sockets <= 0)
     }
 
+    /// Whether more sockets have left a state than were in it, as far as is counted: some are older than the seed, or
+    /// events were lost. `false` while events come.
+    pub(super) fn lacks_sockets(&self, active: &ActiveTracer) -> bool {
+        let Some(audit) = &self.audit else { return false };
+        let now = self.counted(active);
+        let counted = audit.ledger().counted(&now);
+        let in_state =
+            |state| Family::ALL.into_iter().map(|family| counted[(family, state)]).sum::<i64>();
+        // The rows of different CPUs are read one after the other.
+        State::ALL.into_iter().any(|state| in_state(state) < 0) && self.counted(active) == now
+    }
+
     /// What the tracer has counted until now.
     pub(super) fn counted(&self, active: &ActiveTracer) -> Transitions {
         active.tracer.counters.read(self.slot)

@@ -1,13 +1,15 @@
 //! The network namespaces besides the own one: finds them, names them, and forgets them when they are empty.
 
+mod forget;
 mod held;
 mod intervals;
 mod other;
 mod present;
 mod shared_slot;
+mod unseen;
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap},
     fmt::Display,
     sync::Arc,
     time::{Duration, Instant},
@@ -15,7 +17,10 @@ use std::{
 
 use tracing::{debug, warn};
 
-use self::{intervals::SnapshotIntervals, other::Other, present::Present, shared_slot::SharedSlot};
+use self::{
+    intervals::SnapshotIntervals, other::Other, present::Present, shared_slot::SharedSlot,
+    unseen::Unseen,
+};
 use super::{
     SourceChoice,
     active_tracer::ActiveTracer,
@@ -46,9 +51,6 @@ const FIND_SHARE: u32 = 500;
 const ABANDONED_INTERVALS: u32 = 60;
 const MIN_ABANDONED_INTERVAL: Duration = Duration::from_mins(1);
 
-/// The most forgotten namespaces that are remembered: see [`Others::abandoned`].
-const MAX_ABANDONED: usize = 10_000;
-
 /// What finds the namespaces: a [`Finder`] or, in tests, a fixed answer.
 pub(super) trait Find: Send {
     /// # Errors
@@ -74,8 +76,7 @@ pub(super) struct Others {
     intervals: SnapshotIntervals,
     /// After so long without a process and without a transition a namespace is forgotten, whatever is counted.
     abandoned_after: Duration,
-    /// The namespaces that were forgotten after that time. One that comes again has sockets that no event has shown.
-    abandoned: HashSet<NetnsKey>,
+    unseen: Unseen,
     next_number: u64,
     next_find: Instant,
     /// Whether a search has succeeded: a namespace that appears later had no sockets before its first event.
@@ -109,7 +110,7 @@ impl Others {
             max,
             intervals,
             abandoned_after: (snapshot_interval * ABANDONED_INTERVALS).max(MIN_ABANDONED_INTERVAL),
-            abandoned: HashSet::new(),
+            unseen: Unseen::default(),
             next_number: SharedSlot::ID.number() + 1,
             next_find: Instant::now(),
             complete: false,
@@ -300,8 +301,10 @@ impl Others {
             None if self.namespaces.len() < self.max => Slot::OWN,
             None => Slot::OTHER,
         };
-        let is_new =
-            self.complete && !self.shared.left(found.key) && !self.abandoned.contains(&found.key);
+        let has_process = !found.processes.is_empty();
+        let is_new = self.unseen.begin(found.key, has_process)
+            && !self.shared.left(found.key)
+            && self.complete;
         if slot == Slot::OTHER {
             return self.shared.add(found, is_new);
         }
@@ -309,82 +312,14 @@ impl Others {
         self.next_number += 1;
         let label = self.names.name(found.key, &found.name.name, found.name.inode);
         debug!(netns = &*label, ?slot, "counting a network namespace");
-        let other = Other::new(id, label, found, slot, self.intervals, active.as_deref(), is_new);
+        let mut other =
+            Other::new(id, label, found, slot, self.intervals, active.as_deref(), is_new);
+        if let Some(active) = active.as_deref().filter(|_| !has_process) {
+            other.discard_wrong_seed(active, &mut self.unseen);
+        }
         other.schedule(schedule);
         self.ids.insert(other.key, id);
         self.namespaces.insert(id, other);
-    }
-
-    /// Forgets those that have neither a process nor a socket, those that have ended for certain, and those that have had
-    /// neither a process nor a transition for long.
-    fn forget_all_but(
-        &mut self,
-        present: &Present,
-        active: Option<&mut ActiveTracer>,
-        schedule: &mut Schedule,
-    ) {
-        let (mut gone, mut ended, mut abandoned) = (Vec::new(), HashSet::new(), HashSet::new());
-        let keys = &present.keys;
-        for other in self.namespaces.values_mut().filter(|other| !keys.contains(&other.key)) {
-            other.leave_process(active.as_deref(), schedule);
-            let counted = active.as_deref().map(|active| other.namespace.counted(active));
-            let Some(counted) = counted else {
-                gone.push(other.key);
-                continue;
-            };
-            if other.namespace.is_empty(&counted) {
-                gone.push(other.key);
-            } else if present.inodes.contains(&other.inode()) {
-                gone.push(other.key);
-                ended.insert(other.key);
-            } else if other.is_abandoned(counted.total(), self.abandoned_after) {
-                other.log_abandoned();
-                gone.push(other.key);
-                abandoned.insert(other.key);
-            }
-        }
-        let shared_gone = self.shared.forget_all_but(keys);
-        let Some(active) = active else {
-            return gone.into_iter().for_each(|key| self.forget(key, schedule));
-        };
-        if gone.is_empty() && shared_gone.is_empty() {
-            return;
-        }
-        for (key, counted) in active.retire(&[gone, shared_gone].concat()) {
-            let Some(other) = self.ids.get(&key).and_then(|id| self.namespaces.get_mut(id)) else {
-                continue;
-            };
-            if abandoned.contains(&key) {
-                if self.abandoned.len() < MAX_ABANDONED {
-                    self.abandoned.insert(key);
-                }
-                self.forget(key, schedule);
-            } else if ended.contains(&key) || other.namespace.is_empty(&counted) {
-                self.forget(key, schedule);
-            } else {
-                match active.slot(key) {
-                    Slot::OTHER => self.share(key, schedule),
-                    slot => other.namespace.resume(slot, &counted, active),
-                }
-            }
-        }
-    }
-
-    /// Counts a namespace in `other` from now on, because the tracer has no slot for it.
-    fn share(&mut self, key: NetnsKey, schedule: &mut Schedule) {
-        let Some(other) = self.ids.get(&key).and_then(|id| self.namespaces.remove(id)) else {
-            return;
-        };
-        self.forget(key, schedule);
-        self.shared.add(other.into_found(), false);
-    }
-
-    fn forget(&mut self, key: NetnsKey, schedule: &mut Schedule) {
-        if let Some(id) = self.ids.remove(&key) {
-            self.namespaces.remove(&id);
-            schedule.remove(id);
-        }
-        self.names.release(key);
     }
 
     fn note_failure(&mut self, error: &dyn Display) {

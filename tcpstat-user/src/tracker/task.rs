@@ -76,7 +76,7 @@ impl Task {
         let roots = Roots::new(vec![procfs.clone()]);
         let listeners = ListenerReader::new(tracker.listeners_max as usize, loaded.listeners)
             .filter(|_| traced && roots.list_own_namespace());
-        let held = tracer.as_ref().filter(|_| others.is_some()).and_then(|tracer| {
+        let held = tracer.as_ref().filter(|_| others.is_some()).map(|tracer| {
             let (max, inum) = (tracker.listeners_max as usize, tracer.netns_inum);
             HeldReader::new(rate, max, *snapshot_interval, inum, loaded.held)
         });

@@ -2,8 +2,6 @@
 
 use std::fs::File;
 use std::net::Shutdown;
-use std::os::fd::AsRawFd;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -71,8 +69,7 @@ fn a_namespace_without_processes_and_transitions_is_forgotten_and_comes_again_ri
     await_end_of_series(&mut exporter, &taker_name)?;
     second.shutdown(Shutdown::Write)?;
     await_without_gauges(&mut exporter).with_context(|| exporter.log())?;
-    let mut entered = Resident::start()?;
-    entered.order(&Order::Enter(path(&file)))?;
+    let entered = Resident::inside(&file)?;
     // Its events let the exporter search.
     let _newest = with_sockets(1)?;
     let (name, again) =
@@ -87,11 +84,6 @@ fn with_sockets(pairs: usize) -> Result<Resident> {
     let mut resident = Resident::in_new_namespace()?;
     resident.order(&Order::Connect(pairs))?;
     Ok(resident)
-}
-
-/// The path of an open file, for other processes.
-fn path(file: &File) -> PathBuf {
-    format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd()).into()
 }
 
 fn series_of(scrape: &Scrape, name: &str) -> usize {

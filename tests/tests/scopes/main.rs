@@ -15,6 +15,7 @@ mod http;
 mod lifetimes;
 mod losses;
 mod names;
+mod older;
 mod other;
 mod privileges;
 mod process_ids;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
     tests.extend(held::tests());
     tests.extend(lifetimes::tests());
     tests.extend(losses::tests());
+    tests.extend(older::tests());
     tests.extend(other::tests());
     tests.extend(privileges::tests());
     tests.extend(process_ids::tests());

@@ -39,9 +39,10 @@ impl Report {
         }
         let finding = match HeldIterator::load(inum) {
             Ok(_) => "their ages and listening sockets: works".to_owned(),
-            Err(error) => {
-                format!("their ages and listening sockets: not shown: {}", refused(&error))
-            }
+            Err(error) => format!(
+                "their ages and listening sockets: not shown: {}; namespaces without a process have no gauges",
+                refused(&error)
+            ),
         };
         self.add("", &finding);
     }

@@ -3,8 +3,9 @@
 use std::{
     collections::HashSet,
     io,
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     os::fd::AsRawFd,
+    process::Command,
     sync::mpsc::{Sender, channel},
     thread::{self, JoinHandle},
 };
@@ -20,15 +21,17 @@ use crate::procfs::Procfs;
 /// No other listener has this backlog.
 const BACKLOG: u32 = 117;
 
-/// A listener in a network namespace without a process. This process holds it.
-fn elsewhere() -> TcpListener {
-    let listen = || {
+/// What `make` makes in a network namespace without a process. This process holds it.
+fn elsewhere<T: Send + 'static>(make: impl FnOnce() -> T + Send + 'static) -> T {
+    let make = || {
         // SAFETY: it takes a number, and changes only the calling thread.
         let entered = unsafe { libc::unshare(libc::CLONE_NEWNET) };
         assert_eq!(entered, 0, "{}", io::Error::last_os_error());
-        listener()
+        let up = Command::new("ip").args(["link", "set", "lo", "up"]).status();
+        assert!(up.unwrap().success());
+        make()
     };
-    thread::spawn(listen).join().unwrap()
+    thread::spawn(make).join().unwrap()
 }
 
 fn listener() -> TcpListener {
@@ -60,6 +63,17 @@ fn listed(iterator: &mut HeldIterator, listener: &TcpListener) -> usize {
     (0..5).map(|_| read()).min().unwrap()
 }
 
+/// `None` where the kernel cannot run it.
+fn loaded() -> Option<HeldIterator> {
+    let inum = Procfs::new(Procfs::DEFAULT_ROOT).netns_inum().unwrap();
+    let loaded = HeldIterator::load(inum);
+    if KernelVersion::current().unwrap() < KernelVersion::new(5, 12, 0) {
+        assert!(loaded.is_err());
+        return None;
+    }
+    Some(loaded.unwrap())
+}
+
 /// Threads that wait until this is dropped.
 struct Waiting(Vec<(Sender<()>, JoinHandle<()>)>);
 
@@ -85,18 +99,39 @@ impl Drop for Waiting {
 #[test]
 fn a_socket_of_another_namespace_comes_once_for_each_descriptor_with_any_number_of_threads() {
     let Some(_turn) = can_run() else { return };
-    let inum = Procfs::new(Procfs::DEFAULT_ROOT).netns_inum().unwrap();
-    let loaded = HeldIterator::load(inum);
-    if KernelVersion::current().unwrap() < KernelVersion::new(5, 12, 0) {
-        assert!(loaded.is_err());
-        return;
-    }
-    let mut iterator = loaded.unwrap();
-    let (held, own) = (elsewhere(), listener());
+    let Some(mut iterator) = loaded() else { return };
+    let (held, own) = (elsewhere(listener), listener());
     let again = held.try_clone().unwrap();
     let _waiting = Waiting::start(8);
     assert_eq!(listed(&mut iterator, &held), 2);
     drop(again);
     assert_eq!(listed(&mut iterator, &held), 1);
     assert_eq!(listed(&mut iterator, &own), 0);
+}
+
+#[test]
+fn sockets_in_other_states_show_their_namespace_in_each_reading_and_not_once_for_each_descriptor() {
+    let Some(_turn) = can_run() else { return };
+    let Some(mut iterator) = loaded() else { return };
+    let (listener, client, _accepted) = elsewhere(|| {
+        let listener = listener();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        (listener, client, accepted)
+    });
+    let again: Vec<_> = (0..100).map(|_| client.try_clone().unwrap()).collect();
+    let port = listener.local_addr().unwrap().port();
+    for _ in 0..2 {
+        let (mut key, mut others) = (None, Vec::new());
+        let each = |netns, socket| match socket {
+            HeldSocket::Listener(it) if (it.port, it.queue_limit) == (port, BACKLOG) => {
+                key = Some(netns);
+            }
+            HeldSocket::InOtherState => others.push(netns),
+            _ => {}
+        };
+        iterator.each_socket(each).unwrap();
+        let times = others.iter().filter(|&&netns| Some(netns) == key).count();
+        assert!((1..again.len()).contains(&times), "{times}");
+    }
 }

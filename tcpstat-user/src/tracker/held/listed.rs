@@ -13,6 +13,9 @@ use crate::{
 /// The most sockets that one reading lists. They take 9 MB.
 pub(super) const MAX_HELD: usize = 2 * MAX_SOCKETS;
 
+/// The most namespaces that one reading lists.
+const MAX_NAMESPACES: usize = 100_000;
+
 /// The sockets of a reading, with the keys of their namespaces.
 #[derive(Debug, Default)]
 pub(super) struct Listed {
@@ -21,6 +24,8 @@ pub(super) struct Listed {
     pub(super) listeners: Vec<(NetnsKey, ListenerRecord)>,
     /// Whether some had no room.
     pub(super) too_many: bool,
+    /// All namespaces that sockets are held in; with too many of them not all.
+    pub(super) namespaces: HashSet<NetnsKey>,
 }
 
 /// Which sockets a reading lists.
@@ -34,7 +39,11 @@ pub(super) struct Parts {
 
 impl Listed {
     pub(super) fn add(&mut self, key: NetnsKey, socket: &HeldSocket, parts: Parts) {
+        if self.namespaces.len() < MAX_NAMESPACES {
+            self.namespaces.insert(key);
+        }
         match socket {
+            HeldSocket::InOtherState => {}
             HeldSocket::CloseWait(socket) => {
                 if parts.ages && self.is_new(socket.skaddr) {
                     self.close_wait.push((key, *socket));
@@ -50,6 +59,11 @@ impl Listed {
                 }
             }
         }
+    }
+
+    /// Whether no namespace is missing.
+    pub(super) fn has_all_namespaces(&self) -> bool {
+        self.namespaces.len() < MAX_NAMESPACES
     }
 
     /// Whether the socket at this address is a new one, and there is room for it.
@@ -105,6 +119,20 @@ mod tests {
         (0..=MAX_LISTENERS as u64).for_each(|skaddr| listed.add(7, &listener(skaddr), ALL));
         assert!(listed.too_many);
         assert_eq!(listed.listeners.len(), MAX_LISTENERS);
+    }
+
+    #[test]
+    fn namespaces_are_listed_whatever_the_state_of_their_sockets_is_and_up_to_a_bound() {
+        let mut listed = Listed::default();
+        let none = Parts { ages: false, listeners: false };
+        listed.add(7, &close_wait(1), none);
+        listed.add(8, &HeldSocket::InOtherState, none);
+        listed.add(8, &HeldSocket::InOtherState, none);
+        assert_eq!(listed.namespaces, HashSet::from([7, 8]));
+        assert!(listed.has_all_namespaces());
+        (0..=MAX_NAMESPACES as u64).for_each(|key| listed.add(key, &listener(key + 1), none));
+        assert_eq!(listed.namespaces.len(), MAX_NAMESPACES);
+        assert!(!listed.has_all_namespaces());
     }
 
     #[test]

@@ -52,7 +52,7 @@ fn reader() -> (HeldReader, Sender<()>) {
         listed.add(KEY, &HeldSocket::Listener(listener), parts);
         Ok(Reading { listed, cpu: Duration::ZERO })
     });
-    let mut reader = HeldReader::new(None, 9, Duration::ZERO, 1, None).unwrap();
+    let mut reader = HeldReader::new(None, 9, Duration::ZERO, 1, None);
     reader.reader_thread = Some(thread.unwrap());
     (reader, allow)
 }

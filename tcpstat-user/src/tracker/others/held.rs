@@ -1,5 +1,7 @@
 //! Which of the namespaces a held socket is in, and what a scrape shows of these sockets.
 
+use std::collections::HashSet;
+
 use super::{NamespaceId, NetnsKey, Others, SharedSlot};
 use crate::tracker::held::Held;
 
@@ -17,6 +19,12 @@ impl Others {
     /// Whether no other namespace is known.
     pub(in crate::tracker) fn is_empty(&self) -> bool {
         self.namespaces.is_empty() && self.shared.is_empty()
+    }
+
+    /// Notes that processes hold sockets in these namespaces, and in no others.
+    pub(in crate::tracker) fn know_held(&mut self, keys: &HashSet<NetnsKey>) {
+        let Self { unseen, ids, shared, .. } = self;
+        unseen.know_held(keys, |key| ids.contains_key(&key) || shared.has(key));
     }
 
     /// Lets a scrape show what processes hold in each namespace.

@@ -10,7 +10,7 @@ use tracing::info;
 
 use super::{
     ActiveTracer, FoundNetns, Namespace, NamespaceId, NetnsKey, NetnsLabel, Schedule, Slot,
-    SnapshotIntervals,
+    SnapshotIntervals, Unseen,
 };
 use crate::{
     procfs::Procfs,
@@ -103,6 +103,15 @@ impl Other {
             self.namespace.set_roots(Roots::default());
             schedule.remove(self.id);
             self.publish(active);
+        }
+    }
+
+    /// Without a process nothing corrects the gauges. If they are wrong for certain, it has none from now on.
+    pub(super) fn discard_wrong_seed(&mut self, active: &ActiveTracer, unseen: &mut Unseen) {
+        if self.namespace.lacks_sockets(active) {
+            self.namespace.discard_seed();
+            unseen.note(self.key);
+            self.publish(Some(active));
         }
     }
 

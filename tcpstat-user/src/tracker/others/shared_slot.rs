@@ -91,10 +91,13 @@ impl SharedSlot {
 
     /// `is_new`: see [`Namespace::begin`].
     pub(super) fn add(&mut self, found: FoundNetns, is_new: bool) {
-        self.members.insert(found.key, found.processes.into_iter().next());
+        let process = found.processes.into_iter().next();
+        // Nothing lists the sockets of a member without a process, so a seed has only those of the others.
+        let has_seed = process.is_some() || self.roots().first().is_none();
+        self.members.insert(found.key, process);
         self.overflow.add();
         self.changed = true;
-        if !is_new {
+        if !is_new && has_seed {
             self.discard_seed();
         }
     }

@@ -1,0 +1,170 @@
+//! Namespaces without a process: whether their sockets are older than the exporter decides whether they have gauges.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::net::{Shutdown, TcpStream};
+
+use anyhow::{Context, Result, ensure};
+use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
+use tcpstat_tests::exporter::{Exporter, FREQUENT_SNAPSHOTS};
+use tcpstat_tests::exposition::Scrape;
+use tcpstat_tests::harness::Test;
+use tcpstat_tests::kernel_release::namespaces_have_cookies;
+use tcpstat_tests::kernel_tests;
+use tcpstat_tests::loopback::{Pairs, connected_pair};
+use tcpstat_tests::netns::{Namespace, ip, within};
+use tcpstat_tests::pid_namespace::as_process_1;
+use tcpstat_tests::resident::{Order, Resident};
+use tcpstat_tests::scopes::{all_namespaces, await_right, await_search, gauges, infos, inode};
+use tcpstat_tests::tcp::{Family, State};
+
+/// What the log says when it is known where processes hold sockets.
+const READ: &str = "read what processes hold in other network namespaces";
+
+pub(crate) fn tests() -> Vec<Test> {
+    kernel_tests![
+        sockets_that_are_older_and_held_from_outside_have_gauges_when_a_process_is_there,
+        a_new_connection_beside_older_sockets_makes_no_gauge,
+        an_orphan_that_is_older_makes_no_gauge,
+        sockets_that_come_later_have_gauges_without_a_process_where_it_is_known_what_was_held,
+        in_a_pid_namespace_no_socket_is_known_to_come_later
+    ]
+}
+
+fn sockets_that_are_older_and_held_from_outside_have_gauges_when_a_process_is_there(
+    _: &Namespace,
+) -> Result<()> {
+    let file = without_process()?;
+    let pairs = within(&file, || Pairs::connect(3, Family::Ipv4))?;
+    let mut exporter = start()?;
+    let (client, _) = first(&pairs)?;
+    client.shutdown(Shutdown::Write)?;
+    let name = await_without_gauges(&mut exporter)?;
+    let is_shown = without_inode(&exporter.scrape()?)?.contains(&name);
+    assert_eq!(is_shown, namespaces_have_cookies()?, "{name}");
+
+    let resident = Resident::inside(&file)?;
+    let (_, gauges) = await_right(&mut exporter, resident.pid())?;
+    assert_eq!(gauges[&State::Established], 4);
+    assert_eq!(gauges[&State::CloseWait], 1);
+    // It has its name from the process, and what it had before is gone.
+    ensure!(!without_inode(&exporter.scrape()?)?.contains(&name), "{name} is there twice");
+    Ok(())
+}
+
+/// Its first events look like those of a new namespace, in which nothing listens.
+fn a_new_connection_beside_older_sockets_makes_no_gauge(_: &Namespace) -> Result<()> {
+    let file = without_process()?;
+    let _older = within(&file, || connected_pair(Family::Ipv6))?;
+    let mut exporter = start()?;
+    let _later = within(&file, || Pairs::connect(2, Family::Ipv6))?;
+    await_without_gauges(&mut exporter).map(drop)
+}
+
+/// No process holds it, so only its transition shows that it was there.
+fn an_orphan_that_is_older_makes_no_gauge(_: &Namespace) -> Result<()> {
+    let mut resident = Resident::in_new_namespace()?;
+    resident.order(&Order::Orphan)?;
+    let file = File::open(resident.namespace_file())?;
+    resident.end()?;
+    let mut exporter = start()?;
+    // A reset answers its next retransmission.
+    within(&file, || ip(&["link set lo up"]))?;
+    await_without_gauges(&mut exporter).map(drop)
+}
+
+fn sockets_that_come_later_have_gauges_without_a_process_where_it_is_known_what_was_held(
+    _: &Namespace,
+) -> Result<()> {
+    let file = without_process()?;
+    let mut exporter = start()?;
+    let pairs = within(&file, || Pairs::connect(5, Family::Ipv4))?;
+    if !namespaces_have_cookies()? {
+        // There nothing shows what is held.
+        return await_without_gauges(&mut exporter).map(drop);
+    }
+    let established = |exporter: &mut Exporter, wanted| {
+        wait_until("gauges without a process", DEADLINE, || {
+            let scrape = exporter.scrape()?;
+            let mut all = Vec::new();
+            for name in without_inode(&scrape)? {
+                all.extend(gauges(&scrape, &name)?);
+            }
+            let is_there = all.iter().any(|gauges| gauges[&State::Established] == wanted);
+            Ok(if is_there { Progress::Done(()) } else { Progress::NotYet(format!("{all:?}")) })
+        })
+    };
+    established(&mut exporter, 10)?;
+    first(&pairs)?.0.shutdown(Shutdown::Write)?;
+    established(&mut exporter, 8)
+}
+
+/// Processes outside may hold sockets anywhere.
+fn in_a_pid_namespace_no_socket_is_known_to_come_later(_: &Namespace) -> Result<()> {
+    as_process_1(1, || {
+        let file = without_process()?;
+        let mut exporter = start()?;
+        let _pairs = within(&file, || Pairs::connect(2, Family::Ipv4))?;
+        await_without_gauges(&mut exporter).map(drop)
+    })
+}
+
+/// A namespace that nothing but this file keeps.
+fn without_process() -> Result<File> {
+    let resident = Resident::in_new_namespace()?;
+    let file = File::open(resident.namespace_file())?;
+    resident.end()?;
+    Ok(file)
+}
+
+/// An exporter that knows where processes hold sockets, if the kernel can tell.
+fn start() -> Result<Exporter> {
+    let exporter =
+        all_namespaces(&[&FREQUENT_SNAPSHOTS[..], &["--log.level=debug"]].concat()).start()?;
+    if namespaces_have_cookies()? {
+        exporter.wait_log(READ)?;
+    }
+    Ok(exporter)
+}
+
+fn first(pairs: &Pairs) -> Result<&(TcpStream, TcpStream)> {
+    pairs.streams().first().context("no pairs")
+}
+
+/// The namespaces without a process.
+fn without_inode(scrape: &Scrape) -> Result<BTreeSet<String>> {
+    let mut names = BTreeSet::new();
+    for labels in infos(scrape)? {
+        if inode(&labels)? == 0 {
+            names.insert(labels["netns"].clone());
+        }
+    }
+    Ok(names)
+}
+
+/// Waits for a namespace without a process, and for two searches. It must have no gauge in any scrape. Returns its name: as
+/// long as processes are known to hold sockets in it, it is shown.
+fn await_without_gauges(exporter: &mut Exporter) -> Result<String> {
+    let name = wait_until("a namespace without a process", DEADLINE, || {
+        let scrape = exporter.scrape()?;
+        let names = without_inode(&scrape)?;
+        for name in &names {
+            ensure!(
+                gauges(&scrape, name)?.is_none(),
+                "{name} has gauges: {:?}",
+                gauges(&scrape, name)?
+            );
+        }
+        Ok(match names.first() {
+            Some(name) => Progress::Done(name.clone()),
+            None => Progress::NotYet(format!("{names:?}")),
+        })
+    })
+    .with_context(|| exporter.log())?;
+    for _ in 0..2 {
+        let _newest = await_search(exporter)?;
+        let scrape = exporter.scrape()?;
+        ensure!(gauges(&scrape, &name)?.is_none(), "{:?}", gauges(&scrape, &name)?);
+    }
+    Ok(name)
+}
