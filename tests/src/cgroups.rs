@@ -90,6 +90,12 @@ impl Cgroup {
         format!("/{}", self.name)
     }
 
+    /// Where the hierarchy is mounted.
+    #[must_use]
+    pub fn mount(&self) -> &Path {
+        &self.root
+    }
+
     /// Runs `work` with this process in the cgroup. Sockets that it makes stay in the cgroup.
     ///
     /// # Errors

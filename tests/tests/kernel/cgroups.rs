@@ -9,7 +9,7 @@ use tcpstat_tests::binary::tcpstat;
 use tcpstat_tests::cgroups::Cgroup;
 use tcpstat_tests::corrections::missed;
 use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
-use tcpstat_tests::exporter::Exporter;
+use tcpstat_tests::exporter::{Exporter, Options};
 use tcpstat_tests::exposition::Scrape;
 use tcpstat_tests::harness::{Test, kernel_test};
 use tcpstat_tests::held::Addressing;
@@ -29,6 +29,7 @@ pub(crate) fn tests() -> Vec<Test> {
         a_cgroup_that_found_no_room_is_counted_whole_when_there_is_room,
         a_cgroup_that_came_among_too_many_others_is_counted_from_the_next_snapshot,
         a_cgroup_counts_in_its_ancestor_that_fits,
+        in_a_cgroup_namespace_one_line_says_which_cgroups_are_missing,
         a_listed_port_is_counted_and_all_others_together,
         ports_work_with_snapshots_of_proc,
         a_port_that_the_kernel_chooses_is_refused,
@@ -285,6 +286,23 @@ fn a_cgroup_counts_in_its_ancestor_that_fits(_: &Namespace) -> Result<()> {
         let done = listen == Some(&2) && sum_of(&counts, "other") == 0;
         Ok(if done { Progress::Done(()) } else { Progress::NotYet(format!("{counts:?}")) })
     })
+}
+
+/// A container has its own mount of the hierarchy, which begins with its own cgroup.
+fn in_a_cgroup_namespace_one_line_says_which_cgroups_are_missing(_: &Namespace) -> Result<()> {
+    let (home, beside) = (Cgroup::new("home")?, Cgroup::new("beside.service")?);
+    let mount = home.mount().display().to_string();
+    let remount = format!("umount {mount} && mount -t cgroup2 none {mount} && exec \"$@\"");
+    let namespace = ["unshare", "--cgroup", "--mount", "sh", "-c", &remount, "-"];
+    let options = Options::default().args(["--cgroups=**", "--snapshot-interval=200ms", ITER]);
+    let mut exporter = home.inside(|| options.within(namespace).start())?;
+    let log = exporter.log();
+    let warning = format!("--cgroups: {mount} does not show all cgroups of the host");
+    ensure!(log.lines().filter(|line| line.contains(&warning)).count() == 1, "{log}");
+
+    let _held = beside.inside(|| connections(0, 2))?;
+    let sockets = [("established", 4), ("listen", 1)];
+    await_scope(&mut exporter, "cgroup", "other", &sockets).map(drop)
 }
 
 fn listed_ports(args: &[&str]) -> Result<()> {
