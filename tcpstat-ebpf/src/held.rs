@@ -107,7 +107,7 @@ unsafe fn record(sk: *const u8, session: u64) -> Option<HeldRecord> {
             close_wait.received = TCP_LRCVTIME.read(tcp_sock);
             close_wait.now = bpf_jiffies64();
         }
-        Some(HeldRecord { netns_key, close_wait, listener })
+        Some(HeldRecord { netns_key, close_wait, listener, netns_inum: inum, reserved: 0 })
     }
 }
 

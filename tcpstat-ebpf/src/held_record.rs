@@ -18,10 +18,15 @@ pub struct HeldRecord {
     pub close_wait: CloseWaitRecord,
     /// The listening socket; else all 0.
     pub listener: ListenerRecord,
+    /// `ns.inum` of the network namespace.
+    pub netns_inum: u32,
+    /// 0
+    pub reserved: u32,
 }
 
 const _: () = {
-    assert!(size_of::<HeldRecord>() == 88, "no hidden padding");
+    assert!(size_of::<HeldRecord>() == 96, "no hidden padding");
     assert!(offset_of!(HeldRecord, close_wait) == 8);
     assert!(offset_of!(HeldRecord, listener) == 32);
+    assert!(offset_of!(HeldRecord, netns_inum) == 88);
 };

@@ -44,8 +44,11 @@ const BLOCKING: usize = 8;
 const FOREVER: Duration = Duration::from_hours(1_000_000);
 
 /// Threads that are needed: besides the workers, those that write the log, wait for signals and for refused system calls,
-/// read for scrapes, run the tracker, and drain the event log, and one for work that blocks.
-const MIN_THREADS: usize = WORKERS + 7;
+/// read for scrapes, run the tracker, and drain the event log, and two for work that blocks.
+const MIN_THREADS: usize = WORKERS + 8;
+
+/// In this time a thread starts on a busy machine, too.
+const STARTS: Duration = Duration::from_secs(1);
 
 /// Descriptors that are needed: of the runtime, the signals, a listener, and one file.
 const MIN_DESCRIPTORS: usize = 10;
@@ -222,6 +225,18 @@ pub(super) fn run(args: &ServeArgs, seccomp: SeccompArgs) -> anyhow::Result<Exit
     ended.map(|()| ExitCode::SUCCESS)
 }
 
+/// Starts the two threads that go on if the kernel starts no more: the writer of the textfile can keep one of them, while
+/// the file system does not answer.
+async fn start_blocking_threads() -> anyhow::Result<()> {
+    let (both, other) = channel();
+    // The second one wakes the first one, or the kernel has started none.
+    let first = spawn_blocking(move || other.recv_timeout(STARTS));
+    let second = spawn_blocking(move || both.send(()));
+    let _ = first.await.context("starting a thread for work that blocks")?;
+    let _ = second.await.context("starting a thread for work that blocks")?;
+    Ok(())
+}
+
 async fn serve(
     args: &ServeArgs,
     prepared: Prepared,
@@ -229,7 +244,7 @@ async fn serve(
     descriptors: u64,
 ) -> anyhow::Result<()> {
     let started = clock::now();
-    spawn_blocking(|| ()).await.context("starting a thread for work that blocks")?;
+    start_blocking_threads().await?;
     let Prepared { programs, config, mut restrictions, passed } = prepared;
     let access = args.web.access(config.as_ref(), &args.listening.telemetry_path);
     let listeners = args.listening.listeners(passed).await?;

@@ -17,6 +17,14 @@ use super::{
 /// The loaded iterator. It lists what the processes of this process' PID namespace hold, nested ones included.
 pub(crate) struct HeldIterator(RecordIterator);
 
+/// The network namespace of a socket that a process holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct HeldNetns {
+    pub(crate) key: NetnsKey,
+    /// Its inode number.
+    pub(crate) inum: u32,
+}
+
 /// A socket that a process holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HeldSocket {
@@ -57,39 +65,48 @@ impl HeldIterator {
         RecordIterator::load_from(ebpf, KIND, btf).map(Self)
     }
 
-    /// Passes every such socket to `each`, with the key of its namespace: once for each descriptor, but
+    /// Passes every such socket to `each`, with its namespace: once for each descriptor, but
     /// [`HeldSocket::InOtherState`] once for those of a namespace that follow one another.
     ///
     /// # Errors
     /// [`IterError`], after the sockets before the error.
     pub(crate) fn each_socket(
         &mut self,
-        mut each: impl FnMut(NetnsKey, HeldSocket),
+        mut each: impl FnMut(HeldNetns, HeldSocket),
     ) -> Result<(), IterError> {
-        self.0.each_decoded(decode, |(key, socket)| each(key, socket))
+        self.0.each_decoded(decode, |(netns, socket)| each(netns, socket))
     }
 }
 
 /// `None` for a record that is too short.
-pub(super) fn decode(bytes: &[u8]) -> Option<(NetnsKey, HeldSocket)> {
+pub(super) fn decode(bytes: &[u8]) -> Option<(HeldNetns, HeldSocket)> {
     let (netns_key, rest) = bytes.split_first_chunk()?;
-    let (close_wait, listener) = rest.split_at_checked(size_of::<CloseWaitRecord>())?;
+    let (close_wait, rest) = rest.split_at_checked(size_of::<CloseWaitRecord>())?;
+    let (listener, rest) = rest.split_at_checked(size_of::<ListenerRecord>())?;
+    let (inum, _) = rest.split_first_chunk()?;
     let (close_wait, listener) = (close_wait::decode(close_wait)?, listeners::decode(listener)?);
     let socket = match (close_wait.skaddr, listener.skaddr) {
         (0, 0) => HeldSocket::InOtherState,
         (_, 0) => HeldSocket::CloseWait(close_wait),
         _ => HeldSocket::Listener(listener),
     };
-    Some((u64::from_ne_bytes(*netns_key), socket))
+    let netns = HeldNetns { key: u64::from_ne_bytes(*netns_key), inum: u32::from_ne_bytes(*inum) };
+    Some((netns, socket))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::mem::offset_of;
+
     use super::*;
+
+    const NETNS: HeldNetns = HeldNetns { key: 7, inum: 9 };
 
     fn bytes(numbers: [u64; 4], listener: u64) -> Vec<u8> {
         let mut bytes: Vec<u8> = numbers.into_iter().flat_map(u64::to_ne_bytes).collect();
         bytes.extend(listener.to_ne_bytes());
+        bytes.resize(offset_of!(HeldRecord, netns_inum), 0);
+        bytes.extend(NETNS.inum.to_ne_bytes());
         bytes.resize(size_of::<HeldRecord>(), 0);
         bytes
     }
@@ -97,16 +114,16 @@ mod tests {
     #[test]
     fn a_record_is_a_listener_or_a_socket_in_close_wait_if_it_has_one() {
         let listener = ListenerRecord { skaddr: 5, ..ListenerRecord::default() };
-        let decoded = Some((7, HeldSocket::Listener(listener)));
+        let decoded = Some((NETNS, HeldSocket::Listener(listener)));
         assert_eq!(decode(&bytes([7, 0, 0, 0], 5)), decoded);
 
-        assert_eq!(decode(&bytes([7, 0, 0, 0], 0)), Some((7, HeldSocket::InOtherState)));
+        assert_eq!(decode(&bytes([7, 0, 0, 0], 0)), Some((NETNS, HeldSocket::InOtherState)));
 
         let times = u64::from_ne_bytes([1, 0, 0, 0, 2, 0, 0, 0]);
         let bytes = bytes([7, 3, 4, times], 0);
         let socket = CloseWaitRecord { skaddr: 3, now: 4, heard: 1, received: 2 };
-        assert_eq!(decode(&bytes), Some((7, HeldSocket::CloseWait(socket))));
-        for length in 0..bytes.len() {
+        assert_eq!(decode(&bytes), Some((NETNS, HeldSocket::CloseWait(socket))));
+        for length in 0..offset_of!(HeldRecord, reserved) {
             assert_eq!(decode(&bytes[..length]), None, "cut at {length}");
         }
     }

@@ -56,7 +56,7 @@ pub(crate) use dwell::{DwellIterator, DwellMap, DwellMapError};
 pub(crate) use enter::enter;
 pub(crate) use error::LoadError;
 pub(crate) use events::{EventLog, LogError};
-pub(crate) use held::{HeldIterator, HeldSocket};
+pub(crate) use held::{HeldIterator, HeldNetns, HeldSocket};
 pub(crate) use holders::HolderIterator;
 pub(crate) use hooks::HookRefusal;
 pub(crate) use iter::SocketIterator;

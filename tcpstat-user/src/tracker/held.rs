@@ -141,10 +141,10 @@ impl HeldReader {
         };
         self.begun = None;
         match reading {
-            Ok(reading) => {
+            Ok(mut reading) => {
                 self.has_read = true;
                 if self.sees_all_processes && reading.listed.has_all_namespaces() {
-                    others.know_held(&reading.listed.namespaces);
+                    others.know_held(mem::take(&mut reading.listed.namespaces));
                 }
                 let cpu = clock::thread_cpu();
                 let found = self.evaluate(&reading.listed, others);

@@ -56,11 +56,18 @@ pub(super) trait Find: Send {
     /// # Errors
     /// [`FindError`].
     fn find(&mut self) -> Result<Found, FindError>;
+
+    /// The name of a namespace that no process is in, as far as the last find says.
+    fn name_of_inode(&self, inode: u64) -> NetnsName;
 }
 
 impl Find for Finder {
     fn find(&mut self) -> Result<Found, FindError> {
         Self::find(self)
+    }
+
+    fn name_of_inode(&self, inode: u64) -> NetnsName {
+        Self::name_of_inode(self, inode)
     }
 }
 
@@ -275,11 +282,27 @@ impl Others {
             self.take_one(netns, active.as_deref_mut(), schedule);
         }
         for &key in announced.iter().filter(|key| !present.keys.contains(key)) {
-            let name = NetnsName::without_process(key);
-            let netns = FoundNetns { key, name, processes: Vec::new() };
-            self.take_one(netns, active.as_deref_mut(), schedule);
+            let inode = self.unseen.held_inode(key);
+            self.take_without_process(key, inode, active.as_deref_mut(), schedule);
         }
+        self.take_held(&present, active.as_deref_mut(), schedule);
         self.shared.settle(active.as_deref(), self.intervals, schedule);
+    }
+
+    /// Takes a namespace that exists, and that no process is in.
+    fn take_without_process(
+        &mut self,
+        key: NetnsKey,
+        inode: Option<u64>,
+        active: Option<&mut ActiveTracer>,
+        schedule: &mut Schedule,
+    ) {
+        let name = inode.map_or_else(
+            || NetnsName::without_process(key),
+            |inode| self.finder.name_of_inode(inode),
+        );
+        let found = FoundNetns { key, name, processes: Vec::new() };
+        self.take_one(found, active, schedule);
     }
 
     /// Takes a namespace that exists: counts it from now on, or notes what has changed.

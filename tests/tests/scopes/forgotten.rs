@@ -1,4 +1,5 @@
-//! A namespace without a process and without transitions is forgotten, although sockets are counted in it.
+//! A namespace without a process and without transitions is forgotten, although sockets are counted in it, where it is not
+//! known which sockets processes hold: in a PID namespace.
 
 use std::fs::File;
 use std::net::Shutdown;
@@ -13,6 +14,7 @@ use tcpstat_tests::harness::Test;
 use tcpstat_tests::kernel_tests;
 use tcpstat_tests::loopback::Pairs;
 use tcpstat_tests::netns::{Namespace, within};
+use tcpstat_tests::pid_namespace::as_process_1;
 use tcpstat_tests::resident::{Order, Resident};
 use tcpstat_tests::scopes::{
     Counts, OTHER, all_namespaces, await_right, gauges, infos_of, live_namespaces, transitions,
@@ -34,6 +36,10 @@ pub(crate) fn tests() -> Vec<Test> {
 fn a_namespace_without_processes_and_transitions_is_forgotten_and_comes_again_right(
     namespace: &Namespace,
 ) -> Result<()> {
+    as_process_1(1, || forgotten_and_again(namespace))
+}
+
+fn forgotten_and_again(namespace: &Namespace) -> Result<()> {
     // The own one has a slot besides.
     let others = live_namespaces()?.len() - 1;
     let slots = format!("--scopes-max={}", others + 1);

@@ -13,7 +13,7 @@ use std::{
 use aya::util::KernelVersion;
 
 use super::{
-    super::{HeldIterator, HeldSocket},
+    super::{HeldIterator, HeldNetns, HeldSocket},
     can_run,
 };
 use crate::procfs::Procfs;
@@ -48,11 +48,11 @@ fn listed(iterator: &mut HeldIterator, listener: &TcpListener) -> usize {
     let port = listener.local_addr().unwrap().port();
     let mut read = || {
         let (mut times, mut sockets) = (0, HashSet::new());
-        let each = |netns, socket| match socket {
+        let each = |netns: HeldNetns, socket| match socket {
             HeldSocket::Listener(it) if (it.port, it.queue_limit) == (port, BACKLOG) => {
                 times += 1;
-                sockets.insert((netns, it.skaddr, it.cookie));
-                assert!(netns != 0 && it.cookie != 0);
+                sockets.insert((netns.key, netns.inum, it.skaddr, it.cookie));
+                assert!(netns.key != 0 && netns.inum != 0 && it.cookie != 0);
             }
             _ => {}
         };

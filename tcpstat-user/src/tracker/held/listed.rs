@@ -1,11 +1,11 @@
 //! What a reading lists: each socket once, up to a bound.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use tcpstat_ebpf::{CloseWaitRecord, ListenerRecord};
 
 use crate::{
-    kernel::{HeldSocket, NetnsKey},
+    kernel::{HeldNetns, HeldSocket, NetnsKey},
     listeners::MAX_SOCKETS as MAX_LISTENERS,
     tracker::ages::MAX_SOCKETS,
 };
@@ -24,8 +24,8 @@ pub(super) struct Listed {
     pub(super) listeners: Vec<(NetnsKey, ListenerRecord)>,
     /// Whether some had no room.
     pub(super) too_many: bool,
-    /// All namespaces that sockets are held in; with too many of them not all.
-    pub(super) namespaces: HashSet<NetnsKey>,
+    /// The inode numbers of all namespaces that sockets are held in; with too many of them not all.
+    pub(super) namespaces: HashMap<NetnsKey, u32>,
 }
 
 /// Which sockets a reading lists.
@@ -38,9 +38,10 @@ pub(super) struct Parts {
 }
 
 impl Listed {
-    pub(super) fn add(&mut self, key: NetnsKey, socket: &HeldSocket, parts: Parts) {
+    pub(super) fn add(&mut self, netns: HeldNetns, socket: &HeldSocket, parts: Parts) {
+        let HeldNetns { key, inum } = netns;
         if self.namespaces.len() < MAX_NAMESPACES {
-            self.namespaces.insert(key);
+            self.namespaces.insert(key, inum);
         }
         match socket {
             HeldSocket::InOtherState => {}
@@ -82,6 +83,10 @@ mod tests {
 
     const ALL: Parts = Parts { ages: true, listeners: true };
 
+    fn netns(key: NetnsKey) -> HeldNetns {
+        HeldNetns { key, inum: 70 }
+    }
+
     fn close_wait(skaddr: u64) -> HeldSocket {
         HeldSocket::CloseWait(CloseWaitRecord { skaddr, now: 100_000, heard: 1, received: 1 })
     }
@@ -94,9 +99,9 @@ mod tests {
     fn a_socket_is_listed_once_however_often_it_comes() {
         let mut listed = Listed::default();
         for _ in 0..3 {
-            (1..=20).for_each(|skaddr| listed.add(7, &close_wait(skaddr), ALL));
-            listed.add(8, &close_wait(21), ALL);
-            listed.add(8, &listener(22), ALL);
+            (1..=20).for_each(|skaddr| listed.add(netns(7), &close_wait(skaddr), ALL));
+            listed.add(netns(8), &close_wait(21), ALL);
+            listed.add(netns(8), &listener(22), ALL);
         }
         assert_eq!(listed.close_wait.iter().filter(|(key, _)| *key == 7).count(), 20);
         assert_eq!(listed.close_wait.iter().filter(|(key, _)| *key == 8).count(), 1);
@@ -108,15 +113,15 @@ mod tests {
     fn sockets_beyond_the_most_are_left_out_and_those_before_them_stay() {
         let mut listed = Listed::default();
         let most = MAX_HELD as u64;
-        (1..=most).for_each(|skaddr| listed.add(7, &close_wait(skaddr), ALL));
-        listed.add(7, &close_wait(1), ALL);
+        (1..=most).for_each(|skaddr| listed.add(netns(7), &close_wait(skaddr), ALL));
+        listed.add(netns(7), &close_wait(1), ALL);
         assert!(!listed.too_many);
-        listed.add(7, &close_wait(most + 1), ALL);
+        listed.add(netns(7), &close_wait(most + 1), ALL);
         assert!(listed.too_many);
         assert_eq!(listed.close_wait.len(), MAX_HELD);
 
         let mut listed = Listed::default();
-        (0..=MAX_LISTENERS as u64).for_each(|skaddr| listed.add(7, &listener(skaddr), ALL));
+        (0..=MAX_LISTENERS as u64).for_each(|skaddr| listed.add(netns(7), &listener(skaddr), ALL));
         assert!(listed.too_many);
         assert_eq!(listed.listeners.len(), MAX_LISTENERS);
     }
@@ -125,12 +130,13 @@ mod tests {
     fn namespaces_are_listed_whatever_the_state_of_their_sockets_is_and_up_to_a_bound() {
         let mut listed = Listed::default();
         let none = Parts { ages: false, listeners: false };
-        listed.add(7, &close_wait(1), none);
-        listed.add(8, &HeldSocket::InOtherState, none);
-        listed.add(8, &HeldSocket::InOtherState, none);
-        assert_eq!(listed.namespaces, HashSet::from([7, 8]));
+        listed.add(netns(7), &close_wait(1), none);
+        listed.add(netns(8), &HeldSocket::InOtherState, none);
+        listed.add(netns(8), &HeldSocket::InOtherState, none);
+        assert_eq!(listed.namespaces, HashMap::from([(7, 70), (8, 70)]));
         assert!(listed.has_all_namespaces());
-        (0..=MAX_NAMESPACES as u64).for_each(|key| listed.add(key, &listener(key + 1), none));
+        (0..=MAX_NAMESPACES as u64)
+            .for_each(|key| listed.add(netns(key), &listener(key + 1), none));
         assert_eq!(listed.namespaces.len(), MAX_NAMESPACES);
         assert!(!listed.has_all_namespaces());
     }
@@ -139,8 +145,8 @@ mod tests {
     fn what_is_off_is_not_listed() {
         let mut listed = Listed::default();
         let none = Parts { ages: false, listeners: false };
-        listed.add(7, &close_wait(1), none);
-        listed.add(7, &listener(2), none);
+        listed.add(netns(7), &close_wait(1), none);
+        listed.add(netns(7), &listener(2), none);
         assert!(listed.close_wait.is_empty() && listed.listeners.is_empty());
     }
 }

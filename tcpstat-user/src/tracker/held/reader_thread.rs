@@ -129,7 +129,7 @@ impl Source {
         };
         let cpu = clock::thread_cpu();
         let mut listed = Listed::default();
-        iterator.each_socket(|key, socket| listed.add(key, &socket, self.parts))?;
+        iterator.each_socket(|netns, socket| listed.add(netns, &socket, self.parts))?;
         self.iterator = Some(iterator);
         Ok(Reading { listed, cpu: clock::thread_cpu().saturating_sub(cpu) })
     }

@@ -6,7 +6,7 @@ use tcpstat_ebpf::ListenerRecord;
 
 use super::{reader_thread::Reading, *};
 use crate::{
-    kernel::HeldSocket,
+    kernel::{HeldNetns, HeldSocket},
     scopes::NetnsName,
     tracker::{
         finder::{FindError, Found as FoundNamespaces, FoundNetns},
@@ -25,6 +25,10 @@ impl Find for One {
         let name = NetnsName { name: "other".to_owned(), ..NetnsName::host(KEY) };
         let others = vec![FoundNetns { key: KEY, name, processes: Vec::new() }];
         Ok(FoundNamespaces { own: NetnsName::host(1), others, hidden: 0, by_tasks: false })
+    }
+
+    fn name_of_inode(&self, inode: u64) -> NetnsName {
+        NetnsName::host(inode)
     }
 }
 
@@ -49,7 +53,8 @@ fn reader() -> (HeldReader, Sender<()>) {
         let mut listed = Listed::default();
         let listener = ListenerRecord { skaddr: 1, port: 80, ..ListenerRecord::default() };
         let parts = Parts { ages: true, listeners: true };
-        listed.add(KEY, &HeldSocket::Listener(listener), parts);
+        let netns = HeldNetns { key: KEY, inum: 1 };
+        listed.add(netns, &HeldSocket::Listener(listener), parts);
         Ok(Reading { listed, cpu: Duration::ZERO })
     });
     let mut reader = HeldReader::new(None, 9, Duration::ZERO, 1, None);

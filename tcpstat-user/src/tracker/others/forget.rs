@@ -23,7 +23,7 @@ impl Others {
             };
             let counted = other.namespace.counted(active);
             let is_seeded = other.namespace.is_seeded(true);
-            if !is_seeded && !self.unseen.is_held(other.key) {
+            if !is_seeded && self.unseen.held_inode(other.key).is_none() {
                 // No process can list it, and none is known to hold its sockets.
                 gone.push(other.key);
                 self.unseen.note(other.key);
@@ -40,7 +40,12 @@ impl Others {
                 other.discard_wrong_seed(active, &mut self.unseen);
             }
         }
-        let shared_gone = self.shared.forget_all_but(keys);
+        let Self { shared, unseen, .. } = self;
+        let shared_gone = shared.forget_all_but(keys, |key| unseen.held_inode(key).is_some());
+        // A reading can have missed their sockets, which no slot of their own has counted.
+        for &key in &shared_gone {
+            self.unseen.note(key);
+        }
         let Some(active) = active else {
             return gone.into_iter().for_each(|key| self.forget(key, schedule));
         };

@@ -1,8 +1,8 @@
 //! Which of the namespaces a held socket is in, and what a scrape shows of these sockets.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
-use super::{NamespaceId, NetnsKey, Others, SharedSlot};
+use super::{ActiveTracer, NamespaceId, NetnsKey, Others, Present, Schedule, SharedSlot};
 use crate::tracker::held::Held;
 
 impl Others {
@@ -21,10 +21,35 @@ impl Others {
         self.namespaces.is_empty() && self.shared.is_empty()
     }
 
-    /// Notes that processes hold sockets in these namespaces, and in no others.
-    pub(in crate::tracker) fn know_held(&mut self, keys: &HashSet<NetnsKey>) {
+    /// Notes that processes hold sockets in these namespaces, which have these inode numbers, and in no others.
+    pub(in crate::tracker) fn know_held(&mut self, held: HashMap<NetnsKey, u32>) {
         let Self { unseen, ids, shared, .. } = self;
-        unseen.know_held(keys, |key| ids.contains_key(&key) || shared.has(key));
+        unseen.know_held(held, |key| ids.contains_key(&key) || shared.has(key));
+    }
+
+    /// Takes the namespaces in which no process is, and in which processes elsewhere hold sockets. As long as they do, none of
+    /// them is forgotten.
+    pub(super) fn take_held(
+        &mut self,
+        present: &Present,
+        mut active: Option<&mut ActiveTracer>,
+        schedule: &mut Schedule,
+    ) {
+        let held = self.unseen.held().filter(|(key, _)| !present.keys.contains(key));
+        let held: Vec<_> = held.collect();
+        for (key, inode) in held {
+            if let Some(other) = self.ids.get(&key).and_then(|id| self.namespaces.get_mut(id)) {
+                if other.is_held(inode) {
+                    self.take_without_process(key, Some(inode), active.as_deref_mut(), schedule);
+                }
+            } else if !self.shared.has(key) {
+                // No event of its sockets has announced it, so they are older than its slot.
+                self.unseen.note(key);
+                if self.namespaces.len() < self.max {
+                    self.take_without_process(key, Some(inode), active.as_deref_mut(), schedule);
+                }
+            }
+        }
     }
 
     /// Lets a scrape show what processes hold in each namespace.

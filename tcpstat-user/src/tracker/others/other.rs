@@ -121,6 +121,12 @@ impl Other {
         FoundNetns { key: self.key, name, processes: self.process.into_iter().collect() }
     }
 
+    /// Notes that processes elsewhere hold sockets in it. Returns whether that shows its inode number, and so its name.
+    pub(super) fn is_held(&mut self, inode: u64) -> bool {
+        self.calm = None;
+        self.inode() != inode
+    }
+
     /// Its inode number; 0 if it is not known.
     pub(super) fn inode(&self) -> u64 {
         self.label.name.inode
@@ -209,6 +215,9 @@ mod tests {
         assert!(other.is_abandoned(5, Duration::ZERO));
         assert!(!other.is_abandoned(5, Duration::from_hours(1)), "not for so long");
         assert!(!other.is_abandoned(6, Duration::ZERO), "a socket has changed its state");
+        assert!(other.is_abandoned(6, Duration::ZERO));
+        assert!(other.is_held(70), "it has another inode number than before");
+        assert!(!other.is_abandoned(6, Duration::ZERO), "processes hold sockets in it");
         assert!(other.is_abandoned(6, Duration::ZERO));
 
         let now = Instant::now();

@@ -18,16 +18,25 @@ use crate::{
     },
 };
 
+/// The most namespaces that are remembered as members since the start.
+const MAX_COUNTED: usize = 10_000;
+
 /// The namespaces in [`Slot::OTHER`].
+#[expect(clippy::struct_excessive_bools, reason = "each is about another step of its turns")]
 pub(super) struct SharedSlot {
     /// The directory of a process in each.
     members: BTreeMap<NetnsKey, Option<PathBuf>>,
+    /// Whether processes elsewhere hold sockets in a member that no process is in. Nothing lists these sockets, so there are no
+    /// gauges as long as they do.
+    held_from_outside: bool,
     /// `None` until there is a member.
     namespace: Option<Namespace>,
     published: Option<Arc<PublishedNetns>>,
     held: Held,
     /// Members since the start.
     overflow: Overflow,
+    /// Those that [`Self::overflow`] counts.
+    counted: HashSet<NetnsKey>,
     /// Namespaces that were members, and have got a slot of their own since.
     left: HashSet<NetnsKey>,
     /// Whether members came or went since [`Self::settle`].
@@ -45,10 +54,12 @@ impl SharedSlot {
     pub(super) fn new(max: usize) -> Self {
         Self {
             members: BTreeMap::new(),
+            held_from_outside: false,
             namespace: None,
             published: None,
             held: Held::default(),
             overflow: Overflow::new("network namespaces", max),
+            counted: HashSet::new(),
             left: HashSet::new(),
             changed: false,
             scheduled: false,
@@ -95,7 +106,10 @@ impl SharedSlot {
         // Nothing lists the sockets of a member without a process, so a seed has only those of the others.
         let has_seed = process.is_some() || self.roots().first().is_none();
         self.members.insert(found.key, process);
-        self.overflow.add();
+        // One without a process leaves with the next search, and comes again with its next event.
+        if self.counted.len() >= MAX_COUNTED || self.counted.insert(found.key) {
+            self.overflow.add();
+        }
         self.changed = true;
         if !is_new && has_seed {
             self.discard_seed();
@@ -111,12 +125,28 @@ impl SharedSlot {
         }
     }
 
-    /// Removes the members that have no process, and returns them.
-    pub(super) fn forget_all_but(&mut self, present: &HashSet<NetnsKey>) -> Vec<NetnsKey> {
-        let gone: Vec<_> =
-            self.members.keys().filter(|key| !present.contains(key)).copied().collect();
-        for key in &gone {
-            self.members.remove(key);
+    /// Removes the members that have no process and in which no process elsewhere holds sockets, and returns them.
+    pub(super) fn forget_all_but(
+        &mut self,
+        present: &HashSet<NetnsKey>,
+        is_held: impl Fn(NetnsKey) -> bool,
+    ) -> Vec<NetnsKey> {
+        let mut gone = Vec::new();
+        let mut held = false;
+        self.members.retain(|&key, process| {
+            if present.contains(&key) {
+                return true;
+            }
+            *process = None;
+            let stays = is_held(key);
+            held |= stays;
+            if !stays {
+                gone.push(key);
+            }
+            stays
+        });
+        if std::mem::replace(&mut self.held_from_outside, held) != held {
+            self.discard_seed();
         }
         self.left.retain(|key| present.contains(key));
         self.changed |= !gone.is_empty();
@@ -133,7 +163,7 @@ impl SharedSlot {
         if !std::mem::take(&mut self.changed) {
             return;
         }
-        let roots = self.roots();
+        let roots = if self.held_from_outside { Roots::default() } else { self.roots() };
         let listed = roots.first().is_some();
         let awaits_seed = self.awaits_seed && active.is_some();
         let namespace = self.namespace.get_or_insert_with(|| {

@@ -1,6 +1,9 @@
 //! The namespaces with sockets that no event has shown.
 
-use std::{collections::HashSet, mem};
+use std::{
+    collections::{HashMap, HashSet},
+    mem,
+};
 
 use super::NetnsKey;
 
@@ -13,8 +16,8 @@ pub(super) struct Unseen {
     keys: HashSet<NetnsKey>,
     /// Whether some had no room.
     full: bool,
-    /// Whether it is known where processes hold sockets.
-    has_held: bool,
+    /// The inode numbers of the namespaces in which processes hold sockets; `None` if that is not known.
+    held: Option<HashMap<NetnsKey, u32>>,
 }
 
 impl Unseen {
@@ -27,24 +30,31 @@ impl Unseen {
         }
     }
 
-    /// Takes what a reading has shown: processes hold sockets in these namespaces, and in no others. `is_counted` says of
-    /// which the sockets are counted.
+    /// Takes what a reading has shown: processes hold sockets in these namespaces, which have these inode numbers, and in no
+    /// others. `is_counted` says of which the sockets are counted.
     pub(super) fn know_held(
         &mut self,
-        held: &HashSet<NetnsKey>,
+        held: HashMap<NetnsKey, u32>,
         is_counted: impl Fn(NetnsKey) -> bool,
     ) {
-        self.keys.retain(|key| held.contains(key));
         let was_full = mem::take(&mut self.full);
-        if !mem::replace(&mut self.has_held, true) || was_full {
-            let others = held.iter().filter(|&&key| !is_counted(key));
-            others.for_each(|&key| self.note(key));
+        if was_full {
+            self.keys.clear();
         }
+        if was_full || self.held.is_none() {
+            held.keys().filter(|&&key| !is_counted(key)).for_each(|&key| self.note(key));
+        }
+        self.held = Some(held);
     }
 
-    /// Whether processes may hold such sockets in it still.
-    pub(super) fn is_held(&self, key: NetnsKey) -> bool {
-        self.has_held && self.keys.contains(&key)
+    /// The namespaces in which processes hold sockets, with their inode numbers, as far as that is known.
+    pub(super) fn held(&self) -> impl Iterator<Item = (NetnsKey, u64)> {
+        self.held.iter().flatten().map(|(&key, &inum)| (key, inum.into()))
+    }
+
+    /// The inode number of a namespace in which processes hold sockets, as far as that is known.
+    pub(super) fn held_inode(&self, key: NetnsKey) -> Option<u64> {
+        self.held.as_ref()?.get(&key).map(|&inum| inum.into())
     }
 
     /// Takes note of a namespace that is to be counted from now on: `is_listed` if a snapshot can list it. Returns whether
@@ -55,7 +65,7 @@ impl Unseen {
         if is_listed {
             return !self.keys.remove(&key) && !self.full;
         }
-        let is_new = self.has_held && !self.full && !self.keys.contains(&key);
+        let is_new = self.held.is_some() && !self.full && !self.keys.contains(&key);
         if !is_new {
             self.note(key);
         }
@@ -67,37 +77,39 @@ impl Unseen {
 mod tests {
     use super::*;
 
-    fn held(keys: impl IntoIterator<Item = NetnsKey>) -> HashSet<NetnsKey> {
-        keys.into_iter().collect()
+    fn held(keys: impl IntoIterator<Item = NetnsKey>) -> HashMap<NetnsKey, u32> {
+        keys.into_iter().map(|key| (key, 70)).collect()
     }
 
     #[test]
     fn a_namespace_without_a_process_is_new_unless_its_sockets_can_be_older() {
         let mut unseen = Unseen::default();
         assert!(!unseen.begin(1, false), "processes may hold sockets in it");
-        assert!(!unseen.is_held(1), "that is not known");
-        unseen.know_held(&held([1, 2, 3]), |key| key == 3);
-        for (key, is_new) in [(1, false), (2, false), (3, true), (4, true)] {
+        assert_eq!(unseen.held_inode(1), None, "that is not known");
+        unseen.know_held(held([1, 2, 3]), |key| key == 3);
+        for (key, is_new, inode) in
+            [(1, false, Some(70)), (2, false, Some(70)), (3, true, Some(70)), (4, true, None)]
+        {
             assert_eq!(unseen.begin(key, false), is_new, "{key}");
-            assert_eq!(unseen.is_held(key), !is_new, "{key}");
+            assert_eq!(unseen.held_inode(key), inode, "{key}");
         }
     }
 
     #[test]
     fn what_a_snapshot_lists_is_seen_afterwards() {
         let mut unseen = Unseen::default();
-        unseen.know_held(&held([1]), |_| false);
+        unseen.know_held(held([1]), |_| false);
         assert!(!unseen.begin(1, true), "the snapshot is its seed");
         assert!(unseen.begin(1, true));
         assert!(unseen.begin(1, false));
     }
 
     #[test]
-    fn what_no_process_holds_any_more_is_new_when_it_comes_again() {
+    fn sockets_that_a_reading_has_missed_are_as_old_as_before() {
         let mut unseen = Unseen::default();
-        unseen.know_held(&held([1, 2]), |_| false);
-        unseen.know_held(&held([2, 3]), |_| false);
-        for (key, is_new) in [(1, true), (2, false), (3, true)] {
+        unseen.know_held(held([1, 2]), |_| false);
+        unseen.know_held(held([2, 3]), |_| false);
+        for (key, is_new) in [(1, false), (2, false), (3, true)] {
             assert_eq!(unseen.begin(key, false), is_new, "{key}");
         }
     }
@@ -106,14 +118,14 @@ mod tests {
     fn beyond_the_most_no_namespace_is_new_until_it_is_known_what_is_held() {
         let mut unseen = Unseen::default();
         let most = MAX as NetnsKey;
-        unseen.know_held(&held(0..most), |_| false);
+        unseen.know_held(held(0..most), |_| false);
         assert!(unseen.begin(most, false));
         unseen.note(most);
         assert_eq!(unseen.keys.len(), MAX);
         for is_listed in [false, true] {
             assert!(!unseen.begin(most + 1, is_listed));
         }
-        unseen.know_held(&held([7, most]), |_| false);
+        unseen.know_held(held([7, most]), |_| false);
         for (key, is_new) in [(6, true), (7, false), (most, false), (most + 1, true)] {
             assert_eq!(unseen.begin(key, false), is_new, "{key}");
         }

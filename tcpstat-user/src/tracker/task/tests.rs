@@ -61,6 +61,10 @@ impl Find for Folders {
         let others = self.0.lock().unwrap().clone();
         Ok(Found { own: NetnsName::host(1), others, hidden: 0, by_tasks: false })
     }
+
+    fn name_of_inode(&self, inode: u64) -> NetnsName {
+        NetnsName::host(inode)
+    }
 }
 
 /// A task without a tracer, after the seed of its own namespace. It lists at most `max` others each by itself.
