@@ -14,7 +14,8 @@ impl Namespace {
     pub(in crate::tracker) fn publication(&mut self, active: Option<&ActiveTracer>) -> Published {
         let mut published = Published {
             live: None,
-            snapshot: self.reader.last().cloned(),
+            // After `discard_seed` the last one says nothing.
+            snapshot: self.reader.last().filter(|_| self.is_seeded(active.is_some())).cloned(),
             snapshot_interval: self.reader.interval(),
             snapshot_errors: self.reader.errors(),
             drift: PerState::default(),

@@ -42,9 +42,10 @@ impl Others {
         }
         let Self { shared, unseen, .. } = self;
         let shared_gone = shared.forget_all_but(keys, |key| unseen.held_inode(key).is_some());
-        // A reading can have missed their sockets, which no slot of their own has counted.
         for &key in &shared_gone {
+            // Processes elsewhere can hold its sockets, which no slot of its own has counted. The next reading shows it.
             self.unseen.note(key);
+            self.unseen.forget_held(key);
         }
         let Some(active) = active else {
             return gone.into_iter().for_each(|key| self.forget(key, schedule));
@@ -84,6 +85,7 @@ impl Others {
             self.namespaces.remove(&id);
             schedule.remove(id);
         }
+        self.unseen.forget_held(key);
         self.names.release(key);
     }
 }

@@ -1,6 +1,6 @@
 //! Which of the namespaces a held socket is in, and what a scrape shows of these sockets.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Instant};
 
 use super::{ActiveTracer, NamespaceId, NetnsKey, Others, Present, Schedule, SharedSlot};
 use crate::tracker::held::Held;
@@ -23,8 +23,12 @@ impl Others {
 
     /// Notes that processes hold sockets in these namespaces, which have these inode numbers, and in no others.
     pub(in crate::tracker) fn know_held(&mut self, held: HashMap<NetnsKey, u32>) {
-        let Self { unseen, ids, shared, .. } = self;
-        unseen.know_held(held, |key| ids.contains_key(&key) || shared.has(key));
+        let Self { unseen, ids, shared, next_find, .. } = self;
+        let is_known = |key| ids.contains_key(&key) || shared.has(key);
+        if held.keys().any(|&key| !is_known(key)) {
+            *next_find = Instant::now();
+        }
+        unseen.know_held(held, is_known);
     }
 
     /// Takes the namespaces in which no process is, and in which processes elsewhere hold sockets. As long as they do, none of
@@ -35,19 +39,20 @@ impl Others {
         mut active: Option<&mut ActiveTracer>,
         schedule: &mut Schedule,
     ) {
-        let held = self.unseen.held().filter(|(key, _)| !present.keys.contains(key));
-        let held: Vec<_> = held.collect();
-        for (key, inode) in held {
+        let is_there = |(key, inode): &(NetnsKey, u64)| {
+            // A namespace with a process that has this inode number has taken it from one that has ended.
+            !present.keys.contains(key) && !present.inodes.contains(inode)
+        };
+        for (key, inode) in self.unseen.take_held().into_iter().filter(is_there) {
             if let Some(other) = self.ids.get(&key).and_then(|id| self.namespaces.get_mut(id)) {
                 if other.is_held(inode) {
                     self.take_without_process(key, Some(inode), active.as_deref_mut(), schedule);
                 }
-            } else if !self.shared.has(key) {
+            } else {
                 // No event of its sockets has announced it, so they are older than its slot.
                 self.unseen.note(key);
-                if self.namespaces.len() < self.max {
-                    self.take_without_process(key, Some(inode), active.as_deref_mut(), schedule);
-                }
+                self.take_without_process(key, Some(inode), active.as_deref_mut(), schedule);
+                self.shared.note_held_from_outside(key);
             }
         }
     }

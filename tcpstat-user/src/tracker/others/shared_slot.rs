@@ -22,13 +22,12 @@ use crate::{
 const MAX_COUNTED: usize = 10_000;
 
 /// The namespaces in [`Slot::OTHER`].
-#[expect(clippy::struct_excessive_bools, reason = "each is about another step of its turns")]
 pub(super) struct SharedSlot {
     /// The directory of a process in each.
     members: BTreeMap<NetnsKey, Option<PathBuf>>,
-    /// Whether processes elsewhere hold sockets in a member that no process is in. Nothing lists these sockets, so there are no
-    /// gauges as long as they do.
-    held_from_outside: bool,
+    /// The members that no process is in, and in which processes elsewhere hold sockets. Nothing lists these sockets, so there
+    /// are no gauges as long as they do.
+    held_from_outside: HashSet<NetnsKey>,
     /// `None` until there is a member.
     namespace: Option<Namespace>,
     published: Option<Arc<PublishedNetns>>,
@@ -54,7 +53,7 @@ impl SharedSlot {
     pub(super) fn new(max: usize) -> Self {
         Self {
             members: BTreeMap::new(),
-            held_from_outside: false,
+            held_from_outside: HashSet::new(),
             namespace: None,
             published: None,
             held: Held::default(),
@@ -125,28 +124,29 @@ impl SharedSlot {
         }
     }
 
-    /// Removes the members that have no process and in which no process elsewhere holds sockets, and returns them.
+    /// Notes that processes elsewhere hold sockets in this one, if it is a member.
+    pub(super) fn note_held_from_outside(&mut self, key: NetnsKey) {
+        if self.has(key) && self.held_from_outside.insert(key) {
+            self.discard_seed();
+        }
+    }
+
+    /// Removes the members that have no process, and returns them: all but those of
+    /// [`Self::note_held_from_outside`] of which `is_held` says that it goes on.
     pub(super) fn forget_all_but(
         &mut self,
         present: &HashSet<NetnsKey>,
         is_held: impl Fn(NetnsKey) -> bool,
     ) -> Vec<NetnsKey> {
-        let mut gone = Vec::new();
-        let mut held = false;
-        self.members.retain(|&key, process| {
-            if present.contains(&key) {
-                return true;
-            }
-            *process = None;
-            let stays = is_held(key);
-            held |= stays;
-            if !stays {
-                gone.push(key);
-            }
-            stays
-        });
-        if std::mem::replace(&mut self.held_from_outside, held) != held {
+        let held = self.held_from_outside.len();
+        self.held_from_outside.retain(|&key| !present.contains(&key) && is_held(key));
+        if self.held_from_outside.len() != held {
             self.discard_seed();
+        }
+        let stays = |key: &NetnsKey| present.contains(key) || self.held_from_outside.contains(key);
+        let gone: Vec<_> = self.members.keys().filter(|key| !stays(key)).copied().collect();
+        for key in &gone {
+            self.members.remove(key);
         }
         self.left.retain(|key| present.contains(key));
         self.changed |= !gone.is_empty();
@@ -163,7 +163,7 @@ impl SharedSlot {
         if !std::mem::take(&mut self.changed) {
             return;
         }
-        let roots = if self.held_from_outside { Roots::default() } else { self.roots() };
+        let roots = if self.held_from_outside.is_empty() { self.roots() } else { Roots::default() };
         let listed = roots.first().is_some();
         let awaits_seed = self.awaits_seed && active.is_some();
         let namespace = self.namespace.get_or_insert_with(|| {

@@ -18,6 +18,8 @@ pub(super) struct Unseen {
     full: bool,
     /// The inode numbers of the namespaces in which processes hold sockets; `None` if that is not known.
     held: Option<HashMap<NetnsKey, u32>>,
+    /// Whether [`Self::held`] is of a reading that [`Self::take_held`] has not given.
+    fresh: bool,
 }
 
 impl Unseen {
@@ -45,11 +47,23 @@ impl Unseen {
             held.keys().filter(|&&key| !is_counted(key)).for_each(|&key| self.note(key));
         }
         self.held = Some(held);
+        self.fresh = true;
     }
 
-    /// The namespaces in which processes hold sockets, with their inode numbers, as far as that is known.
-    pub(super) fn held(&self) -> impl Iterator<Item = (NetnsKey, u64)> {
-        self.held.iter().flatten().map(|(&key, &inum)| (key, inum.into()))
+    /// The namespaces in which processes hold sockets, with their inode numbers: once for each reading, because they can end
+    /// after it.
+    pub(super) fn take_held(&mut self) -> Vec<(NetnsKey, u64)> {
+        let held = self.held.iter().filter(|_| self.fresh).flatten();
+        let held = held.map(|(&key, &inum)| (key, inum.into())).collect();
+        self.fresh = false;
+        held
+    }
+
+    /// Notes that the last reading says nothing about this one any more: its process has ended, or its sockets have.
+    pub(super) fn forget_held(&mut self, key: NetnsKey) {
+        if let Some(held) = &mut self.held {
+            held.remove(&key);
+        }
     }
 
     /// The inode number of a namespace in which processes hold sockets, as far as that is known.
@@ -112,6 +126,17 @@ mod tests {
         for (key, is_new) in [(1, false), (2, false), (3, true)] {
             assert_eq!(unseen.begin(key, false), is_new, "{key}");
         }
+    }
+
+    #[test]
+    fn what_a_reading_has_shown_is_given_once_and_without_what_has_ended() {
+        let mut unseen = Unseen::default();
+        assert_eq!(unseen.take_held(), []);
+        unseen.know_held(held([1, 2]), |_| true);
+        unseen.forget_held(1);
+        assert_eq!((unseen.held_inode(1), unseen.held_inode(2)), (None, Some(70)));
+        assert_eq!(unseen.take_held(), [(2, 70)]);
+        assert_eq!(unseen.take_held(), []);
     }
 
     #[test]
