@@ -8,6 +8,7 @@ use anyhow::{Context, Result, anyhow};
 use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
 use tcpstat_tests::exporter::Exporter;
 use tcpstat_tests::harness::Test;
+use tcpstat_tests::kernel_release::namespaces_have_cookies;
 use tcpstat_tests::kernel_tests;
 use tcpstat_tests::loopback::Pairs;
 use tcpstat_tests::netns::{Namespace, within};
@@ -34,6 +35,8 @@ fn other_is_counted_from_its_first_socket_on_without_a_snapshot(_: &Namespace) -
     let file = File::open(resident.namespace_file())?;
     resident.end()?;
     let pairs = within(&file, || Pairs::connect(3, Family::Ipv6))?;
+    // Before 5.12 nothing shows that its sockets are not older than the exporter, until a snapshot lists them.
+    let _listed = if namespaces_have_cookies()? { None } else { Some(Resident::inside(&file)?) };
     await_other(&mut exporter, |other| {
         other[&State::Established] >= 6 && other[&State::Listen] >= 1
     })?;
