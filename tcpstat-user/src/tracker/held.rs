@@ -75,7 +75,7 @@ pub(super) struct HeldReader {
     due: Option<Instant>,
     /// Whether a reading has succeeded.
     has_read: bool,
-    /// The iterator lists the processes of this one's PID namespace.
+    /// Whether it sees what all processes hold: the iterator lists those of this one's PID namespace.
     sees_all_processes: bool,
     last_failure: LastFailure,
     too_many_logged: bool,

@@ -51,7 +51,7 @@ fn sockets_that_are_older_and_held_from_outside_have_gauges_when_a_process_is_th
     let (client, _) = first(&pairs)?;
     client.shutdown(Shutdown::Write)?;
     await_without_gauges(&mut exporter, &file)?;
-    let names = shown(&exporter.scrape()?, &file)?;
+    let names = shown_without_gauges(&mut exporter, &file)?;
     assert_eq!(!names.is_empty(), namespaces_have_cookies()?, "{names:?}");
 
     let resident = Resident::inside(&file)?;
@@ -68,7 +68,7 @@ fn a_new_connection_beside_older_sockets_makes_no_gauge(_: &Namespace) -> Result
     let _older = within(&file, || connected_pair(Family::Ipv6))?;
     let mut exporter = start()?;
     let _later = within(&file, || Pairs::connect(2, Family::Ipv6))?;
-    await_without_gauges(&mut exporter, &file).map(drop)
+    await_without_gauges(&mut exporter, &file)
 }
 
 /// No process holds it, so only its transition shows that it was there.
@@ -80,7 +80,7 @@ fn an_orphan_that_is_older_makes_no_gauge(_: &Namespace) -> Result<()> {
     let mut exporter = start()?;
     // A reset answers its next retransmission.
     within(&file, || ip(&["link set lo up"]))?;
-    await_without_gauges(&mut exporter, &file).map(drop)
+    await_without_gauges(&mut exporter, &file)
 }
 
 /// Nothing lists them any more, and the gauges of `other` are a sum.
@@ -119,7 +119,7 @@ fn sockets_that_come_later_have_gauges_without_a_process_where_it_is_known_what_
     let pairs = within(&file, || Pairs::connect(5, Family::Ipv4))?;
     if !namespaces_have_cookies()? {
         // There nothing shows what is held.
-        return await_without_gauges(&mut exporter, &file).map(drop);
+        return await_without_gauges(&mut exporter, &file);
     }
     let established = |exporter: &mut Exporter, wanted| {
         wait_until("gauges without a process", DEADLINE, || {
@@ -143,7 +143,7 @@ fn in_a_pid_namespace_no_socket_is_known_to_come_later(_: &Namespace) -> Result<
         let file = without_process()?;
         let mut exporter = start()?;
         let _pairs = within(&file, || Pairs::connect(2, Family::Ipv4))?;
-        await_without_gauges(&mut exporter, &file).map(drop)
+        await_without_gauges(&mut exporter, &file)
     })
 }
 
@@ -181,29 +181,26 @@ fn shown(scrape: &Scrape, namespace: &File) -> Result<BTreeSet<String>> {
     Ok(names)
 }
 
-/// Waits for a namespace without a process, and for two searches. It must have no gauge in any scrape. Returns its name: as
-/// long as processes are known to hold sockets in it, it is shown.
-fn await_without_gauges(exporter: &mut Exporter, file: &File) -> Result<String> {
-    let name = wait_until("a namespace without a process", DEADLINE, || {
-        let scrape = exporter.scrape()?;
-        let names = shown(&scrape, file)?;
-        for name in &names {
-            ensure!(
-                gauges(&scrape, name)?.is_none(),
-                "{name} has gauges: {:?}",
-                gauges(&scrape, name)?
-            );
-        }
-        Ok(match names.first() {
-            Some(name) => Progress::Done(name.clone()),
-            None => Progress::NotYet(format!("{names:?}")),
-        })
-    })
-    .with_context(|| exporter.log())?;
+/// Waits until the namespace is shown, and for two searches. It must have no gauge in any scrape, by any name.
+fn await_without_gauges(exporter: &mut Exporter, file: &File) -> Result<()> {
+    wait_until("a namespace without a process", DEADLINE, || {
+        let names = shown_without_gauges(exporter, file)?;
+        Ok(if names.is_empty() { Progress::NotYet(exporter.log()) } else { Progress::Done(()) })
+    })?;
     for _ in 0..2 {
         let _newest = await_search(exporter)?;
-        let scrape = exporter.scrape()?;
-        ensure!(gauges(&scrape, &name)?.is_none(), "{:?}", gauges(&scrape, &name)?);
+        shown_without_gauges(exporter, file)?;
     }
-    Ok(name)
+    Ok(())
+}
+
+/// As [`shown`].
+fn shown_without_gauges(exporter: &mut Exporter, file: &File) -> Result<BTreeSet<String>> {
+    let scrape = exporter.scrape()?;
+    let names = shown(&scrape, file)?;
+    for name in &names {
+        let gauges = gauges(&scrape, name)?;
+        ensure!(gauges.is_none(), "{name} has gauges: {gauges:?}");
+    }
+    Ok(names)
 }

@@ -45,7 +45,7 @@ impl Others {
         };
         for (key, inode) in self.unseen.take_held().into_iter().filter(is_there) {
             if let Some(other) = self.ids.get(&key).and_then(|id| self.namespaces.get_mut(id)) {
-                if other.is_held(inode) {
+                if other.note_held(inode) {
                     self.take_without_process(key, Some(inode), active.as_deref_mut(), schedule);
                 }
             } else {

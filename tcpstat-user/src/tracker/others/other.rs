@@ -122,7 +122,7 @@ impl Other {
     }
 
     /// Notes that processes elsewhere hold sockets in it. Returns whether that shows its inode number, and so its name.
-    pub(super) fn is_held(&mut self, inode: u64) -> bool {
+    pub(super) fn note_held(&mut self, inode: u64) -> bool {
         self.calm = None;
         self.inode() != inode
     }
@@ -216,7 +216,7 @@ mod tests {
         assert!(!other.is_abandoned(5, Duration::from_hours(1)), "not for so long");
         assert!(!other.is_abandoned(6, Duration::ZERO), "a socket has changed its state");
         assert!(other.is_abandoned(6, Duration::ZERO));
-        assert!(other.is_held(70), "it has another inode number than before");
+        assert!(other.note_held(70), "it has another inode number than before");
         assert!(!other.is_abandoned(6, Duration::ZERO), "processes hold sockets in it");
         assert!(other.is_abandoned(6, Duration::ZERO));
 

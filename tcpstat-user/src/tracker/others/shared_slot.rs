@@ -102,15 +102,15 @@ impl SharedSlot {
     /// `is_new`: see [`Namespace::begin`].
     pub(super) fn add(&mut self, found: FoundNetns, is_new: bool) {
         let process = found.processes.into_iter().next();
-        // Nothing lists the sockets of a member without a process, so a seed has only those of the others.
-        let has_seed = process.is_some() || self.roots().first().is_none();
+        // Nothing lists the sockets of a member without a process: another seed would show only what this one does.
+        let needs_seed = process.is_some() || self.roots().first().is_none();
         self.members.insert(found.key, process);
         // One without a process leaves with the next search, and comes again with its next event.
         if self.counted.len() >= MAX_COUNTED || self.counted.insert(found.key) {
             self.overflow.add();
         }
         self.changed = true;
-        if !is_new && has_seed {
+        if !is_new && needs_seed {
             self.discard_seed();
         }
     }
