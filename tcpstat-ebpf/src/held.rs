@@ -78,26 +78,28 @@ unsafe fn record(sk: *const u8, session: u64) -> Option<HeldRecord> {
     // SAFETY: as the function's; the helper returns null for an object of another type.
     unsafe {
         let state = SOCK_STATE.read(sk);
-        if state == State::Close as u8 || !has_transitions(sk) {
+        if state == State::Close as u8 {
             return None;
         }
+        Family::from_address_family(SOCK_FAMILY.read(sk))?;
         let net = SOCK_NET.read(sk);
         let inum = NET_INUM.read(net);
         if inum == NETNS_INUM.load() {
             return None;
         }
-        let netns_key = if NETNS_KEY.load() == NetnsKey::Cookie as u32 {
-            NET_COOKIE.read(net)
-        } else {
-            u64::from(inum)
-        };
+        let netns_key = netns_key(net, inum);
+        let (is_listener, is_close_wait) =
+            (state == State::Listen as u8, state == State::CloseWait as u8);
+        // Most sockets end here, and the protocol is in another cache line.
+        if !is_listener && !is_close_wait && !is_news(session, netns_key) {
+            return None;
+        }
+        let protocol = SOCK_PROTOCOL.read(sk);
+        let is_tcp = protocol == IPPROTO_TCP;
         let (mut close_wait, mut listener) = (NO_CLOSE_WAIT, listeners::NONE);
-        let is_tcp = SOCK_PROTOCOL.read(sk) == IPPROTO_TCP;
-        if state == State::Listen as u8 && is_tcp {
+        if is_tcp && is_listener {
             listener = listeners::record(sk)?;
-        } else if state != State::CloseWait as u8 || !is_tcp {
-            is_news(session, netns_key).then_some(())?;
-        } else {
+        } else if is_tcp && is_close_wait {
             let tcp_sock = tcp_sock(sk);
             if tcp_sock.is_null() {
                 return None;
@@ -106,35 +108,42 @@ unsafe fn record(sk: *const u8, session: u64) -> Option<HeldRecord> {
             close_wait.heard = TCP_RCV_TSTAMP.read(tcp_sock);
             close_wait.received = TCP_LRCVTIME.read(tcp_sock);
             close_wait.now = bpf_jiffies64();
+        } else if (is_tcp || protocol == IPPROTO_MPTCP) && is_news(session, netns_key) {
+            remember(session, netns_key);
+        } else {
+            return None;
         }
         Some(HeldRecord { netns_key, close_wait, listener, netns_inum: inum, reserved: 0 })
     }
 }
 
-/// Whether it is a TCP socket, or has subflows that are.
+/// What the programs identify a network namespace by. `inum` is its inode number.
 ///
 /// # Safety
-/// As [`record`].
+/// `net` is the `struct net *` of a socket of a file that the kernel passed.
 #[inline(always)]
-unsafe fn has_transitions(sk: *const u8) -> bool {
-    // SAFETY: as the function's; every socket has both members.
-    let (family, protocol) = unsafe { (SOCK_FAMILY.read(sk), SOCK_PROTOCOL.read(sk)) };
-    Family::from_address_family(family).is_some()
-        && (protocol == IPPROTO_TCP || protocol == IPPROTO_MPTCP)
+pub(crate) unsafe fn netns_key(net: *const u8, inum: u32) -> u64 {
+    if NETNS_KEY.load() == NetnsKey::Cookie as u32 {
+        // SAFETY: as the function's; the kernel has this member if the key is the cookie.
+        unsafe { NET_COOKIE.read(net) }
+    } else {
+        u64::from(inum)
+    }
 }
 
-/// Whether the last record of this session that names only a namespace names another one. Remembers this one.
+/// Whether the last record of this session that names only a namespace names another one.
 #[inline(always)]
 fn is_news(session: u64, netns_key: u64) -> bool {
-    let Some(last) = LAST_HELD.get_ptr_mut(0) else { return true };
-    // SAFETY: it is the value of a map. Two readings at once replace each other's, and write more records.
-    unsafe {
-        if *last == [session, netns_key] {
-            return false;
-        }
-        *last = [session, netns_key];
+    LAST_HELD.get(0) != Some(&[session, netns_key])
+}
+
+/// Notes a record that names only a namespace. Two readings at once replace each other's note, and write more records.
+#[inline(always)]
+fn remember(session: u64, netns_key: u64) {
+    if let Some(last) = LAST_HELD.get_ptr_mut(0) {
+        // SAFETY: it is the value of a map.
+        unsafe { *last = [session, netns_key] };
     }
-    true
 }
 
 const NO_CLOSE_WAIT: CloseWaitRecord = CloseWaitRecord { skaddr: 0, now: 0, heard: 0, received: 0 };

@@ -111,14 +111,25 @@ unsafe fn fill(record: &mut SocketRecord, sk: *const u8) {
             if CGROUPS.load() != CgroupMember::Off as u32 {
                 record.cgroup = cgroup_id(tcp_sock);
             }
-            record.receive_queue = if record.state == State::Listen as u8 {
-                TCP_ACK_BACKLOG.read(tcp_sock)
-            } else {
-                unread(TCP_RCV_NXT.read(tcp_sock), TCP_COPIED_SEQ.read(tcp_sock))
-            };
-            record.send_queue =
-                TCP_WRITE_SEQ.read(tcp_sock).wrapping_sub(TCP_SND_UNA.read(tcp_sock));
+            (record.receive_queue, record.send_queue) = queues(tcp_sock);
+            if record.state == State::Listen as u8 {
+                record.receive_queue = TCP_ACK_BACKLOG.read(tcp_sock);
+            }
         }
+    }
+}
+
+/// Bytes received but not yet read, and bytes written but not yet acknowledged.
+///
+/// # Safety
+/// `tcp_sock` is what [`tcp_sock`] returned, and not null.
+#[inline(always)]
+pub(crate) unsafe fn queues(tcp_sock: *const u8) -> (u32, u32) {
+    // SAFETY: as the function's.
+    unsafe {
+        let receive = unread(TCP_RCV_NXT.read(tcp_sock), TCP_COPIED_SEQ.read(tcp_sock));
+        let send = TCP_WRITE_SEQ.read(tcp_sock).wrapping_sub(TCP_SND_UNA.read(tcp_sock));
+        (receive, send)
     }
 }
 

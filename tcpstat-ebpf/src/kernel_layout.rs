@@ -41,6 +41,8 @@ pub enum Reader {
     Listeners,
     /// `iter/task_file`, besides what [`Reader::CloseWait`] and [`Reader::Listeners`] read.
     Held,
+    /// The `iter/task_file` that lists the TCP sockets of every state in other network namespaces.
+    HeldStates,
     /// The `iter/task_file` that lists all TCP sockets with the processes that hold them.
     Holders,
     /// As [`Reader::Holders`], in a PID namespace that is not the initial one: what it reads besides [`Reader::NestedTasks`].
@@ -87,9 +89,9 @@ pub struct FixedMember {
 macro_rules! members {
     ($with:ident) => {
         $with! {
-            SOCK_NET: *const u8 = "sock", "__sk_common.skc_net.net", [TpBtf, Tracepoint, Timewait, Requests, Held, Holders];
-            SOCK_PROTOCOL: u16 = "sock", "sk_protocol", [TpBtf, Timewait, Requests, Held];
-            SOCK_FAMILY: u16 = "sock", "__sk_common.skc_family", [TpBtf, Timewait, Requests, Iterator, Listeners, Held, Holders];
+            SOCK_NET: *const u8 = "sock", "__sk_common.skc_net.net", [TpBtf, Tracepoint, Timewait, Requests, Held, HeldStates, Holders];
+            SOCK_PROTOCOL: u16 = "sock", "sk_protocol", [TpBtf, Timewait, Requests, Held, HeldStates];
+            SOCK_FAMILY: u16 = "sock", "__sk_common.skc_family", [TpBtf, Timewait, Requests, Iterator, Listeners, Held, HeldStates, Holders];
             SOCK_DPORT: u16 = "sock", "__sk_common.skc_dport", [TpBtf, Timewait, Requests, Iterator, Holders];
             // Host order.
             SOCK_NUM: u16 = "sock", "__sk_common.skc_num", [Timewait, Requests, Iterator, Listeners, Holders];
@@ -97,15 +99,15 @@ macro_rules! members {
             SOCK_DADDR: u32 = "sock", "__sk_common.skc_daddr", [TpBtf, Timewait, Requests, Iterator, Holders];
             SOCK_V6_RCV_SADDR: [u32; 4] = "sock", "__sk_common.skc_v6_rcv_saddr", [TpBtf, Timewait, Requests, Iterator, Listeners, Holders];
             SOCK_V6_DADDR: [u32; 4] = "sock", "__sk_common.skc_v6_daddr", [TpBtf, Timewait, Requests, Iterator, Holders];
-            SOCK_STATE: u8 = "sock", "__sk_common.skc_state", [Requests, Iterator, CloseWait, Dwell, Listeners, Holders];
+            SOCK_STATE: u8 = "sock", "__sk_common.skc_state", [Requests, Iterator, CloseWait, Dwell, Listeners, HeldStates, Holders];
             SOCK_CGROUP: *const u8 = "sock", "sk_cgrp_data.cgroup", [CgroupPointer];
             // Until 5.14.
             SOCK_CGROUP_WORD: u64 = "sock", "sk_cgrp_data.val", [CgroupWord];
             SOCK_ERR: u32 = "sock", "sk_err", [Causes];
             // 1 while a task owns the lock, in a system call for example.
             SOCK_OWNED: u32 = "sock", "sk_lock.owned", [Stream];
-            SOCKET_SK: *const u8 = "socket", "sk", [Held, Holders];
-            NET_INUM: u32 = "net", "ns.inum", [TpBtf, Tracepoint, Timewait, Requests, Tasks, Held, Holders];
+            SOCKET_SK: *const u8 = "socket", "sk", [Held, HeldStates, Holders];
+            NET_INUM: u32 = "net", "ns.inum", [TpBtf, Tracepoint, Timewait, Requests, Tasks, Held, HeldStates, Holders];
             // Since 5.12. Before, it is an `atomic64_t`, 0 until a program of another kind asks for it.
             NET_COOKIE: u64 = "net", "net_cookie", [NetnsCookie];
             TCP_SPORT: u16 = "tcp_sock", "inet_conn.icsk_inet.inet_sport", [TpBtf];
@@ -118,11 +120,11 @@ macro_rules! members {
             // An `atomic_t`: connections that the listener dropped.
             TCP_DROPS: u32 = "tcp_sock", "inet_conn.icsk_inet.sk.sk_drops", [Listeners];
             // An `atomic_t`: the requests of a listener.
-            TCP_REQUESTS: u32 = "tcp_sock", "inet_conn.icsk_accept_queue.qlen", [Listeners];
-            TCP_RCV_NXT: u32 = "tcp_sock", "rcv_nxt", [Iterator];
-            TCP_COPIED_SEQ: u32 = "tcp_sock", "copied_seq", [Iterator];
-            TCP_WRITE_SEQ: u32 = "tcp_sock", "write_seq", [Iterator];
-            TCP_SND_UNA: u32 = "tcp_sock", "snd_una", [Iterator];
+            TCP_REQUESTS: u32 = "tcp_sock", "inet_conn.icsk_accept_queue.qlen", [Listeners, HeldStates];
+            TCP_RCV_NXT: u32 = "tcp_sock", "rcv_nxt", [Iterator, HeldStates];
+            TCP_COPIED_SEQ: u32 = "tcp_sock", "copied_seq", [Iterator, HeldStates];
+            TCP_WRITE_SEQ: u32 = "tcp_sock", "write_seq", [Iterator, HeldStates];
+            TCP_SND_UNA: u32 = "tcp_sock", "snd_una", [Iterator, HeldStates];
             // The lower half of `jiffies`, as in the next one.
             TCP_RCV_TSTAMP: u32 = "tcp_sock", "rcv_tstamp", [Silence, CloseWait, Holders];
             TCP_LRCVTIME: u32 = "tcp_sock", "inet_conn.icsk_ack.lrcvtime", [CloseWait, Stream];
@@ -224,6 +226,7 @@ pub const FIXED_MEMBERS: &[FixedMember] = &[
             Reader::Dwell,
             Reader::Listeners,
             Reader::Held,
+            Reader::HeldStates,
             Reader::Holders,
         ],
     ),
@@ -255,6 +258,7 @@ pub const FIXED_MEMBERS: &[FixedMember] = &[
             Reader::Dwell,
             Reader::Listeners,
             Reader::Tasks,
+            Reader::HeldStates,
             Reader::Holders,
         ],
     ),
@@ -270,7 +274,7 @@ pub const FIXED_MEMBERS: &[FixedMember] = &[
 const TCP_ITERATORS: &[Reader] =
     &[Reader::Iterator, Reader::CloseWait, Reader::Dwell, Reader::Listeners];
 
-const FILE_ITERATORS: &[Reader] = &[Reader::Held, Reader::Holders];
+const FILE_ITERATORS: &[Reader] = &[Reader::Held, Reader::HeldStates, Reader::Holders];
 
 const UPID_NR: FixedMember = FixedMember {
     structure: "upid",

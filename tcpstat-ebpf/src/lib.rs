@@ -8,6 +8,7 @@ mod causes;
 mod cells;
 mod dwell;
 mod held_record;
+mod held_state_record;
 mod holder_record;
 mod kernel_layout;
 mod listener_record;
@@ -31,6 +32,7 @@ pub use dwell::{
     dwell_bucket, dwell_cell, dwell_entry, dwell_since, dwell_state,
 };
 pub use held_record::HeldRecord;
+pub use held_state_record::HeldStateRecord;
 pub use holder_record::HolderRecord;
 pub use kernel_layout::{
     FIXED_MEMBERS, FixedMember, MEMBERS, Member, RECORD_FIELDS, Reader, RecordField, record,

@@ -34,6 +34,8 @@ mod entered;
 #[cfg(target_arch = "bpf")]
 mod held;
 #[cfg(target_arch = "bpf")]
+mod held_states;
+#[cfg(target_arch = "bpf")]
 mod holders;
 #[cfg(target_arch = "bpf")]
 mod hooks;

@@ -214,15 +214,27 @@ impl Tally {
         let family = row.family;
         match row.kind {
             Kind::Full(state) => {
-                self.full[(family, state)] += 1;
-                if state != State::Listen {
-                    self.receive_queue_bytes[family] += u64::from(row.receive_queue);
-                    self.send_queue_bytes[family] += u64::from(row.send_queue);
-                }
+                return self.add_full(family, state, row.receive_queue, row.send_queue);
             }
             Kind::TimeWait => self.time_wait[family] += 1,
             Kind::FinWait2Mini => self.fin_wait2_mini[family] += 1,
             Kind::Request => self.requests[family] += 1,
+        }
+        self.rows += 1;
+    }
+
+    /// Adds a full socket with so many bytes in its queues.
+    pub(crate) fn add_full(
+        &mut self,
+        family: Family,
+        state: State,
+        receive_queue: u32,
+        send_queue: u32,
+    ) {
+        self.full[(family, state)] += 1;
+        if state != State::Listen {
+            self.receive_queue_bytes[family] += u64::from(receive_queue);
+            self.send_queue_bytes[family] += u64::from(send_queue);
         }
         self.rows += 1;
     }

@@ -27,6 +27,9 @@ pub const HOST: &str = "host";
 /// The scope of the namespaces that found no room.
 pub const OTHER: &str = "other";
 
+/// Arguments for a snapshot of each namespace every two seconds, from the sources that the exporter chooses.
+pub const FREQUENT: [&str; 1] = ["--snapshot-interval=100ms"];
+
 /// An exporter in a network namespace of its own. To it, the namespace of the test is another one.
 #[derive(Debug)]
 pub struct Distant {

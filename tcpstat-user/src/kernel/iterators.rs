@@ -10,6 +10,7 @@ use super::{
     dwell::DwellIterator,
     error::LoadError,
     held::HeldIterator,
+    held_states::HeldStateIterator,
     iter::SocketIterator,
     layout::Globals,
     listeners::ListenerIterator,
@@ -30,6 +31,8 @@ pub(crate) struct WantedIterators {
     pub(crate) listeners: bool,
     /// The sockets in CLOSE_WAIT and the listening ones of other namespaces.
     pub(crate) held: bool,
+    /// The sockets of every state of other namespaces.
+    pub(crate) held_states: bool,
     /// The processes, with these ids.
     pub(crate) tasks: Option<ProcessIds>,
 }
@@ -42,6 +45,7 @@ pub(crate) struct Iterators {
     pub(crate) dwell: Option<DwellIterator>,
     pub(crate) listeners: Option<ListenerIterator>,
     pub(crate) held: Option<HeldIterator>,
+    pub(crate) held_states: Option<HeldStateIterator>,
     pub(crate) tasks: Option<TaskIterator>,
 }
 
@@ -72,6 +76,7 @@ impl FoundIterators {
             listeners: wanted.listeners && take(ListenerIterator::globals(types, true)),
             // The tracer has the inode number of the own namespace.
             held: wanted.held && take(HeldIterator::globals(types)),
+            held_states: wanted.held_states && take(HeldStateIterator::globals(types)),
             tasks: wanted.tasks.filter(|&ids| take(TaskIterator::globals(types, ids))),
         };
         Self { wanted, globals }
@@ -84,13 +89,15 @@ impl FoundIterators {
 
     /// Loads them from an object with these globals.
     pub(super) fn load(&self, ebpf: &mut Ebpf, btf: &Btf) -> Iterators {
-        let WantedIterators { sockets, close_wait, dwell, listeners, held, tasks } = self.wanted;
+        let WantedIterators { sockets, close_wait, dwell, listeners, held, held_states, tasks } =
+            self.wanted;
         Iterators {
             sockets: sockets.then(|| SocketIterator::load_from(ebpf, btf, true)).and_then(ok),
             close_wait: close_wait.then(|| CloseWaitIterator::load_from(ebpf, btf)).and_then(ok),
             dwell: dwell.then(|| DwellIterator::load_from(ebpf, btf)).and_then(ok),
             listeners: listeners.then(|| ListenerIterator::load_from(ebpf, btf)).and_then(ok),
             held: held.then(|| HeldIterator::load_from(ebpf, btf)).and_then(ok),
+            held_states: held_states.then(|| HeldStateIterator::load_from(ebpf, btf)).and_then(ok),
             tasks: tasks.map(|ids| TaskIterator::load_from(ebpf, btf, ids)).and_then(ok),
         }
     }

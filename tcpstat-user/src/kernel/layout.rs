@@ -132,7 +132,7 @@ mod tests {
 
     use super::{super::btf::sample::Sample, *};
 
-    const READERS: [Reader; 20] = [
+    const READERS: [Reader; 21] = [
         Reader::TpBtf,
         Reader::Tracepoint,
         Reader::Timewait,
@@ -149,6 +149,7 @@ mod tests {
         Reader::Dwell,
         Reader::Listeners,
         Reader::Held,
+        Reader::HeldStates,
         Reader::Holders,
         Reader::NestedHolders,
         Reader::Stream,

@@ -17,6 +17,7 @@ mod enter;
 mod error;
 mod events;
 mod held;
+mod held_states;
 mod holders;
 mod hooks;
 mod iter;
@@ -57,6 +58,7 @@ pub(crate) use enter::enter;
 pub(crate) use error::LoadError;
 pub(crate) use events::{EventLog, LogError};
 pub(crate) use held::{HeldIterator, HeldNetns, HeldSocket};
+pub(crate) use held_states::{HeldState, HeldStateIterator};
 pub(crate) use holders::HolderIterator;
 pub(crate) use hooks::HookRefusal;
 pub(crate) use iter::SocketIterator;
@@ -88,5 +90,6 @@ pub(crate) fn fuzz_records(bytes: &[u8]) {
 
     black_box((close_wait::decode(bytes), dwell::decode(bytes), events::decode(bytes)));
     black_box((held::decode(bytes), holders::decode(bytes), iter::decode(bytes)));
-    black_box((listeners::decode(bytes), stream::decode(bytes), tasks::decode(bytes)));
+    black_box((held_states::decode(bytes), listeners::decode(bytes)));
+    black_box((stream::decode(bytes), tasks::decode(bytes)));
 }

@@ -6,7 +6,8 @@ use super::{
     sockstat_check::{Finding, Reading, SockstatCheck},
 };
 use crate::{
-    states::{Family, Object, PerFamily},
+    snapshot::Tally,
+    states::{Family, Object, PerFamily, State},
     transitions::Transitions,
 };
 
@@ -45,6 +46,16 @@ pub(crate) struct SockstatChecks {
 }
 
 impl SockstatSample {
+    /// Whether these are all sockets of the namespace, and none has changed its state since the counters were `before`: then
+    /// the sockets of `tally`, which were listed since, are those at one moment.
+    pub(crate) fn counts_just(&self, before: &Transitions, tally: &Tally) -> bool {
+        let full = |family| State::ALL.into_iter().map(|state| tally.full[(family, state)]).sum();
+        *before == self.before
+            && self.before == self.after
+            && self.inuse == Some(PerFamily(Family::ALL.map(full)))
+            && self.tw == Some(tally.minis())
+    }
+
     /// The sample, compared with `ledger`.
     pub(crate) fn readings(&self, ledger: &Ledger) -> Readings {
         let gauges = ledger.counted(&self.after);
@@ -204,6 +215,43 @@ mod tests {
             counters.add(Family::Ipv4, State::NewSynRecv, State::Close, 1);
         }
         assert!(!SockstatChecks::default().agrees(&sample.readings(&ledger(hooks))));
+    }
+
+    #[test]
+    fn a_tally_has_all_sockets_at_one_moment_only_if_sockstat_counts_as_many_and_nothing_has_moved()
+    {
+        let mut tally = Tally::default();
+        for (family, state) in [
+            (Family::Ipv4, State::Established),
+            (Family::Ipv4, State::CloseWait),
+            (Family::Ipv6, State::Listen),
+        ] {
+            tally.add_full(family, state, 0, 0);
+        }
+        let before = Transitions::default();
+        let whole = SockstatSample {
+            before: before.clone(),
+            inuse: Some(PerFamily([2, 1])),
+            tw: Some(0),
+            after: before.clone(),
+        };
+        assert!(whole.counts_just(&before, &tally));
+        let mut moved = before.clone();
+        moved.add(Family::Ipv4, State::Established, State::CloseWait, 1);
+        for (sample, why) in [
+            (SockstatSample { inuse: Some(PerFamily([3, 1])), ..whole.clone() }, "an orphan"),
+            (SockstatSample { inuse: Some(PerFamily([3, 0])), ..whole.clone() }, "a family"),
+            (SockstatSample { inuse: None, ..whole.clone() }, "no sockstat"),
+            (SockstatSample { tw: Some(1), ..whole.clone() }, "TIME_WAIT"),
+            (SockstatSample { tw: None, ..whole.clone() }, "no number of mini-sockets"),
+            (SockstatSample { after: moved.clone(), ..whole.clone() }, "a transition after"),
+            (
+                SockstatSample { before: moved.clone(), after: moved, ..whole },
+                "a transition during the walk",
+            ),
+        ] {
+            assert!(!sample.counts_just(&before, &tally), "{why}");
+        }
     }
 
     /// A sample after `sockets` have changed their family, of which `ended` have closed since.

@@ -2,10 +2,10 @@
 //! says in which namespaces there are held sockets: at the first reading, those are older than the tracer.
 //!
 //! `iter/task_file` shows every file of every process, so a reading costs as much as there are files. It waits until
-//! its share of the time has paid for the last one. A thread of its own reads ([`reader_thread`]).
+//! its share of the time has paid for the last one. A thread of its own reads ([`super::reader_thread`]).
 
 mod listed;
-mod reader_thread;
+mod source;
 #[cfg(test)]
 mod tests;
 
@@ -20,13 +20,14 @@ use tracing::{debug, info, warn};
 
 use self::{
     listed::{Listed, MAX_HELD, Parts},
-    reader_thread::{ListError, ReaderThread, Source},
+    source::{Reading, Source},
 };
 use super::{
     ages::MAX_SOCKETS,
     attempts::{LastFailure, retry_at},
     budget::Budget,
     others::Others,
+    reader_thread::{ListError, ReaderThread},
     schedule::NamespaceId,
 };
 use crate::{
@@ -43,7 +44,7 @@ const SHARE: u32 = 100;
 /// Time between two checks of whether a reading has ended.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// A reading that takes so long waits for a peer or a server ([`reader_thread`]). It can wait for hours, and what the last
+/// A reading that takes so long waits for a peer or a server ([`super::reader_thread`]). It can wait for hours, and what the last
 /// one has shown is too old then.
 const MAX_WAIT: Duration = Duration::from_mins(1);
 
@@ -59,7 +60,7 @@ pub(super) struct Held {
 /// The thread that reads, and what its readings have shown.
 pub(super) struct HeldReader {
     /// `None` before the first reading.
-    reader_thread: Option<ReaderThread>,
+    reader_thread: Option<ReaderThread<Reading>>,
     /// The iterator of the thread, until it is started.
     iterator: Option<HeldIterator>,
     netns_inum: u32,
@@ -183,14 +184,14 @@ impl HeldReader {
     }
 
     /// The thread; starts it if necessary.
-    fn reader_thread(&mut self) -> Result<&ReaderThread, ListError> {
+    fn reader_thread(&mut self) -> Result<&ReaderThread<Reading>, ListError> {
         let reader_thread = if let Some(reader_thread) = self.reader_thread.take() {
             reader_thread
         } else {
             let (iterator, netns_inum) = (self.iterator.take(), self.netns_inum);
             let parts = Parts { ages: self.ages.is_some(), listeners: self.listeners.is_some() };
             let mut source = Source { iterator, netns_inum, parts };
-            ReaderThread::start(move || source.read())?
+            ReaderThread::start("held", move || source.read())?
         };
         Ok(self.reader_thread.insert(reader_thread))
     }

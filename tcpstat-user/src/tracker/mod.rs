@@ -29,6 +29,7 @@ mod pace;
 mod programs;
 mod published;
 mod reader;
+mod reader_thread;
 mod roots;
 mod rows;
 mod schedule;
@@ -36,6 +37,7 @@ mod scopes;
 mod scrape;
 mod snapshot;
 mod sources;
+mod tallies;
 mod task;
 
 use std::{

@@ -2,6 +2,7 @@
 
 mod publication;
 mod slot;
+mod tallied;
 
 use std::{
     sync::Arc,
@@ -60,6 +61,8 @@ pub(super) struct Namespace {
     last_reconcile: Instant,
     /// Why the next turn is due early; `None` if it is not.
     wanted: Option<Reason>,
+    /// See [`Self::confirmations`].
+    confirmations: u64,
     /// Transitions counted at the last check.
     counted_at_check: u64,
     /// Counts when a snapshot last verified the ledger.
@@ -101,6 +104,7 @@ impl Namespace {
             corrections: PerState::default(),
             last_reconcile: Instant::now(),
             wanted: None,
+            confirmations: 0,
             counted_at_check: 0,
             verified: Counts::default(),
             agreements_published: 0,
@@ -276,6 +280,7 @@ impl Namespace {
 
     /// Takes a turn: reconciles, or seeds the ledger if that was not possible before.
     pub(super) fn take_turn(&mut self, active: Option<&mut ActiveTracer>) {
+        self.confirmations = 0;
         if self.is_seeded(active.is_some()) {
             let reason = self.wanted.take().unwrap_or(Reason::Interval);
             self.reconcile(active, reason);

@@ -6,6 +6,7 @@ mod intervals;
 mod other;
 mod present;
 mod shared_slot;
+mod tallied;
 mod unseen;
 
 use std::{
@@ -17,6 +18,7 @@ use std::{
 
 use tracing::{debug, warn};
 
+pub(super) use self::tallied::ToTally;
 use self::{
     intervals::SnapshotIntervals, other::Other, present::Present, shared_slot::SharedSlot,
     unseen::Unseen,

@@ -1,5 +1,7 @@
 //! What the tracker reads of one network namespace: its procfs, its sources of snapshots, and its counters.
 
+mod tallied;
+
 use std::{thread, time::Duration};
 
 use tracing::warn;

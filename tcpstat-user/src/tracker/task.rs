@@ -26,6 +26,7 @@ use super::{
     roots::Roots,
     schedule::{NamespaceId, Schedule, Turn},
     sources::Sources,
+    tallies::TallyReader,
 };
 use crate::{
     clock,
@@ -52,6 +53,8 @@ pub(super) struct Task {
     listeners: Option<ListenerReader>,
     /// `None` if nothing reads the sockets that processes hold in other namespaces.
     held: Option<HeldReader>,
+    /// `None` if no other namespaces are counted, or if snapshots are from /proc only.
+    tallies: Option<TallyReader>,
     schedule: Schedule,
     /// See [`Tracker::shows_destination`].
     shows_destination: bool,
@@ -80,6 +83,11 @@ impl Task {
             let (max, inum) = (tracker.listeners_max as usize, tracer.netns_inum);
             HeldReader::new(rate, max, *snapshot_interval, inum, loaded.held)
         });
+        let uses_iterators = *source != SourceChoice::Procfs;
+        let walked = others.as_ref().filter(|_| uses_iterators);
+        let tallies = tracer.as_ref().zip(walked).map(|(tracer, others)| {
+            TallyReader::new(others.tally_interval(), tracer.netns_inum, loaded.held_states)
+        });
         let mut sources = Sources::new(roots, *source, *snapshot_interval, traced);
         if tracer.as_ref().is_some_and(|tracer| tracer.kinds.cgroups.is_some()) {
             sources.need_cgroups(loaded.sockets);
@@ -101,6 +109,7 @@ impl Task {
             others,
             listeners,
             held,
+            tallies,
             schedule,
             shows_destination,
             tracer,
@@ -121,11 +130,14 @@ impl Task {
         loop {
             self.find_others();
             self.read_held();
+            self.read_tallies();
             let now = Instant::now();
             let due = self.schedule.due(now);
             let next_find = self.others.as_ref().map(Others::next_find);
             let next_held = self.held.as_ref().and_then(HeldReader::due);
-            let due = [next_find, next_held].into_iter().flatten().fold(due, Instant::min);
+            let next_tallies = self.tallies.as_ref().and_then(TallyReader::due);
+            let due =
+                [next_find, next_held, next_tallies].into_iter().flatten().fold(due, Instant::min);
             let woken = woken.recv_timeout(due.saturating_duration_since(now));
             if stopping.load(Ordering::Acquire) {
                 return Ok(());
@@ -204,6 +216,15 @@ impl Task {
     fn read_held(&mut self) {
         let (Some(held), Some(others)) = (&mut self.held, &mut self.others) else { return };
         if held.update(others) {
+            self.publish();
+        }
+    }
+
+    /// Reads what processes hold in every state in other namespaces, if that is due.
+    fn read_tallies(&mut self) {
+        let (Some(tallies), Some(others)) = (&mut self.tallies, &mut self.others) else { return };
+        let Some(active) = &mut self.tracer else { return };
+        if tallies.update(others, active, &mut self.schedule) {
             self.publish();
         }
     }
@@ -294,6 +315,9 @@ impl Task {
         self.own.rebind_scopes(&old, active);
         if let Some(others) = &mut self.others {
             others.carry_over(&old, active, &mut self.schedule);
+        }
+        if let Some(tallies) = &mut self.tallies {
+            tallies.begin_again(Instant::now());
         }
         // The last one: a socket that the old tracer alone has seen enter a state does not count from here on, and until the
         // publication a scrape shows the old tracer.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use tcpstat_tests::deadline::{DEADLINE, Progress, poll, wait_until};
 use tcpstat_tests::end_marks::EndMarks;
-use tcpstat_tests::exporter::{Exporter, FREQUENT_SNAPSHOTS};
+use tcpstat_tests::exporter::Exporter;
 use tcpstat_tests::harness::Test;
 use tcpstat_tests::kernel_release::namespaces_have_cookies;
 use tcpstat_tests::kernel_tests;
@@ -16,8 +16,8 @@ use tcpstat_tests::netns::{Namespace, ip, within};
 use tcpstat_tests::process_limits::{ROOT, no_room, set_limit};
 use tcpstat_tests::resident::{Order, Resident};
 use tcpstat_tests::scopes::{
-    Counts, all_namespaces, await_gone, await_right, await_search, gauges, infos, infos_of,
-    transitions,
+    Counts, FREQUENT, all_namespaces, await_gone, await_right, await_search, gauges, infos,
+    infos_of, transitions,
 };
 use tcpstat_tests::tcp::{Family, State};
 
@@ -37,7 +37,7 @@ pub(crate) fn tests() -> Vec<Test> {
 fn orphans_are_counted_after_the_last_process_of_their_namespace(
     namespace: &Namespace,
 ) -> Result<()> {
-    let mut exporter = all_namespaces(&FREQUENT_SNAPSHOTS).start()?;
+    let mut exporter = all_namespaces(&FREQUENT).start()?;
     let beside = Resident::in_new_namespace()?;
     let mut resident = Resident::in_new_namespace()?;
     resident.order(&Order::Orphan)?;
@@ -60,7 +60,7 @@ fn orphans_are_counted_after_the_last_process_of_their_namespace(
 fn a_socket_that_is_held_from_outside_its_namespace_is_counted_until_it_ends(
     namespace: &Namespace,
 ) -> Result<()> {
-    let mut exporter = all_namespaces(&FREQUENT_SNAPSHOTS).start()?;
+    let mut exporter = all_namespaces(&FREQUENT).start()?;
     let beside = Resident::in_new_namespace()?;
     let resident = Resident::in_new_namespace()?;
     let file = File::open(resident.namespace_file())?;
@@ -84,7 +84,7 @@ fn a_socket_that_is_held_from_outside_its_namespace_is_counted_until_it_ends(
 
 /// When a search succeeds again no process is in it any more.
 fn a_namespace_that_comes_while_searches_fail_is_counted_after_them(_: &Namespace) -> Result<()> {
-    let mut exporter = all_namespaces(&FREQUENT_SNAPSHOTS).start()?;
+    let mut exporter = all_namespaces(&FREQUENT).start()?;
     let _newest = await_search(&mut exporter)?;
     let pid = exporter.pid();
     let without_room = || set_limit(ROOT, pid, &format!("--nofile={}:", no_room(pid)?));
@@ -127,7 +127,7 @@ fn a_process_that_leaves_its_namespace_takes_no_numbers_with_it(_: &Namespace) -
     let (mut left, mut entered) = (Resident::in_new_namespace()?, Resident::in_new_namespace()?);
     left.order(&Order::Connect(3))?;
     entered.order(&Order::Connect(5))?;
-    let mut exporter = all_namespaces(&FREQUENT_SNAPSHOTS).start()?;
+    let mut exporter = all_namespaces(&FREQUENT).start()?;
     let (left_name, left_gauges) = await_right(&mut exporter, left.pid())?;
     let (entered_name, entered_gauges) = await_right(&mut exporter, entered.pid())?;
     let in_left = File::open(left.namespace_file())?;

@@ -9,6 +9,7 @@ use tcpstat_tests::binary::path_from;
 use tcpstat_tests::corrections::{ensure_counted, missed};
 use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
 use tcpstat_tests::end_marks::EndMarks;
+use tcpstat_tests::exporter::Options;
 use tcpstat_tests::exposition::Scrape;
 use tcpstat_tests::harness::Test;
 use tcpstat_tests::kernel_tests;
@@ -38,6 +39,12 @@ pub(crate) fn tests() -> Vec<Test> {
         losses_in_other_namespaces_are_noticed_and_corrected,
         a_namespace_whose_inode_number_comes_again_has_ended_whatever_is_counted
     ]
+}
+
+/// An exporter whose tracer loses these transitions: `OLD:NEW:N`, every Nth.
+pub(crate) fn losing(args: &[&str], transitions: &str) -> Result<Options> {
+    let options = all_namespaces(args).binary(path_from(LOSING_BINARY_VARIABLE)?);
+    Ok(options.env("TCPSTAT_LOSE", transitions))
 }
 
 /// A process that reads BPF maps prevents the programs of classic tracepoints from running.
@@ -124,10 +131,7 @@ fn names(scrape: &Scrape) -> Result<BTreeSet<String>> {
 
 /// Half of the connections are lost at their birth, in each of two namespaces.
 fn losses_in_other_namespaces_are_noticed_and_corrected(_: &Namespace) -> Result<()> {
-    let mut exporter = all_namespaces(&["--snapshot-interval=1h"])
-        .binary(path_from(LOSING_BINARY_VARIABLE)?)
-        .env("TCPSTAT_LOSE", "close:syn_sent:2")
-        .start()?;
+    let mut exporter = losing(&["--snapshot-interval=1h"], "close:syn_sent:2")?.start()?;
     let mut residents = [Resident::in_new_namespace()?, Resident::in_new_namespace()?];
     for (resident, pairs) in residents.iter_mut().zip([40, 60]) {
         resident.order(&Order::Connect(pairs))?;
@@ -171,10 +175,7 @@ fn a_namespace_whose_inode_number_comes_again_has_ended_whatever_is_counted(
 /// Half of the last transitions are lost, and nothing lists what the counters still have. Namespaces that exist have
 /// different numbers. Returns whether one got the number of another that had ended.
 fn comes_again(namespace: &Namespace) -> Result<bool> {
-    let mut exporter = all_namespaces(&["--snapshot-interval=1h"])
-        .binary(path_from(LOSING_BINARY_VARIABLE)?)
-        .env("TCPSTAT_LOSE", "established:close:2")
-        .start()?;
+    let mut exporter = losing(&["--snapshot-interval=1h"], "established:close:2")?.start()?;
     let mut first = Resident::in_new_namespace()?;
     first.order(&Order::Connect(5))?;
     let (name, _) = await_right(&mut exporter, first.pid())?;

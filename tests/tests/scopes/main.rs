@@ -22,6 +22,7 @@ mod process_ids;
 mod program_change;
 mod states;
 mod terminal;
+mod walks;
 
 use std::process::ExitCode;
 
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
     tests.extend(privileges::tests());
     tests.extend(process_ids::tests());
     tests.extend(program_change::tests());
+    tests.extend(walks::tests());
     if !is_guest() {
         // What these test does not depend on the kernel, and a guest has no runc.
         tests.extend(cadvisor::tests());

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use tcpstat_tests::deadline::{DEADLINE, Progress, poll, wait_until};
-use tcpstat_tests::exporter::{Exporter, FREQUENT_SNAPSHOTS};
+use tcpstat_tests::exporter::Exporter;
 use tcpstat_tests::exposition::Scrape;
 use tcpstat_tests::harness::Test;
 use tcpstat_tests::kernel_release::namespaces_have_cookies;
@@ -18,7 +18,8 @@ use tcpstat_tests::netns::{Namespace, ip, within};
 use tcpstat_tests::pid_namespace::as_process_1;
 use tcpstat_tests::resident::{Order, Resident};
 use tcpstat_tests::scopes::{
-    OTHER, all_namespaces, await_right, await_search, gauges, infos, inode, live_namespaces,
+    FREQUENT, OTHER, all_namespaces, await_right, await_search, gauges, infos, inode,
+    live_namespaces,
 };
 use tcpstat_tests::tcp::{Family, State};
 
@@ -88,7 +89,7 @@ fn while_a_namespace_in_other_has_held_sockets_and_no_process_other_has_no_gauge
     _: &Namespace,
 ) -> Result<()> {
     let room = format!("--scopes-max={}", live_namespaces()?.len());
-    let mut exporter = all_namespaces(&[&FREQUENT_SNAPSHOTS[..], &[&room]].concat()).start()?;
+    let mut exporter = all_namespaces(&[&FREQUENT[..], &[&room]].concat()).start()?;
     let _taker = await_search(&mut exporter)?;
     let resident = Resident::in_new_namespace()?;
     let pairs =
@@ -157,8 +158,7 @@ fn without_process() -> Result<File> {
 
 /// An exporter that knows where processes hold sockets, if the kernel can tell.
 fn start() -> Result<Exporter> {
-    let exporter =
-        all_namespaces(&[&FREQUENT_SNAPSHOTS[..], &["--log.level=debug"]].concat()).start()?;
+    let exporter = all_namespaces(&[&FREQUENT[..], &["--log.level=debug"]].concat()).start()?;
     if namespaces_have_cookies()? {
         exporter.wait_log(READ)?;
     }

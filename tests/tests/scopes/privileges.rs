@@ -5,14 +5,14 @@ use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 use serde_json::Value;
 use tcpstat_tests::agreement::await_agreement;
 use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
-use tcpstat_tests::exporter::{Exporter, FREQUENT_SNAPSHOTS};
+use tcpstat_tests::exporter::Exporter;
 use tcpstat_tests::harness::Test;
 use tcpstat_tests::kernel_tests;
 use tcpstat_tests::mounts::PrivateMounts;
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::resident::{Order, Resident};
 use tcpstat_tests::scopes::{
-    all_namespaces, await_one_with, await_right, counts_of, infos, transitions,
+    FREQUENT, all_namespaces, await_one_with, await_right, counts_of, infos, transitions,
 };
 use tcpstat_tests::unprivileged::{BPF_CAPABILITIES, NO_CAPABILITIES, ReachableBinary};
 
@@ -50,7 +50,7 @@ fn with_two_capabilities_an_unprivileged_user_counts_other_namespaces(_: &Namesp
 
 fn without_bpf_an_unprivileged_user_has_snapshots_of_other_namespaces(_: &Namespace) -> Result<()> {
     let binary = ReachableBinary::copy()?;
-    let options = binary.exporter(NO_CAPABILITIES).args(["--netns=all"]).args(FREQUENT_SNAPSHOTS);
+    let options = binary.exporter(NO_CAPABILITIES).args(["--netns=all"]).args(FREQUENT);
     let mut exporter = options.start()?;
     assert_served(&mut exporter)?;
     assert_eq!(hidden(&mut exporter)?, 0.0, "{}", exporter.log());
@@ -67,7 +67,7 @@ fn without_bpf_an_unprivileged_user_has_snapshots_of_other_namespaces(_: &Namesp
 }
 
 fn with_the_tracer_off_snapshots_of_other_namespaces_are_served(_: &Namespace) -> Result<()> {
-    let args = [&["--tracer=off"], &FREQUENT_SNAPSHOTS[..]].concat();
+    let args = [&["--tracer=off"], &FREQUENT[..]].concat();
     let mut exporter = all_namespaces(&args).start()?;
     assert_served(&mut exporter)?;
     ensure!(!exporter.log().contains("WARN"), "{}", exporter.log());
@@ -111,7 +111,7 @@ fn namespaces_that_an_unprivileged_user_may_not_read_are_hidden(_: &Namespace) -
     let mounts = PrivateMounts::enter()?;
     mounts.proc("hidepid=1")?;
     let binary = ReachableBinary::copy()?;
-    let options = binary.exporter(NO_CAPABILITIES).args(["--netns=all"]).args(FREQUENT_SNAPSHOTS);
+    let options = binary.exporter(NO_CAPABILITIES).args(["--netns=all"]).args(FREQUENT);
     let mut exporter = options.start()?;
     let found = wait_until("hidden namespace", DEADLINE, || {
         let some = hidden(&mut exporter)? >= 1.0;

@@ -8,7 +8,7 @@ use std::process;
 
 use anyhow::{Context, Result, bail, ensure};
 use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
-use tcpstat_tests::exporter::{Exporter, FREQUENT_SNAPSHOTS};
+use tcpstat_tests::exporter::Exporter;
 use tcpstat_tests::harness::Test;
 use tcpstat_tests::kernel_tests;
 use tcpstat_tests::loopback::Pairs;
@@ -16,7 +16,7 @@ use tcpstat_tests::netns::{Namespace, current_inum, within};
 use tcpstat_tests::pid_namespace::as_process_1;
 use tcpstat_tests::resident::{Order, Resident};
 use tcpstat_tests::scopes::{
-    HOST, Labels, all_namespaces, await_gone, await_right, await_search, infos, inode,
+    FREQUENT, HOST, Labels, all_namespaces, await_gone, await_right, await_search, infos, inode,
     live_namespaces,
 };
 use tcpstat_tests::tcp::{Family, State};
@@ -104,7 +104,7 @@ fn await_found(exporter: &mut Exporter, wanted: &BTreeSet<u64>) -> Result<BTreeM
 }
 
 fn used_again() -> Result<()> {
-    let mut exporter = all_namespaces(&FREQUENT_SNAPSHOTS).start()?;
+    let mut exporter = all_namespaces(&FREQUENT).start()?;
     let first = Resident::in_new_namespace()?;
     let held = within(&File::open(first.namespace_file())?, || Pairs::connect(3, Family::Ipv4))?;
     let (first_name, first_gauges) = await_right(&mut exporter, first.pid())?;

@@ -1,11 +1,10 @@
 //! Every state in a namespace that is not the exporter's own, before and after the start.
 
 use anyhow::{Context, Result, ensure};
-use tcpstat_tests::exporter::FREQUENT_SNAPSHOTS;
 use tcpstat_tests::harness::{Test, kernel_test};
 use tcpstat_tests::held::{Addressing, Held};
 use tcpstat_tests::netns::Namespace;
-use tcpstat_tests::scopes::{Counts, Distant, await_right};
+use tcpstat_tests::scopes::{Counts, Distant, FREQUENT, await_right};
 use tcpstat_tests::states::{ALL, Hold};
 use tcpstat_tests::wire::Wire;
 
@@ -35,7 +34,7 @@ pub(crate) fn tests() -> Vec<Test> {
             ));
         }
         tests.push(kernel_test(format!("mini_sockets_and_requests_{promise}"), move |namespace| {
-            test(namespace, &FREQUENT_SNAPSHOTS, &mini())
+            test(namespace, &FREQUENT, &mini())
         }));
     }
     tests

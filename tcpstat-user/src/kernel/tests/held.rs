@@ -22,7 +22,7 @@ use crate::procfs::Procfs;
 const BACKLOG: u32 = 117;
 
 /// What `make` makes in a network namespace without a process. This process holds it.
-fn elsewhere<T: Send + 'static>(make: impl FnOnce() -> T + Send + 'static) -> T {
+pub(super) fn elsewhere<T: Send + 'static>(make: impl FnOnce() -> T + Send + 'static) -> T {
     let make = || {
         // SAFETY: it takes a number, and changes only the calling thread.
         let entered = unsafe { libc::unshare(libc::CLONE_NEWNET) };
@@ -63,11 +63,16 @@ fn listed(iterator: &mut HeldIterator, listener: &TcpListener) -> usize {
     (0..5).map(|_| read()).min().unwrap()
 }
 
+/// Whether the kernel runs programs that find the sockets of files.
+pub(super) fn lists_files() -> bool {
+    KernelVersion::current().unwrap() >= KernelVersion::new(5, 12, 0)
+}
+
 /// `None` where the kernel cannot run it.
 fn loaded() -> Option<HeldIterator> {
     let inum = Procfs::new(Procfs::DEFAULT_ROOT).netns_inum().unwrap();
     let loaded = HeldIterator::load(inum);
-    if KernelVersion::current().unwrap() < KernelVersion::new(5, 12, 0) {
+    if !lists_files() {
         assert!(loaded.is_err());
         return None;
     }

@@ -5,6 +5,7 @@ mod cgroup;
 mod close_wait;
 mod elsewhere;
 mod held;
+mod held_states;
 mod holders;
 mod listeners;
 mod scopes;

@@ -97,6 +97,11 @@ impl Other {
         }
     }
 
+    /// Whether a process is in it.
+    pub(super) fn has_process(&self) -> bool {
+        self.process.is_some()
+    }
+
     /// Notes that no process is in it: nothing lists its sockets any more.
     pub(super) fn leave_process(&mut self, active: Option<&ActiveTracer>, schedule: &mut Schedule) {
         if self.process.take().is_some() {

@@ -1,4 +1,4 @@
-//! The thread that lists what processes hold.
+//! A thread that lists what processes hold.
 //!
 //! The kernel holds the file that the iterator shows. If its owner closes it meanwhile, the reader has the last reference,
 //! and closes it when read(2) returns: a socket with `SO_LINGER` waits for its peer then, and a file of a network
@@ -13,12 +13,7 @@ use std::{
 
 use thiserror::Error;
 
-use super::listed::{Listed, Parts};
-use crate::{
-    clock,
-    kernel::{HeldIterator, IterError},
-    procfs::Privileges,
-};
+use crate::{kernel::IterError, procfs::Privileges};
 
 /// Why a reading has failed.
 #[derive(Debug, Error)]
@@ -61,37 +56,24 @@ impl ListError {
     }
 }
 
-/// What a reading has listed, and its CPU time without that of loading the iterator.
-pub(super) struct Reading {
-    pub(super) listed: Listed,
-    pub(super) cpu: Duration,
-}
-
-/// The running thread. It ends when this is dropped, after the reading that it is at.
-pub(super) struct ReaderThread {
+/// The running thread, whose readings give an `R`. It ends when this is dropped, after the reading that it is at.
+pub(super) struct ReaderThread<R> {
     requests: SyncSender<()>,
-    readings: Receiver<Result<Reading, ListError>>,
+    readings: Receiver<Result<R, ListError>>,
 }
 
-/// What a reading needs.
-pub(super) struct Source {
-    /// Loaded at the first reading if it is `None`.
-    pub(super) iterator: Option<HeldIterator>,
-    pub(super) netns_inum: u32,
-    pub(super) parts: Parts,
-}
-
-impl ReaderThread {
+impl<R: Send + 'static> ReaderThread<R> {
     /// Starts the thread, which calls `read` for each request.
     ///
     /// # Errors
     /// [`ListError::Thread`].
     pub(super) fn start(
-        mut read: impl FnMut() -> Result<Reading, ListError> + Send + 'static,
+        name: &str,
+        mut read: impl FnMut() -> Result<R, ListError> + Send + 'static,
     ) -> Result<Self, ListError> {
         let (requests, requested) = sync_channel::<()>(1);
         let (report, readings) = sync_channel(1);
-        thread::Builder::new().name("held".into()).spawn(move || {
+        thread::Builder::new().name(name.into()).spawn(move || {
             while requested.recv().is_ok() {
                 if report.send(read()).is_err() {
                     break;
@@ -108,30 +90,12 @@ impl ReaderThread {
     }
 
     /// The reading that was asked for; `None` while it goes on.
-    pub(super) fn take(&self) -> Option<Result<Reading, ListError>> {
+    pub(super) fn take(&self) -> Option<Result<R, ListError>> {
         match self.readings.try_recv() {
             Ok(reading) => Some(reading),
             Err(TryRecvError::Empty) => None,
             Err(TryRecvError::Disconnected) => Some(Err(ListError::Panicked)),
         }
-    }
-}
-
-impl Source {
-    /// Lists the sockets.
-    ///
-    /// # Errors
-    /// [`ListError::Iterator`].
-    pub(super) fn read(&mut self) -> Result<Reading, ListError> {
-        let mut iterator = match self.iterator.take() {
-            Some(iterator) => iterator,
-            None => HeldIterator::load(self.netns_inum).map_err(IterError::from)?,
-        };
-        let cpu = clock::thread_cpu();
-        let mut listed = Listed::default();
-        iterator.each_socket(|netns, socket| listed.add(netns, &socket, self.parts))?;
-        self.iterator = Some(iterator);
-        Ok(Reading { listed, cpu: clock::thread_cpu().saturating_sub(cpu) })
     }
 }
 
@@ -145,10 +109,10 @@ mod tests {
     fn nobody_waits_for_a_reading_that_hangs() {
         let (release, released) = channel::<()>();
         let (began, begun) = channel();
-        let thread = ReaderThread::start(move || {
+        let thread = ReaderThread::start("test", move || {
             began.send(()).unwrap();
             released.recv().unwrap();
-            Ok(Reading { listed: Listed::default(), cpu: Duration::ZERO })
+            Ok(())
         })
         .unwrap();
         thread.request();
@@ -169,12 +133,12 @@ mod tests {
 
     #[test]
     fn a_thread_that_has_panicked_is_a_failure_that_lasts() {
-        let thread = ReaderThread::start(|| panic!("a defect")).unwrap();
+        let thread = ReaderThread::<()>::start("test", || panic!("a defect")).unwrap();
         thread.request();
         let error = loop {
             match thread.take() {
                 Some(Err(error)) => break error,
-                Some(Ok(_)) => panic!("a reading"),
+                Some(Ok(())) => panic!("a reading"),
                 None => thread::yield_now(),
             }
         };
