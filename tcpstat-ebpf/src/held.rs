@@ -5,6 +5,8 @@
 //! a thread's files only if they are not those of its process (`task_seq_get_next`), and holds the file that it shows,
 //! so the socket is there as long as the program runs.
 
+use core::ptr;
+
 use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_sock_from_file};
 use tcpstat_ebpf::{
     CloseWaitRecord, Family, HeldRecord, IPPROTO_MPTCP, IPPROTO_TCP, NetnsKey, State,
@@ -15,7 +17,7 @@ use crate::{
     listeners,
     maps::{
         LAST_HELD, NET_COOKIE, NET_INUM, NETNS_INUM, NETNS_KEY, SOCK_FAMILY, SOCK_NET,
-        SOCK_PROTOCOL, SOCK_STATE, SOCKET_SK, TCP_LRCVTIME, TCP_RCV_TSTAMP,
+        SOCK_PROTOCOL, SOCK_STATE, SOCKET_SK, SOCKET_TYPE, TCP_LRCVTIME, TCP_RCV_TSTAMP,
     },
     typed::tcp_sock,
 };
@@ -48,7 +50,8 @@ pub(crate) extern "C" fn tcpstat_held(context: *const Context) -> i32 {
     0
 }
 
-/// The `struct sock *` of the file in the context; null if it is no socket.
+/// The `struct sock *` of the file in the context; null if it is no socket of a stream. A raw socket can have the protocol
+/// of TCP, and be no `struct tcp_sock`.
 ///
 /// # Safety
 /// The kernel passed `context`.
@@ -61,8 +64,8 @@ pub(crate) unsafe fn socket(context: *const Context) -> *const u8 {
             return file;
         }
         let socket = bpf_sock_from_file(file.cast_mut().cast()).cast::<u8>();
-        if socket.is_null() {
-            return socket;
+        if socket.is_null() || SOCKET_TYPE.read(socket) != SOCK_STREAM {
+            return ptr::null();
         }
         SOCKET_SK.read(socket)
     }
@@ -145,5 +148,8 @@ fn remember(session: u64, netns_key: u64) {
         unsafe { *last = [session, netns_key] };
     }
 }
+
+/// Of `enum sock_type`, include/linux/net.h.
+const SOCK_STREAM: u16 = 1;
 
 const NO_CLOSE_WAIT: CloseWaitRecord = CloseWaitRecord { skaddr: 0, now: 0, heard: 0, received: 0 };

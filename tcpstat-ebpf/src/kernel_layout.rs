@@ -106,6 +106,7 @@ macro_rules! members {
             SOCK_ERR: u32 = "sock", "sk_err", [Causes];
             // 1 while a task owns the lock, in a system call for example.
             SOCK_OWNED: u32 = "sock", "sk_lock.owned", [Stream];
+            SOCKET_TYPE: u16 = "socket", "type", [Held, HeldStates, Holders];
             SOCKET_SK: *const u8 = "socket", "sk", [Held, HeldStates, Holders];
             NET_INUM: u32 = "net", "ns.inum", [TpBtf, Tracepoint, Timewait, Requests, Tasks, Held, HeldStates, Holders];
             // Since 5.12. Before, it is an `atomic64_t`, 0 until a program of another kind asks for it.

@@ -221,16 +221,17 @@ pub struct Mptcp {
     _accepted: Socket,
 }
 
-/// Connects two MPTCP sockets over IPv4.
+/// Connects two MPTCP sockets.
 ///
 /// # Errors
 /// A [`Skip`] if the kernel has no MPTCP; fails if it has MPTCP but the connection fails.
-pub fn mptcp_pair() -> Result<Mptcp> {
-    let socket = || Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::MPTCP));
+pub fn mptcp_pair(family: Family) -> Result<Mptcp> {
+    let address = SocketAddr::from((localhost(family), 0));
+    let socket = || Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::MPTCP));
     let missing =
         |error| Skip::because(format!("there is no MPTCP: socket(IPPROTO_MPTCP): {error}"));
     let listener = socket().map_err(missing)?;
-    listener.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;
+    listener.bind(&address.into())?;
     listener.listen(1)?;
     let client = socket()?;
     client.connect(&listener.local_addr()?).context("connect over MPTCP")?;
@@ -254,11 +255,15 @@ enum Closing {
 }
 
 fn listen(family: Family) -> Result<TcpListener> {
-    let ip: IpAddr = match family {
+    let ip = localhost(family);
+    TcpListener::bind((ip, 0)).with_context(|| format!("listen on {ip}"))
+}
+
+fn localhost(family: Family) -> IpAddr {
+    match family {
         Family::Ipv4 => Ipv4Addr::LOCALHOST.into(),
         Family::Ipv6 => Ipv6Addr::LOCALHOST.into(),
-    };
-    TcpListener::bind((ip, 0)).with_context(|| format!("listen on {ip}"))
+    }
 }
 
 /// One connection, as (client, accepted); its listener is closed.

@@ -164,7 +164,7 @@ impl CountingArgs {
             dwell: dwell.any(),
             listeners: listeners_max > 0,
             held: namespaces != Namespaces::Own,
-            held_states: namespaces != Namespaces::Own,
+            held_states: namespaces != Namespaces::Own && self.snapshot != SnapshotChoice::Procfs,
             tasks: if namespaces == Namespaces::Own { None } else { task_ids(&procfs) },
         };
         let tracer = find_tracer(&programs, &procfs, namespaces, &kinds, dwell, iterators);

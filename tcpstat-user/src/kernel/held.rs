@@ -43,12 +43,7 @@ impl HeldIterator {
     /// # Errors
     /// [`LoadError`]. Then nothing stays loaded.
     pub(crate) fn load(netns_inum: u32) -> Result<Self, LoadError> {
-        let globals = |types: &KernelTypes| {
-            let mut globals = Self::globals(types)?;
-            globals.push(("NETNS_INUM", netns_inum));
-            Ok(globals)
-        };
-        RecordIterator::load(KIND, globals).map(Self)
+        load(KIND, netns_inum, Self::globals).map(Self)
     }
 
     /// What it needs besides `NETNS_INUM`.
@@ -76,6 +71,19 @@ impl HeldIterator {
     ) -> Result<(), IterError> {
         self.0.each_decoded(decode, |(netns, socket)| each(netns, socket))
     }
+}
+
+/// Loads an iterator by itself. `netns_inum` is the inode number of the own namespace.
+pub(super) fn load(
+    kind: Kind,
+    netns_inum: u32,
+    globals: impl Fn(&KernelTypes) -> Result<Globals, BtfError>,
+) -> Result<RecordIterator, LoadError> {
+    RecordIterator::load(kind, |types| {
+        let mut globals = globals(types)?;
+        globals.push(("NETNS_INUM", netns_inum));
+        Ok(globals)
+    })
 }
 
 /// `None` for a record that is too short.

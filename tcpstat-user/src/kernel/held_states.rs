@@ -1,13 +1,16 @@
 //! The TCP sockets of every state that processes hold in other network namespaces, by a BPF iterator over the files of all
 //! processes.
 
+use std::ops::ControlFlow;
+
 use aya::{Btf, Ebpf};
 use tcpstat_ebpf::{HeldStateRecord, Reader};
 
 use super::{
     btf::{BtfError, KernelTypes},
     error::LoadError,
-    iterator::{IterError, Kind, RecordIterator},
+    held,
+    iterator::{IterError, Kind, Record, RecordIterator},
     layout::{self, Globals},
     netns_slots::NetnsKey,
 };
@@ -46,12 +49,7 @@ impl HeldStateIterator {
     /// # Errors
     /// [`LoadError`]. Then nothing stays loaded.
     pub(crate) fn load(netns_inum: u32) -> Result<Self, LoadError> {
-        let globals = |types: &KernelTypes| {
-            let mut globals = Self::globals(types)?;
-            globals.push(("NETNS_INUM", netns_inum));
-            Ok(globals)
-        };
-        RecordIterator::load(KIND, globals).map(Self)
+        held::load(KIND, netns_inum, Self::globals).map(Self)
     }
 
     /// What it needs besides `NETNS_INUM`.
@@ -66,12 +64,24 @@ impl HeldStateIterator {
         RecordIterator::load_from(ebpf, KIND, btf).map(Self)
     }
 
-    /// Passes every such socket to `each`, once for each descriptor.
+    /// Passes every such socket to `each`, once for each descriptor, until it breaks.
     ///
     /// # Errors
     /// [`IterError`], after the sockets before the error.
-    pub(crate) fn each_socket(&mut self, each: impl FnMut(HeldState)) -> Result<(), IterError> {
-        self.0.each_decoded(decode, each)
+    pub(crate) fn each_socket(
+        &mut self,
+        mut each: impl FnMut(HeldState) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, IterError> {
+        let mut ended = ControlFlow::Continue(());
+        self.0.records_until(usize::MAX, |record| {
+            if let Record::Bytes(bytes) = record
+                && let Some(socket) = decode(bytes)
+            {
+                ended = each(socket);
+            }
+            ended
+        })?;
+        Ok(ended)
     }
 }
 

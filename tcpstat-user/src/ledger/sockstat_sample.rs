@@ -46,9 +46,9 @@ pub(crate) struct SockstatChecks {
 }
 
 impl SockstatSample {
-    /// Whether these are all sockets of the namespace, and none has changed its state since the counters were `before`: then
-    /// the sockets of `tally`, which were listed since, are those at one moment.
-    pub(crate) fn counts_just(&self, before: &Transitions, tally: &Tally) -> bool {
+    /// Whether `tally`, which was listed since the counters were `before`, has all full sockets of the namespace and no
+    /// mini-socket is there, and none has changed its state meanwhile. Requests are not compared.
+    pub(crate) fn shows_all(&self, before: &Transitions, tally: &Tally) -> bool {
         let full = |family| State::ALL.into_iter().map(|state| tally.full[(family, state)]).sum();
         *before == self.before
             && self.before == self.after
@@ -235,7 +235,7 @@ mod tests {
             tw: Some(0),
             after: before.clone(),
         };
-        assert!(whole.counts_just(&before, &tally));
+        assert!(whole.shows_all(&before, &tally));
         let mut moved = before.clone();
         moved.add(Family::Ipv4, State::Established, State::CloseWait, 1);
         for (sample, why) in [
@@ -250,7 +250,7 @@ mod tests {
                 "a transition during the walk",
             ),
         ] {
-            assert!(!sample.counts_just(&before, &tally), "{why}");
+            assert!(!sample.shows_all(&before, &tally), "{why}");
         }
     }
 

@@ -272,7 +272,7 @@ pub(super) const NETNS_LISTENER_DROPS: Metric = counter(
 pub(super) const SCOPES: Metric = gauge(
     Group::Scopes,
     "tcpstat_scopes",
-    "Number of network namespaces, cgroups or ports that have series of their own, by kind.",
+    "Network namespaces, cgroups or ports that have series, by kind; other and none among them.",
 );
 pub(super) const SCOPES_OVERFLOW: Metric = counter(
     Group::Scopes,

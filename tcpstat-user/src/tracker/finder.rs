@@ -1,7 +1,7 @@
 //! Finds the network namespaces that have a process in them, and their names.
 //!
 //! With BPF, `iter/task` lists all processes with their namespaces and cgroups ([`tasks`]). Without it, each
-//! process in /proc is examined ([`walk`]). Both give [`Group`]s; [`names`] turns what the cgroups, /run/netns
+//! process in /proc is examined ([`scan`]). Both give [`Group`]s; [`names`] turns what the cgroups, /run/netns
 //! and /var/log/pods say into names.
 //!
 //! Not found: a namespace that only a thread, a socket, a mount or a descriptor keeps alive. The tracer
@@ -10,19 +10,19 @@
 mod census;
 mod cgroups;
 mod names;
+mod scan;
 mod tasks;
 #[cfg(test)]
 mod tests;
-mod walk;
 
 use std::{path::PathBuf, sync::Arc};
 
 use names::Names;
 pub(super) use names::{NAMED, namespace_inode};
+use scan::Scan;
 use tasks::Tasks;
 use thiserror::Error;
 use tracing::warn;
-use walk::Walk;
 
 use crate::{
     kernel::{IterError, NetnsKey, ProcessIds, TaskIterator},
@@ -113,18 +113,18 @@ pub(crate) struct Finder {
 
 enum Method {
     Tasks(Box<Tasks>),
-    Walk(Walk),
+    Scan(Scan),
 }
 
 impl Method {
     fn new(by_tasks: bool) -> Self {
-        if by_tasks { Self::Tasks(Box::default()) } else { Self::Walk(Walk::default()) }
+        if by_tasks { Self::Tasks(Box::default()) } else { Self::Scan(Scan::default()) }
     }
 
     fn find(&mut self, processes: &Processes) -> Result<Groups, FindError> {
         match self {
             Self::Tasks(tasks) => tasks.find(processes),
-            Self::Walk(walk) => Ok(walk.find(processes)?),
+            Self::Scan(scan) => Ok(scan.find(processes)?),
         }
     }
 }

@@ -60,7 +60,7 @@ pub(super) struct Held {
 /// The thread that reads, and what its readings have shown.
 pub(super) struct HeldReader {
     /// `None` before the first reading.
-    reader_thread: Option<ReaderThread<Reading>>,
+    reader_thread: Option<ReaderThread<(), Reading>>,
     /// The iterator of the thread, until it is started.
     iterator: Option<HeldIterator>,
     netns_inum: u32,
@@ -176,7 +176,7 @@ impl HeldReader {
             return;
         }
         match self.reader_thread() {
-            Ok(reader_thread) => reader_thread.request(),
+            Ok(reader_thread) => reader_thread.request(()),
             Err(error) => return self.fail(&error, others),
         }
         self.begun = Some(now);
@@ -184,14 +184,14 @@ impl HeldReader {
     }
 
     /// The thread; starts it if necessary.
-    fn reader_thread(&mut self) -> Result<&ReaderThread<Reading>, ListError> {
+    fn reader_thread(&mut self) -> Result<&ReaderThread<(), Reading>, ListError> {
         let reader_thread = if let Some(reader_thread) = self.reader_thread.take() {
             reader_thread
         } else {
             let (iterator, netns_inum) = (self.iterator.take(), self.netns_inum);
             let parts = Parts { ages: self.ages.is_some(), listeners: self.listeners.is_some() };
             let mut source = Source { iterator, netns_inum, parts };
-            ReaderThread::start("held", move || source.read())?
+            ReaderThread::start("held", move |()| source.read())?
         };
         Ok(self.reader_thread.insert(reader_thread))
     }

@@ -37,8 +37,8 @@ mod scopes;
 mod scrape;
 mod snapshot;
 mod sources;
-mod tallies;
 mod task;
+mod walker;
 
 use std::{
     path::PathBuf,

@@ -2,7 +2,7 @@
 
 mod publication;
 mod slot;
-mod tallied;
+mod walked;
 
 use std::{
     sync::Arc,
@@ -11,6 +11,7 @@ use std::{
 
 use tracing::{debug, info, warn};
 
+pub(super) use self::walked::WalkResult;
 use super::{
     Health, LastSnapshot, OwnScopes, Reason, SnapshotError,
     active_tracer::{ActiveTracer, Counts},
@@ -61,8 +62,8 @@ pub(super) struct Namespace {
     last_reconcile: Instant,
     /// Why the next turn is due early; `None` if it is not.
     wanted: Option<Reason>,
-    /// See [`Self::confirmations`].
-    confirmations: u64,
+    /// See [`Self::walks_in_a_row`].
+    walks_in_a_row: u64,
     /// Transitions counted at the last check.
     counted_at_check: u64,
     /// Counts when a snapshot last verified the ledger.
@@ -104,7 +105,7 @@ impl Namespace {
             corrections: PerState::default(),
             last_reconcile: Instant::now(),
             wanted: None,
-            confirmations: 0,
+            walks_in_a_row: 0,
             counted_at_check: 0,
             verified: Counts::default(),
             agreements_published: 0,
@@ -280,7 +281,6 @@ impl Namespace {
 
     /// Takes a turn: reconciles, or seeds the ledger if that was not possible before.
     pub(super) fn take_turn(&mut self, active: Option<&mut ActiveTracer>) {
-        self.confirmations = 0;
         if self.is_seeded(active.is_some()) {
             let reason = self.wanted.take().unwrap_or(Reason::Interval);
             self.reconcile(active, reason);
@@ -298,10 +298,10 @@ impl Namespace {
             }
             _ => self.reader.snapshot().map(|()| None),
         };
-        self.health.reconciles[reason as usize] += 1;
         debug!(reason = reason.word(), ?outcome, "reconciled");
         match outcome {
             Ok(verdict) => {
+                self.health.reconciles[reason as usize] += 1;
                 if let Some(verdict) = verdict {
                     self.note_verdict(verdict, before);
                 }
@@ -340,12 +340,17 @@ impl Namespace {
         if is_known && !std::mem::replace(&mut self.snapshot_failed, true) {
             warn!("{error}");
         }
+        let effect = if self.audit.is_some() {
+            "counting goes on, and the next one corrects the gauges"
+        } else {
+            "the numbers of the last one are kept"
+        };
         if !self.is_own {
-            debug!("snapshot failed, the numbers of the last one are kept: {error}");
+            debug!(netns = self.netns.as_deref(), "snapshot failed, {effect}: {error}");
             return;
         }
         if !std::mem::replace(&mut self.snapshot_failed, true) {
-            warn!("snapshot failed, the numbers of the last one are kept: {error}");
+            warn!("snapshot failed, {effect}: {error}");
         }
     }
 
@@ -363,6 +368,7 @@ impl Namespace {
         };
         if verified {
             self.verified = before;
+            self.walks_in_a_row = 0;
         }
         if let Verdict::Correct(Correction { drift, .. }) = verdict {
             self.note_correction(&drift);

@@ -6,8 +6,8 @@ mod intervals;
 mod other;
 mod present;
 mod shared_slot;
-mod tallied;
 mod unseen;
+mod walked;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -18,7 +18,7 @@ use std::{
 
 use tracing::{debug, warn};
 
-pub(super) use self::tallied::ToTally;
+pub(super) use self::walked::WalkedNamespaces;
 use self::{
     intervals::SnapshotIntervals, other::Other, present::Present, shared_slot::SharedSlot,
     unseen::Unseen,

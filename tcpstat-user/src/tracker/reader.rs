@@ -1,6 +1,6 @@
 //! What the tracker reads of one network namespace: its procfs, its sources of snapshots, and its counters.
 
-mod tallied;
+mod walked;
 
 use std::{thread, time::Duration};
 

@@ -56,26 +56,26 @@ impl ListError {
     }
 }
 
-/// The running thread, whose readings give an `R`. It ends when this is dropped, after the reading that it is at.
-pub(super) struct ReaderThread<R> {
-    requests: SyncSender<()>,
+/// The running thread, which reads an `R` for each request `Q`. It ends when this is dropped, after the reading that it is at.
+pub(super) struct ReaderThread<Q, R> {
+    requests: SyncSender<Q>,
     readings: Receiver<Result<R, ListError>>,
 }
 
-impl<R: Send + 'static> ReaderThread<R> {
+impl<Q: Send + 'static, R: Send + 'static> ReaderThread<Q, R> {
     /// Starts the thread, which calls `read` for each request.
     ///
     /// # Errors
     /// [`ListError::Thread`].
     pub(super) fn start(
         name: &str,
-        mut read: impl FnMut() -> Result<R, ListError> + Send + 'static,
+        mut read: impl FnMut(Q) -> Result<R, ListError> + Send + 'static,
     ) -> Result<Self, ListError> {
-        let (requests, requested) = sync_channel::<()>(1);
+        let (requests, requested) = sync_channel(1);
         let (report, readings) = sync_channel(1);
         thread::Builder::new().name(name.into()).spawn(move || {
-            while requested.recv().is_ok() {
-                if report.send(read()).is_err() {
+            while let Ok(request) = requested.recv() {
+                if report.send(read(request)).is_err() {
                     break;
                 }
             }
@@ -84,9 +84,9 @@ impl<R: Send + 'static> ReaderThread<R> {
     }
 
     /// Asks for a reading.
-    pub(super) fn request(&self) {
+    pub(super) fn request(&self, request: Q) {
         // An error means that one is asked for already, or that the thread has ended: then there is no result.
-        let _ = self.requests.try_send(());
+        let _ = self.requests.try_send(request);
     }
 
     /// The reading that was asked for; `None` while it goes on.
@@ -109,17 +109,17 @@ mod tests {
     fn nobody_waits_for_a_reading_that_hangs() {
         let (release, released) = channel::<()>();
         let (began, begun) = channel();
-        let thread = ReaderThread::start("test", move || {
+        let thread = ReaderThread::start("test", move |()| {
             began.send(()).unwrap();
             released.recv().unwrap();
             Ok(())
         })
         .unwrap();
-        thread.request();
+        thread.request(());
         begun.recv().unwrap();
         assert!(thread.take().is_none());
-        thread.request();
-        thread.request();
+        thread.request(());
+        thread.request(());
         assert!(thread.take().is_none());
         release.send(()).unwrap();
         begun.recv().unwrap();
@@ -133,8 +133,8 @@ mod tests {
 
     #[test]
     fn a_thread_that_has_panicked_is_a_failure_that_lasts() {
-        let thread = ReaderThread::<()>::start("test", || panic!("a defect")).unwrap();
-        thread.request();
+        let thread = ReaderThread::<(), ()>::start("test", |()| panic!("a defect")).unwrap();
+        thread.request(());
         let error = loop {
             match thread.take() {
                 Some(Err(error)) => break error,

@@ -18,7 +18,7 @@ use super::budget::Budget;
 
 /// All other namespaces together take at most this fraction of the time: 1 / `SHARE`.
 const SHARE: u32 = 100;
-/// Time that the others save at most. 200 namespaces are seeded with it at the start.
+/// Time that the others save at most. 200 namespaces are seeded with it at the start if no walk shows their sockets.
 const SAVINGS: Duration = Duration::from_secs(10);
 /// Snapshots other than seeds take at most this fraction of the time, even while there are savings: 1 /
 /// `SNAPSHOT_SHARE`.
@@ -225,6 +225,19 @@ impl Schedule {
             let affordable_at = now + took * SHARE * SHARE_OF_ONE;
             *other = Other { due, affordable_at, new: false, ..*other };
         }
+    }
+
+    /// Notes that the gauges of another namespace were right just now, without a turn: the next one is due after the
+    /// intervals.
+    pub(super) fn confirmed(&mut self, id: NamespaceId, now: Instant, intervals: Intervals) {
+        if let Some(other) = self.others.get_mut(&id) {
+            *other = Other { due: Due::after(now, intervals), new: false, ..*other };
+        }
+    }
+
+    /// Notes CPU time that the others have taken without a turn.
+    pub(super) fn spend(&mut self, now: Instant, took: Duration) {
+        self.all.spend(now, took);
     }
 
     /// Notes that the seed of another namespace failed now. The next attempt is due soon. `took` is CPU time.

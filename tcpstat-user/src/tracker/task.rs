@@ -22,11 +22,11 @@ use super::{
     held::HeldReader,
     listeners::ListenerReader,
     namespace::Namespace,
-    others::Others,
+    others::{Others, WalkedNamespaces},
     roots::Roots,
     schedule::{NamespaceId, Schedule, Turn},
     sources::Sources,
-    tallies::TallyReader,
+    walker::Walker,
 };
 use crate::{
     clock,
@@ -54,7 +54,7 @@ pub(super) struct Task {
     /// `None` if nothing reads the sockets that processes hold in other namespaces.
     held: Option<HeldReader>,
     /// `None` if no other namespaces are counted, or if snapshots are from /proc only.
-    tallies: Option<TallyReader>,
+    walker: Option<Walker>,
     schedule: Schedule,
     /// See [`Tracker::shows_destination`].
     shows_destination: bool,
@@ -85,8 +85,8 @@ impl Task {
         });
         let uses_iterators = *source != SourceChoice::Procfs;
         let walked = others.as_ref().filter(|_| uses_iterators);
-        let tallies = tracer.as_ref().zip(walked).map(|(tracer, others)| {
-            TallyReader::new(others.tally_interval(), tracer.netns_inum, loaded.held_states)
+        let walker = tracer.as_ref().zip(walked).map(|(tracer, others)| {
+            Walker::new(others.walk_interval(), tracer.netns_inum, loaded.held_states)
         });
         let mut sources = Sources::new(roots, *source, *snapshot_interval, traced);
         if tracer.as_ref().is_some_and(|tracer| tracer.kinds.cgroups.is_some()) {
@@ -109,7 +109,7 @@ impl Task {
             others,
             listeners,
             held,
-            tallies,
+            walker,
             schedule,
             shows_destination,
             tracer,
@@ -130,14 +130,14 @@ impl Task {
         loop {
             self.find_others();
             self.read_held();
-            self.read_tallies();
+            self.walk();
             let now = Instant::now();
             let due = self.schedule.due(now);
             let next_find = self.others.as_ref().map(Others::next_find);
             let next_held = self.held.as_ref().and_then(HeldReader::due);
-            let next_tallies = self.tallies.as_ref().and_then(TallyReader::due);
+            let next_walk = self.walker.as_ref().and_then(Walker::due);
             let due =
-                [next_find, next_held, next_tallies].into_iter().flatten().fold(due, Instant::min);
+                [next_find, next_held, next_walk].into_iter().flatten().fold(due, Instant::min);
             let woken = woken.recv_timeout(due.saturating_duration_since(now));
             if stopping.load(Ordering::Acquire) {
                 return Ok(());
@@ -220,11 +220,11 @@ impl Task {
         }
     }
 
-    /// Reads what processes hold in every state in other namespaces, if that is due.
-    fn read_tallies(&mut self) {
-        let (Some(tallies), Some(others)) = (&mut self.tallies, &mut self.others) else { return };
-        let Some(active) = &mut self.tracer else { return };
-        if tallies.update(others, active, &mut self.schedule) {
+    /// Walks over what processes hold in other namespaces, if that is due.
+    fn walk(&mut self) {
+        let (Some(walker), Some(others)) = (&mut self.walker, &mut self.others) else { return };
+        let (Some(active), schedule) = (&mut self.tracer, &mut self.schedule) else { return };
+        if walker.update(&mut WalkedNamespaces { others, active, schedule }) {
             self.publish();
         }
     }
@@ -316,8 +316,8 @@ impl Task {
         if let Some(others) = &mut self.others {
             others.carry_over(&old, active, &mut self.schedule);
         }
-        if let Some(tallies) = &mut self.tallies {
-            tallies.begin_again(Instant::now());
+        if let Some(walker) = &mut self.walker {
+            walker.begin_again(Instant::now());
         }
         // The last one: a socket that the old tracer alone has seen enter a state does not count from here on, and until the
         // publication a scrape shows the old tracer.

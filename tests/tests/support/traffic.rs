@@ -84,7 +84,7 @@ fn churn_with_resets_leaves_half(_: &Namespace) -> Result<()> {
 }
 
 fn mptcp_subflows_are_tcp_sockets(_: &Namespace) -> Result<()> {
-    let pair = mptcp_pair()?;
+    let pair = mptcp_pair(Family::Ipv4)?;
     let mut expected = no_connections();
     expected.insert((Family::Ipv4, State::Established), 2);
     expected.insert((Family::Ipv4, State::Listen), 1);

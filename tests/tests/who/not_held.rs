@@ -11,7 +11,7 @@ use tcpstat_tests::kernel_tests;
 use tcpstat_tests::loopback::mptcp_pair;
 use tcpstat_tests::netns::Namespace;
 use tcpstat_tests::states;
-use tcpstat_tests::tcp::State;
+use tcpstat_tests::tcp::{Family, State};
 use tcpstat_tests::who::{AcceptQueue, NotHeld, Who, kernel_has_iterator, who};
 use tcpstat_tests::wire::Wire;
 
@@ -175,7 +175,7 @@ fn what_every_process_holds_leaves_no_rest(_: &Namespace) -> Result<()> {
 
 /// A process has no descriptor of a subflow: one for each end of the connection, and the listening one.
 fn subflows_of_mptcp_are_among_the_rest(_: &Namespace) -> Result<()> {
-    let _connection = mptcp_pair()?;
+    let _connection = mptcp_pair(Family::Ipv4)?;
     let all = who(&["--netns=self"])?;
     assert_eq!((all.sockets, all.not_held.other), (0, Some(3)), "{all:#?}");
     Ok(())

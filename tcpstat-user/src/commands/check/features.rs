@@ -5,8 +5,8 @@ use super::Report;
 use crate::{
     dwell::{DwellChoice, DwellStates},
     kernel::{
-        CloseWaitIterator, DwellIterator, HeldIterator, ListenerIterator, LoadError, Namespaces,
-        Program, ScopeKinds, Tracer, WantedIterators,
+        CloseWaitIterator, DwellIterator, HeldIterator, HeldStateIterator, ListenerIterator,
+        LoadError, Namespaces, Program, ScopeKinds, Tracer, WantedIterators,
     },
     procfs::Procfs,
 };
@@ -43,6 +43,11 @@ impl Report {
                 "their ages and listening sockets: not shown: {}; namespaces without a process have no gauges",
                 refused(&error)
             ),
+        };
+        self.add("", &finding);
+        let finding = match HeldStateIterator::load(inum) {
+            Ok(_) => "one walk for the first counts of many: works".to_owned(),
+            Err(error) => format!("each is listed by itself at the start: {}", refused(&error)),
         };
         self.add("", &finding);
     }

@@ -2,7 +2,7 @@
 
 use std::net::{TcpListener, TcpStream};
 
-use super::can_run;
+use super::{can_run, raw_socket};
 use crate::{
     kernel::{HolderIterator, ProcessIds},
     procfs::Procfs,
@@ -15,6 +15,7 @@ fn descriptors_are_listed_with_their_process_and_their_socket() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let duplicate = listener.try_clone().unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let _raw = raw_socket();
     let own_inum = Procfs::new(Procfs::DEFAULT_ROOT).netns_inum().unwrap();
     let [port, client_port] =
         [listener.local_addr(), client.local_addr()].map(|it| it.unwrap().port());
@@ -28,7 +29,9 @@ fn descriptors_are_listed_with_their_process_and_their_socket() {
         let mut found = Vec::new();
         iterator
             .each_descriptor(|it| {
-                if it.pid == std::process::id() && [port, client_port].contains(&it.local_port) {
+                // Such a raw socket has its protocol as its port.
+                let is_expected = [port, client_port, 6].contains(&it.local_port);
+                if it.pid == std::process::id() && is_expected {
                     found.push(it);
                 }
             })

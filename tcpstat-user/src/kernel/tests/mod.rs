@@ -13,11 +13,12 @@ mod stream;
 
 use std::{
     collections::{HashMap, HashSet},
-    net::UdpSocket,
+    net::{Ipv4Addr, SocketAddr, UdpSocket},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use elsewhere::{Elsewhere, drop_other_capabilities, expected, netns_cookie};
+use socket2::{Domain, Protocol, Socket};
 use tcpstat_ebpf::TaskRecord;
 
 use super::{
@@ -65,6 +66,13 @@ fn expected_by_hooks(tracer: &Tracer, connections: u64) -> (u64, u64) {
 ///
 /// While another thread is in a bpf(2) call on a map, the kernel skips programs of a classic tracepoint on that
 /// CPU.
+/// A raw socket with the protocol of TCP, in what is ESTABLISHED by its number.
+fn raw_socket() -> Socket {
+    let socket = Socket::new(Domain::IPV4, libc::SOCK_RAW.into(), Some(Protocol::TCP)).unwrap();
+    socket.connect(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+    socket
+}
+
 fn can_run() -> Option<MutexGuard<'static, ()>> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let capabilities = Capabilities::effective().unwrap();

@@ -48,7 +48,7 @@ fn shown(others: &mut Others) -> Option<usize> {
 /// Each reading ends when the sender allows it, and lists one listener.
 fn reader() -> (HeldReader, Sender<()>) {
     let (allow, allowed): (Sender<()>, Receiver<()>) = channel();
-    let thread = ReaderThread::start("held", move || {
+    let thread = ReaderThread::start("held", move |()| {
         allowed.recv().unwrap();
         let mut listed = Listed::default();
         let listener = ListenerRecord { skaddr: 1, port: 80, ..ListenerRecord::default() };

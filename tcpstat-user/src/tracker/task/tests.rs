@@ -80,7 +80,7 @@ fn seeded(procfs: &TempDir, folders: &Folders, max: u32) -> Task {
         )),
         listeners: None,
         held: None,
-        tallies: None,
+        walker: None,
         others: Some(Others::new(Box::new(folders.clone()), max, INTERVAL, false)),
         schedule: Schedule::new(Intervals { check: None, snapshot: INTERVAL }, Instant::now()),
         shows_destination: false,

@@ -13,7 +13,7 @@ use crate::{
 
 /// Finds namespaces by the files of each process.
 #[derive(Default)]
-pub(super) struct Walk {
+pub(super) struct Scan {
     /// By process id.
     processes: Vec<Process>,
     /// The inode numbers of namespaces, by that of net/tcp.
@@ -39,7 +39,7 @@ enum Files {
     Gone,
 }
 
-impl Walk {
+impl Scan {
     /// Lists the processes, and groups them.
     ///
     /// # Errors
@@ -129,28 +129,28 @@ mod tests {
     ];
 
     /// The processes that an update examines.
-    fn examined(walk: &mut Walk, list: &[ListedProcess]) -> Vec<u32> {
+    fn examined(scan: &mut Scan, list: &[ListedProcess]) -> Vec<u32> {
         let mut examined = Vec::new();
-        walk.update(list.to_vec(), |pid| {
+        scan.update(list.to_vec(), |pid| {
             examined.push(pid);
             Files::Table(pid.into())
         });
-        assert_eq!(walk.processes.iter().map(|process| process.listed).collect::<Vec<_>>(), list);
+        assert_eq!(scan.processes.iter().map(|process| process.listed).collect::<Vec<_>>(), list);
         examined
     }
 
     #[test]
     fn each_process_is_examined_often_at_first_and_then_in_every_sixteenth_find() {
-        let mut walk = Walk::default();
+        let mut scan = Scan::default();
         for _ in 0..3 {
-            assert_eq!(examined(&mut walk, &LISTED), [1, 5, 9]);
+            assert_eq!(examined(&mut scan, &LISTED), [1, 5, 9]);
         }
         for _ in 3..100 {
-            examined(&mut walk, &LISTED);
+            examined(&mut scan, &LISTED);
         }
         let mut count = HashMap::new();
         for _ in 0..64 {
-            for pid in examined(&mut walk, &LISTED) {
+            for pid in examined(&mut scan, &LISTED) {
                 *count.entry(pid).or_insert(0) += 1;
             }
         }
@@ -159,16 +159,16 @@ mod tests {
 
     #[test]
     fn a_process_that_got_the_id_of_another_is_examined() {
-        let mut walk = Walk::default();
+        let mut scan = Scan::default();
         for _ in 0..100 {
-            examined(&mut walk, &LISTED);
+            examined(&mut scan, &LISTED);
         }
         let reused = ListedProcess { pid: 5, directory: 115 };
-        assert!(examined(&mut walk, &[LISTED[0], reused, LISTED[2]]).contains(&5));
-        assert_eq!(walk.processes[1].finds, 1);
-        assert!(walk.processes[0].finds > 100 && walk.processes[2].finds > 100);
+        assert!(examined(&mut scan, &[LISTED[0], reused, LISTED[2]]).contains(&5));
+        assert_eq!(scan.processes[1].finds, 1);
+        assert!(scan.processes[0].finds > 100 && scan.processes[2].finds > 100);
         // One that ends, and one between two others.
         let new = ListedProcess { pid: 7, directory: 17 };
-        assert!(examined(&mut walk, &[reused, new, LISTED[2]]).contains(&7));
+        assert!(examined(&mut scan, &[reused, new, LISTED[2]]).contains(&7));
     }
 }

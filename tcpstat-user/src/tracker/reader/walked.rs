@@ -1,4 +1,4 @@
-//! What processes hold in a namespace, as a snapshot.
+//! What a walk shows of a namespace, as a snapshot.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// [`TracedReader`] with one snapshot, which is there already.
-pub(in crate::tracker) struct TalliedReader<'a> {
+pub(in crate::tracker) struct WalkedReader<'a> {
     traced: TracedReader<'a>,
     /// `None` after it was taken.
     snapshot: Option<RewoundSnapshot>,
@@ -30,37 +30,38 @@ pub(in crate::tracker) struct Undecided;
 impl Reader {
     /// The reader with the tracer that counts its namespace in `slot`, and with the sockets that processes have held since
     /// its counters were `before`. `None` if these are not all sockets, or have changed their states since.
-    pub(in crate::tracker) fn tallied<'a>(
+    pub(in crate::tracker) fn walked<'a>(
         &'a mut self,
         tracer: &'a mut Tracer,
         slot: Slot,
         before: &Transitions,
         held: &Tally,
-    ) -> Option<TalliedReader<'a>> {
+    ) -> Option<WalkedReader<'a>> {
         let mut traced = self.traced(tracer, slot);
-        if !traced.sample().counts_just(before, held) {
+        if !traced.sample().shows_all(before, held) {
             return None;
         }
         let at_cut = AtCut { sockets: held.full, doubts: 0 };
         let snapshot =
             RewoundSnapshot { tally: *held, cut: before.clone(), at_cut, complete: true };
-        Some(TalliedReader { traced, snapshot: Some(snapshot) })
+        Some(WalkedReader { traced, snapshot: Some(snapshot) })
     }
 
-    /// Notes that the last snapshot is what processes held. `duration` is that of the walk.
-    pub(in crate::tracker) fn record_tally(&mut self, held: &Tally, duration: Duration) {
+    /// Notes that the last snapshot is what a walk has shown. Its duration says nothing about that of a snapshot of its own,
+    /// which bounds how often one is taken.
+    pub(in crate::tracker) fn record_walk(&mut self, held: &Tally) {
         self.last = Some(LastSnapshot {
             source: SnapshotSource::Iter,
             tally: *held,
             fullest: None,
             finished: clock::now(),
-            duration,
+            duration: self.last.as_ref().map_or(Duration::ZERO, |last| last.duration),
             limits: Limits::default(),
         });
     }
 }
 
-impl World for TalliedReader<'_> {
+impl World for WalkedReader<'_> {
     type Error = Undecided;
 
     fn snapshot(&mut self) -> Result<RewoundSnapshot, Undecided> {

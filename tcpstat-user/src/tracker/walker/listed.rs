@@ -1,13 +1,16 @@
-//! Sums up what a reading lists: each socket once, by network namespace.
+//! Sums up what a walk lists of some network namespaces: each socket once.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    ops::ControlFlow,
+};
 
 use crate::{
     kernel::{HeldState, NetnsKey},
     snapshot::Tally,
 };
 
-/// The most sockets that one reading lists. Their addresses take at most 9.4 MB.
+/// The most sockets that one walk lists. Their addresses take at most 7.1 MB.
 const MAX_SOCKETS: usize = 400_000;
 
 /// The sockets that processes hold in a network namespace.
@@ -19,34 +22,41 @@ pub(in crate::tracker) struct HeldTally {
     pub(in crate::tracker) lacks_sockets: bool,
 }
 
-/// What a reading lists.
-#[derive(Debug, Default)]
+/// What a walk lists.
+#[derive(Debug)]
 pub(super) struct Listed {
     seen: HashSet<u64>,
     namespaces: HashMap<NetnsKey, HeldTally>,
-    too_many: bool,
 }
 
 impl Listed {
-    pub(super) fn add(&mut self, socket: &HeldState) {
-        if self.seen.len() >= MAX_SOCKETS {
-            self.too_many |= !self.seen.contains(&socket.skaddr);
-            return;
-        }
-        if !self.seen.insert(socket.skaddr) {
-            return;
-        }
+    /// Lists only the sockets of these namespaces.
+    pub(super) fn of(namespaces: impl IntoIterator<Item = NetnsKey>) -> Self {
+        let namespaces = namespaces.into_iter().map(|key| (key, HeldTally::default()));
+        Self { seen: HashSet::new(), namespaces: namespaces.collect() }
+    }
+
+    /// Breaks if there is no room for the socket.
+    pub(super) fn add(&mut self, socket: &HeldState) -> ControlFlow<()> {
         let &HeldState { netns, family, state, receive_queue, send_queue, requests, .. } = socket;
-        let held = self.namespaces.entry(netns).or_default();
+        let Some(held) = self.namespaces.get_mut(&netns) else { return ControlFlow::Continue(()) };
+        if self.seen.contains(&socket.skaddr) {
+            return ControlFlow::Continue(());
+        }
+        if self.seen.len() >= MAX_SOCKETS {
+            return ControlFlow::Break(());
+        }
+        self.seen.insert(socket.skaddr);
         held.lacks_sockets |= state.is_none() || requests > 0;
         if let Some(state) = state {
             held.tally.add_full(family, state, receive_queue, send_queue);
         }
+        ControlFlow::Continue(())
     }
 
-    /// The sums. A namespace without held sockets is not in them. `None` if there were too many sockets.
-    pub(super) fn into_tallies(self) -> Option<HashMap<NetnsKey, HeldTally>> {
-        (!self.too_many).then_some(self.namespaces)
+    /// The sums of each of the namespaces.
+    pub(super) fn tallies(&self) -> &HashMap<NetnsKey, HeldTally> {
+        &self.namespaces
     }
 }
 
@@ -66,11 +76,11 @@ mod tests {
     };
 
     fn tallies(sockets: &[HeldState]) -> HashMap<NetnsKey, HeldTally> {
-        let mut listed = Listed::default();
+        let mut listed = Listed::of([7, 8, 9]);
         for socket in sockets {
-            listed.add(socket);
+            assert!(listed.add(socket).is_continue());
         }
-        listed.into_tallies().unwrap()
+        listed.tallies().clone()
     }
 
     #[test]
@@ -84,6 +94,7 @@ mod tests {
             assert_eq!(bytes, (3, 5));
             assert!(!lacks_sockets);
         }
+        assert_eq!(tallies[&9], HeldTally::default());
     }
 
     #[test]
@@ -91,9 +102,9 @@ mod tests {
         let listener = HeldState { state: Some(State::Listen), ..SOCKET };
         assert!(!tallies(&[listener])[&7].lacks_sockets);
         let half_open = HeldState { requests: 1, skaddr: 2, ..listener };
-        let tally = tallies(&[listener, half_open])[&7];
-        assert!(tally.lacks_sockets);
-        assert_eq!(tally.tally.full[(Family::Ipv4, State::Listen)], 2);
+        let held = tallies(&[listener, half_open])[&7];
+        assert!(held.lacks_sockets);
+        assert_eq!(held.tally.full[(Family::Ipv4, State::Listen)], 2);
         let mptcp = HeldState { state: None, ..SOCKET };
         assert_eq!(
             tallies(&[mptcp])[&7],
@@ -102,14 +113,18 @@ mod tests {
     }
 
     #[test]
-    fn a_reading_with_too_many_sockets_has_no_sums() {
-        let mut listed = Listed::default();
+    fn only_the_namespaces_that_were_asked_for_and_their_sockets_take_memory() {
+        let mut listed = Listed::of([7]);
         let most = MAX_SOCKETS as u64;
-        (0..most).for_each(|skaddr| listed.add(&HeldState { skaddr, ..SOCKET }));
-        listed.add(&HeldState { skaddr: 0, ..SOCKET });
-        assert!(!listed.too_many);
-        listed.add(&HeldState { skaddr: most, ..SOCKET });
+        for skaddr in 0..most {
+            assert!(listed.add(&HeldState { netns: 100 + skaddr, skaddr, ..SOCKET }).is_continue());
+        }
+        assert_eq!((listed.seen.len(), listed.namespaces.len()), (0, 1));
+        for skaddr in 0..most {
+            assert!(listed.add(&HeldState { skaddr, ..SOCKET }).is_continue());
+        }
+        assert!(listed.add(&HeldState { skaddr: 0, ..SOCKET }).is_continue());
+        assert!(listed.add(&HeldState { skaddr: most, ..SOCKET }).is_break());
         assert_eq!(listed.seen.len(), MAX_SOCKETS);
-        assert_eq!(listed.into_tallies(), None);
     }
 }
