@@ -125,14 +125,18 @@ impl HeldReader {
     /// Begins a reading if one is due, or gives `others` what one shows that has ended. Returns whether it did that.
     pub(super) fn update(&mut self, others: &mut Others) -> bool {
         let now = Instant::now();
-        if self.due.is_none_or(|due| now < due) {
-            return false;
-        }
+        let is_due = self.due.is_some_and(|due| due <= now);
         let Some(begun) = self.begun else {
-            self.begin(now, others);
+            if is_due {
+                self.begin(now, others);
+            }
             return false;
         };
+        // As soon as there is one: it says which of the namespaces that appear have older sockets.
         let Some(reading) = self.reader_thread.as_ref().and_then(ReaderThread::take) else {
+            if !is_due {
+                return false;
+            }
             if now.saturating_duration_since(begun) >= MAX_WAIT {
                 self.fail(&ListError::Waits(MAX_WAIT), others);
                 return true;

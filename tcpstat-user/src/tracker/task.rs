@@ -128,8 +128,9 @@ impl Task {
     ) -> Result<(), TrackerError> {
         self.seed()?;
         loop {
-            self.find_others();
+            // What the first reading has shown decides which of the namespaces that a search finds have older sockets.
             self.read_held();
+            self.find_others();
             self.walk();
             let now = Instant::now();
             let due = self.schedule.due(now);

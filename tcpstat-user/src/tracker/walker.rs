@@ -34,13 +34,13 @@ use crate::{
 /// Walks take at most this fraction of one CPU: 1 / `SHARE`.
 const SHARE: u32 = 200;
 
-/// The shortest time between two looks at whether a walk has ended. One that waits for a peer or a server is looked at less
+/// The shortest time between two polls of whether a walk has ended. One that waits for a peer or a server is polled less
 /// and less often.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// With fewer namespaces a walk saves nothing.
 const MIN_NAMESPACES: usize = 2;
-/// While there are fewer, the time until the next look at them.
+/// While there are fewer, the time until they are counted again.
 const FEW_INTERVAL: Duration = Duration::from_secs(5);
 
 /// A namespace before a walk.

@@ -58,7 +58,7 @@ fn walker() -> (Walker, Sender<Result<bool, IterError>>) {
     (walker, allow)
 }
 
-/// Lets the next update look now.
+/// Updates now.
 fn update(walker: &mut Walker, namespaces: &mut Noted) -> bool {
     walker.due = Some(Instant::now());
     walker.update(namespaces)
@@ -95,7 +95,7 @@ fn a_walk_shows_the_namespaces_that_were_there_when_it_began_and_the_next_is_due
 }
 
 #[test]
-fn a_walk_that_waits_for_a_peer_is_looked_at_less_and_less_often_and_taken_when_it_ends() {
+fn a_walk_that_waits_for_a_peer_is_polled_less_and_less_often_and_taken_when_it_ends() {
     let (mut walker, allow) = walker();
     let mut namespaces = Noted { number: 2, ..Noted::default() };
     update(&mut walker, &mut namespaces);
