@@ -192,6 +192,15 @@ impl Exporter {
         &mut self.scraper
     }
 
+    /// Replaces that connection: the exporter closes one that is idle for minutes.
+    ///
+    /// # Errors
+    /// As [`Scraper::connect`].
+    pub fn reconnect(&mut self) -> Result<()> {
+        self.scraper = Scraper::connect(self.address())?;
+        Ok(())
+    }
+
     /// `GET path` over that connection.
     ///
     /// # Errors

@@ -247,3 +247,40 @@ fn checks_of_others_wake_nobody() {
     assert_eq!(schedule.turn(now + SECOND), Some(Turn::Check));
     assert_eq!(schedule.check_beside(now + SECOND), Some(NamespaceId(1)));
 }
+
+#[test]
+fn a_confirmed_namespace_has_no_turn_for_an_interval_and_its_last_one_stays_paid_for() {
+    let now = Instant::now();
+    let mut schedule = Schedule::new(OWN, now);
+    let (cheap, dear) = (NamespaceId(1), NamespaceId(2));
+    for id in [cheap, dear] {
+        schedule.add(id, now);
+    }
+    schedule.confirmed(cheap, now, OTHER);
+    assert_eq!(schedule.turn(now), Some(Turn::Snapshot(dear)));
+    schedule.snapshot_taken(dear, now, 2 * SECOND, OTHER);
+    schedule.confirmed(dear, now, OTHER);
+    schedule.hurry(dear, now);
+    schedule.checked(NamespaceId::OWN, now, CHECK, None);
+    // It takes at most half of a hundredth.
+    let own = 15 * SECOND;
+    assert_eq!(schedule.turn(now + own - MS), None);
+    let shortly_before = now + 400 * SECOND - 500 * MS;
+    schedule.snapshot_taken(NamespaceId::OWN, shortly_before, SMALL, OWN);
+    assert_eq!(schedule.turn(shortly_before), Some(Turn::Snapshot(cheap)), "an interval later");
+    schedule.confirmed(cheap, shortly_before, OTHER);
+    assert_eq!(schedule.turn(shortly_before), None);
+    assert_eq!(schedule.turn(now + 400 * SECOND), Some(Turn::Snapshot(dear)));
+}
+
+#[test]
+fn what_others_spend_without_a_turn_delays_their_turns() {
+    let now = Instant::now();
+    let mut schedule = Schedule::new(OWN, now);
+    schedule.add(NamespaceId(1), now);
+    schedule.spend(now, SAVINGS + SECOND);
+    assert_eq!(schedule.turn(now), None);
+    let paid = now + 100 * SECOND;
+    schedule.snapshot_taken(NamespaceId::OWN, paid, SMALL, OWN);
+    assert_eq!(schedule.turn(paid), Some(Turn::Snapshot(NamespaceId(1))));
+}

@@ -143,6 +143,7 @@ fn rest(
     sleep(duration);
     let (elapsed, spent) = (started.elapsed(), clock.now()?.as_seconds() - spent);
     samples.add("scopes_rest_cpu", 0, spent / elapsed.as_secs_f64());
+    exporter.reconnect()?;
     let after = snapshot_times(exporter, inums)?;
     let listed = after.iter().filter(|(inum, time)| before.get(inum) != Some(time)).count();
     samples.add("scopes_rest_listed", 0, listed as f64 / inums.len() as f64);
