@@ -263,9 +263,8 @@ fn a_confirmed_namespace_has_no_turn_for_an_interval_and_its_last_one_stays_paid
     schedule.hurry(dear, now);
     schedule.checked(NamespaceId::OWN, now, CHECK, None);
     // It takes at most half of a hundredth.
-    let own = 15 * SECOND;
-    assert_eq!(schedule.turn(now + own - MS), None);
-    let shortly_before = now + 400 * SECOND - 500 * MS;
+    assert_eq!(schedule.turn(now + 14 * SECOND), None);
+    let shortly_before = now + 399 * SECOND + 500 * MS;
     schedule.snapshot_taken(NamespaceId::OWN, shortly_before, SMALL, OWN);
     assert_eq!(schedule.turn(shortly_before), Some(Turn::Snapshot(cheap)), "an interval later");
     schedule.confirmed(cheap, shortly_before, OTHER);
