@@ -52,10 +52,10 @@ impl Namespace {
             return WalkResult::NotAll;
         }
         let hooks = active.tracer.hooks;
-        let reader = self.reader.walked(&mut active.tracer, self.slot, before, held);
-        let Some(mut reader) = reader else { return WalkResult::NotAll };
+        let walked = self.reader.walked(&mut active.tracer, self.slot, before, held);
+        let Some(mut walked) = walked else { return WalkResult::NotAll };
         let result = match &mut self.audit {
-            None => match Audit::seed(hooks, &mut reader) {
+            None => match Audit::seed(hooks, &mut walked) {
                 Ok((audit, _)) => {
                     self.audit = Some(audit);
                     WalkResult::Seeded
@@ -64,7 +64,7 @@ impl Namespace {
             },
             Some(audit) => {
                 let differs = audit.ledger().drift(before, &held.full) != PerState::default();
-                match (!differs).then(|| audit.reconcile(&mut reader)) {
+                match (!differs).then(|| audit.reconcile(&mut walked)) {
                     Some(Ok(Verdict::Agrees)) => WalkResult::Confirmed,
                     _ => WalkResult::Differs,
                 }

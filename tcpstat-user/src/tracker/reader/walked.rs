@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{LastSnapshot, Reader, TracedReader};
+use super::{LastSnapshot, Reader};
 use crate::{
     clock,
     kernel::{Slot, Tracer},
@@ -16,11 +16,11 @@ use crate::{
     transitions::Transitions,
 };
 
-/// [`TracedReader`] with one snapshot, which is there already.
-pub(in crate::tracker) struct WalkedReader<'a> {
-    traced: TracedReader<'a>,
+/// One snapshot and the sockstat sample after it, which are there already.
+pub(in crate::tracker) struct Walked {
     /// `None` after it was taken.
     snapshot: Option<RewoundSnapshot>,
+    sample: SockstatSample,
 }
 
 /// The audit needs another snapshot.
@@ -28,23 +28,23 @@ pub(in crate::tracker) struct WalkedReader<'a> {
 pub(in crate::tracker) struct Undecided;
 
 impl Reader {
-    /// The reader with the tracer that counts its namespace in `slot`, and with the sockets that processes have held since
-    /// its counters were `before`. `None` if these are not all sockets, or have changed their states since.
-    pub(in crate::tracker) fn walked<'a>(
-        &'a mut self,
-        tracer: &'a mut Tracer,
+    /// The sockets that processes have held since the counters of `slot`, in which `tracer` counts the namespace, were
+    /// `before`. `None` if these are not all sockets, or have changed their states since.
+    pub(in crate::tracker) fn walked(
+        &mut self,
+        tracer: &mut Tracer,
         slot: Slot,
         before: &Transitions,
         held: &Tally,
-    ) -> Option<WalkedReader<'a>> {
-        let mut traced = self.traced(tracer, slot);
-        if !traced.sample().shows_all(before, held) {
+    ) -> Option<Walked> {
+        let sample = self.traced(tracer, slot).sample();
+        if !sample.shows_all(before, held) {
             return None;
         }
         let at_cut = AtCut { sockets: held.full, doubts: 0 };
         let snapshot =
             RewoundSnapshot { tally: *held, cut: before.clone(), at_cut, complete: true };
-        Some(WalkedReader { traced, snapshot: Some(snapshot) })
+        Some(Walked { snapshot: Some(snapshot), sample })
     }
 
     /// Notes that the last snapshot is what a walk has shown. Its duration says nothing about that of a snapshot of its own,
@@ -61,7 +61,7 @@ impl Reader {
     }
 }
 
-impl World for WalkedReader<'_> {
+impl World for Walked {
     type Error = Undecided;
 
     fn snapshot(&mut self) -> Result<RewoundSnapshot, Undecided> {
@@ -69,13 +69,13 @@ impl World for WalkedReader<'_> {
     }
 
     fn sample(&mut self) -> SockstatSample {
-        self.traced.sample()
+        self.sample.clone()
     }
 
     fn check_repeatable(&self) -> Result<(), Undecided> {
         Err(Undecided)
     }
 
-    /// There is no other snapshot to wait for.
+    /// There is nothing else to wait for.
     fn pause(&mut self) {}
 }
