@@ -1,5 +1,6 @@
 //! Decides which difference between ledger and snapshot is certain enough to be corrected.
 
+use super::sockstat_check::Difference;
 use crate::{
     ledger::family,
     states::{Object, PerState},
@@ -78,9 +79,9 @@ pub(super) struct Evidence {
     /// Whether no transition was counted between the cut and the sockstat sample after the snapshot.
     pub(super) calm: bool,
     /// Ledger minus sockstat in full sockets, after the snapshot; `None` while they change state.
-    pub(super) difference: Option<i64>,
+    pub(super) difference: Option<Difference>,
     /// Ledger minus sockstat in mini-sockets; also `None` if they are not counted.
-    pub(super) minis_difference: Option<i64>,
+    pub(super) minis_difference: Option<Difference>,
     /// Changes of family to IPv4 according to sockstat, after the snapshot; `None` while sockets change
     /// state.
     pub(super) changed_family: Option<i64>,
@@ -172,7 +173,7 @@ impl Evidence {
         [(Object::Full, self.difference), (Object::Mini, self.minis_difference)].into_iter().all(
             |(object, difference)| {
                 let sum: i64 = drift.of(object).sum();
-                difference.map_or(sum == 0, |difference| difference == sum)
+                difference.map_or(sum == 0, |difference| difference.confirms(sum))
             },
         )
     }
@@ -192,7 +193,12 @@ mod tests {
         drift
     }
 
+    fn untolerated(found: i64) -> Difference {
+        Difference { found, tolerated: 0 }
+    }
+
     fn evidence(difference: Option<i64>, calm: bool) -> Evidence {
+        let difference = difference.map(untolerated);
         Evidence { exact: true, calm, difference, minis_difference: None, changed_family: None }
     }
 
@@ -206,6 +212,7 @@ mod tests {
     fn shown_twice(state: State, minis_difference: Option<i64>) -> Verdict {
         let mut drift = PerState::default();
         drift[(Family::Ipv6, state)] = 1;
+        let minis_difference = minis_difference.map(untolerated);
         let evidence = Evidence { minis_difference, ..evidence(Some(0), true) };
         let mut reconciler = Reconciler::default();
         assert_eq!(reconciler.judge(&drift, evidence), Undecided);
@@ -261,6 +268,20 @@ mod tests {
         );
         let agreed_between = [moving, moving, ((0, 0), None), moving];
         assert_eq!(verdicts(agreed_between), [Undecided, Undecided, Agrees, Undecided]);
+    }
+
+    #[test]
+    fn a_drift_after_which_ledger_and_sockstat_are_equal_is_corrected_whatever_is_tolerated() {
+        let with = |found, tolerated| {
+            let difference = Some(Difference { found, tolerated });
+            let evidence = Evidence { difference, ..evidence(None, true) };
+            let mut reconciler = Reconciler::default();
+            [(); 2].map(|()| reconciler.judge(&drift(2, 0), evidence))
+        };
+        let corrected = [Undecided, correct(drift(2, 0))];
+        assert_eq!(with(2, 2), corrected, "sockstat has what the snapshot has");
+        assert_eq!(with(3, 1), corrected, "both show two too many, and one more was right before");
+        assert_eq!(with(1, 2), [Undecided; 2]);
     }
 
     #[test]

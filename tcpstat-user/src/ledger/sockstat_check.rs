@@ -27,6 +27,28 @@ impl Reading {
     }
 }
 
+/// Ledger minus sockstat in such objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Difference {
+    pub(super) found: i64,
+    /// The part of it that snapshots have shown to be right.
+    pub(super) tolerated: i64,
+}
+
+impl Difference {
+    /// What is wrong, if the tolerated part is right.
+    pub(super) fn beyond(self) -> i64 {
+        self.found - self.tolerated
+    }
+
+    /// Whether sockstat is evidence for a snapshot by which the ledger is too high by `sum`: it differs from the ledger by as
+    /// much beyond what is tolerated, or it is equal to the snapshot. In the second case nothing is to be tolerated any
+    /// more; a difference that came from a processor that stopped during a transition is never right again.
+    pub(super) fn confirms(self, sum: i64) -> bool {
+        [self.beyond(), self.found].contains(&sum)
+    }
+}
+
 /// The result of one check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Finding {
@@ -73,9 +95,10 @@ impl SockstatCheck {
             .is_none_or(|difference| difference == self.tolerated && !reading.below_zero)
     }
 
-    /// The difference at which the check agrees; 0 unless snapshots have shown that another one is right.
-    pub(super) fn tolerated(&self) -> i64 {
-        self.tolerated
+    /// Ledger minus sockstat, and the difference at which the check agrees; `None` if the reading is not still.
+    pub(super) fn difference(&self, reading: &Reading) -> Option<Difference> {
+        let tolerated = self.tolerated;
+        reading.difference().map(|found| Difference { found, tolerated })
     }
 
     /// Notes that a snapshot agreed with the ledger when sockstat gave `reading`.

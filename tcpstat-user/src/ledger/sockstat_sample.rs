@@ -3,7 +3,7 @@
 
 use super::{
     Ledger, family,
-    sockstat_check::{Finding, Reading, SockstatCheck},
+    sockstat_check::{Difference, Finding, Reading, SockstatCheck},
 };
 use crate::{
     snapshot::Tally,
@@ -127,21 +127,21 @@ impl SockstatChecks {
         self.minis.snapshot_agreed(&readings.minis);
     }
 
-    /// Ledger minus sockstat in such objects, without the tolerated difference. `None` while they change
-    /// state, and if sockstat or the ledger does not count them.
-    pub(super) fn difference(&self, object: Object, readings: &Readings) -> Option<i64> {
+    /// Ledger minus sockstat in such objects. `None` while they change state, and if sockstat or the ledger does not
+    /// count them.
+    pub(super) fn difference(&self, object: Object, readings: &Readings) -> Option<Difference> {
         let (check, reading) = match object {
             Object::Full => (&self.full, &readings.full),
             Object::Mini => (&self.minis, &readings.minis),
             Object::Request => return None,
         };
-        reading.difference().map(|difference| difference - check.tolerated())
+        check.difference(reading)
     }
 
     /// Sockets that have changed to IPv4 since the ledger was right, according to sockstat. `None` while
     /// sockets change state, if sockstat cannot be read, and if the sum of both families is wrong too.
     pub(crate) fn changed_family(&self, readings: &Readings) -> Option<i64> {
-        let sums_agree = self.difference(Object::Full, readings)? == 0;
+        let sums_agree = self.difference(Object::Full, readings)?.beyond() == 0;
         readings.ipv4.difference().filter(|_| sums_agree).map(|difference| -difference)
     }
 }
@@ -169,6 +169,10 @@ mod tests {
             .readings(&ledger(hooks))
     }
 
+    fn untolerated(found: i64) -> Difference {
+        Difference { found, tolerated: 0 }
+    }
+
     const TIMEWAIT: Hooks = Hooks { timewait: true, requests: false };
     const STILL: [u64; 2] = [0, 0];
 
@@ -178,8 +182,8 @@ mod tests {
         assert_eq!(checks.check(&readings(TIMEWAIT, 4, STILL)), Finding::Agrees);
         let differing = readings(TIMEWAIT, 5, STILL);
         assert!(!checks.agrees(&differing));
-        assert_eq!(checks.difference(Object::Mini, &differing), Some(-1));
-        assert_eq!(checks.difference(Object::Full, &differing), Some(0));
+        assert_eq!(checks.difference(Object::Mini, &differing), Some(untolerated(-1)));
+        assert_eq!(checks.difference(Object::Full, &differing), Some(untolerated(0)));
         assert_eq!(checks.check(&differing), Finding::Suspect);
         assert_eq!(checks.check(&differing), Finding::Mismatch);
     }

@@ -49,6 +49,9 @@ struct Faults {
     record_lost: u64,
     /// sockstat is wrong by one: an event comes before its socket is hashed or unhashed.
     sockstat_behind: u64,
+    /// As [`Self::sockstat_behind`], for many readings: the processor stops between the event and the change of the
+    /// hash table.
+    sockstat_stuck: u64,
     /// A socket changes its family instead of its state.
     family_changed: u64,
 }
@@ -59,6 +62,7 @@ const FAULTLESS: Faults = Faults {
     row_doubled: 0,
     record_lost: 0,
     sockstat_behind: 0,
+    sockstat_stuck: 0,
     family_changed: 0,
 };
 
@@ -68,6 +72,14 @@ struct Socket {
     tuple: Tuple,
     /// 0 for a mini-socket or a request.
     cgroup: u64,
+}
+
+/// An error of one count of sockstat that stays for some readings.
+#[derive(Clone, Copy)]
+struct Stuck {
+    count: (Object, Option<Family>),
+    error: i64,
+    readings: u64,
 }
 
 /// The model of a kernel, its tracer and its log.
@@ -85,6 +97,8 @@ pub(crate) struct Model {
     log_complete: bool,
     /// The counters and the true sockets at the cut of each snapshot.
     pub(crate) cuts: Vec<(Transitions, PerState<i64>)>,
+    /// What sockstat is wrong by for so many readings more.
+    stuck: Option<Stuck>,
     /// Number of changes of family so far.
     family_changes: u64,
     /// What scopes count, and what snapshots show of them.
@@ -97,14 +111,19 @@ impl Model {
         let rate = |random: &mut Random, often: &[u64]| {
             often[usize::try_from(random.below(often.len() as u64)).unwrap()]
         };
-        let faults = Faults {
+        let mut faults = Faults {
             event_lost: rate(&mut random, &[0, 0, 5, 50, 500]),
             row_skipped: rate(&mut random, &[0, 0, 300, 3000]),
             row_doubled: rate(&mut random, &[0, 0, 300, 3000]),
             record_lost: rate(&mut random, &[0, 0, 100]),
             sockstat_behind: rate(&mut random, &[0, 0, 30, 300]),
+            sockstat_stuck: rate(&mut random, &[0, 0, 5, 50]),
             family_changed: rate(&mut random, &[0, 0, 2, 20]),
         };
+        // Together with one of these it can make a false snapshot certain: two witnesses with the same error.
+        if [faults.row_skipped, faults.row_doubled, faults.family_changed] != [0; 3] {
+            faults.sockstat_stuck = 0;
+        }
         let source = if random.once_in(2) { SnapshotSource::Procfs } else { SnapshotSource::Iter };
         Self::with(random, faults, source)
     }
@@ -123,6 +142,7 @@ impl Model {
             log: None,
             log_complete: true,
             cuts: Vec::new(),
+            stuck: None,
             family_changes: 0,
             scopes: scopes::Scopes::default(),
         };
@@ -308,10 +328,31 @@ impl Model {
                 && family.is_none_or(|family| socket.tuple.family == family)
         });
         let hashed = hashed.count() as u64;
-        if self.pace > 0 && self.random.once_in(self.faults.sockstat_behind) {
-            return hashed.saturating_add_signed(1 - 2 * self.random.below(2).cast_signed());
+        if self.pace == 0 {
+            self.stuck = None;
+            return hashed;
         }
-        hashed
+        if self.random.once_in(self.faults.sockstat_behind) {
+            return hashed.saturating_add_signed(self.one_up_or_down());
+        }
+        let count = (object, family);
+        if self.stuck.is_none() && self.random.once_in(self.faults.sockstat_stuck) {
+            let (error, readings) = (self.one_up_or_down(), self.random.below(40));
+            self.stuck = Some(Stuck { count, error, readings });
+        }
+        let Some(stuck) = self.stuck.as_mut().filter(|stuck| stuck.count == count) else {
+            return hashed;
+        };
+        let error = stuck.error;
+        match stuck.readings.checked_sub(1) {
+            Some(left) => stuck.readings = left,
+            None => self.stuck = None,
+        }
+        hashed.saturating_add_signed(error)
+    }
+
+    fn one_up_or_down(&mut self) -> i64 {
+        1 - 2 * self.random.below(2).cast_signed()
     }
 }
 
