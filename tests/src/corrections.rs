@@ -1,5 +1,7 @@
 //! The corrections that an exporter reports, and whether all of them can have been right.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::deadline::{DEADLINE, Progress, wait_until};
@@ -8,6 +10,9 @@ use crate::exposition::Scrape;
 use crate::flow::Balance;
 use crate::kernel_release::{kernel_release, series};
 use crate::tcp::{Family, State};
+
+/// Time in which the exporter checks at least once.
+const CHECKS: Duration = Duration::from_secs(5);
 
 /// The sum of `tcpstat_corrections_total` over all states.
 ///
@@ -23,16 +28,25 @@ pub fn corrections(scrape: &Scrape) -> Result<f64> {
 /// # Errors
 /// As [`corrections`].
 pub fn unexplained_corrections(exporter: &mut Exporter) -> Result<f64> {
-    let scrape = exporter.scrape()?;
-    let (corrected, missed) = (corrections(&scrape)?, missed(&scrape)?);
-    let unexplained = (corrected - 2.0 * missed).max(0.0);
-    if unexplained > 0.0 {
-        println!("{corrected} corrections for {missed} missed events: {}", exporter.log());
+    let mut read = || -> Result<(f64, String)> {
+        let scrape = exporter.scrape()?;
+        let (corrected, missed) = (corrections(&scrape)?, missed(&scrape)?);
+        let report = format!("{corrected} corrections for {missed} missed events");
+        Ok(((corrected - 2.0 * missed).max(0.0), report))
+    };
+    let explained = wait_until("missed events that explain the corrections", CHECKS, || {
+        let (unexplained, report) = read()?;
+        Ok(if unexplained > 0.0 { Progress::NotYet(report) } else { Progress::Done(()) })
+    });
+    if explained.is_ok() {
+        return Ok(0.0);
     }
+    let (unexplained, report) = read()?;
+    println!("{report}: {}", exporter.log());
     Ok(unexplained)
 }
 
-/// The events that the kernel has reported as missed.
+/// The events that the kernel has reported as missed, as of the exporter's last check, which may be a second ago.
 ///
 /// # Errors
 /// Fails if there is no such sample.
@@ -40,15 +54,33 @@ pub fn missed(scrape: &Scrape) -> Result<f64> {
     scrape.value("tcpstat_events_missed_total", &[])
 }
 
-/// Fails unless all that was made is counted, except for events that the kernel has reported as missed.
+/// Waits until the exporter has reported all that was made and is not counted as missed: it had reported `before` missed
+/// events when nothing was made.
 ///
 /// # Errors
-/// Fails with the numbers.
-pub fn ensure_counted(counted: f64, made: u64, missed: f64) -> Result<()> {
+/// Fails with the numbers: at once if more is counted than was made, else after [`DEADLINE`].
+pub fn ensure_counted(exporter: &mut Exporter, counted: f64, made: u64, before: f64) -> Result<()> {
+    let lacking = lacking(counted, made)?;
+    wait_until("report of missed events", DEADLINE, || {
+        let missed = missed(&exporter.scrape()?)? - before;
+        Ok(if missed >= lacking {
+            Progress::Done(())
+        } else {
+            Progress::NotYet(format!(
+                "{counted} of {made} are counted, and {missed} reported as missed"
+            ))
+        })
+    })
+}
+
+/// How many of those `made` are not counted.
+///
+/// # Errors
+/// Fails if more are counted.
+pub fn lacking(counted: f64, made: u64) -> Result<f64> {
     let made = f64::from(u32::try_from(made)?);
-    let is_right = counted <= made && counted + missed >= made;
-    ensure!(is_right, "{counted} of {made} are counted, and {missed} reported as missed");
-    Ok(())
+    ensure!(counted <= made, "{made} were made, {counted} are counted");
+    Ok(made - counted)
 }
 
 /// Runs `attempt`, which returns how many corrections lost events do not explain, and fails if there are any.
@@ -200,6 +232,13 @@ mod tests {
         assert!(counts("tracepoint", "6.7-rc1") && counts("tracepoint", "7.3.4+deb13"));
         assert!(counts("btf", "5.10.0-46-cloud-amd64"));
         assert!(counts_misses("btf", "linux").is_err());
+    }
+
+    #[test]
+    fn more_than_was_made_is_never_counted_right() {
+        let numbers = [56.0, 55.0].map(|counted| format!("{}", lacking(counted, 56).unwrap()));
+        assert_eq!(numbers, ["0", "1"]);
+        assert!(lacking(57.0, 56).is_err());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use nix::sys::signal::Signal;
 use tcpstat_tests::binary::tcpstat;
 use tcpstat_tests::cgroups::Cgroup;
-use tcpstat_tests::corrections::missed;
+use tcpstat_tests::corrections::{ensure_counted, lacking};
 use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
 use tcpstat_tests::exporter::{Exporter, Options};
 use tcpstat_tests::exposition::Scrape;
@@ -163,15 +163,11 @@ fn churn(tracer: &str) -> Result<()> {
     await_scope(&mut exporter, "cgroup", &calm.path(), &[("established", 6), ("listen", 1)])?;
     let scrape = await_scope(&mut exporter, "port", "443", &[("established", 3), ("listen", 1)])?;
     let accepted = transitions(&scrape, &busy.path(), "listen", "syn_recv")?;
-    let missed = missed(&scrape)?;
-    let connections = u32::try_from(churned.orderly + churned.reset)?.into();
-    ensure!(accepted <= connections, "{accepted} of {connections} are counted");
+    let connections = churned.orderly + churned.reset;
+    let lacking = lacking(accepted, connections)?;
     // Some kernels lose a few events without a report: see kernels.md.
-    ensure!(
-        accepted + missed + 20.0 >= connections,
-        "{accepted} of {connections}, {missed} missed"
-    );
-    Ok(())
+    let unreported = lacking.min(20.0);
+    ensure_counted(&mut exporter, accepted + unreported, connections, 0.0)
 }
 
 fn a_cgroup_that_is_gone_ends_when_its_sockets_have_ended(_: &Namespace) -> Result<()> {

@@ -7,7 +7,7 @@ use std::thread;
 use anyhow::{Context, Result, anyhow};
 use tcpstat_tests::agreement::{await_agreement, await_agreement_between_snapshots};
 use tcpstat_tests::corrections::{
-    ensure_counted, missed, unexplained_corrections, without_corrections,
+    ensure_counted, lacking, missed, unexplained_corrections, without_corrections,
 };
 use tcpstat_tests::deadline::DEADLINE;
 use tcpstat_tests::exporter::Exporter;
@@ -50,13 +50,14 @@ fn every_transition_is_counted(tracer: &str) -> Result<()> {
         let expected = churn.run()?.transitions();
         proc_view::await_quiet(DEADLINE)?;
         let after = exporter.scrape()?;
-        let mut missed = missed(&after)? - missed(&before)?;
+        let mut missed = missed(&before)?;
         for ((from, to), count) in expected {
             let labels = [("family", family.word()), ("from", from.word()), ("to", to.word())];
             let value = |scrape: &Scrape| scrape.value("tcpstat_transitions_total", &labels);
             let counted = value(&after)? - value(&before)?;
-            ensure_counted(counted, count, missed).with_context(|| format!("{labels:?}"))?;
-            missed -= f64::from(u32::try_from(count)?) - counted;
+            ensure_counted(&mut exporter, counted, count, missed)
+                .with_context(|| format!("{labels:?}"))?;
+            missed += lacking(counted, count)?;
         }
     }
     Ok(())

@@ -41,7 +41,9 @@ fn every_transition_counts(tracer: &str, possible: &str) -> Result<()> {
         let made: u64 = churn.run()?.transitions().values().sum();
         await_agreement_between_snapshots(&mut exporter)?;
         let after = Rest::await_with(&mut exporter)?;
-        after.ensure_counted_since(&before, made).with_context(|| format!("on CPU {cpu}"))?;
+        after
+            .ensure_counted_since(&mut exporter, &before, made)
+            .with_context(|| format!("on CPU {cpu}"))?;
     }
     Ok(())
 }

@@ -84,7 +84,8 @@ fn missed_events_switch_the_program_and_other_namespaces_stay_right(
         Ok(f64::from(u32::try_from(births)?))
     };
     // From 7.0 on this program misses events.
-    ensure_counted(births(&after)? - births(&before)?, 2, missed(&after)? - missed(&switched)?)
+    let counted = births(&after)? - births(&before)?;
+    ensure_counted(&mut exporter, counted, 2, missed(&switched)?)
 }
 
 /// The namespaces of `other` make the first transitions that the new program sees.

@@ -77,7 +77,7 @@ fn a_processor_is_plugged_in(monitor: &Path, cpu: usize, tracer: &str) -> Result
     let made: u64 = churn.run()?.transitions().values().sum();
     await_agreement_between_snapshots(&mut exporter)?;
     let after = Rest::await_with(&mut exporter)?;
-    after.ensure_counted_since(&before, made)?;
+    after.ensure_counted_since(&mut exporter, &before, made)?;
     Ok(())
 }
 
@@ -101,7 +101,7 @@ fn a_processor_goes_offline_and_online(tracer: &str) -> Result<()> {
         await_agreement(&mut exporter)?;
     }
     let after = Rest::await_with(&mut exporter)?;
-    after.ensure_counted_since(&before, made)?;
+    after.ensure_counted_since(&mut exporter, &before, made)?;
     assert_eq!(exporter.scrape()?.value("tcpstat_consistent", &[])?, 1.0);
     Ok(())
 }
