@@ -105,7 +105,7 @@ fn remedy() -> &'static str {
         ": let the seccomp filter of this process allow setns (RestrictNamespaces=no in a unit), or run in the \
          initial user namespace"
     } else {
-        ": grant CAP_SYS_ADMIN, or start tcpstat in it (ip netns exec NAME tcpstat)"
+        ": grant CAP_SYS_ADMIN, or let root start tcpstat in it (ip netns exec NAME tcpstat)"
     }
 }
 

@@ -62,6 +62,10 @@ pub(super) fn text(holders: &Holders, query: &WhoQuery) -> String {
     text
 }
 
+/// Where the sockets are counted that no process holds.
+const COUNTED: &str =
+    "`tcpstat show` counts them, and `tcpstat top --netns all` those of other network namespaces";
+
 /// One line for a query without a row.
 fn nothing(holders: &Holders, query: &WhoQuery) -> String {
     let states: Vec<_> = query.states.iter().map(|&state| state_word(state)).collect();
@@ -72,12 +76,12 @@ fn nothing(holders: &Holders, query: &WhoQuery) -> String {
     }
     match query.states[..] {
         [State::TimeWait] => {
-            return format!("no process holds a socket{place}: `tcpstat show` counts them\n");
+            return format!("no process holds a socket{place}: {COUNTED}\n");
         }
         [State::SynRecv] => {
             return format!(
-                "no process holds a socket{place}: those are half-open connections of a listening socket: `tcpstat show` counts \
-                 them, and `tcpstat who listen` shows who listens\n"
+                "no process holds a socket{place}: those are half-open connections of a listening socket: {COUNTED}; \
+                 `tcpstat who listen` shows who listens\n"
             );
         }
         // /proc/PID/fd has their descriptors, and no file of /proc has their state.

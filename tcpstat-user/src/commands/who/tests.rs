@@ -166,7 +166,11 @@ fn a_query_without_a_row_is_answered_in_one_line() {
     );
     let query = WhoQuery { states: vec![State::TimeWait], ..WhoQuery::default() };
     let text = table::text(&empty, &query);
-    assert_eq!(text, "no process holds a socket in time_wait: `tcpstat show` counts them\n");
+    assert_eq!(
+        text,
+        "no process holds a socket in time_wait: `tcpstat show` counts them, and `tcpstat top --netns all` those of other \
+         network namespaces\n"
+    );
     let query = WhoQuery { states: vec![State::SynRecv], ..WhoQuery::default() };
     // A listening socket of another query.
     let hidden = Holders { without_holder: Some(1), ..empty };

@@ -74,14 +74,6 @@ struct Socket {
     cgroup: u64,
 }
 
-/// An error of one count of sockstat that stays for some readings.
-#[derive(Clone, Copy)]
-struct Stuck {
-    count: (Object, Option<Family>),
-    error: i64,
-    readings: u64,
-}
-
 /// The model of a kernel, its tracer and its log.
 pub(crate) struct Model {
     random: Random,
@@ -98,7 +90,7 @@ pub(crate) struct Model {
     /// The counters and the true sockets at the cut of each snapshot.
     pub(crate) cuts: Vec<(Transitions, PerState<i64>)>,
     /// What sockstat is wrong by for so many readings more.
-    stuck: Option<Stuck>,
+    stuck: Option<sockstat::Stuck>,
     /// Number of changes of family so far.
     family_changes: u64,
     /// What scopes count, and what snapshots show of them.
@@ -120,7 +112,7 @@ impl Model {
             sockstat_stuck: rate(&mut random, &[0, 0, 5, 50]),
             family_changed: rate(&mut random, &[0, 0, 2, 20]),
         };
-        // Together with one of these it can make a false snapshot certain: two witnesses with the same error.
+        // Together with one of these, snapshots and sockstat can have the same error.
         if [faults.row_skipped, faults.row_doubled, faults.family_changed] != [0; 3] {
             faults.sockstat_stuck = 0;
         }
@@ -320,42 +312,6 @@ impl Model {
     }
 }
 
-impl Model {
-    /// sockstat's number of such objects, in one family or in both.
-    fn hashed(&mut self, object: Object, family: Option<Family>) -> u64 {
-        let hashed = self.sockets.values().filter(|socket| {
-            Object::in_state(socket.state) == object
-                && family.is_none_or(|family| socket.tuple.family == family)
-        });
-        let hashed = hashed.count() as u64;
-        if self.pace == 0 {
-            self.stuck = None;
-            return hashed;
-        }
-        if self.random.once_in(self.faults.sockstat_behind) {
-            return hashed.saturating_add_signed(self.one_up_or_down());
-        }
-        let count = (object, family);
-        if self.stuck.is_none() && self.random.once_in(self.faults.sockstat_stuck) {
-            let (error, readings) = (self.one_up_or_down(), self.random.below(40));
-            self.stuck = Some(Stuck { count, error, readings });
-        }
-        let Some(stuck) = self.stuck.as_mut().filter(|stuck| stuck.count == count) else {
-            return hashed;
-        };
-        let error = stuck.error;
-        match stuck.readings.checked_sub(1) {
-            Some(left) => stuck.readings = left,
-            None => self.stuck = None,
-        }
-        hashed.saturating_add_signed(error)
-    }
-
-    fn one_up_or_down(&mut self) -> i64 {
-        1 - 2 * self.random.below(2).cast_signed()
-    }
-}
-
 impl World for Model {
     type Error = Infallible;
 
@@ -398,3 +354,4 @@ fn address(family: Family, mapped: bool, last: u8) -> [u8; 16] {
 
 mod promises;
 mod scopes;
+mod sockstat;

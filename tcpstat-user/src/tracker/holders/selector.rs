@@ -28,7 +28,11 @@ pub(crate) enum NetnsSelector {
 /// A choice that means no namespace.
 #[derive(Debug, Error)]
 pub(crate) enum SelectorError {
-    #[error("{}: no network namespace has this name or path: `tcpstat who` shows the names", .0.display())]
+    #[error(
+        "{}: no network namespace has this name or path: `tcpstat who` shows the names; `other`, `cookie-KEY`, and `procfs-NUMBER` \
+         are names in metrics only",
+        .0.display()
+    )]
     Unknown(PathBuf),
     #[error(
         "{0}: no network namespace with this inode number is found: `lsns -t net` shows the numbers"

@@ -10,6 +10,8 @@ use crate::text;
 pub(super) trait Parameters: DeserializeOwned {
     /// Their names.
     const NAMES: &[&str];
+    /// What values they have.
+    const VALUES: &str;
 }
 
 #[derive(Debug, Deserialize)]
@@ -17,6 +19,7 @@ pub(super) struct NoParameters {}
 
 impl Parameters for NoParameters {
     const NAMES: &[&str] = &[];
+    const VALUES: &str = "";
 }
 
 #[derive(Debug, Deserialize)]
@@ -27,6 +30,7 @@ pub(super) struct HistoryParameters {
 
 impl Parameters for HistoryParameters {
     const NAMES: &[&str] = &["since"];
+    const VALUES: &str = "milliseconds of the host's uptime, a whole number";
 }
 
 #[derive(Debug, Deserialize)]
@@ -38,6 +42,7 @@ pub(super) struct ScopesParameters {
 
 impl Parameters for ScopesParameters {
     const NAMES: &[&str] = &["history"];
+    const VALUES: &str = "true or false";
 }
 
 fn yes() -> bool {
@@ -51,6 +56,8 @@ pub(super) enum ParametersError {
     Malformed,
     #[error("unknown parameter {name}; {path} takes {}", takes(names))]
     Unknown { name: String, path: String, names: &'static [&'static str] },
+    #[error("{name}={value}: it has to be {values}")]
+    Value { name: String, value: String, values: &'static str },
     /// The reason names the parameter.
     #[error("{0}")]
     Invalid(String),
@@ -74,7 +81,17 @@ pub(super) fn parameters<P: Parameters>(uri: &Uri) -> Result<P, ParametersError>
     let Query(parameters) = Query::try_from_uri(uri).map_err(|error| {
         let error = error.body_text();
         let reason = error.strip_prefix("Failed to deserialize query string: ").unwrap_or(&error);
-        ParametersError::Invalid(text::plain(reason, text::VALUE).into_owned())
+        let plain = |text: &str| text::plain(text, text::VALUE).into_owned();
+        // `NAME: why its value is refused`.
+        let refused = reason.split_once(": ").map(|(name, _)| name);
+        match pairs.iter().find(|(name, _)| Some(name.as_str()) == refused) {
+            Some((name, value)) => ParametersError::Value {
+                name: name.clone(),
+                value: plain(value),
+                values: P::VALUES,
+            },
+            None => ParametersError::Invalid(plain(reason)),
+        }
     })?;
     Ok(parameters)
 }
@@ -119,8 +136,18 @@ mod tests {
             refusal::<NoParameters>("/api\u{97}?x"),
             "unknown parameter x; /api\\u{97} takes none"
         );
-        let refusal = refusal::<HistoryParameters>("/api/v1/history?since=yesterday");
-        assert_eq!(refusal, "since: invalid digit found in string");
+        assert_eq!(
+            refusal::<HistoryParameters>("/api/v1/history?since=1&since=2"),
+            "duplicate field `since`"
+        );
+        assert_eq!(
+            refusal::<ScopesParameters>("/api/v1/scopes?history=a%0ab"),
+            "history=a\\nb: it has to be true or false"
+        );
+        assert_eq!(
+            refusal::<HistoryParameters>("/api/v1/history?since=yesterday"),
+            "since=yesterday: it has to be milliseconds of the host's uptime, a whole number"
+        );
     }
 
     #[test]
