@@ -274,7 +274,7 @@ impl Task {
             self.read_ages();
             self.clean_dwells();
         }
-        // Where snapshots are more frequent than checks, a check is never due.
+        // Snapshots can be more frequent than checks.
         self.read_listeners();
         self.publish();
         if is_seeded {
