@@ -216,7 +216,7 @@ impl Schedule {
     ) {
         let due = Due::after(now, intervals);
         if id == NamespaceId::OWN {
-            // Else snapshots more frequent than checks would postpone these, and those of the others, for ever.
+            // Else snapshots more frequent than checks would postpone these, and those of the others, without end.
             let check = due.check.map(|next| self.own.check.map_or(next, |check| check.min(next)));
             self.own = Due { check, ..due };
             return;
