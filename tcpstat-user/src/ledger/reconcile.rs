@@ -1,8 +1,7 @@
 //! Decides which difference between ledger and snapshot is certain enough to be corrected.
 
-use super::sockstat_check::Difference;
 use crate::{
-    ledger::family,
+    ledger::{family, sockstat_check::Difference},
     states::{Object, PerState},
 };
 
@@ -193,12 +192,8 @@ mod tests {
         drift
     }
 
-    fn untolerated(found: i64) -> Difference {
-        Difference { found, tolerated: 0 }
-    }
-
     fn evidence(difference: Option<i64>, calm: bool) -> Evidence {
-        let difference = difference.map(untolerated);
+        let difference = difference.map(Difference::untolerated);
         Evidence { exact: true, calm, difference, minis_difference: None, changed_family: None }
     }
 
@@ -212,7 +207,7 @@ mod tests {
     fn shown_twice(state: State, minis_difference: Option<i64>) -> Verdict {
         let mut drift = PerState::default();
         drift[(Family::Ipv6, state)] = 1;
-        let minis_difference = minis_difference.map(untolerated);
+        let minis_difference = minis_difference.map(Difference::untolerated);
         let evidence = Evidence { minis_difference, ..evidence(Some(0), true) };
         let mut reconciler = Reconciler::default();
         assert_eq!(reconciler.judge(&drift, evidence), Undecided);

@@ -36,6 +36,12 @@ pub(super) struct Difference {
 }
 
 impl Difference {
+    /// One of which nothing is tolerated.
+    #[cfg(test)]
+    pub(super) fn untolerated(found: i64) -> Self {
+        Self { found, tolerated: 0 }
+    }
+
     /// What is wrong, if the tolerated part is right.
     pub(super) fn beyond(self) -> i64 {
         self.found - self.tolerated

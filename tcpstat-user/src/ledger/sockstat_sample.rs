@@ -169,10 +169,6 @@ mod tests {
             .readings(&ledger(hooks))
     }
 
-    fn untolerated(found: i64) -> Difference {
-        Difference { found, tolerated: 0 }
-    }
-
     const TIMEWAIT: Hooks = Hooks { timewait: true, requests: false };
     const STILL: [u64; 2] = [0, 0];
 
@@ -182,8 +178,8 @@ mod tests {
         assert_eq!(checks.check(&readings(TIMEWAIT, 4, STILL)), Finding::Agrees);
         let differing = readings(TIMEWAIT, 5, STILL);
         assert!(!checks.agrees(&differing));
-        assert_eq!(checks.difference(Object::Mini, &differing), Some(untolerated(-1)));
-        assert_eq!(checks.difference(Object::Full, &differing), Some(untolerated(0)));
+        assert_eq!(checks.difference(Object::Mini, &differing), Some(Difference::untolerated(-1)));
+        assert_eq!(checks.difference(Object::Full, &differing), Some(Difference::untolerated(0)));
         assert_eq!(checks.check(&differing), Finding::Suspect);
         assert_eq!(checks.check(&differing), Finding::Mismatch);
     }

@@ -21,6 +21,10 @@ const MOST_IN_CELL: usize = 3;
 /// What a user can do to see the sockets of all processes.
 pub(super) const SEE_ALL: &str = "run as root, or with CAP_BPF and CAP_PERFMON";
 
+/// Where the sockets are counted that no process holds.
+const COUNTED: &str =
+    "`tcpstat show` counts them, and `tcpstat top --netns all` those of other network namespaces";
+
 /// The listener of an accept queue, and what can wait in it.
 const QUEUED: [State; 3] = [State::Listen, State::Established, State::CloseWait];
 
@@ -61,10 +65,6 @@ pub(super) fn text(holders: &Holders, query: &WhoQuery) -> String {
     write_not_held(&mut text, holders, &query.states);
     text
 }
-
-/// Where the sockets are counted that no process holds.
-const COUNTED: &str =
-    "`tcpstat show` counts them, and `tcpstat top --netns all` those of other network namespaces";
 
 /// One line for a query without a row.
 fn nothing(holders: &Holders, query: &WhoQuery) -> String {
