@@ -1,12 +1,9 @@
 //! The tcpstat binary, running as an exporter.
 
 use std::ffi::OsString;
-use std::fmt;
-use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::{self, JoinHandle};
 
 use anyhow::{Context, Result, bail};
@@ -16,6 +13,7 @@ use nix::unistd::Pid;
 use crate::binary::{BINARY_VARIABLE, LOG_FORMAT, path_from, remove_variables_of_tests};
 use crate::deadline::{DEADLINE, Progress, wait_until};
 use crate::exposition::Scrape;
+use crate::process_log::Log;
 use crate::scraper::{Response, Scraper};
 use crate::unprivileged::{as_nobody, words};
 
@@ -102,7 +100,7 @@ impl Options {
     /// Fails, with its log, when it is not ready within [`DEADLINE`], and when there is no binary.
     pub fn start(self) -> Result<Exporter> {
         // A connection during the seed may appear as half-open.
-        let mut exporter = self.spawn_until(Log::is_ready)?;
+        let mut exporter = self.spawn_until(is_ready)?;
         exporter.wait_ready()?;
         Ok(exporter)
     }
@@ -121,16 +119,16 @@ impl Options {
     /// # Errors
     /// As [`Options::start`].
     pub fn start_locked(self) -> Result<Exporter> {
-        self.spawn_until(Log::is_ready)
+        self.spawn_until(is_ready)
     }
 
-    fn spawn_until(self, enough: fn(&Log) -> bool) -> Result<Exporter> {
+    fn spawn_until(self, enough: fn(&str) -> bool) -> Result<Exporter> {
         let mut command = self.command()?;
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().with_context(|| format!("start {command:?}"))?;
-        let log = Log::default();
-        let drain = child.stderr.take().map(|stderr| log.drain(stderr));
-        let mut process = Process { child, log, drain };
+        let stderr = child.stderr.take().context("no standard error")?;
+        let (log, reader) = Log::read(child.id(), stderr)?;
+        let mut process = Process { child, log, reader: Some(reader) };
         let (address, scraper) = process.connect(self.listen_address, enough)?;
         Ok(Exporter { process, address, scraper })
     }
@@ -236,10 +234,10 @@ impl Exporter {
         hooks.cloned().context("no label hooks")
     }
 
-    /// What it has written to its standard error so far.
+    /// What it has logged before this call.
     #[must_use]
     pub fn log(&self) -> String {
-        self.process.log.text().clone()
+        self.process.log.text()
     }
 
     /// Waits until `/-/ready` answers 200.
@@ -288,7 +286,7 @@ impl Exporter {
             })
         });
         let ended = ended.with_context(|| self.process.log.to_string())?;
-        self.process.join_drain();
+        self.process.join_reader();
         Ok(ended)
     }
 
@@ -306,25 +304,26 @@ impl Exporter {
 struct Process {
     child: Child,
     log: Log,
-    drain: Option<JoinHandle<()>>,
+    reader: Option<JoinHandle<()>>,
 }
 
 impl Process {
     fn connect(
         &mut self,
         wanted: SocketAddr,
-        enough: fn(&Log) -> bool,
+        enough: fn(&str) -> bool,
     ) -> Result<(SocketAddr, Scraper)> {
         let connected = wait_until("exporter that listens", DEADLINE, || {
             if let Some(status) = self.child.try_wait()? {
-                self.join_drain();
+                self.join_reader();
                 bail!("it ended: {status}");
             }
             // The address comes from the log: a refused attempt would make sockets that the tracer counts.
-            let Some(address) = self.log.address() else {
+            let log = self.log.text();
+            let Some(address) = listen_address(&log) else {
                 return Ok(Progress::NotYet(format!("its log does not name {wanted}")));
             };
-            if !enough(&self.log) {
+            if !enough(&log) {
                 return Ok(Progress::NotYet("it is not ready".to_owned()));
             }
             Ok(Progress::Done((address, Scraper::connect(address)?)))
@@ -332,8 +331,8 @@ impl Process {
         connected.with_context(|| self.log.to_string())
     }
 
-    fn join_drain(&mut self) {
-        if let Some(Err(_)) = self.drain.take().map(JoinHandle::join) {
+    fn join_reader(&mut self) {
+        if let Some(Err(_)) = self.reader.take().map(JoinHandle::join) {
             eprintln!("the thread that reads the exporter's log panicked");
         }
     }
@@ -344,51 +343,22 @@ impl Drop for Process {
         // Both fail only for a process that has ended and been waited for.
         let _ = self.child.kill();
         let _ = self.child.wait();
-        self.join_drain();
-        let text = self.log.text().clone();
+        self.join_reader();
+        let text = self.log.text();
         // Every test shows that the filter of system calls allows what tcpstat does.
         assert!(thread::panicking() || !text.contains("refused the system call"), "{text}");
     }
 }
 
-/// What the process has written to its standard error.
-#[derive(Clone, Debug, Default)]
-struct Log {
-    text: Arc<Mutex<String>>,
+/// Whether a log has the line `ready`.
+fn is_ready(log: &str) -> bool {
+    log.lines().any(|line| line.contains(" ready") || line.contains(" msg=ready"))
 }
 
-impl Log {
-    fn drain(&self, stderr: ChildStderr) -> JoinHandle<()> {
-        let log = self.clone();
-        thread::spawn(move || {
-            for line in BufReader::new(stderr).split(b'\n').map_while(Result::ok) {
-                log.text().extend([&String::from_utf8_lossy(&line), "\n"]);
-            }
-        })
-    }
-
-    fn text(&self) -> MutexGuard<'_, String> {
-        self.text.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether the log has the line `ready`.
-    fn is_ready(&self) -> bool {
-        let ready = |line: &str| line.contains(" ready") || line.contains(" msg=ready");
-        self.text().lines().any(ready)
-    }
-
-    /// The address in the first `http://ADDRESS` or `https://ADDRESS` of the log.
-    fn address(&self) -> Option<SocketAddr> {
-        let text = self.text();
-        let (_, rest) = text.split_once("listening on http")?;
-        let (_, rest) = rest.split_once("://")?;
-        let end = rest.find(|next: char| !(next.is_ascii_hexdigit() || "[]:.".contains(next)));
-        rest[..end?].parse().ok()
-    }
-}
-
-impl fmt::Display for Log {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "the exporter's log:\n{}", self.text())
-    }
+/// The address in the first `http://ADDRESS` or `https://ADDRESS` of a log.
+fn listen_address(log: &str) -> Option<SocketAddr> {
+    let (_, rest) = log.split_once("listening on http")?;
+    let (_, rest) = rest.split_once("://")?;
+    let end = rest.find(|next: char| !(next.is_ascii_hexdigit() || "[]:.".contains(next)));
+    rest[..end?].parse().ok()
 }

@@ -58,6 +58,7 @@ pub mod population;
 pub mod priority;
 pub mod proc_view;
 pub mod process_limits;
+mod process_log;
 pub mod prometheus;
 pub mod receive_processor;
 pub mod remote_write;

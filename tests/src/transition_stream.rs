@@ -1,7 +1,7 @@
 //! `tcpstat events --json`: every transition, live.
 
 use std::cell::RefCell;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -14,6 +14,7 @@ use crate::binary::path_from;
 use crate::deadline::{DEADLINE, Progress, wait_until};
 use crate::event_record::{End, Record, Transition, summaries};
 use crate::netns::current_inum;
+use crate::process_log::Log;
 
 /// What the command says on its standard error as soon as no transition escapes it.
 const ATTACHED: &str = "showing transitions";
@@ -27,7 +28,7 @@ pub struct Stream {
     lines: Arc<Mutex<Vec<String>>>,
     /// The lines that have been parsed.
     parsed: RefCell<Vec<Record>>,
-    log: Arc<Mutex<String>>,
+    log: Log,
     readers: Vec<JoinHandle<()>>,
 }
 
@@ -57,9 +58,8 @@ impl Stream {
     pub fn run(mut command: Command, args: &[&str]) -> Result<Self> {
         command.args(["events", "--json"]).args(args).stdin(Stdio::null());
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-        let log = Arc::<Mutex<String>>::default();
-        let output = child.stderr.take().context("no standard error")?;
-        let drain = collect(output, &log, |log, line| *log += &line);
+        let stderr = child.stderr.take().context("no standard error")?;
+        let (log, reader) = Log::read(child.id(), stderr)?;
         let unread = child.stdout.take();
         let mut stream = Self {
             child,
@@ -67,7 +67,7 @@ impl Stream {
             lines: Arc::default(),
             parsed: RefCell::default(),
             log,
-            readers: vec![drain],
+            readers: vec![reader],
         };
         stream.await_attached()?;
         Ok(stream)
@@ -79,7 +79,7 @@ impl Stream {
     /// Fails if it is being read.
     pub fn read(&mut self) -> Result<()> {
         let output = self.unread.take().context("it is being read")?;
-        self.readers.push(collect(output, &self.lines, Vec::push));
+        self.readers.push(collect(output, &self.lines));
         Ok(())
     }
 
@@ -148,10 +148,10 @@ impl Stream {
         Ok(parsed.iter().filter_map(pick).collect())
     }
 
-    /// What it has written to its standard error.
+    /// What it has logged before this call.
     #[must_use]
     pub fn log(&self) -> String {
-        self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.log.text()
     }
 
     /// Its process id.
@@ -255,18 +255,14 @@ impl Drop for Stream {
 }
 
 /// Reads lines on a thread of its own.
-fn collect<T: Send + 'static>(
-    output: impl Read + Send + 'static,
-    into: &Arc<Mutex<T>>,
-    add: fn(&mut T, String),
-) -> JoinHandle<()> {
+fn collect(output: ChildStdout, into: &Arc<Mutex<Vec<String>>>) -> JoinHandle<()> {
     let into = Arc::clone(into);
     thread::spawn(move || {
         let mut output = BufReader::new(output);
         let mut line = Vec::new();
         while output.read_until(b'\n', &mut line).is_ok_and(|bytes| bytes > 0) {
             let text = String::from_utf8_lossy(&line).into_owned();
-            add(&mut into.lock().unwrap_or_else(PoisonError::into_inner), text);
+            into.lock().unwrap_or_else(PoisonError::into_inner).push(text);
             line.clear();
         }
     })
