@@ -3,6 +3,7 @@
 //! [`Model`] holds what is shown and handles keys, without I/O and without a clock; [`view`] draws it into a
 //! frame; [`screen`] owns the terminal and runs the loop. A [`Feed`] delivers the numbers.
 
+mod backend;
 mod connection;
 mod details;
 mod feed;

@@ -10,12 +10,12 @@ use std::{
 };
 
 use ratatui::{
-    DefaultTerminal, Frame, TerminalOptions, Viewport,
+    Frame, Terminal, TerminalOptions, Viewport,
     crossterm::{
         cursor::Show,
         event::{DisableBracketedPaste, EnableBracketedPaste},
         execute,
-        terminal::EnterAlternateScreen,
+        terminal::{EnterAlternateScreen, enable_raw_mode},
     },
     layout::{Rect, Size},
 };
@@ -25,7 +25,9 @@ use tokio::{
 };
 
 use super::{
-    Feed, Flow, LastLogLine, Model, keys,
+    Feed, Flow, LastLogLine, Model,
+    backend::TerminalBackend,
+    keys,
     view::{self, Theme},
 };
 use crate::kernel::TerminalGuard;
@@ -47,25 +49,29 @@ static DRAWING: Mutex<()> = Mutex::new(());
 struct Screen {
     /// Not dropped: its `Drop` prints if it cannot show the cursor, and that panics if standard error is the terminal that has
     /// gone.
-    terminal: ManuallyDrop<DefaultTerminal>,
+    terminal: ManuallyDrop<Terminal<TerminalBackend>>,
     _guard: TerminalGuard,
 }
 
 impl Screen {
     fn open() -> io::Result<Self> {
         let guard = TerminalGuard::new();
-        let options = TerminalOptions { viewport: Viewport::Fixed(Rect::ZERO) };
-        let opened = ratatui::try_init_with_options(options).and_then(|terminal| {
-            restore_on_panic();
-            // The terminal then marks a paste, so that its characters are not taken for keys.
-            execute!(stdout(), EnterAlternateScreen, EnableBracketedPaste)?;
-            Ok(Self { terminal: ManuallyDrop::new(terminal), _guard: guard })
-        });
+        restore_on_panic();
+        let opened = Self::enter();
         if opened.is_err() {
             // Part of it may have succeeded.
             restore();
         }
-        opened
+        let terminal = ManuallyDrop::new(opened?);
+        Ok(Self { terminal, _guard: guard })
+    }
+
+    fn enter() -> io::Result<Terminal<TerminalBackend>> {
+        enable_raw_mode()?;
+        // The terminal then marks a paste, so that its characters are not taken for keys.
+        execute!(stdout(), EnterAlternateScreen, EnableBracketedPaste)?;
+        let options = TerminalOptions { viewport: Viewport::Fixed(Rect::ZERO) };
+        Terminal::with_options(TerminalBackend::new(), options)
     }
 
     fn draw(&mut self, model: &mut Model, theme: Theme) -> io::Result<()> {
@@ -113,14 +119,12 @@ fn restore() {
 /// thread ends the process, because the view would draw over the message.
 fn restore_on_panic() {
     let drawing_thread = thread::current().id();
-    // ratatui's hook, which restores what ratatui changed and calls the hook before it.
     let previous = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
         let other = thread::current().id() != drawing_thread;
         // Not on the drawing thread, which may hold the lock.
         let lock = other.then(|| DRAWING.lock().unwrap_or_else(PoisonError::into_inner));
-        // As in `restore`.
-        let _ = execute!(stdout(), DisableBracketedPaste, Show);
+        restore();
         previous(info);
         if lock.is_some() {
             // The status of a panic of the main thread.

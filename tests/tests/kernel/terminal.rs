@@ -1,9 +1,13 @@
 //! The terminal view, in a real terminal, over real sockets.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::net::Ipv6Addr;
+use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::pty::{Winsize, openpty};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tcpstat_tests::binary::path_from;
@@ -29,6 +33,7 @@ pub(crate) fn tests() -> Vec<Test> {
         top_restores_the_terminal_when_it_quits,
         top_restores_the_terminal_after_every_signal_except_sigkill,
         top_ends_well_when_its_terminal_goes_away,
+        top_ends_well_when_the_terminal_that_it_draws_on_goes_away,
         top_handles_a_paste_of_20_kb,
         top_shows_a_running_exporter_and_reconnects_after_its_restart,
         top_without_privileges_shows_snapshots_and_says_so,
@@ -208,6 +213,43 @@ fn top_ends_well_when_its_terminal_goes_away(_: &Namespace) -> Result<()> {
         }
         assert_eq!(fs::read_to_string(&printed)?, "");
     }
+    Ok(())
+}
+
+/// No signal and no end of the input comes with it, and there is no other terminal whose size could be asked for.
+fn top_ends_well_when_the_terminal_that_it_draws_on_goes_away(_: &Namespace) -> Result<()> {
+    let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
+    let (keyboard, screen) = (openpty(&size, None)?, openpty(&size, None)?);
+    for master in [&keyboard.master, &screen.master] {
+        fcntl(master, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+    }
+    let folder = tempfile::tempdir()?;
+    let errors = folder.path().join("errors");
+    let mut top = Command::new("setsid")
+        .arg(path_from("TCPSTAT_BIN")?)
+        .args(["top", "--interval=200ms"])
+        .env("TERM", "xterm")
+        .stdin(keyboard.slave)
+        .stdout(screen.slave)
+        .stderr(File::create(&errors)?)
+        .spawn()?;
+    let mut drawn = Vec::new();
+    let mut terminal = File::from(screen.master);
+    while !String::from_utf8_lossy(&drawn).contains("quit") {
+        let mut chunk = [0; 4096];
+        let bytes = terminal.read(&mut chunk)?;
+        drawn.extend(&chunk[..bytes]);
+    }
+    drop(terminal);
+    let ended = wait_until("the end of top", DEADLINE, || {
+        let ended = top.try_wait()?;
+        Ok(ended.map_or_else(|| Progress::NotYet("it runs".to_owned()), Progress::Done))
+    });
+    if ended.is_err() {
+        top.kill()?;
+    }
+    let errors = fs::read_to_string(&errors)?;
+    ensure!(ended?.success() && errors.is_empty(), "{:?}, {errors}", top.try_wait()?);
     Ok(())
 }
 
