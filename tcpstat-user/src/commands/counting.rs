@@ -283,13 +283,22 @@ fn find_tracer(
     };
     if kinds.any() && tracer.as_ref().is_none_or(|tracer| tracer.scopes.is_none()) {
         let cause = cause(&refused_with_kinds);
-        warn!("{}: no tracer runs that counts them{cause}", flags_off(kinds));
+        warn!("{}: {}{cause}", flags_off(kinds), no_tracer(programs, "counts them"));
     }
     if dwell.any() && tracer.as_ref().is_none_or(|tracer| tracer.dwell_map.is_none()) {
         let cause = cause(&refused_with_dwells);
-        warn!("--dwell is off: no tracer runs that measures it{cause}");
+        warn!("--dwell is off: {}{cause}", no_tracer(programs, "measures it"));
     }
     tracer
+}
+
+/// Why no tracer of `programs` does what a flag asks for.
+fn no_tracer(programs: &[Program], what: &str) -> String {
+    if programs.is_empty() {
+        format!("only a tracer {what}: leave out --tracer off")
+    } else {
+        format!("no tracer runs that {what}")
+    }
 }
 
 /// The flags that ask for `kinds`, of which there is at least one.
@@ -387,5 +396,13 @@ mod tests {
         assert_eq!(words(Some(9), vec![80]), "--cgroups and --ports are off");
         assert_eq!(words(Some(9), vec![]), "--cgroups is off");
         assert_eq!(words(None, vec![80]), "--ports is off");
+    }
+
+    #[test]
+    fn a_tracer_that_is_off_is_named_as_the_reason() {
+        let off = no_tracer(&[], "counts them");
+        assert_eq!(off, "only a tracer counts them: leave out --tracer off");
+        let refused = no_tracer(&[Program::Tracepoint], "counts them");
+        assert_eq!(refused, "no tracer runs that counts them");
     }
 }

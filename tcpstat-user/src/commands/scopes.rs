@@ -1,11 +1,11 @@
 //! The flags of scopes inside the own network namespace: cgroups and ports.
 
-use std::{fmt, ops::RangeInclusive, str::FromStr};
+use std::{fmt, ops::RangeInclusive, str::FromStr, sync::Arc};
 
 use anyhow::bail;
 use clap::Args;
 use thiserror::Error;
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::{contradiction, netns::NetnsArgs, values};
 use crate::{
@@ -98,6 +98,11 @@ impl ScopeArgs {
                         warn!(
                             "--cgroups: {} does not show all cgroups of the host, because tcpstat is in a cgroup namespace: those it does not show count in `other`; share the host's cgroup namespace (docker run --cgroupns=host, cgroup: host in a compose file), or mount its /sys/fs/cgroup",
                             hierarchy.root().display()
+                        );
+                    }
+                    for pattern in unmatched(&self.cgroups, hierarchy.paths().values()) {
+                        info!(
+                            "--cgroups: no cgroup fits {pattern} now; one that comes later is counted"
                         );
                     }
                     Some((self.cgroups.clone(), hierarchy))
@@ -193,6 +198,14 @@ fn check(ports: &[u16], automatic: &AutomaticPorts) -> anyhow::Result<()> {
     )
 }
 
+/// The patterns that fit none of `paths`.
+fn unmatched<'a, 'b>(
+    patterns: &'a [CgroupPattern],
+    paths: impl Iterator<Item = &'b Arc<str>> + Clone,
+) -> impl Iterator<Item = &'a CgroupPattern> {
+    patterns.iter().filter(move |pattern| !paths.clone().any(|path| pattern.fits(path)))
+}
+
 /// The setting replaces the list, so it also has what is reserved already.
 fn kept(reserved: &PortList) -> &'static str {
     if reserved.is_empty() { "" } else { " (the list keeps the ports that are reserved now)" }
@@ -209,6 +222,15 @@ impl fmt::Display for Range<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pattern_that_fits_no_cgroup_is_found() {
+        let paths = ["/", "/system.slice", "/system.slice/nginx.service"].map(Arc::from);
+        let patterns = ["*.service", "ngnix.service", "/system.slice/*", "/kubepods/**", "/"]
+            .map(|pattern| pattern.parse().unwrap());
+        let found: Vec<_> = unmatched(&patterns, paths.iter()).map(ToString::to_string).collect();
+        assert_eq!(found, ["ngnix.service", "/kubepods/**"]);
+    }
 
     #[test]
     fn a_list_has_ports_and_ranges() {

@@ -1,6 +1,6 @@
 //! Which cgroups are scopes: patterns for paths and for unit names.
 
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
 use thiserror::Error;
 
@@ -50,6 +50,12 @@ impl FromStr for CgroupPattern {
         }
         let trimmed = text.trim_end_matches('/');
         Ok(Self(if trimmed.is_empty() { "/" } else { trimmed }.to_owned()))
+    }
+}
+
+impl fmt::Display for CgroupPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 

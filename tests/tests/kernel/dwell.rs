@@ -220,7 +220,7 @@ fn without_a_tracer_one_line_says_that_nothing_is_measured(_: &Namespace) -> Res
     ensure!(!exporter.get("/metrics")?.body.contains("tcpstat_dwell"));
     let log = exporter.log();
     let lines: Vec<_> = log.lines().filter(|line| line.contains(" WARN ")).collect();
-    let words = "--dwell is off: no tracer runs that measures it";
+    let words = "--dwell is off: only a tracer measures it: leave out --tracer off";
     ensure!(lines.len() == 1 && lines[0].contains(words), "{log}");
     Ok(())
 }
