@@ -7,6 +7,7 @@ mod connect;
 mod counting;
 mod dwell;
 mod events;
+mod first_tracer;
 mod line_queue;
 mod listening;
 mod log;
