@@ -30,6 +30,7 @@ pub(crate) fn tests() -> Vec<Test> {
         a_cgroup_that_came_among_too_many_others_is_counted_from_the_next_snapshot,
         a_cgroup_counts_in_its_ancestor_that_fits,
         in_a_cgroup_namespace_one_line_says_which_cgroups_are_missing,
+        a_pattern_that_fits_no_cgroup_is_named_in_the_log,
         a_listed_port_is_counted_and_all_others_together,
         ports_work_with_snapshots_of_proc,
         a_port_that_the_kernel_chooses_is_refused,
@@ -339,6 +340,19 @@ fn listed_ports(args: &[&str]) -> Result<()> {
         scrape.value("tcpstat_port_connections", &[("port", "80"), ("state", "listen")])?,
         0.0
     );
+    Ok(())
+}
+
+fn a_pattern_that_fits_no_cgroup_is_named_in_the_log(_: &Namespace) -> Result<()> {
+    let cgroup = Cgroup::new("fits")?;
+    let fits = cgroup.path();
+    let exporter =
+        Exporter::start(&["--cgroups", &format!("{fits},ngnix.service,{fits}/*"), ITER])?;
+    let log = exporter.log();
+    let named: Vec<_> = log.lines().filter(|line| line.contains(" no cgroup fits ")).collect();
+    ensure!(named.len() == 2, "{log}");
+    ensure!(named[0].contains(" ngnix.service now"), "{log}");
+    ensure!(named[1].contains(&format!(" {fits}/* now")), "{log}");
     Ok(())
 }
 
