@@ -153,6 +153,11 @@ impl Ledger {
         })
     }
 
+    /// Forgets the requests of the last snapshot, because no later one can show their end.
+    pub(crate) fn forget_requests(&mut self) {
+        self.uncounted.requests = PerFamily::default();
+    }
+
     /// The full sockets in each state when the counters are `now`: what [`Ledger::connections`] gives without
     /// mini-sockets and requests.
     pub(crate) fn full(&self, now: &Transitions, changed: i64) -> PerState<u64> {

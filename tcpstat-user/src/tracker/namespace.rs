@@ -242,9 +242,14 @@ impl Namespace {
         active.tracer.counters.read(self.slot)
     }
 
-    /// Mini-sockets at the last check or snapshot.
+    /// Mini-sockets at the last check or snapshot; `None` if nothing lists them any more.
     pub(super) fn tw(&self) -> Option<u64> {
-        self.reader.tw()
+        self.is_listed().then(|| self.reader.tw()).flatten()
+    }
+
+    /// Whether a process is in it, whose files list its sockets.
+    fn is_listed(&self) -> bool {
+        self.roots().first().is_some()
     }
 
     /// Reads what the kernel gives at constant cost. Gives the reason to reconcile, if there is one.

@@ -7,7 +7,7 @@ use std::thread;
 use anyhow::{Context, Result, anyhow};
 use tcpstat_tests::deadline::{DEADLINE, Progress, wait_until};
 use tcpstat_tests::exporter::Exporter;
-use tcpstat_tests::harness::Test;
+use tcpstat_tests::harness::{Test, kernel_test};
 use tcpstat_tests::kernel_release::namespaces_have_cookies;
 use tcpstat_tests::kernel_tests;
 use tcpstat_tests::loopback::Pairs;
@@ -17,10 +17,41 @@ use tcpstat_tests::scopes::{Counts, OTHER, all_namespaces, await_right, gauges, 
 use tcpstat_tests::tcp::{Family, State};
 
 pub(crate) fn tests() -> Vec<Test> {
-    kernel_tests![
+    let mut tests = kernel_tests![
         other_is_counted_from_its_first_socket_on_without_a_snapshot,
         namespaces_that_end_all_the_time_do_not_keep_other_from_its_seed
-    ]
+    ];
+    for tracer in ["off", "btf", "tracepoint"] {
+        tests.push(kernel_test(
+            format!("no_socket_is_left_in_other_after_its_last_namespace_with_tracer_{tracer}"),
+            move |_| no_socket_is_left(tracer),
+        ));
+    }
+    tests
+}
+
+/// Also none that only a snapshot shows: the peers of a leak are mini-sockets in FIN_WAIT2.
+fn no_socket_is_left(tracer: &str) -> Result<()> {
+    let others = live_namespaces()?.len() - 1;
+    let slots = format!("--scopes-max={}", others + 1);
+    let tracer = format!("--tracer={tracer}");
+    let mut exporter =
+        all_namespaces(&[&slots, &tracer, "--snapshot=procfs", "--snapshot-interval=200ms"])
+            .start()?;
+    let last_slot = with_sockets(1)?;
+    await_right(&mut exporter, last_slot.pid())?;
+    let mut member = with_sockets(2)?;
+    member.order(&Order::Leak(5))?;
+    await_other(&mut exporter, |other| {
+        other[&State::FinWait2] >= 5 && other[&State::CloseWait] >= 5
+    })?;
+    member.end()?;
+    wait_until("the end of all sockets in other", DEADLINE, || {
+        let other = gauges(&exporter.scrape()?, OTHER)?.unwrap_or_default();
+        let left: Vec<_> = other.into_iter().filter(|&(_, count)| count > 0).collect();
+        Ok(if left.is_empty() { Progress::Done(()) } else { Progress::NotYet(format!("{left:?}")) })
+    })
+    .with_context(|| exporter.log())
 }
 
 /// No snapshot lists the sockets: no process is in their namespace.

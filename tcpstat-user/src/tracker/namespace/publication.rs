@@ -31,12 +31,16 @@ impl Namespace {
         let (Some(audit), Some(ActiveTracer { tracer, .. })) = (&self.audit, active) else {
             return published;
         };
+        let mut ledger = audit.ledger().clone();
+        if !self.is_listed() {
+            ledger.forget_requests();
+        }
         published.live = Some(Arc::new(Live {
             program: tracer.program,
             hooks: tracer.hooks,
             counters: tracer.counters.clone(),
             slot: self.slot,
-            ledger: audit.ledger().clone(),
+            ledger,
             silence_rate: tracer.silence_rate,
             carried: self.carried.clone(),
             carried_details: self.carried_details.clone(),

@@ -168,7 +168,7 @@ impl Other {
     pub(super) fn publish(&mut self, active: Option<&ActiveTracer>) {
         let mut published = PublishedNetns {
             label: Some(self.label.clone()),
-            tw: self.process.as_ref().and(self.namespace.tw()),
+            tw: self.namespace.tw(),
             numbers: self.namespace.publication(active),
         };
         published.set_held(&self.held);

@@ -166,13 +166,18 @@ impl SharedSlot {
         let roots = if self.held_from_outside.is_empty() { self.roots() } else { Roots::default() };
         let listed = roots.first().is_some();
         let awaits_seed = self.awaits_seed && active.is_some();
-        let namespace = self.namespace.get_or_insert_with(|| {
-            let roots = Roots::default();
-            let mut namespace = intervals.namespace(roots, Slot::OTHER, active, !awaits_seed);
-            namespace.set_netns(OTHER.into());
-            namespace
-        });
-        namespace.set_roots(if awaits_seed { roots.without_ended() } else { roots });
+        if listed || active.is_some() {
+            let namespace = self.namespace.get_or_insert_with(|| {
+                let roots = Roots::default();
+                let mut namespace = intervals.namespace(roots, Slot::OTHER, active, !awaits_seed);
+                namespace.set_netns(OTHER.into());
+                namespace
+            });
+            namespace.set_roots(if awaits_seed { roots.without_ended() } else { roots });
+        } else {
+            // Its numbers are those of a snapshot of members that have all ended.
+            self.namespace = None;
+        }
         match (listed, std::mem::replace(&mut self.scheduled, listed)) {
             (true, true) if !awaits_seed => schedule.hurry(Self::ID, Instant::now()),
             (true, _) => schedule.add_first(Self::ID, Instant::now()),
