@@ -6,8 +6,12 @@ use clap::{Args, ValueEnum};
 use tracing::info;
 
 use super::{
-    ProcfsArgs, contradiction, dwell::DwellArgs, first_tracer::find_tracer, netns::NetnsArgs,
-    restrictions::Restrictions, scopes::ScopeArgs,
+    ProcfsArgs, contradiction,
+    dwell::DwellArgs,
+    first_tracer::find_tracer,
+    netns::NetnsArgs,
+    restrictions::Restrictions,
+    scopes::{ScopeArgs, log_unmatched},
 };
 use crate::{
     kernel::{Kept, Namespaces, Program, WantedIterators},
@@ -164,6 +168,9 @@ impl CountingArgs {
             tasks: if namespaces == Namespaces::Own { None } else { task_ids(&procfs) },
         };
         let tracer = find_tracer(&programs, &procfs, namespaces, &kinds, dwell, iterators);
+        if tracer.as_ref().is_some_and(|tracer| tracer.scopes.is_some()) {
+            own_scopes.iter().for_each(log_unmatched);
+        }
         let tracker = Tracker {
             procfs: procfs.clone(),
             tracer,

@@ -198,6 +198,14 @@ fn check(ports: &[u16], automatic: &AutomaticPorts) -> anyhow::Result<()> {
     )
 }
 
+/// Logs the patterns of cgroups that are counted and do not exist.
+pub(super) fn log_unmatched(scopes: &OwnScopes) {
+    let Some((patterns, hierarchy)) = &scopes.cgroups else { return };
+    for pattern in unmatched(patterns, hierarchy.paths().values()) {
+        info!("--cgroups: no cgroup fits {pattern} now; one that comes later is counted");
+    }
+}
+
 /// The patterns that fit none of `paths`.
 fn unmatched<'a, 'b>(
     patterns: &'a [CgroupPattern],

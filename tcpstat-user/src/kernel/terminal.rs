@@ -14,9 +14,9 @@ use super::{default_action::take_default_action, seccomp};
 /// Turns off bracketed paste and styles, and shows the first screen and the cursor.
 const FIRST_SCREEN: &[u8] = b"\x1b[?2004l\x1b[0m\x1b[?1049l\x1b[?25h";
 
-/// Signals that end a process by default. Not SIGKILL, which cannot be handled, SIGPIPE, which Rust ignores,
+/// Signals that end a process by default. Not SIGKILL, which cannot be handled, SIGPIPE, which Rust ignores, the real-time signals,
 /// and SIGTERM, SIGINT and SIGHUP, at which a command ends normally.
-const FATAL: [c_int; 17] = [
+const FATAL: [c_int; 18] = [
     libc::SIGABRT,
     libc::SIGALRM,
     libc::SIGBUS,
@@ -27,6 +27,7 @@ const FATAL: [c_int; 17] = [
     libc::SIGPWR,
     libc::SIGQUIT,
     libc::SIGSEGV,
+    libc::SIGSTKFLT,
     libc::SIGSYS,
     libc::SIGTRAP,
     libc::SIGUSR1,

@@ -7,9 +7,11 @@ use ratatui::{
     buffer::Cell,
     layout::{Position, Size},
 };
+use rustix::termios::tcgetwinsize;
 
-/// crossterm's backend, except for its size: if crossterm cannot ask the terminal, it runs the program `tput`, which
-/// tcpstat never does, and the filter of system calls then ends the process. Here an error says that the terminal is gone.
+/// crossterm's backend, except for its size, which is that of standard output. crossterm asks the controlling terminal, which can
+/// be another one. If it cannot, it runs the program `tput`, which the filter of system calls refuses, and that ends the
+/// process. Here an error says that the terminal is gone.
 pub(super) struct TerminalBackend(CrosstermBackend<Stdout>);
 
 impl TerminalBackend {
@@ -53,8 +55,8 @@ impl Backend for TerminalBackend {
     }
 
     fn size(&self) -> io::Result<Size> {
-        let size = ratatui::crossterm::terminal::window_size()?;
-        Ok(Size::new(size.columns, size.rows))
+        let size = tcgetwinsize(stdout())?;
+        Ok(Size::new(size.ws_col, size.ws_row))
     }
 
     fn window_size(&mut self) -> io::Result<WindowSize> {
