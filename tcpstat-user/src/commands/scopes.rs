@@ -100,11 +100,6 @@ impl ScopeArgs {
                             hierarchy.root().display()
                         );
                     }
-                    for pattern in unmatched(&self.cgroups, hierarchy.paths().values()) {
-                        info!(
-                            "--cgroups: no cgroup fits {pattern} now; one that comes later is counted"
-                        );
-                    }
                     Some((self.cgroups.clone(), hierarchy))
                 }
                 Err(error) => {
