@@ -73,6 +73,22 @@ fn time_wait_and_mini_sockets_in_fin_wait2_always_add_up_to_tw() {
 }
 
 #[test]
+fn requests_of_a_namespace_that_nothing_lists_any_more_are_forgotten_and_full_sockets_are_not() {
+    let at = Transitions::default();
+    let held = sockets(&[(Family::Ipv4, State::SynRecv, 1), (Family::Ipv6, State::Listen, 2)]);
+    let mut ledger = Ledger::seeded(Hooks::default(), &at, &held);
+    ledger.observe(&at, &Tally { requests: PerFamily([4, 3]), ..Tally::default() });
+    let syn_recv = |ledger: &Ledger| {
+        let connections = ledger.connections(&at, 0, 0);
+        Family::ALL.map(|family| connections[(family, State::SynRecv)])
+    };
+    assert_eq!(syn_recv(&ledger), [5, 3]);
+    ledger.forget_requests();
+    assert_eq!(syn_recv(&ledger), [1, 0]);
+    assert_eq!(ledger.connections(&at, 0, 0), held);
+}
+
+#[test]
 fn new_mini_sockets_after_the_snapshot_count_in_the_family_that_closed_sockets() {
     let at = Transitions::default();
     let mut ledger = Ledger::seeded(Hooks::default(), &at, &PerState::default());
