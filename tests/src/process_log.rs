@@ -120,7 +120,9 @@ mod tests {
     fn a_line_is_in_the_text_as_soon_as_it_is_logged_although_a_busy_thread_writes_it_later() {
         let (pipe, mut end) = io::pipe().unwrap();
         let (lines, logged) = mpsc::channel::<String>();
+        let (named, is_named) = mpsc::channel();
         let writer = thread::Builder::new().name("log".to_owned()).spawn(move || {
+            named.send(()).unwrap();
             for line in logged {
                 let start = Instant::now();
                 while start.elapsed() < Duration::from_millis(20) {}
@@ -128,6 +130,7 @@ mod tests {
             }
         });
         let (log, reader) = Log::read(std::process::id(), pipe).unwrap();
+        is_named.recv().unwrap();
         let mut expected = String::new();
         for number in 0..20 {
             let line = format!("line {number}\n");
