@@ -244,7 +244,7 @@ impl Namespace {
 
     /// Mini-sockets at the last check or snapshot; `None` if nothing lists them any more.
     pub(super) fn tw(&self) -> Option<u64> {
-        self.is_listed().then(|| self.reader.tw()).flatten()
+        if self.is_listed() { self.reader.tw() } else { None }
     }
 
     /// Whether a process is in it, whose files list its sockets.

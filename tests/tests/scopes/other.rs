@@ -32,14 +32,9 @@ pub(crate) fn tests() -> Vec<Test> {
 
 /// Also none that only a snapshot shows: the peers of a leak are mini-sockets in FIN_WAIT2.
 fn no_socket_is_left(tracer: &str) -> Result<()> {
-    let others = live_namespaces()?.len() - 1;
-    let slots = format!("--scopes-max={}", others + 1);
     let tracer = format!("--tracer={tracer}");
-    let mut exporter =
-        all_namespaces(&[&slots, &tracer, "--snapshot=procfs", "--snapshot-interval=200ms"])
-            .start()?;
-    let last_slot = with_sockets(1)?;
-    await_right(&mut exporter, last_slot.pid())?;
+    let (mut exporter, _last_slot) =
+        without_room(&[&tracer, "--snapshot=procfs", "--snapshot-interval=200ms"])?;
     let mut member = with_sockets(2)?;
     member.order(&Order::Leak(5))?;
     await_other(&mut exporter, |other| {
@@ -56,12 +51,7 @@ fn no_socket_is_left(tracer: &str) -> Result<()> {
 
 /// No snapshot lists the sockets: no process is in their namespace.
 fn other_is_counted_from_its_first_socket_on_without_a_snapshot(_: &Namespace) -> Result<()> {
-    // The own one has a slot besides.
-    let others = live_namespaces()?.len() - 1;
-    let slots = format!("--scopes-max={}", others + 1);
-    let mut exporter = all_namespaces(&[&slots, "--snapshot-interval=1h"]).start()?;
-    let last_slot = with_sockets(1)?;
-    await_right(&mut exporter, last_slot.pid())?;
+    let (mut exporter, _last_slot) = without_room(&["--snapshot-interval=1h"])?;
     let resident = Resident::in_new_namespace()?;
     let file = File::open(resident.namespace_file())?;
     resident.end()?;
@@ -101,6 +91,17 @@ fn namespaces_that_end_all_the_time_do_not_keep_other_from_its_seed(_: &Namespac
     })?;
     drop(staying);
     Ok(())
+}
+
+/// An exporter in which the next namespace finds no room, as long as the second part is there: it has the last slot.
+fn without_room(args: &[&str]) -> Result<(Exporter, Resident)> {
+    // The own one has a slot besides.
+    let others = live_namespaces()?.len() - 1;
+    let slots = format!("--scopes-max={}", others + 1);
+    let mut exporter = all_namespaces(&[&[&*slots], args].concat()).start()?;
+    let last_slot = with_sockets(1)?;
+    await_right(&mut exporter, last_slot.pid())?;
+    Ok((exporter, last_slot))
 }
 
 fn with_sockets(pairs: usize) -> Result<Resident> {
