@@ -8,7 +8,7 @@ use tracing::info;
 use super::{
     ProcfsArgs, contradiction,
     dwell::DwellArgs,
-    first_tracer::find_tracer,
+    first_tracer::{WantedTracer, find_tracer},
     netns::NetnsArgs,
     restrictions::Restrictions,
     scopes::{ScopeArgs, log_unmatched},
@@ -167,7 +167,14 @@ impl CountingArgs {
             held_states: namespaces != Namespaces::Own && self.snapshot != SnapshotChoice::Procfs,
             tasks: if namespaces == Namespaces::Own { None } else { task_ids(&procfs) },
         };
-        let tracer = find_tracer(&programs, &procfs, namespaces, &kinds, dwell, iterators);
+        let tracer = find_tracer(WantedTracer {
+            programs: &programs,
+            procfs: &procfs,
+            namespaces,
+            kinds: &kinds,
+            dwell,
+            iterators,
+        });
         if tracer.as_ref().is_some_and(|tracer| tracer.scopes.is_some()) {
             own_scopes.iter().for_each(log_unmatched);
         }

@@ -11,16 +11,21 @@ use crate::{
     procfs::{Privileges, Procfs},
 };
 
+/// The programs to try in order, and what the tracer has to count.
+#[derive(Clone, Copy)]
+pub(super) struct WantedTracer<'a> {
+    pub(super) programs: &'a [Program],
+    pub(super) procfs: &'a Procfs,
+    pub(super) namespaces: Namespaces,
+    pub(super) kinds: &'a ScopeKinds,
+    pub(super) dwell: DwellChoice,
+    pub(super) iterators: WantedIterators,
+}
+
 /// The first tracer that runs. If there is none, a warning names what each program needs.
-pub(super) fn find_tracer(
-    programs: &[Program],
-    procfs: &Procfs,
-    namespaces: Namespaces,
-    kinds: &ScopeKinds,
-    dwell: DwellChoice,
-    iterators: WantedIterators,
-) -> Option<Tracer> {
-    let first = first_tracer(programs, procfs, namespaces, kinds, dwell, iterators);
+pub(super) fn find_tracer(wanted: WantedTracer<'_>) -> Option<Tracer> {
+    let WantedTracer { programs, kinds, dwell, .. } = wanted;
+    let first = first_tracer(wanted);
     let FirstTracer { tracer, refused_with_dwells, refused_with_kinds, .. } = first;
     // Without a tracer another line has the causes.
     let cause = |refused: &[Attempt]| {
@@ -59,14 +64,8 @@ fn flags_off(kinds: &ScopeKinds) -> &'static str {
     }
 }
 
-fn first_tracer(
-    programs: &[Program],
-    procfs: &Procfs,
-    namespaces: Namespaces,
-    kinds: &ScopeKinds,
-    dwell: DwellChoice,
-    iterators: WantedIterators,
-) -> FirstTracer {
+fn first_tracer(wanted: WantedTracer<'_>) -> FirstTracer {
+    let WantedTracer { programs, procfs, namespaces, kinds, dwell, iterators } = wanted;
     if programs.is_empty() {
         info!("the tracer is off: using snapshots only");
         return FirstTracer::default();
